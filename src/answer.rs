@@ -1,0 +1,294 @@
+//! How a layer answers when it turns a request away.
+//!
+//! | the layer | answers with | error type of the service |
+//! | --- | --- | --- |
+//! | as made by `new` | nothing: [`Wait`], nobody is turned away | the inner one, untouched |
+//! | bounded by `max_waiting` or `max_wait` | an error: [`Fail`] | `BoxError` ([`Rejected::find`] finds the rejection in it) |
+//! | ... then `.fail_with::<E>()` | an own error: [`FailWith<E>`] | `E`, made by `From` of either |
+//! | ... then `.respond(f)` | a response: [`Respond<F>`] | the inner one, untouched |
+//!
+//! Responding suits servers: axum wants services that don't fail, and gets them without a
+//! `HandleErrorLayer`.
+//!
+//! Turning away is never an error of `poll_ready`, which would mean that the service is dead: the service
+//! becomes ready, and `call` gives the answer.
+//!
+//! ```
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! let layer = ConcurrencyBackpressureLayer::new(1)
+//!     .max_waiting(0)
+//!     .respond(|rejected: Rejected| format!("503 {rejected}"));
+//! let mut service = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service(service_fn(|request: &'static str| async move {
+//!         Ok::<_, std::convert::Infallible>(format!("200 {request}"))
+//!     }));
+//!
+//! let first = service.ready().await?.call("hello");
+//! let second = service.ready().await?.call("world").await?;
+//! assert_eq!(second, "503 too many requests in flight, and no more may wait");
+//! assert_eq!(first.await?, "200 hello");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project::pin_project;
+use tower::BoxError;
+
+use crate::rejected::Rejected;
+
+/// What stands for the answer in the type of a layer.
+///
+/// Sealed: [`Wait`], [`Fail`], [`FailWith`] and [`Respond`] are all there are.
+pub trait Answer: Clone + sealed::Sealed {
+    /// The answer of the same layer once it can turn requests away.
+    type Bounded: Answer;
+    /// [`Wait`] if nobody can be turned away, [`Rejected`] otherwise: the parameter of the handle.
+    type Outcome;
+
+    #[doc(hidden)]
+    fn bounded(self) -> Self::Bounded;
+}
+
+/// An answer that fits a response and an error type of an inner service.
+pub trait AnswerTo<Response, InnerError>: Answer {
+    /// The error type of the limited service.
+    type Error;
+
+    /// The answer to a request that was turned away.
+    #[doc(hidden)]
+    fn answer(&self, rejected: Rejected) -> Result<Response, Self::Error>;
+
+    /// An error of the inner service, passed on.
+    #[doc(hidden)]
+    fn pass(error: InnerError) -> Self::Error;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Nobody is turned away, everybody waits. The error type is the inner service's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait;
+
+/// A request that is turned away fails with a `BoxError` that holds the [`Rejected`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fail;
+
+/// A request that is turned away fails with an `E`, made from [`Rejected`] by `From`, as the errors of
+/// the inner service are.
+///
+/// ```
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+///
+/// #[derive(Debug)]
+/// enum MyError {
+///     Overloaded,
+///     Io(std::io::Error),
+/// }
+/// impl From<Rejected> for MyError {
+///     fn from(_: Rejected) -> Self {
+///         MyError::Overloaded
+///     }
+/// }
+/// impl From<std::io::Error> for MyError {
+///     fn from(error: std::io::Error) -> Self {
+///         MyError::Io(error)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), MyError> {
+/// let mut service = ServiceBuilder::new()
+///     .layer(ConcurrencyBackpressureLayer::new(1).max_waiting(0).fail_with::<MyError>())
+///     .service(service_fn(|_: ()| async { Err::<(), _>(std::io::Error::other("no disk")) }));
+///
+/// let first = service.ready().await?.call(());
+/// assert!(matches!(service.ready().await?.call(()).await, Err(MyError::Overloaded)));
+/// assert!(matches!(first.await, Err(MyError::Io(_))));
+/// # Ok(())
+/// # }
+/// ```
+pub struct FailWith<E>(PhantomData<fn() -> E>);
+
+/// A request that is turned away is answered with the response that `F` makes of the [`Rejected`].
+/// The error type is the inner service's.
+#[derive(Clone, Copy)]
+pub struct Respond<F>(F);
+
+impl<E> FailWith<E> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<F> Respond<F> {
+    pub(crate) const fn new(respond: F) -> Self {
+        Self(respond)
+    }
+}
+
+impl<E> Clone for FailWith<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for FailWith<E> {}
+
+impl<E> fmt::Debug for FailWith<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FailWith<{}>", std::any::type_name::<E>())
+    }
+}
+
+impl<F> fmt::Debug for Respond<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Respond<{}>", std::any::type_name::<F>())
+    }
+}
+
+impl sealed::Sealed for Wait {}
+impl sealed::Sealed for Fail {}
+impl<E> sealed::Sealed for FailWith<E> {}
+impl<F> sealed::Sealed for Respond<F> {}
+
+impl Answer for Wait {
+    type Bounded = Fail;
+    type Outcome = Wait;
+
+    fn bounded(self) -> Fail {
+        Fail
+    }
+}
+
+impl Answer for Fail {
+    type Bounded = Self;
+    type Outcome = Rejected;
+
+    fn bounded(self) -> Self {
+        self
+    }
+}
+
+impl<E> Answer for FailWith<E> {
+    type Bounded = Self;
+    type Outcome = Rejected;
+
+    fn bounded(self) -> Self {
+        self
+    }
+}
+
+impl<F: Clone> Answer for Respond<F> {
+    type Bounded = Self;
+    type Outcome = Rejected;
+
+    fn bounded(self) -> Self {
+        self
+    }
+}
+
+impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
+    type Error = InnerError;
+
+    fn answer(&self, rejected: Rejected) -> Result<Response, InnerError> {
+        // The line of such a layer has no bound, no time limit, and can't be closed.
+        unreachable!("turned away ({rejected}) by a layer that lets everybody wait")
+    }
+
+    fn pass(error: InnerError) -> InnerError {
+        error
+    }
+}
+
+impl<Response, InnerError: Into<BoxError>> AnswerTo<Response, InnerError> for Fail {
+    type Error = BoxError;
+
+    fn answer(&self, rejected: Rejected) -> Result<Response, BoxError> {
+        Err(rejected.into())
+    }
+
+    fn pass(error: InnerError) -> BoxError {
+        error.into()
+    }
+}
+
+impl<Response, InnerError, E> AnswerTo<Response, InnerError> for FailWith<E>
+where
+    InnerError: Into<E>,
+    E: From<Rejected>,
+{
+    type Error = E;
+
+    fn answer(&self, rejected: Rejected) -> Result<Response, E> {
+        Err(rejected.into())
+    }
+
+    fn pass(error: InnerError) -> E {
+        error.into()
+    }
+}
+
+impl<Response, InnerError, F> AnswerTo<Response, InnerError> for Respond<F>
+where
+    F: Fn(Rejected) -> Response + Clone,
+{
+    type Error = InnerError;
+
+    fn answer(&self, rejected: Rejected) -> Result<Response, InnerError> {
+        Ok((self.0)(rejected))
+    }
+
+    fn pass(error: InnerError) -> InnerError {
+        error
+    }
+}
+
+/// The inner service's future, or the answer to a request that was turned away.
+#[pin_project(project = AnsweredProj)]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) enum Answered<F, A> {
+    Inner(#[pin] F),
+    TurnedAway(A, Option<Rejected>),
+}
+
+impl<F, A> Answered<F, A> {
+    pub(crate) fn turned_away(answer: A, rejected: Rejected) -> Self {
+        Self::TurnedAway(answer, Some(rejected))
+    }
+}
+
+impl<F, A, Response, InnerError> Future for Answered<F, A>
+where
+    F: Future<Output = Result<Response, InnerError>>,
+    A: AnswerTo<Response, InnerError>,
+{
+    type Output = Result<Response, A::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnsweredProj::Inner(future) => future.poll(cx).map_err(A::pass),
+            AnsweredProj::TurnedAway(answer, rejected) => {
+                let rejected = rejected.take().expect("polled after it was ready");
+                Poll::Ready(answer.answer(rejected))
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The future of [`ConcurrencyBackpressure`](super::ConcurrencyBackpressure).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+
+use super::limiter::Permit;
+use crate::{
+    answer::{AnswerTo, Answered},
+    rejected::Rejected,
+};
+
+/// The response of the inner service, or the answer to a request that was turned away.
+///
+/// Holds a place until the inner future is done. Dropped before, it drops the inner future and then
+/// gives the place back.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, A> {
+    #[pin]
+    answered: Answered<F, A>,
+    /// Taken as soon as the inner future is done, not when this one is dropped. Stands behind it because
+    /// fields are dropped in order.
+    permit: Option<Permit>,
+}
+
+impl<F, A> ResponseFuture<F, A> {
+    pub(super) const fn admitted(future: F, permit: Permit) -> Self {
+        Self { answered: Answered::Inner(future), permit: Some(permit) }
+    }
+
+    pub(super) fn turned_away(answer: A, rejected: Rejected) -> Self {
+        Self { answered: Answered::turned_away(answer, rejected), permit: None }
+    }
+}
+
+impl<F, A, Response, Error> Future for ResponseFuture<F, A>
+where
+    F: Future<Output = Result<Response, Error>>,
+    A: AnswerTo<Response, Error>,
+{
+    type Output = Result<Response, A::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let output = ready!(this.answered.poll(cx));
+        *this.permit = None;
+        Poll::Ready(output)
+    }
+}

@@ -1,0 +1,135 @@
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{ConcurrencyBackpressure, ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter};
+use crate::{
+    answer::{Answer, Fail, FailWith, Respond, Wait},
+    per_service::{Anew, PerService},
+    rejected::Rejected,
+    seat::{Bounds, Seat},
+    settings::{self, InvalidSetting, literal},
+};
+
+/// Bounds the requests in flight and, if asked, the line of those who wait. See the
+/// [module](crate::backpressure).
+///
+/// The limit is made with the layer: all services it is put on, all their clones and all clones of
+/// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyBackpressureLayer<A = Wait> {
+    limiter: Arc<ConcurrencyLimiter>,
+    bounds: Bounds,
+    answer: A,
+}
+
+impl ConcurrencyBackpressureLayer {
+    /// At most `max_in_flight` requests at a time; everybody else waits, in the order they came.
+    ///
+    /// # Panics
+    ///
+    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1.
+    #[must_use]
+    #[track_caller]
+    pub fn new(max_in_flight: usize) -> Self {
+        literal(Self::try_new(max_in_flight))
+    }
+
+    /// [`new`](Self::new) for a value that is read from somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where `new` panics.
+    pub fn try_new(max_in_flight: usize) -> Result<Self, InvalidSetting> {
+        let max_in_flight = settings::places("max_in_flight", max_in_flight)?;
+        Ok(Self {
+            limiter: Arc::new(ConcurrencyLimiter::new(max_in_flight)),
+            bounds: Bounds::NONE,
+            answer: Wait,
+        })
+    }
+
+    /// Answers with an error if it turns a request away. The bounds do this by themselves; it is for
+    /// a layer without bounds that is to be [closed](ConcurrencyBackpressureHandle::close).
+    #[must_use]
+    pub fn fail(self) -> ConcurrencyBackpressureLayer<Fail> {
+        self.answer(|_| Fail)
+    }
+}
+
+impl<A: Answer> ConcurrencyBackpressureLayer<A> {
+    /// Lets at most `max_waiting` requests wait; the next is turned away as *queue full*. 0 turns away
+    /// whatever can't go at once. Unbounded unless set.
+    ///
+    /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
+    #[must_use]
+    pub fn max_waiting(mut self, max_waiting: usize) -> ConcurrencyBackpressureLayer<A::Bounded> {
+        self.bounds.max_waiting = settings::waiting(max_waiting);
+        self.answer(A::bounded)
+    }
+
+    /// Lets a request wait for at most `max_wait`; then it is turned away as *wait timeout*. For ever
+    /// unless set. Waiting then needs a tokio runtime with its timer enabled.
+    ///
+    /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
+    #[must_use]
+    pub fn max_wait(mut self, max_wait: Duration) -> ConcurrencyBackpressureLayer<A::Bounded> {
+        self.bounds.max_wait = Some(max_wait);
+        self.answer(A::bounded)
+    }
+
+    /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
+    /// into an `E`, too. See [`FailWith`].
+    #[must_use]
+    pub fn fail_with<E>(self) -> ConcurrencyBackpressureLayer<FailWith<E>> {
+        self.answer(|_| FailWith::new())
+    }
+
+    /// Answers with a response made by `respond` if it turns a request away, so that the error type
+    /// stays the inner service's. See [`Respond`].
+    #[must_use]
+    pub fn respond<F, R>(self, respond: F) -> ConcurrencyBackpressureLayer<Respond<F>>
+    where
+        F: Fn(Rejected) -> R + Clone,
+    {
+        self.answer(|_| Respond::new(respond))
+    }
+
+    /// Makes a limit of its own for every service it is put on.
+    ///
+    /// A [`handle`](Self::handle) taken before reads and steers none of them.
+    #[must_use]
+    pub fn per_service(self) -> PerService<Self> {
+        PerService::new(self)
+    }
+
+    /// A handle that reads and steers the limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
+        ConcurrencyBackpressureHandle::new(Arc::clone(&self.limiter))
+    }
+
+    fn answer<B>(self, answer: impl FnOnce(A) -> B) -> ConcurrencyBackpressureLayer<B> {
+        ConcurrencyBackpressureLayer {
+            limiter: self.limiter,
+            bounds: self.bounds,
+            answer: answer(self.answer),
+        }
+    }
+}
+
+impl<A: Clone> Anew for ConcurrencyBackpressureLayer<A> {
+    fn anew(&self) -> Self {
+        let limiter = ConcurrencyLimiter::new(self.limiter.gate.read().limit);
+        Self { limiter: Arc::new(limiter), ..self.clone() }
+    }
+}
+
+impl<A: Clone, S> Layer<S> for ConcurrencyBackpressureLayer<A> {
+    type Service = ConcurrencyBackpressure<S, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let seat = Seat::new(Arc::clone(&self.limiter), self.bounds);
+        ConcurrencyBackpressure::new(inner, seat, self.answer.clone())
+    }
+}

@@ -1,0 +1,112 @@
+//! What all clones share: the gate, the clock, and the count of those turned away.
+
+use std::{fmt, sync::Arc, task::Waker};
+
+use crate::{
+    clock::{Clock, Nanos},
+    gate::{Entry, Gate, Standing, Ticket},
+    rejected::{Limit, Reason, Rejected},
+    seat::{Bounds, Limiter, Rejections, Step, Waiting},
+};
+
+pub(crate) struct ConcurrencyLimiter {
+    pub(super) gate: Gate,
+    pub(super) rejections: Rejections,
+    clock: Clock,
+}
+
+impl ConcurrencyLimiter {
+    pub(super) fn new(max_in_flight: u32) -> Self {
+        Self {
+            gate: Gate::new(max_in_flight),
+            rejections: Rejections::of(Limit::Concurrency),
+            clock: Clock::start(),
+        }
+    }
+
+    fn turn_away(&self, reason: Reason) -> Rejected {
+        self.rejections.turn_away(reason, None)
+    }
+}
+
+/// The settings, not the state: that is the handle's to read.
+impl fmt::Debug for ConcurrencyLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.gate.read().limit;
+        f.debug_struct("ConcurrencyLimiter").field("max_in_flight", &limit).finish_non_exhaustive()
+    }
+}
+
+impl Limiter for ConcurrencyLimiter {
+    #[inline]
+    fn try_enter(&self) -> bool {
+        self.gate.try_enter()
+    }
+
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step {
+        let deadline = bounds.deadline(|| self.clock.now());
+        let admit = |standing: Standing| {
+            if standing.ahead >= bounds.max_waiting {
+                return Err(Reason::QueueFull);
+            }
+            match bounds.max_wait {
+                Some(wait) if wait.is_zero() => Err(Reason::WaitTimeout),
+                _ => Ok(deadline),
+            }
+        };
+        match self.gate.join(waker, admit) {
+            Entry::Entered => Step::Entered,
+            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Refused(reason) => Step::TurnedAway(self.turn_away(reason)),
+            Entry::Closed => Step::TurnedAway(self.turn_away(Reason::Closed)),
+        }
+    }
+
+    fn look(&self, Waiting { ticket, deadline }: Waiting, waker: &Waker) -> Step {
+        match self.gate.look(ticket, waker, |_| deadline) {
+            Entry::Entered => Step::Entered,
+            Entry::Waiting(ticket, _)
+                if deadline != Nanos::NEVER && self.clock.now() >= deadline =>
+            {
+                if self.gate.give_up(ticket) {
+                    return Step::Entered; // called at the last moment
+                }
+                Step::TurnedAway(self.turn_away(Reason::WaitTimeout))
+            }
+            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Closed => Step::TurnedAway(self.turn_away(Reason::Closed)),
+        }
+    }
+
+    fn give_up(&self, ticket: Ticket) {
+        if self.gate.give_up(ticket) {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&self) {
+        self.gate.put_back(1);
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// A place in flight. Dropped, it goes to whoever is next.
+#[derive(Debug)]
+pub(super) struct Permit(Arc<ConcurrencyLimiter>);
+
+impl Permit {
+    /// Stands for a place that was taken from a seat.
+    pub(super) fn of(limiter: &Arc<ConcurrencyLimiter>) -> Self {
+        Self(Arc::clone(limiter))
+    }
+}
+
+impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}

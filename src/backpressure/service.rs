@@ -1,0 +1,63 @@
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    limiter::{ConcurrencyLimiter, Permit},
+};
+use crate::{
+    answer::{AnswerTo, Wait},
+    macros::inner_access,
+    seat::{Seat, Taken},
+};
+
+/// A service with a bound on the requests in flight. See the [module](crate::backpressure).
+///
+/// A clone shares the limit, and has neither a place nor a ticket until it is polled itself. Dropped,
+/// it gives back what it has.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyBackpressure<S, A = Wait> {
+    inner: S,
+    /// Filled by `poll_ready` with a place (or a rejection), which `call` takes and the response future
+    /// keeps until it is done.
+    seat: Seat<ConcurrencyLimiter>,
+    answer: A,
+}
+
+impl<S, A> ConcurrencyBackpressure<S, A> {
+    pub(super) const fn new(inner: S, seat: Seat<ConcurrencyLimiter>, answer: A) -> Self {
+        Self { inner, seat, answer }
+    }
+
+    inner_access!();
+}
+
+impl<S, A, Request> Service<Request> for ConcurrencyBackpressure<S, A>
+where
+    S: Service<Request>,
+    A: AnswerTo<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = ResponseFuture<S::Future, A>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.seat.take() {
+            Taken::Place => {
+                // Before the inner call: if that panics, the place comes back.
+                let permit = Permit::of(self.seat.limiter());
+                ResponseFuture::admitted(self.inner.call(request), permit)
+            }
+            Taken::Rejection(rejected) => {
+                ResponseFuture::turned_away(self.answer.clone(), rejected)
+            }
+        }
+    }
+}

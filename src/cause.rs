@@ -1,0 +1,27 @@
+//! What is behind an error.
+
+use std::error::Error;
+
+/// Looks for an error of type `T` in `error` and in all that caused it.
+///
+/// ```
+/// use std::io::{self, ErrorKind};
+/// use tower::BoxError;
+/// use tower_floodgate::{caused_by, retry::Verdict};
+///
+/// let classify = |_: &String, result: &Result<String, BoxError>| match result {
+///     Err(error) => match caused_by::<io::Error>(&**error) {
+///         Some(io) if io.kind() == ErrorKind::ConnectionReset => Verdict::Retry,
+///         _ => Verdict::Done,
+///     },
+///     Ok(_) => Verdict::Done,
+/// };
+/// # use tower_floodgate::retry::Classify;
+/// # let error: BoxError = io::Error::from(ErrorKind::ConnectionReset).into();
+/// # assert_eq!(classify.classify(&String::new(), &Err(error)), Verdict::Retry);
+/// ```
+#[must_use]
+pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|error| error.downcast_ref())
+}

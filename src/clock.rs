@@ -1,0 +1,117 @@
+//! The only place that reads the time.
+//!
+//! Time is tokio's, so `tokio::time::pause` steers everything in this crate. The cores never see
+//! an `Instant`: they count in [`Nanos`] since their [`Clock`] was started, are handed the time as an
+//! argument, and can't tell a test from the real thing.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+/// A hundred years: the longest window, and the bound that keeps sums of times inside 64 bits.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Nanoseconds since a [`Clock`] was started. 64 bits last 584 years; all sums saturate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Nanos(u64);
+
+impl Nanos {
+    /// The moment the clock was started.
+    pub(crate) const ZERO: Self = Self(0);
+    /// No moment at all: later than any.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) const fn new(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `wait` later, or [`NEVER`](Self::NEVER).
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(wait)))
+    }
+
+    /// How long ago `earlier` was; zero if it is still to come.
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Duration::from_nanos(self.0).fmt(f)
+    }
+}
+
+/// A duration in nanoseconds, saturating after 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads the time, counted from the moment it was started. Needs no runtime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: now() }
+    }
+
+    /// The time by this clock. A runtime whose (paused) clock stands before the start reads zero.
+    pub(crate) fn now(&self) -> Nanos {
+        self.read(now())
+    }
+
+    /// `instant` by this clock; zero if it was before the start.
+    pub(crate) fn read(&self, instant: Instant) -> Nanos {
+        Nanos(nanos(instant.saturating_duration_since(self.origin)))
+    }
+
+    /// A timer that goes off at `at`, and not before.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled.
+    pub(crate) fn alarm(&self, at: Nanos) -> Alarm {
+        let sleep = match self.origin.checked_add(at.since(Nanos::ZERO)) {
+            Some(deadline) => tokio::time::sleep_until(deadline),
+            None => tokio::time::sleep(CENTURY),
+        };
+        Alarm { at, sleep: Box::pin(sleep) }
+    }
+}
+
+/// The timer of somebody who waits. Boxed: it is large, and those who don't wait have none.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    at: Nanos,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm {
+    /// When it goes off.
+    pub(crate) const fn at(&self) -> Nanos {
+        self.at
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
+/// Now, for those who need a moment to compare with rather than a place on a [`Clock`].
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,422 @@
+//! CORE: a number of places, and a line of those who wait for one.
+//!
+//! Both limiters stand on this: a concurrency limit is a gate whose places come back when a request
+//! has ended, a rate limit one whose places come back with time. The gate knows neither requests nor
+//! time.
+//!
+//! # The word
+//!
+//! One `AtomicU64` holds the whole truth, so that every decision is one atomic step on one value:
+//!
+//! ```text
+//!  63                              32  31      30       29                              0
+//! +----------------------------------+-------+---------+---------------------------------+
+//! | room: free places, as an i32     | BARRED| WATCHED | waiting: how many stand in line |
+//! +----------------------------------+-------+---------+---------------------------------+
+//! ```
+//!
+//! `room` is the limit less the places taken. It is negative while a lowered limit drains. Counting
+//! what is free instead of what is taken keeps the limit out of the decision to admit: nobody can be
+//! let in by a limit that has meanwhile been lowered.
+//!
+//! | step | condition | the word |
+//! | --- | --- | --- |
+//! | *enter* | room > 0, nobody waits, not barred | room - 1 |
+//! | *put back* | – | room + n; if anybody waits: *hand over* |
+//! | *join* the line (under the mutex) | *enter* is not possible | waiting + 1 |
+//! | *hand over* (under the mutex) | room > 0, somebody waits, not barred | room - 1, waiting - 1 |
+//! | *give up* (under the mutex) | not called yet | waiting - 1 |
+//!
+//! A newcomer may only enter while `waiting` is 0 in the same word, so nobody overtakes. Handing over
+//! is a grant, not an invitation to try again: whoever was called holds its place.
+//!
+//! The mutex guards the wakers. It is taken by those who wait, and by whoever puts a place back while
+//! somebody waits: a call that doesn't wait, among others that don't, takes no mutex.
+//!
+//! # Races, and why they are none
+//!
+//! - *A place comes back just as somebody joins.* Both change the same word. If the place came first,
+//!   the joiner's compare-exchange fails and it enters. If the joiner came first, whoever puts the
+//!   place back sees `waiting` > 0 in the value it replaced and goes on to *hand over*; the mutex, which
+//!   the joiner holds until its entry stands, makes it wait for the entry.
+//! - *Whose duty is it to hand over?* Of whoever made "room > 0, somebody waits, not barred" true: who
+//!   put a place back, raised the limit, or lifted the bar. A joiner can't: it joins only where it could
+//!   not enter. Each such step is followed by handing over until there is no room or no line, so no
+//!   grant is lost, whoever else hands over at the same time.
+//! - *Called and given up at once.* Under the mutex it is one or the other. Whoever leaves after having
+//!   been called puts its place back, which hands it to the next.
+//!
+//! # Memory ordering
+//!
+//! Taking a place is an `Acquire`, putting one back a `Release` on the same word, so what the last
+//! holder of a place did happens before what the next one does, as with a semaphore. A grant is an
+//! `Acquire` by whoever hands over, passed on through the mutex. `waiting` needs no ordering of its own:
+//! that its reader finds the entry is the mutex's doing.
+
+mod line;
+#[cfg(all(test, floodgate_loom))]
+mod model;
+
+use std::task::Waker;
+
+use self::line::Line;
+pub(crate) use self::line::{Call, Ticket};
+use crate::{
+    clock::Nanos,
+    sync::{
+        AtomicU64, Mutex,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+/// One free place.
+const PLACE: u64 = 1 << 32;
+/// Nobody enters and nobody is called: closed, or paused.
+const BARRED: u64 = 1 << 31;
+/// Somebody wants to know when all is drained.
+const WATCHED: u64 = 1 << 30;
+/// One who waits.
+const WAITER: u64 = 1;
+/// Where those who wait are counted.
+const WAITING: u64 = WATCHED - 1;
+
+#[allow(clippy::cast_possible_wrap, reason = "room is the signed upper half")]
+const fn room(word: u64) -> i64 {
+    (word as i64) >> 32
+}
+
+const fn waiting(word: u64) -> u32 {
+    (word & WAITING) as u32
+}
+
+/// May a newcomer enter?
+const fn open(word: u64) -> bool {
+    room(word) > 0 && word & (WAITING | BARRED) == 0
+}
+
+/// May the head of the line be called?
+const fn grants(word: u64) -> bool {
+    room(word) > 0 && word & BARRED == 0 && waiting(word) > 0
+}
+
+/// How things stand, for somebody about to wait (`ahead` stand before it) or to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// How many places there are.
+    pub(crate) limit: u32,
+    /// How many of them are free; negative while a lowered limit drains.
+    pub(crate) room: i64,
+    /// How many wait before the one who asks. For a reader: how many wait.
+    pub(crate) ahead: u32,
+}
+
+impl Standing {
+    /// How many places are taken.
+    pub(crate) fn taken(&self) -> u32 {
+        u32::try_from(i64::from(self.limit) - self.room).unwrap_or(0)
+    }
+}
+
+/// What came of asking for a place.
+#[derive(Debug)]
+pub(crate) enum Entry<R> {
+    /// The asker holds a place.
+    Entered,
+    /// It stands in line, and is to look again at this time if it isn't woken before.
+    Waiting(Ticket, Nanos),
+    /// It was told not to wait.
+    Refused(R),
+    /// Nobody enters any more.
+    Closed,
+}
+
+pub(crate) struct Gate {
+    word: AtomicU64,
+    books: Mutex<Books>,
+}
+
+/// What is looked at only by those who wait, watch or steer.
+struct Books {
+    limit: u32,
+    closed: bool,
+    line: Line,
+    watchers: Line,
+}
+
+impl Gate {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            word: AtomicU64::new(u64::from(limit) * PLACE),
+            books: Mutex::new(Books {
+                limit,
+                closed: false,
+                line: Line::new(),
+                watchers: Line::new(),
+            }),
+        }
+    }
+
+    /// Enters if that needs no waiting.
+    #[inline]
+    pub(crate) fn try_enter(&self) -> bool {
+        let mut word = self.word.load(Relaxed);
+        while open(word) {
+            // Acquire: what the last holder of the place did happens before what this one does.
+            match self.word.compare_exchange_weak(word, word - PLACE, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => word = newer,
+            }
+        }
+        false
+    }
+
+    /// Puts `places` back, and hands them over to those who wait. True if anybody did.
+    #[inline]
+    pub(crate) fn put_back(&self, places: u32) -> bool {
+        // Release: to the next holder's Acquire. What was read needs no Acquire: the mutex orders
+        // the line behind it.
+        let word = self.word.fetch_add(u64::from(places) * PLACE, Release);
+        if word & (WAITING | WATCHED) != 0 {
+            self.hand_over();
+        }
+        waiting(word) > 0
+    }
+
+    /// Enters, or joins the line if `admit` says until when to wait.
+    ///
+    /// `admit` may be asked several times, each time about a newer standing.
+    pub(crate) fn join<R>(
+        &self,
+        waker: &Waker,
+        mut admit: impl FnMut(Standing) -> Result<Nanos, R>,
+    ) -> Entry<R> {
+        let waker = waker.clone(); // before the lock: it is foreign code
+        let mut books = self.books.lock();
+        if books.closed {
+            return Entry::Closed;
+        }
+        let mut word = self.word.load(Relaxed);
+        loop {
+            if open(word) {
+                // Acquire: as in `try_enter`.
+                match self.word.compare_exchange_weak(word, word - PLACE, Acquire, Relaxed) {
+                    Ok(_) => return Entry::Entered,
+                    Err(newer) => word = newer,
+                }
+                continue;
+            }
+            let ahead = waiting(word);
+            assert!(
+                u64::from(ahead) < WAITING,
+                "{ahead} callers wait already: no more can be counted"
+            );
+            let alarm = match admit(Standing { limit: books.limit, room: room(word), ahead }) {
+                Ok(alarm) => alarm,
+                Err(refused) => return Entry::Refused(refused),
+            };
+            // Relaxed: that the word still is what it was proves that there is no room; the mutex,
+            // held until the entry stands, does the rest.
+            match self.word.compare_exchange_weak(word, word + WAITER, Relaxed, Relaxed) {
+                Ok(_) => return Entry::Waiting(books.line.join(waker, alarm), alarm),
+                Err(newer) => word = newer,
+            }
+        }
+    }
+
+    /// Looks whether the owner of `ticket` has been called, and waits on until `alarm` if not.
+    pub(crate) fn look(
+        &self,
+        ticket: Ticket,
+        waker: &Waker,
+        alarm: impl FnOnce(Standing) -> Nanos,
+    ) -> Entry<std::convert::Infallible> {
+        let mut books = self.books.lock();
+        let ticket = match books.line.called(ticket) {
+            Ok(Call::Enter) => return Entry::Entered,
+            Ok(Call::Dismiss) => return Entry::Closed,
+            Err(ticket) => ticket,
+        };
+        let ahead = books.line.position(&ticket);
+        let room = room(self.word.load(Relaxed));
+        let alarm = alarm(Standing { limit: books.limit, room, ahead });
+        let old = books.line.wait_on(&ticket, waker, alarm);
+        drop(books);
+        drop(old); // after the lock
+        Entry::Waiting(ticket, alarm)
+    }
+
+    /// Gives up waiting. True if the owner of `ticket` had been called meanwhile and holds a place.
+    pub(crate) fn give_up(&self, ticket: Ticket) -> bool {
+        let mut books = self.books.lock();
+        match books.line.leave(ticket) {
+            Ok(waker) => {
+                let word = self.word.fetch_sub(WAITER, Relaxed);
+                drop(books);
+                drop(waker); // after the lock
+                if word & WATCHED != 0 {
+                    self.hand_over();
+                }
+                false
+            }
+            Err(call) => call == Call::Enter,
+        }
+    }
+
+    /// Calls those who can go, in order, and tells those who watch when all is drained.
+    ///
+    /// One at a time, and woken outside the lock: a waker runs foreign code, and nothing has to be
+    /// collected.
+    #[cold]
+    fn hand_over(&self) {
+        while let Some(waker) = self.next_to_wake() {
+            waker.wake();
+        }
+    }
+
+    fn next_to_wake(&self) -> Option<Waker> {
+        let mut books = self.books.lock();
+        // Acquire, here and on success: the places are taken on behalf of the one who is called, and
+        // what was done by those who put them back is known to those who watched for it.
+        let mut word = self.word.load(Acquire);
+        while grants(word) {
+            match self.word.compare_exchange_weak(word, word - PLACE - WAITER, Acquire, Acquire) {
+                Ok(_) => return books.line.call(Call::Enter),
+                Err(newer) => word = newer,
+            }
+        }
+        if word & WATCHED == 0 || !books.drained(word) {
+            return None;
+        }
+        let watcher = books.watchers.call(Call::Enter);
+        if books.watchers.is_empty() {
+            self.word.fetch_and(!WATCHED, Relaxed);
+        }
+        watcher
+    }
+
+    /// Wakes the head of the line if it would look again only after `due` says.
+    pub(crate) fn rouse_head(&self, due: impl FnOnce(Standing) -> Nanos) {
+        let mut books = self.books.lock();
+        let word = self.word.load(Relaxed);
+        if waiting(word) == 0 {
+            return;
+        }
+        let due = due(Standing { limit: books.limit, room: room(word), ahead: 0 });
+        let head = books.line.rouse_head(due);
+        drop(books);
+        if let Some(waker) = head {
+            waker.wake();
+        }
+    }
+
+    /// Changes the number of places: more admit those who wait at once, fewer drain.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        let mut books = self.books.lock();
+        let delta = i64::from(limit) - i64::from(books.limit);
+        books.limit = limit;
+        // Two's complement: adding a negative number of places subtracts them. Release as in
+        // `put_back`; nothing was done with these places, but they follow others in the word.
+        #[allow(clippy::cast_sign_loss, reason = "two's complement is what is meant")]
+        self.word.fetch_add((delta as u64).wrapping_mul(PLACE), Release);
+        drop(books);
+        self.hand_over();
+    }
+
+    /// Nobody enters and nobody is called until [`lift`](Self::lift). `note` is done first, under the
+    /// mutex.
+    pub(crate) fn bar(&self, note: impl FnOnce()) {
+        let _books = self.books.lock();
+        note();
+        self.word.fetch_or(BARRED, Relaxed);
+    }
+
+    pub(crate) fn is_barred(&self) -> bool {
+        self.word.load(Relaxed) & BARRED != 0
+    }
+
+    /// Lets people in again, those in the line first, if `over` says so under the mutex: no bar that
+    /// was set meanwhile is lifted. True if it did.
+    pub(crate) fn lift(&self, over: impl FnOnce() -> bool) -> bool {
+        let books = self.books.lock();
+        if books.closed || !over() {
+            return false;
+        }
+        self.word.fetch_and(!BARRED, Relaxed);
+        drop(books);
+        self.hand_over();
+        true
+    }
+
+    /// Tells all who wait, and all who come from now on, that nobody enters any more.
+    pub(crate) fn close(&self) {
+        {
+            let mut books = self.books.lock();
+            books.closed = true;
+            self.word.fetch_or(BARRED, Relaxed);
+        }
+        while let Some(waker) = self.next_to_dismiss() {
+            waker.wake();
+        }
+        self.hand_over(); // for those who watch: the line is empty now
+    }
+
+    fn next_to_dismiss(&self) -> Option<Waker> {
+        let mut books = self.books.lock();
+        let waker = books.line.call(Call::Dismiss)?;
+        self.word.fetch_sub(WAITER, Relaxed);
+        Some(waker)
+    }
+
+    /// How things stand: one moment's truth.
+    pub(crate) fn read(&self) -> Standing {
+        let books = self.books.lock();
+        let word = self.word.load(Acquire);
+        Standing { limit: books.limit, room: room(word), ahead: waiting(word) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.books.lock().closed
+    }
+
+    /// Watches for the moment at which nobody is inside and nobody waits: `None` once it came.
+    pub(crate) fn watch(&self, ticket: Option<Ticket>, waker: &Waker) -> Option<Ticket> {
+        let mut books = self.books.lock();
+        if let Some(ticket) = ticket {
+            let ticket = match books.watchers.called(ticket) {
+                Ok(_) => return None,
+                Err(ticket) => ticket,
+            };
+            let old = books.watchers.wait_on(&ticket, waker, Nanos::NEVER);
+            drop(books);
+            drop(old); // after the lock
+            return Some(ticket);
+        }
+        // From here on whoever leaves sees that somebody watches. Acquire, here and in `read`: what
+        // those who are gone did happens before what is done on hearing of it.
+        let word = self.word.fetch_or(WATCHED, Acquire);
+        if books.drained(word) {
+            if books.watchers.is_empty() {
+                self.word.fetch_and(!WATCHED, Relaxed);
+            }
+            return None;
+        }
+        Some(books.watchers.join(waker.clone(), Nanos::NEVER))
+    }
+
+    /// Watches no more.
+    pub(crate) fn unwatch(&self, ticket: Ticket) {
+        let mut books = self.books.lock();
+        let waker = books.watchers.leave(ticket);
+        if books.watchers.is_empty() {
+            self.word.fetch_and(!WATCHED, Relaxed);
+        }
+        drop(books);
+        drop(waker); // after the lock
+    }
+}
+
+impl Books {
+    fn drained(&self, word: u64) -> bool {
+        waiting(word) == 0 && room(word) == i64::from(self.limit)
+    }
+}

@@ -1,0 +1,44 @@
+//! A limit for each service, for those who ask for it by name.
+
+use tower_layer::Layer;
+
+/// Makes a limit of its own for every service that is layered, instead of one limit for all of them.
+///
+/// Made by `per_service()` of a limiting layer. Clones of one service still share their limit.
+///
+/// ```
+/// use tower::{Layer, Service, ServiceExt, service_fn};
+/// use tower_floodgate::ConcurrencyBackpressureLayer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let echo = service_fn(|n: u32| async move { Ok::<_, std::convert::Infallible>(n) });
+/// let layer = ConcurrencyBackpressureLayer::new(1).per_service();
+/// let (mut one, mut other) = (layer.layer(echo), layer.layer(echo));
+///
+/// one.ready().await.unwrap();
+/// other.ready().await.unwrap(); // a place of its own
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PerService<L>(L);
+
+/// A layer that can be made anew, with state of its own.
+pub(crate) trait Anew {
+    fn anew(&self) -> Self;
+}
+
+impl<L> PerService<L> {
+    pub(crate) const fn new(layer: L) -> Self {
+        Self(layer)
+    }
+}
+
+#[allow(private_bounds, reason = "the layers of this crate, and no others")]
+impl<L: Anew + Layer<S>, S> Layer<S> for PerService<L> {
+    type Service = L::Service;
+
+    fn layer(&self, inner: S) -> L::Service {
+        self.0.anew().layer(inner)
+    }
+}

@@ -1,0 +1,48 @@
+//! The future of [`WindowRateLimit`](super::WindowRateLimit).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project::pin_project;
+
+use crate::{
+    answer::{AnswerTo, Answered},
+    rejected::Rejected,
+};
+
+/// The response of the inner service, or the answer to a request that was turned away.
+///
+/// Holds nothing of the limit: the request has been issued, whether this is polled or dropped.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, A> {
+    #[pin]
+    answered: Answered<F, A>,
+}
+
+impl<F, A> ResponseFuture<F, A> {
+    pub(super) const fn issued(future: F) -> Self {
+        Self { answered: Answered::Inner(future) }
+    }
+
+    pub(super) fn turned_away(answer: A, rejected: Rejected) -> Self {
+        Self { answered: Answered::turned_away(answer, rejected) }
+    }
+}
+
+impl<F, A, Response, Error> Future for ResponseFuture<F, A>
+where
+    F: Future<Output = Result<Response, Error>>,
+    A: AnswerTo<Response, Error>,
+{
+    type Output = Result<Response, A::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().answered.poll(cx)
+    }
+}

@@ -1,0 +1,164 @@
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{WindowRateLimit, WindowRateLimitHandle, limiter::RateLimiter, window::Shape};
+use crate::{
+    answer::{Answer, FailWith, Respond, Wait},
+    per_service::{Anew, PerService},
+    rejected::Rejected,
+    seat::{Bounds, Seat},
+    settings::{self, InvalidSetting, literal},
+};
+
+/// Bounds the requests issued in a window of time. See the [module](crate::rate_limit).
+///
+/// The limit is made with the layer: all services it is put on, all their clones and all clones of
+/// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+#[derive(Clone, Debug)]
+pub struct WindowRateLimitLayer<A = Wait> {
+    limiter: Arc<RateLimiter>,
+    bounds: Bounds,
+    answer: A,
+}
+
+impl WindowRateLimitLayer {
+    /// **Sliding**: at most `limit` requests are issued in any half-open span as long as `window`,
+    /// wherever the span begins. Everybody else waits, in the order they came.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0 or above 2<sup>31</sup> - 1, or `window` is zero or longer than 100 years.
+    #[must_use]
+    #[track_caller]
+    pub fn new(limit: u64, window: Duration) -> Self {
+        literal(Self::try_new(limit, window))
+    }
+
+    /// [`new`](Self::new) for values that are read from somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where `new` panics.
+    pub fn try_new(limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
+        Self::of(Shape::Sliding, limit, window)
+    }
+
+    /// **Fixed**: at most `limit` requests are issued in each window of a grid that begins when the
+    /// layer is made and doesn't drift.
+    ///
+    /// Around a boundary, up to twice `limit` can be issued in a span shorter than `window`. Use it
+    /// if the server counts in such windows; otherwise the sliding one is as cheap.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0 or above 2<sup>31</sup> - 1, or `window` is zero or longer than 100 years.
+    #[must_use]
+    #[track_caller]
+    pub fn fixed(limit: u64, window: Duration) -> Self {
+        literal(Self::try_fixed(limit, window))
+    }
+
+    /// [`fixed`](Self::fixed) for values that are read from somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where `fixed` panics.
+    pub fn try_fixed(limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
+        Self::of(Shape::Fixed, limit, window)
+    }
+
+    fn of(shape: Shape, limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
+        let limit = settings::places("limit", limit)?;
+        let window = settings::window(window)?;
+        Ok(Self {
+            limiter: Arc::new(RateLimiter::new(shape, limit, window)),
+            bounds: Bounds::NONE,
+            answer: Wait,
+        })
+    }
+}
+
+impl<A: Answer> WindowRateLimitLayer<A> {
+    /// Lets at most `max_waiting` requests wait; the next is turned away as *queue full*. 0 turns away
+    /// whatever can't go at once. Unbounded unless set.
+    ///
+    /// Turning away changes the answer from [`Wait`] to [`Fail`](crate::answer::Fail); see
+    /// [`answer`](crate::answer).
+    #[must_use]
+    pub fn max_waiting(mut self, max_waiting: usize) -> WindowRateLimitLayer<A::Bounded> {
+        self.bounds.max_waiting = settings::waiting(max_waiting);
+        self.answer(A::bounded)
+    }
+
+    /// Turns a request away as *wait timeout* if it could not be issued within `max_wait`: at once, when
+    /// it comes, because the time of its turn is known then. For ever unless set.
+    ///
+    /// A request that was let into the line and is then held up (by a pause, a lowered limit, or
+    /// requests before it that are ready and not called) is turned away as soon as it looks again, at
+    /// the latest after `max_wait`.
+    ///
+    /// Turning away changes the answer from [`Wait`] to [`Fail`](crate::answer::Fail); see
+    /// [`answer`](crate::answer).
+    #[must_use]
+    pub fn max_wait(mut self, max_wait: Duration) -> WindowRateLimitLayer<A::Bounded> {
+        self.bounds.max_wait = Some(max_wait);
+        self.answer(A::bounded)
+    }
+
+    /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
+    /// into an `E`, too. See [`FailWith`].
+    #[must_use]
+    pub fn fail_with<E>(self) -> WindowRateLimitLayer<FailWith<E>> {
+        self.answer(|_| FailWith::new())
+    }
+
+    /// Answers with a response made by `respond` if it turns a request away, so that the error type
+    /// stays the inner service's. See [`Respond`].
+    #[must_use]
+    pub fn respond<F, R>(self, respond: F) -> WindowRateLimitLayer<Respond<F>>
+    where
+        F: Fn(Rejected) -> R + Clone,
+    {
+        self.answer(|_| Respond::new(respond))
+    }
+
+    /// Makes a limit of its own for every service it is put on.
+    ///
+    /// A [`handle`](Self::handle) taken before reads and steers none of them.
+    #[must_use]
+    pub fn per_service(self) -> PerService<Self> {
+        PerService::new(self)
+    }
+
+    /// A handle that reads and steers the limit.
+    #[must_use]
+    pub fn handle(&self) -> WindowRateLimitHandle {
+        WindowRateLimitHandle::new(Arc::clone(&self.limiter))
+    }
+
+    fn answer<B>(self, answer: impl FnOnce(A) -> B) -> WindowRateLimitLayer<B> {
+        WindowRateLimitLayer {
+            limiter: self.limiter,
+            bounds: self.bounds,
+            answer: answer(self.answer),
+        }
+    }
+}
+
+impl<A: Clone> Anew for WindowRateLimitLayer<A> {
+    fn anew(&self) -> Self {
+        let (limit, length) = self.limiter.window.settings();
+        let limiter = RateLimiter::new(self.limiter.shape, limit, length);
+        Self { limiter: Arc::new(limiter), ..self.clone() }
+    }
+}
+
+impl<A: Clone, S> Layer<S> for WindowRateLimitLayer<A> {
+    type Service = WindowRateLimit<S, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let seat = Seat::new(Arc::clone(&self.limiter), self.bounds);
+        WindowRateLimit::new(inner, seat, self.answer.clone())
+    }
+}

@@ -1,0 +1,124 @@
+//! What all clones share: the window, the clock, and the count of those turned away.
+
+use std::{fmt, task::Waker, time::Duration};
+
+use super::window::{Shape, Window};
+use crate::{
+    clock::{Clock, Nanos},
+    gate::{Entry, Ticket},
+    rejected::{Limit, Reason, Rejected},
+    seat::{Bounds, Limiter, Rejections, Step, Waiting},
+};
+
+pub(crate) struct RateLimiter {
+    pub(super) window: Window,
+    pub(super) rejections: Rejections,
+    pub(super) clock: Clock,
+    pub(super) shape: Shape,
+}
+
+impl RateLimiter {
+    pub(super) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
+        Self {
+            window: Window::new(shape, limit, length),
+            rejections: Rejections::of(Limit::Rate),
+            clock: Clock::start(),
+            shape,
+        }
+    }
+
+    /// To be held while the inner service is called: the reservation becomes an issue when it is
+    /// dropped, even by a panic, because then the request may well have gone out.
+    #[inline]
+    pub(super) fn issuing(&self) -> Issuing<'_> {
+        Issuing(self)
+    }
+
+    fn turn_away(&self, reason: Reason, room_at: Nanos) -> Rejected {
+        self.rejections.turn_away(reason, Some(room_at.since(self.clock.now())))
+    }
+}
+
+/// The settings, not the state: that is the handle's to read.
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (limit, window) = self.window.settings();
+        f.debug_struct("RateLimiter")
+            .field("shape", &self.shape)
+            .field("limit", &limit)
+            .field("window", &window)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Issuing<'a>(&'a RateLimiter);
+
+impl Drop for Issuing<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.window.issue(|| self.0.clock.now());
+    }
+}
+
+impl Limiter for RateLimiter {
+    #[inline]
+    fn try_enter(&self) -> bool {
+        self.window.try_enter()
+    }
+
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step {
+        let deadline = bounds.deadline(|| self.clock.now());
+        // Whoever can't go in time is turned away now, not after having waited for it.
+        let admit = |waiting, expected: Nanos| {
+            if waiting >= bounds.max_waiting {
+                Err((Reason::QueueFull, expected))
+            } else if expected > deadline {
+                Err((Reason::WaitTimeout, expected))
+            } else {
+                Ok(expected)
+            }
+        };
+        match self.window.arrive(waker, || self.clock.now(), admit) {
+            Entry::Entered => Step::Entered,
+            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Refused((reason, expected)) => {
+                Step::TurnedAway(self.turn_away(reason, expected))
+            }
+            Entry::Closed => unreachable!("windows are not closed"),
+        }
+    }
+
+    fn look(&self, Waiting { ticket, deadline }: Waiting, waker: &Waker) -> Step {
+        let mut expected = Nanos::ZERO;
+        let until = |at| {
+            expected = at;
+            at.min(deadline)
+        };
+        match self.window.look(ticket, waker, || self.clock.now(), until) {
+            Entry::Entered => Step::Entered,
+            // Something has made it later than was expected: a pause, a lowered limit.
+            Entry::Waiting(ticket, _) if expected > deadline => {
+                if self.window.give_up(ticket, || self.clock.now()) {
+                    return Step::Entered; // called at the last moment
+                }
+                Step::TurnedAway(self.turn_away(Reason::WaitTimeout, expected))
+            }
+            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Closed => unreachable!("windows are not closed"),
+        }
+    }
+
+    fn give_up(&self, ticket: Ticket) {
+        if self.window.give_up(ticket, || self.clock.now()) {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&self) {
+        self.window.give_back(|| self.clock.now());
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}

@@ -1,0 +1,60 @@
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::{future::ResponseFuture, limiter::RateLimiter};
+use crate::{
+    answer::{AnswerTo, Wait},
+    macros::inner_access,
+    seat::{Seat, Taken},
+};
+
+/// A service with a bound on the requests issued in a window of time. See the
+/// [module](crate::rate_limit).
+///
+/// A clone shares the limit, and has neither a reservation nor a ticket until it is polled itself.
+/// Dropped, it gives back what it has.
+#[derive(Clone, Debug)]
+pub struct WindowRateLimit<S, A = Wait> {
+    inner: S,
+    /// Filled by `poll_ready` with a reservation (or a rejection), which `call` takes and turns into an
+    /// issue.
+    seat: Seat<RateLimiter>,
+    answer: A,
+}
+
+impl<S, A> WindowRateLimit<S, A> {
+    pub(super) const fn new(inner: S, seat: Seat<RateLimiter>, answer: A) -> Self {
+        Self { inner, seat, answer }
+    }
+
+    inner_access!();
+}
+
+impl<S, A, Request> Service<Request> for WindowRateLimit<S, A>
+where
+    S: Service<Request>,
+    A: AnswerTo<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = ResponseFuture<S::Future, A>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.seat.take() {
+            Taken::Place => {
+                let _issuing = self.seat.limiter().issuing();
+                ResponseFuture::issued(self.inner.call(request))
+            }
+            Taken::Rejection(rejected) => {
+                ResponseFuture::turned_away(self.answer.clone(), rejected)
+            }
+        }
+    }
+}

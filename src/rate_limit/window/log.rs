@@ -1,0 +1,223 @@
+//! CORE: the log of issues, which tells when the places they hold come back.
+//!
+//! Issues are counted for ever. Now and then somebody notes an *observation*: "by this time, so many
+//! had been issued". The time is read after the count, so every issue below the count happened no
+//! later than the time noted. That alone makes the log safe: whoever gives the places below a count
+//! back after a whole window has passed since its time gives back none too early. When observations
+//! are made, by whom, and how many are left out only decides how late places come back.
+//!
+//! Observations stand in a ring, oldest first, with growing counts. The ring is a bounded queue of
+//! many writers and many readers in which every slot carries the sequence number of its entry (the
+//! idea of D. Vyukov's bounded MPMC queue), so that a slot needs no clearing and a half-written one is
+//! told from a whole one.
+//!
+//! ```text
+//!  newest: | number of the next slot to write | issues observed |   one step claims a slot and
+//!  oldest: | number of the next slot to read  | issues retired  |   says how far it reaches
+//!  slot:   | its number | issues |   and   | time |
+//! ```
+//!
+//! All counts and numbers are 32 bits and wrap; what is compared is never further apart than the
+//! largest limit, 2^31 - 1.
+//!
+//! # Races, and why they are none
+//!
+//! - *Two observe at once.* The slots are claimed in the order of their counts: whoever finds a count
+//!   at or beyond its own noted leaves it at that. The other's time was read after the other's count,
+//!   so it holds for the issues of both.
+//! - *A slot is claimed and not yet written* (its writer was preempted). Its number is not yet there,
+//!   so nothing is read from it or from any behind it: places come back late.
+//! - *A slot is written over while it is read.* A writer waits for the reader's step on `oldest`; a
+//!   reader that finds `oldest` moved throws away what it read.
+//! - *Two retire at once.* The step on `oldest` names the slot and how far has been retired, so each
+//!   place comes back by one of them.
+//! - *A reader with an old time.* It finds less to be due. Nothing moves backwards.
+
+use crate::{
+    clock::Nanos,
+    sync::{
+        AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+/// Two wrapping 32-bit numbers in one word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pair {
+    slot: u32,
+    issues: u32,
+}
+
+impl Pair {
+    const fn unpack(word: u64) -> Self {
+        Self { slot: (word >> 32) as u32, issues: word as u32 }
+    }
+
+    const fn pack(self) -> u64 {
+        (self.slot as u64) << 32 | self.issues as u64
+    }
+}
+
+/// Is `count` beyond `other`? (They wrap.)
+const fn beyond(count: u32, other: u32) -> bool {
+    (count.wrapping_sub(other) as i32) > 0
+}
+
+pub(super) struct Log {
+    issued: AtomicU32,
+    newest: AtomicU64,
+    oldest: AtomicU64,
+    slots: Box<[Slot]>,
+}
+
+struct Slot {
+    mark: AtomicU64,
+    time: AtomicU64,
+}
+
+/// What the log holds at a moment. Counted in issues.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Observed and not yet retired: it is known when they come back.
+    pub(super) observed: u32,
+    /// Issued and not yet observed.
+    pub(super) open: u32,
+}
+
+impl Log {
+    /// A log with room for `slots` observations, a power of two.
+    pub(super) fn new(slots: u32) -> Self {
+        debug_assert!(slots.is_power_of_two());
+        let never_written = |index: u32| Slot {
+            mark: AtomicU64::new(Pair { slot: index.wrapping_sub(slots), issues: 0 }.pack()),
+            time: AtomicU64::new(0),
+        };
+        Self {
+            issued: AtomicU32::new(0),
+            newest: AtomicU64::new(0),
+            oldest: AtomicU64::new(0),
+            slots: (0..slots).map(never_written).collect(),
+        }
+    }
+
+    /// Counts one issue that has just happened. Returns how many there were, with it.
+    #[inline]
+    pub(super) fn issue(&self) -> u32 {
+        // Release: the issue is done before it is counted. Acquire: all that were counted before were
+        // done before whatever the caller does next, which may be to read the clock and observe.
+        self.issued.fetch_add(1, AcqRel).wrapping_add(1)
+    }
+
+    /// Notes that all `issues` were issued by the time that `now` tells, which is read here, after them.
+    ///
+    /// `issues` must come from [`issue`](Self::issue) or [`issued`](Self::issued). Nothing is noted if
+    /// somebody has observed as much, or if the ring is full: then a later observation covers them.
+    pub(super) fn observe(&self, issues: u32, now: impl FnOnce() -> Nanos) {
+        let time = now();
+        let slot = loop {
+            // Acquire: to the Release of the one who retired the slot's last entry, so that it has
+            // been read before it is written over. Read first, so that `newest` isn't behind it.
+            let oldest = Pair::unpack(self.oldest.load(Acquire));
+            let word = self.newest.load(Relaxed);
+            let newest = Pair::unpack(word);
+            let used = newest.slot.wrapping_sub(oldest.slot);
+            if !beyond(issues, newest.issues) || used as usize >= self.slots.len() {
+                return;
+            }
+            let claimed = Pair { slot: newest.slot.wrapping_add(1), issues };
+            // Relaxed: claims, and tells nothing; the mark does.
+            if self.newest.compare_exchange_weak(word, claimed.pack(), Relaxed, Relaxed).is_ok() {
+                break newest.slot;
+            }
+        };
+        let entry = self.slot(slot);
+        entry.time.store(time.get(), Relaxed);
+        // Release: whoever reads this mark reads this time.
+        entry.mark.store(Pair { slot, issues }.pack(), Release);
+    }
+
+    /// Gives up the places of all observations that `due` says are over. Returns their number.
+    pub(super) fn retire(&self, due: impl Fn(Nanos) -> bool) -> u32 {
+        let mut places = 0;
+        let mut word = self.oldest.load(Acquire);
+        loop {
+            let oldest = Pair::unpack(word);
+            let Some((issues, time)) = self.entry(oldest.slot) else {
+                // Not written yet, or `oldest` has moved on; then it isn't ours to judge by.
+                let newer = self.oldest.load(Acquire);
+                if newer == word {
+                    return places;
+                }
+                word = newer;
+                continue;
+            };
+            if !due(time) {
+                // Perhaps a newer entry's time: then `oldest` has moved.
+                let newer = self.oldest.load(Acquire);
+                if newer == word {
+                    return places;
+                }
+                word = newer;
+                continue;
+            }
+            let next = Pair { slot: oldest.slot.wrapping_add(1), issues };
+            // Release: the entry has been read before its slot is written over. Acquire: goes on
+            // to the next one.
+            match self.oldest.compare_exchange_weak(word, next.pack(), AcqRel, Acquire) {
+                Ok(_) => {
+                    places += issues.wrapping_sub(oldest.issues);
+                    word = next.pack();
+                }
+                Err(newer) => word = newer,
+            }
+        }
+    }
+
+    /// How many were issued. All of them had happened by now.
+    pub(super) fn issued(&self) -> u32 {
+        // Acquire: as in `issue`.
+        self.issued.load(Acquire)
+    }
+
+    /// What is held at the moment.
+    pub(super) fn held(&self) -> Held {
+        let oldest = Pair::unpack(self.oldest.load(Acquire));
+        let newest = Pair::unpack(self.newest.load(Acquire));
+        Held {
+            observed: newest.issues.wrapping_sub(oldest.issues),
+            open: self.issued().wrapping_sub(newest.issues),
+        }
+    }
+
+    /// The time noted for the observation that covers the issue number `index` of those observed and
+    /// not yet retired; `None` if there is none, or none that is written.
+    pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
+        let oldest = Pair::unpack(self.oldest.load(Acquire));
+        let newest = Pair::unpack(self.newest.load(Acquire));
+        let count = oldest.issues.wrapping_add(index);
+        // The first entry whose count is beyond the index, by halving: counts only grow.
+        let (mut low, mut high) = (0, newest.slot.wrapping_sub(oldest.slot));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (issues, _) = self.entry(oldest.slot.wrapping_add(middle))?;
+            if beyond(issues, count) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        self.entry(oldest.slot.wrapping_add(low)).map(|(_, time)| time)
+    }
+
+    /// The entry with this number, if it is written and not written over.
+    fn entry(&self, number: u32) -> Option<(u32, Nanos)> {
+        let slot = self.slot(number);
+        // Acquire: to the Release of the writer, for the time.
+        let mark = Pair::unpack(slot.mark.load(Acquire));
+        (mark.slot == number).then(|| (mark.issues, Nanos::new(slot.time.load(Relaxed))))
+    }
+
+    fn slot(&self, number: u32) -> &Slot {
+        &self.slots[number as usize & (self.slots.len() - 1)]
+    }
+}

@@ -1,0 +1,295 @@
+//! CORE: at most N issues in a window, sliding or fixed.
+//!
+//! A window is a [`Gate`] with N places. A place is *taken* (reserved) when a service becomes ready,
+//! stays taken when the request is *issued*, and comes back when the window lets go of that issue; a
+//! reservation that is dropped unissued puts its place back at once. When the places of issues come back
+//! is all that tells the windows apart:
+//!
+//! - **sliding**: a full length after the issue;
+//! - **fixed**: at the next boundary of a grid that began with the layer.
+//!
+//! # Never too many
+//!
+//! 1. Taking a place happens before the issue, and the time noted for an issue in the [log](log) is read
+//!    after it, so an issue lies between the two.
+//! 2. A sliding place comes back when the noted time is a full length ago, so the next issue on the same
+//!    place is at least a length later. There are N places: any half-open span of that length holds at
+//!    most one issue of each.
+//! 3. A fixed place comes back at the first boundary after the noted time, so two issues on one place are
+//!    never in the same window of the grid.
+//!
+//! The counting is done in atomic steps on the gate's word and the log; nothing here takes a mutex while
+//! nobody waits.
+//!
+//! # And nearly all of them
+//!
+//! Up to N = 256 every issue has its own time. Above, only every `stride`-th issue notes the time, for
+//! itself and those before it, so that neither memory (8 KiB) nor the number of clock readings grows with
+//! N: a place comes back late by the time its stride took to fill. The stride is less than N / 128, which
+//! costs at most 0.8 % of the quota.
+//!
+//! A stride may stay open through a quiet time: its places would come back only after the next issues. So
+//! whoever finds no place, and nothing noted that could be waited for, notes the time itself. What that
+//! leaves is that up to a stride (less than 0.8 %) of the places may be counted as taken for longer
+//! than they need be.
+//!
+//! # Who wakes whom
+//!
+//! Places come back by time, so somebody has to look. Everybody in line looks by itself, at the time at
+//! which its place is expected, and whoever looks hands out all that has come back, in order. So a task
+//! that isn't polled, or a runtime that stands still, holds up nobody. Two rules keep that exact:
+//!
+//! - *The head of the line never looks later than the next place comes back.* Places that come back
+//!   early, waiters that give up and changed settings make the line move faster than was expected. After
+//!   each such step the head is told if its time has become earlier ([`Gate::rouse_head`]).
+//! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a waiter
+//!   that knows of nothing to wait for looks again after a window, and is never late.
+
+mod log;
+#[cfg(all(test, floodgate_loom))]
+mod model;
+#[cfg(all(test, not(floodgate_loom)))]
+mod tests;
+
+use std::{convert::Infallible, task::Waker, time::Duration};
+
+use self::log::Log;
+use crate::{
+    clock::{Nanos, nanos},
+    gate::{Entry, Gate, Standing, Ticket},
+    sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
+};
+
+/// Up to so many issues of a window have a time of their own.
+const OBSERVATIONS: u32 = 256;
+/// Twice that, so that the observations of an old limit and those of a new one fit.
+const SLOTS: u32 = 2 * OBSERVATIONS;
+/// Nobody is asked to look again sooner than a timer can tell.
+const TICK: Duration = Duration::from_millis(1);
+
+/// When the place of an issue comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A full length after the issue.
+    Sliding,
+    /// At the next boundary of the grid.
+    Fixed,
+}
+
+pub(crate) struct Window {
+    gate: Gate,
+    log: Log,
+    shape: Shape,
+    /// In nanoseconds.
+    length: AtomicU64,
+    /// Every how many issues the time is noted: a power of two, less one.
+    mask: AtomicU32,
+    /// Nobody enters before. Written under the gate's mutex.
+    paused_until: AtomicU64,
+}
+
+/// How things stand, for a reader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) limit: u32,
+    pub(crate) length: Duration,
+    /// How many could be issued now.
+    pub(crate) remaining: u32,
+    pub(crate) waiting: u32,
+    /// How long a newcomer would wait.
+    pub(crate) wait: Duration,
+}
+
+/// `now` is a function because the time must be read after the counts it belongs to, and at best not
+/// at all.
+impl Window {
+    pub(crate) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
+        Self::with_slots(shape, limit, length, SLOTS)
+    }
+
+    fn with_slots(shape: Shape, limit: u32, length: Duration, slots: u32) -> Self {
+        Self {
+            gate: Gate::new(limit),
+            log: Log::new(slots),
+            shape,
+            length: AtomicU64::new(nanos(length)),
+            mask: AtomicU32::new(mask(limit)),
+            paused_until: AtomicU64::new(0),
+        }
+    }
+
+    /// Reserves a place if that takes no more than taking it.
+    #[inline]
+    pub(crate) fn try_enter(&self) -> bool {
+        self.gate.try_enter()
+    }
+
+    /// Reserves a place, or joins the line if `admit` says until when to wait. It is told how many
+    /// wait already and when the newcomer's place is expected.
+    pub(crate) fn arrive<R>(
+        &self,
+        waker: &Waker,
+        now: impl Fn() -> Nanos,
+        mut admit: impl FnMut(u32, Nanos) -> Result<Nanos, R>,
+    ) -> Entry<R> {
+        let moment = self.refill(&now);
+        self.gate.join(waker, |standing| admit(standing.ahead, self.expected(standing, moment)))
+    }
+
+    /// Looks whether the owner of `ticket` has a place by now; `until` is told when it is expected,
+    /// and says when to look again.
+    pub(crate) fn look(
+        &self,
+        ticket: Ticket,
+        waker: &Waker,
+        now: impl Fn() -> Nanos,
+        until: impl FnOnce(Nanos) -> Nanos,
+    ) -> Entry<Infallible> {
+        let moment = self.refill(&now);
+        self.gate.look(ticket, waker, |standing| {
+            until(self.expected(standing, moment)).max(moment.after(TICK))
+        })
+    }
+
+    /// Gives up waiting. True if the owner of `ticket` has a reservation after all.
+    pub(crate) fn give_up(&self, ticket: Ticket, now: impl Fn() -> Nanos) -> bool {
+        let entered = self.gate.give_up(ticket);
+        if !entered {
+            self.rouse(&now);
+        }
+        entered
+    }
+
+    /// Gives a reservation back, unissued.
+    pub(crate) fn give_back(&self, now: impl Fn() -> Nanos) {
+        if self.gate.put_back(1) {
+            self.rouse(&now);
+        }
+    }
+
+    /// Turns a reservation into an issue. To be called after the issue.
+    #[inline]
+    pub(crate) fn issue(&self, now: impl FnOnce() -> Nanos) {
+        let issued = self.log.issue();
+        // Relaxed: whichever mask is seen, the log stays true.
+        if issued & self.mask.load(Relaxed) == 0 {
+            self.log.observe(issued, now);
+        }
+    }
+
+    /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
+    /// is. Returns the time by which it did.
+    fn refill(&self, now: &impl Fn() -> Nanos) -> Nanos {
+        let moment = now();
+        let over = || moment.get() >= self.paused_until.load(Relaxed);
+        if self.gate.is_barred() && self.gate.lift(over) {
+            self.rouse(now);
+        }
+        let places = self.log.retire(|time| self.due(time) <= moment);
+        if places > 0 {
+            if self.gate.put_back(places) {
+                self.rouse(now);
+            }
+        } else {
+            let held = self.log.held();
+            if held.observed == 0 && held.open > 0 {
+                // Nothing noted could be waited for. `now` is read again, after the count.
+                self.log.observe(self.log.issued(), now);
+            }
+        }
+        moment
+    }
+
+    /// Tells the head of the line if its place is expected sooner than it would look.
+    fn rouse(&self, now: &impl Fn() -> Nanos) {
+        self.gate.rouse_head(|standing| self.expected(standing, now()));
+    }
+
+    /// When the place of an issue comes back.
+    fn due(&self, time: Nanos) -> Nanos {
+        let length = self.length();
+        match self.shape {
+            Shape::Sliding => time.after(length),
+            Shape::Fixed => {
+                let into = time.get() % nanos(length);
+                Nanos::new(time.get() - into).after(length)
+            }
+        }
+    }
+
+    /// When somebody can go who has `ahead` before it, if whoever can go before it goes at once.
+    ///
+    /// The places come back in the order of their issues: first those that are taken now, then those
+    /// taken by the ones ahead. So one who goes on the place of another goes one round later.
+    fn expected(&self, standing: Standing, moment: Nanos) -> Nanos {
+        let limit = i64::from(standing.limit);
+        let taken = i64::from(standing.taken());
+        // Which of the places that come back is the asker's? Below zero: one of those that are free.
+        let index = i64::from(standing.ahead) - standing.room;
+        let rounds = if index < taken { 0 } else { (index - taken) / limit + 1 };
+        let first = match u32::try_from(index - rounds * limit) {
+            Err(_) => moment,
+            // One that is noted: its own time. One that isn't, or is only reserved: as if issued now.
+            Ok(index) => self.due(self.log.time_of(index).unwrap_or(moment)),
+        };
+        let mut at = first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)));
+        if rounds > 0 {
+            let further = u64::try_from(rounds - 1).unwrap_or(0);
+            let further = nanos(self.length()).saturating_mul(further);
+            at = self.due(at).after(Duration::from_nanos(further));
+        }
+        at
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_nanos(self.length.load(Relaxed))
+    }
+
+    /// The limit and the length as they are set.
+    pub(crate) fn settings(&self) -> (u32, Duration) {
+        (self.gate.read().limit, self.length())
+    }
+
+    /// How things stand, after a look at what has come back.
+    pub(crate) fn read(&self, now: impl Fn() -> Nanos) -> Reading {
+        let moment = self.refill(&now);
+        let standing = self.gate.read();
+        let at = self.expected(standing, moment);
+        let free = standing.ahead == 0 && at <= moment;
+        Reading {
+            limit: standing.limit,
+            length: self.length(),
+            remaining: if free { u32::try_from(standing.room).unwrap_or(0) } else { 0 },
+            waiting: standing.ahead,
+            wait: at.since(moment),
+        }
+    }
+
+    /// Changes how many are issued in a window: more admit those who wait at once; fewer count from
+    /// now on, while what is reserved may still be issued.
+    pub(crate) fn set_limit(&self, limit: u32, now: impl Fn() -> Nanos) {
+        self.mask.store(mask(limit), Relaxed);
+        self.gate.set_limit(limit);
+        self.rouse(&now);
+    }
+
+    /// Changes the length of the window, for the issues that are still held, too.
+    pub(crate) fn set_length(&self, length: Duration, now: impl Fn() -> Nanos) {
+        self.length.store(nanos(length), Relaxed);
+        self.refill(&now);
+        self.rouse(&now);
+    }
+
+    /// Nobody enters before `until`. Moves only forward.
+    pub(crate) fn pause(&self, until: Nanos) {
+        self.gate.bar(|| {
+            self.paused_until.fetch_max(until.get(), Relaxed);
+        });
+    }
+}
+
+/// The stride for `limit` issues, less one: the smallest power of two that leaves no more observations
+/// than there are times.
+const fn mask(limit: u32) -> u32 {
+    limit.div_ceil(OBSERVATIONS).next_power_of_two() - 1
+}

@@ -1,0 +1,186 @@
+//! CORE: the retry budget, which keeps retries from making an outage worse.
+//!
+//! An attempt cap bounds what one request does; it doesn't keep a thousand requests, each failing, from
+//! asking three times as much of a server that is down *because* it is asked too much. A budget does: it
+//! lets retries be only a fraction of the requests.
+//!
+//! The idea is that of Finagle's `RetryBudget` and of gRPC's retry throttling
+//! ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)): every request pays in,
+//! every retry takes out, and what has been saved is bounded. On top of that a floor of some retries a
+//! second lets a quiet client try again at all.
+//!
+//! # Exact
+//!
+//! The balance is counted in millionths of a retry: a request pays in `ratio` of them, rounded once, when
+//! the budget is made, and a retry takes out a million. So 0.1 means one retry in exactly ten requests,
+//! not one in nine or eleven at times, and a balance of less than a retry buys none.
+//!
+//! # The state
+//!
+//! Two words, each of which decides by itself, in one atomic step:
+//!
+//! - `balance`, in millionths of a retry. A withdrawal is one compare-exchange from a balance that covers it,
+//!   so whatever is interleaved, nothing is withdrawn twice. While the balance is at its bound, a deposit
+//!   is only a load: healthy clients don't contend.
+//! - `floor`, the moment by which the floor's retries are paid for: a virtual schedule on which each retry
+//!   takes its share of a second ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)). It is
+//!   asked only when the balance is short.
+//!
+//! Neither guards other memory, so all orderings are `Relaxed`: each word's own history is enough.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::{Clock, Nanos},
+    settings::{InvalidSetting, literal},
+    sync::{AtomicU64, Ordering::Relaxed},
+};
+
+/// A retry, in the units of the balance.
+const RETRY: u64 = 1_000_000;
+/// Retries saved up at most, as in the AWS SDKs (500 tokens of which a retry takes 5).
+const SAVINGS: u32 = 100;
+/// Retries a second that need no deposit, as in Finagle.
+const FLOOR: u32 = 10;
+
+/// How many retries all requests together may make: a `ratio` of the requests, and a few a second on top.
+///
+/// Clones share one balance, as do all clones of a policy that has it. A balance starts at nothing.
+///
+/// | setting | default | |
+/// | --- | --- | --- |
+/// | `ratio` | | retries per request, exact to the millionth |
+/// | [`floor_per_second`](Self::floor_per_second) | 10 | retries a second that no request must have paid for |
+/// | [`max_saved`](Self::max_saved) | 100 | retries that can be saved up |
+///
+/// So in `t` seconds with `n` requests, no more than `n * ratio + floor * (t + 1) + saved` retries.
+///
+/// ```
+/// use tower_floodgate::retry::RetryBudget;
+///
+/// let budget = RetryBudget::new(0.2).floor_per_second(0);
+/// for _ in 0..10 {
+///     budget.deposit();
+/// }
+/// assert!(budget.withdraw() && budget.withdraw());
+/// assert!(!budget.withdraw(), "ten requests have paid for two retries");
+///
+/// let error = RetryBudget::try_new(f64::NAN).unwrap_err();
+/// assert_eq!(error.to_string(), "ratio is NaN: it must be between 0 and 1000");
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryBudget {
+    deposit: u64,
+    most: u64,
+    /// Between two retries of the floor; `None` if there is no floor.
+    step: Option<Duration>,
+    account: Arc<Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    balance: AtomicU64,
+    floor: AtomicU64,
+    clock: Clock,
+}
+
+impl RetryBudget {
+    /// Lets `ratio` retries be made per request: 0.2 lets every fifth request be retried once.
+    ///
+    /// # Panics
+    ///
+    /// If `ratio` is not between 0 and 1000.
+    #[must_use]
+    #[track_caller]
+    pub fn new(ratio: f64) -> Self {
+        literal(Self::try_new(ratio))
+    }
+
+    /// [`new`](Self::new) for a value that is read from somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where `new` panics.
+    pub fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
+        if !(0.0..=1000.0).contains(&ratio) {
+            return Err(InvalidSetting::new("ratio", ratio, "between 0 and 1000"));
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and a thousand millions"
+        )]
+        let deposit = (ratio * RETRY as f64).round() as u64;
+        Ok(Self {
+            deposit,
+            most: u64::from(SAVINGS) * RETRY,
+            step: step(FLOOR),
+            account: Arc::new(Account {
+                balance: AtomicU64::new(0),
+                floor: AtomicU64::new(0),
+                clock: Clock::start(),
+            }),
+        })
+    }
+
+    /// So many retries a second need no deposit. 0 for none.
+    #[must_use]
+    pub fn floor_per_second(self, retries: u32) -> Self {
+        Self { step: step(retries), ..self }
+    }
+
+    /// So many retries can be saved up in good times to be spent in bad ones. With 0 only the floor is
+    /// left.
+    #[must_use]
+    pub fn max_saved(self, retries: u32) -> Self {
+        Self { most: u64::from(retries) * RETRY, ..self }
+    }
+
+    /// How many retries the deposits pay for at the moment, whole ones. Without the floor's.
+    #[must_use]
+    pub fn saved(&self) -> u64 {
+        self.account.balance.load(Relaxed) / RETRY
+    }
+
+    /// A request is made: pays in its share. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
+    #[inline]
+    pub fn deposit(&self) {
+        let balance = &self.account.balance;
+        let mut now = balance.load(Relaxed);
+        while now < self.most {
+            let next = now.saturating_add(self.deposit).min(self.most);
+            match balance.compare_exchange_weak(now, next, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(newer) => now = newer,
+            }
+        }
+    }
+
+    /// A retry is to be made: takes out its price, from what was paid in or else from the floor. False if
+    /// neither has it. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
+    #[must_use = "a retry that was not paid for must not be made"]
+    pub fn withdraw(&self) -> bool {
+        self.withdraw_saved() || self.withdraw_floor(self.account.clock.now())
+    }
+
+    fn withdraw_saved(&self) -> bool {
+        let balance = &self.account.balance;
+        let paid = balance.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(RETRY));
+        paid.is_ok()
+    }
+
+    /// At most a second's worth at once, then one every `step`.
+    fn withdraw_floor(&self, now: Nanos) -> bool {
+        let Some(step) = self.step else { return false };
+        let next = |paid_until: u64| {
+            let paid_until = Nanos::new(paid_until).max(now).after(step);
+            (paid_until.since(now) <= Duration::from_secs(1)).then_some(paid_until.get())
+        };
+        self.account.floor.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+}
+
+/// What a retry takes of a second in which there may be so many. Rounded up: not one too many.
+fn step(per_second: u32) -> Option<Duration> {
+    (per_second > 0).then(|| Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.into())))
+}

@@ -1,0 +1,114 @@
+//! What is retried.
+
+use std::time::Duration;
+
+/// What to do about the outcome of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Hand it on: a success, or a failure that trying again would not mend.
+    Done,
+    /// Try again after the backoff.
+    Retry,
+    /// Try again, but not before this time has passed: the server asks for it. A floor, on top of which
+    /// comes the jitter.
+    RetryAfter(Duration),
+    /// Hand it on although it could be retried: the server forbids trying again.
+    Never,
+}
+
+/// Judges the outcome of an attempt: is it to be retried?
+///
+/// Any `Fn(&Req, &Result<Res, E>) -> Verdict` is one; [`AnyError`] is the default. Errors of HTTP and
+/// other clients tend to wrap what happened: look down the whole chain, for which there is
+/// [`caused_by`](crate::caused_by).
+///
+/// Implement it by hand to learn how many attempts an answer took, too:
+///
+/// ```
+/// use tower_floodgate::retry::{Classify, Verdict};
+///
+/// struct Response {
+///     status: u16,
+///     attempts: u32,
+/// }
+///
+/// #[derive(Clone)]
+/// struct ByStatus;
+///
+/// impl<Req, E> Classify<Req, Response, E> for ByStatus {
+///     fn classify(&self, _: &Req, result: &Result<Response, E>) -> Verdict {
+///         match result {
+///             Ok(response) if response.status < 500 => Verdict::Done,
+///             _ => Verdict::Retry,
+///         }
+///     }
+///
+///     fn settled(&self, attempts: u32, result: &mut Result<Response, E>) {
+///         if let Ok(response) = result {
+///             response.attempts = attempts;
+///         }
+///     }
+/// }
+/// ```
+pub trait Classify<Req, Res, E> {
+    /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
+    fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict;
+
+    /// Sees the result that is handed on, after so many attempts, and may note that in it.
+    ///
+    /// Not called for a request that could not be cloned: that took one attempt.
+    fn settled(&self, attempts: u32, result: &mut Result<Res, E>) {
+        let _ = (attempts, result);
+    }
+}
+
+impl<F, Req, Res, E> Classify<Req, Res, E> for F
+where
+    F: Fn(&Req, &Result<Res, E>) -> Verdict,
+{
+    fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict {
+        self(request, result)
+    }
+}
+
+/// Retries every error, and no response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnyError;
+
+impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
+    fn classify(&self, _: &Req, result: &Result<Res, E>) -> Verdict {
+        match result {
+            Ok(_) => Verdict::Done,
+            Err(_) => Verdict::Retry,
+        }
+    }
+}
+
+/// How the copy of a request is made that a retry would send.
+///
+/// Any `Fn(&Req) -> Option<Req>` is one; [`ByClone`] is the default. A request that can't be copied is
+/// sent once, and its answer passes through.
+pub trait CloneRequest<Req> {
+    /// A copy of `request`, or `None` if it can't be copied.
+    fn clone_request(&self, request: &Req) -> Option<Req>;
+}
+
+impl<F, Req> CloneRequest<Req> for F
+where
+    F: Fn(&Req) -> Option<Req>,
+{
+    fn clone_request(&self, request: &Req) -> Option<Req> {
+        self(request)
+    }
+}
+
+/// Copies requests that are `Clone`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByClone;
+
+impl<Req: Clone> CloneRequest<Req> for ByClone {
+    fn clone_request(&self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
+}

@@ -1,0 +1,306 @@
+//! What one clone of a limited service has at its limiter: nothing, a ticket in the line, a place, or a
+//! rejection to hand on.
+//!
+//! Both layers' services hold a [`Seat`]; it is what makes `poll_ready` and `drop` right for them. What
+//! a limiter is to a seat says [`Limiter`].
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use crate::{
+    clock::{Alarm, Clock, Nanos},
+    gate::Ticket,
+    rejected::{Limit, Reason, Rejected},
+};
+
+/// Whatever clones of a service share: places, a line, a clock, and the count of those turned away.
+pub(crate) trait Limiter {
+    /// Takes a place if that needs no waiting.
+    fn try_enter(&self) -> bool;
+
+    /// Takes a place, or joins the line, or is turned away.
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step;
+
+    /// Looks how the waiting goes.
+    fn look(&self, waiting: Waiting, waker: &Waker) -> Step;
+
+    /// Leaves the line; puts a place back if it was granted one meanwhile.
+    fn give_up(&self, ticket: Ticket);
+
+    /// Puts back a place that was not used.
+    fn give_back(&self);
+
+    /// The clock that waiting is measured by.
+    fn clock(&self) -> &Clock;
+}
+
+/// How the waiting goes.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Entered,
+    /// Look again at this time, if not woken before.
+    Waiting(Waiting, Nanos),
+    TurnedAway(Rejected),
+}
+
+/// Somebody in the line.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    /// When it is to be turned away.
+    pub(crate) deadline: Nanos,
+}
+
+/// What those who come by one layer put up with. Not shared: two layers on one limit may differ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// How many may be waiting already.
+    pub(crate) max_waiting: u32,
+    /// How long to wait at most.
+    pub(crate) max_wait: Option<Duration>,
+}
+
+impl Bounds {
+    pub(crate) const NONE: Self = Self { max_waiting: u32::MAX, max_wait: None };
+
+    pub(crate) fn deadline(&self, now: impl FnOnce() -> Nanos) -> Nanos {
+        self.max_wait.map_or(Nanos::NEVER, |wait| now().after(wait))
+    }
+}
+
+/// How many requests a limit has turned away since it was made, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedCounts {
+    /// As many were waiting as may wait.
+    pub queue_full: u64,
+    /// The wait was longer than allowed, or it was known that it would be.
+    pub wait_timeout: u64,
+    /// The layer had been closed.
+    pub closed: u64,
+}
+
+impl RejectedCounts {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.queue_full + self.wait_timeout + self.closed
+    }
+}
+
+/// Makes rejections, and counts them. The only place that does either.
+#[derive(Debug)]
+pub(crate) struct Rejections {
+    limit: Limit,
+    // Relaxed everywhere: they count, and order nothing.
+    queue_full: AtomicU64,
+    wait_timeout: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Rejections {
+    pub(crate) const fn of(limit: Limit) -> Self {
+        Self {
+            limit,
+            queue_full: AtomicU64::new(0),
+            wait_timeout: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn turn_away(&self, reason: Reason, retry_after: Option<Duration>) -> Rejected {
+        let count = match reason {
+            Reason::QueueFull => &self.queue_full,
+            Reason::WaitTimeout => &self.wait_timeout,
+            Reason::Closed => &self.closed,
+        };
+        count.fetch_add(1, Relaxed);
+        Rejected::new(self.limit, reason, retry_after)
+    }
+
+    pub(crate) fn counts(&self) -> RejectedCounts {
+        RejectedCounts {
+            queue_full: self.queue_full.load(Relaxed),
+            wait_timeout: self.wait_timeout.load(Relaxed),
+            closed: self.closed.load(Relaxed),
+        }
+    }
+}
+
+/// One clone's place at a limiter.
+///
+/// `poll_ready` leads it from *idle* to *ready*, by way of the line if need be; `take` takes what it then has
+/// and leaves it *idle*. Dropped, it gives back whatever it has.
+pub(crate) struct Seat<L: Limiter> {
+    limiter: Arc<L>,
+    bounds: Bounds,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Has nothing.
+    Idle,
+    /// Stands in the line, with a timer if there is a time to look again.
+    Waiting(Waiting, Option<Alarm>),
+    /// Has a place. The inner service may still be getting ready.
+    Held,
+    /// Has a place, and the inner service is ready: may be called.
+    Ready,
+    /// Was turned away: may be called, to be told so.
+    TurnedAway(Rejected),
+}
+
+/// What a seat has to give when its service is called.
+pub(crate) enum Taken {
+    Place,
+    Rejection(Rejected),
+}
+
+impl<L: Limiter> Seat<L> {
+    pub(crate) const fn new(limiter: Arc<L>, bounds: Bounds) -> Self {
+        Self { limiter, bounds, state: State::Idle }
+    }
+
+    pub(crate) const fn limiter(&self) -> &Arc<L> {
+        &self.limiter
+    }
+
+    /// The whole of a limited service's `poll_ready`: a place first, then the inner service.
+    ///
+    /// Ready without asking the inner service if there is a rejection to hand on. If the inner service
+    /// fails, it is dead and needs no place.
+    #[inline]
+    pub(crate) fn poll_ready<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Poll<Result<(), E>> {
+        if !ready!(self.poll(cx)) {
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(inner(cx));
+        match result {
+            Ok(()) => self.state = State::Ready,
+            Err(_) => self.vacate(),
+        }
+        Poll::Ready(result)
+    }
+
+    /// Takes a place, waits for one, or is turned away. Ready once either is settled, and from then on
+    /// until [`take`](Self::take). True if it has a place.
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.state {
+            State::Idle if self.limiter.try_enter() => {
+                self.state = State::Held;
+                Poll::Ready(true)
+            }
+            State::Held | State::Ready => Poll::Ready(true),
+            State::TurnedAway(_) => Poll::Ready(false),
+            State::Idle | State::Waiting(..) => self.poll_wait(cx),
+        }
+    }
+
+    #[cold]
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let (step, alarm) = match mem::replace(&mut self.state, State::Idle) {
+                State::Waiting(waiting, alarm) => (self.limiter.look(waiting, cx.waker()), alarm),
+                _ => (self.limiter.arrive(&self.bounds, cx.waker()), None),
+            };
+            let again = match step {
+                Step::Entered => {
+                    self.state = State::Held;
+                    return Poll::Ready(true);
+                }
+                Step::TurnedAway(rejected) => {
+                    self.state = State::TurnedAway(rejected);
+                    return Poll::Ready(false);
+                }
+                Step::Waiting(waiting, again) => {
+                    // Before a timer is made: that panics outside a runtime, and the ticket would be lost.
+                    self.state = State::Waiting(waiting, None);
+                    again
+                }
+            };
+            if again == Nanos::NEVER {
+                return Poll::Pending;
+            }
+            let mut alarm = match alarm {
+                Some(alarm) if alarm.at() == again => alarm,
+                _ => self.limiter.clock().alarm(again),
+            };
+            if alarm.poll(cx).is_pending() {
+                if let State::Waiting(_, slot) = &mut self.state {
+                    *slot = Some(alarm);
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what the seat has, and leaves it idle.
+    ///
+    /// # Panics
+    ///
+    /// If the service is not ready.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take(&mut self) -> Taken {
+        match self.state {
+            State::Ready => {
+                self.state = State::Idle;
+                Taken::Place
+            }
+            State::TurnedAway(_) => match mem::replace(&mut self.state, State::Idle) {
+                State::TurnedAway(rejected) => Taken::Rejection(rejected),
+                _ => unreachable!("it was a moment ago"),
+            },
+            State::Idle | State::Waiting(..) | State::Held => panic!(
+                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
+            ),
+        }
+    }
+
+    /// Gives back whatever the seat has.
+    fn vacate(&mut self) {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Waiting(waiting, _) => self.limiter.give_up(waiting.ticket),
+            State::Held | State::Ready => self.limiter.give_back(),
+            State::Idle | State::TurnedAway(_) => {}
+        }
+    }
+}
+
+/// A clone is another customer: it has nothing yet.
+impl<L: Limiter> Clone for Seat<L> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.limiter), self.bounds)
+    }
+}
+
+impl<L: Limiter> Drop for Seat<L> {
+    fn drop(&mut self) {
+        self.vacate();
+    }
+}
+
+impl<L: Limiter> fmt::Debug for Seat<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Idle => "idle",
+            State::Waiting(..) => "waiting",
+            State::Held => "held",
+            State::Ready => "ready",
+            State::TurnedAway(_) => "turned away",
+        })
+    }
+}

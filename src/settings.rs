@@ -1,0 +1,87 @@
+//! Settings are checked when they are set.
+
+use std::{error::Error, fmt, time::Duration};
+
+use crate::clock::CENTURY;
+
+/// The most places a limiter can have, and the most that can wait for one: 2<sup>31</sup> - 1 and
+/// 2<sup>30</sup> - 1. (The two share a word.)
+pub(crate) const MAX_PLACES: u32 = i32::MAX as u32;
+pub(crate) const MAX_WAITING: u32 = (1 << 30) - 1;
+
+/// A setting that can't be: names the setting, the value, and what would be right.
+///
+/// Returned by every constructor and setter that starts with `try_`, and by the setters of handles;
+/// the ones for literals panic with the same text, at the caller's line.
+///
+/// ```
+/// use tower_floodgate::ConcurrencyBackpressureLayer;
+///
+/// let error = ConcurrencyBackpressureLayer::try_new(0).unwrap_err();
+/// assert_eq!(error.to_string(), "max_in_flight is 0: it must be between 1 and 2147483647");
+/// assert_eq!(error.setting(), "max_in_flight");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSetting {
+    setting: &'static str,
+    value: String,
+    expected: String,
+}
+
+impl InvalidSetting {
+    pub(crate) fn new(
+        setting: &'static str,
+        value: impl fmt::Debug,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { setting, value: format!("{value:?}"), expected: expected.into() }
+    }
+
+    /// The name of the setting, as the constructor or setter calls it.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}: it must be {}", self.setting, self.value, self.expected)
+    }
+}
+
+impl Error for InvalidSetting {}
+
+/// Unwraps for the constructors that take literals: panics with the reason at the caller's line.
+#[track_caller]
+pub(crate) fn literal<T>(checked: Result<T, InvalidSetting>) -> T {
+    match checked {
+        Ok(value) => value,
+        Err(invalid) => panic!("{invalid}"),
+    }
+}
+
+/// A number of places: between 1 and 2^31 - 1.
+pub(crate) fn places<N>(setting: &'static str, value: N) -> Result<u32, InvalidSetting>
+where
+    N: Copy + fmt::Debug + TryInto<u32>,
+{
+    match value.try_into() {
+        Ok(places @ 1..=MAX_PLACES) => Ok(places),
+        _ => Err(InvalidSetting::new(setting, value, format!("between 1 and {MAX_PLACES}"))),
+    }
+}
+
+/// A window: more than nothing, and at most a hundred years.
+pub(crate) fn window(value: Duration) -> Result<Duration, InvalidSetting> {
+    if value.is_zero() || value > CENTURY {
+        let expected = "longer than zero and at most 100 years";
+        return Err(InvalidSetting::new("window", value, expected));
+    }
+    Ok(value)
+}
+
+/// How many may wait. What is above the technical limit is no bound that could ever be reached.
+pub(crate) fn waiting(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(MAX_WAITING).min(MAX_WAITING)
+}
