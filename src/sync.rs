@@ -1,31 +1,21 @@
-//! Atomics and the mutex: `std`'s, or the model checker's.
+//! The atomics and the mutex of the cores.
 //!
-//! The cores ([`gate`](crate::gate) and the [windows](crate::rate_limit)) take their shared state
-//! from here and from nowhere else. Built with `--cfg floodgate_loom` their tests run under
-//! [loom](https://docs.rs/loom), which tries the interleavings and the memory orderings. The name of
-//! the cfg is our own because `loom` would switch tokio over, too.
+//! The cores ([`gate`](crate::gate), the [windows](crate::rate_limit), the retry budget) take their
+//! shared state from here and from nowhere else. `tests/models` compiles the same source files against
+//! [loom](https://docs.rs/loom)'s instead, which tries the interleavings and the memory orderings.
 
-#[cfg(all(test, floodgate_loom))]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-#[cfg(not(all(test, floodgate_loom)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-#[cfg(all(test, floodgate_loom))]
-use loom::sync::{Mutex as Inner, MutexGuard};
-#[cfg(not(all(test, floodgate_loom)))]
-use std::sync::{Mutex as Inner, MutexGuard};
-
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 /// A mutex that doesn't know poison.
 ///
-/// Foreign code that could panic (a waker's `clone`) only runs under it before anything has been
-/// changed, so the state behind the lock is whole even if a holder unwinds.
-pub(crate) struct Mutex<T>(Inner<T>);
+/// Foreign code that could panic (a waker's `clone`) only runs under it where nothing has been changed
+/// yet, so the state behind the lock is whole even if a holder unwinds.
+pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Inner::new(value))
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {

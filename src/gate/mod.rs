@@ -54,8 +54,6 @@
 //! that its reader finds the entry is the mutex's doing.
 
 mod line;
-#[cfg(all(test, floodgate_loom))]
-mod model;
 
 use std::task::Waker;
 

@@ -46,10 +46,6 @@
 //!   that knows of nothing to wait for looks again after a window, and is never late.
 
 mod log;
-#[cfg(all(test, floodgate_loom))]
-mod model;
-#[cfg(all(test, not(floodgate_loom)))]
-mod tests;
 
 use std::{convert::Infallible, task::Waker, time::Duration};
 
@@ -107,7 +103,7 @@ impl Window {
         Self::with_slots(shape, limit, length, SLOTS)
     }
 
-    fn with_slots(shape: Shape, limit: u32, length: Duration, slots: u32) -> Self {
+    pub(crate) fn with_slots(shape: Shape, limit: u32, length: Duration, slots: u32) -> Self {
         Self {
             gate: Gate::new(limit),
             log: Log::new(slots),
@@ -179,7 +175,7 @@ impl Window {
 
     /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
     /// is. Returns the time by which it did.
-    fn refill(&self, now: &impl Fn() -> Nanos) -> Nanos {
+    pub(crate) fn refill(&self, now: &impl Fn() -> Nanos) -> Nanos {
         let moment = now();
         let over = || moment.get() >= self.paused_until.load(Relaxed);
         if self.gate.is_barred() && self.gate.lift(over) {

@@ -1,0 +1,68 @@
+//! What is printed at the end, and what the program ends with.
+
+mod promises;
+mod spans;
+mod table;
+mod timeline;
+
+use std::{fmt, process::ExitCode, time::Duration};
+
+use tower_floodgate::retry::Backoff;
+
+use self::promises::Promise;
+use crate::{args::Args, log::Entries, site::Arrival};
+
+pub(crate) struct Report {
+    entries: Entries,
+    promises: Vec<Promise>,
+}
+
+impl Report {
+    /// `arrivals` is what the server saw, if it could be asked.
+    pub(crate) fn of(
+        args: &Args,
+        backoff: &Backoff,
+        entries: Entries,
+        arrivals: Option<&[Arrival]>,
+    ) -> Self {
+        let promises = promises::check(args, backoff, &entries, arrivals);
+        Self { entries, promises }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match (self.broken(), self.succeeded()) {
+            (0, 1..) => 0,
+            (0, 0) => 1,
+            _ => 3,
+        })
+    }
+
+    fn broken(&self) -> usize {
+        self.promises.iter().filter(|promise| promise.kept == Some(false)).count()
+    }
+
+    fn succeeded(&self) -> usize {
+        self.entries.tasks.iter().filter(|task| task.succeeded()).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entries, promises } = self;
+        writeln!(f, "{}", table::of_tasks(&entries.tasks))?;
+        writeln!(f, "{LEGEND}\n")?;
+        writeln!(f, "{}", timeline::draw(entries))?;
+        writeln!(f, "{}\n", table::of_promises(promises))?;
+        let (succeeded, tasks) = (self.succeeded(), entries.tasks.len());
+        writeln!(f, "{succeeded} of {tasks} tasks succeeded; promises broken: {}", self.broken())
+    }
+}
+
+const LEGEND: &str = "\
+Made:   the producer was asked for it       Let in: the crawler was ready for it
+Waited: seconds since the last try ended    All others: seconds since the start";
+
+/// In seconds, to the millisecond.
+pub(crate) fn secs(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
+}

@@ -1,0 +1,177 @@
+//! What was promised, what was measured, and whether the one kept to the other.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+use tower_floodgate::retry::Backoff;
+
+use super::{
+    secs,
+    spans::{most_at_a_time, most_in_any_span},
+};
+use crate::{
+    args::{Args, Spread},
+    log::{Attempt, Entries, Task},
+    site::Arrival,
+};
+
+pub(super) struct Promise {
+    pub(super) what: String,
+    pub(super) measured: String,
+    pub(super) promised: String,
+    /// `None` if it could not be checked.
+    pub(super) kept: Option<bool>,
+}
+
+impl Promise {
+    fn at_most(what: impl Into<String>, measured: usize, bound: usize) -> Self {
+        Self {
+            what: what.into(),
+            measured: measured.to_string(),
+            promised: format!("at most {bound}"),
+            kept: Some(measured <= bound),
+        }
+    }
+
+    fn unchecked(what: &str, why: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: why.to_owned(),
+            promised: String::new(),
+            kept: None,
+        }
+    }
+}
+
+/// Checks all of them. `arrivals` is what the server saw, if it is ours to ask.
+pub(super) fn check(
+    args: &Args,
+    backoff: &Backoff,
+    entries: &Entries,
+    arrivals: Option<&[Arrival]>,
+) -> Vec<Promise> {
+    let Entries { tasks, line } = entries;
+    let attempts = || tasks.iter().flat_map(|task| &task.attempts);
+    let rate = usize::try_from(args.rate).unwrap_or(usize::MAX);
+    let window = format_duration(args.window);
+    vec![
+        Promise::at_most(
+            format!("sent in any {window}"),
+            most_in_any_span(attempts().map(|attempt| attempt.sent), args.window),
+            rate,
+        ),
+        as_arrived(tasks, arrivals, args.window, rate),
+        Promise::at_most(
+            "in line",
+            line.iter().map(|&(_, waiting)| waiting).max().unwrap_or(0),
+            args.queue,
+        ),
+        Promise::at_most(
+            "in the air",
+            most_at_a_time(attempts().filter_map(stay_of_attempt)),
+            args.in_flight,
+        ),
+        Promise::at_most(
+            "let in and not ended",
+            most_at_a_time(tasks.iter().filter_map(stay_of_task)),
+            args.most_let_in(),
+        ),
+        Promise::at_most(
+            "attempts of a task",
+            tasks.iter().map(|task| task.attempts.len()).max().unwrap_or(0),
+            usize::try_from(args.attempts).unwrap_or(usize::MAX),
+        ),
+        waits(args.jitter, backoff, tasks),
+        ends(tasks, args.tasks),
+    ]
+}
+
+fn stay_of_attempt(attempt: &Attempt) -> Option<(Duration, Duration)> {
+    Some((attempt.sent, attempt.ended.as_ref()?.0))
+}
+
+fn stay_of_task(task: &Task) -> Option<(Duration, Duration)> {
+    Some((task.let_in?, task.ended.as_ref()?.0))
+}
+
+/// The same as the server saw it.
+///
+/// Requests that take longer to arrive than others come closer together. But those that arrive in a
+/// span shorter than the window by what the slowest took were all sent in one window.
+fn as_arrived(
+    tasks: &[Task],
+    arrivals: Option<&[Arrival]>,
+    window: Duration,
+    rate: usize,
+) -> Promise {
+    let Some(arrivals) = arrivals else {
+        return Promise::unchecked("arrived in any window", "it is not our server");
+    };
+    let span = window.saturating_sub(slowest_delivery(tasks, arrivals));
+    if span.is_zero() {
+        return Promise::unchecked("arrived in any window", "requests took longer than that");
+    }
+    let most = most_in_any_span(arrivals.iter().map(|arrival| arrival.at), span);
+    let sent: usize = tasks.iter().map(|task| task.attempts.len()).sum();
+    Promise {
+        what: format!("arrived in any {} s", secs(span)),
+        measured: format!("{most} ({} of {sent} arrived)", arrivals.len()),
+        promised: format!("at most {rate}"),
+        // More than were sent: somebody retries behind the rate limit's back.
+        kept: Some(most <= rate && arrivals.len() <= sent),
+    }
+}
+
+/// The longest that a request was on its way. A page's requests arrive in the order they were sent in.
+fn slowest_delivery(tasks: &[Task], arrivals: &[Arrival]) -> Duration {
+    let mut attempts: Vec<_> = tasks.iter().map(|task| task.attempts.iter()).collect();
+    let took = arrivals.iter().filter_map(|arrival| {
+        let sent = attempts.get_mut(arrival.page.checked_sub(1)?)?.next()?.sent;
+        Some(arrival.at.saturating_sub(sent))
+    });
+    took.max().unwrap_or_default()
+}
+
+/// The shortest wait before a first retry, before a second one, and so on. A retry may come later than its
+/// backoff says, when the rate limit lets it; never earlier.
+fn waits(spread: Spread, backoff: &Backoff, tasks: &[Task]) -> Promise {
+    let nth = |retry| tasks.iter().filter_map(move |task| task.waits().nth(retry)).min();
+    let shortest: Vec<_> = (0..).map_while(nth).collect();
+    let bounds: Vec<_> =
+        (0..).zip(&shortest).map(|(retry, _)| shortest_wait(spread, backoff, retry)).collect();
+    if shortest.is_empty() {
+        return Promise::unchecked("wait before a retry", "there was no retry");
+    }
+    Promise {
+        what: "wait before a retry".to_owned(),
+        measured: list(&shortest),
+        promised: format!("at least {}", list(&bounds)),
+        kept: Some(shortest.iter().zip(&bounds).all(|(wait, bound)| wait >= bound)),
+    }
+}
+
+fn list(waits: &[Duration]) -> String {
+    let waits: Vec<_> = waits.iter().map(|&wait| secs(wait)).collect();
+    format!("{} s", waits.join(", "))
+}
+
+/// The least that the backoff can draw for the retry with this number, counted from 0.
+fn shortest_wait(spread: Spread, backoff: &Backoff, retry: u32) -> Duration {
+    match spread {
+        Spread::None => backoff.ceiling(retry),
+        Spread::Equal => backoff.ceiling(retry) / 2,
+        Spread::Full => Duration::ZERO,
+        Spread::Decorrelated => backoff.ceiling(0),
+    }
+}
+
+fn ends(tasks: &[Task], expected: usize) -> Promise {
+    let ended = tasks.iter().filter(|task| task.ended.is_some()).count();
+    let well = tasks.iter().filter(|task| task.succeeded()).count();
+    Promise {
+        what: "tasks ended".to_owned(),
+        measured: format!("{ended} ({well} well, {} failed)", ended - well),
+        promised: expected.to_string(),
+        kept: Some(ended == expected && tasks.len() == expected),
+    }
+}

@@ -1,0 +1,87 @@
+//! How much there was at a time. Exact: every moment and every span is looked at.
+
+use std::time::Duration;
+
+/// The most of `times` in any half-open span of this length, wherever it begins.
+///
+/// A span that holds the most can be moved on until it begins with one of the times, and loses none.
+pub(super) fn most_in_any_span(
+    times: impl IntoIterator<Item = Duration>,
+    length: Duration,
+) -> usize {
+    let mut times: Vec<_> = times.into_iter().collect();
+    times.sort_unstable();
+    let (mut most, mut end) = (0, 0);
+    for (begin, &time) in times.iter().enumerate() {
+        while end < times.len() && times[end] < time + length {
+            end += 1;
+        }
+        most = most.max(end - begin);
+    }
+    most
+}
+
+/// The most stays that overlap, each from its first moment to just before its last.
+pub(super) fn most_at_a_time(stays: impl IntoIterator<Item = (Duration, Duration)>) -> usize {
+    // At one moment, those who leave leave before others come: `false` sorts before `true`.
+    let mut steps: Vec<_> =
+        stays.into_iter().flat_map(|(from, until)| [(from, true), (until, false)]).collect();
+    steps.sort_unstable();
+    let (mut most, mut there) = (0_usize, 0_usize);
+    for (_, comes) in steps {
+        there = if comes { there + 1 } else { there.saturating_sub(1) };
+        most = most.max(there);
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    const LATEST: u64 = 40;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_span_is_half_open() {
+        assert_eq!(most_in_any_span([], ms(10)), 0);
+        assert_eq!(most_in_any_span([ms(0), ms(10)], ms(10)), 1);
+        assert_eq!(most_in_any_span([ms(0), ms(10), ms(19), ms(20)], ms(10)), 2);
+        assert_eq!(most_in_any_span([ms(5), ms(5), ms(5)], ms(1)), 3);
+        assert_eq!(most_in_any_span([ms(5)], Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn spans_agree_with_counting_from_every_moment() {
+        let mut rng = Rng::with_seed(1);
+        for _ in 0..2_000 {
+            let times: Vec<_> = (0..rng.usize(0..12)).map(|_| rng.u64(0..LATEST)).collect();
+            let length = rng.u64(0..15);
+            let from = |begin| move |&&t: &&u64| begin <= t && t < begin + length;
+            let naive = (0..LATEST).map(|begin| times.iter().filter(from(begin)).count()).max();
+            let clever = most_in_any_span(times.iter().map(|&t| ms(t)), ms(length));
+            assert_eq!(Some(clever), naive, "{times:?} in spans of {length}");
+        }
+    }
+
+    #[test]
+    fn stays_agree_with_counting_at_every_moment() {
+        let mut rng = Rng::with_seed(2);
+        for _ in 0..2_000 {
+            let stay = |rng: &mut Rng| {
+                let from = rng.u64(0..LATEST);
+                (from, from + rng.u64(1..15))
+            };
+            let stays: Vec<_> = (0..rng.usize(0..12)).map(|_| stay(&mut rng)).collect();
+            let at = |now| move |&&(from, until): &&(u64, u64)| from <= now && now < until;
+            let naive = (0..LATEST).map(|now| stays.iter().filter(at(now)).count()).max();
+            let clever = most_at_a_time(stays.iter().map(|&(from, until)| (ms(from), ms(until))));
+            assert_eq!(Some(clever), naive, "{stays:?}");
+        }
+    }
+}

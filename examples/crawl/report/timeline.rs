@@ -1,0 +1,123 @@
+//! When each request went out, drawn: a row for each task, time from left to right.
+
+use std::{fmt::Write, time::Duration};
+
+use super::secs;
+use crate::log::{Entries, Task};
+
+/// The widest it gets, in columns of time.
+const WIDTH: u128 = 70;
+/// Every so many columns, the time is written.
+const TICK: usize = 10;
+
+pub(super) fn draw(entries: &Entries) -> String {
+    let Entries { tasks, line } = entries;
+    let scale = Scale::of(tasks);
+    let mut drawing = format!(
+        "One column is {} s:  · waits  ● request sent  ━ under way  ✓ answered  ✗ failed\n\n",
+        secs(scale.column)
+    );
+    let mut row = |name: &str, cells: String| {
+        let _ = writeln!(drawing, "{name:>8} {}", cells.trim_end());
+    };
+    row("s", scale.ticks());
+    for (number, task) in (1..).zip(tasks) {
+        row(&number.to_string(), scale.task(task));
+    }
+    row("sent", scale.sent(tasks));
+    row("in line", scale.line(line));
+    drawing
+}
+
+/// How long a column is, and how many there are.
+struct Scale {
+    column: Duration,
+    columns: usize,
+}
+
+impl Scale {
+    /// The finest that is not too wide, of columns that are 1, 2, 5, 10, 20, 50, ... ms long.
+    fn of(tasks: &[Task]) -> Self {
+        let last = tasks.iter().map(last_moment).max().unwrap_or_default();
+        let lengths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
+        let column = lengths
+            .map(Duration::from_millis)
+            .find(|column| last.as_nanos() / column.as_nanos() < WIDTH)
+            .expect("some power of ten is long enough");
+        let mut scale = Self { column, columns: 0 };
+        // One more, for a mark that had to move on.
+        scale.columns = scale.at(last) + 2;
+        scale
+    }
+
+    /// The column of a moment.
+    fn at(&self, moment: Duration) -> usize {
+        (moment.as_nanos() / self.column.as_nanos()) as usize
+    }
+
+    fn ticks(&self) -> String {
+        let tick = |number: usize| {
+            let time = self.column.as_millis() * (number * TICK) as u128;
+            format!("{:<TICK$}", time as f64 / 1000.0)
+        };
+        (0..=self.columns / TICK).map(tick).collect()
+    }
+
+    fn task(&self, task: &Task) -> String {
+        let mut row = vec![' '; self.columns];
+        let end = task.ended.as_ref().map_or(self.columns - 1, |(at, _)| self.at(*at));
+        row[self.at(task.made)..end].fill('·');
+        for attempt in &task.attempts {
+            let sent = self.at(attempt.sent);
+            // If it was answered within the column it was sent in, the mark moves on by one.
+            let (end, mark) = match &attempt.ended {
+                Some((at, outcome)) if outcome.is_success() => (self.at(*at), '✓'),
+                Some((at, _)) => (self.at(*at), '✗'),
+                None => (self.columns - 1, '━'),
+            };
+            let end = end.max(sent + 1);
+            row[sent..end].fill('━');
+            row[sent] = '●';
+            row[end] = mark;
+        }
+        row.into_iter().collect()
+    }
+
+    /// How many requests were sent in each column.
+    fn sent(&self, tasks: &[Task]) -> String {
+        let mut sent = vec![0; self.columns];
+        for attempt in tasks.iter().flat_map(|task| &task.attempts) {
+            sent[self.at(attempt.sent)] += 1;
+        }
+        sent.into_iter().map(|count| if count == 0 { ' ' } else { digit(count) }).collect()
+    }
+
+    /// How long the line was at most in each column.
+    fn line(&self, line: &[(Duration, usize)]) -> String {
+        let mut changes = line.iter().peekable();
+        let mut before = 0;
+        let most_in = |column| {
+            let mut most = before;
+            while let Some(&&(at, waiting)) = changes.peek() {
+                if self.at(at) > column {
+                    break;
+                }
+                before = waiting;
+                most = most.max(waiting);
+                changes.next();
+            }
+            digit(most)
+        };
+        (0..self.columns - 1).map(most_in).collect()
+    }
+}
+
+fn last_moment(task: &Task) -> Duration {
+    let sent = task.attempts.last().map(|attempt| attempt.sent);
+    let ended = task.ended.as_ref().map(|(at, _)| *at);
+    ended.or(sent).unwrap_or(task.made)
+}
+
+fn digit(count: usize) -> char {
+    u32::try_from(count).ok().and_then(|count| char::from_digit(count, 10)).unwrap_or('+')
+}

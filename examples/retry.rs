@@ -1,0 +1,113 @@
+//! An unstable API, and what an exponential retry makes of it.
+//!
+//! ```text
+//! cargo run --example retry
+//! ```
+//!
+//! The waits are 1, 2, 4 s and so on up to 10 s. They are exact because jitter is turned off, which is
+//! for demonstrations: keep it in anything that has more than one client.
+//!
+//! The clock is tokio's, paused: nobody has to wait for what is printed.
+
+use std::{
+    cell::RefCell,
+    error::Error,
+    fmt, future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_floodgate::{
+    ExponentialRetry, ExponentialRetryLayer,
+    retry::{Backoff, GiveUp, Jitter},
+};
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() {
+    println!("3 attempts at an API that fails twice:");
+    let run = request(3, 2).await;
+    assert_eq!(run.answer, Ok("the answer to call 3".to_owned()));
+    assert_eq!(run.calls, [0, 1, 3].map(Duration::from_secs));
+    assert_eq!(run.gave_up, None);
+
+    println!("\n3 attempts at an API that is down:");
+    let run = request(3, u32::MAX).await;
+    assert_eq!(run.answer, Err(Unavailable { call: 3 }), "the last error, as the API gave it");
+    assert_eq!(run.calls, [0, 1, 3].map(Duration::from_secs));
+    assert_eq!(run.gave_up, Some(GiveUp::AttemptsSpent));
+
+    println!("\n6 attempts at an API that is down:");
+    let run = request(6, u32::MAX).await;
+    assert_eq!(run.answer, Err(Unavailable { call: 6 }));
+    // Waits of 1, 2, 4, 8 and then 10 s: the sixteen are above the maximum.
+    assert_eq!(run.calls, [0, 1, 3, 7, 15, 25].map(Duration::from_secs));
+    assert_eq!(run.gave_up, Some(GiveUp::AttemptsSpent));
+}
+
+/// What came of one request.
+struct Run {
+    answer: Result<String, Unavailable>,
+    calls: Vec<Duration>,
+    gave_up: Option<GiveUp>,
+}
+
+/// Sends one request, with so many attempts, to an API whose first calls fail.
+async fn request(max_attempts: u32, failures: u32) -> Run {
+    let start = now();
+    let calls = RefCell::new(Vec::new());
+    let gave_up = Arc::new(OnceLock::new());
+
+    let policy = ExponentialRetry::new(max_attempts)
+        .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).jitter(Jitter::None))
+        // The place for logs and metrics.
+        .on_decision({
+            let gave_up = Arc::clone(&gave_up);
+            move |decision| {
+                if let Some(wait) = decision.wait() {
+                    println!("          attempt {} failed: again in {wait:?}", decision.attempt());
+                }
+                if let Some(why) = decision.gave_up() {
+                    println!("          attempt {} failed: gave up, {why:?}", decision.attempt());
+                    let _ = gave_up.set(why);
+                }
+            }
+        });
+
+    let api = service_fn(|_question: &'static str| {
+        println!("  {:>3} s   the API is called", start.elapsed().as_secs());
+        calls.borrow_mut().push(start.elapsed());
+        let call = calls.borrow().len() as u32;
+        future::ready(match call {
+            _ if call <= failures => Err(Unavailable { call }),
+            _ => Ok(format!("the answer to call {call}")),
+        })
+    });
+
+    let service = ServiceBuilder::new().layer(ExponentialRetryLayer::new(policy)).service(api);
+    let answer = service.oneshot("the question").await;
+    match &answer {
+        Ok(answer) => println!("  the caller has {answer:?}"),
+        Err(error) => println!("  the caller has an error: {error}"),
+    }
+    Run { answer, calls: calls.into_inner(), gave_up: gave_up.get().copied() }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Unavailable {
+    call: u32,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "503 Service Unavailable (call {})", self.call)
+    }
+}
+
+impl Error for Unavailable {}
+
+#[allow(clippy::disallowed_methods, reason = "the demonstration shows times")]
+fn now() -> Instant {
+    Instant::now()
+}
