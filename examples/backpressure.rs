@@ -8,7 +8,8 @@
 //! the consumer is done with a task, so the producer moves at the consumer's pace. It does nothing for
 //! that: no counting, no sleeping, only what every caller of a `Service` does.
 //!
-//! The clock is tokio's, paused: the times are exact, and nobody has to wait for them.
+//! The clock is tokio's, paused (with its feature `test-util`): the times are exact, and nobody has to
+//! wait for them.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

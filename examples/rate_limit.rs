@@ -4,7 +4,8 @@
 //! cargo run --example rate_limit
 //! ```
 //!
-//! The clock is tokio's, paused: the times are exact, and nobody has to wait for them.
+//! The clock is tokio's, paused (with its feature `test-util`): the times are exact, and nobody has to
+//! wait for them.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Infallible> {
         }
     }
     let most = (busiest(&fixed, SECOND), busiest(&sliding, SECOND));
-    println!("  {:<24}{:>6}{:>9}", "in the busiest second", most.0, most.1);
+    println!("  {:<24}{:>8}{:>9}", "in the busiest second", most.0, most.1);
     println!(
         "  The fixed window issued all 20 within {:?}, the sliding one within {:?}.",
         fixed[19] - fixed[0],

@@ -65,12 +65,13 @@ async fn request(max_attempts: u32, failures: u32) -> Run {
         .on_decision({
             let gave_up = Arc::clone(&gave_up);
             move |decision| {
-                if let Some(wait) = decision.wait() {
-                    println!("          attempt {} failed: again in {wait:?}", decision.attempt());
-                }
-                if let Some(why) = decision.gave_up() {
-                    println!("          attempt {} failed: gave up, {why:?}", decision.attempt());
-                    let _ = gave_up.set(why);
+                let attempt = decision.attempt();
+                match decision.next() {
+                    Ok(wait) => println!("          attempt {attempt} failed: again in {wait:?}"),
+                    Err(why) => {
+                        println!("          attempt {attempt} failed: gave up, {why}");
+                        let _ = gave_up.set(why);
+                    }
                 }
             }
         });

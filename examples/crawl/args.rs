@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
 
-    /// Makes the failures of the built-in API, and the jitter, the same again
+    /// Decides which requests the built-in API fails, and how the jitter falls
     #[arg(long, default_value_t = 9)]
     pub(crate) seed: u64,
 
@@ -81,13 +81,15 @@ pub(crate) struct Args {
     pub(crate) delay: Duration,
 
     /// Fetches this instead of the built-in API, once for each task
+    ///
+    /// Redirects are not followed: the rate limit would not see those requests.
     #[arg(long, value_parser = http_url)]
     pub(crate) url: Option<Url>,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every promise was kept; tasks may have failed, and are reported, after their last attempt
+  0  every promise was kept; tasks that failed for good are reported
   1  no task succeeded, as with a server that can't be reached
   2  an option or its value is wrong
   3  a promise was broken";

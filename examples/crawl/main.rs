@@ -1,6 +1,9 @@
 //! The whole story: a slow and flaky HTTP API is crawled, a few pages at a time, within its quota, and
 //! again if need be. Then what happened is printed, and held against what was promised.
 //!
+//! `cargo run --example crawl` needs nothing else: it starts a server of its own. `-- --help` tells what can
+//! be set, `-- --url https://...` crawls another.
+//!
 //! ```text
 //!      producer             a plain stream of tasks; is asked for the next when there is room
 //!         │
@@ -24,9 +27,10 @@
 //!   waits at the entrance is the producer: it isn't ready, so nothing more is asked of the stream.
 //!
 //! A program that needs no line leaves out the entrance and the turns: then the producer itself is
-//! the one who waits.
+//! the one who waits, for a place as well as for its turn at the rate limit.
 
 mod args;
+mod client;
 mod clock;
 mod log;
 mod page;
@@ -51,13 +55,14 @@ use tower_floodgate::ExponentialRetryLayer;
 
 use self::{
     args::{Args, Layers},
+    client::client,
     clock::Clock,
     log::Log,
     page::Page,
     progress::{Progress, Retried},
     recorder::Recorder,
     report::Report,
-    target::{Target, client},
+    target::Target,
     turn::in_turn,
 };
 
@@ -86,8 +91,8 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let progress = Progress::start(args, &target, queue.clone(), retried.clone());
 
     let retry =
-        retry.classify(page::verdict).clone_with(Page::try_clone).on_decision(move |next| {
-            if next.wait().is_some() {
+        retry.classify(page::verdict).clone_with(Page::try_clone).on_decision(move |decision| {
+            if decision.next().is_ok() {
                 retried.add_one();
             }
         });

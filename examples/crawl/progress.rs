@@ -47,8 +47,9 @@ impl Progress {
         let Args { tasks, rate, queue, in_flight, attempts, .. } = args;
         let window = format_duration(args.window);
         eprintln!(
-            "Crawling {target} with --tasks {tasks} --rate {rate} --window {window} \
-             --queue {queue} --in-flight {in_flight} --attempts {attempts}"
+            "Crawling {target}\n\
+             with --tasks {tasks} --rate {rate} --window {window} --queue {queue} \
+             --in-flight {in_flight} --attempts {attempts}\n"
         );
         let bar = ProgressBar::new(*tasks as u64);
         bar.set_style(style(line.clone(), retried.clone()));

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use reqwest::{Client, Method, Request, Url};
+use reqwest::{Method, Request, Url};
 
 use crate::{
     args::Args,
@@ -48,11 +48,4 @@ impl fmt::Display for Target {
             Self::Theirs(url) => url.fmt(f),
         }
     }
-}
-
-pub(crate) fn client(args: &Args) -> reqwest::Result<Client> {
-    let client = Client::builder().timeout(args.timeout);
-    // No proxy leads to a port of this machine.
-    let client = if args.url.is_none() { client.no_proxy() } else { client };
-    client.build()
 }

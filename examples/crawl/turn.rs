@@ -31,7 +31,7 @@ where
         async move {
             let ready = poll_fn(|cx| {
                 let ready = inner.poll_ready(cx);
-                // Whoever joins the line does so in here, so the longest line is seen.
+                // Tasks join the line in here and are polled one at a time: no length is missed.
                 log.line(line.waiting());
                 ready
             });

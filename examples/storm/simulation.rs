@@ -20,7 +20,7 @@ use crate::{
 pub(crate) const CLIENTS: u32 = 1000;
 /// What the clients together ask for in good times: 70 % of what the server can do.
 pub(crate) const USUAL: f64 = 0.7 * CAPACITY as f64;
-pub(crate) const LENGTH: Duration = Duration::from_secs(40);
+pub(crate) const LENGTH: Duration = Duration::from_secs(35);
 
 /// How long a server has to do well before it counts as recovered.
 const STEADY: Duration = Duration::from_secs(5);
@@ -136,9 +136,14 @@ impl Run {
         answered as f64 / ended as f64
     }
 
+    /// The most attempts in a second.
+    pub(crate) fn peak(&self) -> u32 {
+        self.offered().into_iter().max().unwrap_or(0)
+    }
+
     /// The most attempts in a second from the end of the outage on.
-    pub(crate) fn peak_after(&self) -> u32 {
-        self.offered()[OUTAGE.end.as_secs() as usize..].iter().copied().max().unwrap_or(0)
+    pub(crate) fn peak_after_outage(&self) -> u32 {
+        self.offered().into_iter().skip(OUTAGE.end.as_secs() as usize).max().unwrap_or(0)
     }
 
     /// The attempts begun in each second.
@@ -147,7 +152,7 @@ impl Run {
     }
 
     /// The attempts that succeeded in each second.
-    pub(crate) fn useful(&self) -> Vec<u32> {
+    pub(crate) fn in_time(&self) -> Vec<u32> {
         let successes = self.attempts.iter().filter(|attempt| attempt.is_success());
         per_second(successes.filter_map(|attempt| Some(attempt.ended?.0)))
     }

@@ -1,13 +1,17 @@
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tower_service::Service;
 
 use super::{
+    ConcurrencyBackpressureHandle,
     future::ResponseFuture,
     limiter::{ConcurrencyLimiter, Permit},
 };
 use crate::{
-    answer::{AnswerTo, Wait},
+    answer::{Answer, AnswerTo, Wait},
     macros::inner_access,
     seat::{Seat, Taken},
 };
@@ -31,6 +35,14 @@ impl<S, A> ConcurrencyBackpressure<S, A> {
     }
 
     inner_access!();
+}
+
+impl<S, A: Answer> ConcurrencyBackpressure<S, A> {
+    /// A handle that reads and steers the limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
+        ConcurrencyBackpressureHandle::new(Arc::clone(self.seat.limiter()))
+    }
 }
 
 impl<S, A, Request> Service<Request> for ConcurrencyBackpressure<S, A>

@@ -1,8 +1,11 @@
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tower_service::Service;
 
-use super::{future::ResponseFuture, limiter::RateLimiter};
+use super::{WindowRateLimitHandle, future::ResponseFuture, limiter::RateLimiter};
 use crate::{
     answer::{AnswerTo, Wait},
     macros::inner_access,
@@ -29,6 +32,12 @@ impl<S, A> WindowRateLimit<S, A> {
     }
 
     inner_access!();
+
+    /// A handle that reads and steers the limit.
+    #[must_use]
+    pub fn handle(&self) -> WindowRateLimitHandle {
+        WindowRateLimitHandle::new(Arc::clone(self.seat.limiter()))
+    }
 }
 
 impl<S, A, Request> Service<Request> for WindowRateLimit<S, A>

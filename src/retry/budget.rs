@@ -31,7 +31,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::{Clock, Nanos},
+    clock::{Clock, Nanos, nanos},
     settings::{InvalidSetting, literal},
     sync::{AtomicU64, Ordering::Relaxed},
 };
@@ -72,8 +72,7 @@ const FLOOR: u32 = 10;
 pub struct RetryBudget {
     deposit: u64,
     most: u64,
-    /// Between two retries of the floor; `None` if there is no floor.
-    step: Option<Duration>,
+    floor: Floor,
     account: Arc<Account>,
 }
 
@@ -114,7 +113,7 @@ impl RetryBudget {
         Ok(Self {
             deposit,
             most: u64::from(SAVINGS) * RETRY,
-            step: step(FLOOR),
+            floor: Floor::per_second(FLOOR),
             account: Arc::new(Account {
                 balance: AtomicU64::new(0),
                 floor: AtomicU64::new(0),
@@ -126,7 +125,7 @@ impl RetryBudget {
     /// So many retries a second need no deposit. 0 for none.
     #[must_use]
     pub fn floor_per_second(self, retries: u32) -> Self {
-        Self { step: step(retries), ..self }
+        Self { floor: Floor::per_second(retries), ..self }
     }
 
     /// So many retries can be saved up in good times to be spent in bad ones. With 0 only the floor is
@@ -169,18 +168,34 @@ impl RetryBudget {
         paid.is_ok()
     }
 
-    /// At most a second's worth at once, then one every `step`.
     fn withdraw_floor(&self, now: Nanos) -> bool {
-        let Some(step) = self.step else { return false };
+        let Floor { step, ahead } = self.floor;
         let next = |paid_until: u64| {
             let paid_until = Nanos::new(paid_until).max(now).after(step);
-            (paid_until.since(now) <= Duration::from_secs(1)).then_some(paid_until.get())
+            (paid_until.since(now) <= ahead).then_some(paid_until.get())
         };
         self.account.floor.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 }
 
-/// What a retry takes of a second in which there may be so many. Rounded up: not one too many.
-fn step(per_second: u32) -> Option<Duration> {
-    (per_second > 0).then(|| Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.into())))
+/// What the floor gives: a second's worth at once, then a retry every `step`.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    /// What a retry takes of the schedule.
+    step: Duration,
+    /// How far ahead of the time the schedule may be.
+    ahead: Duration,
+}
+
+impl Floor {
+    fn per_second(retries: u32) -> Self {
+        let second = Duration::from_secs(1);
+        if retries == 0 {
+            // No step fits into nothing.
+            return Self { step: second, ahead: Duration::ZERO };
+        }
+        // Rounded up: not one too many.
+        let step = Duration::from_nanos(nanos(second).div_ceil(retries.into()));
+        Self { step, ahead: step * retries }
+    }
 }

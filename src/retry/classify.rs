@@ -44,7 +44,7 @@ pub enum Verdict {
 ///         }
 ///     }
 ///
-///     fn settled(&self, attempts: u32, result: &mut Result<Response, E>) {
+///     fn settled(&self, _: &Req, attempts: u32, result: &mut Result<Response, E>) {
 ///         if let Ok(response) = result {
 ///             response.attempts = attempts;
 ///         }
@@ -58,8 +58,8 @@ pub trait Classify<Req, Res, E> {
     /// Sees the result that is handed on, after so many attempts, and may note that in it.
     ///
     /// Not called for a request that could not be cloned: that took one attempt.
-    fn settled(&self, attempts: u32, result: &mut Result<Res, E>) {
-        let _ = (attempts, result);
+    fn settled(&self, request: &Req, attempts: u32, result: &mut Result<Res, E>) {
+        let _ = (request, attempts, result);
     }
 }
 

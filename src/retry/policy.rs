@@ -90,6 +90,18 @@ pub enum GiveUp {
     Forbidden,
 }
 
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AttemptsSpent => "all attempts are spent",
+            Self::TimeSpent => "the wait would end too late",
+            Self::BudgetSpent => "the retry budget is spent",
+            Self::HintTooLong => "the server asks for too long a wait",
+            Self::Forbidden => "the server forbids trying again",
+        })
+    }
+}
+
 impl Decision {
     /// Which attempt it was, counted from 1.
     #[must_use]
@@ -97,22 +109,13 @@ impl Decision {
         self.attempt
     }
 
-    /// How long it waits before the next attempt; `None` if it gave up.
-    #[must_use]
-    pub const fn wait(&self) -> Option<Duration> {
-        match self.next {
-            Ok(wait) => Some(wait),
-            Err(_) => None,
-        }
-    }
-
-    /// Why it gave up; `None` if it tries again.
-    #[must_use]
-    pub const fn gave_up(&self) -> Option<GiveUp> {
-        match self.next {
-            Ok(_) => None,
-            Err(why) => Some(why),
-        }
+    /// How long it waits before the next attempt, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// With the reason, if it gave up.
+    pub const fn next(&self) -> Result<Duration, GiveUp> {
+        self.next
     }
 
     /// The wait the server asked for, if it did.
@@ -334,14 +337,14 @@ where
         if let Some(decision) = &decision {
             self.report(decision);
         }
-        match decision.and_then(|decision| decision.wait()) {
+        match decision.and_then(|decision| decision.next.ok()) {
             Some(wait) => {
                 self.session.retries += 1;
                 self.session.last_wait = Some(wait);
                 Some(Delay::of(wait))
             }
             None => {
-                self.classify.settled(self.session.retries.saturating_add(1), result);
+                self.classify.settled(request, self.session.retries.saturating_add(1), result);
                 None
             }
         }

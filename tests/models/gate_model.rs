@@ -147,10 +147,7 @@ fn a_newcomer_never_overtakes() {
         // The only place is the first waiter's, handed over or not yet.
         assert!(!inside.gate.try_enter());
         leaving.join().expect("left");
-        assert!(matches!(
-            inside.gate.look(first, &noop_waker(), |_| Nanos::NEVER),
-            Entry::Entered
-        ));
+        assert!(matches!(inside.gate.look(first, &noop_waker(), |_| Nanos::NEVER), Entry::Entered));
     });
 }
 

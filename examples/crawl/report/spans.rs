@@ -16,7 +16,8 @@ pub(super) fn most_in_any_span(
         while end < times.len() && times[end] < time + length {
             end += 1;
         }
-        most = most.max(end - begin);
+        // A span without length holds nothing, and ends where it begins.
+        most = most.max(end.saturating_sub(begin));
     }
     most
 }

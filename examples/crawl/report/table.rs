@@ -9,13 +9,14 @@ use comfy_table::{
 use super::{Promise, secs};
 use crate::log::{Attempt, Task};
 
-/// The width above which cells are wrapped.
+/// From this width on, long outcomes are wrapped.
 const WIDTH: u16 = 80;
 
 /// One row for each attempt.
 pub(super) fn of_tasks(tasks: &[Task]) -> Table {
     let header = ["Task", "Made", "Let in", "Try", "Waited", "Sent", "Ended", "Outcome"];
     let mut table = headed(header);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     for (number, task) in (1..).zip(tasks) {
         let made = [number.to_string(), secs(task.made), optional(task.let_in)];
         if task.attempts.is_empty() {
@@ -66,8 +67,6 @@ fn headed<const N: usize>(header: [&str; N]) -> Table {
     table
         .load_preset(UTF8_BORDERS_ONLY)
         .remove_style(TableComponent::VerticalLines)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
         .set_header(header);
     table
 }

@@ -29,7 +29,7 @@
 //! costs at most 0.8 % of the quota.
 //!
 //! A stride may stay open through a quiet time: its places would come back only after the next issues. So
-//! whoever finds no place, and nothing noted that could be waited for, notes the time itself. What that
+//! whoever looks and finds nothing noted that could be waited for notes the time itself. What that
 //! leaves is that up to a stride (less than 0.8 %) of the places may be counted as taken for longer
 //! than they need be.
 //!
@@ -182,16 +182,13 @@ impl Window {
             self.rouse(now);
         }
         let places = self.log.retire(|time| self.due(time) <= moment);
-        if places > 0 {
-            if self.gate.put_back(places) {
-                self.rouse(now);
-            }
-        } else {
-            let held = self.log.held();
-            if held.observed == 0 && held.open > 0 {
-                // Nothing noted could be waited for. `now` is read again, after the count.
-                self.log.observe(self.log.issued(), now);
-            }
+        if places > 0 && self.gate.put_back(places) {
+            self.rouse(now);
+        }
+        let held = self.log.held();
+        if held.observed == 0 && held.open > 0 {
+            // Nothing noted could be waited for. `now` is read again, after the count.
+            self.log.observe(self.log.issued(), now);
         }
         moment
     }

@@ -1,0 +1,511 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    sync::LazyLock,
+    task::{Context, Poll, Waker},
+};
+
+use futures::{executor::block_on, future::join_all};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
+    WindowRateLimitLayer,
+};
+use tower_test::mock::Spawn;
+
+use crate::support::{Probe, Wakes, ms, now, poll_ready, secs, settle};
+
+#[tokio::test(start_paused = true)]
+async fn c1_one_layer_on_many_services_is_one_limit() {
+    let probe = Probe::answering_after(ms(1));
+    let notes = probe.notes();
+    let layer = WindowRateLimitLayer::new(5, secs(60));
+    let services: Vec<_> = (0..3).map(|_| layer.clone().layer(probe.clone())).collect();
+    for service in &services {
+        for _ in 0..5 {
+            let mut waiting = Spawn::new(service.clone());
+            if waiting.poll_ready::<u32>().is_ready() {
+                waiting.call(0).await.unwrap();
+            }
+        }
+    }
+    assert_eq!(notes.calls().len(), 5, "tower's RateLimitLayer lets 15 through");
+
+    let probe = Probe::answering_after(ms(1));
+    let notes = probe.notes();
+    let layer = ConcurrencyBackpressureLayer::new(2);
+    let calls = (0..30).map(|n| layer.layer(probe.clone()).oneshot(n));
+    join_all(calls).await;
+    assert_eq!(notes.most_inside(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_a_limit_for_each_service_is_asked_for_by_name() {
+    let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0).per_service();
+    let (one, other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
+    one.clone().oneshot(0).await.unwrap();
+    other.oneshot(0).await.unwrap();
+    one.oneshot(0).await.unwrap_err(); // clones of one service share, and keep the bounds
+
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0).per_service();
+    let (mut one, mut other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
+    let _held = one.ready().await.unwrap().call(0);
+    other.ready().await.unwrap().call(0).await.unwrap();
+    one.ready().await.unwrap().call(0).await.unwrap_err();
+}
+
+static GATE: LazyLock<ConcurrencyBackpressureLayer> =
+    LazyLock::new(|| ConcurrencyBackpressureLayer::new(1));
+static RATE: LazyLock<WindowRateLimitLayer> =
+    LazyLock::new(|| WindowRateLimitLayer::new(1000, secs(1)));
+
+#[test]
+fn c2_built_and_used_without_a_runtime() {
+    let service = ServiceBuilder::new()
+        .layer(GATE.clone())
+        .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
+        .layer(RATE.clone())
+        .service(service_fn(|n: u32| async move { Ok::<_, Infallible>(n) }));
+    assert_eq!(block_on(service.clone().oneshot(1)), Ok(1));
+
+    // Waiting for a place takes no timer either: only waiting for a time does.
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let service = service.clone();
+            std::thread::spawn(move || {
+                (0..100).for_each(|_| assert_eq!(block_on(service.clone().oneshot(n)), Ok(n)));
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(GATE.handle().in_flight(), 0);
+}
+
+#[test]
+fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
+    let layer = WindowRateLimitLayer::new(1, secs(60));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) }));
+    block_on(service.clone().oneshot(())).unwrap();
+    let panicked = std::thread::spawn(move || block_on(service.oneshot(()))).join().unwrap_err();
+    let message = panicked.downcast_ref::<String>().expect("tokio's message");
+    assert!(message.contains("Tokio"), "{message}");
+    assert_eq!(handle.waiting(), 0, "it has left the line");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_the_inner_service_is_called_on_the_very_instance_polled_ready() {
+    // The probe panics otherwise; clones of it forget readiness.
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let mut service = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(2))
+        .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
+        .layer(WindowRateLimitLayer::new(3, ms(10)))
+        .layer(ConcurrencyBackpressureLayer::new(1).max_waiting(5).max_wait(secs(1)))
+        .layer(WindowRateLimitLayer::fixed(3, ms(10)).max_wait(secs(1)))
+        .service(probe);
+    for n in 0..20 {
+        assert_eq!(service.ready().await.unwrap().call(n).await.unwrap(), n);
+        assert_eq!(service.clone().oneshot(n).await.unwrap(), n);
+    }
+    assert_eq!(notes.calls().len(), 40);
+}
+
+/// Fails to become ready when told to.
+#[derive(Clone)]
+struct Moody(Poll<Result<(), &'static str>>);
+
+impl Service<()> for Moody {
+    type Response = ();
+    type Error = BoxError;
+    type Future = futures::future::Ready<Result<(), BoxError>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.map_err(Into::into)
+    }
+    fn call(&mut self, (): ()) -> Self::Future {
+        futures::future::ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_an_error_of_readiness_passes_and_gives_the_place_back() {
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let rate = WindowRateLimitLayer::new(1, secs(1));
+    let mut gated = gate.layer(Moody(Poll::Ready(Err("dead"))));
+    let mut rated = rate.layer(Moody(Poll::Ready(Err("dead"))));
+    assert_eq!(gated.ready().await.err().unwrap().to_string(), "dead");
+    assert_eq!(rated.ready().await.err().unwrap().to_string(), "dead");
+    // Still there, and hold nothing.
+    assert_eq!(gate.handle().in_flight(), 0);
+    assert_eq!(rate.handle().remaining(), 1);
+    drop((gated, rated));
+    assert_eq!(gate.handle().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_polling_again_takes_one_place_not_several() {
+    let gate = ConcurrencyBackpressureLayer::new(3);
+    let rate = WindowRateLimitLayer::new(3, secs(1));
+    let mut service =
+        ServiceBuilder::new().layer(gate.clone()).layer(rate.clone()).service(Probe::new());
+    for _ in 0..10 {
+        ServiceExt::<u32>::ready(&mut service).await.unwrap();
+    }
+    assert_eq!((gate.handle().in_flight(), rate.handle().remaining()), (1, 2));
+
+    // Nor does a waiter stand in line twice.
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let (mut held, mut waiting) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
+    ServiceExt::<u32>::ready(&mut held).await.unwrap();
+    for _ in 0..10 {
+        assert!(poll_ready::<_, u32>(&mut waiting, Waker::noop()).is_pending());
+    }
+    assert_eq!(layer.handle().waiting(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_a_place_is_held_while_the_inner_service_gets_ready() {
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let mut service = gate.layer(Moody(Poll::Pending));
+    assert!(poll_ready(&mut service, Waker::noop()).is_pending());
+    assert_eq!(gate.handle().in_flight(), 1);
+    *service.get_mut() = Moody(Poll::Ready(Ok(())));
+    service.ready().await.unwrap().call(()).await.unwrap();
+    drop(service.into_inner());
+    assert_eq!(gate.handle().in_flight(), 0);
+}
+
+#[test]
+fn c3_calling_without_readiness_panics_and_says_so() {
+    fn message<S: Service<()> + Send + 'static>(mut service: S, polled: bool) -> String {
+        let panicked = std::thread::spawn(move || {
+            if polled {
+                assert!(poll_ready(&mut service, Waker::noop()).is_pending());
+            }
+            drop(service.call(()));
+        });
+        *panicked
+            .join()
+            .unwrap_err()
+            .downcast::<&str>()
+            .map(|text| text.to_string().into())
+            .unwrap_or_else(|any| any.downcast::<String>().expect("a message"))
+    }
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let rate = WindowRateLimitLayer::new(1, secs(1));
+    let pending = || Moody(Poll::Pending);
+    for message in [
+        message(gate.layer(pending()), false),
+        message(rate.layer(pending()), false),
+        // The layer has a place, but the inner service isn't ready.
+        message(gate.layer(pending()), true),
+        message(rate.layer(pending()), true),
+    ] {
+        assert!(
+            message.starts_with("called without readiness: `poll_ready` must return"),
+            "{message}"
+        );
+    }
+    assert_eq!((gate.handle().in_flight(), rate.handle().remaining()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_turning_away_is_the_answer_of_call_and_the_service_lives_on() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let mut service = layer.layer(Probe::new());
+    let mut other = layer.layer(Probe::new());
+    let held = other.ready().await.unwrap().call(0);
+
+    for _ in 0..3 {
+        // Ready stays ready until it is called.
+        assert!(matches!(poll_ready(&mut service, Waker::noop()), Poll::Ready(Ok(()))));
+    }
+    assert_eq!(layer.handle().rejected().total(), 1);
+    service.call(1).await.unwrap_err();
+    drop(held);
+    assert_eq!(service.ready().await.unwrap().call(2).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_panic_in_the_inner_service_gives_the_place_back() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let at_once = layer.layer(service_fn(|(): ()| -> std::future::Ready<Result<(), ()>> {
+        panic!("in the call")
+    }));
+    let later = layer.layer(service_fn(|(): ()| async { panic!("in the future") }));
+    assert!(tokio::spawn(at_once.oneshot(())).await.unwrap_err().is_panic());
+    let later: tower::util::BoxCloneService<(), (), ()> = tower::util::BoxCloneService::new(later);
+    assert!(tokio::spawn(later.oneshot(())).await.unwrap_err().is_panic());
+    assert_eq!(layer.handle().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_response_future_that_is_dropped_gives_the_place_back() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let mut service = layer.layer(Probe::answering_after(secs(1)));
+    drop(service.ready().await.unwrap().call(0)); // never polled
+    let mut response = task::spawn(service.ready().await.unwrap().call(0));
+    assert_pending!(response.poll());
+    assert_eq!(layer.handle().in_flight(), 1);
+    drop(response);
+    assert_eq!(layer.handle().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_a_waiter_is_woken_when_it_can_go_and_not_before() {
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let mut held = gate.layer(Probe::new());
+    ServiceExt::<u32>::ready(&mut held).await.unwrap();
+    let wakes: Vec<_> = (0..100).map(|_| Wakes::new()).collect();
+    let mut waiting: Vec<_> = wakes
+        .iter()
+        .map(|wakes| {
+            let mut service = gate.layer(Probe::new());
+            assert!(poll_ready::<_, u32>(&mut service, &wakes.waker()).is_pending());
+            service
+        })
+        .collect();
+    drop(held);
+    for turn in 0..100 {
+        let counts: Vec<_> = wakes.iter().map(|wakes| wakes.count()).collect();
+        assert!(counts.iter().enumerate().all(|(n, &woken)| woken == usize::from(n <= turn)));
+        drop(waiting.remove(0)); // gives its place to the next
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_at_most_two_wake_ups_per_admission_by_the_window() {
+    let layer = WindowRateLimitLayer::new(10, ms(100));
+    let service = layer.layer(Probe::new());
+    let waiters: Vec<_> = (0..500)
+        .map(|n| {
+            let mut service = service.clone();
+            tokio::spawn(async move {
+                let mut polls = 0;
+                let ready = poll_fn(|cx| {
+                    polls += 1;
+                    service.poll_ready(cx)
+                });
+                ready.await.unwrap();
+                service.call(n).await.unwrap();
+                polls
+            })
+        })
+        .collect();
+    for polls in join_all(waiters).await {
+        let wakes = polls.unwrap() - 1;
+        assert!(wakes <= 2, "woken {wakes} times");
+    }
+}
+
+/// A moved task: only the last waker that polled is woken.
+#[tokio::test(start_paused = true)]
+async fn c5_a_waker_that_changes_between_polls_is_the_one_that_is_woken() {
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let mut held = gate.layer(Probe::new());
+    let mut waiting = gate.layer(Probe::new());
+    ServiceExt::<u32>::ready(&mut held).await.unwrap();
+    let (old, new) = (Wakes::new(), Wakes::new());
+    assert!(poll_ready::<_, u32>(&mut waiting, &old.waker()).is_pending());
+    assert!(poll_ready::<_, u32>(&mut waiting, &new.waker()).is_pending());
+    drop(held);
+    assert_eq!((old.count(), new.count()), (0, 1));
+}
+
+/// A wait of less than the timer's millisecond is one wait, not a loop.
+#[tokio::test(start_paused = true)]
+async fn c5_a_wait_shorter_than_the_timer_does_not_spin() {
+    let window = std::time::Duration::from_micros(50);
+    let mut service = WindowRateLimitLayer::new(1, window).layer(Probe::new());
+    for n in 0..20 {
+        let mut polls = 0;
+        let began = now();
+        poll_fn(|cx| {
+            polls += 1;
+            Service::<u32>::poll_ready(&mut service, cx)
+        })
+        .await
+        .unwrap();
+        service.call(n).await.unwrap();
+        assert!(polls <= 3 && began.elapsed() <= ms(1), "{polls} polls in {:?}", began.elapsed());
+    }
+}
+
+#[derive(Debug)]
+struct NotCloneNotSend(#[allow(dead_code)] std::rc::Rc<()>);
+
+/// Borrows, and is neither `Clone` nor `Send` nor `'static`, like its requests and responses.
+struct Borrowing<'a>(&'a str, std::rc::Rc<()>);
+
+impl<'a> Service<&'a str> for Borrowing<'a> {
+    type Response = (&'a str, &'a str, NotCloneNotSend);
+    type Error = NotCloneNotSend;
+    type Future = futures::future::Ready<Result<Self::Response, NotCloneNotSend>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotCloneNotSend>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: &'a str) -> Self::Future {
+        let token = NotCloneNotSend(std::rc::Rc::clone(&self.1));
+        futures::future::ready(Ok((self.0, request, token)))
+    }
+}
+
+#[tokio::test]
+async fn c6_no_bounds_on_the_inner_service_its_requests_and_responses() {
+    let (name, request) = (String::from("name"), String::from("request"));
+    let mut service = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(1))
+        .layer(WindowRateLimitLayer::new(1, secs(1)))
+        .service(Borrowing(&name, std::rc::Rc::default()));
+    let response = service.ready().await.unwrap().call(&request).await.unwrap();
+    assert_eq!((response.0, response.1), ("name", "request"));
+}
+
+#[tokio::test]
+async fn c10_the_error_type_is_untouched_where_nobody_is_turned_away() {
+    fn error_of<S: Service<u32, Error = E>, E>(_: &S) {}
+    let inner = || service_fn(|_: u32| async { Err::<(), _>(io::Error::other("disk")) });
+    error_of::<_, io::Error>(&ConcurrencyBackpressureLayer::new(1).layer(inner()));
+    error_of::<_, io::Error>(&WindowRateLimitLayer::new(1, secs(1)).layer(inner()));
+    let retried = ExponentialRetryLayer::new(ExponentialRetry::new(1)).layer(inner());
+    error_of::<_, io::Error>(&retried);
+
+    // And where a response answers.
+    let responding = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_| ());
+    error_of::<_, io::Error>(&responding.layer(inner()));
+    let error = responding.layer(inner()).oneshot(1).await.unwrap_err();
+    assert_eq!(error.to_string(), "disk");
+}
+
+#[derive(Debug)]
+enum Own {
+    Rejected(Rejected),
+    Inner(io::Error),
+}
+
+impl From<Rejected> for Own {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl From<io::Error> for Own {
+    fn from(error: io::Error) -> Self {
+        Self::Inner(error)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
+    let full = || WindowRateLimitLayer::new(1, secs(9)).max_waiting(0);
+    let inner = || {
+        service_fn(|n: u32| async move {
+            if n == 0 { Err(io::Error::other("disk")) } else { Ok(format!("200 {n}")) }
+        })
+    };
+
+    let service = full().layer(inner());
+    assert_eq!(service.clone().oneshot(0).await.unwrap_err().to_string(), "disk");
+    let error: BoxError = service.oneshot(1).await.unwrap_err();
+    assert!(Rejected::find(&*error).is_some_and(Rejected::is_rate_limited));
+
+    let service = full().fail_with::<Own>().layer(inner());
+    let error = service.clone().oneshot(0).await;
+    assert!(matches!(error, Err(Own::Inner(error)) if error.to_string() == "disk"));
+    assert!(matches!(service.oneshot(1).await, Err(Own::Rejected(why)) if why.is_queue_full()));
+
+    // The order of bounding and answering doesn't matter.
+    let respond = |why: Rejected| format!("429 after {:?}", why.retry_after().unwrap());
+    for layer in [
+        full().respond(respond),
+        WindowRateLimitLayer::new(1, secs(9)).respond(respond).max_waiting(0),
+    ] {
+        let service = layer.layer(inner());
+        assert_eq!(service.clone().oneshot(1).await.unwrap(), "200 1");
+        advance(secs(2)).await;
+        assert_eq!(service.oneshot(1).await.unwrap(), "429 after 7s");
+    }
+}
+
+#[test]
+fn c10_a_rejection_is_found_behind_wrappers() {
+    #[derive(Debug)]
+    struct Wrapper(BoxError);
+    impl fmt::Display for Wrapper {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+    impl std::error::Error for Wrapper {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+    let mut service = ConcurrencyBackpressureLayer::new(1)
+        .max_waiting(0)
+        .layer(service_fn(|(): ()| std::future::pending::<Result<(), BoxError>>()));
+    let error = block_on(async {
+        let _held = service.ready().await.unwrap().call(());
+        service.ready().await.unwrap().call(()).await.unwrap_err()
+    });
+    let wrapped = Wrapper(Box::new(Wrapper(error)));
+    let rejected = Rejected::find(&wrapped).unwrap();
+    assert_eq!(rejected.to_string(), "too many requests in flight, and no more may wait");
+    assert!(Rejected::find(&io::Error::other("disk")).is_none());
+}
+
+/// The limits stand behind a `Buffer`, a `LoadShed`, a `Timeout`: what others stack around them.
+#[tokio::test(start_paused = true)]
+async fn c3_they_stand_among_towers_own() {
+    let service = ServiceBuilder::new()
+        .buffer(10)
+        .layer(ConcurrencyBackpressureLayer::new(2))
+        .timeout(secs(10))
+        .layer(WindowRateLimitLayer::new(4, secs(1)))
+        .service(Probe::answering_after(ms(10)));
+    let calls: Vec<_> = (0..8).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+
+    let gate = ConcurrencyBackpressureLayer::new(1);
+    let shedding = ServiceBuilder::new()
+        .load_shed()
+        .layer(gate.clone())
+        .service(Probe::answering_after(secs(1)));
+    let held = tokio::spawn(shedding.clone().oneshot(1));
+    settle().await;
+    shedding.clone().oneshot(2).await.unwrap_err();
+    // Shed by `LoadShed`, which asked and went away: nothing is left in the line.
+    assert_eq!(gate.handle().waiting(), 0);
+    held.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn c8_a_paused_clock_steers_everything() {
+    let service = WindowRateLimitLayer::new(1, secs(3600)).layer(Probe::new());
+    let mut service = Spawn::new(service);
+    assert_ready_ok!(service.poll_ready::<u32>());
+    drop(service.call(0));
+    assert_pending!(service.poll_ready::<u32>());
+    advance(secs(3600)).await;
+    assert!(service.is_woken());
+    assert_ready_ok!(service.poll_ready::<u32>());
+}
+
+/// Both limits' futures can be named.
+#[test]
+fn c6_futures_have_names() {
+    use tower_floodgate::{answer::Wait, backpressure, rate_limit, retry};
+    type Inner = std::future::Ready<Result<(), ()>>;
+    fn future<F: Future>() {}
+    future::<backpressure::future::ResponseFuture<Inner, Wait>>();
+    future::<rate_limit::future::ResponseFuture<Inner, Wait>>();
+    future::<retry::future::Delay>();
+    future::<tower_floodgate::backpressure::Drained>();
+}

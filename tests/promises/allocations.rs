@@ -1,0 +1,103 @@
+//! Counted in this thread by a counting allocator.
+
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use allocation_counter::measure;
+use tower::{Layer, Service, ServiceBuilder, retry::Retry};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    retry::RetryBudget,
+};
+
+use crate::support::secs;
+
+#[derive(Clone)]
+struct Free;
+
+impl Service<u32> for Free {
+    type Response = u32;
+    type Error = std::convert::Infallible;
+    type Future = Ready<Result<u32, Self::Error>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+fn call<S: Service<u32>>(service: &mut S, request: u32) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let future = std::pin::pin!(service.call(request));
+    assert!(std::future::Future::poll(future, &mut cx).is_ready());
+}
+
+#[test]
+fn c6_a_call_that_does_not_wait_allocates_nothing() {
+    let policy = ExponentialRetry::new(3).budget(RetryBudget::new(0.1)).max_elapsed(secs(60));
+    let retry = ExponentialRetryLayer::new(policy);
+    let stack = |window| {
+        ServiceBuilder::new()
+            .layer(ConcurrencyBackpressureLayer::new(10).max_waiting(10).max_wait(secs(1)))
+            .layer(retry.clone())
+            .layer(window)
+            .service(Free)
+    };
+    // Among them a window that has to take places back all the time, and one with strides.
+    for layer in [
+        WindowRateLimitLayer::new(1, Duration::from_nanos(1)),
+        WindowRateLimitLayer::new(1_000_000, secs(3600)),
+        WindowRateLimitLayer::fixed(100, Duration::from_nanos(1)),
+    ] {
+        let mut service = stack(layer);
+        call(&mut service, 0);
+        let counted = measure(|| (0..1000).for_each(|n| call(&mut service, n)));
+        assert_eq!(counted.count_total, 0);
+        // Nor does a clone that is called once, as servers do it.
+        let counted = measure(|| (0..1000).for_each(|n| call(&mut service.clone(), n)));
+        assert_eq!(counted.count_total, 0);
+    }
+}
+
+#[test]
+fn c6_waiting_allocates_nothing_once_the_line_has_been_as_long() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let mut inside = layer.layer(Free);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(inside.poll_ready(&mut cx).is_ready());
+    let mut waiting: Vec<_> = (0..100).map(|_| layer.layer(Free)).collect();
+    let mut round = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        for service in &mut waiting {
+            assert!(service.poll_ready(&mut cx).is_pending());
+        }
+        for service in &mut waiting {
+            *service = service.clone(); // gives up
+        }
+    };
+    round();
+    assert_eq!(measure(round).count_total, 0);
+}
+
+#[test]
+fn w8_memory_does_not_grow_with_the_limit() {
+    let bytes = |limit| measure(|| drop(WindowRateLimitLayer::new(limit, secs(1)))).bytes_max;
+    let (small, large) = (bytes(1), bytes((1 << 31) - 1));
+    assert_eq!(small, large);
+    assert!(large < 10 * 1024, "{large} bytes");
+
+    let gate = |limit| measure(|| drop(ConcurrencyBackpressureLayer::new(limit))).bytes_max;
+    assert_eq!(gate(1), gate((1 << 31) - 1));
+    assert!(gate(1) < 512);
+}
+
+#[test]
+fn r1_a_request_that_succeeds_costs_no_allocation_in_towers_retry() {
+    let mut service = Retry::new(ExponentialRetry::new(3), Free);
+    assert_eq!(measure(|| call(&mut service, 1)).count_total, 0);
+}

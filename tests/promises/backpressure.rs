@@ -1,0 +1,394 @@
+use std::{
+    sync::{Arc, Mutex},
+    task::Waker,
+};
+
+use futures::{FutureExt, future::join_all};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, Service, ServiceExt};
+use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+use tower_test::mock::Spawn;
+
+use crate::support::{Probe, ms, now, secs, settle};
+
+fn rejected(error: &tower::BoxError) -> &Rejected {
+    Rejected::find(&**error).expect("turned away by the layer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn b1_never_more_than_max_in_flight() {
+    let probe = Probe::answering_after(ms(10));
+    let notes = probe.notes();
+    let service = ConcurrencyBackpressureLayer::new(3).layer(probe);
+
+    let calls = (0..50).map(|n| service.clone().oneshot(n));
+    assert!(join_all(calls).await.into_iter().all(|result| result.is_ok()));
+
+    assert_eq!(notes.most_inside(), 3);
+    assert_eq!(notes.calls().len(), 50);
+    assert_eq!(notes.calls_ms().last(), Some(&160), "seventeen rounds of three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b1_a_place_is_held_from_readiness_to_the_end_of_the_response() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle();
+    let mut service = layer.layer(Probe::answering_after(ms(10)));
+
+    service.ready().await.unwrap();
+    assert_eq!(handle.in_flight(), 1, "ready");
+    let mut response = task::spawn(service.call(0));
+    assert_eq!(handle.in_flight(), 1, "called");
+    assert_pending!(response.poll());
+    advance(ms(10)).await;
+    assert_ready_ok!(response.poll());
+    // The future is still there: it is the end of the inner one that counts.
+    assert_eq!(handle.in_flight(), 0, "answered");
+    drop(response);
+    assert_eq!(handle.in_flight(), 0, "given back once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b2_those_who_wait_go_in_the_order_they_came() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let service = layer.layer(Probe::answering_after(ms(10)));
+    let order = Arc::new(Mutex::new(Vec::new()));
+
+    let mut tasks = Vec::new();
+    for n in 0..20 {
+        let (service, order) = (service.clone(), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            service.oneshot(n).await.unwrap();
+            order.lock().unwrap().push(n);
+        }));
+        settle().await; // it stands in line
+    }
+    join_all(tasks).await;
+    assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn b2_a_newcomer_never_overtakes() {
+    let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
+    let mut first = service.clone();
+    let mut second = Spawn::new(service.clone());
+    let mut newcomer = Spawn::new(service);
+
+    first.ready().await.unwrap();
+    assert_pending!(second.poll_ready::<u32>());
+    drop(first);
+    assert!(second.is_woken());
+    // The place is the second's, although it has not been polled since.
+    assert_pending!(newcomer.poll_ready::<u32>());
+    assert_ready_ok!(second.poll_ready::<u32>());
+}
+
+#[tokio::test]
+async fn b3_the_line_is_bounded() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(2);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+
+    let mut waiting: Vec<_> = (0..2).map(|_| Spawn::new(service.clone())).collect();
+    for waiting in &mut waiting {
+        assert_pending!(waiting.poll_ready::<u32>());
+    }
+    let error = service.clone().oneshot(0).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full());
+    assert_eq!(rejected(&error).retry_after(), None, "nobody knows when a request ends");
+    assert_eq!((handle.waiting(), handle.rejected().queue_full), (2, 1));
+
+    drop(inside);
+    assert!(waiting[0].is_woken() && !waiting[1].is_woken());
+    let mut third = Spawn::new(service);
+    assert_pending!(third.poll_ready::<u32>(), "there is room in the line again");
+}
+
+#[tokio::test]
+async fn b3_a_line_of_none_sheds_at_once() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let mut service = layer.layer(Probe::new());
+
+    let response = service.ready().await.unwrap().call(1);
+    let error = service.ready().await.unwrap().call(2).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full());
+    assert_eq!(response.await.unwrap(), 1);
+    assert_eq!(service.ready().await.unwrap().call(3).await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_whoever_stood_too_long_is_turned_away() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+    let began = now();
+
+    let error = service.clone().oneshot(0).await.unwrap_err();
+    assert!(rejected(&error).is_wait_timeout());
+    assert_eq!(began.elapsed(), ms(100));
+    assert_eq!((handle.waiting(), handle.rejected().wait_timeout), (0, 1));
+
+    // One that gets its place in time is not.
+    let waiting = tokio::spawn(service.oneshot(0));
+    settle().await;
+    advance(ms(99)).await;
+    drop(inside);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(handle.rejected().total(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_a_place_handed_over_at_the_last_moment_is_taken() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+
+    let mut waiting = Spawn::new(service.clone());
+    assert_pending!(waiting.poll_ready::<u32>());
+    advance(ms(150)).await; // the time is up, but nobody has looked
+    drop(inside);
+    assert_ready_ok!(waiting.poll_ready::<u32>());
+    assert_ready_ok!(task::spawn(waiting.call(0)).poll());
+    assert_eq!(handle.rejected().total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_both_bounds_together() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1).max_wait(ms(100));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+
+    let (one, two) = futures::join!(service.clone().oneshot(0), service.clone().oneshot(0));
+    assert!(rejected(&one.unwrap_err()).is_wait_timeout());
+    assert!(rejected(&two.unwrap_err()).is_queue_full());
+    assert_eq!(handle.rejected().total(), 2);
+}
+
+#[tokio::test]
+async fn b4_giving_up_frees_the_place_in_line_at_once() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+
+    for _ in 0..100 {
+        let mut waiting = Spawn::new(service.clone());
+        assert_pending!(waiting.poll_ready::<u32>());
+        assert_eq!(handle.waiting(), 1);
+        drop(waiting);
+        assert_eq!(handle.waiting(), 0);
+    }
+    assert_eq!(handle.rejected().total(), 0);
+}
+
+#[tokio::test]
+async fn b4_giving_up_hands_a_granted_place_to_the_next() {
+    let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+    let mut called = Spawn::new(service.clone());
+    let mut next = Spawn::new(service);
+    assert_pending!(called.poll_ready::<u32>());
+    assert_pending!(next.poll_ready::<u32>());
+
+    drop(inside);
+    assert!(called.is_woken() && !next.is_woken());
+    drop(called);
+    assert!(next.is_woken());
+    assert_ready_ok!(next.poll_ready::<u32>());
+}
+
+#[tokio::test]
+async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
+    let layer = ConcurrencyBackpressureLayer::new(2);
+    let service = layer.layer(Probe::new());
+    let (mut one, mut two) = (service.clone(), service.clone());
+    one.ready().await.unwrap();
+    two.ready().await.unwrap();
+
+    let mut stuck = Spawn::new(service.clone());
+    assert_pending!(stuck.poll_ready::<u32>());
+    drop(one); // handed to `stuck`, which is never polled again
+
+    // The other place serves everybody else.
+    let others: Vec<_> = (0..10).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    settle().await;
+    drop(two);
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(layer.handle().in_flight(), 1);
+}
+
+#[tokio::test]
+async fn b6_growing_admits_those_who_wait_at_once() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut tasks: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
+    assert_ready_ok!(tasks[0].poll_ready::<u32>());
+    for task in &mut tasks[1..] {
+        assert_pending!(task.poll_ready::<u32>());
+    }
+
+    handle.set_limit(3).unwrap();
+    let woken: Vec<_> = tasks.iter().map(|task| task.is_woken()).collect();
+    assert_eq!(woken, [false, true, true, false, false]);
+    assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (3, 2, 3));
+}
+
+#[tokio::test]
+async fn b6_shrinking_drains() {
+    let layer = ConcurrencyBackpressureLayer::new(3);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside: Vec<_> = (0..3).map(|_| Spawn::new(service.clone())).collect();
+    for inside in &mut inside {
+        assert_ready_ok!(inside.poll_ready::<u32>());
+    }
+    handle.set_limit(1).unwrap();
+    assert_eq!((handle.in_flight(), handle.limit()), (3, 1), "nobody is thrown out");
+
+    let mut next = Spawn::new(service);
+    assert_pending!(next.poll_ready::<u32>());
+    inside.pop();
+    inside.pop();
+    assert!(!next.is_woken(), "one is still inside");
+    inside.pop();
+    assert!(next.is_woken());
+    assert_ready_ok!(next.poll_ready::<u32>());
+    assert_eq!(handle.in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b6_drained_waits_for_the_last() {
+    let layer = ConcurrencyBackpressureLayer::new(2);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::answering_after(ms(10)));
+    handle.drained().await; // nothing has come yet
+
+    let began = now();
+    let tasks: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    settle().await;
+    let mut dropped = task::spawn(handle.drained());
+    assert_pending!(dropped.poll());
+    drop(dropped);
+    futures::join!(handle.drained(), handle.drained());
+    assert_eq!(began.elapsed(), ms(30), "five, two at a time");
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    assert!(join_all(tasks).await.into_iter().all(|result| result.unwrap().is_ok()));
+}
+
+#[tokio::test]
+async fn b6_drained_hears_of_the_last_who_waits_giving_up() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let service = layer.layer(Probe::new());
+    let mut inside = Spawn::new(service.clone());
+    let mut waiting = Spawn::new(service);
+    assert_ready_ok!(inside.poll_ready::<u32>());
+    assert_pending!(waiting.poll_ready::<u32>());
+    let mut drained = task::spawn(layer.handle().drained());
+    assert_pending!(drained.poll());
+
+    drop(inside);
+    assert!(!drained.is_woken(), "handed over, not empty");
+    drop(waiting);
+    assert!(drained.is_woken());
+    assert_ready!(drained.poll());
+}
+
+#[tokio::test]
+async fn b6_close_tells_all_who_wait_and_all_who_come() {
+    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let mut inside = service.clone();
+    inside.ready().await.unwrap();
+    let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+
+    handle.close();
+    for waiting in waiting {
+        assert!(rejected(&waiting.await.unwrap().unwrap_err()).is_closed());
+    }
+    assert!(rejected(&service.oneshot(0).await.unwrap_err()).is_closed());
+    assert!(handle.is_closed());
+    assert_eq!((handle.waiting(), handle.rejected().closed), (0, 4));
+
+    // What is in flight ends in peace.
+    assert_eq!(handle.drained().now_or_never(), None);
+    inside.call(0).await.unwrap();
+    handle.drained().await;
+}
+
+#[tokio::test]
+async fn b6_a_limit_changed_after_closing_opens_nothing() {
+    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    layer.handle().close();
+    layer.handle().set_limit(10).unwrap();
+    let error = layer.layer(Probe::new()).oneshot(0).await.unwrap_err();
+    assert!(rejected(&error).is_closed());
+}
+
+/// Dropping a waker can drop a task, and with it a service that stands in the same line: that must not
+/// happen under the line's lock.
+#[test]
+fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
+    struct Holds(
+        #[allow(dead_code, reason = "to be dropped")] Mutex<Box<dyn std::any::Any + Send>>,
+    );
+    impl std::task::Wake for Holds {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let service = ConcurrencyBackpressureLayer::new(1)
+        .layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
+    let mut inside = service.clone();
+    let noop = Waker::noop();
+    assert!(crate::support::poll_ready(&mut inside, noop).is_ready());
+
+    // A service in line, owned by the waker of another one in the same line.
+    let mut owned = service.clone();
+    assert!(crate::support::poll_ready(&mut owned, noop).is_pending());
+    let holds = Arc::new(Holds(Mutex::new(Box::new(owned))));
+    let waker = Waker::from(holds);
+    let mut waiting = service.clone();
+    assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
+    drop(waker);
+
+    // The line holds the last reference to the waker: polled by another task, it is dropped.
+    assert!(crate::support::poll_ready(&mut waiting, noop).is_pending());
+    drop(inside);
+    assert!(crate::support::poll_ready(&mut waiting, noop).is_ready());
+}
+
+/// The shape of a graceful shutdown: `drained` in a `select!` loop with a deadline.
+#[tokio::test(start_paused = true)]
+async fn b6_drained_stands_in_a_select_loop() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let running = tokio::spawn(layer.layer(Probe::answering_after(secs(5))).oneshot(0));
+    settle().await;
+
+    let mut drained = layer.handle().drained();
+    let mut ticks = 0;
+    loop {
+        let tick = tokio::time::sleep(secs(1)).fuse();
+        futures::pin_mut!(tick);
+        futures::select! {
+            () = drained => break,
+            () = tick => ticks += 1,
+        }
+    }
+    assert!((4..=5).contains(&ticks));
+    running.await.unwrap().unwrap();
+}

@@ -1,0 +1,567 @@
+use std::{sync::Arc, sync::Mutex, time::Duration};
+
+use futures::future::join_all;
+use tokio::time::{advance, sleep};
+use tokio_test::{assert_pending, assert_ready_ok};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, Rejected, WindowRateLimit, WindowRateLimitLayer,
+};
+use tower_test::mock::Spawn;
+
+use crate::support::{Probe, most_in_any_span, ms, now, poll_ready, secs, settle};
+
+fn rejected(error: &tower::BoxError) -> &Rejected {
+    Rejected::find(&**error).expect("turned away by the layer")
+}
+
+async fn ready(service: &WindowRateLimit<Probe>) -> WindowRateLimit<Probe> {
+    let mut clone = service.clone();
+    ServiceExt::<u32>::ready(&mut clone).await.unwrap();
+    clone
+}
+
+#[tokio::test(start_paused = true)]
+async fn w1_five_at_two_a_second() {
+    let probe = Probe::answering_after(ms(300));
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(2, secs(1)).layer(probe);
+    join_all((0..5).map(|n| service.clone().oneshot(n))).await;
+    assert_eq!(notes.calls_ms(), [0, 0, 1000, 1000, 2000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w1_ready_clones_that_sit_for_ten_windows_and_call_at_once() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(3, secs(1)).layer(probe);
+
+    let mut sitting = Vec::new();
+    for _ in 0..3 {
+        sitting.push(ready(&service).await);
+    }
+    let others = tokio::spawn(join_all((0..6).map(|_| service.clone().oneshot(0))));
+    settle().await;
+    advance(secs(10)).await;
+    settle().await;
+    assert_eq!(notes.calls().len(), 0, "all places are reserved");
+    for mut service in sitting {
+        service.call(0).await.unwrap();
+    }
+    others.await.unwrap();
+    assert_eq!(most_in_any_span(&notes.calls(), secs(1)), 3);
+    assert_eq!(
+        notes.calls_ms(),
+        [10_000, 10_000, 10_000, 11_000, 11_000, 11_000, 12_000, 12_000, 12_000]
+    );
+}
+
+/// A hundred at 0.9 s and a hundred at 1.1 s pass a fixed window and a two-bucket counter.
+#[tokio::test(start_paused = true)]
+async fn w1_no_burst_at_a_boundary() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(100, secs(1)).layer(probe);
+    advance(ms(900)).await;
+    let calls = join_all((0..100).map(|n| service.clone().oneshot(n)));
+    calls.await;
+    advance(ms(200)).await;
+    join_all((0..200).map(|n| service.clone().oneshot(n))).await;
+    assert_eq!(most_in_any_span(&notes.calls(), secs(1)), 100);
+    assert_eq!(notes.calls_ms().last(), Some(&2900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w1_the_span_is_half_open() {
+    let service = WindowRateLimitLayer::new(1, ms(100)).layer(Probe::new());
+    let mut service = Spawn::new(service);
+    assert_ready_ok!(service.poll_ready::<u32>());
+    drop(service.call(0));
+    advance(Duration::from_nanos(99_999_999)).await;
+    assert_pending!(service.poll_ready::<u32>());
+    advance(Duration::from_nanos(1)).await;
+    assert_ready_ok!(service.poll_ready::<u32>(), "a full window has passed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_a_fixed_window_counts_by_its_grid_and_does_not_drift() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::fixed(2, secs(1)).layer(probe);
+
+    // Begins in the middle of a window: the grid is the layer's, not that of the first to look.
+    advance(ms(1700)).await;
+    join_all((0..5).map(|n| service.clone().oneshot(n))).await;
+    advance(ms(650)).await; // 3.65
+    join_all((0..2).map(|n| service.clone().oneshot(n))).await;
+    assert_eq!(notes.calls_ms(), [1700, 1700, 2000, 2000, 3000, 3650, 4000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_the_burst_at_the_boundary_is_there() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::fixed(100, secs(1)).layer(probe);
+    advance(ms(999)).await;
+    join_all((0..200).map(|n| service.clone().oneshot(n))).await;
+    assert_eq!(most_in_any_span(&notes.calls(), ms(2)), 200, "as documented");
+}
+
+/// With demand at all times, the share of the quota that is issued.
+async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 {
+    const WINDOWS: u32 = 20;
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = layer.layer(probe);
+    let until = now() + window * WINDOWS - ms(1);
+    let callers = usize::try_from(limit * 2).unwrap().min(500);
+    let calls = (0..callers).map(|_| {
+        let mut service = service.clone();
+        async move {
+            while now() < until {
+                // Ready in the end, or the time is up.
+                match tokio::time::timeout_at(until, service.ready()).await {
+                    Ok(ready) => drop(ready.unwrap().call(0)),
+                    Err(_) => return,
+                }
+            }
+        }
+    });
+    join_all(calls).await;
+    let calls = notes.calls();
+    assert!(most_in_any_span_sorted(&calls, window) <= limit as usize);
+    calls.len() as f64 / (limit * u64::from(WINDOWS)) as f64
+}
+
+/// [`most_in_any_span`] for many times, which are in order.
+fn most_in_any_span_sorted(times: &[Duration], span: Duration) -> usize {
+    let mut from = 0;
+    let mut most = 0;
+    for (to, &at) in times.iter().enumerate() {
+        while at >= times[from] + span {
+            from += 1;
+        }
+        most = most.max(to + 1 - from);
+    }
+    most
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_w8_the_quota_is_used_whatever_it_is() {
+    for limit in [1, 2, 7, 256, 257, 1000, 5000] {
+        let share = used(WindowRateLimitLayer::new(limit, secs(1)), limit, secs(1)).await;
+        assert!((0.99..=1.0).contains(&share), "{share} of {limit} per second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_fixed_window_is_used_too() {
+    for limit in [1, 7, 256, 1000] {
+        let probe = Probe::new();
+        let notes = probe.notes();
+        let service = WindowRateLimitLayer::fixed(limit, secs(1)).layer(probe);
+        join_all((0..limit * 10).map(|_| service.clone().oneshot(0))).await;
+        for second in 0..9 {
+            let inside = notes.calls().iter().filter(|at| at.as_secs() == second).count() as u64;
+            assert!(inside <= limit && inside * 100 >= limit * 99, "{inside} of {limit}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_ready_and_then_dropped_gives_the_place_to_the_next() {
+    let service = WindowRateLimitLayer::new(1, secs(1)).layer(Probe::new());
+    let holding = ready(&service).await;
+    let mut first = Spawn::new(service.clone());
+    let mut second = Spawn::new(service);
+    assert_pending!(first.poll_ready::<u32>());
+    assert_pending!(second.poll_ready::<u32>());
+
+    drop(holding);
+    assert!(first.is_woken());
+    assert_pending!(second.poll_ready::<u32>());
+    assert_ready_ok!(first.poll_ready::<u32>(), "at once, not a window later");
+    drop(first);
+    assert!(second.is_woken());
+    assert_ready_ok!(second.poll_ready::<u32>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_a_thousand_ready_and_dropped_cost_nothing() {
+    let layer = WindowRateLimitLayer::new(5, secs(1));
+    let service = layer.layer(Probe::new());
+    for _ in 0..1000 {
+        drop(ready(&service).await);
+    }
+    assert_eq!(layer.handle().remaining(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_those_who_wait_go_in_the_order_they_came() {
+    let service = WindowRateLimitLayer::new(3, ms(100)).layer(Probe::new());
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for n in 0..50 {
+        let (service, order) = (service.clone(), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            service.oneshot(n).await.unwrap();
+            order.lock().unwrap().push(n);
+        }));
+        settle().await;
+    }
+    join_all(tasks).await;
+    assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_the_line_is_bounded() {
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1);
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let waiting = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+
+    let error = service.clone().oneshot(0).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full() && rejected(&error).is_rate_limited());
+    assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the one that waits");
+    waiting.await.unwrap().unwrap();
+    assert_eq!(layer.handle().rejected().queue_full, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_who_could_not_go_in_time_is_turned_away_at_once() {
+    let layer = WindowRateLimitLayer::new(2, secs(1)).max_wait(ms(1500));
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = layer.layer(probe);
+    let began = now();
+
+    let calls: Vec<_> = (0..8).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    settle().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let turned_away: Vec<_> = calls.iter().map(|call| call.is_finished()).collect();
+    // Two go now and two in a second; two seconds would be too long for the rest.
+    assert_eq!(turned_away, [true, true, false, false, true, true, true, true]);
+    for (n, call) in calls.into_iter().enumerate() {
+        match call.await.unwrap() {
+            Ok(_) => assert!(n < 4),
+            Err(error) => {
+                assert!(rejected(&error).is_wait_timeout());
+                assert_eq!(rejected(&error).retry_after(), Some(secs(2)));
+            }
+        }
+    }
+    assert_eq!(notes.calls_ms(), [0, 0, 1000, 1000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known() {
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_wait(secs(2));
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let began = now();
+    let waiting = tokio::spawn(service.oneshot(0));
+    settle().await;
+    layer.handle().pause_for(secs(60));
+
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(rejected(&error).is_wait_timeout());
+    assert_eq!(began.elapsed(), secs(1), "when it looked for its turn");
+    assert_eq!(rejected(&error).retry_after(), Some(secs(59)));
+    assert_eq!(layer.handle().waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_turned_away_until_the_promised_instant_and_admitted_at_it() {
+    let layers = [
+        (3, WindowRateLimitLayer::new(3, secs(10))),
+        (1, WindowRateLimitLayer::fixed(1, secs(10))),
+    ];
+    for (limit, layer) in layers {
+        let service = layer.max_waiting(0).layer(Probe::new());
+        for _ in 0..limit {
+            advance(ms(1234)).await;
+            service.clone().oneshot(0).await.unwrap();
+        }
+        for _ in 0..5 {
+            let error = service.clone().oneshot(0).await.unwrap_err();
+            let wait = rejected(&error).retry_after().expect("known");
+            advance(wait - Duration::from_nanos(1)).await;
+            service.clone().oneshot(0).await.unwrap_err();
+            advance(Duration::from_nanos(1)).await;
+            service.clone().oneshot(0).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_as_a_header_it_is_rounded_up_and_never_zero() {
+    let layer = WindowRateLimitLayer::new(1, secs(3)).max_waiting(0);
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let mut seconds = Vec::new();
+    for _ in 0..6 {
+        let error = service.clone().oneshot(0).await.unwrap_err();
+        seconds.push(rejected(&error).retry_after_secs().unwrap());
+        advance(ms(499)).await;
+    }
+    assert_eq!(seconds, [3, 3, 3, 2, 2, 1], "in 3 s, 2.501 s, 2.002 s, 1.503 s, 1.004 s, 0.505 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w7_a_pause_holds_back_everybody_and_moves_only_forward() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let layer = WindowRateLimitLayer::new(2, secs(1));
+    let handle = layer.handle();
+    let service = layer.layer(probe);
+
+    let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
+    settle().await; // two have gone, two wait
+    handle.pause_until(now() + secs(5));
+    handle.pause_until(now() + secs(2)); // earlier: changes nothing
+    handle.pause_for(secs(1));
+    let newcomer = tokio::spawn(service.clone().oneshot(4));
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind those who wait");
+
+    calls.await.unwrap();
+    newcomer.await.unwrap().unwrap();
+    assert_eq!(notes.calls_ms(), [0, 0, 5000, 5000, 6000]);
+
+    handle.pause_until(now() - secs(3)); // in the past
+    service.oneshot(5).await.unwrap();
+    assert_eq!(notes.calls_ms().last(), Some(&6000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w7_a_refund_in_a_pause_admits_nobody() {
+    let layer = WindowRateLimitLayer::new(1, secs(1));
+    let service = layer.layer(Probe::new());
+    let holding = ready(&service).await;
+    let mut waiting = Spawn::new(service);
+    assert_pending!(waiting.poll_ready::<u32>());
+    layer.handle().pause_for(secs(5));
+    drop(holding);
+    assert_pending!(waiting.poll_ready::<u32>());
+    advance(secs(5)).await;
+    assert_ready_ok!(waiting.poll_ready::<u32>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w8_the_largest_limit_works_like_any_other() {
+    let most = (1 << 31) - 1;
+    let layer = WindowRateLimitLayer::new(most, ms(10));
+    let service = layer.layer(Probe::new());
+    for _ in 0..10 {
+        join_all((0..1000).map(|n| service.clone().oneshot(n))).await;
+        advance(ms(7)).await;
+    }
+    let handle = layer.handle();
+    assert!((most - 10_000..=most).contains(&handle.remaining()));
+    assert_eq!(handle.wait(), Duration::ZERO);
+    // The stride is open until somebody looks; a window later all is as it was.
+    advance(ms(10)).await;
+    assert_eq!(handle.remaining(), most);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_the_handle_reads() {
+    let layer = WindowRateLimitLayer::new(3, secs(1)).max_waiting(1);
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    assert_eq!((handle.limit(), handle.window()), (3, secs(1)));
+    assert_eq!((handle.remaining(), handle.wait()), (3, Duration::ZERO));
+
+    service.clone().oneshot(0).await.unwrap();
+    advance(ms(400)).await;
+    assert_eq!(handle.remaining(), 2);
+    let mut held = service.clone();
+    poll_ready::<_, u32>(&mut held, std::task::Waker::noop())
+        .map(|ready| ready.unwrap())
+        .is_ready();
+    assert_eq!(handle.remaining(), 1, "a ready clone has its place");
+    service.clone().oneshot(0).await.unwrap();
+    assert_eq!((handle.remaining(), handle.wait()), (0, ms(600)));
+
+    let mut waiting = Spawn::new(service.clone());
+    assert_pending!(waiting.poll_ready::<u32>());
+    service.oneshot(0).await.unwrap_err();
+    assert_eq!((handle.waiting(), handle.rejected().total()), (1, 1));
+    assert!(format!("{handle:?}").contains("waiting: 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_the_limit_changes_while_running() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let layer = WindowRateLimitLayer::new(1, secs(1));
+    let handle = layer.handle();
+    let service = layer.layer(probe);
+    let calls = tokio::spawn(join_all((0..12).map(|n| service.clone().oneshot(n))));
+    sleep(ms(1500)).await;
+    handle.set_limit(4).unwrap(); // three more at once
+    sleep(ms(1990)).await;
+    handle.set_limit(2).unwrap();
+    calls.await.unwrap();
+    assert_eq!(
+        notes.calls_ms(),
+        [0, 1000, 1500, 1500, 1500, 2000, 2500, 2500, 2500, 3000, 3500, 4000],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_the_window_changes_while_running() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let layer = WindowRateLimitLayer::new(1, secs(10));
+    let handle = layer.handle();
+    let service = layer.layer(probe);
+    let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
+    sleep(secs(2)).await;
+    handle.set_window(secs(3)).unwrap(); // the first is held until 3, not 10
+    sleep(secs(2)).await;
+    handle.set_window(secs(5)).unwrap(); // the second until 8, not 6
+    calls.await.unwrap();
+    assert_eq!(notes.calls_ms(), [0, 3000, 8000, 13_000]);
+}
+
+/// One timer for all waiters would wake only the last that polled it.
+#[tokio::test(start_paused = true)]
+async fn c5_many_waiters_all_have_their_turn() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(100, ms(100)).layer(probe);
+    let tasks: Vec<_> = (0..2000).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(notes.calls_ms().last(), Some(&1900));
+}
+
+/// The head of the line must not be the only one that minds the time.
+#[tokio::test(start_paused = true)]
+async fn b5_a_head_that_is_never_polled_again_holds_up_nobody() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(2, secs(1)).layer(probe);
+    let mut stuck = Spawn::new(service.clone());
+    join_all((0..2).map(|n| service.clone().oneshot(n))).await;
+    assert_pending!(stuck.poll_ready::<u32>());
+
+    join_all((0..3).map(|n| service.clone().oneshot(n))).await;
+    // One place is the stuck one's for good; the other serves everybody else.
+    assert_eq!(notes.calls_ms(), [0, 0, 1000, 2000, 3000]);
+    assert!(stuck.is_woken());
+}
+
+/// Those behind move up when those before give up, and must not sleep until the time they were first
+/// told.
+#[tokio::test(start_paused = true)]
+async fn c5_the_line_moves_up_when_the_head_gives_up() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = WindowRateLimitLayer::new(1, secs(1)).layer(probe);
+    service.clone().oneshot(0).await.unwrap();
+    let mut giving_up: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
+    for waiting in &mut giving_up {
+        assert_pending!(waiting.poll_ready::<u32>());
+    }
+    let last = tokio::spawn(join_all((0..2).map(|n| service.clone().oneshot(n))));
+    settle().await;
+    drop(giving_up);
+    last.await.unwrap();
+    assert_eq!(notes.calls_ms(), [0, 1000, 2000], "not 6000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_panic_in_the_inner_call_counts_as_issued() {
+    let layer = WindowRateLimitLayer::new(1, secs(1));
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(|(): ()| -> std::future::Ready<Result<(), ()>> {
+        panic!("in the inner call")
+    }));
+    let panicked = tokio::spawn(service.oneshot(())).await;
+    assert!(panicked.unwrap_err().is_panic());
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "it may have gone out");
+    advance(secs(1)).await;
+    assert_eq!(handle.remaining(), 1);
+}
+
+/// A limit of one that counted those it turned away would be locked for ever.
+#[tokio::test(start_paused = true)]
+async fn w6_those_turned_away_are_not_counted() {
+    let service = WindowRateLimitLayer::new(1, secs(1)).max_waiting(0).layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    for _ in 0..9 {
+        advance(ms(100)).await;
+        service.clone().oneshot(0).await.unwrap_err();
+    }
+    advance(ms(100)).await;
+    service.oneshot(0).await.unwrap();
+}
+
+/// The outer limit spends none of its quota on what waits for the inner one and gives up.
+#[tokio::test(start_paused = true)]
+async fn w4_stacked_limits_lose_no_quota_to_each_other() {
+    let outer = WindowRateLimitLayer::new(10, secs(60));
+    let inner = WindowRateLimitLayer::new(1, secs(1));
+    let outer_handle = outer.handle();
+    let service = ServiceBuilder::new().layer(outer).layer(inner).service(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    for _ in 0..5 {
+        let waiting = tokio::time::timeout(ms(100), service.clone().oneshot(0));
+        waiting.await.unwrap_err();
+    }
+    assert_eq!(outer_handle.remaining(), 9);
+}
+
+/// Clones in other runtimes, one of which is gone.
+#[test]
+fn c2_waiting_goes_on_in_another_runtime() {
+    let layer = WindowRateLimitLayer::new(1, ms(5));
+    let service = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+
+    let first = runtime();
+    first.block_on(service.clone().oneshot(1)).unwrap();
+    let mut left_behind = service.clone();
+    first.block_on(async {
+        // In line, with a timer that nobody drives any more.
+        let waiting = futures::future::poll_fn(|cx| {
+            assert!(Service::poll_ready(&mut left_behind, cx).is_pending());
+            std::task::Poll::Ready(())
+        });
+        waiting.await;
+    });
+    let second = runtime();
+    second.spawn(async move {
+        tokio::time::sleep(ms(100)).await;
+        drop(left_behind);
+    });
+    drop(first);
+    assert_eq!(second.block_on(service.oneshot(2)), Ok(2));
+}
+
+/// A concurrency limit and a rate limit in both orders: neither holds what the other needs.
+#[tokio::test(start_paused = true)]
+async fn w1_holds_in_every_order_of_the_layers() {
+    for outer_first in [true, false] {
+        let probe = Probe::answering_after(ms(30));
+        let notes = probe.notes();
+        let rate = WindowRateLimitLayer::new(4, ms(100));
+        let gate = ConcurrencyBackpressureLayer::new(2);
+        let calls: Vec<_> = if outer_first {
+            let service = ServiceBuilder::new().layer(gate).layer(rate).service(probe);
+            (0..30).map(|n| tokio::spawn(service.clone().oneshot(n))).collect()
+        } else {
+            let service = ServiceBuilder::new().layer(rate).layer(gate).service(probe);
+            (0..30).map(|n| tokio::spawn(service.clone().oneshot(n))).collect()
+        };
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        assert_eq!(notes.most_inside(), 2);
+        assert_eq!(most_in_any_span(&notes.calls(), ms(100)), 4);
+    }
+}

@@ -1,0 +1,545 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::{Ready, join_all, ready};
+use tokio::time::advance;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
+    WindowRateLimitLayer, caused_by,
+    retry::{Backoff, Classify, Decision, GiveUp, Jitter, RetryBudget, Verdict},
+};
+
+use crate::support::{ms, now, secs, settle};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Flaky(u32);
+
+impl fmt::Display for Flaky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "attempt {} failed", self.0)
+    }
+}
+
+impl std::error::Error for Flaky {}
+
+/// Fails the first `failures` times with the number of the attempt, and notes when it was called.
+#[derive(Clone, Default)]
+struct Unstable {
+    failures: u32,
+    calls: Arc<Mutex<Vec<Duration>>>,
+    started: Option<tokio::time::Instant>,
+    ready: bool,
+}
+
+impl Unstable {
+    fn failing(failures: u32) -> Self {
+        Self { failures, started: Some(now()), ..Self::default() }
+    }
+
+    fn calls_ms(&self) -> Vec<u128> {
+        self.calls.lock().unwrap().iter().map(Duration::as_millis).collect()
+    }
+}
+
+impl Service<u32> for Unstable {
+    type Response = u32;
+    type Error = Flaky;
+    type Future = Ready<Result<u32, Flaky>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Flaky>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called unready");
+        let mut calls = self.calls.lock().unwrap();
+        calls.push(self.started.expect("made by `failing`").elapsed());
+        let attempt = u32::try_from(calls.len()).unwrap();
+        ready(if attempt <= self.failures { Err(Flaky(attempt)) } else { Ok(request) })
+    }
+}
+
+fn plain(max_attempts: u32) -> ExponentialRetry {
+    ExponentialRetry::new(max_attempts)
+        .backoff(Backoff::new(secs(1), secs(10)).jitter(Jitter::None))
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_it_is_a_policy_for_towers_own_layer() {
+    let unstable = Unstable::failing(2);
+    let ours = ExponentialRetryLayer::new(plain(3)).layer(unstable.clone());
+    let _: &tower::retry::Retry<ExponentialRetry, Unstable> = &ours;
+    assert_eq!(ours.oneshot(7).await, Ok(7));
+    assert_eq!(unstable.calls_ms(), [0, 1000, 3000]);
+
+    let unstable = Unstable::failing(2);
+    let towers = RetryLayer::new(plain(3)).layer(unstable.clone());
+    assert_eq!(towers.oneshot(7).await, Ok(7));
+    assert_eq!(unstable.calls_ms(), [0, 1000, 3000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
+    for attempts in 1..=5 {
+        let unstable = Unstable::failing(u32::MAX);
+        let service = ExponentialRetryLayer::new(plain(attempts)).layer(unstable.clone());
+        assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(unstable.calls_ms(), [0, 1000, 3000, 7000, 15_000][..attempts as usize]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r2_never_sleeps_past_max_elapsed() {
+    let unstable = Unstable::failing(u32::MAX);
+    let policy = plain(10).max_elapsed(secs(6));
+    let mut service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
+    advance(secs(100)).await; // the time counts from the request, not from the layer
+    for _ in 0..2 {
+        let began = now();
+        service.ready().await.unwrap().call(7).await.unwrap_err();
+        assert_eq!(began.elapsed(), secs(3), "1 + 2; four more would be past six");
+    }
+    assert_eq!(unstable.calls_ms().len(), 6);
+}
+
+#[test]
+fn r3_the_wait_doubles_up_to_max() {
+    let backoff = Backoff::new(ms(100), secs(5));
+    let waits: Vec<_> = (0..8).map(|retry| backoff.ceiling(retry).as_millis()).collect();
+    assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    assert_eq!(Backoff::new(ms(100), secs(5)).factor(3.0).ceiling(3), ms(2700));
+    assert_eq!(Backoff::new(ms(100), secs(5)).factor(1.0).ceiling(1000), ms(100));
+    for retry in [31, 32, 63, 64, 1023, 1024, u32::MAX] {
+        assert_eq!(backoff.ceiling(retry), secs(5));
+        let longest = Backoff::new(Duration::from_nanos(1), Duration::MAX);
+        assert!(longest.ceiling(retry) >= Duration::from_nanos(1 << 31));
+    }
+}
+
+/// The waits of one request that fails until it has made `attempts`.
+async fn waits(policy: ExponentialRetry) -> Vec<Duration> {
+    let unstable = Unstable::failing(u32::MAX);
+    ExponentialRetryLayer::new(policy).layer(unstable.clone()).oneshot(0).await.unwrap_err();
+    let calls = unstable.calls.lock().unwrap().clone();
+    calls.windows(2).map(|two| two[1] - two[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn r3_jitter_stays_in_its_span_and_is_still_there_at_max() {
+    let spans: [(Jitter, fn(Duration, Duration) -> (Duration, Duration)); 3] = [
+        (Jitter::Full, |ceiling, _| (Duration::ZERO, ceiling)),
+        (Jitter::Equal, |ceiling, _| (ceiling / 2, ceiling)),
+        (Jitter::Decorrelated, |_, last| (secs(1), (last * 3).min(secs(10)))),
+    ];
+    for (jitter, span) in spans {
+        let backoff = Backoff::new(secs(1), secs(10)).jitter(jitter);
+        let waits = waits(ExponentialRetry::new(200).backoff(backoff).seed(3)).await;
+        let mut last = secs(1);
+        for (retry, &wait) in waits.iter().enumerate() {
+            let (low, high) = span(backoff.ceiling(u32::try_from(retry).unwrap()), last);
+            // tokio's timer rounds up to the next millisecond.
+            assert!(
+                wait >= low && wait <= high + ms(1),
+                "{jitter:?}: {wait:?} not in {low:?} to {high:?}"
+            );
+            assert!(!wait.is_zero());
+            last = wait;
+        }
+        let at_max: HashSet<_> = waits[10..].iter().collect();
+        assert!(at_max.len() > 150, "{jitter:?} has collapsed at max: {} waits", at_max.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r3_requests_draw_independently_and_a_seed_repeats_them() {
+    async fn firsts(seed: u64) -> Vec<Duration> {
+        let layer = ExponentialRetryLayer::new(ExponentialRetry::new(2).seed(seed));
+        let service = layer.layer(service_fn(|_: u32| ready(Err::<(), _>(Flaky(0)))));
+        let began = now();
+        let calls = (0..50).map(|n| {
+            let service = service.clone();
+            async move {
+                service.oneshot(n).await.unwrap_err();
+                began.elapsed()
+            }
+        });
+        join_all(calls).await
+    }
+    let one = firsts(1).await;
+    let distinct: HashSet<_> = one.iter().collect();
+    assert!(distinct.len() > 40, "of 50 within a second: {}", distinct.len());
+    assert_eq!(one, firsts(1).await);
+    assert_ne!(one, firsts(2).await);
+}
+
+/// Answers with what to do next, and notes when it was asked.
+fn hinted(
+    hint: Option<Duration>,
+    policy: ExponentialRetry,
+) -> (
+    impl Service<u32, Response = u16, Error = Flaky, Future: Send> + Clone + Send,
+    Arc<Mutex<Vec<Decision>>>,
+) {
+    let decisions = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&decisions);
+    let policy = policy.on_decision(move |decision| seen.lock().unwrap().push(*decision)).classify(
+        move |_: &u32, _: &Result<u16, Flaky>| hint.map_or(Verdict::Never, Verdict::RetryAfter),
+    );
+    let service = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(policy))
+        .service(service_fn(|_| ready(Ok(429))));
+    (service, decisions)
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_hint_is_a_floor_with_jitter_on_top() {
+    for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
+        let backoff = Backoff::new(secs(1), secs(10)).jitter(jitter);
+        let policy = ExponentialRetry::new(2).backoff(backoff).seed(5);
+        let (service, decisions) = hinted(Some(secs(30)), policy);
+        assert_eq!(join_all((0..50).map(|n| service.clone().oneshot(n))).await, [Ok(429); 50]);
+        let decisions = decisions.lock().unwrap();
+        let waits: HashSet<_> =
+            decisions.iter().filter_map(|decision| decision.next().ok()).collect();
+        assert!(waits.iter().all(|&wait| wait >= secs(30) && wait <= secs(33)), "{waits:?}");
+        assert_eq!(waits.len(), if jitter == Jitter::None { 1 } else { 50 });
+    }
+    // A hint below the backoff changes nothing.
+    let (service, decisions) = hinted(Some(ms(1)), plain(2));
+    service.oneshot(0).await.unwrap();
+    assert_eq!(decisions.lock().unwrap()[0].next(), Ok(secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
+    let cases = [
+        (Some(Duration::from_secs(9_999_999_999)), plain(5), GiveUp::HintTooLong),
+        (
+            Some(Duration::MAX),
+            plain(5).max_hint(Duration::MAX).max_elapsed(secs(5)),
+            GiveUp::TimeSpent,
+        ),
+        (Some(secs(61)), plain(5), GiveUp::HintTooLong),
+        (Some(secs(6)), plain(5).max_elapsed(secs(5)), GiveUp::TimeSpent),
+        (None, plain(5), GiveUp::Forbidden),
+    ];
+    for (hint, policy, why) in cases {
+        let began = now();
+        let (service, decisions) = hinted(hint, policy);
+        assert_eq!(service.oneshot(0).await, Ok(429), "the response is handed on");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let decisions = decisions.lock().unwrap();
+        assert_eq!((decisions.len(), decisions[0].next()), (1, Err(why)));
+        assert_eq!(decisions[0].hint(), hint);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_the_budget_is_shared_and_exact() {
+    for (ratio, requests, retries) in
+        [(0.1, 100, 10), (0.3, 1000, 300), (0.6, 10, 6), (1.0, 7, 7), (2.5, 4, 10)]
+    {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let budget = RetryBudget::new(ratio).floor_per_second(0).max_saved(1000);
+        let layer = ExponentialRetryLayer::new(plain(100).budget(budget.clone()));
+        let services: Vec<_> = (0..2)
+            .map(|_| {
+                let counted = Arc::clone(&counted);
+                layer.layer(service_fn(move |_: u32| {
+                    counted.fetch_add(1, SeqCst);
+                    ready(Err::<(), _>(Flaky(0)))
+                }))
+            })
+            .collect();
+        let all = (0..requests).map(|n| services[n as usize % 2].clone().oneshot(n));
+        join_all(all).await;
+        assert_eq!(calls.load(SeqCst), requests + retries, "{ratio} of {requests}");
+        assert_eq!(budget.saved(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_the_floor_lets_a_quiet_client_retry() {
+    let budget = RetryBudget::new(0.0).floor_per_second(3);
+    let mut paid = Vec::new();
+    for _ in 0..30 {
+        paid.push(std::iter::from_fn(|| budget.withdraw().then_some(())).count());
+        advance(ms(100)).await;
+    }
+    assert_eq!(paid[0], 3);
+    let total: usize = paid.iter().sum();
+    assert!((11..=12).contains(&total), "three, and three a second: {total}");
+}
+
+#[test]
+fn r5_savings_are_bounded() {
+    let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(5);
+    for _ in 0..100 {
+        budget.deposit();
+    }
+    assert_eq!(budget.saved(), 5);
+    assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 5);
+}
+
+#[test]
+fn r5_no_overdraw_from_many_threads() {
+    let budget = RetryBudget::new(0.25).floor_per_second(0).max_saved(1_000_000);
+    let withdrawn: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..10_000)
+                        .filter(|_| {
+                            budget.deposit();
+                            budget.withdraw()
+                        })
+                        .count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(withdrawn as u64 + budget.saved(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r6_errors_are_found_down_the_chain() {
+    #[derive(Debug)]
+    struct Wrapped(Flaky);
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let policy = plain(3).classify(|_: &u32, result: &Result<(), tower::BoxError>| match result {
+        Err(error) if caused_by::<Flaky>(&**error).is_some() => Verdict::Retry,
+        _ => Verdict::Done,
+    });
+    let service = ExponentialRetryLayer::new(policy).layer(service_fn(move |n: u32| {
+        counted.fetch_add(1, SeqCst);
+        let error: tower::BoxError =
+            if n == 0 { Box::new(Wrapped(Flaky(1))) } else { "something else".into() };
+        ready(Err(error))
+    }));
+    service.clone().oneshot(0).await.unwrap_err();
+    assert_eq!(calls.swap(0, SeqCst), 3);
+    service.oneshot(1).await.unwrap_err();
+    assert_eq!(calls.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes() {
+    struct Body(&'static str);
+
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let budget = RetryBudget::new(1.0).floor_per_second(0);
+    let policy = plain(3)
+        .budget(budget.clone())
+        .clone_with(|body: &Body| (body.0 != "stream").then_some(Body(body.0)));
+    let service = ExponentialRetryLayer::new(policy).layer(service_fn(move |_: Body| {
+        counted.fetch_add(1, SeqCst);
+        ready(Err::<(), _>(Flaky(9)))
+    }));
+    assert_eq!(service.clone().oneshot(Body("stream")).await, Err(Flaky(9)));
+    assert_eq!(calls.swap(0, SeqCst), 1);
+    assert_eq!(budget.saved(), 1, "a request that can't be retried pays in all the same");
+    service.oneshot(Body("bytes")).await.unwrap_err();
+    assert_eq!(calls.load(SeqCst), 3, "paid for by the two requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_the_hook_sees_every_decision() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let policy = plain(3).on_decision(move |decision| {
+        noted.lock().unwrap().push((decision.attempt(), decision.next()));
+    });
+    let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(4));
+    service.clone().oneshot(0).await.unwrap_err(); // attempts 1 to 3
+    service.oneshot(0).await.unwrap(); // 4 fails, 5 succeeds
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(1, Ok(secs(1))), (2, Ok(secs(2))), (3, Err(GiveUp::AttemptsSpent)), (1, Ok(secs(1))),]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_the_hook_hears_of_a_spent_budget() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let policy = plain(3)
+        .budget(RetryBudget::new(0.0).floor_per_second(0))
+        .on_decision(move |decision| noted.lock().unwrap().push(decision.next()));
+    let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(4));
+    assert_eq!(service.oneshot(0).await, Err(Flaky(1)));
+    assert_eq!(*seen.lock().unwrap(), [Err(GiveUp::BudgetSpent)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
+    #[derive(Clone)]
+    struct Noting;
+    impl Classify<u32, (u32, u32), Flaky> for Noting {
+        fn classify(&self, _: &u32, result: &Result<(u32, u32), Flaky>) -> Verdict {
+            if result.is_err() { Verdict::Retry } else { Verdict::Done }
+        }
+
+        fn settled(&self, _: &u32, attempts: u32, result: &mut Result<(u32, u32), Flaky>) {
+            match result {
+                Ok(response) => response.1 = attempts,
+                Err(error) => error.0 = 100 + attempts,
+            }
+        }
+    }
+    for (failures, answer) in [(0, Ok((7, 1))), (2, Ok((7, 3))), (9, Err(Flaky(104)))] {
+        let unstable = Unstable::failing(failures).map_response(|n| (n, 0));
+        let layer = ExponentialRetryLayer::new(plain(4).classify(Noting));
+        assert_eq!(layer.layer(unstable).oneshot(7).await, answer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r9_a_hint_pauses_all_callers() {
+    let rate = WindowRateLimitLayer::new(100, secs(1));
+    let handle = rate.handle();
+    let policy =
+        plain(2).pause_on_hint(rate.handle()).classify(|_: &u32, result: &Result<u16, Flaky>| {
+            match result {
+                Ok(429) => Verdict::RetryAfter(secs(20)),
+                Ok(430) => Verdict::RetryAfter(Duration::from_secs(1 << 40)),
+                _ => Verdict::Done,
+            }
+        });
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let (noted, began) = (Arc::clone(&calls), now());
+    let service = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(rate)
+        .service(service_fn(move |status: u32| {
+            let mut calls = noted.lock().unwrap();
+            calls.push(began.elapsed().as_secs());
+            let first = calls.len() == 1;
+            ready(Ok(if first || status == 430 { u16::try_from(status).unwrap() } else { 200 }))
+        }));
+
+    let first = tokio::spawn(service.clone().oneshot(429));
+    settle().await;
+    join_all((0..5).map(|_| service.clone().oneshot(200))).await;
+    first.await.unwrap().unwrap();
+    assert_eq!(*calls.lock().unwrap(), [0, 20, 20, 20, 20, 20, 20]);
+
+    // One that is absurd pauses nobody.
+    service.oneshot(430).await.unwrap();
+    assert_eq!(handle.wait(), Duration::ZERO);
+}
+
+/// Readiness is driven before every attempt, and its error ends the retry.
+#[tokio::test(start_paused = true)]
+async fn c3_readiness_is_driven_before_every_attempt() {
+    #[derive(Clone)]
+    struct Dying {
+        ready: bool,
+        polled: Arc<AtomicU32>,
+    }
+    impl Service<u32> for Dying {
+        type Response = ();
+        type Error = Flaky;
+        type Future = Ready<Result<(), Flaky>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Flaky>> {
+            self.ready = true;
+            match self.polled.fetch_add(1, SeqCst) {
+                2 => Poll::Ready(Err(Flaky(1000))),
+                _ => Poll::Ready(Ok(())),
+            }
+        }
+        fn call(&mut self, _: u32) -> Self::Future {
+            assert!(std::mem::take(&mut self.ready), "called unready");
+            ready(Err(Flaky(1)))
+        }
+    }
+    let polled = Arc::new(AtomicU32::new(0));
+    let service = ExponentialRetryLayer::new(plain(10))
+        .layer(Dying { ready: false, polled: Arc::clone(&polled) });
+    assert_eq!(service.oneshot(0).await, Err(Flaky(1000)));
+    assert_eq!(polled.load(SeqCst), 3);
+}
+
+/// What each order of limit and retry means for a place held through a backoff.
+#[tokio::test(start_paused = true)]
+async fn b1_a_backoff_holds_a_place_only_where_the_limit_is_outside() {
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let retry = ExponentialRetryLayer::new(plain(2));
+    let outside =
+        ServiceBuilder::new().layer(limit).layer(retry.clone()).service(Unstable::failing(1));
+    let running = tokio::spawn(outside.oneshot(0));
+    settle().await;
+    assert_eq!(
+        handle.in_flight(),
+        1,
+        "held through the backoff: the task is still being worked on"
+    );
+    running.await.unwrap().unwrap();
+
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let inside = ServiceBuilder::new().layer(retry).layer(limit).service(Unstable::failing(1));
+    let running = tokio::spawn(inside.oneshot(0));
+    settle().await;
+    assert_eq!(handle.in_flight(), 0, "free for others: only what is sent counts");
+    running.await.unwrap().unwrap();
+}
+
+/// Retries stand outside the rate limit, so every attempt counts against the quota.
+#[tokio::test(start_paused = true)]
+async fn w1_retries_count_against_the_quota() {
+    let unstable = Unstable::failing(3);
+    let service = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(
+            ExponentialRetry::new(4).backoff(Backoff::new(ms(1), ms(1)).jitter(Jitter::None)),
+        ))
+        .layer(WindowRateLimitLayer::new(1, secs(1)))
+        .service(unstable.clone());
+    service.oneshot(0).await.unwrap();
+    assert_eq!(unstable.calls_ms(), [0, 1000, 2000, 3000]);
+}
+
+/// A rejection from below is an error like others; its time can be the hint.
+#[tokio::test(start_paused = true)]
+async fn r6_a_rejection_can_be_retried_after_its_time() {
+    let policy = plain(2).classify(|_: &u32, result: &Result<u32, tower::BoxError>| {
+        let rejected = result.as_ref().err().and_then(|error| Rejected::find(&**error));
+        match rejected.and_then(Rejected::retry_after) {
+            Some(wait) => Verdict::RetryAfter(wait),
+            None => Verdict::Done,
+        }
+    });
+    let service = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(WindowRateLimitLayer::new(1, secs(7)).max_waiting(0))
+        .service(Unstable::failing(0));
+    let began = now();
+    service.clone().oneshot(1).await.unwrap();
+    service.oneshot(2).await.unwrap();
+    assert_eq!(began.elapsed(), secs(7));
+}

@@ -1,0 +1,169 @@
+//! A probe to put behind the layers, and what the tests share.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower::Service;
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A service that answers after a while and takes note of everything. Its clones forget readiness, and it
+/// panics if it is called unready.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    ready: bool,
+    answer_after: Duration,
+    notes: Arc<Notes>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Notes {
+    started: Instant,
+    /// When it was called.
+    calls: Mutex<Vec<Duration>>,
+    inside: AtomicUsize,
+    most_inside: AtomicUsize,
+}
+
+impl Probe {
+    pub(crate) fn new() -> Self {
+        Self::answering_after(Duration::ZERO)
+    }
+
+    pub(crate) fn answering_after(answer_after: Duration) -> Self {
+        let notes = Notes {
+            started: now(),
+            calls: Mutex::default(),
+            inside: AtomicUsize::new(0),
+            most_inside: AtomicUsize::new(0),
+        };
+        Self { ready: false, answer_after, notes: Arc::new(notes) }
+    }
+
+    pub(crate) fn notes(&self) -> Arc<Notes> {
+        Arc::clone(&self.notes)
+    }
+}
+
+impl Notes {
+    pub(crate) fn calls(&self) -> Vec<Duration> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// The calls in milliseconds since the probe was made.
+    pub(crate) fn calls_ms(&self) -> Vec<u128> {
+        self.calls().iter().map(Duration::as_millis).collect()
+    }
+
+    pub(crate) fn most_inside(&self) -> usize {
+        self.most_inside.load(SeqCst)
+    }
+}
+
+impl Clone for Probe {
+    fn clone(&self) -> Self {
+        Self { ready: false, answer_after: self.answer_after, notes: Arc::clone(&self.notes) }
+    }
+}
+
+impl Service<u32> for Probe {
+    type Response = u32;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<u32, std::io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "the inner service was called unready");
+        self.notes.calls.lock().unwrap().push(self.notes.started.elapsed());
+        let inside = self.notes.inside.fetch_add(1, SeqCst) + 1;
+        self.notes.most_inside.fetch_max(inside, SeqCst);
+        let leaving = Leaving(Arc::clone(&self.notes));
+        let answer_after = self.answer_after;
+        Box::pin(async move {
+            let _leaving = leaving;
+            if !answer_after.is_zero() {
+                tokio::time::sleep(answer_after).await;
+            }
+            Ok(request)
+        })
+    }
+}
+
+struct Leaving(Arc<Notes>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, SeqCst);
+    }
+}
+
+/// The most of `times` in any half-open span as long as `span`. Every span that holds the most begins,
+/// or can be moved to begin, at one of the times.
+pub(crate) fn most_in_any_span(times: &[Duration], span: Duration) -> usize {
+    let inside =
+        |from: &Duration| times.iter().filter(|&at| at >= from && *at < *from + span).count();
+    times.iter().map(inside).max().unwrap_or(0)
+}
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls the readiness of `service` once.
+pub(crate) fn poll_ready<S, R>(service: &mut S, waker: &Waker) -> Poll<Result<(), S::Error>>
+where
+    S: Service<R>,
+{
+    service.poll_ready(&mut Context::from_waker(waker))
+}
+
+/// Lets every task that can go on do so, without letting time pass.
+pub(crate) async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,41 @@
+//! What is `Send`, `Sync`, `Unpin` and `Clone`, and what is not.
+
+use std::{marker::PhantomPinned, rc::Rc};
+
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use tower_floodgate::{
+    ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
+    ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
+    WindowRateLimitHandle, WindowRateLimitLayer,
+    answer::{Fail, FailWith, Wait},
+    backpressure::{self, Drained},
+    rate_limit,
+    retry::{Backoff, Decision, RetryBudget},
+};
+
+struct NotClone;
+type Inner = std::future::Ready<()>;
+
+assert_impl_all!(ConcurrencyBackpressureLayer: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(WindowRateLimitLayer<FailWith<Rc<()>>>: Clone, Send, Sync, Unpin);
+assert_impl_all!(ExponentialRetryLayer: Clone, Send, Sync, Unpin);
+assert_impl_all!(PerService<WindowRateLimitLayer<Fail>>: Clone, Send, Sync);
+assert_impl_all!(ConcurrencyBackpressure<()>: Clone, Send, Sync, Unpin);
+assert_impl_all!(WindowRateLimit<()>: Clone, Send, Sync, Unpin);
+assert_not_impl_any!(ConcurrencyBackpressure<NotClone>: Clone);
+assert_impl_all!(ConcurrencyBackpressure<NotClone>: Send, Sync);
+assert_not_impl_any!(WindowRateLimit<Rc<()>>: Send, Sync);
+assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync, Unpin);
+assert_impl_all!(ConcurrencyBackpressureHandle<Rejected>: Clone, Send, Sync);
+assert_impl_all!(WindowRateLimitHandle: Clone, Send, Sync, Unpin);
+assert_impl_all!(Drained: Send, Sync, Unpin);
+assert_impl_all!(backpressure::future::ResponseFuture<Inner, Wait>: Send, Sync, Unpin);
+assert_impl_all!(rate_limit::future::ResponseFuture<Inner, Wait>: Send, Sync, Unpin);
+assert_not_impl_any!(backpressure::future::ResponseFuture<Rc<()>, Wait>: Send);
+assert_not_impl_any!(rate_limit::future::ResponseFuture<PhantomPinned, Wait>: Unpin);
+assert_impl_all!(ExponentialRetry: Clone, Send, Sync);
+assert_impl_all!(RetryBudget: Clone, Send, Sync);
+assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);
+assert_impl_all!(Decision: Copy, Send, Sync, PartialEq);
+assert_impl_all!(Rejected: Clone, Send, Sync, std::error::Error);
+assert_impl_all!(InvalidSetting: Clone, Send, Sync, std::error::Error);
