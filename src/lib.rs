@@ -1,10 +1,87 @@
-//! x
+//! Three [Tower](tower) layers that keep an asynchronous system stable: **limit, smooth the peak, tolerate
+//! the fault**.
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`ConcurrencyBackpressureLayer`] | bounds the requests in flight; the rest waits in a line, first come first served, which can be bounded, too |
+//! | [`WindowRateLimitLayer`] | issues at most N requests in *any* span of W (or in each fixed window); the rest waits, or is told exactly how long it would have to |
+//! | [`ExponentialRetryLayer`] | retries with exponential backoff, jitter, an attempt cap, the server's hints, and a budget; a [`tower::retry::Policy`] |
+//!
+//! They stack in front of any [`Service`](tower::Service):
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! # let client = service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) });
+//! let service = ServiceBuilder::new()
+//!     .layer(ConcurrencyBackpressureLayer::new(5))                     // the sixth caller waits
+//!     .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))     // up to 1 s and 2 s apart
+//!     .layer(WindowRateLimitLayer::new(2, Duration::from_secs(1)))     // retries included
+//!     .service(client);
+//!
+//! assert_eq!(service.oneshot(1).await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which layer goes where
+//!
+//! A request passes the layers from the outside in, and its answer from the inside out. What an order
+//! means:
+//!
+//! ```text
+//!   ┌─ ConcurrencyBackpressure ──────────────────┐   holds a place for the whole task: for its backoffs,
+//!   │  ┌─ ExponentialRetry ────────────────────┐ │   too. That bounds the tasks, and with them memory.
+//!   │  │  ┌─ WindowRateLimit ────────────────┐ │ │   Each attempt takes its own place in the window, so
+//!   │  │  │  client                          │ │ │   retries count against the quota.
+//! ```
+//!
+//! | order, outside first | a place in flight is held | the quota counts | use it to |
+//! | --- | --- | --- | --- |
+//! | backpressure, retry, rate | for the task, with its waits and backoffs | every attempt | bound the work that is taken on, and obey a quota: **the usual order** |
+//! | retry, backpressure, rate | for one attempt, with its wait for the window | every attempt | spare a server connections, and let others go during a backoff |
+//! | rate, retry, … | | tasks, not attempts: retries escape it | limit what your own users may ask for |
+//! | …, rate, backpressure | only for what is really sent; those who wait for it have their place in the window | what is ready, as soon as it is called | rarely: a slow server makes the window stand idle |
+//!
+//! Keep one retry in a stack. Two multiply: three times three attempts are nine.
+//!
+//! # What all three share
+//!
+//! - **One limit is one limit.** State is made with the layer: every service it is put on and every clone
+//!   share it. A limit for each service has to be asked for by name (`per_service()`).
+//! - **A call that doesn't wait** allocates nothing, takes no mutex and boxes no future. The limits are
+//!   decided in lock-free atomics.
+//! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
+//!   never called, in flight, in a panic.
+//! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an own error type,
+//!   or a response. Where nobody can be turned away the error type is the inner service's. See [`answer`].
+//! - **Built anywhere**, in a `static`, in `main`: a layer needs no runtime. Only who waits for a time needs
+//!   tokio's timer.
+//! - **Time is tokio's**: `tokio::time::pause` steers every test. Timers resolve one millisecond, so
+//!   shorter waits take one.
+//! - **Wrong settings are said at once**: constructors panic at the caller's line, their `try_` twins return
+//!   an [`InvalidSetting`].
+//!
+//! # Features
+//!
+//! - `http` (default): [`http::retry_after`].
+
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod answer;
 pub mod backpressure;
 mod cause;
 mod clock;
 mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 mod macros;
 mod per_service;
 pub mod rate_limit;
@@ -13,6 +90,7 @@ pub mod retry;
 mod seat;
 mod settings;
 mod sync;
+
 pub use self::{
     backpressure::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,

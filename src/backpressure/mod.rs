@@ -1,8 +1,92 @@
-//! Bounded.
+//! A bound on the requests in flight, and on the line of those who wait.
+//!
+//! # What happens at the limit
+//!
+//! `poll_ready` takes a place if one is free and nobody waits, and otherwise joins the line. Whoever drives
+//! the service therefore slows down to the pace at which places come back: that is the backpressure.
+//!
+//! | built with | the next caller at the limit |
+//! | --- | --- |
+//! | `new(n)` | waits, however many wait already |
+//! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already; with 0, whatever can't go at once is shed |
+//! | `.max_wait(d)` | waits, and is turned away as *wait timeout* after `d` |
+//! | both | both |
+//!
+//! # What a place is, and when it comes back
+//!
+//! A place is taken when the service becomes **ready** and held until the response future **has completed
+//! or is dropped**. So a clone that is ready and never called holds one; dropping it gives it back. A clone
+//! that waits has a place in the line; dropping it frees that at once. A panic of the inner service gives
+//! the place back.
+//!
+//! Those who wait go in the order in which they came, and a newcomer never overtakes: a place that comes
+//! back is handed to the head of the line, which is woken once, for good. If its task is then not polled
+//! any more, that one place is missing until the clone is dropped, and the others serve everybody else.
+//!
+//! # How it differs from tower's
+//!
+//! tower's `ConcurrencyLimitLayer` makes a limit for every service it is put on (its
+//! `GlobalConcurrencyLimitLayer` doesn't), has a line without bounds, and leaves shedding to `LoadShed`,
+//! which sheds at any inner service that isn't ready. It takes a mutex at every release; this one only while
+//! somebody waits.
+//!
+//! # Example
+//!
+//! ```
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::ConcurrencyBackpressureLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! let service = ServiceBuilder::new()
+//!     .layer(ConcurrencyBackpressureLayer::new(5))
+//!     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//! assert_eq!(service.oneshot(1).await?, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Tuned, with a graceful end:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let layer = ConcurrencyBackpressureLayer::new(100)
+//!     .max_waiting(50)
+//!     .max_wait(Duration::from_secs(2));
+//! let handle = layer.handle();
+//! let mut service = layer.layer(service_fn(|n: u32| async move {
+//!     tokio::time::sleep(Duration::from_secs(1)).await;
+//!     Ok::<_, std::io::Error>(n)
+//! }));
+//!
+//! let running = tokio::spawn(service.ready().await?.call(1));
+//! handle.close();
+//! let error = service.ready().await?.call(2).await.unwrap_err();
+//! assert!(Rejected::find(&*error).is_some_and(Rejected::is_closed));
+//!
+//! handle.drained().await; // what was in flight has ended
+//! assert!(running.await?.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Caveats
+//!
+//! - One service that one task drives (`ready().await`, then `call`) has at most one request in the line: its
+//!   own. Lines form where many clones are driven.
+//! - The place is given back when the response *future* ends. A body that is streamed after that is not
+//!   counted.
+//! - There is no order among priorities, and no weight: each request takes one place.
+
 pub mod future;
 mod handle;
 mod layer;
-pub(crate) mod limiter;
+mod limiter;
 mod service;
 
 pub use self::{

@@ -47,8 +47,8 @@ impl WindowRateLimitLayer {
     /// **Fixed**: at most `limit` requests are issued in each window of a grid that begins when the
     /// layer is made and doesn't drift.
     ///
-    /// Around a boundary, up to twice `limit` can be issued in a span shorter than `window`. Use it
-    /// if the server counts in such windows; otherwise the sliding one is as cheap.
+    /// Around a boundary, up to twice `limit` can be issued in a span shorter than `window`. To obey
+    /// a server's quota take [`new`](Self::new), which costs the same: the server's grid isn't this one.
     ///
     /// # Panics
     ///

@@ -1,8 +1,99 @@
-//! Rate.
+//! A bound on the requests issued in a window of time.
+//!
+//! # What is promised
+//!
+//! - **Sliding** ([`WindowRateLimitLayer::new`], the default): at most N requests are issued in **any**
+//!   half-open span as long as the window, wherever the span begins, over all clones.
+//! - **Fixed** ([`WindowRateLimitLayer::fixed`]): at most N in each window of a grid that begins when the layer
+//!   is made and doesn't drift. Around a boundary up to 2 N pass within a span shorter than the window.
+//!
+//! To obey a server's quota, take the sliding one, even if the server counts by fixed windows: its grid
+//! isn't yours, and what holds in any span holds in its windows, too. Both cost the same.
+//!
+//! # What happens at the limit
+//!
+//! A place is **reserved** when the service becomes ready, and **issued** when it is called; the window counts
+//! issues. So however long a clone sits ready, N holds at the moment of the calls, and a clone that is dropped
+//! unused gives its place to whoever is next.
+//!
+//! | built with | the next caller at the limit |
+//! | --- | --- |
+//! | `new(n, window)` | waits its turn |
+//! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already |
+//! | `.max_wait(d)` | waits, or is turned away as *wait timeout*, **at once**, if its turn comes only after `d` |
+//!
+//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: before
+//! that instant it is turned away, at it, it is admitted.
+//!
+//! Those who wait go in the order in which they came. Each looks by itself at the time of its turn, so a task
+//! that isn't polled any more, or a runtime that stands still, holds up nobody.
+//!
+//! # How it differs from tower's
+//!
+//! tower's `RateLimit` has its state in each service and can't be cloned, so it needs a `Buffer` to be shared;
+//! it restarts its window when somebody happens to look, and keeps no promise for spans across two windows;
+//! a place that was taken and not used is lost; a runtime has to be there when it is built.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_floodgate::WindowRateLimitLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! let layer = WindowRateLimitLayer::new(2, Duration::from_secs(1));
+//! let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//!
+//! let began = tokio::time::Instant::now();
+//! let mut times = Vec::new();
+//! for n in 0..5 {
+//!     service.ready().await?.call(n).await?;
+//!     times.push(began.elapsed().as_secs());
+//! }
+//! assert_eq!(times, [0, 0, 1, 1, 2]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Tuned: a server's side, which sheds what would wait for more than two seconds, without an error.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_floodgate::{Rejected, WindowRateLimitLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! let service = WindowRateLimitLayer::new(1, Duration::from_secs(10))
+//!     .max_wait(Duration::from_secs(2))
+//!     .respond(|rejected: Rejected| format!("429, come again in {} s", rejected.retry_after_secs().unwrap()))
+//!     .layer(service_fn(|name: &'static str| async move {
+//!         Ok::<_, std::convert::Infallible>(format!("200, hello {name}"))
+//!     }));
+//!
+//! assert_eq!(service.clone().oneshot("Ada").await?, "200, hello Ada");
+//! assert_eq!(service.oneshot("Bob").await?, "429, come again in 10 s");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Caveats
+//!
+//! - Timers resolve one millisecond, so a waiter goes up to a millisecond after its turn has come. With
+//!   windows of a few milliseconds that is a share of the quota.
+//! - Up to N = 256 each issue is remembered by its own time. Above, up to 0.8 % of the places may come back
+//!   late. It is never more than N, and memory is 8 KiB whatever N is.
+//! - What is reserved and never called nor dropped is out of reach for everybody else.
+//! - A lowered limit and a pause don't take back what was ready before.
+//! - The time of an issue is when the inner service is *called*. What the network makes of it, a limit on this
+//!   side can't know.
+
 pub mod future;
 mod handle;
 mod layer;
-pub(crate) mod limiter;
+mod limiter;
 mod service;
 mod window;
 

@@ -45,7 +45,8 @@ const FLOOR: u32 = 10;
 
 /// How many retries all requests together may make: a `ratio` of the requests, and a few a second on top.
 ///
-/// Clones share one balance, as do all clones of a policy that has it. A balance starts at nothing.
+/// Clones share one balance, as do all clones of a policy that has it. A balance starts at nothing. Make
+/// one budget for what one server gets, and share it: each has a floor of its own.
 ///
 /// | setting | default | |
 /// | --- | --- | --- |

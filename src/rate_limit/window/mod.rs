@@ -10,7 +10,7 @@
 //!
 //! # Never too many
 //!
-//! 1. Taking a place happens before the issue, and the time noted for an issue in the [log](log) is read
+//! 1. Taking a place happens before the issue, and the time noted for an issue in the [`log`] is read
 //!    after it, so an issue lies between the two.
 //! 2. A sliding place comes back when the noted time is a full length ago, so the next issue on the same
 //!    place is at least a length later. There are N places: any half-open span of that length holds at
