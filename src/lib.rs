@@ -103,3 +103,8 @@ pub use self::{
     seat::RejectedCounts,
     settings::InvalidSetting,
 };
+
+/// Compiles and runs what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! What the layers promise, promise by promise. `tests/README.md` lists which test holds us to which.
 
-#![allow(missing_docs, reason = "tests are named after what they show")]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod support;
 

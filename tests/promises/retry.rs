@@ -182,7 +182,8 @@ async fn r3_requests_draw_independently_and_a_seed_repeats_them() {
     assert_ne!(one, firsts(2).await);
 }
 
-/// Answers with what to do next, and notes when it was asked.
+/// A service and what was decided about its requests: each is answered with a `hint` (`None`: never).
+#[allow(clippy::type_complexity, reason = "once")]
 fn hinted(
     hint: Option<Duration>,
     policy: ExponentialRetry,
