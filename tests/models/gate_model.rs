@@ -183,7 +183,7 @@ fn a_changed_limit_counts_at_once() {
 
 /// B6, traps 7: closing tells everybody, whether it waits, comes, or is being called.
 #[test]
-fn closing_tells_everybody() {
+fn closing_tells_all_who_wait_and_come() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());

@@ -136,7 +136,9 @@ async fn waits(policy: ExponentialRetry) -> Vec<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn r3_jitter_stays_in_its_span_and_is_still_there_at_max() {
-    let spans: [(Jitter, fn(Duration, Duration) -> (Duration, Duration)); 3] = [
+    /// From the ceiling and the last wait, the shortest and the longest.
+    type Span = fn(Duration, Duration) -> (Duration, Duration);
+    let spans: [(Jitter, Span); 3] = [
         (Jitter::Full, |ceiling, _| (Duration::ZERO, ceiling)),
         (Jitter::Equal, |ceiling, _| (ceiling / 2, ceiling)),
         (Jitter::Decorrelated, |_, last| (secs(1), (last * 3).min(secs(10)))),
