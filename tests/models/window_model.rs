@@ -37,9 +37,12 @@ struct Limited {
 }
 
 impl Limited {
-    fn new(shape: Shape, limit: u32, length: u64) -> Arc<Self> {
-        let length = TICK * u32::try_from(length).expect("a few ticks");
-        let window = Window::with_slots(shape, limit, length, 4);
+    fn new(shape: Shape, limit: u32, length: u32) -> Arc<Self> {
+        Self::with_slots(shape, limit, length, 4)
+    }
+
+    fn with_slots(shape: Shape, limit: u32, length: u32, slots: u32) -> Arc<Self> {
+        let window = Window::with_slots(shape, limit, TICK * length, slots);
         Arc::new(Self { window, clock: AtomicU64::new(0) })
     }
 
@@ -175,6 +178,25 @@ fn the_log_goes_round() {
         limited.try_issue();
         one.join().expect("issued");
         limited.assert_whole(2);
+    });
+}
+
+/// C4: a log that is full leaves observations out; the next one covers their issues.
+#[test]
+fn a_full_log_loses_no_place() {
+    model(PREEMPTIONS, || {
+        let limited = Limited::with_slots(Shape::Sliding, 3, 1, 1);
+        for _ in 0..3 {
+            assert!(limited.window.try_enter());
+        }
+        let one = spawn(&limited, Limited::issue);
+        let other = spawn(&limited, Limited::issue);
+        limited.issue();
+        limited.tick();
+        limited.window.refill(&|| limited.now());
+        one.join().expect("issued");
+        other.join().expect("issued");
+        limited.assert_whole(3);
     });
 }
 
