@@ -11,7 +11,8 @@
 //! `HandleErrorLayer`.
 //!
 //! Turning away is never an error of `poll_ready`, which would mean that the service is dead: the service
-//! becomes ready, and `call` gives the answer.
+//! becomes ready, and `call` gives the answer, whenever it comes. So don't poll a service ready long before
+//! there is a request.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -57,6 +58,10 @@ pub trait Answer: Clone + sealed::Sealed {
     type Bounded: Answer;
     /// [`Wait`] if nobody can be turned away, [`Rejected`] otherwise: the parameter of the handle.
     type Outcome;
+
+    /// Is everybody let wait, and nobody turned away?
+    #[doc(hidden)]
+    const WAITS: bool = false;
 
     #[doc(hidden)]
     fn bounded(self) -> Self::Bounded;
@@ -170,6 +175,7 @@ impl<F> sealed::Sealed for Respond<F> {}
 impl Answer for Wait {
     type Bounded = Fail;
     type Outcome = Wait;
+    const WAITS: bool = true;
 
     fn bounded(self) -> Fail {
         Fail

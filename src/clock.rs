@@ -88,25 +88,17 @@ impl Clock {
             Some(deadline) => tokio::time::sleep_until(deadline),
             None => tokio::time::sleep(CENTURY),
         };
-        Alarm { at, sleep: Box::pin(sleep) }
+        Alarm(Box::pin(sleep))
     }
 }
 
 /// The timer of somebody who waits. Boxed: it is large, and those who don't wait have none.
 #[derive(Debug)]
-pub(crate) struct Alarm {
-    at: Nanos,
-    sleep: Pin<Box<Sleep>>,
-}
+pub(crate) struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
-    /// When it goes off.
-    pub(crate) const fn at(&self) -> Nanos {
-        self.at
-    }
-
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(cx)
+        self.0.as_mut().poll(cx)
     }
 }
 

@@ -26,10 +26,13 @@ pub(crate) trait Limiter {
     fn try_enter(&self) -> bool;
 
     /// Takes a place, or joins the line, or is turned away.
-    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step;
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival;
 
-    /// Looks how the waiting goes.
-    fn look(&self, waiting: Waiting, waker: &Waker) -> Step;
+    /// Looks how the waiting goes. The ticket has served if it has come to an end.
+    fn look(&self, waiting: &Waiting, waker: &Waker) -> Step;
+
+    /// Turns away one who has waited too long; `None` if it was granted a place after all.
+    fn turn_away(&self, ticket: Ticket) -> Option<Rejected>;
 
     /// Leaves the line; puts a place back if it was granted one meanwhile.
     fn give_up(&self, ticket: Ticket);
@@ -41,12 +44,23 @@ pub(crate) trait Limiter {
     fn clock(&self) -> &Clock;
 }
 
+/// What came of asking for a place.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Entered,
+    /// Look at this time, if not woken before.
+    Waiting(Waiting, Nanos),
+    TurnedAway(Rejected),
+}
+
 /// How the waiting goes.
 #[derive(Debug)]
 pub(crate) enum Step {
     Entered,
     /// Look again at this time, if not woken before.
-    Waiting(Waiting, Nanos),
+    Waiting(Nanos),
+    /// Still waiting, but to no end.
+    TooLate,
     TurnedAway(Rejected),
 }
 
@@ -212,32 +226,36 @@ impl<L: Limiter> Seat<L> {
     #[cold]
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let (step, alarm) = match mem::replace(&mut self.state, State::Idle) {
-                State::Waiting(waiting, alarm) => (self.limiter.look(waiting, cx.waker()), alarm),
-                _ => (self.limiter.arrive(&self.bounds, cx.waker()), None),
+            // The state keeps its ticket until the outcome is known: wakers, and timers made outside a
+            // runtime, can panic in here.
+            let step = match &self.state {
+                State::Waiting(waiting, _) => self.limiter.look(waiting, cx.waker()),
+                _ => match self.limiter.arrive(&self.bounds, cx.waker()) {
+                    Arrival::Entered => Step::Entered,
+                    Arrival::TurnedAway(rejected) => Step::TurnedAway(rejected),
+                    Arrival::Waiting(waiting, again) => {
+                        self.state = State::Waiting(waiting, None);
+                        Step::Waiting(again)
+                    }
+                },
             };
             let again = match step {
-                Step::Entered => {
-                    self.state = State::Held;
-                    return Poll::Ready(true);
-                }
-                Step::TurnedAway(rejected) => {
-                    self.state = State::TurnedAway(rejected);
-                    return Poll::Ready(false);
-                }
-                Step::Waiting(waiting, again) => {
-                    // Before a timer is made: that panics outside a runtime, and the ticket would be lost.
-                    self.state = State::Waiting(waiting, None);
-                    again
+                Step::Waiting(again) => again,
+                Step::Entered => return self.settle(None),
+                Step::TurnedAway(rejected) => return self.settle(Some(rejected)),
+                Step::TooLate => {
+                    let rejected = match mem::replace(&mut self.state, State::Idle) {
+                        State::Waiting(waiting, _) => self.limiter.turn_away(waiting.ticket),
+                        _ => unreachable!("only who waits is too late"),
+                    };
+                    return self.settle(rejected);
                 }
             };
             if again == Nanos::NEVER {
                 return Poll::Pending;
             }
-            let mut alarm = match alarm {
-                Some(alarm) if alarm.at() == again => alarm,
-                _ => self.limiter.clock().alarm(again),
-            };
+            // A new one each time: the task may have moved to another runtime.
+            let mut alarm = self.limiter.clock().alarm(again);
             if alarm.poll(cx).is_pending() {
                 if let State::Waiting(_, slot) = &mut self.state {
                     *slot = Some(alarm);
@@ -245,6 +263,13 @@ impl<L: Limiter> Seat<L> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The waiting has come to an end: with a place, or with a rejection.
+    fn settle(&mut self, rejected: Option<Rejected>) -> Poll<bool> {
+        let held = rejected.is_none();
+        self.state = rejected.map_or(State::Held, State::TurnedAway);
+        Poll::Ready(held)
     }
 
     /// Takes what the seat has, and leaves it idle.

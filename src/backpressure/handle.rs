@@ -92,13 +92,14 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     ///
     /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
     pub fn set_limit(&self, max_in_flight: usize) -> Result<(), InvalidSetting> {
-        self.limiter.gate.set_limit(settings::places("max_in_flight", max_in_flight)?);
+        self.limiter.gate.set_limit(settings::places("max_in_flight", max_in_flight)?, || {});
         Ok(())
     }
 
     /// Waits for a moment at which nothing is in flight and nobody waits.
     ///
-    /// Requests may come again right after it, unless the layer is closed. A clone of the service that is
+    /// Requests may come again right after it, unless the layer is closed; then those who are told later may
+    /// wait for the next such moment. A clone of the service that is
     /// ready and not called counts as in flight.
     pub fn drained(&self) -> Drained {
         Drained { limiter: Arc::clone(&self.limiter), watch: Watch::New }

@@ -16,6 +16,11 @@ use crate::{
 ///
 /// The limit is made with the layer: all services it is put on, all their clones and all clones of
 /// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+///
+/// Say first whether it can turn away, then share: the step from a layer that lets everybody wait to one
+/// that can turn away (`fail`, `fail_with`, `respond`, `max_waiting`, `max_wait`) makes a limit of its own
+/// if the first one is shared already, because those who only wait can't be told that it was closed. Layers
+/// that can turn away may differ in their bounds and share a limit: `layer.clone().max_waiting(0)`.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyBackpressureLayer<A = Wait> {
     limiter: Arc<ConcurrencyLimiter>,
@@ -110,18 +115,17 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     }
 
     fn answer<B>(self, answer: impl FnOnce(A) -> B) -> ConcurrencyBackpressureLayer<B> {
-        ConcurrencyBackpressureLayer {
-            limiter: self.limiter,
-            bounds: self.bounds,
-            answer: answer(self.answer),
-        }
+        // Who waits by a layer that turns nobody away can't be told that it was closed: so it shares
+        // its limit with none that can be.
+        let alone = !A::WAITS || Arc::strong_count(&self.limiter) == 1;
+        let limiter = if alone { self.limiter } else { Arc::new(self.limiter.anew()) };
+        ConcurrencyBackpressureLayer { limiter, bounds: self.bounds, answer: answer(self.answer) }
     }
 }
 
 impl<A: Clone> Anew for ConcurrencyBackpressureLayer<A> {
     fn anew(&self) -> Self {
-        let limiter = ConcurrencyLimiter::new(self.limiter.gate.read().limit);
-        Self { limiter: Arc::new(limiter), ..self.clone() }
+        Self { limiter: Arc::new(self.limiter.anew()), ..self.clone() }
     }
 }
 

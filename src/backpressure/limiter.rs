@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc, task::Waker};
 
 use crate::{
     clock::{Clock, Nanos},
-    gate::{Entry, Gate, Standing, Ticket},
+    gate::{Entry, Gate, Look, Standing, Ticket},
     rejected::{Limit, Reason, Rejected},
-    seat::{Bounds, Limiter, Rejections, Step, Waiting},
+    seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
 };
 
 pub(crate) struct ConcurrencyLimiter {
@@ -24,7 +24,12 @@ impl ConcurrencyLimiter {
         }
     }
 
-    fn turn_away(&self, reason: Reason) -> Rejected {
+    /// Another of the same, empty.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.gate.read().limit)
+    }
+
+    fn reject(&self, reason: Reason) -> Rejected {
         self.rejections.turn_away(reason, None)
     }
 }
@@ -43,7 +48,7 @@ impl Limiter for ConcurrencyLimiter {
         self.gate.try_enter()
     }
 
-    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step {
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
         let deadline = bounds.deadline(|| self.clock.now());
         let admit = |standing: Standing| {
             if standing.ahead >= bounds.max_waiting {
@@ -55,27 +60,27 @@ impl Limiter for ConcurrencyLimiter {
             }
         };
         match self.gate.join(waker, admit) {
-            Entry::Entered => Step::Entered,
-            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
-            Entry::Refused(reason) => Step::TurnedAway(self.turn_away(reason)),
-            Entry::Closed => Step::TurnedAway(self.turn_away(Reason::Closed)),
+            Entry::Entered => Arrival::Entered,
+            Entry::Waiting(ticket, again) => Arrival::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Refused(reason) => Arrival::TurnedAway(self.reject(reason)),
+            Entry::Closed => Arrival::TurnedAway(self.reject(Reason::Closed)),
         }
     }
 
-    fn look(&self, Waiting { ticket, deadline }: Waiting, waker: &Waker) -> Step {
-        match self.gate.look(ticket, waker, |_| deadline) {
-            Entry::Entered => Step::Entered,
-            Entry::Waiting(ticket, _)
-                if deadline != Nanos::NEVER && self.clock.now() >= deadline =>
-            {
-                if self.gate.give_up(ticket) {
-                    return Step::Entered; // called at the last moment
-                }
-                Step::TurnedAway(self.turn_away(Reason::WaitTimeout))
+    fn look(&self, Waiting { ticket, deadline }: &Waiting, waker: &Waker) -> Step {
+        match self.gate.look(ticket, waker, |_| *deadline) {
+            Look::Entered => Step::Entered,
+            Look::Closed => Step::TurnedAway(self.reject(Reason::Closed)),
+            Look::Waiting(again) if again == Nanos::NEVER || self.clock.now() < again => {
+                Step::Waiting(again)
             }
-            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
-            Entry::Closed => Step::TurnedAway(self.turn_away(Reason::Closed)),
+            Look::Waiting(_) => Step::TooLate,
         }
+    }
+
+    fn turn_away(&self, ticket: Ticket) -> Option<Rejected> {
+        let called = self.gate.give_up(ticket);
+        (!called).then(|| self.reject(Reason::WaitTimeout))
     }
 
     fn give_up(&self, ticket: Ticket) {

@@ -81,6 +81,7 @@
 //!   own. Lines form where many clones are driven.
 //! - The place is given back when the response *future* ends. A body that is streamed after that is not
 //!   counted.
+//! - The line keeps the memory of its longest (40 bytes for each who waited).
 //! - There is no order among priorities, and no weight: each request takes one place.
 
 pub mod future;

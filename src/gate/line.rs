@@ -16,10 +16,11 @@ use crate::clock::Nanos;
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// Whoever joined a line holds one of these until it takes its turn or leaves.
+/// Whoever joined a line holds one of these until it takes its turn or leaves, which is when the ticket
+/// has served and is to be dropped.
 ///
-/// It can be neither copied nor made up, so it names the entry it was made for as long as it lives;
-/// that is why the entries need no generation.
+/// It can be neither copied nor made up, so until then it names the entry it was made for; that is why
+/// the entries need no generation.
 #[derive(Debug)]
 #[must_use = "a ticket that is dropped leaves its entry in the line for ever"]
 pub(crate) struct Ticket(u32);
@@ -105,14 +106,10 @@ impl Line {
     }
 
     /// Was the owner of `ticket` called? If so, the ticket has served.
-    pub(super) fn called(&mut self, ticket: Ticket) -> Result<Call, Ticket> {
-        match self[ticket.0].call {
-            Some(call) => {
-                self.vacate(ticket.0);
-                Ok(call)
-            }
-            None => Err(ticket),
-        }
+    pub(super) fn called(&mut self, ticket: &Ticket) -> Option<Call> {
+        let call = self[ticket.0].call?;
+        self.vacate(ticket.0);
+        Some(call)
     }
 
     /// How many stand before `ticket`, at most: those who gave up in between are still counted, but
@@ -133,26 +130,26 @@ impl Line {
         waker: &Waker,
         alarm: Nanos,
     ) -> Option<Waker> {
-        let entry = &mut self[ticket.0];
-        entry.alarm = alarm;
-        match &entry.waker {
+        let waiter = &mut self[ticket.0];
+        let old = match &waiter.waker {
             Some(known) if known.will_wake(waker) => None,
-            _ => entry.waker.replace(waker.clone()),
-        }
+            // Cloned before anything is changed: it is foreign code.
+            _ => waiter.waker.replace(waker.clone()),
+        };
+        waiter.alarm = alarm;
+        old
     }
 
     /// Leaves: `Ok` with the waker (to be dropped once the lock is free) if still waiting, `Err` with
     /// the call if there was one meanwhile.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Result<Option<Waker>, Call> {
-        match self.called(ticket) {
-            Ok(call) => Err(call),
-            Err(Ticket(index)) => {
-                self.unlink(index);
-                let waker = self[index].waker.take();
-                self.vacate(index);
-                Ok(waker)
-            }
+        if let Some(call) = self.called(&ticket) {
+            return Err(call);
         }
+        self.unlink(ticket.0);
+        let waker = self[ticket.0].waker.take();
+        self.vacate(ticket.0);
+        Ok(waker)
     }
 
     /// The head's waker, if the head would look again only after `due`; it counts as told.
@@ -161,8 +158,9 @@ impl Line {
         if index == NONE || self[index].alarm <= due {
             return None;
         }
+        let waker = self[index].waker.clone(); // before anything is changed: it is foreign code
         self[index].alarm = due;
-        self[index].waker.clone()
+        waker
     }
 
     fn unlink(&mut self, index: u32) {

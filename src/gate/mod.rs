@@ -104,7 +104,7 @@ pub(crate) struct Standing {
     pub(crate) limit: u32,
     /// How many of them are free; negative while a lowered limit drains.
     pub(crate) room: i64,
-    /// How many wait before the one who asks. For a reader: how many wait.
+    /// How many wait before the one who asks; at most, if others gave up. For a reader: how many wait.
     pub(crate) ahead: u32,
 }
 
@@ -124,6 +124,17 @@ pub(crate) enum Entry<R> {
     Waiting(Ticket, Nanos),
     /// It was told not to wait.
     Refused(R),
+    /// Nobody enters any more.
+    Closed,
+}
+
+/// What came of looking how the waiting goes.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// The owner of the ticket holds a place.
+    Entered,
+    /// It waits on, and is to look again at this time if it isn't woken before.
+    Waiting(Nanos),
     /// Nobody enters any more.
     Closed,
 }
@@ -188,7 +199,7 @@ impl Gate {
         waker: &Waker,
         mut admit: impl FnMut(Standing) -> Result<Nanos, R>,
     ) -> Entry<R> {
-        let waker = waker.clone(); // before the lock: it is foreign code
+        let mut own = None;
         let mut books = self.books.lock();
         if books.closed {
             return Entry::Closed;
@@ -212,35 +223,41 @@ impl Gate {
                 Ok(alarm) => alarm,
                 Err(refused) => return Entry::Refused(refused),
             };
+            // Cloned before anything is changed (it is foreign code), and only for who may wait.
+            let waker = own.take().unwrap_or_else(|| waker.clone());
             // Relaxed: that the word still is what it was proves that there is no room; the mutex,
             // held until the entry stands, does the rest.
             match self.word.compare_exchange_weak(word, word + WAITER, Relaxed, Relaxed) {
                 Ok(_) => return Entry::Waiting(books.line.join(waker, alarm), alarm),
-                Err(newer) => word = newer,
+                Err(newer) => {
+                    word = newer;
+                    own = Some(waker);
+                }
             }
         }
     }
 
-    /// Looks whether the owner of `ticket` has been called, and waits on until `alarm` if not.
+    /// Looks whether the owner of `ticket` has been called, and waits on until `alarm` if not. Unless
+    /// still waiting, the ticket has served.
     pub(crate) fn look(
         &self,
-        ticket: Ticket,
+        ticket: &Ticket,
         waker: &Waker,
         alarm: impl FnOnce(Standing) -> Nanos,
-    ) -> Entry<std::convert::Infallible> {
+    ) -> Look {
         let mut books = self.books.lock();
-        let ticket = match books.line.called(ticket) {
-            Ok(Call::Enter) => return Entry::Entered,
-            Ok(Call::Dismiss) => return Entry::Closed,
-            Err(ticket) => ticket,
-        };
-        let ahead = books.line.position(&ticket);
-        let room = room(self.word.load(Relaxed));
-        let alarm = alarm(Standing { limit: books.limit, room, ahead });
-        let old = books.line.wait_on(&ticket, waker, alarm);
+        match books.line.called(ticket) {
+            Some(Call::Enter) => return Look::Entered,
+            Some(Call::Dismiss) => return Look::Closed,
+            None => {}
+        }
+        let word = self.word.load(Relaxed);
+        let ahead = books.line.position(ticket).min(waiting(word) - 1);
+        let alarm = alarm(Standing { limit: books.limit, room: room(word), ahead });
+        let old = books.line.wait_on(ticket, waker, alarm);
         drop(books);
         drop(old); // after the lock
-        Entry::Waiting(ticket, alarm)
+        Look::Waiting(alarm)
     }
 
     /// Gives up waiting. True if the owner of `ticket` had been called meanwhile and holds a place.
@@ -266,8 +283,20 @@ impl Gate {
     /// collected.
     #[cold]
     fn hand_over(&self) {
+        /// A waker that panics must not keep the others from their turn.
+        struct Rest<'a>(&'a Gate);
+        impl Drop for Rest<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.hand_over();
+                }
+            }
+        }
+
         while let Some(waker) = self.next_to_wake() {
+            let rest = Rest(self);
             waker.wake();
+            std::mem::forget(rest);
         }
     }
 
@@ -307,9 +336,11 @@ impl Gate {
         }
     }
 
-    /// Changes the number of places: more admit those who wait at once, fewer drain.
-    pub(crate) fn set_limit(&self, limit: u32) {
+    /// Changes the number of places: more admit those who wait at once, fewer drain. `note` is done
+    /// first, under the mutex.
+    pub(crate) fn set_limit(&self, limit: u32, note: impl FnOnce()) {
         let mut books = self.books.lock();
+        note();
         let delta = i64::from(limit) - i64::from(books.limit);
         books.limit = limit;
         // Two's complement: adding a negative number of places subtracts them. Release as in
@@ -378,15 +409,15 @@ impl Gate {
 
     /// Watches for the moment at which nobody is inside and nobody waits: `None` once it came.
     pub(crate) fn watch(&self, ticket: Option<Ticket>, waker: &Waker) -> Option<Ticket> {
+        let own = waker.clone(); // before anything is changed: it is foreign code
         let mut books = self.books.lock();
         if let Some(ticket) = ticket {
-            let ticket = match books.watchers.called(ticket) {
-                Ok(_) => return None,
-                Err(ticket) => ticket,
-            };
+            if books.watchers.called(&ticket).is_some() {
+                return None;
+            }
             let old = books.watchers.wait_on(&ticket, waker, Nanos::NEVER);
             drop(books);
-            drop(old); // after the lock
+            drop((old, own)); // after the lock
             return Some(ticket);
         }
         // From here on whoever leaves sees that somebody watches. Acquire, here and in `read`: what
@@ -398,7 +429,7 @@ impl Gate {
             }
             return None;
         }
-        Some(books.watchers.join(waker.clone(), Nanos::NEVER))
+        Some(books.watchers.join(own, Nanos::NEVER))
     }
 
     /// Watches no more.

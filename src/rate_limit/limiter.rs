@@ -2,12 +2,12 @@
 
 use std::{fmt, task::Waker, time::Duration};
 
-use super::window::{Shape, Window};
+use super::window::{Expected, Shape, Window};
 use crate::{
     clock::{Clock, Nanos},
-    gate::{Entry, Ticket},
+    gate::{Entry, Look, Ticket},
     rejected::{Limit, Reason, Rejected},
-    seat::{Bounds, Limiter, Rejections, Step, Waiting},
+    seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
 };
 
 pub(crate) struct RateLimiter {
@@ -32,10 +32,6 @@ impl RateLimiter {
     #[inline]
     pub(super) fn issuing(&self) -> Issuing<'_> {
         Issuing(self)
-    }
-
-    fn turn_away(&self, reason: Reason, room_at: Nanos) -> Rejected {
-        self.rejections.turn_away(reason, Some(room_at.since(self.clock.now())))
     }
 }
 
@@ -66,7 +62,7 @@ impl Limiter for RateLimiter {
         self.window.try_enter()
     }
 
-    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Step {
+    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
         let deadline = bounds.deadline(|| self.clock.now());
         // Whoever can't go in time is turned away now, not after having waited for it.
         let admit = |waiting, expected: Nanos| {
@@ -79,33 +75,39 @@ impl Limiter for RateLimiter {
             }
         };
         match self.window.arrive(waker, || self.clock.now(), admit) {
-            Entry::Entered => Step::Entered,
-            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
+            Entry::Entered => Arrival::Entered,
+            Entry::Waiting(ticket, again) => Arrival::Waiting(Waiting { ticket, deadline }, again),
             Entry::Refused((reason, expected)) => {
-                Step::TurnedAway(self.turn_away(reason, expected))
+                let wait = expected.since(self.clock.now());
+                Arrival::TurnedAway(self.rejections.turn_away(reason, Some(wait)))
             }
             Entry::Closed => unreachable!("windows are not closed"),
         }
     }
 
-    fn look(&self, Waiting { ticket, deadline }: Waiting, waker: &Waker) -> Step {
-        let mut expected = Nanos::ZERO;
-        let until = |at| {
-            expected = at;
-            at.min(deadline)
+    fn look(&self, Waiting { ticket, deadline }: &Waiting, waker: &Waker) -> Step {
+        let mut too_late = false;
+        let until = |moment, expected: Expected| {
+            // The time is up, or something (a pause, a lowered limit) has made the first turn of all
+            // later than that.
+            too_late = moment >= *deadline || expected.earliest > *deadline;
+            expected.latest.min(*deadline)
         };
         match self.window.look(ticket, waker, || self.clock.now(), until) {
-            Entry::Entered => Step::Entered,
-            // Something has made it later than was expected: a pause, a lowered limit.
-            Entry::Waiting(ticket, _) if expected > deadline => {
-                if self.window.give_up(ticket, || self.clock.now()) {
-                    return Step::Entered; // called at the last moment
-                }
-                Step::TurnedAway(self.turn_away(Reason::WaitTimeout, expected))
-            }
-            Entry::Waiting(ticket, again) => Step::Waiting(Waiting { ticket, deadline }, again),
-            Entry::Closed => unreachable!("windows are not closed"),
+            Look::Entered => Step::Entered,
+            Look::Waiting(_) if too_late => Step::TooLate,
+            Look::Waiting(again) => Step::Waiting(again),
+            Look::Closed => unreachable!("windows are not closed"),
         }
+    }
+
+    fn turn_away(&self, ticket: Ticket) -> Option<Rejected> {
+        let now = || self.clock.now();
+        let called = self.window.give_up(ticket, now);
+        (!called).then(|| {
+            let wait = self.window.read(now).wait; // if it came again
+            self.rejections.turn_away(Reason::WaitTimeout, Some(wait))
+        })
     }
 
     fn give_up(&self, ticket: Ticket) {

@@ -25,8 +25,8 @@
 //! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: before
 //! that instant it is turned away, at it, it is admitted.
 //!
-//! Those who wait go in the order in which they came. Each looks by itself at the time of its turn, so a task
-//! that isn't polled any more, or a runtime that stands still, holds up nobody.
+//! Those who wait go in the order in which they came. Each looks by itself at the time of its turn, so the
+//! line goes on behind a task that isn't polled any more, or a runtime that stands still.
 //!
 //! # How it differs from tower's
 //!
@@ -87,6 +87,9 @@
 //!   late. It is never more than N, and memory is 8 KiB whatever N is.
 //! - What is reserved and never called nor dropped is out of reach for everybody else.
 //! - A lowered limit and a pause don't take back what was ready before.
+//! - If many give up before one that isn't polled any more, those behind it may go only at the time they were
+//!   first told. If the limit is changed several times within a window, places may come back up to a window
+//!   late. Never too many.
 //! - The time of an issue is when the inner service is *called*. What the network makes of it, a limit on this
 //!   side can't know.
 

@@ -13,7 +13,7 @@ use crate::{
 /// | setting | default | |
 /// | --- | --- | --- |
 /// | `base` | 1 s | the first wait, before jitter |
-/// | `max` | 20 s | no wait is longer |
+/// | `max` | 20 s | no wait is longer, unless a server's hint asks for it |
 /// | [`factor`](Self::factor) | 2 | |
 /// | [`jitter`](Self::jitter) | [`Jitter::Full`] | |
 ///

@@ -57,7 +57,7 @@ pub trait Classify<Req, Res, E> {
 
     /// Sees the result that is handed on, after so many attempts, and may note that in it.
     ///
-    /// Not called for a request that could not be cloned: that took one attempt.
+    /// Not called for an attempt of whose request there was no copy left, nor for an error of readiness.
     fn settled(&self, request: &Req, attempts: u32, result: &mut Result<Res, E>) {
         let _ = (request, attempts, result);
     }

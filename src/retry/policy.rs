@@ -216,6 +216,9 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Lets a hint of the server's pause the rate limit of `handle`, so that one "too many requests"
     /// holds back everybody. Hints above [`max_hint`](Self::max_hint) don't.
+    ///
+    /// For hints that come from the server. If the classifier makes one of a [`Rejected`](crate::Rejected)
+    /// of that same limit, every rejection pauses those who could go.
     #[must_use]
     pub fn pause_on_hint(self, handle: WindowRateLimitHandle) -> Self {
         Self { pauses: Some(handle), ..self }

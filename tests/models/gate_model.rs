@@ -14,7 +14,7 @@ use loom::{cell::UnsafeCell, future::block_on, sync::Arc, thread};
 
 use crate::{
     clock::Nanos,
-    gate::{Entry, Gate, Ticket},
+    gate::{Entry, Gate, Look, Ticket},
     model,
 };
 
@@ -44,10 +44,10 @@ impl Inside {
                     Entry::Closed => return Poll::Ready(false),
                     Entry::Waiting(joined, _) => joined,
                 },
-                Some(held) => match self.gate.look(held, cx.waker(), |_| Nanos::NEVER) {
-                    Entry::Entered => return Poll::Ready(true),
-                    Entry::Closed => return Poll::Ready(false),
-                    Entry::Waiting(held, _) => held,
+                Some(held) => match self.gate.look(&held, cx.waker(), |_| Nanos::NEVER) {
+                    Look::Entered => return Poll::Ready(true),
+                    Look::Closed => return Poll::Ready(false),
+                    Look::Waiting(_) => held,
                 },
             };
             ticket = Some(entry);
@@ -147,7 +147,7 @@ fn a_newcomer_never_overtakes() {
         // The only place is the first waiter's, handed over or not yet.
         assert!(!inside.gate.try_enter());
         leaving.join().expect("left");
-        assert!(matches!(inside.gate.look(first, &noop_waker(), |_| Nanos::NEVER), Entry::Entered));
+        assert!(matches!(inside.gate.look(&first, &noop_waker(), |_| Nanos::NEVER), Look::Entered));
     });
 }
 
@@ -164,7 +164,7 @@ fn a_changed_limit_counts_at_once() {
                 inside.gate.put_back(1);
             })
         };
-        inside.gate.set_limit(2);
+        inside.gate.set_limit(2, || {});
         waiting.join().expect("entered while the first place was still taken");
 
         let leaving = {
@@ -173,7 +173,7 @@ fn a_changed_limit_counts_at_once() {
                 inside.gate.put_back(1);
             })
         };
-        inside.gate.set_limit(1);
+        inside.gate.set_limit(1, || {});
         let entered = inside.gate.try_enter();
         leaving.join().expect("left");
         assert_eq!(inside.gate.read().taken(), u32::from(entered));

@@ -21,7 +21,7 @@ use loom::{
 
 use crate::{
     clock::Nanos,
-    gate::Entry,
+    gate::{Entry, Look},
     model,
     window::{Shape, Window},
 };
@@ -181,6 +181,20 @@ fn the_log_goes_round() {
     });
 }
 
+/// W5, W6: the time of the next place is known whatever happens to the newest entries of the log.
+#[test]
+fn the_next_place_is_known_while_others_are_noted() {
+    model(PREEMPTIONS, || {
+        let limited = Limited::new(Shape::Sliding, 2, 10);
+        assert!(limited.window.try_enter() && limited.window.try_enter());
+        limited.issue();
+        (0..5).for_each(|_| limited.tick());
+        let other = spawn(&limited, Limited::issue);
+        assert_eq!(limited.window.read(|| limited.now()).wait, TICK * 5);
+        other.join().expect("issued");
+    });
+}
+
 /// C4: a log that is full leaves observations out; the next one covers their issues.
 #[test]
 fn a_full_log_loses_no_place() {
@@ -216,10 +230,12 @@ fn a_refund_reaches_the_one_who_waits() {
                         Entry::Waiting(ticket, _) => Some(ticket),
                         _ => return Poll::Ready(()),
                     },
-                    Some(ticket) => match limited.window.look(ticket, waker, now, |at| at) {
-                        Entry::Waiting(ticket, _) => Some(ticket),
-                        _ => return Poll::Ready(()),
-                    },
+                    Some(ticket) => {
+                        match limited.window.look(&ticket, waker, now, |_, at| at.latest) {
+                            Look::Waiting(_) => Some(ticket),
+                            _ => return Poll::Ready(()),
+                        }
+                    }
                 };
                 Poll::Pending
             }));

@@ -3,8 +3,12 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io,
-    sync::LazyLock,
-    task::{Context, Poll, Waker},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use futures::{executor::block_on, future::join_all};
@@ -508,4 +512,49 @@ fn c6_futures_have_names() {
     future::<rate_limit::future::ResponseFuture<Inner, Wait>>();
     future::<retry::future::Delay>();
     future::<tower_floodgate::backpressure::Drained>();
+}
+
+/// A waker that panics when it is woken, once it is armed, once.
+#[derive(Default)]
+struct Bomb(AtomicBool);
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.0.swap(false, SeqCst), "in a waker");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_waker_that_panics_loses_nothing_of_others() {
+    // Who looks runs the waker of another.
+    let layer = WindowRateLimitLayer::new(2, secs(1));
+    let handle = layer.handle();
+    let mut service = layer.layer(Probe::new());
+    for n in 0..2 {
+        service.ready().await.unwrap().call(n).await.unwrap();
+    }
+    let (mut head, mut looking) = (service.clone(), service.clone());
+    let bomb = Arc::<Bomb>::default();
+    let bomb_waker = Waker::from(Arc::clone(&bomb));
+    assert!(poll_ready(&mut head, &bomb_waker).is_pending());
+    assert!(poll_ready(&mut looking, Waker::noop()).is_pending());
+    advance(secs(1)).await;
+    bomb.0.store(true, SeqCst);
+    let looked = catch_unwind(AssertUnwindSafe(|| poll_ready(&mut looking, Waker::noop())));
+    assert!(looked.is_err());
+    drop((head, looking));
+    assert_eq!((handle.remaining(), handle.waiting()), (2, 0));
+
+    // And the next in line is called all the same.
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle();
+    let mut held = layer.layer(Probe::new());
+    ServiceExt::<u32>::ready(&mut held).await.unwrap();
+    let (mut first, mut second) = (held.clone(), held.clone());
+    let wakes = Wakes::new();
+    assert!(poll_ready(&mut first, &bomb_waker).is_pending());
+    assert!(poll_ready(&mut second, &wakes.waker()).is_pending());
+    bomb.0.store(true, SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| handle.set_limit(3))).is_err());
+    assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (3, 0, 1));
 }

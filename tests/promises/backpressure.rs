@@ -331,6 +331,20 @@ async fn b6_close_tells_all_who_wait_and_all_who_come() {
     handle.drained().await;
 }
 
+/// Those who only wait can't be told, so they don't share a limit that can be closed.
+#[tokio::test]
+async fn b6_closing_reaches_nobody_who_cannot_be_told() {
+    let plain = ConcurrencyBackpressureLayer::new(1);
+    let closable = plain.clone().fail();
+    let shedding = closable.clone().max_waiting(0);
+    closable.handle().close();
+    assert_eq!(plain.layer(Probe::new()).oneshot(1).await.unwrap(), 1);
+    for layer in [closable, shedding] {
+        let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
+        assert!(rejected(&error).is_closed(), "those that can be told share their limit");
+    }
+}
+
 #[tokio::test]
 async fn b6_a_limit_changed_after_closing_opens_nothing() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();

@@ -565,3 +565,70 @@ async fn w1_holds_in_every_order_of_the_layers() {
         assert_eq!(most_in_any_span(&notes.calls(), ms(100)), 4);
     }
 }
+
+/// Those who have come and gone are nobody's reason to be turned away.
+#[tokio::test(start_paused = true)]
+async fn w5_a_second_look_turns_nobody_away() {
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_wait(secs(3));
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let mut head = Spawn::new(service.clone());
+    assert_pending!(head.poll_ready::<u32>());
+    for _ in 0..10 {
+        let mut passing = Spawn::new(service.clone());
+        assert_pending!(passing.poll_ready::<u32>());
+    }
+    let mut second = Spawn::new(service);
+    assert_pending!(second.poll_ready::<u32>());
+    assert_pending!(second.poll_ready::<u32>());
+    assert_eq!((layer.handle().waiting(), layer.handle().rejected().total()), (2, 0));
+    sleep(secs(1)).await;
+    assert_ready_ok!(head.poll_ready::<u32>());
+    drop(head);
+    assert_ready_ok!(second.poll_ready::<u32>());
+}
+
+/// With strides, the last issues may not have been noted yet when somebody asks how long it takes.
+#[tokio::test(start_paused = true)]
+async fn w5_the_wait_for_an_open_stride_is_known() {
+    let layer = WindowRateLimitLayer::new(511, secs(1)).max_wait(secs(1));
+    let service = layer.layer(Probe::new());
+    let calls: Vec<_> = (0..1022).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(layer.handle().rejected().total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_a_lowered_limit_waits_for_an_open_stride_no_longer_than_a_window() {
+    let layer = WindowRateLimitLayer::new(100_000, secs(1));
+    let service = layer.layer(Probe::new());
+    join_all((0..1023).map(|n| service.clone().oneshot(n))).await;
+    layer.handle().set_limit(10).unwrap();
+    assert_eq!(layer.handle().wait(), secs(1));
+    let began = now();
+    service.oneshot(0).await.unwrap();
+    assert_eq!(began.elapsed(), secs(1));
+}
+
+/// A timer stays with the runtime it was made on; a waiter doesn't.
+#[test]
+fn c2_a_waiter_moves_to_another_runtime() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    for first_is_gone in [true, false] {
+        let layer = WindowRateLimitLayer::new(1, ms(20));
+        let service = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
+        let mut waiting = service.clone();
+        let first = runtime();
+        first.block_on(async {
+            service.oneshot(0).await.unwrap();
+            assert!(poll_ready(&mut waiting, std::task::Waker::noop()).is_pending());
+        });
+        let first = (!first_is_gone).then_some(first);
+        // Never ends if its timer is where nobody drives it.
+        runtime().block_on(async { waiting.ready().await.unwrap().call(1).await.unwrap() });
+        drop(first);
+    }
+}

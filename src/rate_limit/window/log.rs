@@ -75,13 +75,13 @@ struct Slot {
     time: AtomicU64,
 }
 
-/// What the log holds at a moment. Counted in issues.
+/// What the log holds at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    /// Observed and not yet retired: it is known when they come back.
-    pub(super) observed: u32,
-    /// Issued and not yet observed.
+    /// How many are issued and not yet observed.
     pub(super) open: u32,
+    /// Is less than half of the ring in use?
+    pub(super) spare: bool,
 }
 
 impl Log {
@@ -120,9 +120,14 @@ impl Log {
             let oldest = Pair::unpack(self.oldest.load(Acquire));
             let word = self.newest.load(Relaxed);
             let newest = Pair::unpack(word);
-            let used = newest.slot.wrapping_sub(oldest.slot);
-            if !beyond(issues, newest.issues) || used as usize >= self.slots.len() {
+            if !beyond(issues, newest.issues) || self.is_stale(issues, oldest) {
                 return;
+            }
+            if newest.slot.wrapping_sub(oldest.slot) as usize >= self.slots.len() {
+                if Pair::unpack(self.oldest.load(Acquire)) == oldest {
+                    return; // full
+                }
+                continue;
             }
             let claimed = Pair { slot: newest.slot.wrapping_add(1), issues };
             // Relaxed: claims, and tells nothing; the mark does.
@@ -134,6 +139,12 @@ impl Log {
         entry.time.store(time.get(), Relaxed);
         // Release: whoever reads this mark reads this time.
         entry.mark.store(Pair { slot, issues }.pack(), Release);
+    }
+
+    /// Was `issues` counted so long ago (2^31 issues) that it would be taken for one to come?
+    fn is_stale(&self, issues: u32, oldest: Pair) -> bool {
+        let counted = self.issued().wrapping_sub(oldest.issues);
+        issues.wrapping_sub(oldest.issues) > counted
     }
 
     /// Gives up the places of all observations that `due` says are over. Returns their number.
@@ -182,10 +193,11 @@ impl Log {
     /// What is held at the moment.
     pub(super) fn held(&self) -> Held {
         let oldest = Pair::unpack(self.oldest.load(Acquire));
-        let newest = Pair::unpack(self.newest.load(Acquire));
+        let newest = Pair::unpack(self.newest.load(Relaxed));
+        let used = newest.slot.wrapping_sub(oldest.slot) as usize;
         Held {
-            observed: newest.issues.wrapping_sub(oldest.issues),
             open: self.issued().wrapping_sub(newest.issues),
+            spare: used < self.slots.len().div_ceil(2),
         }
     }
 
@@ -193,17 +205,16 @@ impl Log {
     /// not yet retired; `None` if there is none, or none that is written.
     pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
         let oldest = Pair::unpack(self.oldest.load(Acquire));
-        let newest = Pair::unpack(self.newest.load(Acquire));
+        let newest = Pair::unpack(self.newest.load(Relaxed));
         let count = oldest.issues.wrapping_add(index);
-        // The first entry whose count is beyond the index, by halving: counts only grow.
+        // The first entry whose count is beyond the index, by halving: counts only grow. Those that are
+        // claimed and not yet written are the newest.
         let (mut low, mut high) = (0, newest.slot.wrapping_sub(oldest.slot));
         while low < high {
             let middle = low + (high - low) / 2;
-            let (issues, _) = self.entry(oldest.slot.wrapping_add(middle))?;
-            if beyond(issues, count) {
-                high = middle;
-            } else {
-                low = middle + 1;
+            match self.entry(oldest.slot.wrapping_add(middle)) {
+                Some((issues, _)) if !beyond(issues, count) => low = middle + 1,
+                _ => high = middle,
             }
         }
         self.entry(oldest.slot.wrapping_add(low)).map(|(_, time)| time)

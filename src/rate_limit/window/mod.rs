@@ -29,15 +29,15 @@
 //! costs at most 0.8 % of the quota.
 //!
 //! A stride may stay open through a quiet time: its places would come back only after the next issues. So
-//! whoever looks and finds nothing noted that could be waited for notes the time itself. What that
-//! leaves is that up to a stride (less than 0.8 %) of the places may be counted as taken for longer
-//! than they need be.
+//! whoever looks closes it, and notes the time itself. Up to then, less than a stride (0.8 %) of the places
+//! may be counted as taken for longer than they need be.
 //!
 //! # Who wakes whom
 //!
 //! Places come back by time, so somebody has to look. Everybody in line looks by itself, at the time at
-//! which its place is expected, and whoever looks hands out all that has come back, in order. So a task
-//! that isn't polled, or a runtime that stands still, holds up nobody. Two rules keep that exact:
+//! which its place is expected, and whoever looks hands out all that has come back, in order. So the line
+//! doesn't stand or fall with one task that isn't polled, or one runtime that stands still: those behind go
+//! at the latest at the time they last expected to. Two rules keep that exact:
 //!
 //! - *The head of the line never looks later than the next place comes back.* Places that come back
 //!   early, waiters that give up and changed settings make the line move faster than was expected. After
@@ -47,18 +47,19 @@
 
 mod log;
 
-use std::{convert::Infallible, task::Waker, time::Duration};
+use std::{task::Waker, time::Duration};
 
 use self::log::Log;
 use crate::{
     clock::{Nanos, nanos},
-    gate::{Entry, Gate, Standing, Ticket},
+    gate::{Entry, Gate, Look, Standing, Ticket},
     sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 /// Up to so many issues of a window have a time of their own.
 const OBSERVATIONS: u32 = 256;
-/// Twice that, so that the observations of an old limit and those of a new one fit.
+/// Twice that: half of it for those who look, and for what is left of an old limit. If it is full, an
+/// observation is left out, and places come back with the next one.
 const SLOTS: u32 = 2 * OBSERVATIONS;
 /// Nobody is asked to look again sooner than a timer can tell.
 const TICK: Duration = Duration::from_millis(1);
@@ -82,6 +83,14 @@ pub(crate) struct Window {
     mask: AtomicU32,
     /// Nobody enters before. Written under the gate's mutex.
     paused_until: AtomicU64,
+}
+
+/// When a place is expected for somebody in the line, of whom it is not known exactly how many before it
+/// have given up: if all have, and if none has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) earliest: Nanos,
+    pub(crate) latest: Nanos,
 }
 
 /// How things stand, for a reader.
@@ -132,18 +141,22 @@ impl Window {
         self.gate.join(waker, |standing| admit(standing.ahead, self.expected(standing, moment)))
     }
 
-    /// Looks whether the owner of `ticket` has a place by now; `until` is told when it is expected,
-    /// and says when to look again.
+    /// Looks whether the owner of `ticket` has a place by now. `until` is told the time and when the place
+    /// is expected, and says when to look again. Unless still waiting, the ticket has served.
     pub(crate) fn look(
         &self,
-        ticket: Ticket,
+        ticket: &Ticket,
         waker: &Waker,
         now: impl Fn() -> Nanos,
-        until: impl FnOnce(Nanos) -> Nanos,
-    ) -> Entry<Infallible> {
+        until: impl FnOnce(Nanos, Expected) -> Nanos,
+    ) -> Look {
         let moment = self.refill(&now);
         self.gate.look(ticket, waker, |standing| {
-            until(self.expected(standing, moment)).max(moment.after(TICK))
+            let expected = Expected {
+                earliest: self.expected(Standing { ahead: 0, ..standing }, moment),
+                latest: self.expected(standing, moment),
+            };
+            until(moment, expected).max(moment.after(TICK))
         })
     }
 
@@ -186,8 +199,8 @@ impl Window {
             self.rouse(now);
         }
         let held = self.log.held();
-        if held.observed == 0 && held.open > 0 {
-            // Nothing noted could be waited for. `now` is read again, after the count.
+        if held.open > 0 && held.spare {
+            // For those who wait for what is open. `now` is read again, after the count.
             self.log.observe(self.log.issued(), now);
         }
         moment
@@ -261,8 +274,10 @@ impl Window {
     /// Changes how many are issued in a window: more admit those who wait at once; fewer count from
     /// now on, while what is reserved may still be issued.
     pub(crate) fn set_limit(&self, limit: u32, now: impl Fn() -> Nanos) {
-        self.mask.store(mask(limit), Relaxed);
-        self.gate.set_limit(limit);
+        // Under the mutex: of two who change it, the same one leaves limit and mask.
+        self.gate.set_limit(limit, || self.mask.store(mask(limit), Relaxed));
+        // An open stride may be long by the new measure.
+        self.log.observe(self.log.issued(), &now);
         self.rouse(&now);
     }
 
