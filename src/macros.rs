@@ -1,5 +1,6 @@
-//! What every service that wraps another offers.
+//! What several types offer alike.
 
+/// What every service that wraps another offers.
 macro_rules! inner_access {
     () => {
         /// The inner service.
@@ -22,4 +23,34 @@ macro_rules! inner_access {
     };
 }
 
-pub(crate) use inner_access;
+/// What both limiting layers offer, whatever they answer with.
+macro_rules! shared_by_layers {
+    ($layer:ident) => {
+        /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
+        /// into an `E`, too. See [`FailWith`](crate::answer::FailWith).
+        #[must_use]
+        pub fn fail_with<E>(self) -> $layer<crate::answer::FailWith<E>> {
+            self.answer(|_| crate::answer::FailWith::new())
+        }
+
+        /// Answers with a response made by `respond` if it turns a request away, so that the error type
+        /// stays the inner service's. See [`Respond`](crate::answer::Respond).
+        #[must_use]
+        pub fn respond<F, R>(self, respond: F) -> $layer<crate::answer::Respond<F>>
+        where
+            F: Fn(crate::Rejected) -> R + Clone,
+        {
+            self.answer(|_| crate::answer::Respond::new(respond))
+        }
+
+        /// Makes a limit of its own for every service it is put on.
+        ///
+        /// A [`handle`](Self::handle) taken before reads and steers none of them.
+        #[must_use]
+        pub fn per_service(self) -> crate::PerService<Self> {
+            crate::PerService::new(self)
+        }
+    };
+}
+
+pub(crate) use {inner_access, shared_by_layers};

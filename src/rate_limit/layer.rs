@@ -4,9 +4,9 @@ use tower_layer::Layer;
 
 use super::{WindowRateLimit, WindowRateLimitHandle, limiter::RateLimiter, window::Shape};
 use crate::{
-    answer::{Answer, FailWith, Respond, Wait},
-    per_service::{Anew, PerService},
-    rejected::Rejected,
+    answer::{Answer, Wait},
+    macros::shared_by_layers,
+    per_service::Anew,
     seat::{Bounds, Seat},
     settings::{self, InvalidSetting, literal},
 };
@@ -106,30 +106,7 @@ impl<A: Answer> WindowRateLimitLayer<A> {
         self.answer(A::bounded)
     }
 
-    /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
-    /// into an `E`, too. See [`FailWith`].
-    #[must_use]
-    pub fn fail_with<E>(self) -> WindowRateLimitLayer<FailWith<E>> {
-        self.answer(|_| FailWith::new())
-    }
-
-    /// Answers with a response made by `respond` if it turns a request away, so that the error type
-    /// stays the inner service's. See [`Respond`].
-    #[must_use]
-    pub fn respond<F, R>(self, respond: F) -> WindowRateLimitLayer<Respond<F>>
-    where
-        F: Fn(Rejected) -> R + Clone,
-    {
-        self.answer(|_| Respond::new(respond))
-    }
-
-    /// Makes a limit of its own for every service it is put on.
-    ///
-    /// A [`handle`](Self::handle) taken before reads and steers none of them.
-    #[must_use]
-    pub fn per_service(self) -> PerService<Self> {
-        PerService::new(self)
-    }
+    shared_by_layers!(WindowRateLimitLayer);
 
     /// A handle that reads and steers the limit.
     #[must_use]

@@ -4,7 +4,7 @@ use loom::thread;
 
 use crate::budget::RetryBudget;
 
-/// R5, trap 32: what one request has paid in is taken out once.
+/// R5: what one request has paid in is taken out once.
 #[test]
 fn nothing_is_withdrawn_twice() {
     loom::model(|| {

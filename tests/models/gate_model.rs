@@ -88,17 +88,17 @@ impl Inside {
     }
 }
 
+fn spawn(inside: &Arc<Inside>, run: impl FnOnce(&Inside) + 'static) -> thread::JoinHandle<()> {
+    let inside = Arc::clone(inside);
+    thread::spawn(move || run(&inside))
+}
+
 /// B1, C5: one at a time, each sees what the one before did, and nobody sleeps for ever.
 #[test]
 fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(1);
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                let inside = Arc::clone(&inside);
-                thread::spawn(move || inside.pass())
-            })
-            .collect();
+        let others = [spawn(&inside, Inside::pass), spawn(&inside, Inside::pass)];
         inside.pass();
         for other in others {
             other.join().expect("passed");
@@ -112,14 +112,8 @@ fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
 fn giving_up_loses_neither_a_place_nor_a_call() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(1);
-        let passing = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || inside.pass())
-        };
-        let giving_up = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || inside.come_and_give_up())
-        };
+        let passing = spawn(&inside, Inside::pass);
+        let giving_up = spawn(&inside, Inside::come_and_give_up);
         inside.pass();
         passing.join().expect("passed");
         giving_up.join().expect("gave up");
@@ -138,12 +132,9 @@ fn a_newcomer_never_overtakes() {
         else {
             unreachable!("the place is taken");
         };
-        let leaving = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
-                inside.gate.put_back(1);
-            })
-        };
+        let leaving = spawn(&inside, |inside| {
+            inside.gate.put_back(1);
+        });
         // The only place is the first waiter's, handed over or not yet.
         assert!(!inside.gate.try_enter());
         leaving.join().expect("left");
@@ -157,22 +148,16 @@ fn a_changed_limit_counts_at_once() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
-        let waiting = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
-                assert!(block_on(inside.enter()));
-                inside.gate.put_back(1);
-            })
-        };
+        let waiting = spawn(&inside, |inside| {
+            assert!(block_on(inside.enter()));
+            inside.gate.put_back(1);
+        });
         inside.gate.set_limit(2, || {});
         waiting.join().expect("entered while the first place was still taken");
 
-        let leaving = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
-                inside.gate.put_back(1);
-            })
-        };
+        let leaving = spawn(&inside, |inside| {
+            inside.gate.put_back(1);
+        });
         inside.gate.set_limit(1, || {});
         let entered = inside.gate.try_enter();
         leaving.join().expect("left");
@@ -181,28 +166,22 @@ fn a_changed_limit_counts_at_once() {
     });
 }
 
-/// B6, traps 7: closing tells everybody, whether it waits, comes, or is being called.
+/// B6: closing tells everybody, whether it waits, comes, or is being called.
 #[test]
 fn closing_tells_all_who_wait_and_come() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
-        let waiting = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
-                if block_on(inside.enter()) {
-                    inside.touch();
-                    inside.gate.put_back(1);
-                }
-            })
-        };
-        let leaving = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
+        let waiting = spawn(&inside, |inside| {
+            if block_on(inside.enter()) {
                 inside.touch();
                 inside.gate.put_back(1);
-            })
-        };
+            }
+        });
+        let leaving = spawn(&inside, |inside| {
+            inside.touch();
+            inside.gate.put_back(1);
+        });
         inside.gate.close();
         waiting.join().expect("was called or told");
         leaving.join().expect("left");
@@ -217,13 +196,10 @@ fn draining_is_told_and_seen() {
     model(PREEMPTIONS, || {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter());
-        let leaving = {
-            let inside = Arc::clone(&inside);
-            thread::spawn(move || {
-                inside.touch();
-                inside.gate.put_back(1);
-            })
-        };
+        let leaving = spawn(&inside, |inside| {
+            inside.touch();
+            inside.gate.put_back(1);
+        });
         let mut watch = None;
         block_on(poll_fn(|cx| match inside.gate.watch(watch.take(), cx.waker()) {
             None => Poll::Ready(()),
