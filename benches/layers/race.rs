@@ -1,14 +1,16 @@
 //! Lets contenders run in turns, and compares them within each round.
 
-use std::time::Instant;
+use std::{hint::black_box, time::Instant};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 /// Calls in a batch: long enough for the caches to be warm, too short to be interrupted often.
 pub(crate) const CALLS: u32 = 10_000;
 
+/// In each section first the bare service, whose time is taken off everybody's, then tower's, which
+/// the others are compared with.
+#[derive(Default)]
 pub(crate) struct Race {
-    /// The first is the bare service.
     contenders: Vec<Contender>,
     section: &'static str,
 }
@@ -16,42 +18,22 @@ pub(crate) struct Race {
 struct Contender {
     section: &'static str,
     name: &'static str,
-    /// Which contender it is compared with.
-    against: usize,
     batch: Box<dyn FnMut()>,
     /// For a call, in each round.
     nanos: Vec<f64>,
 }
 
 impl Race {
-    /// A race with the `bare` service, whose time is taken off everybody's.
-    pub(crate) fn new(bare: impl FnMut() + 'static) -> Self {
-        let mut race = Self { contenders: Vec::new(), section: "" };
-        race.against(0, "bare service", bare);
-        race
+    /// Begins a section.
+    pub(crate) fn section(&mut self, title: &'static str, bare: impl FnMut() + 'static) {
+        self.section = title;
+        self.add("bare service", bare);
     }
 
-    /// What the next contenders stand under.
-    pub(crate) fn section(&mut self, section: &'static str) {
-        self.section = section;
-    }
-
-    /// Adds one of tower's, and returns its number for others to be compared with.
-    pub(crate) fn tower(&mut self, name: &'static str, batch: impl FnMut() + 'static) -> usize {
-        let number = self.contenders.len();
-        self.against(number, name, batch);
-        number
-    }
-
-    /// Adds one that is compared with another.
-    pub(crate) fn against(
-        &mut self,
-        against: usize,
-        name: &'static str,
-        batch: impl FnMut() + 'static,
-    ) {
+    /// Adds a contender, which runs a batch of calls each time it is its turn.
+    pub(crate) fn add(&mut self, name: &'static str, batch: impl FnMut() + 'static) {
         let (section, batch) = (self.section, Box::new(batch));
-        self.contenders.push(Contender { section, name, against, batch, nanos: Vec::new() });
+        self.contenders.push(Contender { section, name, batch, nanos: Vec::new() });
     }
 
     /// Runs so many rounds, each in an order of its own: nobody always follows the same one.
@@ -61,7 +43,7 @@ impl Race {
             fastrand::shuffle(&mut order);
             for &turn in &order {
                 let Contender { batch, nanos, .. } = &mut self.contenders[turn];
-                nanos.push(nanos_per_call(batch));
+                nanos.push(nanos_per_call(batch, fastrand::u32(..64)));
             }
         }
         self.table()
@@ -69,45 +51,61 @@ impl Race {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["", "", "ns", "ratio", "middle half"]);
-        let mut last = "";
-        for contender in self.contenders.iter().skip(1) {
-            let above = self.above_bare(contender);
-            let tower = self.above_bare(&self.contenders[contender.against]);
-            let [low, ratio, high] = quartiles(above.iter().zip(&tower).map(|(a, b)| a / b));
-            let [_, nanos, _] = quartiles(above.iter().copied());
-            let section = if contender.section == last { "" } else { contender.section };
-            last = contender.section;
-            let [nanos, ratio, half] = if tower == above {
-                [format!("{nanos:.1}"), "1".into(), String::new()]
-            } else {
-                [format!("{nanos:.1}"), format!("{ratio:.2}"), format!("{low:.2} – {high:.2}")]
+        table
+            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .remove_style(TableComponent::HorizontalLines);
+        table.remove_style(TableComponent::MiddleIntersections);
+        table.set_header(["", "", "ns", "ratio", "middle half", "quiet"]);
+        for section in self.contenders.chunk_by(|a, b| a.section == b.section) {
+            let bare = &section[0].nanos;
+            let above = |contender: &Contender| -> Vec<f64> {
+                contender.nanos.iter().zip(bare).map(|(nanos, bare)| nanos - bare).collect()
             };
-            table.add_row([section, contender.name, &nanos, &ratio, &half]);
+            let tower = above(&section[1]);
+            for (place, contender) in section.iter().enumerate().skip(1) {
+                let own = above(contender);
+                let ratios: Vec<f64> =
+                    own.iter().zip(&tower).map(|(own, tower)| own / tower).collect();
+                let nanos = format!("{:.1}", percentile(&own, 50));
+                let [title, ratio, half, quiet] = if place == 1 {
+                    [contender.section.into(), "1".into(), String::new(), "1".into()]
+                } else {
+                    let [low, high] = [25, 75].map(|percent| percentile(&ratios, percent));
+                    let quiet = percentile(&own, 10) / percentile(&tower, 10);
+                    let ratio = percentile(&ratios, 50);
+                    let half = format!("{low:.2} – {high:.2}");
+                    [String::new(), format!("{ratio:.2}"), half, format!("{quiet:.2}")]
+                };
+                table.add_row([&title, contender.name, &nanos, &ratio, &half, &quiet]);
+            }
         }
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table
     }
-
-    fn above_bare(&self, contender: &Contender) -> Vec<f64> {
-        let bare = &self.contenders[0].nanos;
-        contender.nanos.iter().zip(bare).map(|(nanos, bare)| nanos - bare).collect()
-    }
 }
 
+/// Runs a batch so many levels down the stack. A random number of them puts it anywhere on a page:
+/// where a future happens to lie makes a difference to how fast it is moved, and is nobody's merit.
+#[inline(never)]
 #[allow(clippy::disallowed_methods, reason = "the real time it takes, whatever tokio's clock says")]
-fn nanos_per_call(batch: &mut dyn FnMut()) -> f64 {
-    let start = Instant::now();
-    batch();
-    start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+fn nanos_per_call(batch: &mut dyn FnMut(), levels: u32) -> f64 {
+    let level = black_box([0_u8; 64]);
+    let nanos = if levels > 0 {
+        nanos_per_call(batch, levels - 1)
+    } else {
+        let start = Instant::now();
+        batch();
+        start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    };
+    black_box(level);
+    nanos
 }
 
-/// The lower quartile, the median, the upper quartile.
-fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<f64> = values.collect();
+/// The value below which so many percent of the `values` are.
+fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
+    values[values.len() * percent / 100]
 }

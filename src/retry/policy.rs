@@ -36,8 +36,14 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
-#[derive(Clone)]
 pub struct ExponentialRetry<C = AnyError, D = ByClone> {
+    /// Behind one reference count, because tower clones a policy for every request.
+    settings: Arc<Settings<C, D>>,
+    session: Session,
+}
+
+#[derive(Clone)]
+struct Settings<C, D> {
     max_attempts: u32,
     max_elapsed: Option<Duration>,
     max_hint: Duration,
@@ -48,7 +54,6 @@ pub struct ExponentialRetry<C = AnyError, D = ByClone> {
     hook: Option<Hook>,
     classify: C,
     clone_with: D,
-    session: Session,
 }
 
 /// What belongs to one request.
@@ -164,7 +169,7 @@ impl ExponentialRetry {
             let expected = "at least 1, which is the first attempt";
             return Err(InvalidSetting::new("max_attempts", max_attempts, expected));
         }
-        Ok(Self {
+        let settings = Settings {
             max_attempts,
             max_elapsed: None,
             max_hint: MAX_HINT,
@@ -175,43 +180,49 @@ impl ExponentialRetry {
             hook: None,
             classify: AnyError,
             clone_with: ByClone,
-            session: Session::default(),
-        })
+        };
+        Ok(Self { settings: Arc::new(settings), session: Session::default() })
     }
 }
 
-impl<C, D> ExponentialRetry<C, D> {
+/// A setting that is changed on a policy that has clones is changed on this one only.
+impl<C: Clone, D: Clone> ExponentialRetry<C, D> {
+    fn set(mut self, set: impl FnOnce(&mut Settings<C, D>)) -> Self {
+        set(Arc::make_mut(&mut self.settings));
+        self
+    }
+
     /// How long to wait between attempts.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+        self.set(|settings| settings.backoff = backoff)
     }
 
     /// Gives up, at once, rather than wait beyond this time after the request was made. Bounds the
     /// waiting between attempts, not the attempts.
     #[must_use]
     pub fn max_elapsed(self, max_elapsed: Duration) -> Self {
-        Self { max_elapsed: Some(max_elapsed), ..self }
+        self.set(|settings| settings.max_elapsed = Some(max_elapsed))
     }
 
     /// Gives up, at once, if the server asks for a longer wait than this.
     #[must_use]
     pub fn max_hint(self, max_hint: Duration) -> Self {
-        Self { max_hint, ..self }
+        self.set(|settings| settings.max_hint = max_hint)
     }
 
     /// Bounds the retries of all requests together. Give the same budget (a clone) to several policies
     /// to bound them together.
     #[must_use]
     pub fn budget(self, budget: RetryBudget) -> Self {
-        Self { budget: Some(budget), ..self }
+        self.set(|settings| settings.budget = Some(budget))
     }
 
     /// Seeds the jitter, for tests and simulations: the same draws in the same order. From the operating
     /// system's randomness unless set.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
-        Self { random: Random::seeded(seed), ..self }
+        self.set(|settings| settings.random = Random::seeded(seed))
     }
 
     /// Lets a hint of the server's pause the rate limit of `handle`, so that one "too many requests"
@@ -221,14 +232,14 @@ impl<C, D> ExponentialRetry<C, D> {
     /// of that same limit, every rejection pauses those who could go.
     #[must_use]
     pub fn pause_on_hint(self, handle: WindowRateLimitHandle) -> Self {
-        Self { pauses: Some(handle), ..self }
+        self.set(|settings| settings.pauses = Some(handle))
     }
 
     /// Calls `hook` with every decision about an attempt that could be retried, for logs and metrics. It
     /// is called in the task of the request; successes are not decided about.
     #[must_use]
     pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
-        Self { hook: Some(Arc::new(hook)), ..self }
+        self.set(|settings| settings.hook = Some(Arc::new(hook)))
     }
 
     /// Says what is retried: an `Fn(&Req, &Result<Res, E>) -> Verdict`, or another [`Classify`].
@@ -258,26 +269,30 @@ impl<C, D> ExponentialRetry<C, D> {
     }
 
     fn with<C2, D2>(self, with: impl FnOnce(C, D) -> (C2, D2)) -> ExponentialRetry<C2, D2> {
-        let (classify, clone_with) = with(self.classify, self.clone_with);
-        ExponentialRetry {
-            max_attempts: self.max_attempts,
-            max_elapsed: self.max_elapsed,
-            max_hint: self.max_hint,
-            backoff: self.backoff,
-            random: self.random,
-            budget: self.budget,
-            pauses: self.pauses,
-            hook: self.hook,
+        let settings = Arc::unwrap_or_clone(self.settings);
+        let (classify, clone_with) = with(settings.classify, settings.clone_with);
+        let settings = Settings {
+            max_attempts: settings.max_attempts,
+            max_elapsed: settings.max_elapsed,
+            max_hint: settings.max_hint,
+            backoff: settings.backoff,
+            random: settings.random,
+            budget: settings.budget,
+            pauses: settings.pauses,
+            hook: settings.hook,
             classify,
             clone_with,
-            session: self.session,
-        }
+        };
+        ExponentialRetry { settings: Arc::new(settings), session: self.session }
     }
+}
 
+impl<C, D> ExponentialRetry<C, D> {
     /// Decides about an attempt that could be retried: how long to wait, or why not to.
     ///
     /// The budget is asked last, so that nothing is withdrawn for a retry that isn't made.
     fn decide(&self, verdict: Verdict) -> Option<Decision> {
+        let settings = &*self.settings;
         let hint = match verdict {
             Verdict::Done => return None,
             Verdict::Retry | Verdict::Never => None,
@@ -286,17 +301,18 @@ impl<C, D> ExponentialRetry<C, D> {
         let attempt = self.session.retries.saturating_add(1);
         let next = if verdict == Verdict::Never {
             Err(GiveUp::Forbidden)
-        } else if hint.is_some_and(|hint| hint > self.max_hint) {
+        } else if hint.is_some_and(|hint| hint > settings.max_hint) {
             Err(GiveUp::HintTooLong)
-        } else if attempt >= self.max_attempts {
+        } else if attempt >= settings.max_attempts {
             Err(GiveUp::AttemptsSpent)
         } else {
             let Session { retries, last_wait, .. } = self.session;
-            let wait =
-                self.backoff.wait(retries, last_wait, hint, |span| self.random.draw().u64(span));
+            let wait = settings
+                .backoff
+                .wait(retries, last_wait, hint, |span| settings.random.draw().u64(span));
             if self.ends_too_late(wait) {
                 Err(GiveUp::TimeSpent)
-            } else if self.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
+            } else if settings.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
                 Err(GiveUp::BudgetSpent)
             } else {
                 Ok(wait)
@@ -306,7 +322,7 @@ impl<C, D> ExponentialRetry<C, D> {
     }
 
     fn ends_too_late(&self, wait: Duration) -> bool {
-        match (self.max_elapsed, self.session.started) {
+        match (self.settings.max_elapsed, self.session.started) {
             (Some(max), Some(started)) => {
                 let elapsed = clock::now().saturating_duration_since(started);
                 elapsed.saturating_add(wait) > max
@@ -317,11 +333,11 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Tells those who want to know. The only place that does.
     fn report(&self, decision: &Decision) {
-        if let Some(hook) = &self.hook {
+        if let Some(hook) = &self.settings.hook {
             hook(decision);
         }
-        if let (Some(handle), Some(hint)) = (&self.pauses, decision.hint) {
-            if hint <= self.max_hint {
+        if let (Some(handle), Some(hint)) = (&self.settings.pauses, decision.hint) {
+            if hint <= self.settings.max_hint {
                 handle.pause_for(hint);
             }
         }
@@ -336,7 +352,7 @@ where
     type Future = Delay;
 
     fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<Delay> {
-        let decision = self.decide(self.classify.classify(request, result));
+        let decision = self.decide(self.settings.classify.classify(request, result));
         if let Some(decision) = &decision {
             self.report(decision);
         }
@@ -347,7 +363,8 @@ where
                 Some(Delay::of(wait))
             }
             None => {
-                self.classify.settled(request, self.session.retries.saturating_add(1), result);
+                let attempts = self.session.retries.saturating_add(1);
+                self.settings.classify.settled(request, attempts, result);
                 None
             }
         }
@@ -356,25 +373,31 @@ where
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
         if self.session.retries == 0 {
             // A new request, whether it can be cloned or not.
-            self.session.started = self.max_elapsed.map(|_| clock::now());
-            if let Some(budget) = &self.budget {
+            self.session.started = self.settings.max_elapsed.map(|_| clock::now());
+            if let Some(budget) = &self.settings.budget {
                 budget.deposit();
             }
         }
-        self.clone_with.clone_request(request)
+        self.settings.clone_with.clone_request(request)
+    }
+}
+
+impl<C, D> Clone for ExponentialRetry<C, D> {
+    fn clone(&self) -> Self {
+        Self { settings: Arc::clone(&self.settings), session: self.session }
     }
 }
 
 impl<C: fmt::Debug, D: fmt::Debug> fmt::Debug for ExponentialRetry<C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExponentialRetry")
-            .field("max_attempts", &self.max_attempts)
-            .field("max_elapsed", &self.max_elapsed)
-            .field("max_hint", &self.max_hint)
-            .field("backoff", &self.backoff)
-            .field("budget", &self.budget)
-            .field("classify", &self.classify)
-            .field("clone_with", &self.clone_with)
+            .field("max_attempts", &self.settings.max_attempts)
+            .field("max_elapsed", &self.settings.max_elapsed)
+            .field("max_hint", &self.settings.max_hint)
+            .field("backoff", &self.settings.backoff)
+            .field("budget", &self.settings.budget)
+            .field("classify", &self.settings.classify)
+            .field("clone_with", &self.settings.clone_with)
             .finish_non_exhaustive()
     }
 }
