@@ -16,7 +16,8 @@
 //!   another one when they are busy; *quiet* hardly is.
 //!
 //! tower's `GlobalConcurrencyLimit` makes the same service as its `ConcurrencyLimit`, so its ratios are
-//! 1 but for chance. Believe a difference that is larger than that and comes again in another run.
+//! 1 but for chance. Believe a difference that is larger than that and comes again in another run. A
+//! changed line can change what is inlined elsewhere, so judge a change by what the code now does, too.
 //!
 //! ```text
 //! cargo bench --bench layers
