@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | as made by `new` | nothing: [`Wait`], nobody is turned away | the inner one, untouched |
 //! | bounded by `max_waiting` or `max_wait` | an error: [`Fail`] | `BoxError` ([`Rejected::find`] finds the rejection in it) |
-//! | ... then `.fail_with::<E>()` | an own error: [`FailWith<E>`] | `E`, made by `From` of either |
+//! | ... then `.fail_with::<E>()` | an error of your own: [`FailWith<E>`] | `E`, made by `From` of either |
 //! | ... then `.respond(f)` | a response: [`Respond<F>`] | the inner one, untouched |
 //!
 //! Responding suits servers: axum wants services that don't fail, and gets them without a

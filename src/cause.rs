@@ -1,8 +1,10 @@
 //! What is behind an error.
 
-use std::error::Error;
+use std::{error::Error, io};
 
-/// Looks for an error of type `T` in `error` and in all that caused it.
+/// Looks for an error of type `T` in `error` and in all that it names as its
+/// [source](std::error::Error::source), and theirs; and in what an [`io::Error`] was made of, which it
+/// doesn't name.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
@@ -23,5 +25,8 @@ use std::error::Error;
 #[must_use]
 pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.find_map(|error| error.downcast_ref())
+    causes.find_map(|error| {
+        let inside = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+        error.downcast_ref().or_else(inside)
+    })
 }

@@ -58,14 +58,14 @@
 //! - **A call that doesn't wait** allocates nothing, takes no mutex and boxes no future. The limits are
 //!   decided in lock-free atomics.
 //! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
-//!   never called, in flight, in a panic.
-//! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an own error type,
+//!   never called, in flight, in a panic. (What was issued counts until its window has passed.)
+//! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an error type of your own,
 //!   or a response. Where nobody can be turned away the error type is the inner service's. See [`answer`].
-//! - **Built anywhere**, in a `static`, in `main`: a layer needs no runtime. Only who waits for a time needs
+//! - **Built anywhere**, in a `LazyLock`, in `main`: a layer needs no runtime. Only who waits for a time needs
 //!   tokio's timer.
 //! - **Time is tokio's**: `tokio::time::pause` steers every test. Timers resolve one millisecond, so
 //!   shorter waits take one.
-//! - **Wrong settings are said at once**: constructors panic at the caller's line, their `try_` twins return
+//! - **Wrong settings are reported at once**: constructors panic at the caller's line, their `try_` twins return
 //!   an [`InvalidSetting`].
 //!
 //! # Features

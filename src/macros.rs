@@ -27,15 +27,18 @@ macro_rules! inner_access {
 macro_rules! shared_by_layers {
     ($layer:ident) => {
         /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
-        /// into an `E`, too. See [`FailWith`](crate::answer::FailWith).
+        /// into an `E`, too. Only a bound (or closing) turns anybody away. See [`FailWith`](crate::answer::FailWith).
         #[must_use]
+        #[track_caller]
         pub fn fail_with<E>(self) -> $layer<crate::answer::FailWith<E>> {
             self.answer(|_| crate::answer::FailWith::new())
         }
 
         /// Answers with a response made by `respond` if it turns a request away, so that the error type
-        /// stays the inner service's. See [`Respond`](crate::answer::Respond).
+        /// stays the inner service's, as is the response's type. Only a bound (or closing) turns anybody
+        /// away. See [`Respond`](crate::answer::Respond).
         #[must_use]
+        #[track_caller]
         pub fn respond<F, R>(self, respond: F) -> $layer<crate::answer::Respond<F>>
         where
             F: Fn(crate::Rejected) -> R + Clone,

@@ -4,9 +4,9 @@ use std::{error::Error, fmt, time::Duration};
 
 /// A request was turned away by one of this crate's layers: why, and when trying again makes sense.
 ///
-/// How it reaches the caller is the layer's [answer](crate::answer): an error, an own error type, or a
-/// response. As an error it is found again, behind a `BoxError` and any wrappers, by
-/// [`Rejected::find`].
+/// How it reaches the caller is the layer's [answer](crate::answer): an error, an error type of your own, or a
+/// response. As an error it is found again by [`Rejected::find`], behind a `BoxError` and behind wrappers that
+/// name it as their `source`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,7 +62,7 @@ impl Rejected {
         self.reason == Reason::QueueFull
     }
 
-    /// True if the wait was longer than allowed, or was known that it would be.
+    /// True if the wait was longer than allowed, or it was known that it would be.
     #[must_use]
     pub fn is_wait_timeout(&self) -> bool {
         self.reason == Reason::WaitTimeout

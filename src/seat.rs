@@ -1,8 +1,8 @@
 //! What one clone of a limited service has at its limiter: nothing, a ticket in the line, a place, or a
 //! rejection to hand on.
 //!
-//! Both layers' services hold a [`Seat`]; it is what makes `poll_ready` and `drop` right for them. What
-//! a limiter is to a seat says [`Limiter`].
+//! Both layers' services hold a [`Seat`]; it is what makes `poll_ready` and `drop` right for them. [`Limiter`]
+//! says what a limiter is to a seat.
 
 use std::{
     fmt, mem,

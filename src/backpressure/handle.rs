@@ -23,7 +23,7 @@ use crate::{
 /// Cheap to clone; all clones, and the layer, speak of one limit. Its parameter is [`Wait`] for a
 /// layer that turns nobody away, and [`Rejected`] for one that can and may therefore be
 /// [closed](ConcurrencyBackpressureHandle::close). Each reading is one moment's truth and takes a mutex
-/// that no admitted call takes.
+/// that calls take only while somebody waits.
 ///
 /// ```
 /// use tower::{Layer, Service, ServiceExt, service_fn};
@@ -98,8 +98,8 @@ impl<O> ConcurrencyBackpressureHandle<O> {
 
     /// Waits for a moment at which nothing is in flight and nobody waits.
     ///
-    /// Requests may come again right after it, unless the layer is closed; then those who are told later may
-    /// wait for the next such moment. A clone of the service that is
+    /// Requests may come again right after it, unless the layer is closed. If several wait for it and
+    /// requests come in between, the later ones may see only the next such moment. A clone of the service that is
     /// ready and not called counts as in flight.
     pub fn drained(&self) -> Drained {
         Drained { limiter: Arc::clone(&self.limiter), watch: Watch::New }

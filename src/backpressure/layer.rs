@@ -17,10 +17,11 @@ use crate::{
 /// The limit is made with the layer: all services it is put on, all their clones and all clones of
 /// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
 ///
-/// Say first whether it can turn away, then share: the step from a layer that lets everybody wait to one
-/// that can turn away (`fail`, `fail_with`, `respond`, `max_waiting`, `max_wait`) makes a limit of its own
-/// if the first one is shared already, because those who only wait can't be told that it was closed. Layers
-/// that can turn away may differ in their bounds and share a limit: `layer.clone().max_waiting(0)`.
+/// Say first whether it can turn away, then share it: the step from a layer that lets everybody wait to
+/// one that can turn away (`fail`, `fail_with`, `respond`, `max_waiting`, `max_wait`) **panics** if the layer
+/// has been cloned, put on a service, or asked for a handle before, because those who only wait could not be
+/// told that the limit was closed. Layers that can turn away may differ in their bounds and share a limit:
+/// `layer.clone().max_waiting(0)`.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyBackpressureLayer<A = Wait> {
     limiter: Arc<ConcurrencyLimiter>,
@@ -57,6 +58,7 @@ impl ConcurrencyBackpressureLayer {
     /// Answers with an error if it turns a request away. The bounds do this by themselves; it is for
     /// a layer without bounds that is to be [closed](ConcurrencyBackpressureHandle::close).
     #[must_use]
+    #[track_caller]
     pub fn fail(self) -> ConcurrencyBackpressureLayer<Fail> {
         self.answer(|_| Fail)
     }
@@ -68,16 +70,19 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     ///
     /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
     #[must_use]
+    #[track_caller]
     pub fn max_waiting(mut self, max_waiting: usize) -> ConcurrencyBackpressureLayer<A::Bounded> {
         self.bounds.max_waiting = settings::waiting(max_waiting);
         self.answer(A::bounded)
     }
 
-    /// Lets a request wait for at most `max_wait`; then it is turned away as *wait timeout*. For ever
-    /// unless set. Waiting then needs a tokio runtime with its timer enabled.
+    /// Lets a request wait for at most `max_wait`; then it is turned away as *wait timeout*. Without
+    /// it, requests wait as long as it takes. Waiting then panics outside a tokio runtime with its timer
+    /// enabled.
     ///
     /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
     #[must_use]
+    #[track_caller]
     pub fn max_wait(mut self, max_wait: Duration) -> ConcurrencyBackpressureLayer<A::Bounded> {
         self.bounds.max_wait = Some(max_wait);
         self.answer(A::bounded)
@@ -85,18 +90,28 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
 
     shared_by_layers!(ConcurrencyBackpressureLayer);
 
-    /// A handle that reads and steers the limit.
+    /// A handle that reads and steers the limit. It can [close](ConcurrencyBackpressureHandle::close) a
+    /// layer that can turn away; for one without bounds call [`fail`](ConcurrencyBackpressureLayer::fail)
+    /// first.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
         ConcurrencyBackpressureHandle::new(Arc::clone(&self.limiter))
     }
 
+    #[track_caller]
     fn answer<B>(self, answer: impl FnOnce(A) -> B) -> ConcurrencyBackpressureLayer<B> {
         // Who waits by a layer that turns nobody away can't be told that it was closed: so it shares
         // its limit with none that can be.
-        let alone = !A::WAITS || Arc::strong_count(&self.limiter) == 1;
-        let limiter = if alone { self.limiter } else { Arc::new(self.limiter.anew()) };
-        ConcurrencyBackpressureLayer { limiter, bounds: self.bounds, answer: answer(self.answer) }
+        assert!(
+            !A::WAITS || Arc::strong_count(&self.limiter) == 1,
+            "what turns requests away is to be chosen before the layer is cloned, put on a service, \
+             or asked for a handle"
+        );
+        ConcurrencyBackpressureLayer {
+            limiter: self.limiter,
+            bounds: self.bounds,
+            answer: answer(self.answer),
+        }
     }
 }
 

@@ -60,6 +60,7 @@ where
     }
 
     #[inline]
+    #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
         match self.seat.take() {
             Taken::Place => {

@@ -22,7 +22,7 @@
 //! | step | condition | the word |
 //! | --- | --- | --- |
 //! | *enter* | room > 0, nobody waits, not barred | room - 1 |
-//! | *put back* | – | room + n; if anybody waits: *hand over* |
+//! | *put back* | – | room + n; if anybody waits or watches: *hand over* |
 //! | *join* the line (under the mutex) | *enter* is not possible | waiting + 1 |
 //! | *hand over* (under the mutex) | room > 0, somebody waits, not barred | room - 1, waiting - 1 |
 //! | *give up* (under the mutex) | not called yet | waiting - 1 |
@@ -31,7 +31,7 @@
 //! is a grant, not an invitation to try again: whoever was called holds its place.
 //!
 //! The mutex guards the wakers. It is taken by those who wait, and by whoever puts a place back while
-//! somebody waits: a call that doesn't wait, among others that don't, takes no mutex.
+//! somebody waits (or watches for the end): a call that doesn't wait, among others that don't, takes no mutex.
 //!
 //! # Races, and why they are none
 //!

@@ -24,7 +24,8 @@ pub struct WindowRateLimitLayer<A = Wait> {
 
 impl WindowRateLimitLayer {
     /// **Sliding**: at most `limit` requests are issued in any half-open span as long as `window`,
-    /// wherever the span begins. Everybody else waits, in the order they came.
+    /// wherever the span begins. Everybody else waits, in the order they came; waiting panics outside a
+    /// tokio runtime with its timer enabled.
     ///
     /// # Panics
     ///
@@ -92,7 +93,7 @@ impl<A: Answer> WindowRateLimitLayer<A> {
     }
 
     /// Turns a request away as *wait timeout* if it could not be issued within `max_wait`: at once, when
-    /// it comes, because the time of its turn is known then. For ever unless set.
+    /// it comes, because the time of its turn is known then. Without it, requests wait as long as it takes.
     ///
     /// A request that was let into the line and is then held up (by a pause, a lowered limit, or
     /// requests before it that are ready and not called) is turned away as soon as it looks again, at

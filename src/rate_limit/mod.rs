@@ -22,8 +22,9 @@
 //! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already |
 //! | `.max_wait(d)` | waits, or is turned away as *wait timeout*, **at once**, if its turn comes only after `d` |
 //!
-//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: before
-//! that instant it is turned away, at it, it is admitted.
+//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: if nobody
+//! comes first, it goes at that instant without waiting, and not before. (With a line, it may come earlier
+//! and wait the rest.)
 //!
 //! Those who wait go in the order in which they came. Each looks by itself at the time of its turn, so the
 //! line goes on behind a task that isn't polled any more, or a runtime that stands still.
@@ -81,6 +82,8 @@
 //!
 //! # Caveats
 //!
+//! - Waiting needs a tokio runtime with its timer enabled, and panics outside; a call that can go at once
+//!   doesn't.
 //! - Timers resolve one millisecond, so a waiter goes up to a millisecond after its turn has come. With
 //!   windows of a few milliseconds that is a share of the quota.
 //! - Up to N = 256 each issue is remembered by its own time. Above, up to 0.8 % of the places may come back

@@ -85,7 +85,7 @@ struct Account {
 }
 
 impl RetryBudget {
-    /// Lets `ratio` retries be made per request: 0.2 lets every fifth request be retried once.
+    /// Lets `ratio` retries be made per request: 0.2 (not 20) lets every fifth request be retried once.
     ///
     /// # Panics
     ///

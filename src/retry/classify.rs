@@ -6,14 +6,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Hand it on: a success, or a failure that trying again would not mend.
+    /// Hand it on: a success, or a failure that trying again would not mend. Nobody is told of it.
     Done,
     /// Try again after the backoff.
     Retry,
     /// Try again, but not before this time has passed: the server asks for it. A floor, on top of which
     /// comes the jitter.
     RetryAfter(Duration),
-    /// Hand it on although it could be retried: the server forbids trying again.
+    /// Hand it on although it could be retried: the server forbids trying again. The hook is told:
+    /// [`GiveUp::Forbidden`](super::GiveUp::Forbidden).
     Never,
 }
 
@@ -22,6 +23,24 @@ pub enum Verdict {
 /// Any `Fn(&Req, &Result<Res, E>) -> Verdict` is one; [`AnyError`] is the default. Errors of HTTP and
 /// other clients tend to wrap what happened: look down the whole chain, for which there is
 /// [`caused_by`](crate::caused_by).
+///
+/// One that takes rejections of a limit inside for what they are:
+///
+/// ```
+/// use tower::BoxError;
+/// use tower_floodgate::{Rejected, retry::Verdict};
+///
+/// let classify = |_: &String, result: &Result<u16, BoxError>| {
+///     let Err(error) = result else { return Verdict::Done };
+///     match Rejected::find(&**error) {
+///         Some(rejected) if rejected.is_closed() => Verdict::Never,
+///         Some(rejected) => rejected.retry_after().map_or(Verdict::Retry, Verdict::RetryAfter),
+///         None => Verdict::Retry,
+///     }
+/// };
+/// # use tower_floodgate::retry::Classify;
+/// # assert_eq!(classify.classify(&String::new(), &Ok(200)), Verdict::Done);
+/// ```
 ///
 /// Implement it by hand to learn how many attempts an answer took, too:
 ///

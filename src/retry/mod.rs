@@ -79,8 +79,11 @@
 //!
 //! # Caveats
 //!
-//! - [`AnyError`], the default, retries every error of every request. Say what is safe to be sent twice with
-//!   [`classify`](ExponentialRetry::classify).
+//! - [`AnyError`], the default, retries every error of every request, rejections of this crate's limits
+//!   among them. Say what is safe to be sent twice with [`classify`](ExponentialRetry::classify).
+//! - [`ByClone`], the default, wants requests that are `Clone`. For others use
+//!   [`clone_with`](ExponentialRetry::clone_with), if only `|_| None`.
+//! - Waiting needs a tokio runtime with its timer enabled, and panics outside.
 //! - Put one retry in a stack: two multiply their attempts.
 //! - A budget's floor counts for the budget. Share one budget (clones do) instead of making one per client.
 //! - Timers resolve one millisecond: shorter waits take one.

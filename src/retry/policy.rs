@@ -27,13 +27,16 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
-/// | `max_attempts` | | of one request, the first one too |
+/// | `max_attempts` | | attempts of one request, the first one included |
 /// | [`backoff`](Self::backoff) | 1 s, doubled up to 20 s, full jitter | how long to wait |
 /// | [`max_elapsed`](Self::max_elapsed) | none | no wait ends later than this after the request |
 /// | [`max_hint`](Self::max_hint) | 60 s | the longest wait a server can ask for |
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | what is retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |
+/// | [`pause_on_hint`](Self::pause_on_hint) | none | a rate limit that hints pause |
+/// | [`on_decision`](Self::on_decision) | none | who is told of decisions |
+/// | [`seed`](Self::seed) | random | the jitter's |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
 pub struct ExponentialRetry<C = AnyError, D = ByClone> {
@@ -242,7 +245,8 @@ impl<C: Clone, D: Clone> ExponentialRetry<C, D> {
         self.set(|settings| settings.hook = Some(Arc::new(hook)))
     }
 
-    /// Says what is retried: an `Fn(&Req, &Result<Res, E>) -> Verdict`, or another [`Classify`].
+    /// Says what is retried: an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated,
+    /// or another [`Classify`]. `Clone`, as a policy is.
     ///
     /// ```
     /// use tower::BoxError;

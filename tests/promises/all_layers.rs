@@ -461,6 +461,11 @@ fn c10_a_rejection_is_found_behind_wrappers() {
     let rejected = Rejected::find(&wrapped).unwrap();
     assert_eq!(rejected.to_string(), "too many requests in flight, and no more may wait");
     assert!(Rejected::find(&io::Error::other("disk")).is_none());
+    // An `io::Error` doesn't name what it was made of as its source.
+    let inside = io::Error::other(Wrapper(Box::new(rejected.clone())));
+    assert_eq!(Rejected::find(&inside), Some(rejected));
+    let bare = io::Error::other(rejected.clone());
+    assert_eq!(Rejected::find(&bare), Some(rejected));
 }
 
 /// The limits stand behind a `Buffer`, a `LoadShed`, a `Timeout`: what others stack around them.

@@ -335,10 +335,15 @@ async fn b6_close_tells_all_who_wait_and_all_who_come() {
 #[tokio::test]
 async fn b6_closing_reaches_nobody_who_cannot_be_told() {
     let plain = ConcurrencyBackpressureLayer::new(1);
-    let closable = plain.clone().fail();
+    let handle = plain.handle();
+    let too_late = std::panic::catch_unwind(|| plain.max_waiting(1)).unwrap_err();
+    let message = too_late.downcast_ref::<&str>().expect("a message");
+    assert!(message.starts_with("what turns requests away is to be chosen before"), "{message}");
+    assert_eq!(handle.limit(), 1);
+
+    let closable = ConcurrencyBackpressureLayer::new(1).fail();
     let shedding = closable.clone().max_waiting(0);
     closable.handle().close();
-    assert_eq!(plain.layer(Probe::new()).oneshot(1).await.unwrap(), 1);
     for layer in [closable, shedding] {
         let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
         assert!(rejected(&error).is_closed(), "those that can be told share their limit");
