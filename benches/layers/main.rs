@@ -98,6 +98,7 @@ fn concurrency(race: &mut Race) {
     race.add("tower GlobalConcurrencyLimit", calls(layer.layer(SMALL)));
     let layer = ConcurrencyBackpressureLayer::new(PLACES);
     race.add("backpressure", calls(layer.layer(SMALL)));
+    let layer = ConcurrencyBackpressureLayer::new(PLACES);
     let layer = layer.max_waiting(10).max_wait(Duration::from_secs(1));
     race.add("backpressure, bounded line", calls(layer.layer(SMALL)));
 }
@@ -123,7 +124,8 @@ fn large_response(race: &mut Race) {
     race.add("tower ConcurrencyLimit", calls(layer.layer(LARGE)));
     let layer = ConcurrencyBackpressureLayer::new(PLACES);
     race.add("backpressure", calls(layer.layer(LARGE)));
-    race.add("backpressure, bounded line", calls(layer.max_waiting(10).layer(LARGE)));
+    let layer = ConcurrencyBackpressureLayer::new(PLACES).max_waiting(10);
+    race.add("backpressure, bounded line", calls(layer.layer(LARGE)));
 
     let (limit, window) = FEW_NOTED;
     race.section("rate, large response", calls(LARGE));
