@@ -57,8 +57,8 @@ mod line;
 
 use std::task::Waker;
 
-use self::line::Line;
-pub(crate) use self::line::{Call, Ticket};
+pub(crate) use self::line::Ticket;
+use self::line::{Call, Line};
 use crate::{
     clock::Nanos,
     sync::{

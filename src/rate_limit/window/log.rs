@@ -153,8 +153,9 @@ impl Log {
         let mut word = self.oldest.load(Acquire);
         loop {
             let oldest = Pair::unpack(word);
-            let Some((issues, time)) = self.entry(oldest.slot) else {
-                // Not written yet, or `oldest` has moved on; then it isn't ours to judge by.
+            let over = self.entry(oldest.slot).filter(|&(_, time)| due(time));
+            let Some((issues, _)) = over else {
+                // Not due, or not written yet; unless `oldest` has moved on, and this was a newer entry.
                 let newer = self.oldest.load(Acquire);
                 if newer == word {
                     return places;
@@ -162,15 +163,6 @@ impl Log {
                 word = newer;
                 continue;
             };
-            if !due(time) {
-                // Perhaps a newer entry's time: then `oldest` has moved.
-                let newer = self.oldest.load(Acquire);
-                if newer == word {
-                    return places;
-                }
-                word = newer;
-                continue;
-            }
             let next = Pair { slot: oldest.slot.wrapping_add(1), issues };
             // Release: the entry has been read before its slot is written over. Acquire: goes on
             // to the next one.
