@@ -52,12 +52,13 @@ pub(super) struct Line {
     head: u32,
     tail: u32,
     vacant: u32,
+    /// Wraps; at the second who joins, so that it does in every test.
     joined: u32,
 }
 
 impl Line {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), head: NONE, tail: NONE, vacant: NONE, joined: 0 }
+        Self { entries: Vec::new(), head: NONE, tail: NONE, vacant: NONE, joined: u32::MAX }
     }
 
     pub(super) const fn is_empty(&self) -> bool {

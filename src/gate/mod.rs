@@ -265,12 +265,11 @@ impl Gate {
         let mut books = self.books.lock();
         match books.line.leave(ticket) {
             Ok(waker) => {
-                let word = self.word.fetch_sub(WAITER, Relaxed);
+                // That may leave nobody inside and nobody waiting, but only while a place is on its way to
+                // be handed over; whoever does that tells those who watch.
+                self.word.fetch_sub(WAITER, Relaxed);
                 drop(books);
                 drop(waker); // after the lock
-                if word & WATCHED != 0 {
-                    self.hand_over();
-                }
                 false
             }
             Err(call) => call == Call::Enter,
@@ -343,10 +342,11 @@ impl Gate {
         note();
         let delta = i64::from(limit) - i64::from(books.limit);
         books.limit = limit;
-        // Two's complement: adding a negative number of places subtracts them. Release as in
-        // `put_back`; nothing was done with these places, but they follow others in the word.
+        // Two's complement: adding a negative number of places subtracts them. Relaxed: nothing was done
+        // with these places, and what was released with others in the word stays so (a read-modify-write
+        // goes on with a release sequence).
         #[allow(clippy::cast_sign_loss, reason = "two's complement is what is meant")]
-        self.word.fetch_add((delta as u64).wrapping_mul(PLACE), Release);
+        self.word.fetch_add((delta as u64).wrapping_mul(PLACE), Relaxed);
         drop(books);
         self.hand_over();
     }
@@ -370,7 +370,8 @@ impl Gate {
         if books.closed || !over() {
             return false;
         }
-        self.word.fetch_and(!BARRED, Relaxed);
+        // Release: to the Acquire of whoever enters then, which reads no time before the end of the pause.
+        self.word.fetch_and(!BARRED, Release);
         drop(books);
         self.hand_over();
         true

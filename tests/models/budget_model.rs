@@ -1,40 +1,78 @@
-//! The retry budget under the model checker.
+//! The retry budget under the model checker. Small enough to be tried without a bound that matters.
 
-use loom::thread;
+use loom::sync::Arc;
 
-use crate::budget::RetryBudget;
+use crate::{Model, budget::RetryBudget, spawn};
 
-/// R5: what one request has paid in is taken out once.
+const PREEMPTIONS: usize = 5;
+
+fn shared(budget: RetryBudget) -> Arc<RetryBudget> {
+    Arc::new(budget)
+}
+
+fn withdrawn(budget: &RetryBudget) -> u64 {
+    u64::from(budget.withdraw())
+}
+
+/// R5: what requests have paid in is taken out once, whoever pays in and takes out at the same time.
 #[test]
 fn nothing_is_withdrawn_twice() {
-    loom::model(|| {
-        let budget = RetryBudget::new(1.0).floor_per_second(0);
+    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
         budget.deposit();
-        let other = {
-            let budget = budget.clone();
-            thread::spawn(move || {
-                let withdrawn = u64::from(budget.withdraw());
-                budget.deposit();
-                withdrawn
-            })
-        };
+        let other = spawn(&budget, |budget| {
+            let withdrawn = withdrawn(budget);
+            budget.deposit();
+            withdrawn
+        });
         budget.deposit();
-        let mine = u64::from(budget.withdraw()) + u64::from(budget.withdraw());
+        let mine = withdrawn(&budget) + withdrawn(&budget);
         let withdrawn = mine + other.join().expect("withdrew");
         assert_eq!(withdrawn + budget.saved(), 3, "three were paid in");
     });
 }
 
-/// R5: the floor of one a second is given to one of two.
+/// R5: of three who want the two retries that are there, two get one.
+#[test]
+fn nothing_is_overdrawn() {
+    Model { promises: "R5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
+        budget.deposit();
+        budget.deposit();
+        let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
+        let mine = withdrawn(&budget);
+        let theirs: u64 = others.map(|other| other.join().expect("withdrew")).iter().sum();
+        assert_eq!(mine + theirs, 2);
+        assert_eq!(budget.saved(), 0);
+    });
+}
+
+/// R5: what is saved stays below its bound, and what is taken out makes room again.
+#[test]
+fn savings_stay_bounded() {
+    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let budget = shared(RetryBudget::new(1.0).floor_per_second(0).max_saved(1));
+        budget.deposit();
+        let other = spawn(&budget, |budget| {
+            budget.deposit();
+            withdrawn(budget)
+        });
+        budget.deposit();
+        assert!(budget.saved() <= 1, "more is saved than may be");
+        let withdrawn = withdrawn(&budget) + other.join().expect("withdrew");
+        // Of the two paid in while one was saved already, one at most came after that was taken out.
+        assert!((1..=2).contains(&(withdrawn + budget.saved())));
+    });
+}
+
+/// R5: the floor of one a second is given to one of three.
 #[test]
 fn the_floor_is_given_once() {
-    loom::model(|| {
-        let budget = RetryBudget::new(0.0).floor_per_second(1);
-        let other = {
-            let budget = budget.clone();
-            thread::spawn(move || u32::from(budget.withdraw()))
-        };
-        let mine = u32::from(budget.withdraw());
-        assert_eq!(mine + other.join().expect("withdrew"), 1);
+    Model { promises: "R5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let budget = shared(RetryBudget::new(0.0).floor_per_second(1));
+        let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
+        let mine = withdrawn(&budget);
+        let theirs: u64 = others.map(|other| other.join().expect("withdrew")).iter().sum();
+        assert_eq!(mine + theirs, 1);
     });
 }

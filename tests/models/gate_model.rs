@@ -10,12 +10,13 @@ use std::{
 };
 
 use futures::task::noop_waker;
-use loom::{cell::UnsafeCell, future::block_on, sync::Arc, thread};
+use loom::{cell::UnsafeCell, future::block_on, sync::Arc};
 
 use crate::{
+    Model,
     clock::Nanos,
     gate::{Entry, Gate, Look, Ticket},
-    model,
+    spawn,
 };
 
 const PREEMPTIONS: usize = 3;
@@ -63,6 +64,47 @@ impl Inside {
     /// Enters, is inside alone, leaves.
     fn pass(&self) {
         assert!(block_on(self.enter()));
+        self.leave();
+    }
+
+    /// Joins the line, without waiting for anything.
+    fn line_up(&self) -> Ticket {
+        match self.gate.join(&noop_waker(), |_| Ok::<_, ()>(Nanos::NEVER)) {
+            Entry::Waiting(ticket, _) => ticket,
+            other => unreachable!("no place is free, but: {other:?}"),
+        }
+    }
+
+    /// Waits with a ticket that another task has joined with.
+    async fn wait(&self, ticket: Ticket) {
+        poll_fn(|cx| match self.gate.look(&ticket, cx.waker(), |_| Nanos::NEVER) {
+            Look::Entered => Poll::Ready(()),
+            Look::Waiting(_) => Poll::Pending,
+            Look::Closed => unreachable!("nobody closes"),
+        })
+        .await;
+    }
+
+    /// Waits until nobody is inside and nobody waits.
+    async fn drained(&self) {
+        let mut watch = None;
+        poll_fn(|cx| match self.gate.watch(watch.take(), cx.waker()) {
+            None => Poll::Ready(()),
+            held => {
+                watch = held;
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Leaves after having looked only, which others may do at the same time.
+    fn look_and_leave(&self) {
+        self.cell.with(|_| ());
+        self.gate.put_back(1);
+    }
+
+    fn leave(&self) {
         self.touch();
         self.gate.put_back(1);
     }
@@ -88,15 +130,10 @@ impl Inside {
     }
 }
 
-fn spawn(inside: &Arc<Inside>, run: impl FnOnce(&Inside) + 'static) -> thread::JoinHandle<()> {
-    let inside = Arc::clone(inside);
-    thread::spawn(move || run(&inside))
-}
-
 /// B1, C5: one at a time, each sees what the one before did, and nobody sleeps for ever.
 #[test]
 fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B1,C5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         let others = [spawn(&inside, Inside::pass), spawn(&inside, Inside::pass)];
         inside.pass();
@@ -110,7 +147,7 @@ fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
 /// B4, C4: whoever gives up takes nothing along, neither a place nor the call meant for the next.
 #[test]
 fn giving_up_loses_neither_a_place_nor_a_call() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B4,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         let passing = spawn(&inside, Inside::pass);
         let giving_up = spawn(&inside, Inside::come_and_give_up);
@@ -124,17 +161,11 @@ fn giving_up_loses_neither_a_place_nor_a_call() {
 /// B2: a newcomer can't enter by the fast way while somebody waits, even while a place is on its way.
 #[test]
 fn a_newcomer_never_overtakes() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B2", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
-        let Entry::Waiting(first, _) =
-            inside.gate.join(&noop_waker(), |_| Ok::<_, ()>(Nanos::NEVER))
-        else {
-            unreachable!("the place is taken");
-        };
-        let leaving = spawn(&inside, |inside| {
-            inside.gate.put_back(1);
-        });
+        let first = inside.line_up();
+        let leaving = spawn(&inside, Inside::leave);
         // The only place is the first waiter's, handed over or not yet.
         assert!(!inside.gate.try_enter());
         leaving.join().expect("left");
@@ -142,10 +173,51 @@ fn a_newcomer_never_overtakes() {
     });
 }
 
+/// B2: two places that come back at once go to the first two in the line, not to the third.
+#[test]
+fn those_who_wait_go_in_the_order_they_came() {
+    Model { promises: "B2", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(2);
+        assert!(inside.gate.try_enter() && inside.gate.try_enter());
+        let line = [inside.line_up(), inside.line_up(), inside.line_up()];
+        let leaving =
+            [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
+        // Seen from the last to the first, so that a call in between can't make it look in order.
+        let called = |ticket: &Ticket| {
+            matches!(inside.gate.look(ticket, &noop_waker(), |_| Nanos::NEVER), Look::Entered)
+        };
+        let [first, second, third] = &line;
+        assert!(!called(third), "there are two places");
+        if called(second) {
+            assert!(called(first), "the second was called before the first");
+            leaving.into_iter().for_each(|thread| thread.join().expect("left"));
+        } else {
+            leaving.into_iter().for_each(|thread| thread.join().expect("left"));
+            assert!(called(first) && called(second), "somebody was forgotten");
+        }
+        assert!(!called(third), "there are two places");
+    });
+}
+
+/// C5: a task that moved while it waited is woken where it is now.
+#[test]
+fn a_waker_that_changes_is_the_one_that_is_woken() {
+    Model { promises: "C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let ticket = inside.line_up();
+        let leaving = spawn(&inside, Inside::leave);
+        block_on(inside.wait(ticket));
+        inside.leave();
+        leaving.join().expect("left");
+        inside.assert_empty(1);
+    });
+}
+
 /// B6: a raised limit admits those who wait, a lowered one is never exceeded by a newcomer.
 #[test]
 fn a_changed_limit_counts_at_once() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = spawn(&inside, |inside| {
@@ -166,22 +238,36 @@ fn a_changed_limit_counts_at_once() {
     });
 }
 
+/// B6: who waits while a limit is lowered goes when what is over it has drained, and not before.
+#[test]
+fn a_lowered_limit_drains_before_anybody_is_called() {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(2);
+        assert!(inside.gate.try_enter() && inside.gate.try_enter());
+        inside.gate.set_limit(1, || {});
+        let leaving =
+            [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
+        assert!(block_on(inside.enter()));
+        inside.touch(); // both have left, and what they did is seen
+        for thread in leaving {
+            thread.join().expect("left");
+        }
+        assert_eq!((inside.gate.read().taken(), inside.gate.read().room), (1, 0));
+    });
+}
+
 /// B6: closing tells everybody, whether it waits, comes, or is being called.
 #[test]
 fn closing_tells_all_who_wait_and_come() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = spawn(&inside, |inside| {
             if block_on(inside.enter()) {
-                inside.touch();
-                inside.gate.put_back(1);
+                inside.leave();
             }
         });
-        let leaving = spawn(&inside, |inside| {
-            inside.touch();
-            inside.gate.put_back(1);
-        });
+        let leaving = spawn(&inside, Inside::leave);
         inside.gate.close();
         waiting.join().expect("was called or told");
         leaving.join().expect("left");
@@ -190,25 +276,65 @@ fn closing_tells_all_who_wait_and_come() {
     });
 }
 
+/// B6, C4: of closing and giving up at once, the line counts right, and a place that was handed over
+/// just before comes back.
+#[test]
+fn closing_and_giving_up_at_once_lose_nothing() {
+    Model { promises: "B6,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let leaving = spawn(&inside, Inside::leave);
+        let giving_up = spawn(&inside, Inside::come_and_give_up);
+        inside.gate.close();
+        leaving.join().expect("left");
+        giving_up.join().expect("gave up");
+        inside.assert_empty(1);
+    });
+}
+
 /// B6: whoever watches hears of it when all is drained, and sees what was done by then.
 #[test]
 fn draining_is_told_and_seen() {
-    model(PREEMPTIONS, || {
+    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter());
-        let leaving = spawn(&inside, |inside| {
-            inside.touch();
-            inside.gate.put_back(1);
-        });
-        let mut watch = None;
-        block_on(poll_fn(|cx| match inside.gate.watch(watch.take(), cx.waker()) {
-            None => Poll::Ready(()),
-            held => {
-                watch = held;
-                Poll::Pending
-            }
-        }));
+        let leaving = spawn(&inside, Inside::leave);
+        block_on(inside.drained());
         inside.touch();
         leaving.join().expect("left");
+    });
+}
+
+/// B6: whoever watches hears of it, too, if the last of the line gives up, called or not.
+#[test]
+fn draining_is_told_when_the_last_who_waits_gives_up() {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let leaving = spawn(&inside, Inside::leave);
+        let giving_up = spawn(&inside, Inside::come_and_give_up);
+        block_on(inside.drained());
+        leaving.join().expect("left");
+        giving_up.join().expect("gave up");
+        inside.assert_empty(1);
+    });
+}
+
+/// B6: of two who watch, one may leave, and the other still hears of it.
+#[test]
+fn one_who_watches_no_more_takes_no_call_along() {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let leaving = spawn(&inside, Inside::leave);
+        let other = spawn(&inside, |inside| {
+            if let Some(ticket) = inside.gate.watch(None, &noop_waker()) {
+                inside.gate.unwatch(ticket);
+            }
+        });
+        block_on(inside.drained());
+        leaving.join().expect("left");
+        other.join().expect("went away");
+        inside.assert_empty(1);
     });
 }

@@ -1,4 +1,4 @@
-//! The window under the model checker.
+//! The windows under the model checker.
 //!
 //! The clock is an atomic that a thread of its own ticks, read
 //! with no ordering: a thread may see an old time, unless something it has synchronised with has seen
@@ -16,13 +16,13 @@ use loom::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    thread,
 };
 
 use crate::{
+    Model,
     clock::Nanos,
     gate::{Entry, Look},
-    model,
+    spawn,
     window::{Shape, Window},
 };
 
@@ -38,11 +38,18 @@ struct Limited {
 
 impl Limited {
     fn new(shape: Shape, limit: u32, length: u32) -> Arc<Self> {
-        Self::with_slots(shape, limit, length, 4)
+        Self::with_sizes(shape, limit, length, 4, 4)
     }
 
-    fn with_slots(shape: Shape, limit: u32, length: u32, slots: u32) -> Arc<Self> {
-        let window = Window::with_slots(shape, limit, TICK * length, slots);
+    /// With less room for times than there are places.
+    fn with_sizes(
+        shape: Shape,
+        limit: u32,
+        length: u32,
+        observations: u32,
+        slots: u32,
+    ) -> Arc<Self> {
+        let window = Window::with_sizes(shape, limit, TICK * length, observations, slots);
         Arc::new(Self { window, clock: AtomicU64::new(0) })
     }
 
@@ -72,6 +79,32 @@ impl Limited {
         at
     }
 
+    /// Whoever looks takes back what is due, and closes what is open.
+    fn look(&self) {
+        self.window.refill(&|| self.now());
+    }
+
+    /// Waits for a place, woken by others only: there are no timers here.
+    async fn wait(&self) {
+        let mut ticket = None;
+        poll_fn(|cx: &mut Context<'_>| {
+            let now = || self.now();
+            let waker = cx.waker();
+            ticket = match ticket.take() {
+                None => match self.window.arrive(waker, now, |_, at| Ok::<_, ()>(at)) {
+                    Entry::Waiting(ticket, _) => Some(ticket),
+                    _ => return Poll::Ready(()),
+                },
+                Some(ticket) => match self.window.look(&ticket, waker, now, |_, at| at.latest) {
+                    Look::Waiting(_) => Some(ticket),
+                    _ => return Poll::Ready(()),
+                },
+            };
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Long after: every place has come back.
     fn assert_whole(&self, limit: u32) {
         // Twice, because an issue that nobody has noted the time of is noted by the first.
@@ -81,14 +114,6 @@ impl Limited {
         }
         assert_eq!(self.window.read(|| self.now()).remaining, limit, "a place was lost");
     }
-}
-
-fn spawn<T: 'static>(
-    limited: &Arc<Limited>,
-    run: impl FnOnce(&Limited) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let limited = Arc::clone(limited);
-    thread::spawn(move || run(&limited))
 }
 
 fn assert_at_most(limit: usize, issued: &[u64], span: u64) {
@@ -101,7 +126,7 @@ fn assert_at_most(limit: usize, issued: &[u64], span: u64) {
 /// W1: a place is issued on again only when a full window has passed.
 #[test]
 fn a_sliding_window_never_issues_too_many() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W1", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         let other = spawn(&limited, |limited| {
             limited.tick();
@@ -119,7 +144,7 @@ fn a_sliding_window_never_issues_too_many() {
 /// W1: whoever notes the time for the issue of another, it is no earlier than that issue.
 #[test]
 fn a_time_is_noted_after_all_it_covers() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W1", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
         assert!(limited.window.try_enter() && limited.window.try_enter());
         let late = spawn(&limited, |limited| {
@@ -139,7 +164,7 @@ fn a_time_is_noted_after_all_it_covers() {
 /// W2: in no window of the grid are more issued than the limit.
 #[test]
 fn a_fixed_window_never_issues_too_many() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W2", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Fixed, 1, 2);
         let one = spawn(&limited, |limited| {
             limited.tick();
@@ -159,11 +184,143 @@ fn a_fixed_window_never_issues_too_many() {
     });
 }
 
+/// W1, W8: one time for two issues holds for both, whoever of the two notes it.
+#[test]
+fn a_stride_holds_both_its_issues_long_enough() {
+    Model { promises: "W1,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 2, 1, 1, 2);
+        let other = spawn(&limited, |limited| {
+            limited.tick();
+            [limited.try_issue(), limited.try_issue()]
+        });
+        let mut issued: Vec<u64> = Vec::new();
+        issued.extend(limited.try_issue());
+        issued.extend(limited.try_issue());
+        issued.extend(other.join().expect("issued").into_iter().flatten());
+        assert_at_most(2, &issued, 1);
+        limited.assert_whole(2);
+    });
+}
+
+/// W1, W8: a stride that is open is closed by whoever looks, with a time that holds for all in it.
+#[test]
+fn an_open_stride_is_closed_by_whoever_looks() {
+    Model { promises: "W1,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // Four to a time.
+        let limited = Limited::with_sizes(Shape::Sliding, 3, 1, 1, 2);
+        assert!(limited.window.try_enter() && limited.window.try_enter());
+        let other = spawn(&limited, |limited| {
+            limited.tick();
+            limited.issue()
+        });
+        let mut issued = vec![limited.issue()];
+        limited.look();
+        limited.look();
+        issued.extend(limited.try_issue());
+        issued.extend(limited.try_issue());
+        issued.push(other.join().expect("issued"));
+        assert_at_most(3, &issued, 1);
+        limited.assert_whole(3);
+    });
+}
+
+/// W9: a lowered limit holds for whoever comes after, whatever is reserved or issued just then.
+#[test]
+fn a_lowered_limit_counts_at_once() {
+    Model { promises: "W9", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 2, 1);
+        let other = spawn(&limited, |limited| {
+            let issued = [limited.try_issue(), limited.try_issue()];
+            issued.into_iter().flatten().count()
+        });
+        limited.window.set_limit(1, || limited.now());
+        let mine = limited.try_issue();
+        let others = other.join().expect("issued");
+        // Time stands still. Whoever found room after the change was the only one.
+        assert!(mine.is_none() || others == 0, "{} in a window of 1", others + 1);
+        limited.assert_whole(1);
+    });
+}
+
+/// W9, W8: a limit that is raised, and with it the number of issues to a time, loses no place and gives
+/// none back too early.
+#[test]
+fn a_raised_limit_keeps_what_is_noted() {
+    Model { promises: "W9,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 1, 1, 1, 2);
+        let other = spawn(&limited, |limited| {
+            limited.tick();
+            [limited.try_issue(), limited.try_issue()]
+        });
+        limited.window.set_limit(2, || limited.now());
+        let mut issued: Vec<u64> = limited.try_issue().into_iter().collect();
+        issued.extend(other.join().expect("issued").into_iter().flatten());
+        assert_at_most(2, &issued, 1);
+        limited.assert_whole(2);
+    });
+}
+
+/// W9: a longer window holds for what is issued after it was set, by those who know of it.
+#[test]
+fn a_longer_window_holds_for_what_is_issued_from_then_on() {
+    Model { promises: "W9", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        let other = spawn(&limited, |limited| {
+            limited.tick();
+            limited.try_issue()
+        });
+        limited.window.set_length(TICK * 2, || limited.now());
+        let mine = limited.try_issue();
+        let other = other.join().expect("issued");
+        if let (Some(mine), Some(other)) = (mine, other) {
+            assert!(other < mine || other >= mine + 2, "issued at {mine} and at {other}");
+        }
+        limited.assert_whole(1);
+    });
+}
+
+/// W9: a shorter window gives back at once what it no longer holds.
+#[test]
+fn a_shorter_window_lets_go_at_once() {
+    Model { promises: "W9,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 5);
+        assert!(limited.try_issue().is_some());
+        limited.tick();
+        let waiting = spawn(&limited, |limited| {
+            block_on(limited.wait());
+            limited.issue()
+        });
+        limited.window.set_length(TICK, || limited.now());
+        assert_eq!(waiting.join().expect("was called"), 1);
+        limited.assert_whole(1);
+    });
+}
+
+/// W2: places come back at the boundary, to whoever looks first, even if others still read an older time.
+#[test]
+fn a_fixed_window_rolls_over_once() {
+    Model { promises: "W2,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Fixed, 2, 2);
+        assert_eq!((limited.try_issue(), limited.try_issue()), (Some(0), Some(0)));
+        // May read any time up to the boundary.
+        let late = spawn(&limited, Limited::try_issue);
+        limited.tick();
+        limited.tick();
+        let mut issued: Vec<u64> = Vec::new();
+        issued.extend(limited.try_issue());
+        issued.extend(limited.try_issue());
+        issued.extend(late.join().expect("issued"));
+        assert_at_most(2, &issued, 2);
+        assert!(issued.iter().all(|&at| at >= 2), "issued in a window that was spent");
+        limited.assert_whole(2);
+    });
+}
+
 /// C4, W8: the ring of the log goes round while it is read and written, and no place is lost or comes
 /// back twice.
 #[test]
 fn the_log_goes_round() {
-    model(PREEMPTIONS, || {
+    Model { promises: "C4,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
         // Three of the four slots have been used; the rest happens across the end of the ring.
         for _ in 0..3 {
@@ -184,7 +341,7 @@ fn the_log_goes_round() {
 /// W5, W6: the time of the next place is known whatever happens to the newest entries of the log.
 #[test]
 fn the_next_place_is_known_while_others_are_noted() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W5,W6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 10);
         assert!(limited.window.try_enter() && limited.window.try_enter());
         limited.issue();
@@ -198,8 +355,8 @@ fn the_next_place_is_known_while_others_are_noted() {
 /// C4: a log that is full leaves observations out; the next one covers their issues.
 #[test]
 fn a_full_log_loses_no_place() {
-    model(PREEMPTIONS, || {
-        let limited = Limited::with_slots(Shape::Sliding, 3, 1, 1);
+    Model { promises: "C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 3, 1, 4, 1);
         for _ in 0..3 {
             assert!(limited.window.try_enter());
         }
@@ -207,7 +364,7 @@ fn a_full_log_loses_no_place() {
         let other = spawn(&limited, Limited::issue);
         limited.issue();
         limited.tick();
-        limited.window.refill(&|| limited.now());
+        limited.look();
         one.join().expect("issued");
         other.join().expect("issued");
         limited.assert_whole(3);
@@ -217,28 +374,11 @@ fn a_full_log_loses_no_place() {
 /// W4, C5: a reservation that is given back unissued goes to whoever waits.
 #[test]
 fn a_refund_reaches_the_one_who_waits() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W4,C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.window.try_enter());
         let waiting = spawn(&limited, |limited| {
-            let mut ticket = None;
-            block_on(poll_fn(|cx: &mut Context<'_>| {
-                let now = || limited.now();
-                let waker = cx.waker();
-                ticket = match ticket.take() {
-                    None => match limited.window.arrive(waker, now, |_, at| Ok::<_, ()>(at)) {
-                        Entry::Waiting(ticket, _) => Some(ticket),
-                        _ => return Poll::Ready(()),
-                    },
-                    Some(ticket) => {
-                        match limited.window.look(&ticket, waker, now, |_, at| at.latest) {
-                            Look::Waiting(_) => Some(ticket),
-                            _ => return Poll::Ready(()),
-                        }
-                    }
-                };
-                Poll::Pending
-            }));
+            block_on(limited.wait());
             limited.window.give_back(|| limited.now());
         });
         limited.window.give_back(|| limited.now());
@@ -247,15 +387,32 @@ fn a_refund_reaches_the_one_who_waits() {
     });
 }
 
+/// W7, C5: who waits through a pause is called when somebody looks after it.
+#[test]
+fn a_pause_ends_for_those_who_wait() {
+    Model { promises: "W7,C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        limited.window.pause(Nanos::new(1));
+        let waiting = spawn(&limited, |limited| {
+            block_on(limited.wait());
+            limited.issue()
+        });
+        limited.tick();
+        limited.look();
+        assert_eq!(waiting.join().expect("was called"), 1);
+        limited.assert_whole(1);
+    });
+}
+
 /// W7: a pause that is over is not lifted over the head of a newer one.
 #[test]
 fn a_pause_moves_only_forward() {
-    model(PREEMPTIONS, || {
+    Model { promises: "W7", threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         limited.window.pause(Nanos::new(1));
         limited.tick();
         let newer = spawn(&limited, |limited| limited.window.pause(Nanos::new(5)));
-        limited.window.refill(&|| limited.now());
+        limited.look();
         newer.join().expect("paused");
         assert_eq!(limited.try_issue(), None, "issued in a pause");
         limited.assert_whole(1);

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! All counts and numbers are 32 bits and wrap; what is compared is never further apart than the
-//! largest limit, 2^31 - 1.
+//! largest limit, 2^31 - 1. They begin shortly before they wrap, so that every test and every model
+//! goes across.
 //!
 //! # Races, and why they are none
 //!
@@ -28,7 +29,8 @@
 //! - *A slot is claimed and not yet written* (its writer was preempted). Its number is not yet there,
 //!   so nothing is read from it or from any behind it: places come back late.
 //! - *A slot is written over while it is read.* A writer waits for the reader's step on `oldest`; a
-//!   reader that finds `oldest` moved throws away what it read.
+//!   reader that finds `oldest` moved throws away what it read. (One that only estimates may see the
+//!   later time: it covers the earlier issues, too.)
 //! - *Two retire at once.* The step on `oldest` names the slot and how far has been retired, so each
 //!   place comes back by one of them.
 //! - *A reader with an old time.* It finds less to be due. Nothing moves backwards.
@@ -63,6 +65,9 @@ const fn beyond(count: u32, other: u32) -> bool {
     (count.wrapping_sub(other) as i32) > 0
 }
 
+/// Where counts and numbers begin.
+const BEGIN: Pair = Pair { slot: 0_u32.wrapping_sub(3), issues: 0_u32.wrapping_sub(3) };
+
 pub(super) struct Log {
     issued: AtomicU32,
     newest: AtomicU64,
@@ -88,14 +93,16 @@ impl Log {
     /// A log with room for `slots` observations, a power of two.
     pub(super) fn new(slots: u32) -> Self {
         debug_assert!(slots.is_power_of_two());
-        let never_written = |index: u32| Slot {
-            mark: AtomicU64::new(Pair { slot: index.wrapping_sub(slots), issues: 0 }.pack()),
-            time: AtomicU64::new(0),
+        // Marked with the number before the first that it will get.
+        let never_written = |index: u32| {
+            let first = BEGIN.slot.wrapping_add(index.wrapping_sub(BEGIN.slot) & (slots - 1));
+            let mark = Pair { slot: first.wrapping_sub(slots), issues: 0 };
+            Slot { mark: AtomicU64::new(mark.pack()), time: AtomicU64::new(0) }
         };
         Self {
-            issued: AtomicU32::new(0),
-            newest: AtomicU64::new(0),
-            oldest: AtomicU64::new(0),
+            issued: AtomicU32::new(BEGIN.issues),
+            newest: AtomicU64::new(BEGIN.pack()),
+            oldest: AtomicU64::new(BEGIN.pack()),
             slots: (0..slots).map(never_written).collect(),
         }
     }
@@ -115,11 +122,7 @@ impl Log {
     pub(super) fn observe(&self, issues: u32, now: impl FnOnce() -> Nanos) {
         let time = now();
         let slot = loop {
-            // Acquire: to the Release of the one who retired the slot's last entry, so that it has
-            // been read before it is written over. Read first, so that `newest` isn't behind it.
-            let oldest = Pair::unpack(self.oldest.load(Acquire));
-            let word = self.newest.load(Relaxed);
-            let newest = Pair::unpack(word);
+            let (oldest, newest) = self.ends();
             if !beyond(issues, newest.issues) || self.is_stale(issues, oldest) {
                 return;
             }
@@ -131,7 +134,8 @@ impl Log {
             }
             let claimed = Pair { slot: newest.slot.wrapping_add(1), issues };
             // Relaxed: claims, and tells nothing; the mark does.
-            if self.newest.compare_exchange_weak(word, claimed.pack(), Relaxed, Relaxed).is_ok() {
+            let (from, to) = (newest.pack(), claimed.pack());
+            if self.newest.compare_exchange_weak(from, to, Relaxed, Relaxed).is_ok() {
                 break newest.slot;
             }
         };
@@ -164,8 +168,7 @@ impl Log {
                 continue;
             };
             let next = Pair { slot: oldest.slot.wrapping_add(1), issues };
-            // Release: the entry has been read before its slot is written over. Acquire: goes on
-            // to the next one.
+            // Release: to the Acquire in `ends`. Acquire: goes on to the next one.
             match self.oldest.compare_exchange_weak(word, next.pack(), AcqRel, Acquire) {
                 Ok(_) => {
                     places += issues.wrapping_sub(oldest.issues);
@@ -184,8 +187,7 @@ impl Log {
 
     /// What is held at the moment.
     pub(super) fn held(&self) -> Held {
-        let oldest = Pair::unpack(self.oldest.load(Acquire));
-        let newest = Pair::unpack(self.newest.load(Relaxed));
+        let (oldest, newest) = self.ends();
         let used = newest.slot.wrapping_sub(oldest.slot) as usize;
         Held {
             open: self.issued().wrapping_sub(newest.issues),
@@ -196,8 +198,7 @@ impl Log {
     /// The time noted for the observation that covers the issue number `index` of those observed and
     /// not yet retired; `None` if there is none, or none that is written.
     pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
-        let oldest = Pair::unpack(self.oldest.load(Acquire));
-        let newest = Pair::unpack(self.newest.load(Relaxed));
+        let (oldest, newest) = self.ends();
         let count = oldest.issues.wrapping_add(index);
         // The first entry whose count is beyond the index, by halving: counts only grow. Those that are
         // claimed and not yet written are the newest.
@@ -210,6 +211,16 @@ impl Log {
             }
         }
         self.entry(oldest.slot.wrapping_add(low)).map(|(_, time)| time)
+    }
+
+    /// The next slot to read and the next to write, which is never behind it.
+    fn ends(&self) -> (Pair, Pair) {
+        // Acquire, and read first: whoever moved `oldest` on had seen the entries before it written, and
+        // so claimed.
+        let oldest = Pair::unpack(self.oldest.load(Acquire));
+        let newest = Pair::unpack(self.newest.load(Relaxed));
+        debug_assert!(!beyond(oldest.slot, newest.slot), "an entry was read before it was claimed");
+        (oldest, newest)
     }
 
     /// The entry with this number, if it is written and not written over.

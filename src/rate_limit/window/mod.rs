@@ -81,6 +81,8 @@ pub(crate) struct Window {
     length: AtomicU64,
     /// Every how many issues the time is noted: a power of two, less one.
     mask: AtomicU32,
+    /// Up to so many issues have a time of their own.
+    observations: u32,
     /// Nobody enters before. Written under the gate's mutex.
     paused_until: AtomicU64,
 }
@@ -109,16 +111,24 @@ pub(crate) struct Reading {
 /// at all.
 impl Window {
     pub(crate) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
-        Self::with_slots(shape, limit, length, SLOTS)
+        Self::with_sizes(shape, limit, length, OBSERVATIONS, SLOTS)
     }
 
-    pub(crate) fn with_slots(shape: Shape, limit: u32, length: Duration, slots: u32) -> Self {
+    /// For models, which need it small.
+    pub(crate) fn with_sizes(
+        shape: Shape,
+        limit: u32,
+        length: Duration,
+        observations: u32,
+        slots: u32,
+    ) -> Self {
         Self {
             gate: Gate::new(limit),
             log: Log::new(slots),
             shape,
             length: AtomicU64::new(nanos(length)),
-            mask: AtomicU32::new(mask(limit)),
+            mask: AtomicU32::new(mask(limit, observations)),
+            observations,
             paused_until: AtomicU64::new(0),
         }
     }
@@ -278,7 +288,8 @@ impl Window {
     /// now on, while what is reserved may still be issued.
     pub(crate) fn set_limit(&self, limit: u32, now: impl Fn() -> Nanos) {
         // Under the mutex: of two who change it, the same one leaves limit and mask.
-        self.gate.set_limit(limit, || self.mask.store(mask(limit), Relaxed));
+        let mask = mask(limit, self.observations);
+        self.gate.set_limit(limit, || self.mask.store(mask, Relaxed));
         // An open stride may be long by the new measure.
         self.log.observe(self.log.issued(), &now);
         self.rouse(&now);
@@ -299,8 +310,8 @@ impl Window {
     }
 }
 
-/// The stride for `limit` issues, less one: the smallest power of two that leaves no more observations
-/// than there are times.
-const fn mask(limit: u32) -> u32 {
-    limit.div_ceil(OBSERVATIONS).next_power_of_two() - 1
+/// The stride for `limit` issues, less one: the smallest power of two that leaves no more than so many
+/// observations.
+const fn mask(limit: u32, observations: u32) -> u32 {
+    limit.div_ceil(observations).next_power_of_two() - 1
 }
