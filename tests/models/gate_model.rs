@@ -292,16 +292,34 @@ fn closing_and_giving_up_at_once_lose_nothing() {
     });
 }
 
-/// B6: whoever watches hears of it when all is drained, and sees what was done by then.
+/// B6: whoever watches hears of it when all is drained, and sees what was done by then, by all.
 #[test]
 fn draining_is_told_and_seen() {
-    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
-        assert!(inside.gate.try_enter());
-        let leaving = spawn(&inside, Inside::leave);
+        assert!(inside.gate.try_enter() && inside.gate.try_enter());
+        let leaving =
+            [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
         block_on(inside.drained());
         inside.touch();
+        for thread in leaving {
+            thread.join().expect("left");
+        }
+    });
+}
+
+/// B6: it isn't drained while somebody waits, even if just then nobody is inside.
+#[test]
+fn who_waits_keeps_it_from_being_drained() {
+    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let waiting = inside.line_up();
+        let leaving = spawn(&inside, Inside::leave);
+        let watch = inside.gate.watch(None, &noop_waker());
+        assert!(watch.is_some(), "somebody waits, or has been called");
         leaving.join().expect("left");
+        assert!(inside.gate.give_up(waiting), "the place was handed over");
     });
 }
 

@@ -1,0 +1,79 @@
+//! The budget in whole numbers: fractions as numerators over one denominator, the floor as a bucket.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tower_floodgate::retry::RetryBudget;
+
+use super::hold;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Deposit(u32),
+    Withdraw(u32),
+    /// In nanoseconds.
+    Advance(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1..40_u32).prop_map(Step::Deposit),
+        3 => (1..6_u32).prop_map(Step::Withdraw),
+        1 => (1..2_000_000_000_u64).prop_map(Step::Advance),
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
+/// A ratio as a fraction whose denominator divides a million: what the budget promises to be exact for.
+fn ratio() -> impl Strategy<Value = (u64, u64)> {
+    let denominators = (1..=1_000_000_u64).filter(|d| 1_000_000 % d == 0).collect::<Vec<_>>();
+    proptest::sample::select(denominators).prop_flat_map(|d| (0..=3 * d, Just(d)))
+}
+
+/// R5: as many retries as the requests have paid for, to the last fraction, and those of the floor.
+#[test]
+fn r5_the_budget_is_as_the_naive_one() {
+    let schedules = (ratio(), 0..30_u32, 0..6_u32, steps());
+    hold(file!(), schedules, |((numerator, denominator), floor, saved, steps)| async move {
+        let budget = RetryBudget::new(numerator as f64 / denominator as f64)
+            .floor_per_second(floor)
+            .max_saved(saved);
+        // In `denominator`ths of a retry.
+        let (mut paid, most) = (0, u64::from(saved) * denominator);
+        // In nanoseconds: what a retry of the floor takes, and what of that is there. It takes whole ones.
+        let step = 1_000_000_000_u64.div_ceil(u64::from(floor).max(1));
+        let full = step * u64::from(floor);
+        let mut spare = full;
+        let taken = steps.len();
+        for step_taken in steps {
+            match step_taken {
+                Step::Deposit(requests) => {
+                    for _ in 0..requests {
+                        budget.deposit();
+                        paid = (paid + numerator).min(most);
+                    }
+                }
+                Step::Withdraw(retries) => {
+                    for _ in 0..retries {
+                        let granted = if paid >= denominator {
+                            paid -= denominator;
+                            true
+                        } else if spare >= step {
+                            spare -= step;
+                            true
+                        } else {
+                            false
+                        };
+                        prop_assert_eq!(budget.withdraw(), granted);
+                    }
+                }
+                Step::Advance(nanos) => {
+                    tokio::time::advance(Duration::from_nanos(nanos)).await;
+                    spare = (spare + nanos).min(full);
+                }
+            }
+            prop_assert_eq!(budget.saved(), paid / denominator);
+        }
+        Ok(taken)
+    });
+}

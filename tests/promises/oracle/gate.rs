@@ -1,0 +1,263 @@
+//! The gate as anybody would write it down.
+
+use std::{collections::VecDeque, future::pending, task::Poll};
+
+use futures::FutureExt;
+use proptest::prelude::*;
+use tokio_test::task;
+use tower::{Layer, Service, service_fn};
+use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+
+use super::{CUSTOMERS, Customer, hold, pass};
+use crate::support::ms;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Poll(usize),
+    Call(usize),
+    /// Ends what is in flight.
+    End(usize),
+    /// Drops the service, in whatever state it is, and what it has in flight.
+    Leave(usize),
+    Advance(u64),
+    Limit(usize),
+    /// Watches for the moment when all is drained.
+    Watch,
+    Close,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    waiting: usize,
+    /// In milliseconds.
+    wait: Option<u64>,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = 0..CUSTOMERS;
+    let step = prop_oneof![
+        60 => who.clone().prop_map(Step::Poll),
+        30 => who.clone().prop_map(Step::Call),
+        30 => who.clone().prop_map(Step::End),
+        20 => who.prop_map(Step::Leave),
+        20 => (1..60_u64).prop_map(Step::Advance),
+        10 => (1..5_usize).prop_map(Step::Limit),
+        10 => Just(Step::Watch),
+        1 => Just(Step::Close),
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let waiting = prop_oneof![Just(usize::MAX), 0..4_usize];
+    let wait = proptest::option::of(0..100_u64);
+    (waiting, wait).prop_map(|(waiting, wait)| Bounds { waiting, wait })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reason {
+    QueueFull,
+    WaitTimeout,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Idle,
+    /// Until when.
+    Waiting(Option<u64>),
+    /// It has a place: granted, ready or in flight.
+    Holds,
+    /// The gate was closed while it waited, which it hears when it polls.
+    Dismissed,
+    TurnedAway(Reason),
+}
+
+struct Naive {
+    limit: usize,
+    closed: bool,
+    bounds: Bounds,
+    states: [State; CUSTOMERS],
+    line: VecDeque<usize>,
+    turned_away: u64,
+}
+
+impl Naive {
+    fn holders(&self) -> usize {
+        self.states.iter().filter(|state| **state == State::Holds).count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.holders() == 0 && self.line.is_empty()
+    }
+
+    fn admit(&mut self) {
+        while !self.closed && self.holders() < self.limit {
+            let Some(next) = self.line.pop_front() else { return };
+            self.states[next] = State::Holds;
+        }
+    }
+
+    fn turn_away(&mut self, who: usize, reason: Reason) -> State {
+        self.line.retain(|&waiter| waiter != who);
+        self.turned_away += 1;
+        State::TurnedAway(reason)
+    }
+
+    fn poll(&mut self, who: usize, now: u64) {
+        self.states[who] = match self.states[who] {
+            State::Idle | State::Dismissed if self.closed => self.turn_away(who, Reason::Closed),
+            State::Idle if self.holders() < self.limit && self.line.is_empty() => State::Holds,
+            State::Idle if self.line.len() >= self.bounds.waiting => {
+                self.turn_away(who, Reason::QueueFull)
+            }
+            State::Idle if self.bounds.wait == Some(0) => self.turn_away(who, Reason::WaitTimeout),
+            State::Idle => {
+                self.line.push_back(who);
+                State::Waiting(self.bounds.wait.map(|wait| now + wait))
+            }
+            State::Waiting(Some(until)) if now >= until => self.turn_away(who, Reason::WaitTimeout),
+            state => state,
+        };
+    }
+
+    /// Has, and waits for, nothing any more.
+    fn leave(&mut self, who: usize) {
+        self.states[who] = State::Idle;
+        self.line.retain(|&waiter| waiter != who);
+        self.admit();
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        for who in std::mem::take(&mut self.line) {
+            self.states[who] = State::Dismissed;
+        }
+    }
+}
+
+fn reason(rejected: &Rejected) -> Reason {
+    match rejected {
+        rejected if rejected.is_queue_full() => Reason::QueueFull,
+        rejected if rejected.is_wait_timeout() => Reason::WaitTimeout,
+        _ => Reason::Closed,
+    }
+}
+
+/// B1 to B4, B6, C4, C5: after each step, who holds a place, who waits and who is turned away is what the
+/// naive gate says; whoever was called, told or timed out has been woken exactly as often; and in the end
+/// nothing is left.
+#[test]
+fn b2_the_gate_is_as_the_naive_one() {
+    hold(file!(), (1..5_usize, bounds(), steps()), |(limit, bounds, steps)| async move {
+        let mut layer =
+            ConcurrencyBackpressureLayer::new(limit).max_waiting(bounds.waiting).respond(Some);
+        if let Some(wait) = bounds.wait {
+            layer = layer.max_wait(ms(wait));
+        }
+        let handle = layer.handle();
+        let inner = service_fn(|(): ()| pending::<Result<Option<Rejected>, ()>>());
+        let mut naive = Naive {
+            limit,
+            closed: false,
+            bounds,
+            states: [State::Idle; CUSTOMERS],
+            line: VecDeque::new(),
+            turned_away: 0,
+        };
+        let mut customers: Vec<_> =
+            (0..CUSTOMERS).map(|_| Customer::new(layer.layer(inner))).collect();
+        let mut ready = [false; CUSTOMERS];
+        // When each will look again by itself.
+        let mut timers = [None; CUSTOMERS];
+        let mut watch = None;
+        let mut now = 0;
+        let taken = steps.len();
+
+        for step in steps {
+            let before = naive.states;
+            let woken: Vec<_> = customers.iter().map(Customer::woken).collect();
+            let mut polled = None;
+            match step {
+                Step::Poll(who) if customers[who].flight.is_none() => {
+                    polled = Some(who);
+                    naive.poll(who, now);
+                    let waits = matches!(naive.states[who], State::Waiting(_));
+                    ready[who] = customers[who].poll();
+                    prop_assert_eq!(ready[who], !waits, "{:?}", naive.states[who]);
+                    timers[who] = match naive.states[who] {
+                        State::Waiting(until) => until,
+                        _ => None,
+                    };
+                }
+                Step::Call(who) if ready[who] => {
+                    ready[who] = false;
+                    let mut flight = Box::pin(customers[who].service.call(()));
+                    if let State::TurnedAway(expected) = naive.states[who] {
+                        let answer = flight.as_mut().now_or_never().and_then(Result::ok).flatten();
+                        let rejected = answer.expect("answered at once");
+                        prop_assert_eq!(reason(&rejected), expected);
+                        prop_assert_eq!(rejected.retry_after(), None);
+                        naive.leave(who);
+                    } else {
+                        customers[who].flight = Some(flight);
+                    }
+                }
+                Step::End(who) if customers[who].flight.is_some() => {
+                    customers[who].flight = None;
+                    naive.leave(who);
+                }
+                Step::Leave(who) => {
+                    customers[who] = Customer::new(layer.layer(inner));
+                    (timers[who], ready[who]) = (None, false);
+                    naive.leave(who);
+                    polled = Some(who);
+                }
+                Step::Advance(millis) => {
+                    pass(millis).await;
+                    now += millis;
+                }
+                Step::Limit(limit) => {
+                    handle.set_limit(limit).unwrap();
+                    naive.limit = limit;
+                    naive.admit();
+                }
+                Step::Watch => {
+                    let mut drained = task::spawn(handle.drained());
+                    match drained.poll() {
+                        Poll::Ready(()) => prop_assert!(naive.is_empty()),
+                        Poll::Pending => watch = Some(drained),
+                    }
+                }
+                Step::Close => {
+                    handle.close();
+                    naive.close();
+                }
+                _ => {}
+            }
+
+            prop_assert_eq!(handle.in_flight(), naive.holders());
+            prop_assert_eq!(handle.waiting(), naive.line.len());
+            for who in (0..CUSTOMERS).filter(|who| polled != Some(*who)) {
+                let waited = matches!(before[who], State::Waiting(_));
+                let called = usize::from(waited && before[who] != naive.states[who]);
+                let rang = timers[who].is_some_and(|at| at <= now);
+                if rang {
+                    timers[who] = None;
+                }
+                let wakes = customers[who].woken() - woken[who];
+                prop_assert_eq!(wakes, called + usize::from(rang), "{} was {:?}", who, before[who]);
+            }
+            if watch.is_some() && naive.is_empty() {
+                let mut drained = watch.take().expect("watches");
+                prop_assert!(drained.is_woken() && drained.poll().is_ready());
+            }
+        }
+
+        drop(customers);
+        prop_assert_eq!((handle.in_flight(), handle.waiting()), (0, 0), "something was lost");
+        prop_assert_eq!(handle.rejected().total(), naive.turned_away);
+        prop_assert!(handle.drained().now_or_never().is_some());
+        Ok(taken)
+    });
+}

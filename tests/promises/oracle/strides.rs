@@ -1,0 +1,75 @@
+//! Above N = 256 the window counts by strides: never too many, and hardly too few.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use tokio::time::advance;
+use tower::{Layer, Service, service_fn};
+use tower_floodgate::WindowRateLimitLayer;
+
+use super::{hold, pass};
+use crate::support::{ms, now};
+
+const WINDOW: Duration = Duration::from_millis(1000);
+
+/// Bursts, and how many milliseconds pass after each.
+type Bursts = Vec<(usize, u64)>;
+
+/// W1, W3, W8: never too many, and no more than a stride too few.
+#[test]
+fn w8_strides_never_let_too_many_through() {
+    let bursts = proptest::collection::vec((1..600_usize, 1..400_u64), 1..20);
+    hold(file!(), (257..2000_u64, bursts), |(limit, bursts)| strides(limit, bursts));
+}
+
+/// Once found: a burst that ends within a stride, and then nobody who comes.
+#[test]
+fn w8_a_stride_that_stays_open_comes_back() {
+    super::paused(strides(505, vec![(15, 1)])).unwrap();
+}
+
+async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
+    let began = now();
+    let layer = WindowRateLimitLayer::new(limit, WINDOW).max_waiting(0).respond(|_| ());
+    let handle = layer.handle();
+    let issued = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&issued);
+    let mut service = layer.layer(service_fn(move |(): ()| {
+        counted.fetch_add(1, SeqCst);
+        std::future::ready(Ok::<_, ()>(()))
+    }));
+    let mut recent = VecDeque::new();
+    let stride = limit.div_ceil(256).next_power_of_two() as usize;
+    let taken = bursts.len();
+    for (burst, pause) in bursts {
+        let time = began.elapsed();
+        recent.retain(|&at| at + WINDOW > time);
+        for _ in 0..burst {
+            let before = issued.load(SeqCst);
+            prop_assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+            drop(service.call(()));
+            if issued.load(SeqCst) > before {
+                recent.push_back(time);
+                prop_assert!(recent.len() <= limit as usize, "too many");
+            } else {
+                prop_assert!(recent.len() + stride > limit as usize, "more than a stride lost");
+            }
+        }
+        advance(ms(pause)).await;
+    }
+    drop(service);
+    for _ in 0..2 {
+        pass(1000).await;
+        let _ = handle.remaining();
+    }
+    prop_assert_eq!(handle.remaining(), limit, "something was lost");
+    Ok(taken)
+}

@@ -1,0 +1,326 @@
+//! The window as anybody would write it down: the times of the issues in a list, and a queue.
+
+use std::{
+    collections::VecDeque,
+    future::{Ready, ready},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use proptest::prelude::*;
+use tower::{Layer, Service, service_fn};
+use tower_floodgate::{Rejected, WindowRateLimitLayer};
+
+use super::{CUSTOMERS, Customer, hold, pass};
+use crate::support::{most_in_any_span, ms};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Poll(usize),
+    Call(usize),
+    /// Drops the service, in whatever state it is.
+    Leave(usize),
+    Advance(u64),
+    Limit(usize),
+    /// In milliseconds.
+    Window(u64),
+    Pause(u64),
+}
+
+/// What a schedule starts from. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    fixed: bool,
+    limit: usize,
+    window: u64,
+    max_waiting: usize,
+    max_wait: Option<u64>,
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let max_waiting = prop_oneof![Just(usize::MAX), 0..4_usize];
+    let max_wait = proptest::option::of(0..3000_u64);
+    (any::<bool>(), 1..6_usize, 1..1500_u64, max_waiting, max_wait).prop_map(
+        |(fixed, limit, window, max_waiting, max_wait)| Settings {
+            fixed,
+            limit,
+            window,
+            max_waiting,
+            max_wait,
+        },
+    )
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = 0..CUSTOMERS;
+    let step = prop_oneof![
+        60 => who.clone().prop_map(Step::Poll),
+        40 => who.clone().prop_map(Step::Call),
+        15 => who.prop_map(Step::Leave),
+        30 => (1..700_u64).prop_map(Step::Advance),
+        5 => (1..6_usize).prop_map(Step::Limit),
+        5 => (1..1500_u64).prop_map(Step::Window),
+        5 => (1..1500_u64).prop_map(Step::Pause),
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
+/// Times are in milliseconds since the beginning.
+#[derive(Clone)]
+struct Naive {
+    fixed: bool,
+    limit: usize,
+    window: u64,
+    paused_until: u64,
+    /// Those that count.
+    issued: Vec<u64>,
+    /// Who has a place and has not called.
+    held: Vec<usize>,
+    line: VecDeque<Waiting>,
+    now: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    who: usize,
+    /// Not later than this.
+    until: u64,
+}
+
+impl Naive {
+    /// When an issue counts no more.
+    fn over(&self, issued: u64) -> u64 {
+        if self.fixed { (issued / self.window + 1) * self.window } else { issued + self.window }
+    }
+
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.held.len() + self.issued.len())
+    }
+
+    /// Lets go what is over, and lets in who can go.
+    fn settle(&mut self) {
+        let over: Vec<_> = self.issued.iter().map(|&at| self.over(at)).collect();
+        let mut over = over.into_iter();
+        self.issued.retain(|_| over.next().is_some_and(|at| at > self.now));
+        while self.now >= self.paused_until && self.room() > 0 {
+            let Some(next) = self.line.pop_front() else { return };
+            self.held.push(next.who);
+        }
+    }
+
+    /// When somebody can go with so many before it, if each issues as soon as it can.
+    fn expected(&self, ahead: usize) -> u64 {
+        let mut at = self.now;
+        let now = self.held.iter().map(|_| &at);
+        let mut taken: Vec<_> = self.issued.iter().chain(now).map(|&at| self.over(at)).collect();
+        at = at.max(self.paused_until);
+        for _ in 0..=ahead {
+            taken.retain(|&over| over > at);
+            while taken.len() >= self.limit {
+                at = *taken.iter().min().expect("as many as the limit");
+                taken.retain(|&over| over > at);
+            }
+            taken.push(self.over(at));
+        }
+        at
+    }
+
+    fn waits(&self, who: usize) -> Option<Waiting> {
+        self.line.iter().find(|waiting| waiting.who == who).copied()
+    }
+
+    fn leave(&mut self, who: usize) {
+        self.held.retain(|&holder| holder != who);
+        self.line.retain(|waiting| waiting.who != who);
+        self.settle();
+    }
+}
+
+/// What somebody has got by polling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Has {
+    Nothing,
+    Place,
+    /// To be told when it calls. Was the line full? And how long until there is room?
+    Rejection {
+        queue_full: bool,
+        millis: u64,
+    },
+}
+
+impl Naive {
+    /// What `who` has after it has polled, having had nothing.
+    fn poll(&mut self, who: usize, settings: &Settings) -> Has {
+        self.settle();
+        if self.held.contains(&who) {
+            return Has::Place;
+        }
+        if let Some(Waiting { until, .. }) = self.waits(who) {
+            // Too late, or known to be: not even the first of all could go in time.
+            if self.now >= until || self.expected(0) > until {
+                self.line.retain(|waiting| waiting.who != who);
+                let millis = self.expected(self.line.len()) - self.now;
+                return Has::Rejection { queue_full: false, millis };
+            }
+            return Has::Nothing;
+        }
+        let until = settings.max_wait.map_or(u64::MAX, |wait| self.now + wait);
+        let expected = self.expected(self.line.len());
+        let millis = expected - self.now;
+        if self.line.is_empty() && expected == self.now {
+            self.held.push(who);
+            Has::Place
+        } else if self.line.len() >= settings.max_waiting {
+            Has::Rejection { queue_full: true, millis }
+        } else if expected > until {
+            Has::Rejection { queue_full: false, millis }
+        } else {
+            self.line.push_back(Waiting { who, until });
+            Has::Nothing
+        }
+    }
+}
+
+type Answer = Ready<Result<Option<Rejected>, ()>>;
+
+/// The rejection that a call was answered with.
+fn rejection(answer: impl Future<Output = Result<Option<Rejected>, ()>>) -> Option<Rejected> {
+    answer.now_or_never().expect("answers at once").expect("never fails")
+}
+
+/// W1 to W7, W9, C4, C5: at every moment, who has a place, who waits, and who is turned away with which
+/// time is what the naive window says, if tasks are polled when they are woken and only then; and in no
+/// span at all more was issued.
+#[test]
+fn w1_the_window_is_as_the_naive_one() {
+    hold(file!(), (settings(), steps()), |(settings, steps)| async move {
+        let Settings { fixed, limit, window, max_waiting, max_wait } = settings;
+        let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
+        let layer = of(limit as u64, ms(window));
+        let handle = layer.handle();
+        let shedding = layer.clone().max_waiting(0).respond(Some);
+        let mut layer = layer.max_waiting(max_waiting).respond(Some);
+        if let Some(wait) = max_wait {
+            layer = layer.max_wait(ms(wait));
+        }
+        let inner = service_fn(|(): ()| -> Answer { ready(Ok(None)) });
+        let mut naive = Naive {
+            fixed,
+            limit,
+            window,
+            paused_until: 0,
+            issued: Vec::new(),
+            held: Vec::new(),
+            line: VecDeque::new(),
+            now: 0,
+        };
+        let mut customers: Vec<_> =
+            (0..CUSTOMERS).map(|_| Customer::new(layer.layer(inner))).collect();
+        let mut has = [Has::Nothing; CUSTOMERS];
+        let mut times: Vec<Duration> = Vec::new();
+        let (mut most, mut shortest) = (limit, window);
+        let taken = steps.len();
+
+        for step in steps {
+            match step {
+                Step::Poll(who) if has[who] == Has::Nothing => {
+                    has[who] = naive.poll(who, &settings);
+                    prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
+                }
+                Step::Call(who) if has[who] != Has::Nothing => {
+                    let rejected = rejection(customers[who].service.call(()));
+                    let told = match rejected {
+                        None => Has::Place,
+                        Some(rejected) => Has::Rejection {
+                            queue_full: rejected.is_queue_full(),
+                            millis: whole_millis(rejected.retry_after().expect("known"))?,
+                        },
+                    };
+                    prop_assert_eq!(told, has[who]);
+                    if told == Has::Place {
+                        naive.held.retain(|&holder| holder != who);
+                        naive.issued.push(naive.now);
+                        times.push(ms(naive.now));
+                    }
+                    has[who] = Has::Nothing;
+                }
+                Step::Leave(who) => {
+                    customers[who] = Customer::new(layer.layer(inner));
+                    has[who] = Has::Nothing;
+                    naive.leave(who);
+                }
+                Step::Advance(millis) => {
+                    pass(millis).await;
+                    naive.now += millis;
+                    naive.settle();
+                }
+                Step::Limit(limit) => {
+                    handle.set_limit(limit as u64).unwrap();
+                    (naive.limit, most) = (limit, most.max(limit));
+                    naive.settle();
+                }
+                Step::Window(window) => {
+                    let _ = handle.remaining(); // lets go what is over, as the naive one has
+                    handle.set_window(ms(window)).unwrap();
+                    (naive.window, shortest) = (window, shortest.min(window));
+                    naive.settle();
+                }
+                Step::Pause(millis) => {
+                    handle.pause_for(ms(millis));
+                    naive.paused_until = naive.paused_until.max(naive.now + millis);
+                }
+                _ => {}
+            }
+
+            // Whoever waits and is woken polls.
+            while let Some(who) =
+                (0..CUSTOMERS).find(|&who| has[who] == Has::Nothing && customers[who].woken() > 0)
+            {
+                has[who] = naive.poll(who, &settings);
+                prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
+            }
+            for &who in &naive.held {
+                prop_assert_eq!(has[who], Has::Place, "{} could go and wasn't woken", who);
+            }
+            for Waiting { who, until } in &naive.line {
+                prop_assert!(naive.now < *until, "{} waits for longer than it would", who);
+            }
+        }
+
+        let free = naive.line.is_empty() && naive.now >= naive.paused_until;
+        prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
+        prop_assert_eq!(handle.waiting(), naive.line.len());
+        if !fixed {
+            prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);
+        }
+
+        // W6: turned away until the promised instant, and admitted at it.
+        drop(customers);
+        (naive.held, naive.line) = (Vec::new(), VecDeque::new());
+        naive.settle();
+        let promised = naive.expected(0) - naive.now;
+        let mut next = Customer::new(shedding.layer(inner));
+        // Asked at first, and a millisecond before.
+        for (left, then) in [(promised, promised.saturating_sub(1)), (1, 1)] {
+            if promised >= left && left > 0 {
+                prop_assert!(next.poll());
+                let rejected = rejection(next.service.call(())).expect("turned away");
+                prop_assert_eq!(rejected.retry_after(), Some(ms(left)));
+                pass(then).await;
+            }
+        }
+        prop_assert!(next.poll());
+        prop_assert!(rejection(next.service.call(())).is_none(), "not admitted when promised");
+
+        drop(next);
+        pass(2 * naive.window).await;
+        prop_assert_eq!(handle.remaining(), naive.limit as u64, "something was lost");
+        Ok(taken)
+    });
+}
+
+fn whole_millis(duration: Duration) -> Result<u64, TestCaseError> {
+    let millis = u64::try_from(duration.as_millis()).expect("a wait");
+    prop_assert_eq!(ms(millis), duration, "all happens at whole milliseconds");
+    Ok(millis)
+}
