@@ -121,12 +121,18 @@ impl Backoff {
     #[must_use]
     pub fn ceiling(&self, retry: u32) -> Duration {
         let exponent = i32::try_from(retry).unwrap_or(i32::MAX);
-        // Infinite at worst, never NaN: neither factor is zero.
-        let secs = self.base.as_secs_f64() * self.factor.powi(exponent);
-        match Duration::try_from_secs_f64(secs) {
-            Ok(wait) => wait.clamp(self.base, self.max),
-            Err(_) => self.max,
-        }
+        // What is whole in it is multiplied in whole numbers, so that no digit gets lost; at its largest it
+        // is infinite, and saturates.
+        let scale = self.factor.powi(exponent);
+        let base = nanos(self.base);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and the fraction of infinity is nothing"
+        )]
+        let (whole, part) = (scale as u64, (base as f64 * scale.fract()) as u64);
+        Duration::from_nanos(base.saturating_mul(whole).saturating_add(part))
+            .clamp(self.base, self.max)
     }
 
     /// The wait before the retry with this number, counted from 0, after a last wait of `last`; at least

@@ -7,6 +7,7 @@ mod support;
 mod all_layers;
 mod allocations;
 mod backpressure;
+mod hold;
 mod oracle;
 mod rate_limit;
 mod retry;

@@ -301,7 +301,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who closes a stride acquires no issues",
         LOG,
         "fn issued(",
-        ("Acquire", "Relaxed"),
+        ("issued.load(Acquire)", "issued.load(Relaxed)"),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
     model(

@@ -13,56 +13,26 @@ mod strides;
 mod window;
 
 use std::{
-    any::type_name,
-    cell::Cell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use proptest::{
-    prelude::*,
-    test_runner::{FileFailurePersistence, TestRunner},
-};
+use proptest::prelude::*;
 use tower::Service;
 
-use crate::support::Wakes;
+use crate::{hold, support::Wakes};
 
 /// Who may be there at a time.
 const CUSTOMERS: usize = 8;
 
-/// Tries random schedules, each under a paused clock of its own, and prints how many and how long.
-///
-/// `file` is where the test stands. `test` returns how many steps it took.
+/// Tries random schedules, each under a paused clock of its own. `test` returns how many steps it took.
 fn hold<S, T>(file: &'static str, schedules: S, test: impl Fn(S::Value) -> T)
 where
     S: Strategy,
     T: Future<Output = Result<usize, TestCaseError>>,
 {
-    let mut runner = TestRunner::new(ProptestConfig {
-        source_file: Some(file),
-        failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel(
-            "proptest-regressions",
-        ))),
-        ..ProptestConfig::default()
-    });
-    let name = name_of(&test);
-    let (tried, steps) = (Cell::new(0_u64), Cell::new(0));
-    let outcome = runner.run(&schedules, |schedule| {
-        tried.set(tried.get() + 1);
-        steps.set(steps.get() + paused(test(schedule))?);
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        panic!("{error}");
-    }
-    println!("oracle {name}: schedules={} steps={}", tried.get(), steps.get());
-}
-
-/// The name of the test that this closure was written in.
-fn name_of<T>(_: &T) -> &'static str {
-    let name = type_name::<T>().trim_end_matches("::{{closure}}");
-    name.rsplit("::").next().unwrap_or(name)
+    hold::hold(file, hold::name_of(&test), schedules, |schedule| paused(test(schedule)));
 }
 
 fn paused<T>(test: impl Future<Output = T>) -> T {

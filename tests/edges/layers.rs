@@ -1,0 +1,110 @@
+//! The layers with the longest waits there are.
+
+use std::{
+    future::{pending, ready},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use tokio_test::task;
+use tower::{Layer, Service, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    retry::{Backoff, Verdict},
+};
+
+use crate::{clock::nanos, duration, holds};
+
+fn paused<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+/// B3, C8: one may wait for any time, up to the longest there is.
+#[test]
+fn b3_one_may_wait_for_any_time() {
+    holds(file!(), duration(), |wait| {
+        paused(async {
+            let layer = ConcurrencyBackpressureLayer::new(1).max_wait(wait).respond(|_| ());
+            let handle = layer.handle();
+            let mut cx = Context::from_waker(Waker::noop());
+            let inner = service_fn(|(): ()| pending::<Result<(), ()>>());
+            let (mut first, mut second) = (layer.layer(inner), layer.layer(inner));
+            prop_assert!(first.poll_ready(&mut cx).is_ready());
+            prop_assert_eq!(second.poll_ready(&mut cx).is_ready(), wait.is_zero());
+            prop_assert_eq!(handle.waiting(), usize::from(!wait.is_zero()));
+            Ok(())
+        })
+    });
+}
+
+/// W5, W6, W7, C8: pauses and waits of any length: turned away at once with the time, or let wait.
+#[test]
+fn w7_a_pause_may_be_of_any_length() {
+    holds(file!(), (duration(), duration()), |(pause, wait)| {
+        paused(async {
+            let layer = WindowRateLimitLayer::new(1, Duration::from_nanos(1));
+            let handle = layer.handle();
+            let mut service = layer
+                .max_wait(wait)
+                .respond(Some)
+                .layer(service_fn(|(): ()| ready(Ok::<_, ()>(None))));
+            let mut cx = Context::from_waker(Waker::noop());
+            handle.pause_for(pause);
+            let polled = service.poll_ready(&mut cx);
+            if pause.is_zero() || nanos(pause) > nanos(wait) {
+                prop_assert!(polled.is_ready());
+                let mut answer = task::spawn(service.call(()));
+                let Poll::Ready(Ok(answer)) = answer.poll() else { panic!("answered at once") };
+                let told = answer.map(|rejected| rejected.retry_after().unwrap());
+                let expected = (!pause.is_zero()).then(|| Duration::from_nanos(nanos(pause)));
+                prop_assert_eq!(told, expected);
+            } else {
+                prop_assert!(polled.is_pending());
+            }
+            Ok(())
+        })
+    });
+}
+
+/// R2, R3, R4, C8: hints, backoffs and bounds of any length; who may not wait gives up at once, and who may
+/// waits.
+#[test]
+fn r4_a_hint_may_be_of_any_length() {
+    let hint = proptest::option::of(duration());
+    holds(file!(), (duration(), hint, duration(), duration()), |(base, hint, most, elapsed)| {
+        paused(async {
+            let base = base.max(Duration::from_nanos(1));
+            let policy = ExponentialRetry::new(2)
+                .backoff(Backoff::new(base, Duration::MAX))
+                .max_hint(most)
+                .max_elapsed(elapsed)
+                .seed(7)
+                .classify(move |_: &(), _: &Result<(), ()>| {
+                    hint.map_or(Verdict::Retry, Verdict::RetryAfter)
+                });
+            let mut service = ExponentialRetryLayer::new(policy)
+                .layer(service_fn(|(): ()| ready(Err::<(), _>(()))));
+            let mut cx = Context::from_waker(Waker::noop());
+            prop_assert!(service.poll_ready(&mut cx).is_ready());
+            let mut answer = task::spawn(service.call(()));
+            let gave_up = answer.poll().is_ready();
+            // Twice the wait and the hint is more than any draw; the hint (as far as nanoseconds reach) is
+            // no more than any.
+            let floor = hint.map_or(Duration::ZERO, |hint| Duration::from_nanos(nanos(hint)));
+            let too_long = hint.is_some_and(|hint| hint > most);
+            if too_long || floor > elapsed {
+                prop_assert!(gave_up, "waits longer than it may");
+            }
+            if !too_long && base.saturating_mul(2).saturating_add(floor) < elapsed {
+                prop_assert!(!gave_up, "gave up although there is time");
+            }
+            Ok(())
+        })
+    });
+}

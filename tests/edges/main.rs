@@ -1,0 +1,75 @@
+//! Numbers at their edges: the smallest, the largest, those beside them, and anything in between.
+//!
+//! The source files of the cores are compiled here once more, so that clocks near their end and logs of
+//! any size can be had. Every property tries `PROPTEST_CASES` cases, 256 unless set.
+
+#![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "../../src/retry/backoff.rs"]
+mod backoff;
+#[path = "../../src/retry/budget.rs"]
+mod budget;
+#[path = "../../src/clock.rs"]
+mod clock;
+#[path = "../../src/gate/mod.rs"]
+mod gate;
+#[path = "../promises/hold.rs"]
+mod hold;
+#[path = "../../src/settings.rs"]
+mod settings;
+#[path = "../../src/sync.rs"]
+mod sync;
+#[path = "../../src/rate_limit/window/mod.rs"]
+mod window;
+
+mod layers;
+mod limits;
+mod times;
+mod waits;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::hold::{hold, name_of};
+
+/// Tries random cases.
+fn holds<S: Strategy>(
+    file: &'static str,
+    cases: S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    hold(file, name_of(&test), cases, |case| test(case).map(|()| 1));
+}
+
+/// A number at or beside an edge, or any.
+fn number() -> impl Strategy<Value = u64> {
+    let edges = vec![0, 1, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
+    let beside = (proptest::sample::select(edges), 0..3_u64, any::<bool>());
+    prop_oneof![
+        beside.prop_map(|(edge, by, up)| if up {
+            edge.saturating_add(by)
+        } else {
+            edge.saturating_sub(by)
+        }),
+        any::<u64>(),
+        // Every magnitude alike.
+        (any::<u64>(), 0..64_u32).prop_map(|(number, by)| number >> by),
+    ]
+}
+
+/// A duration from nothing to the longest there is.
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        number().prop_map(Duration::from_nanos),
+        number().prop_map(Duration::from_secs),
+        Just(Duration::MAX),
+        Just(Duration::MAX - Duration::from_nanos(1)),
+    ]
+}
+
+/// How many places a limit may have.
+fn places() -> impl Strategy<Value = u32> {
+    number().prop_map(|number| u32::try_from(number.clamp(1, settings::MAX_PLACES.into())).unwrap())
+}

@@ -1,0 +1,66 @@
+//! Times, and settings.
+
+use proptest::prelude::*;
+
+use crate::{
+    clock::{CENTURY, Clock, Nanos, nanos},
+    duration, holds, number, settings,
+};
+
+/// C8: what is beyond the end is the end; nothing wraps.
+#[test]
+fn c8_times_saturate_and_never_wrap() {
+    holds(file!(), (number(), duration(), number()), |(at, wait, other)| {
+        let exact = u128::from(at) + wait.as_nanos();
+        let after = Nanos::new(at).after(wait);
+        prop_assert_eq!(u128::from(after.get()), exact.min(u128::from(u64::MAX)));
+        let since = Nanos::new(at).since(Nanos::new(other));
+        prop_assert_eq!(since.as_nanos(), u128::from(at.saturating_sub(other)));
+        prop_assert_eq!(u128::from(nanos(wait)), wait.as_nanos().min(u128::from(u64::MAX)));
+        Ok(())
+    });
+}
+
+/// C8: a timer can be set for any time, and goes off at once only if that has come.
+#[test]
+fn c8_a_timer_can_be_set_for_any_time() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    holds(file!(), number(), |at| {
+        runtime.block_on(async {
+            let clock = Clock::start();
+            let mut alarm = clock.alarm(Nanos::new(at));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(alarm.poll(cx))).await;
+            prop_assert_eq!(polled.is_ready(), at == 0);
+            Ok(())
+        })
+    });
+}
+
+/// C7: every number is right or refused, and what is refused is named with its value.
+#[test]
+fn c7_every_number_is_right_or_refused() {
+    holds(file!(), (number(), duration()), |(number, length)| {
+        let places = settings::places("limit", number);
+        if (1..=2_147_483_647).contains(&number) {
+            prop_assert_eq!(places.map(u64::from), Ok(number));
+        } else {
+            let error = places.unwrap_err().to_string();
+            prop_assert!(error.starts_with(&format!("limit is {number}: ")), "{}", error);
+        }
+        let window = settings::window(length);
+        if !length.is_zero() && length <= CENTURY {
+            prop_assert_eq!(window, Ok(length));
+        } else {
+            let error = window.unwrap_err().to_string();
+            prop_assert!(error.starts_with(&format!("window is {length:?}: ")), "{}", error);
+        }
+        let most = u64::from(settings::MAX_WAITING);
+        let waiting = settings::waiting(usize::try_from(number).unwrap());
+        prop_assert_eq!(u64::from(waiting), number.min(most));
+        Ok(())
+    });
+}

@@ -1,0 +1,143 @@
+//! Backoff and budget.
+
+use std::{cmp::Ordering, time::Duration};
+
+use proptest::prelude::*;
+
+use crate::{
+    backoff::{Backoff, Jitter},
+    budget::RetryBudget,
+    clock::nanos,
+    duration, holds, number,
+};
+
+fn jitter() -> impl Strategy<Value = Jitter> {
+    let all = vec![Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::None];
+    proptest::sample::select(all)
+}
+
+fn factor() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(1.0), Just(1.0 + f64::EPSILON), Just(2.0), 1.0..10.0, Just(f64::MAX)]
+}
+
+/// Any settings that may be.
+fn backoff() -> impl Strategy<Value = (Duration, Duration, Backoff)> {
+    (duration(), duration(), factor(), jitter()).prop_map(|(one, other, factor, jitter)| {
+        let base = one.min(other).max(Duration::from_nanos(1));
+        let max = one.max(other).max(base);
+        (base, max, Backoff::new(base, max).factor(factor).jitter(jitter))
+    })
+}
+
+/// A retry's number: all that is beyond a few hundred is alike.
+fn retry() -> impl Strategy<Value = u32> {
+    prop_oneof![0..200_u32, number().prop_map(|number| number as u32)]
+}
+
+/// R3, R4: whatever is drawn, no wait is zero, none is above `max` (as far as nanoseconds reach) unless a
+/// hint asks for it, and none is below the hint.
+#[test]
+fn r3_no_wait_is_zero_too_long_or_below_the_hint() {
+    let hint = proptest::option::of(duration());
+    let last = proptest::option::of(duration());
+    holds(file!(), (backoff(), retry(), last, hint, any::<u64>()), |case| {
+        let ((_, max, backoff), retry, last, hint, die) = case;
+        let mut spans = Vec::new();
+        for draw in [0, 1, 2] {
+            let wait = backoff.wait(retry, last, hint, |span| {
+                let (low, high) = span.into_inner();
+                assert!(low <= high, "nothing to draw from");
+                spans.push((low, high));
+                match draw {
+                    0 => low,
+                    1 => high,
+                    _ => low + die % (high - low).max(1),
+                }
+            });
+            prop_assert!(!wait.is_zero());
+            match hint {
+                None => prop_assert!(wait <= max),
+                Some(hint) => prop_assert!(nanos(wait) >= nanos(hint)),
+            }
+        }
+        Ok(())
+    });
+}
+
+/// R3: the ceiling grows with the number of the retry, from `base` to `max` and never beyond.
+#[test]
+fn r3_the_ceiling_grows_from_base_to_max() {
+    holds(file!(), (backoff(), retry(), retry()), |((base, max, backoff), one, other)| {
+        prop_assert_eq!(backoff.ceiling(0), base);
+        let (one, other) = (one.min(other), one.max(other));
+        prop_assert!(backoff.ceiling(one) <= backoff.ceiling(other));
+        prop_assert!(backoff.ceiling(other) <= max);
+        Ok(())
+    });
+}
+
+/// R3: doubled, it is what whole numbers say, to the nanosecond.
+#[test]
+fn r3_the_ceiling_is_base_times_a_power_of_two() {
+    holds(file!(), (1..u64::MAX, 1..u64::MAX, 0..70_u32), |(one, other, retry)| {
+        let (base, max) = (one.min(other), one.max(other));
+        let backoff = Backoff::new(Duration::from_nanos(base), Duration::from_nanos(max));
+        let exact = (u128::from(base) << retry).min(u128::from(max));
+        prop_assert_eq!(backoff.ceiling(retry).as_nanos(), exact);
+        Ok(())
+    });
+}
+
+/// R5: with ratios from none to a thousand and bounds from none to the largest, no deposit is too many, and
+/// what is saved is what was paid in, up to the bound.
+#[test]
+fn r5_savings_are_exact_at_the_edges() {
+    let ratio = proptest::sample::select(&[0, 1, 999_999, 1_000_000, 1_000_001, 1_000_000_000][..]);
+    let saved = number().prop_map(|number| number as u32);
+    holds(file!(), (ratio, saved, 0..300_u64), |(millionths, most, requests)| {
+        let budget = RetryBudget::new(millionths as f64 / 1e6).max_saved(most).floor_per_second(0);
+        for _ in 0..requests {
+            budget.deposit();
+        }
+        let exact = (requests * millionths).min(u64::from(most) * 1_000_000) / 1_000_000;
+        prop_assert_eq!(budget.saved(), exact);
+        let withdrawn = (0..exact.min(500)).filter(|_| budget.withdraw()).count() as u64;
+        prop_assert_eq!(withdrawn, exact.min(500));
+        prop_assert_eq!(budget.withdraw(), exact > 500);
+        Ok(())
+    });
+}
+
+/// R5: a floor gives what it says at once, and not one more.
+#[test]
+fn r5_a_floor_gives_what_it_says() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    holds(file!(), 0..2000_u32, |floor| {
+        let _paused = runtime.enter();
+        let budget = RetryBudget::new(0.0).floor_per_second(floor);
+        for _ in 0..floor {
+            prop_assert!(budget.withdraw());
+        }
+        prop_assert!(!budget.withdraw());
+        Ok(())
+    });
+    // The largest can't be counted out; but it gives.
+    assert!(RetryBudget::new(0.0).floor_per_second(u32::MAX).withdraw());
+}
+
+/// C7, R5: every ratio is right or refused.
+#[test]
+fn c7_every_ratio_is_right_or_refused() {
+    let ratio = prop_oneof![any::<f64>(), -2.0..2000.0, Just(f64::NAN), Just(f64::INFINITY)];
+    holds(file!(), ratio, |ratio| {
+        let right = ratio.partial_cmp(&0.0).is_some_and(Ordering::is_ge) && ratio <= 1000.0;
+        prop_assert_eq!(RetryBudget::try_new(ratio).is_ok(), right);
+        let right = ratio >= 1.0 && ratio.is_finite();
+        prop_assert_eq!(Backoff::default().try_factor(ratio).is_ok(), right);
+        Ok(())
+    });
+}
