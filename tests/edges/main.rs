@@ -10,12 +10,16 @@
 mod backoff;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
+#[path = "../../src/cause.rs"]
+mod cause;
 #[path = "../../src/clock.rs"]
 mod clock;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
 #[path = "../promises/hold.rs"]
 mod hold;
+#[path = "../../src/rejected.rs"]
+mod rejected;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[path = "../../src/sync.rs"]

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use crate::{
     clock::{CENTURY, Clock, Nanos, nanos},
-    duration, holds, number, settings,
+    duration, holds, number,
+    rejected::{Limit, Reason, Rejected},
+    settings,
 };
 
 /// C8: what is beyond the end is the end; nothing wraps.
@@ -61,6 +63,17 @@ fn c7_every_number_is_right_or_refused() {
         let most = u64::from(settings::MAX_WAITING);
         let waiting = settings::waiting(usize::try_from(number).unwrap());
         prop_assert_eq!(u64::from(waiting), number.min(most));
+        Ok(())
+    });
+}
+
+/// W6: as a header a wait is rounded up to whole seconds, and never zero.
+#[test]
+fn w6_any_wait_is_rounded_up_and_never_zero() {
+    holds(file!(), duration(), |wait| {
+        let rejected = Rejected::new(Limit::Rate, Reason::QueueFull, Some(wait));
+        let exact = wait.as_nanos().div_ceil(1_000_000_000).clamp(1, u64::MAX.into());
+        prop_assert_eq!(rejected.retry_after_secs().map(u128::from), Some(exact));
         Ok(())
     });
 }

@@ -108,6 +108,16 @@ fn r5_savings_are_exact_at_the_edges() {
     });
 }
 
+/// R5: every thousandth, up to three, is exact, though hardly one of them is in binary.
+#[test]
+fn r5_every_thousandth_is_exact() {
+    for thousandths in 0..=3000 {
+        let budget = RetryBudget::new(thousandths as f64 / 1000.0).max_saved(u32::MAX);
+        (0..1000).for_each(|_| budget.deposit());
+        assert_eq!(budget.saved(), thousandths);
+    }
+}
+
 /// R5: a floor gives what it says at once, and not one more.
 #[test]
 fn r5_a_floor_gives_what_it_says() {

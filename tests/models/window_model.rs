@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::task::noop_waker;
 use loom::{
     future::block_on,
     sync::{
@@ -383,6 +384,25 @@ fn a_refund_reaches_the_one_who_waits() {
         limited.window.give_back(|| limited.now());
         waiting.join().expect("had its turn");
         limited.assert_whole(1);
+    });
+}
+
+/// C5: who looks while a place is on its way is not told to look again at once, which would be a busy loop.
+#[test]
+fn nobody_is_told_to_look_again_at_once() {
+    Model { promises: "C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.window.try_enter());
+        let now = || limited.now();
+        let waker = noop_waker();
+        let Entry::Waiting(ticket, _) = limited.window.arrive(&waker, now, |_, at| Ok::<_, ()>(at))
+        else {
+            unreachable!("the place is taken");
+        };
+        let refunding = spawn(&limited, |limited| limited.window.give_back(|| limited.now()));
+        let looked = limited.window.look(&ticket, &waker, now, |_, at| at.latest);
+        assert!(!matches!(looked, Look::Waiting(again) if again <= limited.now()));
+        refunding.join().expect("gave back");
     });
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Mutation {
     pub(crate) within: &'static str,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
-    /// The target of the tests, and their names. Each of them fails.
+    /// The target of the tests, and their names. Each of them fails. (None is named that would hang.)
     pub(crate) target: &'static str,
     pub(crate) caught_by: &'static [&'static str],
 }
@@ -22,6 +22,12 @@ const LINE: &str = "src/gate/line.rs";
 const LOG: &str = "src/rate_limit/window/log.rs";
 const WINDOW: &str = "src/rate_limit/window/mod.rs";
 const BUDGET: &str = "src/retry/budget.rs";
+
+const SEAT: &str = "src/seat.rs";
+const BACKPRESSURE: &str = "src/backpressure/limiter.rs";
+const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
+const BACKOFF: &str = "src/retry/backoff.rs";
+const POLICY: &str = "src/retry/policy.rs";
 
 const fn model(
     what: &'static str,
@@ -33,6 +39,41 @@ const fn model(
     Mutation { what, file, within, from, to, target: "models", caught_by }
 }
 
+/// Caught by tests under paused time.
+const fn promise(
+    what: &'static str,
+    file: &'static str,
+    within: &'static str,
+    (from, to): (&'static str, &'static str),
+    caught_by: &'static [&'static str],
+) -> Mutation {
+    Mutation { what, file, within, from, to, target: "promises", caught_by }
+}
+
+/// Caught by the suite for the contract of a service.
+const fn contract(
+    what: &'static str,
+    file: &'static str,
+    within: &'static str,
+    (from, to): (&'static str, &'static str),
+    caught_by: &'static [&'static str],
+) -> Mutation {
+    Mutation { what, file, within, from, to, target: "contract", caught_by }
+}
+
+/// Caught by tests of numbers at their edges.
+const fn edge(
+    what: &'static str,
+    file: &'static str,
+    within: &'static str,
+    (from, to): (&'static str, &'static str),
+    caught_by: &'static [&'static str],
+) -> Mutation {
+    Mutation { what, file, within, from, to, target: "edges", caught_by }
+}
+
+const NAIVE_GATE: &str = "b2_the_gate_is_as_the_naive_one";
+const NAIVE_WINDOW: &str = "w1_the_window_is_as_the_naive_one";
 const EXCLUSIVE: &str = "a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten";
 
 pub(crate) const MUTATIONS: &[Mutation] = &[
@@ -468,6 +509,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["a_raised_limit_keeps_what_is_noted"],
     ),
     model(
+        "everybody looks all the time",
+        WINDOW,
+        "fn look",
+        (".max(moment.after(TICK))", ".max(moment)"),
+        &["nobody_is_told_to_look_again_at_once"],
+    ),
+    model(
         "a pause may move backwards",
         WINDOW,
         "fn pause",
@@ -531,5 +579,369 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         until.inspect(|&until| self.account.floor.store(until, Relaxed)).is_some()",
         ),
         &["the_floor_is_given_once"],
+    ),
+    // What a clone has at its limiter.
+    promise(
+        "who goes away while it waits stays in the line",
+        SEAT,
+        "fn vacate",
+        ("self.limiter.give_up(waiting.ticket)", "std::mem::forget(waiting)"),
+        &[NAIVE_GATE, NAIVE_WINDOW, "b4_giving_up_frees_the_place_in_line_at_once"],
+    ),
+    promise(
+        "who goes away ready keeps its place",
+        SEAT,
+        "fn vacate",
+        (
+            "State::Held | State::Ready => self.limiter.give_back()",
+            "State::Held | State::Ready => {}",
+        ),
+        &[NAIVE_GATE, NAIVE_WINDOW, "w4_ready_and_then_dropped_gives_the_place_to_the_next"],
+    ),
+    contract(
+        "a clone of a ready service is ready",
+        SEAT,
+        "impl<L: Limiter> Clone",
+        (
+            "Self::new(Arc::clone(&self.limiter), self.bounds)",
+            "let mut clone = Self::new(Arc::clone(&self.limiter), self.bounds);
+        if matches!(self.state, State::Ready) {
+            clone.state = State::Ready;
+        }
+        clone",
+        ),
+        &["a_clone_of_a_ready_service_is_not_ready_and_holds_nothing"],
+    ),
+    promise(
+        "an error of readiness keeps the place",
+        SEAT,
+        "fn poll_ready<E>",
+        ("Err(_) => self.vacate()", "Err(_) => {}"),
+        &["c3_an_error_of_readiness_passes_and_gives_the_place_back"],
+    ),
+    promise(
+        "a service may be called before the inner one is ready",
+        SEAT,
+        "fn take",
+        ("State::Ready => {", "State::Ready | State::Held => {"),
+        &["c3_calling_without_readiness_panics_and_says_so"],
+    ),
+    promise(
+        "a place comes back when the response is dropped, not when it is there",
+        "src/backpressure/future.rs",
+        "fn poll",
+        ("*this.permit = None;", ""),
+        &["b1_a_place_is_held_from_readiness_to_the_end_of_the_response"],
+    ),
+    promise(
+        "a call that panics is not issued",
+        "src/rate_limit/service.rs",
+        "fn call",
+        (
+            "let _issuing = self.seat.limiter().issuing();
+                ResponseFuture::issued(self.inner.call(request))",
+            "let future = self.inner.call(request);
+                drop(self.seat.limiter().issuing());
+                ResponseFuture::issued(future)",
+        ),
+        &["c4_a_panic_in_the_inner_call_counts_as_issued"],
+    ),
+    promise(
+        "a waker that panics keeps the others from their turn",
+        GATE,
+        "fn hand_over",
+        ("if std::thread::panicking() {", "if false {"),
+        &["c4_a_waker_that_panics_loses_nothing_of_others"],
+    ),
+    // The bounds.
+    promise(
+        "one more may wait at the gate",
+        BACKPRESSURE,
+        "fn arrive",
+        ("standing.ahead >= bounds", "standing.ahead > bounds"),
+        &[NAIVE_GATE],
+    ),
+    promise(
+        "one may wait a moment longer at the gate",
+        BACKPRESSURE,
+        "fn look",
+        ("self.clock.now() < again", "self.clock.now() <= again"),
+        &[NAIVE_GATE],
+    ),
+    promise(
+        "one more may wait at the window",
+        RATE_LIMIT,
+        "fn arrive",
+        ("waiting >= bounds", "waiting > bounds"),
+        &[NAIVE_WINDOW],
+    ),
+    promise(
+        "who could go at the last moment is turned away",
+        RATE_LIMIT,
+        "fn arrive",
+        ("expected > deadline", "expected >= deadline"),
+        &[NAIVE_WINDOW],
+    ),
+    promise(
+        "who is held up waits to the end",
+        RATE_LIMIT,
+        "fn look",
+        (" || expected.earliest > *deadline", ""),
+        &[NAIVE_WINDOW, "w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known"],
+    ),
+    // Who is told when.
+    promise(
+        "a pause is left out of what is expected",
+        WINDOW,
+        "fn expected",
+        ("first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)))", "first.max(moment)"),
+        &[NAIVE_WINDOW, "w7_a_pause_holds_back_everybody_and_moves_only_forward"],
+    ),
+    promise(
+        "who goes on the place of another is expected a round early",
+        WINDOW,
+        "fn expected",
+        ("(index - taken) / limit + 1", "(index - taken) / limit"),
+        &[NAIVE_WINDOW],
+    ),
+    promise(
+        "the head is not told that one before it gave up",
+        WINDOW,
+        "fn give_up",
+        ("if !entered {", "if false {"),
+        &[NAIVE_WINDOW, "c5_the_line_moves_up_when_the_head_gives_up"],
+    ),
+    promise(
+        "the head is not told of a longer wait than need be",
+        LINE,
+        "fn rouse_head",
+        ("self[index].alarm <= due", "true"),
+        &[NAIVE_WINDOW],
+    ),
+    promise(
+        "the head is told without need",
+        LINE,
+        "fn rouse_head",
+        ("self[index].alarm <= due", "false"),
+        &["c5_where_all_goes_as_expected_the_window_wakes_once_per_admission"],
+    ),
+    promise(
+        "a stride is twice as long",
+        WINDOW,
+        "const fn mask",
+        ("next_power_of_two() - 1", "next_power_of_two() * 2 - 1"),
+        &["w8_strides_never_let_too_many_through"],
+    ),
+    promise(
+        "an open stride is never closed, seen from outside",
+        WINDOW,
+        "fn refill",
+        ("if held.open > 0 && held.spare", "if false && held.open > 0 && held.spare"),
+        &["w8_a_stride_that_stays_open_comes_back"],
+    ),
+    edge(
+        "a rejection says zero seconds",
+        "src/rejected.rs",
+        "fn retry_after_secs",
+        (".max(1)", ""),
+        &["w6_any_wait_is_rounded_up_and_never_zero"],
+    ),
+    promise(
+        "a rejection is rounded down",
+        "src/rejected.rs",
+        "fn retry_after_secs",
+        ("wait.subsec_nanos() > 0", "false"),
+        &["w6_as_a_header_it_is_rounded_up_and_never_zero"],
+    ),
+    // Retries.
+    promise(
+        "one attempt more than the most",
+        POLICY,
+        "fn decide",
+        ("attempt >= settings.max_attempts", "attempt > settings.max_attempts"),
+        &["r2_max_attempts_counts_the_first_and_the_last_error_arrives"],
+    ),
+    promise(
+        "a wait may end too late",
+        POLICY,
+        "fn ends_too_late",
+        ("elapsed.saturating_add(wait) > max", "elapsed > max"),
+        &["r2_never_sleeps_past_max_elapsed"],
+    ),
+    promise(
+        "a hint may be as long as it likes",
+        POLICY,
+        "fn decide",
+        ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
+        &["r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never"],
+    ),
+    promise(
+        "a server that says never is asked again",
+        POLICY,
+        "fn decide",
+        ("if verdict == Verdict::Never {", "if false {"),
+        &["r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never"],
+    ),
+    promise(
+        "the budget is asked for every attempt that is not made",
+        POLICY,
+        "fn decide",
+        (
+            "if self.ends_too_late(wait) {",
+            "if settings.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
+                Err(GiveUp::BudgetSpent)
+            } else if self.ends_too_late(wait) {",
+        ),
+        &["r5_the_budget_is_shared_and_exact"],
+    ),
+    promise(
+        "retries pay in, too",
+        POLICY,
+        "fn clone_request",
+        ("if self.session.retries == 0 {", "{"),
+        &["r5_the_budget_is_shared_and_exact"],
+    ),
+    promise(
+        "all draw alike",
+        POLICY,
+        "fn draw",
+        ("fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed)", "load(Relaxed)"),
+        &["r3_requests_draw_independently_and_a_seed_repeats_them"],
+    ),
+    edge(
+        "what is paid in is cut off, not rounded",
+        BUDGET,
+        "fn try_new",
+        ("(ratio * RETRY as f64).round() as u64", "(ratio * RETRY as f64) as u64"),
+        &["r5_every_thousandth_is_exact"],
+    ),
+    promise(
+        "the floor gives a little too much",
+        BUDGET,
+        "fn per_second",
+        ("div_ceil(retries.into())", "wrapping_div(retries.into())"),
+        &["r5_the_budget_is_as_the_naive_one"],
+    ),
+    promise(
+        "a hint is no floor",
+        BACKOFF,
+        "fn wait",
+        ("hint.map_or(low, |hint| nanos(hint).max(low))", "low"),
+        &["r4_a_hint_is_a_floor_with_jitter_on_top"],
+    ),
+    // Numbers at their edges.
+    edge(
+        "times wrap",
+        "src/clock.rs",
+        "fn after",
+        ("self.0.saturating_add(nanos(wait))", "self.0.wrapping_add(nanos(wait))"),
+        &[
+            "c8_times_saturate_and_never_wrap",
+            "w1_windows_are_exact_from_a_nanosecond_to_a_century",
+        ],
+    ),
+    edge(
+        "a timer goes off at once",
+        "src/clock.rs",
+        "fn alarm",
+        ("self.origin.checked_add(at.since(Nanos::ZERO))", "self.origin.checked_add(at.since(at))"),
+        &["c8_a_timer_can_be_set_for_any_time"],
+    ),
+    edge(
+        "one place more than there may be",
+        "src/settings.rs",
+        "fn places",
+        ("places @ 1..=MAX_PLACES", "places @ 1..=0x8000_0000"),
+        &["c7_every_number_is_right_or_refused"],
+    ),
+    edge(
+        "a window of nothing",
+        "src/settings.rs",
+        "fn window",
+        ("value.is_zero() || ", ""),
+        &["c7_every_number_is_right_or_refused"],
+    ),
+    edge(
+        "more may wait than the word counts",
+        "src/settings.rs",
+        "fn waiting",
+        (".min(MAX_WAITING)", ""),
+        &["c7_every_number_is_right_or_refused"],
+    ),
+    edge(
+        "limits are counted in 31 bits",
+        GATE,
+        "fn set_limit",
+        ("(delta as u64).wrapping_mul(PLACE)", "(delta as u64 & 0x3fff_ffff).wrapping_mul(PLACE)"),
+        &["b6_limits_of_any_size_follow_one_another", "w9_settings_of_any_size_follow_one_another"],
+    ),
+    edge(
+        "the last moment of a window is left out",
+        WINDOW,
+        "fn refill",
+        ("self.due(time) <= moment", "self.due(time) < moment"),
+        &["w1_windows_are_exact_from_a_nanosecond_to_a_century"],
+    ),
+    edge(
+        "jitter may draw nothing",
+        BACKOFF,
+        "fn wait",
+        ("Jitter::Full => (1, ceiling)", "Jitter::Full => (0, ceiling)"),
+        &["r3_no_wait_is_zero_too_long_or_below_the_hint"],
+    ),
+    edge(
+        "waits have no most",
+        BACKOFF,
+        "fn ceiling",
+        (".clamp(self.base, self.max)", ".max(self.base)"),
+        &["r3_the_ceiling_grows_from_base_to_max", "r3_no_wait_is_zero_too_long_or_below_the_hint"],
+    ),
+    edge(
+        "waits are counted in floating point",
+        BACKOFF,
+        "fn ceiling",
+        (
+            "Duration::from_nanos(base.saturating_mul(whole).saturating_add(part))",
+            "Duration::try_from_secs_f64(self.base.as_secs_f64() * scale + part as f64 * 0.0 + whole as f64 * 0.0).unwrap_or(self.max)",
+        ),
+        &["r3_the_ceiling_is_base_times_a_power_of_two"],
+    ),
+    edge(
+        "savings are bounded in 32 bits",
+        BUDGET,
+        "fn max_saved",
+        ("u64::from(retries) * RETRY", "u64::from(retries.wrapping_mul(RETRY as u32))"),
+        &["r5_savings_are_exact_at_the_edges"],
+    ),
+    edge(
+        "the floor has one more",
+        BUDGET,
+        "fn per_second",
+        ("ahead: step * retries", "ahead: step * (retries + 1)"),
+        &["r5_a_floor_gives_what_it_says"],
+    ),
+    edge(
+        "no ratio is refused",
+        BUDGET,
+        "fn try_new",
+        ("!(0.0..=1000.0).contains(&ratio)", "ratio < 0.0"),
+        &["c7_every_ratio_is_right_or_refused"],
+    ),
+    edge(
+        "who may wait for ever waits not at all",
+        "src/seat.rs",
+        "fn deadline",
+        (
+            "self.max_wait.map_or(Nanos::NEVER, |wait| now().after(wait))",
+            "self.max_wait.map_or(Nanos::NEVER, |wait| Nanos::new(now().get().wrapping_add(wait.as_nanos() as u64)))",
+        ),
+        &["b3_one_may_wait_for_any_time", "w7_a_pause_may_be_of_any_length"],
+    ),
+    edge(
+        "a hint that is too long is followed",
+        POLICY,
+        "fn decide",
+        ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
+        &["r4_a_hint_may_be_of_any_length"],
     ),
 ];

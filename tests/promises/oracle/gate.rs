@@ -33,6 +33,7 @@ struct Bounds {
     wait: Option<u64>,
 }
 
+/// Times are tens of milliseconds, so that things meet.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let who = 0..CUSTOMERS;
     let step = prop_oneof![
@@ -40,7 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         30 => who.clone().prop_map(Step::Call),
         30 => who.clone().prop_map(Step::End),
         20 => who.prop_map(Step::Leave),
-        20 => (1..60_u64).prop_map(Step::Advance),
+        20 => (1..6_u64).prop_map(|tens| Step::Advance(10 * tens)),
         10 => (1..5_usize).prop_map(Step::Limit),
         10 => Just(Step::Watch),
         1 => Just(Step::Close),
@@ -50,7 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn bounds() -> impl Strategy<Value = Bounds> {
     let waiting = prop_oneof![Just(usize::MAX), 0..4_usize];
-    let wait = proptest::option::of(0..100_u64);
+    let wait = proptest::option::of((0..10_u64).prop_map(|tens| 10 * tens));
     (waiting, wait).prop_map(|(waiting, wait)| Bounds { waiting, wait })
 }
 
