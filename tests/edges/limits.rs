@@ -66,8 +66,10 @@ fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
             // When the places that are taken come back. What would be after the end of the clock never does.
             let mut over: VecDeque<u64> = VecDeque::new();
             for ((part, beside), asks) in steps {
-                let pass =
-                    if part == 0 { beside } else { (span / part + beside).saturating_sub(1) };
+                let pass = match span.checked_div(part) {
+                    None => beside,
+                    Some(share) => (share + beside).saturating_sub(1),
+                };
                 now = now.saturating_add(pass).min(END);
                 over.retain(|&at| at > now);
                 for _ in 0..asks {

@@ -94,6 +94,7 @@ fn promise_table(promises: &[Promise], results: &Results, outcomes: &[Outcome]) 
         "promise",
         "what",
         "tests passed",
+        "of these contract",
         "random schedules",
         "executions modelled",
         "storms",
@@ -108,9 +109,10 @@ fn promise_table(promises: &[Promise], results: &Results, outcomes: &[Outcome]) 
             number => number.to_string(),
         };
         let counts = [
+            results.count("contract", tests),
             results.sum("oracle", "schedules", tests),
             results.sum("model", "executions", tests),
-            results.count("storm", tests),
+            results.count("storms", tests),
             caught as u64,
         ];
         let mut row = vec![Cell::new(&promise.name), Cell::new(&promise.what)];

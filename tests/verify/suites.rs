@@ -35,8 +35,8 @@ struct Line {
 /// What came of running the suites.
 #[derive(Default)]
 pub(crate) struct Results {
-    /// Did it pass?
-    tests: BTreeMap<String, bool>,
+    /// Of which suite each is, and whether it passed.
+    tests: BTreeMap<String, (&'static str, bool)>,
     lines: Vec<Line>,
     broken: Vec<String>,
 }
@@ -60,7 +60,7 @@ pub(crate) fn run(length: Length) -> Result<Results, Box<dyn Error>> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().expect("piped");
         for line in BufReader::new(stdout).lines() {
-            results.read(&line?);
+            results.read(suite, &line?);
         }
         if !child.wait()?.success() {
             results.broken.push(format!("the suite {suite} failed"));
@@ -70,7 +70,7 @@ pub(crate) fn run(length: Length) -> Result<Results, Box<dyn Error>> {
 }
 
 impl Results {
-    fn read(&mut self, line: &str) {
+    fn read(&mut self, suite: &'static str, line: &str) {
         for kind in ["model", "oracle", "storm"] {
             // The test runner's dots and half lines may stand before it.
             if let Some((_, said)) = line.split_once(&format!("{kind} ")) {
@@ -90,15 +90,15 @@ impl Results {
         {
             let name = path.rsplit("::").next().unwrap_or(path).to_owned();
             match outcome.trim() {
-                "ok" => drop(self.tests.insert(name, true)),
-                "FAILED" => drop(self.tests.insert(name, false)),
+                "ok" => drop(self.tests.insert(name, (suite, true))),
+                "FAILED" => drop(self.tests.insert(name, (suite, false))),
                 _ => {}
             }
         }
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
-        let failed = self.tests.iter().filter(|(_, passed)| !**passed);
+        let failed = self.tests.iter().filter(|(_, (_, passed))| !passed);
         let failed = failed.map(|(name, _)| format!("the test {name} failed"));
         self.broken.iter().cloned().chain(failed).collect()
     }
@@ -112,7 +112,7 @@ impl Results {
     }
 
     pub(crate) fn passed(&self, test: &str) -> bool {
-        self.tests.get(test).is_some_and(|passed| *passed)
+        self.tests.get(test).is_some_and(|(_, passed)| *passed)
     }
 
     /// The names of all that said something of this kind.
@@ -120,9 +120,12 @@ impl Results {
         self.lines.iter().filter(move |line| line.kind == kind).map(|line| line.name.as_str())
     }
 
-    /// How many of `tests` said something of this kind.
-    pub(crate) fn count(&self, kind: &str, tests: &[String]) -> u64 {
-        self.of_kind(kind).filter(|name| tests.iter().any(|test| test == name)).count() as u64
+    /// How many of `tests` are of this suite and passed.
+    pub(crate) fn count(&self, suite: &str, tests: &[String]) -> u64 {
+        let of = |test: &&String| {
+            self.tests.get(*test).is_some_and(|&(of, passed)| of == suite && passed)
+        };
+        tests.iter().filter(of).count() as u64
     }
 
     /// The sum of what `tests` said of `key`.

@@ -1,0 +1,326 @@
+//! The table of stacks: which layers, in which order, and how they are put on the probe.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Sleep, sleep},
+};
+use tower::{
+    BoxError, Layer as _, Service,
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer},
+    retry::{Policy, RetryLayer},
+    util::BoxCloneService,
+};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    answer::AnswerTo,
+    retry::{Backoff, Jitter, Verdict},
+};
+
+use crate::probe::{Failed, Probe};
+
+/// Every limit has two places, so that two can be ready while a third waits.
+pub(crate) const PLACES: usize = 2;
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+/// Every retry makes two attempts, so far apart. Only the probe's failures are retried.
+pub(crate) const BACKOFF: Duration = Duration::from_secs(1);
+/// The response that stands for a rejection.
+pub(crate) const TURNED_AWAY: u32 = 503;
+
+/// What a layer does, whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// Bounds the requests in flight.
+    Bound,
+    /// Bounds the requests in a window.
+    Rate,
+    Retry,
+}
+pub(crate) use Does::{Bound, Rate, Retry};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// `ConcurrencyBackpressureLayer`, `WindowRateLimitLayer`, `ExponentialRetryLayer`.
+    Ours(Does),
+    /// `ConcurrencyLimitLayer`, `RateLimitLayer`, `RetryLayer` with a policy of ours.
+    Towers(Does),
+    /// `GlobalConcurrencyLimitLayer`.
+    TowersGlobal,
+}
+pub(crate) use Layer::{Ours, Towers, TowersGlobal};
+
+/// How our limits answer if they turn a request away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// They don't.
+    Wait,
+    Fail,
+    Respond,
+}
+use Answer::{Fail, Respond, Wait};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) max_waiting: usize,
+    pub(crate) max_wait: Duration,
+}
+
+/// So wide that nobody is turned away, and all must be as without bounds.
+pub(crate) const WIDE: Bounds = Bounds { max_waiting: 10, max_wait: Duration::from_secs(3600) };
+
+/// Layers on the probe, the outermost first.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) answer: Answer,
+    pub(crate) bounds: Bounds,
+}
+
+/// Ours: alone, in pairs and in threes, in all fifteen orders.
+fn ours(answer: Answer, bounds: Bounds) -> Vec<Stack> {
+    let (all, mut stacks) = ([Bound, Rate, Retry], Vec::new());
+    let mut put = |layers: &[Does]| {
+        let layers = layers.iter().copied().map(Ours).collect();
+        stacks.push(Stack { layers, answer, bounds });
+    };
+    for one in all {
+        put(&[one]);
+        for two in all.into_iter().filter(|&two| two != one) {
+            put(&[one, two]);
+            for three in all.into_iter().filter(|&three| three != one && three != two) {
+                put(&[one, two, three]);
+            }
+        }
+    }
+    stacks
+}
+
+/// tower's, as the control.
+fn towers() -> Vec<Stack> {
+    let stacks: [&[Layer]; 8] = [
+        &[Towers(Bound)],
+        &[TowersGlobal],
+        &[Towers(Rate)],
+        &[Towers(Retry)],
+        &[TowersGlobal, Towers(Retry)],
+        &[Towers(Retry), TowersGlobal],
+        &[TowersGlobal, Towers(Rate)],
+        &[Towers(Rate), TowersGlobal],
+    ];
+    stacks.map(|layers| Stack { layers: layers.to_vec(), answer: Wait, bounds: WIDE }).to_vec()
+}
+
+/// Everybody that has to hold the contract: the fifteen with each answer, and tower's.
+pub(crate) fn all() -> Vec<Stack> {
+    [ours(Wait, WIDE), ours(Fail, WIDE), ours(Respond, WIDE), towers()].concat()
+}
+
+/// Our limits, turning away who is beyond the bounds.
+pub(crate) fn bounded(bounds: Bounds) -> Vec<(Stack, Does)> {
+    limits([ours(Fail, bounds), ours(Respond, bounds)].concat())
+}
+
+/// Those that retry.
+pub(crate) fn retries() -> Vec<Stack> {
+    all().into_iter().filter(|stack| stack.has(Retry)).collect()
+}
+
+/// Each limit of each stack.
+pub(crate) fn limits(stacks: Vec<Stack>) -> Vec<(Stack, Does)> {
+    let limits = |stack: Stack| stack.limits().into_iter().map(move |limit| (stack.clone(), limit));
+    stacks.into_iter().flat_map(limits).collect()
+}
+
+/// Those of `limits` that every attempt of a retry has to pass.
+pub(crate) fn retried(mut limits: Vec<(Stack, Does)>) -> Vec<(Stack, Does)> {
+    limits.retain(|(stack, limit)| stack.outside(Retry, *limit));
+    limits
+}
+
+impl Layer {
+    const fn does(self) -> Does {
+        match self {
+            Ours(does) | Towers(does) => does,
+            TowersGlobal => Bound,
+        }
+    }
+}
+
+impl Stack {
+    pub(crate) fn has(&self, does: Does) -> bool {
+        self.layers.iter().any(|layer| layer.does() == does)
+    }
+
+    /// Does it have both, `outer` further out than `inner`?
+    pub(crate) fn outside(&self, outer: Does, inner: Does) -> bool {
+        let place = |does| self.layers.iter().position(|layer| layer.does() == does);
+        matches!((place(outer), place(inner)), (Some(outer), Some(inner)) if outer < inner)
+    }
+
+    pub(crate) fn limits(&self) -> Vec<Does> {
+        [Bound, Rate].into_iter().filter(|&limit| self.has(limit)).collect()
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.layers.iter().all(|layer| matches!(layer, Ours(_)))
+    }
+
+    /// tower's rate limit is no `Clone`: it has its count in itself, and so one customer.
+    pub(crate) fn is_clone(&self) -> bool {
+        !self.layers.contains(&Towers(Rate))
+    }
+
+    pub(crate) fn build(&self, probe: Probe) -> (Boxed, Handles) {
+        let mut handles = Handles { bound: None, rate: None };
+        let mut service = Boxed::new(probe);
+        for &layer in self.layers.iter().rev() {
+            service = handles.wrap(service, layer, self);
+        }
+        (service, handles)
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.layers.iter().map(|layer| format!("{layer:?}")).collect();
+        write!(f, "{} ({:?})", names.join(" > "), self.answer)
+    }
+}
+
+/// A service whose type is forgotten.
+pub(crate) type Boxed = BoxCloneService<u32, u32, BoxError>;
+
+/// How a limit stands, as its handle says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) taken: usize,
+    pub(crate) waiting: usize,
+    pub(crate) rejected: u64,
+}
+
+/// What the handles of the limits in a stack say.
+pub(crate) struct Handles {
+    pub(crate) bound: Option<Box<dyn Fn() -> Standing>>,
+    pub(crate) rate: Option<Box<dyn Fn() -> Standing>>,
+}
+
+impl Handles {
+    fn wrap(&mut self, inner: Boxed, layer: Layer, stack: &Stack) -> Boxed {
+        let Bounds { max_waiting, max_wait } = stack.bounds;
+        let bound = ConcurrencyBackpressureLayer::new(PLACES);
+        let rate = WindowRateLimitLayer::new(PLACES as u64, WINDOW);
+        match (layer, stack.answer) {
+            (Ours(Bound), Wait) => self.bound(bound, inner),
+            (Ours(Rate), Wait) => self.rate(rate, inner),
+            (Ours(Bound), Fail) => {
+                self.bound(bound.max_waiting(max_waiting).max_wait(max_wait), inner)
+            }
+            (Ours(Rate), Fail) => {
+                self.rate(rate.max_waiting(max_waiting).max_wait(max_wait), inner)
+            }
+            (Ours(Bound), Respond) => {
+                let bound = bound.max_waiting(max_waiting).max_wait(max_wait);
+                self.bound(bound.respond(|_| TURNED_AWAY), inner)
+            }
+            (Ours(Rate), Respond) => {
+                let rate = rate.max_waiting(max_waiting).max_wait(max_wait);
+                self.rate(rate.respond(|_| TURNED_AWAY), inner)
+            }
+            (Ours(Retry), _) => {
+                let policy = ExponentialRetry::new(2)
+                    .backoff(Backoff::new(BACKOFF, BACKOFF).jitter(Jitter::None))
+                    .classify(|_: &u32, result: &Result<u32, BoxError>| match result {
+                        Err(error) if error.is::<Failed>() => Verdict::Retry,
+                        _ => Verdict::Done,
+                    });
+                Boxed::new(ExponentialRetryLayer::new(policy).layer(inner))
+            }
+            (Towers(Bound), _) => Boxed::new(ConcurrencyLimitLayer::new(PLACES).layer(inner)),
+            (TowersGlobal, _) => {
+                let semaphore = Arc::new(Semaphore::new(PLACES));
+                let layer = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&semaphore));
+                self.bound = Some(Box::new(move || Standing {
+                    taken: PLACES - semaphore.available_permits(),
+                    ..Standing::default()
+                }));
+                Boxed::new(layer.layer(inner))
+            }
+            (Towers(Rate), _) => {
+                Boxed::new(Single(RateLimitLayer::new(PLACES as u64, WINDOW).layer(inner)))
+            }
+            (Towers(Retry), _) => Boxed::new(RetryLayer::new(Once(true)).layer(inner)),
+        }
+    }
+
+    fn bound<A>(&mut self, layer: ConcurrencyBackpressureLayer<A>, inner: Boxed) -> Boxed
+    where
+        A: AnswerTo<u32, BoxError, Error = BoxError, Outcome: 'static> + Send + 'static,
+    {
+        let handle = layer.handle();
+        self.bound = Some(Box::new(move || Standing {
+            taken: handle.in_flight(),
+            waiting: handle.waiting(),
+            rejected: handle.rejected().total(),
+        }));
+        Boxed::new(layer.layer(inner))
+    }
+
+    fn rate<A>(&mut self, layer: WindowRateLimitLayer<A>, inner: Boxed) -> Boxed
+    where
+        A: AnswerTo<u32, BoxError, Error = BoxError> + Send + 'static,
+    {
+        let handle = layer.handle();
+        self.rate = Some(Box::new(move || Standing {
+            taken: PLACES - usize::try_from(handle.remaining()).unwrap(),
+            waiting: handle.waiting(),
+            rejected: handle.rejected().total(),
+        }));
+        Boxed::new(layer.layer(inner))
+    }
+}
+
+/// A policy for tower's retry: once more, if it may.
+#[derive(Clone)]
+struct Once(bool);
+
+impl Policy<u32, u32, BoxError> for Once {
+    type Future = Sleep;
+
+    fn retry(&mut self, _: &mut u32, result: &mut Result<u32, BoxError>) -> Option<Sleep> {
+        let failed = matches!(result, Err(error) if error.is::<Failed>());
+        (failed && std::mem::take(&mut self.0)).then(|| sleep(BACKOFF))
+    }
+
+    fn clone_request(&mut self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+}
+
+/// What is no `Clone`, to be boxed like those that are, and not to be cloned.
+struct Single<S>(S);
+
+impl<S> Clone for Single<S> {
+    fn clone(&self) -> Self {
+        panic!("it is no `Clone`")
+    }
+}
+
+impl<S: Service<u32>> Service<u32> for Single<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u32) -> S::Future {
+        self.0.call(request)
+    }
+}

@@ -1,0 +1,133 @@
+//! Whoever is pending has left a waker that is woken when it can go on: the last one it polled with, because
+//! tasks move. Polling for nothing takes nothing, loses nothing, and wakes nobody.
+
+use std::{sync::Arc, task::Waker};
+
+use crate::{
+    at_every, on_every,
+    probe::{End, Mood},
+    stacks::{BACKOFF, PLACES, all, limits, retried, retries},
+    trial::{Customer, Wakes, pass, waker},
+};
+
+/// Somebody who waits, and the last two wakers it polled with.
+struct Waiting {
+    old: Arc<Wakes>,
+    new: Arc<Wakes>,
+}
+
+impl Waiting {
+    /// Polls many times with one waker and then with another.
+    #[track_caller]
+    fn polls(mut is_pending: impl FnMut(&Waker) -> bool) -> Self {
+        let ((old_waker, old), (new_waker, new)) = (waker(), waker());
+        for waker in [old_waker, new_waker] {
+            assert!((0..20).all(|_| is_pending(&waker)), "it has nothing to go on with");
+        }
+        assert_eq!((old.count(), new.count()), (0, 0), "woken for nothing");
+        Self { old, new }
+    }
+
+    #[track_caller]
+    fn is_woken(&self) {
+        assert!(self.new.count() > 0, "its last waker isn't woken");
+        assert_eq!(self.old.count(), 0, "a waker is woken that it doesn't wait with any more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_limit_is_woken() {
+    at_every(limits(all()), async |trial, limit| {
+        let mut service = trial.customer();
+        let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
+        let waiting = Waiting::polls(|waker| !service.is_ready_for(waker));
+        trial.stands_at(limit, 1, 1);
+        trial.free(limit, &mut in_flight).await;
+        waiting.is_woken();
+
+        // It has its turn. The inner service is who it waits for now.
+        trial.probe.be(Mood::Pending);
+        let waiting = Waiting::polls(|waker| !service.is_ready_for(waker));
+        trial.probe.be(Mood::Ready);
+        waiting.is_woken();
+        drop(service.send(1));
+    })
+    .await;
+}
+
+/// It has its place meanwhile.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_inner_service_is_woken() {
+    on_every(all(), async |trial| {
+        let mut service = trial.customer();
+        trial.probe.be(Mood::Pending);
+        let waiting = Waiting::polls(|waker| !service.is_ready_for(waker));
+        trial.stands(1, 1, 0);
+        trial.probe.be(Mood::Ready);
+        waiting.is_woken();
+        drop(service.send(1));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_response_is_woken() {
+    on_every(all(), async |trial| {
+        let mut sent = trial.customer().send(1);
+        let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
+        trial.stands(1, 1, 0);
+        trial.probe.end(1, End::Ok(7));
+        waiting.is_woken();
+        assert_eq!(sent.result(), Ok(7));
+        assert_eq!(trial.probe.calls(), [1]);
+    })
+    .await;
+}
+
+/// In a retry: for the backoff, for the inner service to get ready again, and for the second response.
+#[tokio::test(start_paused = true)]
+async fn every_attempt_of_a_retry_waits_for_readiness_and_is_woken() {
+    on_every(retries(), async |trial| {
+        let mut sent = trial.customer().send(1);
+        trial.fail_once(&mut sent);
+        let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
+        trial.probe.be(Mood::Pending);
+        pass(BACKOFF).await;
+        waiting.is_woken();
+
+        let polls = trial.probe.polls();
+        let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
+        assert_eq!((trial.probe.polls(), trial.probe.calls()), (polls + 40, vec![1]));
+        trial.stands(1, trial.spent_by_two_attempts(), 0);
+        trial.probe.be(Mood::Ready);
+        waiting.is_woken();
+
+        let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
+        assert_eq!(trial.probe.calls(), [1, 1], "once more, as it was sent");
+        trial.stands(1, trial.spent_by_two_attempts(), 0);
+        trial.probe.end(1, End::Ok(7));
+        waiting.is_woken();
+        assert_eq!(sent.result(), Ok(7));
+    })
+    .await;
+}
+
+/// The second attempt stands in line again.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_limit_in_a_retry_is_woken() {
+    at_every(retried(limits(all())), async |trial, limit| {
+        let mut sent = trial.customer().send(1);
+        trial.fail_once(&mut sent);
+        let mut in_flight = trial.occupy_in_backoff(limit).await;
+        let calls = trial.probe.calls();
+        let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
+        assert_eq!(trial.probe.calls(), calls);
+        trial.retry_stands_at(limit, 1);
+        trial.free(limit, &mut in_flight).await;
+        waiting.is_woken();
+        assert!(sent.is_pending());
+        trial.probe.end(1, End::Ok(7));
+        assert_eq!(sent.result(), Ok(7));
+    })
+    .await;
+}

@@ -1,0 +1,57 @@
+//! Storms at a retry budget.
+
+use std::{iter, thread};
+
+use fastrand::Rng;
+use tower_floodgate::retry::RetryBudget;
+
+use crate::support::{guarded, storm};
+
+/// Three retries for ten requests, and no floor. Four threads deposit, and now and then (`one_in` times)
+/// withdraw.
+fn hammering(name: &str, max_saved: u32, one_in: u8) {
+    storm(name, |seed, line| {
+        let budget = RetryBudget::new(0.3).floor_per_second(0).max_saved(max_saved);
+        let hammered = budget.clone();
+        let hammer = move |mut rng: Rng| {
+            let (mut deposits, mut withdrawn, mut refused) = (0, 0, 0);
+            for _ in 0..400_000 {
+                if rng.u8(..one_in) > 0 {
+                    hammered.deposit();
+                    deposits += 1;
+                } else if hammered.withdraw() {
+                    withdrawn += 1;
+                } else {
+                    refused += 1;
+                }
+            }
+            [deposits, withdrawn, refused]
+        };
+        let threads = move || {
+            thread::scope(|scope| {
+                let threads = [0, 1, 2, 3].map(|thread| Rng::with_seed(4 * seed + thread));
+                let threads = threads.map(|rng| scope.spawn(|| hammer(rng)));
+                threads.map(|thread| thread.join().unwrap())
+            })
+        };
+        let counts = guarded(budget.clone(), threads);
+        let [deposits, withdrawn, refused] = [0, 1, 2].map(|n| counts.iter().map(|c| c[n]).sum());
+        let (paid_for, saved) = (deposits * 3 / 10, budget.saved() as usize);
+        line.count("deposits", deposits);
+        line.count("paid_for", paid_for);
+        line.count("withdrawn", withdrawn);
+        line.count("refused", refused);
+        line.count("saved", saved);
+        assert!(withdrawn + saved <= paid_for, "too many");
+        assert!(withdrawn + saved == paid_for || max_saved < u32::MAX, "too few");
+        assert!(saved <= max_saved as usize, "{saved} saved");
+        let left = iter::repeat_with(|| budget.withdraw()).take(saved + 1).filter(|paid| *paid);
+        assert_eq!(left.count(), saved, "can be withdrawn");
+    });
+}
+
+#[test]
+fn what_is_paid_is_withdrawn_or_saved() {
+    hammering("budget", u32::MAX, 3);
+    hammering("budget_bounded", 10, 6);
+}

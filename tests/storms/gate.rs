@@ -1,0 +1,89 @@
+//! Storms at a limit of the requests in flight.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{convert::Infallible, future::ready, thread};
+
+use futures::executor::block_on;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+
+use crate::crowd::{changing, giving_up, some_are_not_polled_again};
+use crate::site::Site;
+use crate::support::{guarded, storm};
+
+#[test]
+fn whoever_gives_up_at_a_gate_takes_nothing_along() {
+    giving_up("gate_giving_up", 4, 20, || Site::gate(8));
+}
+
+#[test]
+fn whoever_gives_up_at_a_gate_takes_nothing_along_on_one_thread() {
+    giving_up("gate_giving_up_on_one_thread", 0, 20, || Site::gate(8));
+}
+
+#[test]
+fn tasks_that_are_not_polled_again_cost_one_place_each() {
+    some_are_not_polled_again("gate_not_polled_again", 7, || Site::gate(8));
+}
+
+#[test]
+fn a_limit_that_changes_in_a_storm_holds_for_newcomers() {
+    changing("gate_changing", 10, || Site::gate(32), |_, _| {});
+}
+
+/// Four plain threads that mostly don't wait: one finds the gate open, another full, over and over, and
+/// now and then there is a line.
+///
+/// With one place a gate is a mutex: what is loaded and stored in two steps inside loses nothing.
+fn millions(name: &str, limit: usize) {
+    const EACH: usize = 250_000;
+    storm(name, |_, line| {
+        let layer = ConcurrencyBackpressureLayer::new(limit).respond(|_: Rejected| false);
+        let handle = layer.handle();
+        let threads = move || {
+            let [inside, most_inside, sum] = [(); 3].map(|()| AtomicUsize::new(0));
+            let inner = service_fn(|()| {
+                most_inside.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
+                let loaded = sum.load(Relaxed);
+                if loaded % 8 == 0 {
+                    thread::yield_now(); // so that the others come meanwhile
+                }
+                sum.store(loaded + 1, Relaxed);
+                inside.fetch_sub(1, Relaxed);
+                ready(Ok::<_, Infallible>(true))
+            });
+            let waiting = layer.layer(inner);
+            let passing = layer.clone().max_waiting(0).layer(inner);
+            let pass = || {
+                let (mut asked, mut admitted) = (0, 0);
+                while admitted < EACH {
+                    let waits = asked % 64 == 0;
+                    let service = if waits { waiting.clone() } else { passing.clone() };
+                    match block_on(service.oneshot(())) {
+                        Ok(true) => admitted += 1,
+                        Ok(false) => thread::yield_now(), // shed: somebody is inside
+                    }
+                    asked += 1;
+                }
+            };
+            thread::scope(|scope| [(); 4].map(|()| scope.spawn(pass)).map(drop));
+            (most_inside.into_inner(), sum.into_inner())
+        };
+        let (most, sum) = guarded(handle.clone(), threads);
+        let left = (handle.in_flight(), handle.waiting());
+        line.count("admitted", 4 * EACH);
+        line.count("shed", handle.rejected().total() as usize);
+        line.count("most_inside", most);
+        line.count("left_in_flight", left.0);
+        line.count("left_waiting", left.1);
+        assert!(most <= limit, "{most} inside");
+        assert!(limit > 1 || sum == 4 * EACH, "{sum} were counted inside");
+        assert_eq!(left, (0, 0), "left in flight and waiting");
+    });
+}
+
+#[test]
+fn millions_pass_a_gate_and_never_too_many_at_once() {
+    millions("gate_millions", 1);
+    millions("gate_millions_three_places", 3);
+}

@@ -1,0 +1,157 @@
+//! A limit with an inner service that takes notes, and what is asked of them after a storm.
+
+use std::sync::{Arc, Mutex};
+use std::{convert::Infallible, mem, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::task::yield_now;
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_floodgate::WindowRateLimitHandle;
+use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer};
+
+use crate::spans::Span;
+use crate::support::{Line, guarded, guarded_task, nanos, runtime, storm, wait_until};
+
+/// A limited service. Boxed, so that storms need not know which limit it is.
+pub(crate) type Limited = BoxCloneSyncService<(), (), Infallible>;
+
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) limit: usize,
+    pub(crate) service: Limited,
+    pub(crate) handle: Handle,
+    pub(crate) notes: Arc<Notes>,
+    /// Of a window.
+    span: Option<Span>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Handle {
+    Gate(ConcurrencyBackpressureHandle),
+    Window(WindowRateLimitHandle),
+}
+
+impl Handle {
+    pub(crate) fn set_limit(&self, limit: usize) {
+        match self {
+            Self::Gate(gate) => gate.set_limit(limit),
+            Self::Window(window) => window.set_limit(limit as u64),
+        }
+        .unwrap();
+    }
+
+    /// How many places are taken, and how many wait. (A look at a window takes back what is due.)
+    pub(crate) fn taken_and_waiting(&self) -> (usize, usize) {
+        match self {
+            Self::Gate(gate) => (gate.in_flight(), gate.waiting()),
+            Self::Window(window) => {
+                ((window.limit() - window.remaining()) as usize, window.waiting())
+            }
+        }
+    }
+}
+
+impl Site {
+    pub(crate) fn gate(limit: usize) -> Self {
+        let (layer, notes) = (ConcurrencyBackpressureLayer::new(limit), Arc::default());
+        let service = Limited::new(layer.layer(service_fn(take_notes(&notes))));
+        Self { limit, service, handle: Handle::Gate(layer.handle()), notes, span: None }
+    }
+
+    pub(crate) fn window(fixed: bool, limit: usize, length: Duration) -> Self {
+        let ((layer, span), notes) = (Span::new(fixed, limit, length), Arc::default());
+        let service = Limited::new(layer.layer(service_fn(take_notes(&notes))));
+        Self { limit, service, handle: Handle::Window(layer.handle()), notes, span: Some(span) }
+    }
+
+    /// A storm at a site, after which nothing is over and nothing lost.
+    pub(crate) fn storm(name: &str, site: fn() -> Self, round: impl Fn(u64, &Self, &mut Line)) {
+        storm(name, |seed, line| {
+            let site = site();
+            round(seed, &site, line);
+            site.never_too_many(line);
+            site.comes_to_rest(0);
+            let (taken, waiting) = site.handle.taken_and_waiting();
+            line.count("left_in_flight", taken);
+            line.count("left_waiting", waiting);
+        });
+    }
+
+    fn never_too_many(&self, line: &mut Line) {
+        line.count("admitted", self.notes.calls());
+        if let Some(span) = &self.span {
+            span.judge(self.notes.times.lock().unwrap().clone(), line);
+        } else {
+            let most = self.notes.most_inside();
+            line.count("most_inside", most);
+            assert!(most <= self.limit, "{most} inside");
+        }
+    }
+
+    /// Holds that in a while nobody waits, `held` places are taken, and all others can be had at once.
+    pub(crate) fn comes_to_rest(&self, held: usize) {
+        let handle = self.handle.clone();
+        let at_rest = wait_until(move || handle.taken_and_waiting() == (held, 0));
+        guarded_task(0, self.handle.clone(), at_rest);
+        let mut clones = vec![self.service.clone(); self.limit + 1];
+        let ready = guarded(self.handle.clone(), move || {
+            let runtime = runtime(0);
+            let _timer = runtime.enter(); // for the one that has to wait
+            clones.iter_mut().map_while(|clone| clone.ready().now_or_never()).count()
+        });
+        assert_eq!(ready, self.limit - held, "ready at once");
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// When the inner service was called.
+    times: Mutex<Vec<u64>>,
+    /// How many are inside, from the call to the end of the response, and the most that were.
+    inside: Mutex<(usize, usize)>,
+}
+
+impl Notes {
+    pub(crate) fn calls(&self) -> usize {
+        self.times.lock().unwrap().len()
+    }
+
+    /// The most that were inside at a time since this was last asked.
+    pub(crate) fn most_inside(&self) -> usize {
+        let mut inside = self.inside.lock().unwrap();
+        let now = inside.0;
+        mem::replace(&mut inside.1, now)
+    }
+}
+
+/// The inner service. Its response takes one turn of the scheduler.
+fn take_notes(
+    notes: &Arc<Notes>,
+) -> impl Fn(()) -> BoxFuture<'static, Result<(), Infallible>> + Clone + Send + Sync + use<> {
+    let notes = Arc::clone(notes);
+    move |()| {
+        notes.times.lock().unwrap().push(nanos());
+        let leaving = Leaving::entered(&notes);
+        Box::pin(async move {
+            let _leaving = leaving;
+            yield_now().await;
+            Ok(())
+        })
+    }
+}
+
+struct Leaving(Arc<Notes>);
+
+impl Leaving {
+    fn entered(notes: &Arc<Notes>) -> Self {
+        let mut inside = notes.inside.lock().unwrap();
+        *inside = (inside.0 + 1, inside.1.max(inside.0 + 1));
+        Self(Arc::clone(notes))
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.inside.lock().unwrap().0 -= 1;
+    }
+}

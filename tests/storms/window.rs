@@ -1,0 +1,101 @@
+//! Storms at a limit of the requests in a window.
+
+use std::{convert::Infallible, future::ready, thread, time::Duration};
+
+use fastrand::Rng;
+use futures::FutureExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_floodgate::Rejected;
+
+use crate::crowd::{changing, giving_up, some_are_not_polled_again};
+use crate::site::{Handle, Site};
+use crate::spans::Span;
+use crate::support::{guarded, nanos, storm};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn whoever_gives_up_at_a_sliding_window_takes_nothing_along() {
+    giving_up("window_giving_up", 4, 1, || Site::window(false, 1000, ms(100)));
+    giving_up("window_giving_up_short", 4, 1, || Site::window(false, 50, ms(10)));
+}
+
+#[test]
+fn whoever_gives_up_at_a_sliding_window_takes_nothing_along_on_one_thread() {
+    giving_up("window_giving_up_on_one_thread", 0, 1, || Site::window(false, 1000, ms(100)));
+    giving_up("window_giving_up_short_on_one_thread", 0, 1, || Site::window(false, 50, ms(10)));
+}
+
+#[test]
+fn whoever_gives_up_at_a_fixed_window_takes_nothing_along() {
+    giving_up("window_giving_up_fixed", 4, 1, || Site::window(true, 1000, ms(100)));
+    giving_up("window_giving_up_short_fixed", 4, 1, || Site::window(true, 50, ms(10)));
+}
+
+#[test]
+fn tasks_that_are_not_polled_again_cost_one_place_each_and_stop_nobody() {
+    some_are_not_polled_again("window_not_polled_again", 50, || Site::window(false, 200, ms(10)));
+}
+
+/// While limit and length change and there are pauses, there are certainly never more than the highest
+/// limit in any span of the shortest length. Of the requests in a span, look at the one that got its
+/// place last. The others had theirs then, and none of those had come back, by the steps that are told
+/// at [`Span::judge`]; so all of them were within the limit of that moment.
+#[test]
+fn a_window_that_changes_in_a_storm_holds_and_comes_to_rest() {
+    changing(
+        "window_changing",
+        3,
+        || Site::window(false, 200, ms(5)),
+        |handle, rng| {
+            let Handle::Window(handle) = handle else { unreachable!() };
+            match rng.u8(..4) {
+                0 => handle.pause_for(Duration::from_micros(rng.u64(..2000))),
+                1 => handle.set_window(ms(rng.u64(5..=15))).unwrap(),
+                _ => {}
+            }
+        },
+    );
+}
+
+/// Four plain threads that never wait: what can't go at once is shed. Now and then one gets ready
+/// twenty times before it calls, so that places are held for a while.
+fn millions(name: &str, fixed: bool) {
+    const EACH: usize = 400_000;
+    storm(name, |seed, line| {
+        let (layer, span) = Span::new(fixed, 20_000, ms(20));
+        let handle = layer.handle();
+        let layer = layer.max_waiting(0).respond(|_: Rejected| None);
+        let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(Some(nanos())))));
+        let hammer = move |mut rng: Rng| {
+            let mut times = Vec::new();
+            while times.len() < EACH {
+                let mut clones = vec![service.clone(); if rng.u8(..) == 0 { 20 } else { 1 }];
+                for clone in &mut clones {
+                    clone.ready().now_or_never().expect("nobody waits").unwrap();
+                }
+                let responses = clones.iter_mut().map(|clone| clone.call(()).now_or_never());
+                times.extend(responses.filter_map(|response| response.unwrap().unwrap()));
+            }
+            times
+        };
+        let times = guarded(handle.clone(), move || {
+            thread::scope(|scope| {
+                let rngs = [0, 1, 2, 3].map(|thread| Rng::with_seed(4 * seed + thread));
+                let threads = rngs.map(|rng| scope.spawn(|| hammer(rng)));
+                threads.map(|thread| thread.join().unwrap()).concat()
+            })
+        });
+        line.count("admitted", times.len());
+        line.count("shed", handle.rejected().total() as usize);
+        span.judge(times, line);
+    });
+}
+
+#[test]
+fn millions_at_a_window_are_never_too_many() {
+    millions("window_millions", false);
+    millions("window_millions_fixed", true);
+}
