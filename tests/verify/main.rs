@@ -49,13 +49,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut faults = Vec::new();
 
     let promises = promises::read()?;
+    faults.extend(promises::compare(&promises, &suites::names()?));
     let results = if args.mutations {
         None
     } else {
         let length = if args.quick { Length::Short } else { Length::Long };
         let results = suites::run(length)?;
         faults.extend(results.faults());
-        faults.extend(promises::compare(&promises, &results));
         faults.extend(mutants::models_without(&results));
         Some(results)
     };

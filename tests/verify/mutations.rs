@@ -164,11 +164,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &[EXCLUSIVE, "draining_is_told_and_seen", "a_refund_reaches_the_one_who_waits"],
     ),
     model(
-        "handing over looks for watchers of an older word",
+        "a place that comes back tells nobody who watches",
         GATE,
         "fn put_back",
         ("(WAITING | WATCHED)", "WAITING"),
-        &["draining_is_told_and_seen", "one_who_watches_no_more_takes_no_call_along"],
+        &[
+            "draining_is_told_and_seen",
+            "one_who_watches_no_more_takes_no_call_along",
+            "draining_is_told_when_the_last_who_waits_gives_up",
+        ],
     ),
     model(
         "who joins doesn't look again whether there is room",
