@@ -1,8 +1,8 @@
 //! The Tower `Service` contract, which every stack of layers has to hold.
 //!
-//! One suite of checks, over our three layers alone and in **all combinations and orders** (fifteen), without bounds,
-//! with an error and with a response for who is turned away; and, as the control, over tower's own layers. A
-//! check knows no more of a stack than which layer is outside which.
+//! One suite of checks, over our three layers alone and in **all combinations and orders** (fifteen), each without
+//! bounds, with an error and with a response for who is turned away; and, as the control, over eight stacks of
+//! tower's own layers. A check knows no more of a stack than which layer is outside which.
 //!
 //! | read | for |
 //! | --- | --- |

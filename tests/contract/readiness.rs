@@ -13,7 +13,7 @@ use crate::{
     trial::{Customer, Trial, message_of, pass, waker},
 };
 
-/// ... and on the very instance that was polled ready: the probe panics otherwise, as its clones aren't.
+/// And on the very instance that was polled ready: the probe panics otherwise, and its clones aren't ready.
 #[tokio::test(start_paused = true)]
 async fn the_inner_service_is_called_once_for_each_request() {
     on_every(all(), async |trial| {

@@ -224,7 +224,7 @@ impl Trial {
         self.occupy(&mut other, limit, places).await
     }
 
-    /// One place of what was occupied comes back.
+    /// One place of what was occupied comes back; of a window, the oldest.
     pub(crate) async fn free(&mut self, limit: Does, in_flight: &mut Vec<Sent>) {
         match limit {
             Bound => drop(in_flight.remove(0)),
@@ -261,7 +261,7 @@ impl Trial {
             let free = free.unwrap_or(usize::MAX).min(PLACES + 1);
             let mood = self.probe.be_unnoticed(Mood::Ready);
             let mut more: Vec<_> = (0..=PLACES).filter_map(|_| self.another()).collect();
-            let ready = more.iter_mut().filter_map(|one| one.is_ready().then_some(())).count();
+            let ready = more.iter_mut().map(Customer::is_ready).filter(|&ready| ready).count();
             self.probe.be_unnoticed(mood);
             assert_eq!(ready, free, "so many more can be ready");
         }

@@ -9,6 +9,7 @@ mod allocations;
 mod backpressure;
 mod hold;
 mod oracle;
+mod outage;
 mod rate_limit;
 mod retry;
 mod settings;
