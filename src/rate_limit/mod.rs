@@ -33,7 +33,7 @@
 //!
 //! tower's `RateLimit` has its state in each service and can't be cloned, so it needs a `Buffer` to be shared;
 //! it restarts its window when somebody happens to look, and keeps no promise for spans across two windows;
-//! a place that was taken and not used is lost; a runtime has to be there when it is built.
+//! a runtime has to be there when it is built.
 //!
 //! # Example
 //!
