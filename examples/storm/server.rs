@@ -16,8 +16,6 @@ pub(crate) const CAPACITY: u32 = 500;
 const QUEUE: usize = 1000;
 /// How long a client waits for the answer to an attempt.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// When the server stands still. Its queue fills up meanwhile.
-pub(crate) const OUTAGE: Range<Duration> = Duration::from_secs(5)..Duration::from_secs(15);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -34,11 +32,11 @@ pub(crate) enum Failure {
 }
 
 impl Server {
-    /// The server, and its work, which must be polled for anything to be done.
-    pub(crate) fn new(start: Instant) -> (Self, impl Future<Output = ()>) {
+    /// The server, and its work, which must be polled for anything to be done. In the outage it stands
+    /// still, and its queue fills up.
+    pub(crate) fn new(outage: Range<Instant>) -> (Self, impl Future<Output = ()>) {
         let (queue, mut requests) = mpsc::channel::<oneshot::Sender<()>>(QUEUE);
         let work = async move {
-            let outage = start + OUTAGE.start..start + OUTAGE.end;
             while let Some(answer) = requests.recv().await {
                 if outage.contains(&now()) {
                     sleep_until(outage.end).await;

@@ -1,6 +1,12 @@
 //! A thousand clients, and what becomes of their requests.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::RefCell,
+    mem,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use fastrand::Rng;
 use futures::{
@@ -14,16 +20,29 @@ use tower_floodgate::{ExponentialRetry, ExponentialRetryLayer};
 
 use crate::{
     now,
-    server::{CAPACITY, OUTAGE, PATIENCE, Server},
+    server::{CAPACITY, Server},
 };
 
 pub(crate) const CLIENTS: u32 = 1000;
 /// What the clients together ask for in good times: 70 % of what the server can do.
 pub(crate) const USUAL: f64 = 0.7 * CAPACITY as f64;
-pub(crate) const LENGTH: Duration = Duration::from_secs(35);
 
-/// How long a server has to do well before it counts as recovered.
-const STEADY: Duration = Duration::from_secs(5);
+/// How long all is well at first.
+const BEFORE: Duration = Duration::from_secs(5);
+
+/// When the server stands still, and how long it is looked at. Whole seconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) outage: Range<Duration>,
+    pub(crate) length: Duration,
+}
+
+impl Times {
+    pub(crate) fn new(outage: Duration, after: Duration) -> Self {
+        let end = BEFORE + outage;
+        Self { outage: BEFORE..end, length: end + after }
+    }
+}
 
 /// What a client does while a request of its own is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,27 +54,65 @@ pub(crate) enum Traffic {
     Open,
 }
 
+impl Traffic {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+        }
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Closed => "closed traffic: clients wait for their answers",
+            Self::Open => "open traffic: requests come whatever happens",
+        }
+    }
+}
+
 /// What happened to one attempt, or to one request with all its attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
-    begun: Duration,
+    pub(crate) begun: Duration,
     /// When it ended, and whether well; `None` if it was still under way when time was up.
-    ended: Option<(Duration, bool)>,
+    pub(crate) ended: Option<(Duration, bool)>,
+}
+
+impl Outcome {
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self.ended, Some((_, true)))
+    }
 }
 
 /// All that happened, each in the order in which it began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Run {
+    pub(crate) times: Times,
     pub(crate) requests: Vec<Outcome>,
+    /// As the server saw them.
     pub(crate) attempts: Vec<Outcome>,
+    /// When the policy decided for a retry. It is made after its wait.
+    pub(crate) granted: Vec<Duration>,
 }
 
 /// Lets all clients, with this policy, live through the outage.
-pub(crate) async fn run(traffic: Traffic, policy: ExponentialRetry, seed: u64) -> Run {
+pub(crate) async fn run(
+    times: &Times,
+    traffic: Traffic,
+    policy: ExponentialRetry,
+    seed: u64,
+) -> Run {
     let start = now();
     let (requests, attempts) = (RefCell::default(), RefCell::default());
-    let (server, work) = Server::new(start);
+    let granted = Arc::new(Mutex::new(Vec::new()));
+    let (server, work) = Server::new(start + times.outage.start..start + times.outage.end);
 
+    let noted = Arc::clone(&granted);
+    let policy = policy.on_decision(move |decision| {
+        if decision.next().is_ok() {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(start.elapsed());
+        }
+    });
     let service = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .service(service_fn(|()| note(&attempts, start, server.request())));
@@ -72,8 +129,14 @@ pub(crate) async fn run(traffic: Traffic, policy: ExponentialRetry, seed: u64) -
         })
     });
     let everybody = join(work, join_all(clients));
-    timeout(LENGTH, everybody).await.expect_err("clients never have enough");
-    Run { requests: requests.into_inner(), attempts: attempts.into_inner() }
+    timeout(times.length, everybody).await.expect_err("clients never have enough");
+    let granted = mem::take(&mut *granted.lock().unwrap_or_else(PoisonError::into_inner));
+    Run {
+        times: times.clone(),
+        requests: requests.into_inner(),
+        attempts: attempts.into_inner(),
+        granted,
+    }
 }
 
 /// The moments at which one client wants something: those of all clients are a Poisson process.
@@ -96,74 +159,4 @@ async fn note<E>(
     let result = doing.await;
     log.borrow_mut()[index].ended = Some((start.elapsed(), result.is_ok()));
     result
-}
-
-impl Outcome {
-    fn is_success(&self) -> bool {
-        matches!(self.ended, Some((_, true)))
-    }
-}
-
-impl Run {
-    /// How long after the end of the outage things were as usual again: for a while, at least 99 % of
-    /// the attempts succeeded, and they were at least 90 % of as many as usual. `None` if they never were.
-    ///
-    /// The second condition is for those who do so well only because the clients are still asleep.
-    pub(crate) fn recovery(&self) -> Option<Duration> {
-        let usual = |&from: &Duration| {
-            let index = |time| self.attempts.partition_point(|attempt| attempt.begun < time);
-            let attempts = &self.attempts[index(from)..index(from + STEADY)];
-            let good = attempts.iter().filter(|attempt| attempt.is_success()).count() as f64;
-            good >= 0.99 * attempts.len() as f64 && good >= 0.9 * USUAL * STEADY.as_secs_f64()
-        };
-        (0..)
-            .map(|step| OUTAGE.end + step * Duration::from_millis(100))
-            // Attempts that were still under way when time was up can't be judged.
-            .take_while(|&from| from + STEADY + PATIENCE <= LENGTH)
-            .find(usual)
-            .map(|from| from - OUTAGE.end)
-    }
-
-    /// Attempts per request.
-    pub(crate) fn amplification(&self) -> f64 {
-        self.attempts.len() as f64 / self.requests.len() as f64
-    }
-
-    /// The share of the requests that were answered, of those that came to an end.
-    pub(crate) fn answered(&self) -> f64 {
-        let ended = self.requests.iter().filter(|request| request.ended.is_some()).count();
-        let answered = self.requests.iter().filter(|request| request.is_success()).count();
-        answered as f64 / ended as f64
-    }
-
-    /// The most attempts in a second.
-    pub(crate) fn peak(&self) -> u32 {
-        self.offered().into_iter().max().unwrap_or(0)
-    }
-
-    /// The most attempts in a second from the end of the outage on.
-    pub(crate) fn peak_after_outage(&self) -> u32 {
-        self.offered().into_iter().skip(OUTAGE.end.as_secs() as usize).max().unwrap_or(0)
-    }
-
-    /// The attempts begun in each second.
-    pub(crate) fn offered(&self) -> Vec<u32> {
-        per_second(self.attempts.iter().map(|attempt| attempt.begun))
-    }
-
-    /// The attempts that succeeded in each second.
-    pub(crate) fn in_time(&self) -> Vec<u32> {
-        let successes = self.attempts.iter().filter(|attempt| attempt.is_success());
-        per_second(successes.filter_map(|attempt| Some(attempt.ended?.0)))
-    }
-}
-
-fn per_second(times: impl Iterator<Item = Duration>) -> Vec<u32> {
-    let mut counts = vec![0; LENGTH.as_secs() as usize];
-    for time in times {
-        if let Some(count) = counts.get_mut(time.as_secs() as usize) {
-            *count += 1;
-        }
-    }
-    counts
 }

@@ -83,7 +83,19 @@ pub(crate) fn run(length: Length) -> Result<Results, Box<dyn Error>> {
             results.broken.push(format!("the suite {suite} failed"));
         }
     }
+    results.broken.extend(outage(length)?);
     Ok(results)
+}
+
+/// Sends retries through a simulated outage, which checks itself.
+fn outage(length: Length) -> Result<Option<String>, Box<dyn Error>> {
+    println!("== outage");
+    let arguments: &[&str] = match length {
+        Length::Short => &["run", "--example", "storm"],
+        Length::Long => &["run", "--release", "--example", "storm", "--", "--outage", "10m"],
+    };
+    let kept = cargo(ROOT, arguments).status()?.success();
+    Ok((!kept).then(|| "the outage showed a budget overdrawn".to_owned()))
 }
 
 impl Results {
