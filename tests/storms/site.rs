@@ -10,7 +10,7 @@ use tower_floodgate::WindowRateLimitHandle;
 use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer};
 
 use crate::spans::Span;
-use crate::support::{Line, guarded, guarded_task, nanos, runtime, storm, wait_until};
+use crate::support::{Line, guarded, guarded_task, nanos_at_the_end, runtime, storm, wait_until};
 
 /// A limited service. Boxed, so that storms need not know which limit it is.
 pub(crate) type Limited = BoxCloneSyncService<(), (), Infallible>;
@@ -124,13 +124,14 @@ impl Notes {
     }
 }
 
-/// The inner service. Its response takes one turn of the scheduler.
+/// The inner service. Its call takes longer now and then, and its response one turn of the scheduler.
 fn take_notes(
     notes: &Arc<Notes>,
 ) -> impl Fn(()) -> BoxFuture<'static, Result<(), Infallible>> + Clone + Send + Sync + use<> {
     let notes = Arc::clone(notes);
     move |()| {
-        notes.times.lock().unwrap().push(nanos());
+        let time = nanos_at_the_end();
+        notes.times.lock().unwrap().push(time);
         let leaving = Leaving::entered(&notes);
         Box::pin(async move {
             let _leaving = leaving;

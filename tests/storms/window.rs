@@ -10,7 +10,7 @@ use tower_floodgate::Rejected;
 use crate::crowd::{changing, giving_up, some_are_not_polled_again};
 use crate::site::{Handle, Site};
 use crate::spans::Span;
-use crate::support::{guarded, nanos, storm};
+use crate::support::{guarded, nanos_at_the_end, storm};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -68,7 +68,8 @@ fn millions(name: &str, fixed: bool) {
         let (layer, span) = Span::new(fixed, 20_000, ms(20));
         let handle = layer.handle();
         let layer = layer.max_waiting(0).respond(|_: Rejected| None);
-        let service = layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(Some(nanos())))));
+        let service =
+            layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(Some(nanos_at_the_end())))));
         let hammer = move |mut rng: Rng| {
             let mut times = Vec::new();
             while times.len() < EACH {
