@@ -50,7 +50,8 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 /// W1, W2, W3, C8: windows from a nanosecond to a century, limits from one to the largest, at any time before
-/// the end of the clock (after 584 years, when it stands still): never one too many, and a place comes back at the very nanosecond.
+/// the end of the clock (after 584 years, when it stands still): never one too many, and a place comes
+/// back at the very nanosecond.
 #[test]
 fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
     // Steps in time: by a share of the window, or right to, or beside, a boundary.

@@ -29,47 +29,21 @@ const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
 const POLICY: &str = "src/retry/policy.rs";
 
-const fn model(
-    what: &'static str,
-    file: &'static str,
-    within: &'static str,
-    (from, to): (&'static str, &'static str),
-    caught_by: &'static [&'static str],
-) -> Mutation {
-    Mutation { what, file, within, from, to, target: "models", caught_by }
-}
+/// The targets of the tests.
+const MODELS: &str = "models";
+const PROMISES: &str = "promises";
+const CONTRACT: &str = "contract";
+const EDGES: &str = "edges";
 
-/// Caught by tests under paused time.
-const fn promise(
+const fn mutation(
+    target: &'static str,
     what: &'static str,
     file: &'static str,
     within: &'static str,
     (from, to): (&'static str, &'static str),
     caught_by: &'static [&'static str],
 ) -> Mutation {
-    Mutation { what, file, within, from, to, target: "promises", caught_by }
-}
-
-/// Caught by the suite for the contract of a service.
-const fn contract(
-    what: &'static str,
-    file: &'static str,
-    within: &'static str,
-    (from, to): (&'static str, &'static str),
-    caught_by: &'static [&'static str],
-) -> Mutation {
-    Mutation { what, file, within, from, to, target: "contract", caught_by }
-}
-
-/// Caught by tests of numbers at their edges.
-const fn edge(
-    what: &'static str,
-    file: &'static str,
-    within: &'static str,
-    (from, to): (&'static str, &'static str),
-    caught_by: &'static [&'static str],
-) -> Mutation {
-    Mutation { what, file, within, from, to, target: "edges", caught_by }
+    Mutation { what, file, within, from, to, target, caught_by }
 }
 
 const NAIVE_GATE: &str = "b2_the_gate_is_as_the_naive_one";
@@ -78,28 +52,32 @@ const EXCLUSIVE: &str = "a_place_is_held_by_one_at_a_time_and_nobody_is_forgotte
 
 pub(crate) const MUTATIONS: &[Mutation] = &[
     // The gate: memory orderings.
-    model(
+    mutation(
+        MODELS,
         "entering acquires nothing",
         GATE,
         "fn try_enter",
         ("word - PLACE, Acquire, Relaxed", "word - PLACE, Relaxed, Relaxed"),
         &[EXCLUSIVE],
     ),
-    model(
+    mutation(
+        MODELS,
         "entering from the line's end acquires nothing",
         GATE,
         "fn join",
         ("word - PLACE, Acquire, Relaxed", "word - PLACE, Relaxed, Relaxed"),
         &[EXCLUSIVE],
     ),
-    model(
+    mutation(
+        MODELS,
         "a place comes back without a release",
         GATE,
         "fn put_back",
         ("PLACE, Release", "PLACE, Relaxed"),
         &[EXCLUSIVE, "a_lowered_limit_drains_before_anybody_is_called"],
     ),
-    model(
+    mutation(
+        MODELS,
         "handing over acquires nothing",
         GATE,
         "fn next_to_wake",
@@ -113,14 +91,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["a_lowered_limit_drains_before_anybody_is_called", "draining_is_told_and_seen"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who begins to watch acquires nothing",
         GATE,
         "fn watch",
         ("fetch_or(WATCHED, Acquire)", "fetch_or(WATCHED, Relaxed)"),
         &["draining_is_told_and_seen"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the end of a pause releases nothing",
         GATE,
         "fn lift",
@@ -128,42 +108,48 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["a_pause_ends_for_those_who_wait"],
     ),
     // The gate: checks and steps.
-    model(
+    mutation(
+        MODELS,
         "a newcomer doesn't mind who waits",
         GATE,
         "const fn open",
         ("(WAITING | BARRED)", "BARRED"),
         &["a_newcomer_never_overtakes"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a newcomer doesn't mind a bar",
         GATE,
         "const fn open",
         ("(WAITING | BARRED)", "WAITING"),
         &["a_pause_moves_only_forward", "closing_tells_all_who_wait_and_come"],
     ),
-    model(
+    mutation(
+        MODELS,
         "handing over doesn't mind a bar",
         GATE,
         "const fn grants",
         ("word & BARRED == 0 && ", ""),
         &["a_refund_in_a_pause_calls_nobody"],
     ),
-    model(
+    mutation(
+        MODELS,
         "handing over doesn't mind whether there is room",
         GATE,
         "const fn grants",
         ("room(word) > 0 && ", ""),
         &[EXCLUSIVE, "those_who_wait_go_in_the_order_they_came"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a place that comes back is not handed over",
         GATE,
         "fn put_back",
         ("self.hand_over();", ""),
         &[EXCLUSIVE, "draining_is_told_and_seen", "a_refund_reaches_the_one_who_waits"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a place that comes back tells nobody who watches",
         GATE,
         "fn put_back",
@@ -174,14 +160,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "draining_is_told_when_the_last_who_waits_gives_up",
         ],
     ),
-    model(
+    mutation(
+        MODELS,
         "who joins doesn't look again whether there is room",
         GATE,
         "fn join",
         ("if open(word) {", "if false {"),
         &[EXCLUSIVE],
     ),
-    model(
+    mutation(
+        MODELS,
         "who joins is counted after it stands in the line, without looking",
         GATE,
         "fn join",
@@ -191,35 +179,40 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &[EXCLUSIVE],
     ),
-    model(
+    mutation(
+        MODELS,
         "who gives up keeps a place it was given meanwhile",
         GATE,
         "fn give_up",
         ("Err(call) => call == Call::Enter", "Err(_) => false"),
         &["giving_up_loses_neither_a_place_nor_a_call"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who gives up is counted on",
         GATE,
         "fn give_up",
         ("self.word.fetch_sub(WAITER, Relaxed);", ""),
         &["giving_up_loses_neither_a_place_nor_a_call"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who gives up after it was dismissed has a place",
         GATE,
         "fn give_up",
         ("Err(call) => call == Call::Enter", "Err(_) => true"),
         &["closing_and_giving_up_at_once_lose_nothing"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a raised limit calls nobody",
         GATE,
         "fn set_limit",
         ("self.hand_over();", ""),
         &["a_changed_limit_counts_at_once"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a lowered limit takes no place away",
         GATE,
         "fn set_limit",
@@ -233,28 +226,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "a_lowered_limit_counts_at_once",
         ],
     ),
-    model(
+    mutation(
+        MODELS,
         "a pause is noted without the mutex",
         GATE,
         "fn bar",
         ("let _books = self.books.lock();", ""),
         &["a_pause_moves_only_forward"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a bar is lifted without asking whether it is over",
         GATE,
         "fn lift",
         ("|| !over()", "|| { let _ = over; false }"),
         &["a_pause_moves_only_forward"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the end of a pause calls nobody",
         GATE,
         "fn lift",
         ("self.hand_over();", ""),
         &["a_pause_ends_for_those_who_wait"],
     ),
-    model(
+    mutation(
+        MODELS,
         "closing tells nobody in the line",
         GATE,
         "fn close",
@@ -264,28 +261,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["closing_tells_all_who_wait_and_come"],
     ),
-    model(
+    mutation(
+        MODELS,
         "closing lets newcomers in",
         GATE,
         "fn close",
         ("self.word.fetch_or(BARRED, Relaxed);", ""),
         &["closing_tells_all_who_wait_and_come"],
     ),
-    model(
+    mutation(
+        MODELS,
         "closing lets newcomers join",
         GATE,
         "fn close",
         ("books.closed = true;", "books.closed = books.closed;"),
         &["closing_tells_all_who_wait_and_come"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who is dismissed is counted on",
         GATE,
         "fn next_to_dismiss",
         ("self.word.fetch_sub(WAITER, Relaxed);", ""),
         &["closing_tells_all_who_wait_and_come"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who watches looks before it says so",
         GATE,
         "fn watch",
@@ -298,14 +299,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["draining_is_told_and_seen"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who watches no more silences the others",
         GATE,
         "fn unwatch",
         ("if books.watchers.is_empty() {", "{"),
         &["one_who_watches_no_more_takes_no_call_along"],
     ),
-    model(
+    mutation(
+        MODELS,
         "drained is when nobody is inside, whoever waits",
         GATE,
         "fn drained(&self",
@@ -313,14 +316,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["who_waits_keeps_it_from_being_drained"],
     ),
     // The line.
-    model(
+    mutation(
+        MODELS,
         "the first waker is woken, not the last",
         LINE,
         "fn wait_on",
         ("_ => waiter.waker.replace(waker.clone()),", "_ => Some(waker.clone()),"),
         &["a_waker_that_changes_is_the_one_that_is_woken"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the last is called first",
         LINE,
         "fn call(",
@@ -328,56 +333,64 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["those_who_wait_go_in_the_order_they_came"],
     ),
     // The log: memory orderings.
-    model(
+    mutation(
+        MODELS,
         "an issue is counted without acquiring those before",
         LOG,
         "fn issue(",
         ("AcqRel", "Release"),
         &["a_time_is_noted_after_all_it_covers"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an issue is counted without releasing it",
         LOG,
         "fn issue(",
         ("AcqRel", "Acquire"),
         &["a_time_is_noted_after_all_it_covers"],
     ),
-    model(
+    mutation(
+        MODELS,
         "who closes a stride acquires no issues",
         LOG,
         "fn issued(",
         ("issued.load(Acquire)", "issued.load(Relaxed)"),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an entry is marked without releasing its time",
         LOG,
         "fn observe",
         (".pack(), Release)", ".pack(), Relaxed)"),
         &["a_sliding_window_never_issues_too_many", "a_fixed_window_never_issues_too_many"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an entry is read without acquiring its time",
         LOG,
         "fn entry",
         ("mark.load(Acquire)", "mark.load(Relaxed)"),
         &["a_sliding_window_never_issues_too_many", "a_fixed_window_never_issues_too_many"],
     ),
-    model(
+    mutation(
+        MODELS,
         "retiring releases and acquires nothing",
         LOG,
         "fn retire",
         ("next.pack(), AcqRel, Acquire", "next.pack(), Relaxed, Relaxed"),
         &["the_log_goes_round"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the ends are read without acquiring",
         LOG,
         "fn ends",
         ("oldest.load(Acquire)", "oldest.load(Relaxed)"),
         &["the_log_goes_round"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the newer end is read first",
         LOG,
         "fn ends",
@@ -390,28 +403,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["the_log_goes_round"],
     ),
     // The log: checks and steps.
-    model(
+    mutation(
+        MODELS,
         "a full log is written over",
         LOG,
         "fn observe",
         (">= self.slots.len()", "> self.slots.len() + 1"),
         &["a_full_log_loses_no_place"],
     ),
-    model(
+    mutation(
+        MODELS,
         "counts may go backwards",
         LOG,
         "fn observe",
         ("!beyond(issues, newest.issues) || ", ""),
         &["a_time_is_noted_after_all_it_covers"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a slot that is not written yet is read",
         LOG,
         "fn entry",
         ("(mark.slot == number)", "(mark.slot == number || mark.issues != 0)"),
         &["the_log_goes_round"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an entry is retired by two",
         LOG,
         "fn retire",
@@ -421,7 +438,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["the_log_goes_round", "a_fixed_window_rolls_over_once"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a time is known only if no newer one is being written",
         LOG,
         "fn time_of",
@@ -433,7 +451,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["the_next_place_is_known_while_others_are_noted"],
     ),
     // The windows.
-    model(
+    mutation(
+        MODELS,
         "a place comes back a moment early",
         WINDOW,
         "fn refill",
@@ -444,7 +463,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "a_stride_holds_both_its_issues_long_enough",
         ],
     ),
-    model(
+    mutation(
+        MODELS,
         "the time is read before the issue is counted",
         WINDOW,
         "fn issue(",
@@ -456,7 +476,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["a_time_is_noted_after_all_it_covers"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an open stride is closed with the time of before the count",
         WINDOW,
         "fn refill",
@@ -466,28 +487,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
-    model(
+    mutation(
+        MODELS,
         "an open stride is never closed",
         WINDOW,
         "fn refill",
         ("if held.open > 0 && held.spare", "if false && held.open > 0 && held.spare"),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
-    model(
+    mutation(
+        MODELS,
         "what is due comes back to nobody",
         WINDOW,
         "fn refill",
         ("places > 0 && self.gate.put_back(places)", "places > 0 && false"),
         &["the_log_goes_round", "a_fixed_window_rolls_over_once"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a fixed place comes back at the boundary before",
         WINDOW,
         "fn due",
         ("Nanos::new(time.get() - into).after(length)", "Nanos::new(time.get() - into)"),
         &["a_fixed_window_never_issues_too_many"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the length is read before the entry",
         WINDOW,
         "fn refill",
@@ -498,28 +523,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["a_longer_window_holds_for_what_is_issued_from_then_on"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a shorter window lets nobody go",
         WINDOW,
         "fn set_length",
         ("self.refill(&now);", ""),
         &["a_shorter_window_lets_go_at_once"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a raised limit raises nothing",
         WINDOW,
         "fn set_limit",
         ("self.gate.set_limit(limit, ", "self.gate.set_limit(self.gate.read().limit, "),
         &["a_raised_limit_keeps_what_is_noted"],
     ),
-    model(
+    mutation(
+        MODELS,
         "everybody looks all the time",
         WINDOW,
         "fn look",
         (".max(moment.after(TICK))", ".max(moment)"),
         &["nobody_is_told_to_look_again_at_once"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a pause may move backwards",
         WINDOW,
         "fn pause",
@@ -529,7 +558,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["a_pause_moves_only_forward"],
     ),
-    model(
+    mutation(
+        MODELS,
         "what is given back unissued is lost",
         WINDOW,
         "fn give_back",
@@ -537,7 +567,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["a_refund_reaches_the_one_who_waits"],
     ),
     // The budget.
-    model(
+    mutation(
+        MODELS,
         "a withdrawal is two steps",
         BUDGET,
         "fn withdraw_saved",
@@ -551,7 +582,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["nothing_is_withdrawn_twice", "nothing_is_overdrawn"],
     ),
-    model(
+    mutation(
+        MODELS,
         "a deposit is two steps",
         BUDGET,
         "fn deposit(",
@@ -561,7 +593,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["nothing_is_withdrawn_twice"],
     ),
-    model(
+    mutation(
+        MODELS,
         "savings have no bound",
         BUDGET,
         "fn deposit(",
@@ -573,7 +606,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["savings_stay_bounded"],
     ),
-    model(
+    mutation(
+        MODELS,
         "the floor is taken in two steps",
         BUDGET,
         "fn withdraw_floor",
@@ -585,14 +619,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["the_floor_is_given_once"],
     ),
     // What a clone has at its limiter.
-    promise(
+    mutation(
+        PROMISES,
         "who goes away while it waits stays in the line",
         SEAT,
         "fn vacate",
         ("self.limiter.give_up(waiting.ticket)", "std::mem::forget(waiting)"),
         &[NAIVE_GATE, NAIVE_WINDOW, "b4_giving_up_frees_the_place_in_line_at_once"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "who goes away ready keeps its place",
         SEAT,
         "fn vacate",
@@ -602,7 +638,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &[NAIVE_GATE, NAIVE_WINDOW, "w4_ready_and_then_dropped_gives_the_place_to_the_next"],
     ),
-    contract(
+    mutation(
+        CONTRACT,
         "a clone of a ready service is ready",
         SEAT,
         "impl<L: Limiter> Clone",
@@ -616,28 +653,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["a_clone_of_a_ready_service_is_not_ready_and_holds_nothing"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "an error of readiness keeps the place",
         SEAT,
         "fn poll_ready<E>",
         ("Err(_) => self.vacate()", "Err(_) => {}"),
         &["c3_an_error_of_readiness_passes_and_gives_the_place_back"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a service may be called before the inner one is ready",
         SEAT,
         "fn take",
         ("State::Ready => {", "State::Ready | State::Held => {"),
         &["c3_calling_without_readiness_panics_and_says_so"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a place comes back when the response is dropped, not when it is there",
         "src/backpressure/future.rs",
         "fn poll",
         ("*this.permit = None;", ""),
         &["b1_a_place_is_held_from_readiness_to_the_end_of_the_response"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a call that panics is not issued",
         "src/rate_limit/service.rs",
         "fn call",
@@ -650,7 +691,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["c4_a_panic_in_the_inner_call_counts_as_issued"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a waker that panics keeps the others from their turn",
         GATE,
         "fn hand_over",
@@ -658,35 +700,40 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["c4_a_waker_that_panics_loses_nothing_of_others"],
     ),
     // The bounds.
-    promise(
+    mutation(
+        PROMISES,
         "one more may wait at the gate",
         BACKPRESSURE,
         "fn arrive",
         ("standing.ahead >= bounds", "standing.ahead > bounds"),
         &[NAIVE_GATE],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "one may wait a moment longer at the gate",
         BACKPRESSURE,
         "fn look",
         ("self.clock.now() < again", "self.clock.now() <= again"),
         &[NAIVE_GATE],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "one more may wait at the window",
         RATE_LIMIT,
         "fn arrive",
         ("waiting >= bounds", "waiting > bounds"),
         &[NAIVE_WINDOW],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "who could go at the last moment is turned away",
         RATE_LIMIT,
         "fn arrive",
         ("expected > deadline", "expected >= deadline"),
         &[NAIVE_WINDOW],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "who is held up waits to the end",
         RATE_LIMIT,
         "fn look",
@@ -694,63 +741,72 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &[NAIVE_WINDOW, "w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known"],
     ),
     // Who is told when.
-    promise(
+    mutation(
+        PROMISES,
         "a pause is left out of what is expected",
         WINDOW,
         "fn expected",
         ("first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)))", "first.max(moment)"),
         &[NAIVE_WINDOW, "w7_a_pause_holds_back_everybody_and_moves_only_forward"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "who goes on the place of another is expected a round early",
         WINDOW,
         "fn expected",
         ("(index - taken) / limit + 1", "(index - taken) / limit"),
         &[NAIVE_WINDOW],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "the head is not told that one before it gave up",
         WINDOW,
         "fn give_up",
         ("if !entered {", "if false {"),
         &[NAIVE_WINDOW, "c5_the_line_moves_up_when_the_head_gives_up"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "the head is not told of a longer wait than need be",
         LINE,
         "fn rouse_head",
         ("self[index].alarm <= due", "true"),
         &[NAIVE_WINDOW],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "the head is told without need",
         LINE,
         "fn rouse_head",
         ("self[index].alarm <= due", "false"),
         &["c5_where_all_goes_as_expected_the_window_wakes_once_per_admission"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a stride is twice as long",
         WINDOW,
         "const fn mask",
         ("next_power_of_two() - 1", "next_power_of_two() * 2 - 1"),
         &["w8_strides_never_let_too_many_through"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "an open stride is never closed, seen from outside",
         WINDOW,
         "fn refill",
         ("if held.open > 0 && held.spare", "if false && held.open > 0 && held.spare"),
         &["w8_a_stride_that_stays_open_comes_back"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "a rejection says zero seconds",
         "src/rejected.rs",
         "fn retry_after_secs",
         (".max(1)", ""),
         &["w6_any_wait_is_rounded_up_and_never_zero"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a rejection is rounded down",
         "src/rejected.rs",
         "fn retry_after_secs",
@@ -758,35 +814,40 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["w6_as_a_header_it_is_rounded_up_and_never_zero"],
     ),
     // Retries.
-    promise(
+    mutation(
+        PROMISES,
         "one attempt more than the most",
         POLICY,
         "fn decide",
         ("attempt >= settings.max_attempts", "attempt > settings.max_attempts"),
         &["r2_max_attempts_counts_the_first_and_the_last_error_arrives"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a wait may end too late",
         POLICY,
         "fn ends_too_late",
         ("elapsed.saturating_add(wait) > max", "elapsed > max"),
         &["r2_never_sleeps_past_max_elapsed"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a hint may be as long as it likes",
         POLICY,
         "fn decide",
         ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
         &["r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a server that says never is asked again",
         POLICY,
         "fn decide",
         ("if verdict == Verdict::Never {", "if false {"),
         &["r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "the budget is asked for every attempt that is not made",
         POLICY,
         "fn decide",
@@ -798,35 +859,40 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["r5_the_budget_is_shared_and_exact"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "retries pay in, too",
         POLICY,
         "fn clone_request",
         ("if self.session.retries == 0 {", "{"),
         &["r5_the_budget_is_shared_and_exact"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "all draw alike",
         POLICY,
         "fn draw",
         ("fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed)", "load(Relaxed)"),
         &["r3_requests_draw_independently_and_a_seed_repeats_them"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "what is paid in is cut off, not rounded",
         BUDGET,
         "fn try_new",
         ("(ratio * RETRY as f64).round() as u64", "(ratio * RETRY as f64) as u64"),
         &["r5_every_thousandth_is_exact"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "the floor gives a little too much",
         BUDGET,
         "fn per_second",
         ("div_ceil(retries.into())", "wrapping_div(retries.into())"),
         &["r5_the_budget_is_as_the_naive_one"],
     ),
-    promise(
+    mutation(
+        PROMISES,
         "a hint is no floor",
         BACKOFF,
         "fn wait",
@@ -834,7 +900,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["r4_a_hint_is_a_floor_with_jitter_on_top"],
     ),
     // Numbers at their edges.
-    edge(
+    mutation(
+        EDGES,
         "times wrap",
         "src/clock.rs",
         "fn after",
@@ -844,63 +911,72 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "w1_windows_are_exact_from_a_nanosecond_to_a_century",
         ],
     ),
-    edge(
+    mutation(
+        EDGES,
         "a timer goes off at once",
         "src/clock.rs",
         "fn alarm",
         ("self.origin.checked_add(at.since(Nanos::ZERO))", "self.origin.checked_add(at.since(at))"),
         &["c8_a_timer_can_be_set_for_any_time"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "one place more than there may be",
         "src/settings.rs",
         "fn places",
         ("places @ 1..=MAX_PLACES", "places @ 1..=0x8000_0000"),
         &["c7_every_number_is_right_or_refused"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "a window of nothing",
         "src/settings.rs",
         "fn window",
         ("value.is_zero() || ", ""),
         &["c7_every_number_is_right_or_refused"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "more may wait than the word counts",
         "src/settings.rs",
         "fn waiting",
         (".min(MAX_WAITING)", ""),
         &["c7_every_number_is_right_or_refused"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "limits are counted in 31 bits",
         GATE,
         "fn set_limit",
         ("(delta as u64).wrapping_mul(PLACE)", "(delta as u64 & 0x3fff_ffff).wrapping_mul(PLACE)"),
         &["b6_limits_of_any_size_follow_one_another", "w9_settings_of_any_size_follow_one_another"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "the last moment of a window is left out",
         WINDOW,
         "fn refill",
         ("self.due(time) <= moment", "self.due(time) < moment"),
         &["w1_windows_are_exact_from_a_nanosecond_to_a_century"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "jitter may draw nothing",
         BACKOFF,
         "fn wait",
         ("Jitter::Full => (1, ceiling)", "Jitter::Full => (0, ceiling)"),
         &["r3_no_wait_is_zero_too_long_or_below_the_hint"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "waits have no most",
         BACKOFF,
         "fn ceiling",
         (".clamp(self.base, self.max)", ".max(self.base)"),
         &["r3_the_ceiling_grows_from_base_to_max", "r3_no_wait_is_zero_too_long_or_below_the_hint"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "waits are counted in floating point",
         BACKOFF,
         "fn ceiling",
@@ -910,28 +986,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["r3_the_ceiling_is_base_times_a_power_of_two"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "savings are bounded in 32 bits",
         BUDGET,
         "fn max_saved",
         ("u64::from(retries) * RETRY", "u64::from(retries.wrapping_mul(RETRY as u32))"),
         &["r5_savings_are_exact_at_the_edges"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "the floor has one more",
         BUDGET,
         "fn per_second",
         ("ahead: step * retries", "ahead: step * (retries + 1)"),
         &["r5_a_floor_gives_what_it_says"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "no ratio is refused",
         BUDGET,
         "fn try_new",
         ("!(0.0..=1000.0).contains(&ratio)", "ratio < 0.0"),
         &["c7_every_ratio_is_right_or_refused"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "who may wait for ever waits not at all",
         "src/seat.rs",
         "fn deadline",
@@ -941,7 +1021,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
         &["b3_one_may_wait_for_any_time", "w7_a_pause_may_be_of_any_length"],
     ),
-    edge(
+    mutation(
+        EDGES,
         "a hint that is too long is followed",
         POLICY,
         "fn decide",
