@@ -52,7 +52,7 @@ pub(super) struct Line {
     head: u32,
     tail: u32,
     vacant: u32,
-    /// Wraps; at the second who joins, so that it does in every test.
+    /// Wraps: at the second who joins, so that it is no rare case.
     joined: u32,
 }
 

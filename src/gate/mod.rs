@@ -276,7 +276,8 @@ impl Gate {
         }
     }
 
-    /// Calls those who can go, in order, and tells those who watch when all is drained.
+    /// Calls those who can go, in order, dismisses the line if the gate is closed, and tells those who
+    /// watch when all is drained.
     ///
     /// One at a time, and woken outside the lock: a waker runs foreign code, and nothing has to be
     /// collected.
@@ -308,6 +309,12 @@ impl Gate {
             match self.word.compare_exchange_weak(word, word - PLACE - WAITER, Acquire, Acquire) {
                 Ok(_) => return books.line.call(Call::Enter),
                 Err(newer) => word = newer,
+            }
+        }
+        if books.closed {
+            if let Some(waker) = books.line.call(Call::Dismiss) {
+                self.word.fetch_sub(WAITER, Relaxed);
+                return Some(waker);
             }
         }
         if word & WATCHED == 0 || !books.drained(word) {
@@ -379,22 +386,11 @@ impl Gate {
 
     /// Tells all who wait, and all who come from now on, that nobody enters any more.
     pub(crate) fn close(&self) {
-        {
-            let mut books = self.books.lock();
-            books.closed = true;
-            self.word.fetch_or(BARRED, Relaxed);
-        }
-        while let Some(waker) = self.next_to_dismiss() {
-            waker.wake();
-        }
-        self.hand_over(); // for those who watch: the line is empty now
-    }
-
-    fn next_to_dismiss(&self) -> Option<Waker> {
         let mut books = self.books.lock();
-        let waker = books.line.call(Call::Dismiss)?;
-        self.word.fetch_sub(WAITER, Relaxed);
-        Some(waker)
+        books.closed = true;
+        self.word.fetch_or(BARRED, Relaxed);
+        drop(books);
+        self.hand_over();
     }
 
     /// How things stand: one moment's truth.

@@ -1,8 +1,8 @@
 //! The windows under the model checker.
 //!
-//! The clock is an atomic that a thread of its own ticks, read
-//! with no ordering: a thread may see an old time, unless something it has synchronised with has seen
-//! a newer one. That is less than a real clock promises, so what holds here holds there.
+//! The clock is an atomic that the threads tick where the model says, read with no ordering: a thread may
+//! see an old time, unless something it has synchronised with has seen a newer one. In that it promises
+//! less than a real clock.
 
 use std::{
     future::poll_fn,

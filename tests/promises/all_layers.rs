@@ -562,4 +562,18 @@ async fn c4_a_waker_that_panics_loses_nothing_of_others() {
     bomb.0.store(true, SeqCst);
     assert!(catch_unwind(AssertUnwindSafe(|| handle.set_limit(3))).is_err());
     assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (3, 0, 1));
+
+    // And told, if it was closing that woke it.
+    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    let handle = layer.handle();
+    let mut held = layer.layer(Probe::new());
+    ServiceExt::<u32>::ready(&mut held).await.unwrap();
+    let (mut first, mut second) = (held.clone(), held.clone());
+    let wakes = Wakes::new();
+    assert!(poll_ready::<_, u32>(&mut first, &bomb_waker).is_pending());
+    assert!(poll_ready::<_, u32>(&mut second, &wakes.waker()).is_pending());
+    bomb.0.store(true, SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| handle.close())).is_err());
+    assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (1, 0, 1));
+    assert!(poll_ready::<_, u32>(&mut second, Waker::noop()).is_ready(), "told");
 }

@@ -49,19 +49,25 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut faults = Vec::new();
 
     let promises = promises::read()?;
-    faults.extend(promises::compare(&promises, &suites::names()?));
+    let there = suites::names()?;
+    faults.extend(promises::compare(&promises, &there));
     let results = if args.mutations {
         None
     } else {
         let length = if args.quick { Length::Short } else { Length::Long };
         let results = suites::run(length)?;
         faults.extend(results.faults());
+        let unheard = there.iter().filter(|test| !results.passed(test));
+        faults.extend(unheard.map(|test| format!("the test {test} was not heard to pass")));
         faults.extend(mutants::models_without(&results));
         Some(results)
     };
 
     let outcomes = mutants::try_all(&args.only, args.every, results.is_some())?;
     faults.extend(outcomes.iter().flat_map(Outcome::faults));
+    if outcomes.is_empty() {
+        faults.push(format!("there is no mutation with {:?} in it", args.only));
+    }
     println!("\n{}", mutation_table(&outcomes));
     if let Some(results) = &results {
         println!("\n{}", promise_table(&promises, results, &outcomes));

@@ -254,11 +254,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "closing tells nobody in the line",
         GATE,
-        "fn close",
-        (
-            "while let Some(waker) = self.next_to_dismiss() {",
-            "while let Some(waker) = None::<Waker> {",
-        ),
+        "fn next_to_wake",
+        ("if books.closed {", "if false {"),
         &["closing_tells_all_who_wait_and_come"],
     ),
     mutation(
@@ -281,7 +278,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "who is dismissed is counted on",
         GATE,
-        "fn next_to_dismiss",
+        "fn next_to_wake",
         ("self.word.fetch_sub(WAITER, Relaxed);", ""),
         &["closing_tells_all_who_wait_and_come"],
     ),

@@ -18,8 +18,8 @@
 //! ```
 //!
 //! All counts and numbers are 32 bits and wrap; what is compared is never further apart than the
-//! largest limit, 2^31 - 1. They begin shortly before they wrap, so that every test and every model
-//! goes across.
+//! largest limit, 2^31 - 1. They begin shortly before they wrap: the third issue goes across, in tests
+//! as in production.
 //!
 //! # Races, and why they are none
 //!

@@ -193,8 +193,8 @@ fn rejection(answer: impl Future<Output = Result<Option<Rejected>, ()>>) -> Opti
 }
 
 /// W1 to W7, W9, C4, C5: at every moment, who has a place, who waits, and who is turned away with which
-/// time is what the naive window says, if tasks are polled when they are woken and only then; and in no
-/// span at all more was issued.
+/// time is what the naive window says; whoever could go has been woken; and in no span at all more was
+/// issued.
 #[test]
 fn w1_the_window_is_as_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
