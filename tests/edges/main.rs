@@ -1,7 +1,6 @@
 //! Numbers at their edges: the smallest, the largest, those beside them, and anything in between.
 //!
-//! The source files of the cores are compiled here once more, so that clocks near their end and logs of
-//! any size can be had. Every property tries `PROPTEST_CASES` cases, 256 unless set.
+//! The source files of the cores are compiled here once more, so that clocks near their end can be had. Every property tries `PROPTEST_CASES` cases, 256 unless set.
 
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]

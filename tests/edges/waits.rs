@@ -40,26 +40,27 @@ fn retry() -> impl Strategy<Value = u32> {
 fn r3_no_wait_is_zero_too_long_or_below_the_hint() {
     let hint = proptest::option::of(duration());
     let last = proptest::option::of(duration());
-    holds(file!(), (backoff(), retry(), last, hint, any::<u64>()), |case| {
-        let ((_, max, backoff), retry, last, hint, die) = case;
-        let mut spans = Vec::new();
-        for draw in [0, 1, 2] {
-            let wait = backoff.wait(retry, last, hint, |span| {
-                let (low, high) = span.into_inner();
-                assert!(low <= high, "nothing to draw from");
-                spans.push((low, high));
-                match draw {
-                    0 => low,
-                    1 => high,
-                    _ => low + die % (high - low).max(1),
-                }
-            });
-            prop_assert!(!wait.is_zero());
-            match hint {
-                None => prop_assert!(wait <= max),
-                Some(hint) => prop_assert!(nanos(wait) >= nanos(hint)),
+    holds(file!(), (backoff(), jitter(), retry(), last, hint), |case| {
+        let ((base, max, backoff), jitter, retry, last, hint) = case;
+        let backoff = backoff.jitter(jitter);
+        let ceiling = nanos(backoff.ceiling(retry));
+        let (least, most) = match jitter {
+            Jitter::Full => (1, ceiling),
+            Jitter::Equal => (ceiling.div_ceil(2), ceiling),
+            Jitter::Decorrelated => {
+                let tripled = nanos(last.unwrap_or(base)).saturating_mul(3);
+                (nanos(base), tripled.min(nanos(max)))
             }
-        }
+            Jitter::None => (ceiling, ceiling),
+        };
+        // At least what it is without a hint, and at least the hint; then as wide as without.
+        let floor = hint.map_or(0, nanos).max(least);
+        let top = floor.saturating_add(most.saturating_sub(least));
+        let wait_at = |end: fn((u64, u64)) -> u64| {
+            nanos(backoff.wait(retry, last, hint, |span| end(span.into_inner())))
+        };
+        prop_assert_eq!((wait_at(|span| span.0), wait_at(|span| span.1)), (floor, top));
+        prop_assert!(floor > 0 && (hint.is_some() || top <= nanos(max)));
         Ok(())
     });
 }

@@ -128,6 +128,8 @@ impl Tree {
                 fs::write(&path, broken)?;
                 survived.extend(self.survivors(mutation)?);
                 fs::write(&path, whole)?;
+                // What failed here is no case for the next one.
+                let _ = fs::remove_dir_all(self.root.join("tests/proptest-regressions"));
             }
         }
         Ok(Outcome { mutation, survived })
