@@ -319,7 +319,11 @@ fn who_waits_keeps_it_from_being_drained() {
         let watch = inside.gate.watch(None, &noop_waker());
         assert!(watch.is_some(), "somebody waits, or has been called");
         leaving.join().expect("left");
+        let watch = inside.gate.watch(watch, &noop_waker());
+        assert!(watch.is_some(), "somebody has been called");
         assert!(inside.gate.give_up(waiting), "the place was handed over");
+        inside.gate.put_back(1);
+        assert!(inside.gate.watch(watch, &noop_waker()).is_none(), "now it is drained");
     });
 }
 
