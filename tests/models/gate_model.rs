@@ -308,6 +308,23 @@ fn draining_is_told_and_seen() {
     });
 }
 
+/// B6: whoever reads that nobody is inside sees what was done there.
+#[test]
+fn what_is_read_was_done() {
+    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(2);
+        assert!(inside.gate.try_enter() && inside.gate.try_enter());
+        let leaving =
+            [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
+        if inside.gate.read().taken() == 0 {
+            inside.touch();
+        }
+        for thread in leaving {
+            thread.join().expect("left");
+        }
+    });
+}
+
 /// B6: it isn't drained while somebody waits, even if just then nobody is inside.
 #[test]
 fn who_waits_keeps_it_from_being_drained() {

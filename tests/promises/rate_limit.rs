@@ -448,7 +448,8 @@ async fn b5_a_head_that_is_never_polled_again_holds_up_nobody() {
     join_all((0..2).map(|n| service.clone().oneshot(n))).await;
     assert_pending!(stuck.poll_ready::<u32>());
 
-    join_all((0..3).map(|n| service.clone().oneshot(n))).await;
+    let others = join_all((0..3).map(|n| service.clone().oneshot(n)));
+    tokio::time::timeout(secs(100), others).await.expect("they wait for one who never comes");
     // One place is the stuck one's for good; the other serves everybody else.
     assert_eq!(notes.calls_ms(), [0, 0, 1000, 2000, 3000]);
     assert!(stuck.is_woken());
@@ -610,6 +611,24 @@ async fn w9_a_lowered_limit_waits_for_an_open_stride_no_longer_than_a_window() {
     let began = now();
     service.oneshot(0).await.unwrap();
     assert_eq!(began.elapsed(), secs(1));
+}
+
+/// Whoever looks closes the open stride, but leaves half of the log to those who issue.
+#[tokio::test(start_paused = true)]
+async fn w3_who_looks_all_the_time_delays_nobody() {
+    let layer = WindowRateLimitLayer::new(2000, secs(1));
+    let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
+    for n in 0..1000 {
+        service.clone().oneshot(n).await.unwrap();
+        assert_eq!(handle.remaining(), 1999 - u64::from(n));
+    }
+    advance(ms(500)).await;
+    join_all((0..1000).map(|n| service.clone().oneshot(n))).await;
+    advance(ms(500)).await;
+    // A stride, of 8, may be open.
+    assert!(handle.remaining() > 1000 - 8, "noted late");
+    advance(ms(500)).await;
+    assert!(handle.remaining() > 2000 - 8, "noted late");
 }
 
 /// A timer stays with the runtime it was made on; a waiter doesn't.

@@ -139,9 +139,7 @@ impl Tree {
         let build =
             self.cargo(&["test", "--quiet", "--no-run", "--test", mutation.target]).output()?;
         if !build.status.success() {
-            let errors = String::from_utf8_lossy(&build.stderr);
-            let error = errors.lines().find(|line| line.starts_with("error")).unwrap_or("an error");
-            return Ok(vec![format!("it doesn't compile: {error}")]);
+            return Ok(vec![format!("it doesn't compile: {}", first_error(&build.stderr))]);
         }
         let mut survived = Vec::new();
         for test in mutation.caught_by {
@@ -158,7 +156,8 @@ impl Tree {
         // By the exit status: a deadlocked model ends its process.
         match said.lines().find(|line| line.starts_with("running ")) {
             Some("running 1 test") => Ok(!output.status.success()),
-            ran => Err(format!("{test} in {target}: {}", ran.unwrap_or("nothing ran")).into()),
+            Some(ran) => Err(format!("{test} in {target}: {ran}").into()),
+            None => Err(format!("{test} in {target}: {}", first_error(&output.stderr)).into()),
         }
     }
 
@@ -171,6 +170,11 @@ impl Tree {
         command.env("CARGO_TARGET_DIR", target).env("PROPTEST_RNG_SEED", "1");
         command
     }
+}
+
+fn first_error(stderr: &[u8]) -> String {
+    let stderr = String::from_utf8_lossy(stderr);
+    stderr.lines().find(|line| line.starts_with("error")).unwrap_or("nothing ran").to_owned()
 }
 
 fn broken(whole: &str, mutation: &Mutation) -> Option<String> {

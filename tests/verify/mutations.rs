@@ -28,6 +28,7 @@ const BACKPRESSURE: &str = "src/backpressure/limiter.rs";
 const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
 const POLICY: &str = "src/retry/policy.rs";
+const CAUSE: &str = "src/cause.rs";
 
 /// The targets of the tests.
 const MODELS: &str = "models";
@@ -90,6 +91,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             match self.word.compare_exchange_weak(word, word - PLACE - WAITER, Relaxed, Relaxed)",
         ),
         &["a_lowered_limit_drains_before_anybody_is_called", "draining_is_told_and_seen"],
+    ),
+    mutation(
+        MODELS,
+        "whether all is drained is asked without acquiring",
+        GATE,
+        "fn next_to_wake",
+        ("self.word.load(Acquire)", "self.word.load(Relaxed)"),
+        &["draining_is_told_and_seen"],
+    ),
+    mutation(
+        MODELS,
+        "how things stand is read without acquiring",
+        GATE,
+        "fn read",
+        ("self.word.load(Acquire)", "self.word.load(Relaxed)"),
+        &["what_is_read_was_done"],
     ),
     mutation(
         MODELS,
@@ -372,10 +389,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         MODELS,
-        "retiring releases and acquires nothing",
+        "retiring releases nothing",
         LOG,
         "fn retire",
-        ("next.pack(), AcqRel, Acquire", "next.pack(), Relaxed, Relaxed"),
+        ("next.pack(), Release, Relaxed", "next.pack(), Relaxed, Relaxed"),
         &["the_log_goes_round"],
     ),
     mutation(
@@ -1025,5 +1042,159 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn decide",
         ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
         &["r4_a_hint_may_be_of_any_length"],
+    ),
+    // What a caller sees.
+    mutation(
+        PROMISES,
+        "who looks fills the log",
+        LOG,
+        "fn held",
+        ("spare: used < self.slots.len().div_ceil(2)", "spare: used <= self.slots.len()"),
+        &["w3_who_looks_all_the_time_delays_nobody"],
+    ),
+    mutation(
+        PROMISES,
+        "an entry of the line is used once",
+        LINE,
+        "fn join",
+        ("self.vacant == NONE", "self.vacant == NONE || waiter.next == NONE"),
+        &["c6_waiting_allocates_nothing_once_the_line_has_been_as_long"],
+    ),
+    mutation(
+        PROMISES,
+        "an admitted call makes a box",
+        SEAT,
+        "fn poll(",
+        (
+            "State::Idle if self.limiter.try_enter()",
+            "State::Idle if *Box::new(true) && self.limiter.try_enter()",
+        ),
+        &["c6_a_call_that_does_not_wait_allocates_nothing"],
+    ),
+    mutation(
+        PROMISES,
+        "a timer stays where it was made",
+        SEAT,
+        "fn poll_wait",
+        (
+            "let mut alarm = self.limiter.clock().alarm(again);",
+            "let mut alarm = match &mut self.state {
+                State::Waiting(_, Some(_)) => return Poll::Pending,
+                _ => self.limiter.clock().alarm(again),
+            };",
+        ),
+        &["c2_a_waiter_moves_to_another_runtime"],
+    ),
+    mutation(
+        PROMISES,
+        "a ticket is lost if there can be no timer",
+        SEAT,
+        "Arrival::Waiting(waiting, again)",
+        (
+            "self.state = State::Waiting(waiting, None);",
+            "let alarm = self.limiter.clock().alarm(again);
+                        self.state = State::Waiting(waiting, Some(alarm));",
+        ),
+        &["c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing"],
+    ),
+    mutation(
+        PROMISES,
+        "those behind look only if they are told",
+        RATE_LIMIT,
+        "fn arrive",
+        ("Ok(expected)", "Ok(if waiting > 0 { Nanos::NEVER } else { expected })"),
+        &["b5_a_head_that_is_never_polled_again_holds_up_nobody"],
+    ),
+    mutation(
+        PROMISES,
+        "who is called has no place",
+        GATE,
+        "fn next_to_wake",
+        ("word - PLACE - WAITER", "word - WAITER"),
+        &[
+            "b5_a_called_task_that_is_not_polled_costs_one_place",
+            "b1_never_more_than_max_in_flight",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "what is behind an error is not looked at",
+        CAUSE,
+        "fn caused_by",
+        ("error.source()", "None.or_else(|| error.source().filter(|_| false))"),
+        &["c10_a_rejection_is_found_behind_wrappers", "r6_errors_are_found_down_the_chain"],
+    ),
+    mutation(
+        PROMISES,
+        "an io::Error is not opened",
+        CAUSE,
+        "fn caused_by",
+        (".or_else(inside)", ".or_else(|| inside().filter(|_| false))"),
+        &["c10_a_rejection_is_found_behind_wrappers"],
+    ),
+    mutation(
+        PROMISES,
+        "a full line is told as a long wait",
+        "src/rejected.rs",
+        "fn is_queue_full",
+        ("Reason::QueueFull", "Reason::WaitTimeout"),
+        &[
+            "c10_a_rejection_is_an_error_an_own_error_or_a_response",
+            "b3_a_line_of_none_sheds_at_once",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "nothing is retried",
+        POLICY,
+        "fn retry(",
+        ("decision.next.ok()", "decision.next.ok().filter(|_| false)"),
+        &["r1_it_is_a_policy_for_towers_own_layer", "r6_a_rejection_can_be_retried_after_its_time"],
+    ),
+    mutation(
+        PROMISES,
+        "what cannot be cloned pays nothing in",
+        POLICY,
+        "fn clone_request",
+        (
+            "if self.session.retries == 0 {",
+            "if self.session.retries == 0 && self.settings.clone_with.clone_request(request).is_some() {",
+        ),
+        &["r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes"],
+    ),
+    mutation(
+        PROMISES,
+        "the hook hears of retries only",
+        POLICY,
+        "fn report",
+        (
+            "if let Some(hook) = &self.settings.hook {",
+            "if let Some(hook) = self.settings.hook.as_ref().filter(|_| decision.next.is_ok()) {",
+        ),
+        &["r8_the_hook_sees_every_decision", "r8_the_hook_hears_of_a_spent_budget"],
+    ),
+    mutation(
+        PROMISES,
+        "an answer says how many retries it took",
+        POLICY,
+        "fn retry(",
+        ("self.session.retries.saturating_add(1)", "self.session.retries"),
+        &["r8_the_caller_learns_how_many_attempts_an_answer_took"],
+    ),
+    mutation(
+        PROMISES,
+        "a hint pauses nobody",
+        POLICY,
+        "fn report",
+        ("handle.pause_for(hint);", "let _ = (handle, hint);"),
+        &["r9_a_hint_pauses_all_callers"],
+    ),
+    mutation(
+        PROMISES,
+        "an absurd hint pauses everybody",
+        POLICY,
+        "fn report",
+        ("hint <= self.settings.max_hint", "hint <= hint.max(self.settings.max_hint)"),
+        &["r9_a_hint_pauses_all_callers"],
     ),
 ];

@@ -127,7 +127,8 @@ impl Log {
                 return;
             }
             if newest.slot.wrapping_sub(oldest.slot) as usize >= self.slots.len() {
-                if Pair::unpack(self.oldest.load(Acquire)) == oldest {
+                // Relaxed: asks only whether the other was read in time.
+                if Pair::unpack(self.oldest.load(Relaxed)) == oldest {
                     return; // full
                 }
                 continue;
@@ -154,13 +155,16 @@ impl Log {
     /// Gives up the places of all observations that `due` says are over. Returns their number.
     pub(super) fn retire(&self, due: impl Fn(Nanos) -> bool) -> u32 {
         let mut places = 0;
-        let mut word = self.oldest.load(Acquire);
+        // Relaxed, here and below: whatever is seen of `oldest`, the entry it names says by its own mark
+        // whether it is written, and the step on `oldest` whether it still is the oldest. Whoever has written
+        // over it had seen `oldest` move on, so who reads that mark does, too.
+        let mut word = self.oldest.load(Relaxed);
         loop {
             let oldest = Pair::unpack(word);
             let over = self.entry(oldest.slot).filter(|&(_, time)| due(time));
             let Some((issues, _)) = over else {
                 // Not due, or not written yet; unless `oldest` has moved on, and this was a newer entry.
-                let newer = self.oldest.load(Acquire);
+                let newer = self.oldest.load(Relaxed);
                 if newer == word {
                     return places;
                 }
@@ -168,8 +172,8 @@ impl Log {
                 continue;
             };
             let next = Pair { slot: oldest.slot.wrapping_add(1), issues };
-            // Release: to the Acquire in `ends`. Acquire: goes on to the next one.
-            match self.oldest.compare_exchange_weak(word, next.pack(), AcqRel, Acquire) {
+            // Release: to the Acquire in `ends`.
+            match self.oldest.compare_exchange_weak(word, next.pack(), Release, Relaxed) {
                 Ok(_) => {
                     places += issues.wrapping_sub(oldest.issues);
                     word = next.pack();
