@@ -302,14 +302,14 @@ impl Gate {
 
     fn next_to_wake(&self) -> Option<Waker> {
         let mut books = self.books.lock();
-        // Acquire, here and on success: the places are taken on behalf of the one who is called, and
-        // what was done by those who put them back is known to those who watched for it.
-        let mut word = self.word.load(Acquire);
-        while grants(word) {
-            match self.word.compare_exchange_weak(word, word - PLACE - WAITER, Acquire, Acquire) {
-                Ok(_) => return books.line.call(Call::Enter),
-                Err(newer) => word = newer,
-            }
+        // Acquire: the place is taken on behalf of the one who is called, and what was done by those who
+        // put places back is known to those who watched for it.
+        let word = self.word.load(Acquire);
+        if grants(word) {
+            // What grants now goes on to: while somebody waits and the mutex is held, nobody else takes a
+            // place and nobody leaves the line. Relaxed: the place is one that the load has seen.
+            self.word.fetch_sub(PLACE + WAITER, Relaxed);
+            return books.line.call(Call::Enter);
         }
         if books.closed {
             if let Some(waker) = books.line.call(Call::Dismiss) {

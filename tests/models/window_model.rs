@@ -50,7 +50,7 @@ impl Limited {
         limit: u32,
         length: u32,
         observations: u32,
-        slots: u32,
+        slots: u16,
     ) -> Arc<Self> {
         let window = Window::with_sizes(shape, limit, TICK * length, observations, slots);
         Arc::new(Self { window, clock: AtomicU64::new(0) })

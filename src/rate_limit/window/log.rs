@@ -17,9 +17,9 @@
 //!  slot:   | its number | issues |   and   | time |
 //! ```
 //!
-//! All counts and numbers are 32 bits and wrap; what is compared is never further apart than the
-//! largest limit, 2^31 - 1. They begin shortly before they wrap: the third issue goes across, in tests
-//! as in production.
+//! Counts have 48 bits and numbers 16, and both wrap. Counts that are compared are less than 2^47 apart
+//! (a year of millions a second), numbers less than twice the size of the ring. Both begin shortly before
+//! they wrap: the third issue goes across, in tests as in production.
 //!
 //! # Races, and why they are none
 //!
@@ -38,38 +38,66 @@
 use crate::{
     clock::Nanos,
     sync::{
-        AtomicU32, AtomicU64,
+        AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
 };
 
-/// Two wrapping 32-bit numbers in one word.
+/// A number and a count in one word. Both wrap.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Pair {
-    slot: u32,
-    issues: u32,
+    slot: u16,
+    issues: Count,
 }
 
 impl Pair {
     const fn unpack(word: u64) -> Self {
-        Self { slot: (word >> 32) as u32, issues: word as u32 }
+        Self { slot: (word >> Count::BITS) as u16, issues: Count::of(word) }
     }
 
     const fn pack(self) -> u64 {
-        (self.slot as u64) << 32 | self.issues as u64
+        (self.slot as u64) << Count::BITS | self.issues.0
     }
 }
 
-/// Is `count` beyond `other`? (They wrap.)
-const fn beyond(count: u32, other: u32) -> bool {
-    (count.wrapping_sub(other) as i32) > 0
+/// How many were issued: the low 48 bits of it, which wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count(u64);
+
+impl Count {
+    const BITS: u32 = 48;
+
+    const fn of(count: u64) -> Self {
+        Self(count & ((1 << Self::BITS) - 1))
+    }
+
+    const fn after(self, issues: u32) -> Self {
+        Self::of(self.0 + issues as u64)
+    }
+
+    /// How many more than `earlier`, which is no further behind than there are places.
+    const fn since(self, earlier: Self) -> u32 {
+        Self::of(self.0.wrapping_sub(earlier.0)).0 as u32
+    }
+
+    /// Is it more than `other`?
+    const fn beyond(self, other: Self) -> bool {
+        // The difference, moved up to where its sign is that of an i64.
+        ((self.0.wrapping_sub(other.0) << (u64::BITS - Self::BITS)) as i64) > 0
+    }
+
+    /// Is it a multiple of a power of two? `mask` is that less one.
+    pub(super) const fn ends_stride(self, mask: u32) -> bool {
+        self.0 & mask as u64 == 0
+    }
 }
 
-/// Where counts and numbers begin.
-const BEGIN: Pair = Pair { slot: 0_u32.wrapping_sub(3), issues: 0_u32.wrapping_sub(3) };
+/// Where numbers and counts begin.
+const BEGIN: Pair = Pair { slot: 0_u16.wrapping_sub(3), issues: Count::of(0_u64.wrapping_sub(3)) };
 
 pub(super) struct Log {
-    issued: AtomicU32,
+    /// A [`Count`] in its low bits.
+    issued: AtomicU64,
     newest: AtomicU64,
     oldest: AtomicU64,
     slots: Box<[Slot]>,
@@ -91,16 +119,16 @@ pub(super) struct Held {
 
 impl Log {
     /// A log with room for `slots` observations, a power of two.
-    pub(super) fn new(slots: u32) -> Self {
+    pub(super) fn new(slots: u16) -> Self {
         debug_assert!(slots.is_power_of_two());
         // Marked with the number before the first that it will get.
-        let never_written = |index: u32| {
+        let never_written = |index: u16| {
             let first = BEGIN.slot.wrapping_add(index.wrapping_sub(BEGIN.slot) & (slots - 1));
-            let mark = Pair { slot: first.wrapping_sub(slots), issues: 0 };
+            let mark = Pair { slot: first.wrapping_sub(slots), issues: BEGIN.issues };
             Slot { mark: AtomicU64::new(mark.pack()), time: AtomicU64::new(0) }
         };
         Self {
-            issued: AtomicU32::new(BEGIN.issues),
+            issued: AtomicU64::new(BEGIN.issues.0),
             newest: AtomicU64::new(BEGIN.pack()),
             oldest: AtomicU64::new(BEGIN.pack()),
             slots: (0..slots).map(never_written).collect(),
@@ -109,21 +137,21 @@ impl Log {
 
     /// Counts one issue that has just happened. Returns how many there were, with it.
     #[inline]
-    pub(super) fn issue(&self) -> u32 {
+    pub(super) fn issue(&self) -> Count {
         // Release: the issue is done before it is counted. Acquire: all that were counted before were
         // done before whatever the caller does next, which may be to read the clock and observe.
-        self.issued.fetch_add(1, AcqRel).wrapping_add(1)
+        Count::of(self.issued.fetch_add(1, AcqRel)).after(1)
     }
 
     /// Notes that all `issues` were issued by the time that `now` tells, which is read here, after them.
     ///
     /// `issues` must come from [`issue`](Self::issue) or [`issued`](Self::issued). Nothing is noted if
     /// somebody has observed as much, or if the ring is full: then a later observation covers them.
-    pub(super) fn observe(&self, issues: u32, now: impl FnOnce() -> Nanos) {
+    pub(super) fn observe(&self, issues: Count, now: impl FnOnce() -> Nanos) {
         let time = now();
         let slot = loop {
             let (oldest, newest) = self.ends();
-            if !beyond(issues, newest.issues) || self.is_stale(issues, oldest) {
+            if !issues.beyond(newest.issues) {
                 return;
             }
             if newest.slot.wrapping_sub(oldest.slot) as usize >= self.slots.len() {
@@ -144,12 +172,6 @@ impl Log {
         entry.time.store(time.get(), Relaxed);
         // Release: whoever reads this mark reads this time.
         entry.mark.store(Pair { slot, issues }.pack(), Release);
-    }
-
-    /// Was `issues` counted so long ago (2^31 issues) that it would be taken for one to come?
-    fn is_stale(&self, issues: u32, oldest: Pair) -> bool {
-        let counted = self.issued().wrapping_sub(oldest.issues);
-        issues.wrapping_sub(oldest.issues) > counted
     }
 
     /// Gives up the places of all observations that `due` says are over. Returns their number.
@@ -175,7 +197,7 @@ impl Log {
             // Release: to the Acquire in `ends`.
             match self.oldest.compare_exchange_weak(word, next.pack(), Release, Relaxed) {
                 Ok(_) => {
-                    places += issues.wrapping_sub(oldest.issues);
+                    places += issues.since(oldest.issues);
                     word = next.pack();
                 }
                 Err(newer) => word = newer,
@@ -184,9 +206,9 @@ impl Log {
     }
 
     /// How many were issued. All of them had happened by now.
-    pub(super) fn issued(&self) -> u32 {
+    pub(super) fn issued(&self) -> Count {
         // Acquire: as in `issue`.
-        self.issued.load(Acquire)
+        Count::of(self.issued.load(Acquire))
     }
 
     /// What is held at the moment.
@@ -194,7 +216,7 @@ impl Log {
         let (oldest, newest) = self.ends();
         let used = newest.slot.wrapping_sub(oldest.slot) as usize;
         Held {
-            open: self.issued().wrapping_sub(newest.issues),
+            open: self.issued().since(newest.issues),
             spare: used < self.slots.len().div_ceil(2),
         }
     }
@@ -203,14 +225,14 @@ impl Log {
     /// not yet retired; `None` if there is none, or none that is written.
     pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
         let (oldest, newest) = self.ends();
-        let count = oldest.issues.wrapping_add(index);
+        let count = oldest.issues.after(index);
         // The first entry whose count is beyond the index, by halving: counts only grow. Those that are
         // claimed and not yet written are the newest.
         let (mut low, mut high) = (0, newest.slot.wrapping_sub(oldest.slot));
         while low < high {
             let middle = low + (high - low) / 2;
             match self.entry(oldest.slot.wrapping_add(middle)) {
-                Some((issues, _)) if !beyond(issues, count) => low = middle + 1,
+                Some((issues, _)) if !issues.beyond(count) => low = middle + 1,
                 _ => high = middle,
             }
         }
@@ -223,19 +245,22 @@ impl Log {
         // so claimed.
         let oldest = Pair::unpack(self.oldest.load(Acquire));
         let newest = Pair::unpack(self.newest.load(Relaxed));
-        debug_assert!(!beyond(oldest.slot, newest.slot), "an entry was read before it was claimed");
+        debug_assert!(
+            (newest.slot.wrapping_sub(oldest.slot) as i16) >= 0,
+            "an entry was read before it was claimed"
+        );
         (oldest, newest)
     }
 
     /// The entry with this number, if it is written and not written over.
-    fn entry(&self, number: u32) -> Option<(u32, Nanos)> {
+    fn entry(&self, number: u16) -> Option<(Count, Nanos)> {
         let slot = self.slot(number);
         // Acquire: to the Release of the writer, for the time.
         let mark = Pair::unpack(slot.mark.load(Acquire));
         (mark.slot == number).then(|| (mark.issues, Nanos::new(slot.time.load(Relaxed))))
     }
 
-    fn slot(&self, number: u32) -> &Slot {
+    fn slot(&self, number: u16) -> &Slot {
         &self.slots[number as usize & (self.slots.len() - 1)]
     }
 }

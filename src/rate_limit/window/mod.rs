@@ -60,7 +60,7 @@ use crate::{
 const OBSERVATIONS: u32 = 256;
 /// Twice that: half of it for those who look, and for what is left of an old limit. If it is full, an
 /// observation is left out, and places come back with the next one.
-const SLOTS: u32 = 2 * OBSERVATIONS;
+const SLOTS: u16 = 2 * OBSERVATIONS as u16;
 /// Nobody is asked to look again sooner than a timer can tell.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -120,7 +120,7 @@ impl Window {
         limit: u32,
         length: Duration,
         observations: u32,
-        slots: u32,
+        slots: u16,
     ) -> Self {
         Self {
             gate: Gate::new(limit),
@@ -194,7 +194,7 @@ impl Window {
     pub(crate) fn issue(&self, now: impl FnOnce() -> Nanos) {
         let issued = self.log.issue();
         // Relaxed: whichever mask is seen, the log stays true.
-        if issued & self.mask.load(Relaxed) == 0 {
+        if issued.ends_stride(self.mask.load(Relaxed)) {
             self.log.observe(issued, now);
         }
     }
