@@ -1,6 +1,6 @@
 //! CORE: how long to wait before the next attempt. Pure: numbers in, a duration out.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
     clock::nanos,
@@ -31,10 +31,11 @@ use crate::{
 /// let error = Backoff::try_new(Duration::from_secs(10), Duration::from_secs(1)).unwrap_err();
 /// assert_eq!(error.to_string(), "base is 10s: it must be longer than zero and at most max (1s)");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Backoff {
-    base: Duration,
-    max: Duration,
+    // In nanoseconds: it is copied for every request.
+    base: u64,
+    max: u64,
     factor: f64,
     jitter: Jitter,
 }
@@ -84,7 +85,7 @@ impl Backoff {
             let expected = format!("longer than zero and at most max ({max:?})");
             return Err(InvalidSetting::new("base", base, expected));
         }
-        Ok(Self { base, max, factor: 2.0, jitter: Jitter::Full })
+        Ok(Self { base: nanos(base), max: nanos(max), factor: 2.0, jitter: Jitter::Full })
     }
 
     /// What each wait is multiplied by for the next.
@@ -124,15 +125,14 @@ impl Backoff {
         // What is whole in it is multiplied in whole numbers, so that no digit gets lost; at its largest it
         // is infinite, and saturates.
         let scale = self.factor.powi(exponent);
-        let base = nanos(self.base);
+        let Self { base, max, .. } = *self;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "saturates, and the fraction of infinity is nothing"
         )]
         let (whole, part) = (scale as u64, (base as f64 * scale.fract()) as u64);
-        Duration::from_nanos(base.saturating_mul(whole).saturating_add(part))
-            .clamp(self.base, self.max)
+        Duration::from_nanos(base.saturating_mul(whole).saturating_add(part).clamp(base, max))
     }
 
     /// The wait before the retry with this number, counted from 0, after a last wait of `last`; at least
@@ -154,7 +154,7 @@ impl Backoff {
             Jitter::Full => (1, ceiling),
             Jitter::Equal => (ceiling.div_ceil(2), ceiling),
             Jitter::Decorrelated => {
-                let (base, max) = (nanos(self.base), nanos(self.max));
+                let Self { base, max, .. } = *self;
                 (base, last.map_or(base, nanos).saturating_mul(3).min(max))
             }
             Jitter::None => (ceiling, ceiling),
@@ -162,5 +162,16 @@ impl Backoff {
         let floor = hint.map_or(low, |hint| nanos(hint).max(low));
         let spread = high.saturating_sub(low);
         Duration::from_nanos(draw(floor..=floor.saturating_add(spread)))
+    }
+}
+
+impl fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backoff")
+            .field("base", &Duration::from_nanos(self.base))
+            .field("max", &Duration::from_nanos(self.max))
+            .field("factor", &self.factor)
+            .field("jitter", &self.jitter)
+            .finish()
     }
 }

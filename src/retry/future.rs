@@ -8,29 +8,28 @@ use std::{
     time::Duration,
 };
 
-use pin_project::pin_project;
 use tokio::time::Sleep;
 
 /// The wait before the next attempt: [`Policy::Future`](tower::retry::Policy::Future) of
 /// [`ExponentialRetry`](super::ExponentialRetry). Holds a timer and nothing else.
-#[pin_project]
+///
+/// The timer is boxed: it is large, and tower's future has room for it whether it is ever needed or not.
 #[must_use = "futures do nothing unless polled"]
 pub struct Delay {
-    #[pin]
-    sleep: Sleep,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Delay {
     pub(super) fn of(wait: Duration) -> Self {
-        Self { sleep: tokio::time::sleep(wait) }
+        Self { sleep: Box::pin(tokio::time::sleep(wait)) }
     }
 }
 
 impl Future for Delay {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().sleep.poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(cx)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{AnyError, ByClone, ExponentialRetry};
 ///
 /// What it makes is tower's [`Retry`], which drives the inner service's readiness before each attempt.
 /// Retrying needs an inner service that is [`Clone`], and a tokio runtime with its timer enabled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ExponentialRetryLayer<C = AnyError, D = ByClone> {
     policy: ExponentialRetry<C, D>,
 }
@@ -20,13 +20,7 @@ impl<C, D> ExponentialRetryLayer<C, D> {
     }
 }
 
-impl<C, D> Clone for ExponentialRetryLayer<C, D> {
-    fn clone(&self) -> Self {
-        Self::new(self.policy.clone())
-    }
-}
-
-impl<C, D, S> Layer<S> for ExponentialRetryLayer<C, D> {
+impl<C: Clone, D: Clone, S> Layer<S> for ExponentialRetryLayer<C, D> {
     type Service = Retry<ExponentialRetry<C, D>, S>;
 
     fn layer(&self, inner: S) -> Self::Service {

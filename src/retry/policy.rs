@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,7 +15,7 @@ use super::{
     AnyError, Backoff, ByClone, Classify, CloneRequest, RetryBudget, Verdict, future::Delay,
 };
 use crate::{
-    clock,
+    clock::{self, nanos},
     rate_limit::WindowRateLimitHandle,
     settings::{InvalidSetting, literal},
 };
@@ -39,24 +40,47 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`seed`](Self::seed) | random | the jitter's |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
+///
+/// tower clones a policy for every request: its numbers are copied, the classifier and the way to copy a
+/// request are cloned, and what is shared (a budget, a hook, a handle, a seed) has one reference count, which
+/// a policy without any of it doesn't touch.
+#[derive(Clone)]
 pub struct ExponentialRetry<C = AnyError, D = ByClone> {
-    /// Behind one reference count, because tower clones a policy for every request.
-    settings: Arc<Settings<C, D>>,
-    session: Session,
+    numbers: Numbers,
+    shared: Option<Arc<Shared>>,
+    classify: C,
+    clone_with: D,
 }
 
-#[derive(Clone)]
-struct Settings<C, D> {
-    max_attempts: u32,
-    max_elapsed: Option<Duration>,
-    max_hint: Duration,
+/// What is copied for each request, in one piece: copied field by field, and then moved with the request's
+/// future as a whole, it would be read back before the processor has put it together.
+#[derive(Clone, Copy)]
+struct Numbers {
+    session: Session,
     backoff: Backoff,
+    /// In nanoseconds.
+    max_hint: u64,
+    max_attempts: u32,
+}
+
+/// What clones have in common, and what is set too rarely to be copied for everybody.
+#[derive(Clone)]
+struct Shared {
+    max_elapsed: Option<Duration>,
     random: Random,
     budget: Option<RetryBudget>,
     pauses: Option<WindowRateLimitHandle>,
     hook: Option<Hook>,
-    classify: C,
-    clone_with: D,
+}
+
+impl Shared {
+    const NOTHING: Self = Self {
+        max_elapsed: None,
+        random: Random::OfThread,
+        budget: None,
+        pauses: None,
+        hook: None,
+    };
 }
 
 /// What belongs to one request.
@@ -64,12 +88,20 @@ struct Settings<C, D> {
 /// tower clones the policy for each request, right after it has asked the shared one to clone the
 /// request. So what is noted there, at the start, goes with the request's own clone; everything else
 /// changes only in `retry`, which the shared policy never sees.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 struct Session {
     retries: u32,
+    /// Before the last retry, in nanoseconds.
+    waited: u64,
     /// Set only if `max_elapsed` is: who doesn't need the time doesn't read it.
     started: Option<Instant>,
-    last_wait: Option<Duration>,
+}
+
+impl Session {
+    /// The number of the attempt under way, counted from 1.
+    const fn attempt(&self) -> u32 {
+        self.retries.saturating_add(1)
+    }
 }
 
 type Hook = Arc<dyn Fn(&Decision) + Send + Sync>;
@@ -133,20 +165,27 @@ impl Decision {
     }
 }
 
-/// One stream of random numbers for all clones, so that no two requests draw alike.
-///
-/// Each draw takes the next seed of a shared sequence, in one atomic step, for a generator of its own.
+/// Where jitter comes from.
 #[derive(Clone, Debug)]
-struct Random(Arc<AtomicU64>);
+enum Random {
+    /// The thread's own generator, which the operating system's randomness has seeded.
+    OfThread,
+    /// One stream of random numbers for all clones, so that no two requests draw alike.
+    ///
+    /// Each draw takes the next seed of a shared sequence, in one atomic step, for a generator of its own.
+    Seeded(Arc<AtomicU64>),
+}
 
 impl Random {
-    fn seeded(seed: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(seed)))
-    }
-
-    fn draw(&self) -> fastrand::Rng {
-        // The golden ratio: consecutive seeds are far apart. Relaxed: it only has to be another one.
-        fastrand::Rng::with_seed(self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed))
+    fn draw(&self, span: RangeInclusive<u64>) -> u64 {
+        match self {
+            Self::OfThread => fastrand::u64(span),
+            // The golden ratio: consecutive seeds are far apart. Relaxed: it only has to be another one.
+            Self::Seeded(next) => {
+                let seed = next.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed);
+                fastrand::Rng::with_seed(seed).u64(span)
+            }
+        }
     }
 }
 
@@ -172,60 +211,60 @@ impl ExponentialRetry {
             let expected = "at least 1, which is the first attempt";
             return Err(InvalidSetting::new("max_attempts", max_attempts, expected));
         }
-        let settings = Settings {
-            max_attempts,
-            max_elapsed: None,
-            max_hint: MAX_HINT,
-            backoff: Backoff::default(),
-            random: Random::seeded(fastrand::u64(..)),
-            budget: None,
-            pauses: None,
-            hook: None,
+        Ok(Self {
+            numbers: Numbers {
+                max_attempts,
+                max_hint: nanos(MAX_HINT),
+                backoff: Backoff::default(),
+                session: Session::default(),
+            },
+            shared: None,
             classify: AnyError,
             clone_with: ByClone,
-        };
-        Ok(Self { settings: Arc::new(settings), session: Session::default() })
+        })
     }
 }
 
 /// A setting that is changed on a policy that has clones is changed on this one only.
-impl<C: Clone, D: Clone> ExponentialRetry<C, D> {
-    fn set(mut self, set: impl FnOnce(&mut Settings<C, D>)) -> Self {
-        set(Arc::make_mut(&mut self.settings));
+impl<C, D> ExponentialRetry<C, D> {
+    fn share(mut self, set: impl FnOnce(&mut Shared)) -> Self {
+        set(Arc::make_mut(self.shared.get_or_insert_with(|| Arc::new(Shared::NOTHING))));
         self
     }
 
     /// How long to wait between attempts.
     #[must_use]
-    pub fn backoff(self, backoff: Backoff) -> Self {
-        self.set(|settings| settings.backoff = backoff)
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.numbers.backoff = backoff;
+        self
     }
 
     /// Gives up, at once, rather than wait beyond this time after the request was made. Bounds the
     /// waiting between attempts, not the attempts.
     #[must_use]
     pub fn max_elapsed(self, max_elapsed: Duration) -> Self {
-        self.set(|settings| settings.max_elapsed = Some(max_elapsed))
+        self.share(|shared| shared.max_elapsed = Some(max_elapsed))
     }
 
     /// Gives up, at once, if the server asks for a longer wait than this.
     #[must_use]
-    pub fn max_hint(self, max_hint: Duration) -> Self {
-        self.set(|settings| settings.max_hint = max_hint)
+    pub fn max_hint(mut self, max_hint: Duration) -> Self {
+        self.numbers.max_hint = nanos(max_hint);
+        self
     }
 
     /// Bounds the retries of all requests together. Give the same budget (a clone) to several policies
     /// to bound them together.
     #[must_use]
     pub fn budget(self, budget: RetryBudget) -> Self {
-        self.set(|settings| settings.budget = Some(budget))
+        self.share(|shared| shared.budget = Some(budget))
     }
 
     /// Seeds the jitter, for tests and simulations: the same draws in the same order. From the operating
     /// system's randomness unless set.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
-        self.set(|settings| settings.random = Random::seeded(seed))
+        self.share(|shared| shared.random = Random::Seeded(Arc::new(AtomicU64::new(seed))))
     }
 
     /// Lets a hint of the server's pause the rate limit of `handle`, so that one "too many requests"
@@ -235,14 +274,14 @@ impl<C: Clone, D: Clone> ExponentialRetry<C, D> {
     /// of that same limit, every rejection pauses those who could go.
     #[must_use]
     pub fn pause_on_hint(self, handle: WindowRateLimitHandle) -> Self {
-        self.set(|settings| settings.pauses = Some(handle))
+        self.share(|shared| shared.pauses = Some(handle))
     }
 
     /// Calls `hook` with every decision about an attempt that could be retried, for logs and metrics. It
     /// is called in the task of the request; successes are not decided about.
     #[must_use]
     pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
-        self.set(|settings| settings.hook = Some(Arc::new(hook)))
+        self.share(|shared| shared.hook = Some(Arc::new(hook)))
     }
 
     /// Says what is retried: an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated,
@@ -273,60 +312,49 @@ impl<C: Clone, D: Clone> ExponentialRetry<C, D> {
     }
 
     fn with<C2, D2>(self, with: impl FnOnce(C, D) -> (C2, D2)) -> ExponentialRetry<C2, D2> {
-        let settings = Arc::unwrap_or_clone(self.settings);
-        let (classify, clone_with) = with(settings.classify, settings.clone_with);
-        let settings = Settings {
-            max_attempts: settings.max_attempts,
-            max_elapsed: settings.max_elapsed,
-            max_hint: settings.max_hint,
-            backoff: settings.backoff,
-            random: settings.random,
-            budget: settings.budget,
-            pauses: settings.pauses,
-            hook: settings.hook,
-            classify,
-            clone_with,
-        };
-        ExponentialRetry { settings: Arc::new(settings), session: self.session }
+        let Self { numbers, shared, classify, clone_with } = self;
+        let (classify, clone_with) = with(classify, clone_with);
+        ExponentialRetry { numbers, shared, classify, clone_with }
     }
-}
 
-impl<C, D> ExponentialRetry<C, D> {
     /// Decides about an attempt that could be retried: how long to wait, or why not to.
     ///
     /// The budget is asked last, so that nothing is withdrawn for a retry that isn't made.
-    fn decide(&self, verdict: Verdict) -> Option<Decision> {
-        let settings = &*self.settings;
+    fn decide(&self, verdict: Verdict) -> Decision {
+        let Numbers { max_attempts, max_hint, backoff, session } = &self.numbers;
         let hint = match verdict {
-            Verdict::Done => return None,
-            Verdict::Retry | Verdict::Never => None,
             Verdict::RetryAfter(hint) => Some(hint),
+            Verdict::Done | Verdict::Retry | Verdict::Never => None,
         };
-        let attempt = self.session.retries.saturating_add(1);
+        let attempt = session.attempt();
         let next = if verdict == Verdict::Never {
             Err(GiveUp::Forbidden)
-        } else if hint.is_some_and(|hint| hint > settings.max_hint) {
+        } else if hint.is_some_and(|hint| nanos(hint) > *max_hint) {
             Err(GiveUp::HintTooLong)
-        } else if attempt >= settings.max_attempts {
+        } else if attempt >= *max_attempts {
             Err(GiveUp::AttemptsSpent)
         } else {
-            let Session { retries, last_wait, .. } = self.session;
-            let wait = settings
-                .backoff
-                .wait(retries, last_wait, hint, |span| settings.random.draw().u64(span));
+            let last_wait = (session.retries > 0).then(|| Duration::from_nanos(session.waited));
+            let draw = |span| self.shared().random.draw(span);
+            let wait = backoff.wait(session.retries, last_wait, hint, draw);
             if self.ends_too_late(wait) {
                 Err(GiveUp::TimeSpent)
-            } else if settings.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
+            } else if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
                 Err(GiveUp::BudgetSpent)
             } else {
                 Ok(wait)
             }
         };
-        Some(Decision { attempt, hint, next })
+        Decision { attempt, hint, next }
+    }
+
+    fn shared(&self) -> &Shared {
+        static NOTHING: Shared = Shared::NOTHING;
+        self.shared.as_deref().unwrap_or(&NOTHING)
     }
 
     fn ends_too_late(&self, wait: Duration) -> bool {
-        match (self.settings.max_elapsed, self.session.started) {
+        match (self.shared().max_elapsed, self.numbers.session.started) {
             (Some(max), Some(started)) => {
                 let elapsed = clock::now().saturating_duration_since(started);
                 elapsed.saturating_add(wait) > max
@@ -335,13 +363,25 @@ impl<C, D> ExponentialRetry<C, D> {
         }
     }
 
+    /// What becomes of an attempt that was not just done. Out of the way of those that are.
+    #[cold]
+    fn again(&mut self, verdict: Verdict) -> Option<Delay> {
+        let decision = self.decide(verdict);
+        self.report(&decision);
+        let wait = decision.next.ok()?;
+        self.numbers.session.retries = decision.attempt;
+        self.numbers.session.waited = nanos(wait);
+        Some(Delay::of(wait))
+    }
+
     /// Tells those who want to know. The only place that does.
     fn report(&self, decision: &Decision) {
-        if let Some(hook) = &self.settings.hook {
+        let shared = self.shared();
+        if let Some(hook) = &shared.hook {
             hook(decision);
         }
-        if let (Some(handle), Some(hint)) = (&self.settings.pauses, decision.hint) {
-            if hint <= self.settings.max_hint {
+        if let (Some(handle), Some(hint)) = (&shared.pauses, decision.hint) {
+            if nanos(hint) <= self.numbers.max_hint {
                 handle.pause_for(hint);
             }
         }
@@ -355,53 +395,43 @@ where
 {
     type Future = Delay;
 
+    #[inline]
     fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<Delay> {
-        let decision = self.decide(self.settings.classify.classify(request, result));
-        if let Some(decision) = &decision {
-            self.report(decision);
+        let delay = match self.classify.classify(request, result) {
+            Verdict::Done => None,
+            verdict => self.again(verdict),
+        };
+        if delay.is_none() {
+            self.classify.settled(request, self.numbers.session.attempt(), result);
         }
-        match decision.and_then(|decision| decision.next.ok()) {
-            Some(wait) => {
-                self.session.retries += 1;
-                self.session.last_wait = Some(wait);
-                Some(Delay::of(wait))
-            }
-            None => {
-                let attempts = self.session.retries.saturating_add(1);
-                self.settings.classify.settled(request, attempts, result);
-                None
-            }
-        }
+        delay
     }
 
+    #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        if self.session.retries == 0 {
+        if self.numbers.session.retries == 0 {
             // A new request, whether it can be cloned or not.
-            self.session.started = self.settings.max_elapsed.map(|_| clock::now());
-            if let Some(budget) = &self.settings.budget {
+            if self.shared().max_elapsed.is_some() {
+                self.numbers.session.started = Some(clock::now());
+            }
+            if let Some(budget) = &self.shared().budget {
                 budget.deposit();
             }
         }
-        self.settings.clone_with.clone_request(request)
-    }
-}
-
-impl<C, D> Clone for ExponentialRetry<C, D> {
-    fn clone(&self) -> Self {
-        Self { settings: Arc::clone(&self.settings), session: self.session }
+        self.clone_with.clone_request(request)
     }
 }
 
 impl<C: fmt::Debug, D: fmt::Debug> fmt::Debug for ExponentialRetry<C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExponentialRetry")
-            .field("max_attempts", &self.settings.max_attempts)
-            .field("max_elapsed", &self.settings.max_elapsed)
-            .field("max_hint", &self.settings.max_hint)
-            .field("backoff", &self.settings.backoff)
-            .field("budget", &self.settings.budget)
-            .field("classify", &self.settings.classify)
-            .field("clone_with", &self.settings.clone_with)
+            .field("max_attempts", &self.numbers.max_attempts)
+            .field("max_elapsed", &self.shared().max_elapsed)
+            .field("max_hint", &Duration::from_nanos(self.numbers.max_hint))
+            .field("backoff", &self.numbers.backoff)
+            .field("budget", &self.shared().budget)
+            .field("classify", &self.classify)
+            .field("clone_with", &self.clone_with)
             .finish_non_exhaustive()
     }
 }
