@@ -79,6 +79,14 @@ pub trait AnswerTo<Response, InnerError>: Answer {
     /// An error of the inner service, passed on.
     #[doc(hidden)]
     fn pass(error: InnerError) -> Self::Error;
+
+    /// What the inner service's future says, passed on: without being looked at where the error type is the
+    /// same, for a response can be large.
+    #[doc(hidden)]
+    #[inline]
+    fn pass_on(output: Poll<Result<Response, InnerError>>) -> Poll<Result<Response, Self::Error>> {
+        output.map_err(Self::pass)
+    }
 }
 
 mod sealed {
@@ -220,6 +228,11 @@ impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
     fn pass(error: InnerError) -> InnerError {
         error
     }
+
+    #[inline]
+    fn pass_on(output: Poll<Result<Response, InnerError>>) -> Poll<Result<Response, InnerError>> {
+        output
+    }
 }
 
 impl<Response, InnerError: Into<BoxError>> AnswerTo<Response, InnerError> for Fail {
@@ -263,6 +276,11 @@ where
     fn pass(error: InnerError) -> InnerError {
         error
     }
+
+    #[inline]
+    fn pass_on(output: Poll<Result<Response, InnerError>>) -> Poll<Result<Response, InnerError>> {
+        output
+    }
 }
 
 /// The inner service's future, or the answer to a request that was turned away.
@@ -290,7 +308,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnsweredProj::Inner(future) => future.poll(cx).map_err(A::pass),
+            AnsweredProj::Inner(future) => A::pass_on(future.poll(cx)),
             AnsweredProj::TurnedAway(answer, rejected) => {
                 let rejected = rejected.take().expect("polled after it was ready");
                 Poll::Ready(answer.answer(rejected))

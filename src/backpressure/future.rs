@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
@@ -49,8 +49,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let output = ready!(this.answered.poll(cx));
-        *this.permit = None;
-        Poll::Ready(output)
+        let output = this.answered.poll(cx);
+        if output.is_ready() {
+            *this.permit = None;
+        }
+        output
     }
 }

@@ -17,7 +17,8 @@ use crate::{
 /// | [`factor`](Self::factor) | 2 | |
 /// | [`jitter`](Self::jitter) | [`Jitter::Full`] | |
 ///
-/// The defaults are those of the AWS SDKs. No setting overflows, and no wait is zero.
+/// The defaults are those of the AWS SDKs. No setting overflows, and no wait is zero. Times are counted in
+/// nanoseconds, up to 584 years; what is longer is as long as that.
 ///
 /// ```
 /// use std::time::Duration;

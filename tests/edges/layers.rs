@@ -97,7 +97,7 @@ fn r4_a_hint_may_be_of_any_length() {
             // Twice the wait and the hint is more than any draw; the hint (as far as nanoseconds reach) is
             // no more than any.
             let floor = hint.map_or(Duration::ZERO, |hint| Duration::from_nanos(nanos(hint)));
-            let too_long = hint.is_some_and(|hint| hint > most);
+            let too_long = hint.is_some_and(|hint| nanos(hint) > nanos(most));
             if too_long || floor > elapsed {
                 prop_assert!(gave_up, "waits longer than it may");
             }
