@@ -84,15 +84,22 @@ impl Clock {
     ///
     /// Outside a tokio runtime that has its timer enabled.
     pub(crate) fn alarm(&self, at: Nanos) -> Alarm {
-        let sleep = match self.origin.checked_add(at.since(Nanos::ZERO)) {
-            Some(deadline) => tokio::time::sleep_until(deadline),
-            None => tokio::time::sleep(CENTURY),
-        };
-        Alarm(Box::pin(sleep))
+        Alarm(Box::pin(tokio::time::sleep_until(self.instant(at))))
+    }
+
+    /// Lets `alarm` go off at `at`, and not before.
+    pub(crate) fn set(&self, alarm: &mut Alarm, at: Nanos) {
+        alarm.0.as_mut().reset(self.instant(at));
+    }
+
+    /// A time that tokio can't tell is a century away.
+    fn instant(&self, at: Nanos) -> Instant {
+        let instant = self.origin.checked_add(at.since(Nanos::ZERO));
+        instant.unwrap_or_else(|| now() + CENTURY)
     }
 }
 
-/// The timer of somebody who waits. Boxed: it is large, and those who don't wait have none.
+/// A timer. Boxed: it is large, and those who don't wait have none.
 #[derive(Debug)]
 pub(crate) struct Alarm(Pin<Box<Sleep>>);
 

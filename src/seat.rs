@@ -31,6 +31,13 @@ pub(crate) trait Limiter {
     /// Looks how the waiting goes. The ticket has served if it has come to an end.
     fn look(&self, waiting: &Waiting, waker: &Waker) -> Step;
 
+    /// Sees to it that the owner of `ticket`, who waits, is told when its time has come.
+    ///
+    /// # Panics
+    ///
+    /// If that takes a runtime, or its timer, and there is none.
+    fn mind(self: &Arc<Self>, ticket: &Ticket);
+
     /// Turns away one who has waited too long; `None` if it was granted a place after all.
     fn turn_away(&self, ticket: Ticket) -> Option<Rejected>;
 
@@ -251,6 +258,9 @@ impl<L: Limiter> Seat<L> {
                     return self.settle(rejected);
                 }
             };
+            if let State::Waiting(waiting, _) = &self.state {
+                self.limiter.mind(&waiting.ticket);
+            }
             if again == Nanos::NEVER {
                 return Poll::Pending;
             }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, task::Waker};
 
 use crate::{
     clock::{Clock, Nanos},
-    gate::{Entry, Gate, Look, Standing, Ticket},
+    gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
     rejected::{Limit, Reason, Rejected},
     seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
 };
@@ -78,13 +78,16 @@ impl Limiter for ConcurrencyLimiter {
         }
     }
 
+    /// Places come back by somebody's doing, who hands them over.
+    fn mind(self: &Arc<Self>, _: &Ticket) {}
+
     fn turn_away(&self, ticket: Ticket) -> Option<Rejected> {
-        let called = self.gate.give_up(ticket);
-        (!called).then(|| self.reject(Reason::WaitTimeout))
+        let given_up = self.gate.give_up(ticket);
+        (given_up != GivenUp::Entered).then(|| self.reject(Reason::WaitTimeout))
     }
 
     fn give_up(&self, ticket: Ticket) {
-        if self.gate.give_up(ticket) {
+        if self.gate.give_up(ticket) == GivenUp::Entered {
             self.give_back();
         }
     }

@@ -11,7 +11,7 @@
 
 use std::task::Waker;
 
-use crate::clock::Nanos;
+use super::bells::BellId;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -34,13 +34,21 @@ pub(crate) enum Call {
     Dismiss,
 }
 
+/// Somebody who has left the line.
+pub(super) struct Left {
+    /// To be dropped once the lock is free.
+    pub(super) waker: Option<Waker>,
+    pub(super) bell: BellId,
+    pub(super) was_head: bool,
+}
+
 /// An entry of the line. It is *waiting* (it has a waker, and is linked), *called* (it has its call, and is linked no
 /// more), or *vacant* (it has neither, and its `next` is the next vacant one).
 pub(super) struct Waiter {
     waker: Option<Waker>,
     call: Option<Call>,
-    /// When the owner will look again by itself.
-    alarm: Nanos,
+    /// Who looks on behalf of the owner.
+    bell: BellId,
     /// Counts those who joined; the distance to the head's bounds the number of those before.
     number: u32,
     prev: u32,
@@ -66,11 +74,11 @@ impl Line {
     }
 
     /// Joins at the end.
-    pub(super) fn join(&mut self, waker: Waker, alarm: Nanos) -> Ticket {
+    pub(super) fn join(&mut self, waker: Waker) -> Ticket {
         let waiter = Waiter {
             waker: Some(waker),
             call: None,
-            alarm,
+            bell: BellId::NONE,
             number: self.joined,
             prev: self.tail,
             next: NONE,
@@ -95,15 +103,22 @@ impl Line {
         Ticket(index)
     }
 
-    /// Calls the one at the head. Its waker is to be woken once the lock is free.
-    pub(super) fn call(&mut self, call: Call) -> Option<Waker> {
+    /// Calls the one at the head. Its waker is to be woken once the lock is free, and its bell waits for
+    /// it no more.
+    pub(super) fn call(&mut self, call: Call) -> Option<(Waker, BellId)> {
         let index = self.head;
         if index == NONE {
             return None;
         }
         self.unlink(index);
-        self[index].call = Some(call);
-        self[index].waker.take()
+        let entry = &mut self[index];
+        entry.call = Some(call);
+        entry.waker.take().map(|waker| (waker, entry.bell))
+    }
+
+    /// Does the owner of `ticket` wait?
+    pub(super) fn is_waiting(&self, ticket: &Ticket) -> bool {
+        self[ticket.0].call.is_none()
     }
 
     /// Was the owner of `ticket` called? If so, the ticket has served.
@@ -116,52 +131,67 @@ impl Line {
     /// How many stand before `ticket`, at most: those who gave up in between are still counted, but
     /// for the head itself it is always 0.
     pub(super) fn position(&self, ticket: &Ticket) -> u32 {
+        self.distance(ticket.0)
+    }
+
+    fn distance(&self, index: u32) -> u32 {
         if self.head == NONE {
             return 0;
         }
-        self[ticket.0].number.wrapping_sub(self[self.head].number)
+        self[index].number.wrapping_sub(self[self.head].number)
+    }
+
+    /// How many stand before the first who waits for `bell`, at most; `None` if nobody does.
+    pub(super) fn first_of(&self, bell: BellId) -> Option<u32> {
+        let mut waiting = self.waiting();
+        waiting.find(|&index| self[index].bell == bell).map(|index| self.distance(index))
+    }
+
+    /// The wakers of all who wait for `bell`.
+    pub(super) fn wakers_of(&self, bell: BellId) -> Vec<Waker> {
+        let of_bell = self.waiting().filter(|&index| self[index].bell == bell);
+        of_bell.filter_map(|index| self[index].waker.clone()).collect()
+    }
+
+    /// Those who wait, in order.
+    fn waiting(&self) -> impl Iterator<Item = u32> {
+        let some = |index| (index != NONE).then_some(index);
+        std::iter::successors(some(self.head), move |&index| some(self[index].next))
+    }
+
+    /// The bell that the head waits for.
+    pub(super) fn head_bell(&self) -> BellId {
+        if self.head == NONE { BellId::NONE } else { self[self.head].bell }
+    }
+
+    /// Lets the owner of `ticket` wait for `bell`. Returns the one it has waited for.
+    pub(super) fn wait_for(&mut self, ticket: &Ticket, bell: BellId) -> BellId {
+        std::mem::replace(&mut self[ticket.0].bell, bell)
     }
 
     /// Waits on, perhaps in another task than before. The old waker is to be dropped once the lock
     /// is free.
     #[must_use]
-    pub(super) fn wait_on(
-        &mut self,
-        ticket: &Ticket,
-        waker: &Waker,
-        alarm: Nanos,
-    ) -> Option<Waker> {
+    pub(super) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
         let waiter = &mut self[ticket.0];
-        let old = match &waiter.waker {
+        match &waiter.waker {
             Some(known) if known.will_wake(waker) => None,
             // Cloned before anything is changed: it is foreign code.
             _ => waiter.waker.replace(waker.clone()),
-        };
-        waiter.alarm = alarm;
-        old
+        }
     }
 
-    /// Leaves: `Ok` with the waker (to be dropped once the lock is free) if still waiting, `Err` with
-    /// the call if there was one meanwhile.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Result<Option<Waker>, Call> {
+    /// Leaves: `Ok` if still waiting, `Err` with the call if there was one meanwhile.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Result<Left, Call> {
         if let Some(call) = self.called(&ticket) {
             return Err(call);
         }
+        let was_head = self.head == ticket.0;
         self.unlink(ticket.0);
-        let waker = self[ticket.0].waker.take();
+        let entry = &mut self[ticket.0];
+        let left = Left { waker: entry.waker.take(), bell: entry.bell, was_head };
         self.vacate(ticket.0);
-        Ok(waker)
-    }
-
-    /// The head's waker, if the head would look again only after `due`; it counts as told.
-    pub(super) fn rouse_head(&mut self, due: Nanos) -> Option<Waker> {
-        let index = self.head;
-        if index == NONE || self[index].alarm <= due {
-            return None;
-        }
-        let waker = self[index].waker.clone(); // before anything is changed: it is foreign code
-        self[index].alarm = due;
-        waker
+        Ok(left)
     }
 
     fn unlink(&mut self, index: u32) {

@@ -53,12 +53,16 @@
 //! `Acquire` by whoever hands over, passed on through the mutex. `waiting` needs no ordering of its own:
 //! that its reader finds the entry is the mutex's doing.
 
+mod bells;
 mod line;
 
 use std::task::Waker;
 
 pub(crate) use self::line::Ticket;
-use self::line::{Call, Line};
+use self::{
+    bells::{BellId, Bells},
+    line::{Call, Left, Line},
+};
 use crate::{
     clock::Nanos,
     sync::{
@@ -139,20 +143,33 @@ pub(crate) enum Look {
     Closed,
 }
 
-pub(crate) struct Gate {
+/// What came of giving up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// The owner of the ticket had been called meanwhile and holds a place.
+    Entered,
+    /// It had been the head of the line: there is another one now, or none.
+    Head,
+    /// It had been behind the head, or dismissed.
+    Other,
+}
+
+/// `K` says where the bells are by which those who wait learn that their time has come.
+pub(crate) struct Gate<K = ()> {
     word: AtomicU64,
-    books: Mutex<Books>,
+    books: Mutex<Books<K>>,
 }
 
 /// What is looked at only by those who wait, watch or steer.
-struct Books {
+struct Books<K> {
     limit: u32,
     closed: bool,
     line: Line,
+    bells: Bells<K>,
     watchers: Line,
 }
 
-impl Gate {
+impl<K: Copy + Eq> Gate<K> {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             word: AtomicU64::new(u64::from(limit) * PLACE),
@@ -160,6 +177,7 @@ impl Gate {
                 limit,
                 closed: false,
                 line: Line::new(),
+                bells: Bells::new(),
                 watchers: Line::new(),
             }),
         }
@@ -219,8 +237,8 @@ impl Gate {
                 u64::from(ahead) < WAITING,
                 "{ahead} callers wait already: no more can be counted"
             );
-            let alarm = match admit(Standing { limit: books.limit, room: room(word), ahead }) {
-                Ok(alarm) => alarm,
+            let until = match admit(Standing { limit: books.limit, room: room(word), ahead }) {
+                Ok(until) => until,
                 Err(refused) => return Entry::Refused(refused),
             };
             // Cloned before anything is changed (it is foreign code), and only for who may wait.
@@ -228,7 +246,7 @@ impl Gate {
             // Relaxed: that the word still is what it was proves that there is no room; the mutex,
             // held until the entry stands, does the rest.
             match self.word.compare_exchange_weak(word, word + WAITER, Relaxed, Relaxed) {
-                Ok(_) => return Entry::Waiting(books.line.join(waker, alarm), alarm),
+                Ok(_) => return Entry::Waiting(books.line.join(waker), until),
                 Err(newer) => {
                     word = newer;
                     own = Some(waker);
@@ -237,13 +255,13 @@ impl Gate {
         }
     }
 
-    /// Looks whether the owner of `ticket` has been called, and waits on until `alarm` if not. Unless
-    /// still waiting, the ticket has served.
+    /// Looks whether the owner of `ticket` has been called, and waits on if not, as long as `until` says.
+    /// Unless still waiting, the ticket has served.
     pub(crate) fn look(
         &self,
         ticket: &Ticket,
         waker: &Waker,
-        alarm: impl FnOnce(Standing) -> Nanos,
+        until: impl FnOnce(Standing) -> Nanos,
     ) -> Look {
         let mut books = self.books.lock();
         match books.line.called(ticket) {
@@ -251,28 +269,30 @@ impl Gate {
             Some(Call::Dismiss) => return Look::Closed,
             None => {}
         }
-        let word = self.word.load(Relaxed);
-        let ahead = books.line.position(ticket).min(waiting(word) - 1);
-        let alarm = alarm(Standing { limit: books.limit, room: room(word), ahead });
-        let old = books.line.wait_on(ticket, waker, alarm);
+        let ahead = books.line.position(ticket);
+        let until = until(self.standing(&books, ahead));
+        let old = books.line.wait_on(ticket, waker);
         drop(books);
         drop(old); // after the lock
-        Look::Waiting(alarm)
+        Look::Waiting(until)
     }
 
-    /// Gives up waiting. True if the owner of `ticket` had been called meanwhile and holds a place.
-    pub(crate) fn give_up(&self, ticket: Ticket) -> bool {
+    /// Gives up waiting.
+    pub(crate) fn give_up(&self, ticket: Ticket) -> GivenUp {
         let mut books = self.books.lock();
         match books.line.leave(ticket) {
-            Ok(waker) => {
+            Ok(Left { waker, bell, was_head }) => {
                 // That may leave nobody inside and nobody waiting, but only while a place is on its way to
                 // be handed over; whoever does that tells those who watch.
                 self.word.fetch_sub(WAITER, Relaxed);
+                let ringer = books.bells.leave(bell);
                 drop(books);
                 drop(waker); // after the lock
-                false
+                ringer.into_iter().for_each(Waker::wake);
+                if was_head { GivenUp::Head } else { GivenUp::Other }
             }
-            Err(call) => call == Call::Enter,
+            Err(Call::Enter) => GivenUp::Entered,
+            Err(Call::Dismiss) => GivenUp::Other,
         }
     }
 
@@ -284,8 +304,8 @@ impl Gate {
     #[cold]
     fn hand_over(&self) {
         /// A waker that panics must not keep the others from their turn.
-        struct Rest<'a>(&'a Gate);
-        impl Drop for Rest<'_> {
+        struct Rest<'a, K: Copy + Eq>(&'a Gate<K>);
+        impl<K: Copy + Eq> Drop for Rest<'_, K> {
             fn drop(&mut self) {
                 if std::thread::panicking() {
                     self.0.hand_over();
@@ -293,14 +313,16 @@ impl Gate {
             }
         }
 
-        while let Some(waker) = self.next_to_wake() {
+        while let Some((waker, ringer)) = self.next_to_wake() {
             let rest = Rest(self);
+            ringer.into_iter().for_each(Waker::wake);
             waker.wake();
             std::mem::forget(rest);
         }
     }
 
-    fn next_to_wake(&self) -> Option<Waker> {
+    /// The next to wake, and the ringer of its bell if that has nobody to ring for any more.
+    fn next_to_wake(&self) -> Option<(Waker, Option<Waker>)> {
         let mut books = self.books.lock();
         // Acquire: the place is taken on behalf of the one who is called, and what was done by those who
         // put places back is known to those who watched for it.
@@ -309,12 +331,13 @@ impl Gate {
             // What grants now goes on to: while somebody waits and the mutex is held, nobody else takes a
             // place and nobody leaves the line. Relaxed: the place is one that the load has seen.
             self.word.fetch_sub(PLACE + WAITER, Relaxed);
-            return books.line.call(Call::Enter);
+            let (waker, bell) = books.line.call(Call::Enter)?;
+            return Some((waker, books.bells.leave(bell)));
         }
         if books.closed {
-            if let Some(waker) = books.line.call(Call::Dismiss) {
+            if let Some((waker, bell)) = books.line.call(Call::Dismiss) {
                 self.word.fetch_sub(WAITER, Relaxed);
-                return Some(waker);
+                return Some((waker, books.bells.leave(bell)));
             }
         }
         if word & WATCHED == 0 || !books.drained(word) {
@@ -324,22 +347,104 @@ impl Gate {
         if books.watchers.is_empty() {
             self.word.fetch_and(!WATCHED, Relaxed);
         }
-        watcher
+        watcher.map(|(waker, _)| (waker, None))
     }
 
-    /// Wakes the head of the line if it would look again only after `due` says.
-    pub(crate) fn rouse_head(&self, due: impl FnOnce(Standing) -> Nanos) {
+    /// Lets the owner of `ticket`, who waits, be looked for by the ringer of `key`, at the latest when `due`
+    /// says. True if there is none: whoever asks sends one.
+    pub(crate) fn mind(
+        &self,
+        ticket: &Ticket,
+        key: K,
+        due: impl FnOnce(Standing) -> Nanos,
+    ) -> bool {
         let mut books = self.books.lock();
-        let word = self.word.load(Relaxed);
-        if waiting(word) == 0 {
-            return;
+        if !books.line.is_waiting(ticket) {
+            return false;
         }
-        let due = due(Standing { limit: books.limit, room: room(word), ahead: 0 });
-        let head = books.line.rouse_head(due);
+        let ahead = books.line.position(ticket);
+        let due = due(self.standing(&books, ahead));
+        let bell = books.bells.of(key);
+        let ringer = books.bells.expect(bell, due);
+        let before = books.line.wait_for(ticket, bell);
+        books.bells.join(bell);
+        let idle = books.bells.leave(before);
+        let alone = books.bells.is_alone(bell);
         drop(books);
-        if let Some(waker) = head {
-            waker.wake();
+        ringer.into_iter().chain(idle).for_each(Waker::wake);
+        alone
+    }
+
+    /// The ringer of `key` has looked, and asks when to look again. `None` if nobody waits for it: then
+    /// it is to go.
+    pub(crate) fn attend(
+        &self,
+        key: K,
+        waker: &Waker,
+        due: impl FnOnce(Standing) -> Nanos,
+    ) -> Option<Nanos> {
+        let own = waker.clone(); // before anything is changed: it is foreign code
+        let mut books = self.books.lock();
+        let bell = books.bells.of(key);
+        let Some(ahead) = books.line.first_of(bell) else {
+            let old = books.bells.abandon(bell);
+            drop(books);
+            drop((old, own)); // after the lock
+            return None;
+        };
+        let at = due(self.standing(&books, ahead));
+        let old = books.bells.attend(bell, at, own);
+        drop(books);
+        drop(old); // after the lock
+        Some(at)
+    }
+
+    /// The ringer of `key` is gone, though it may still be waited for. Those who do are woken, to send another
+    /// one from wherever they are now.
+    pub(crate) fn abandon(&self, key: K) {
+        /// A waker that panics must not keep the others from being woken.
+        struct Rest(Vec<Waker>);
+        impl Rest {
+            fn wake(mut self) {
+                while let Some(waker) = self.0.pop() {
+                    waker.wake();
+                }
+            }
         }
+        impl Drop for Rest {
+            fn drop(&mut self) {
+                if !self.0.is_empty() {
+                    Self(std::mem::take(&mut self.0)).wake();
+                }
+            }
+        }
+
+        let mut books = self.books.lock();
+        let bell = books.bells.of(key);
+        let rest = Rest(books.line.wakers_of(bell));
+        let old = books.bells.abandon(bell);
+        drop(books);
+        drop(old); // after the lock
+        rest.wake();
+    }
+
+    /// Tells the ringer of the head's bell if it would look only later than `due` says.
+    pub(crate) fn rouse(&self, due: impl FnOnce(Standing) -> Nanos) {
+        let mut books = self.books.lock();
+        let bell = books.line.head_bell();
+        if bell == BellId::NONE {
+            return; // nobody waits, or who does is just about to say where
+        }
+        let due = due(self.standing(&books, 0));
+        let ringer = books.bells.expect(bell, due);
+        drop(books);
+        ringer.into_iter().for_each(Waker::wake);
+    }
+
+    /// How things stand for one in the line who has at most so many before it.
+    fn standing(&self, books: &Books<K>, ahead: u32) -> Standing {
+        let word = self.word.load(Relaxed);
+        Standing { limit: books.limit, room: room(word), ahead: ahead.min(waiting(word) - 1) }
     }
 
     /// Changes the number of places: more admit those who wait at once, fewer drain. `note` is done
@@ -412,7 +517,7 @@ impl Gate {
             if books.watchers.called(&ticket).is_some() {
                 return None;
             }
-            let old = books.watchers.wait_on(&ticket, waker, Nanos::NEVER);
+            let old = books.watchers.wait_on(&ticket, waker);
             drop(books);
             drop((old, own)); // after the lock
             return Some(ticket);
@@ -426,22 +531,22 @@ impl Gate {
             }
             return None;
         }
-        Some(books.watchers.join(own, Nanos::NEVER))
+        Some(books.watchers.join(own))
     }
 
     /// Watches no more.
     pub(crate) fn unwatch(&self, ticket: Ticket) {
         let mut books = self.books.lock();
-        let waker = books.watchers.leave(ticket);
+        let left = books.watchers.leave(ticket);
         if books.watchers.is_empty() {
             self.word.fetch_and(!WATCHED, Relaxed);
         }
         drop(books);
-        drop(waker); // after the lock
+        drop(left); // after the lock
     }
 }
 
-impl Books {
+impl<K> Books<K> {
     fn drained(&self, word: u64) -> bool {
         waiting(word) == 0 && room(word) == i64::from(self.limit)
     }

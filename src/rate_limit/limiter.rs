@@ -1,7 +1,10 @@
 //! What all clones share: the window, the clock, and the count of those turned away.
 
-use std::{fmt, task::Waker, time::Duration};
+use std::{fmt, sync::Arc, task::Waker, time::Duration};
 
+use tokio::runtime;
+
+use super::ringer::Ringer;
 use super::window::{Expected, Shape, Window};
 use crate::{
     clock::{Clock, Nanos},
@@ -11,7 +14,7 @@ use crate::{
 };
 
 pub(crate) struct RateLimiter {
-    pub(super) window: Window,
+    pub(super) window: Window<runtime::Id>,
     pub(super) rejections: Rejections,
     pub(super) clock: Clock,
     pub(super) shape: Shape,
@@ -65,13 +68,16 @@ impl Limiter for RateLimiter {
     fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
         let deadline = bounds.deadline(|| self.clock.now());
         // Whoever can't go in time is turned away now, not after having waited for it.
-        let admit = |waiting, expected: Nanos| {
+        let admit = |waiting, expected: &dyn Fn() -> Nanos| {
             if waiting >= bounds.max_waiting {
-                Err((Reason::QueueFull, expected))
-            } else if expected > deadline {
-                Err((Reason::WaitTimeout, expected))
-            } else {
-                Ok(expected)
+                return Err((Reason::QueueFull, expected()));
+            }
+            match deadline {
+                Nanos::NEVER => Ok(Nanos::NEVER),
+                _ => match expected() {
+                    expected if expected > deadline => Err((Reason::WaitTimeout, expected)),
+                    expected => Ok(expected),
+                },
             }
         };
         match self.window.arrive(waker, || self.clock.now(), admit) {
@@ -87,9 +93,13 @@ impl Limiter for RateLimiter {
 
     fn look(&self, Waiting { ticket, deadline }: &Waiting, waker: &Waker) -> Step {
         let mut too_late = false;
-        let until = |moment, expected: Expected| {
+        let until = |moment, expected: &dyn Fn() -> Expected| {
+            if *deadline == Nanos::NEVER {
+                return Nanos::NEVER;
+            }
             // The time is up, or something (a pause, a lowered limit) has made the first turn of all
             // later than that.
+            let expected = expected();
             too_late = moment >= *deadline || expected.earliest > *deadline;
             expected.latest.min(*deadline)
         };
@@ -98,6 +108,13 @@ impl Limiter for RateLimiter {
             Look::Waiting(_) if too_late => Step::TooLate,
             Look::Waiting(again) => Step::Waiting(again),
             Look::Closed => unreachable!("windows are not closed"),
+        }
+    }
+
+    fn mind(self: &Arc<Self>, ticket: &Ticket) {
+        let runtime = runtime::Handle::current();
+        if self.window.mind(ticket, runtime.id(), || self.clock.now()) {
+            Ringer::send(self, &runtime);
         }
     }
 

@@ -100,6 +100,7 @@ pub mod future;
 mod handle;
 mod layer;
 mod limiter;
+mod ringer;
 mod service;
 mod window;
 

@@ -17,7 +17,7 @@ use crate::{
 fn b6_limits_of_any_size_follow_one_another() {
     let steps = proptest::collection::vec((places(), 0..6_u32, 0..6_u32), 1..20);
     holds(file!(), (places(), steps), |(first, steps)| {
-        let gate = Gate::new(first);
+        let gate = Gate::<()>::new(first);
         let mut inside = 0;
         for (limit, come, leave) in steps {
             gate.set_limit(limit, || {});
@@ -62,7 +62,7 @@ fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
         file!(),
         (shape(), limit, length(), number(), steps),
         |(shape, limit, length, at, steps)| {
-            let window = Window::new(shape, limit, length);
+            let window = Window::<()>::new(shape, limit, length);
             let (span, mut now) = (nanos(length), at.min(END));
             // When the places that are taken come back. What would be after the end of the clock never does.
             let mut over: VecDeque<u64> = VecDeque::new();
@@ -103,7 +103,7 @@ fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
 fn w9_settings_of_any_size_follow_one_another() {
     let steps = proptest::collection::vec((places(), length(), number(), number()), 1..12);
     holds(file!(), (shape(), places(), length(), steps), |(shape, limit, first, steps)| {
-        let window = Window::new(shape, limit, first);
+        let window = Window::<()>::new(shape, limit, first);
         let (mut now, mut last, mut paused_until) = (0_u64, limit, 0);
         for (limit, length, pass, pause) in steps {
             let clock = || Nanos::new(now);

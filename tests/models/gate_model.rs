@@ -15,7 +15,7 @@ use loom::{cell::UnsafeCell, future::block_on, sync::Arc};
 use crate::{
     Model,
     clock::Nanos,
-    gate::{Entry, Gate, Look, Ticket},
+    gate::{Entry, Gate, GivenUp, Look, Ticket},
     spawn,
 };
 
@@ -116,7 +116,7 @@ impl Inside {
                 self.gate.put_back(1);
             }
             Entry::Waiting(ticket, _) => {
-                if self.gate.give_up(ticket) {
+                if self.gate.give_up(ticket) == GivenUp::Entered {
                     self.gate.put_back(1);
                 }
             }
@@ -338,7 +338,8 @@ fn who_waits_keeps_it_from_being_drained() {
         leaving.join().expect("left");
         let watch = inside.gate.watch(watch, &noop_waker());
         assert!(watch.is_some(), "somebody has been called");
-        assert!(inside.gate.give_up(waiting), "the place was handed over");
+        let given_up = inside.gate.give_up(waiting);
+        assert_eq!(given_up, GivenUp::Entered, "the place was handed over");
         inside.gate.put_back(1);
         assert!(inside.gate.watch(watch, &noop_waker()).is_none(), "now it is drained");
     });

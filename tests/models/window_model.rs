@@ -22,7 +22,7 @@ use loom::{
 use crate::{
     Model,
     clock::Nanos,
-    gate::{Entry, Look},
+    gate::{Entry, Look, Ticket},
     spawn,
     window::{Shape, Window},
 };
@@ -34,8 +34,12 @@ const DEEP: usize = 4;
 /// One tick.
 const TICK: Duration = Duration::from_nanos(1);
 
+/// Where all wait unless said otherwise.
+const HERE: u32 = 0;
+const THERE: u32 = 1;
+
 struct Limited {
-    window: Window,
+    window: Window<u32>,
     clock: AtomicU64,
 }
 
@@ -94,11 +98,14 @@ impl Limited {
             let now = || self.now();
             let waker = cx.waker();
             ticket = match ticket.take() {
-                None => match self.window.arrive(waker, now, |_, at| Ok::<_, ()>(at)) {
-                    Entry::Waiting(ticket, _) => Some(ticket),
+                None => match self.window.arrive(waker, now, |_, _| Ok::<_, ()>(Nanos::NEVER)) {
+                    Entry::Waiting(ticket, _) => {
+                        self.window.mind(&ticket, HERE, now);
+                        Some(ticket)
+                    }
                     _ => return Poll::Ready(()),
                 },
-                Some(ticket) => match self.window.look(&ticket, waker, now, |_, at| at.latest) {
+                Some(ticket) => match self.window.look(&ticket, waker, now, |_, _| Nanos::NEVER) {
                     Look::Waiting(_) => Some(ticket),
                     _ => return Poll::Ready(()),
                 },
@@ -106,6 +113,30 @@ impl Limited {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Joins the line, without waiting for anything.
+    fn line_up(&self, place: u32) -> Ticket {
+        let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(Nanos::NEVER);
+        match self.window.arrive(&noop_waker(), || self.now(), admit) {
+            Entry::Waiting(ticket, _) => {
+                self.window.mind(&ticket, place, || self.now());
+                ticket
+            }
+            other => unreachable!("no place is free, but: {other:?}"),
+        }
+    }
+
+    fn give_up(&self, ticket: Ticket) {
+        assert!(!self.window.give_up(ticket, || self.now()), "there was no place to be had");
+    }
+
+    /// A ringer, woken by others only: goes when nobody waits for it, or is to ring by `until`.
+    fn ring(&self, place: u32, until: Nanos) {
+        block_on(poll_fn(|cx| match self.window.attend(place, cx.waker(), || self.now()) {
+            Some(at) if at > until => Poll::Pending,
+            _ => Poll::Ready(()),
+        }));
     }
 
     /// Long after: every place has come back.
@@ -395,14 +426,64 @@ fn nobody_is_told_to_look_again_at_once() {
         assert!(limited.window.try_enter());
         let now = || limited.now();
         let waker = noop_waker();
-        let Entry::Waiting(ticket, _) = limited.window.arrive(&waker, now, |_, at| Ok::<_, ()>(at))
-        else {
-            unreachable!("the place is taken");
-        };
+        let ticket = limited.line_up(HERE);
         let refunding = spawn(&limited, |limited| limited.window.give_back(|| limited.now()));
-        let looked = limited.window.look(&ticket, &waker, now, |_, at| at.latest);
+        let again = limited.window.attend(HERE, &waker, now);
+        assert!(again.is_none_or(|again| again > limited.now()));
+        let looked = limited.window.look(&ticket, &waker, now, |_, at| at().latest);
         assert!(!matches!(looked, Look::Waiting(again) if again <= limited.now()));
         refunding.join().expect("gave back");
+    });
+}
+
+/// C5: when the last who waits for it has gone, the ringer is told to go.
+#[test]
+fn a_ringer_goes_when_nobody_waits_for_it() {
+    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.try_issue().is_some());
+        let ticket = limited.line_up(HERE);
+        let ringing = spawn(&limited, |limited| limited.ring(HERE, Nanos::ZERO));
+        limited.give_up(ticket);
+        ringing.join().expect("was told to go");
+    });
+}
+
+/// C5: whoever comes when the ringer is about to go keeps it, or is told that there is none.
+#[test]
+fn who_comes_when_the_ringer_goes_has_one_or_knows() {
+    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.try_issue().is_some());
+        let first = limited.line_up(HERE);
+        let ringing = spawn(&limited, |limited| limited.ring(HERE, Nanos::ZERO));
+        limited.give_up(first);
+        let second = limited.line_up(THERE);
+        if limited.window.mind(&second, HERE, || limited.now()) {
+            // There is none, so it has gone, and nobody has to tell it to.
+            ringing.join().expect("was told to go");
+            limited.give_up(second);
+        } else {
+            limited.give_up(second);
+            ringing.join().expect("was told to go");
+        }
+    });
+}
+
+/// C5, B5: when the head gives up, the ringer of the next learns that its place comes sooner.
+#[test]
+fn a_ringer_is_told_of_an_earlier_time() {
+    Model { promises: "C5,B5", threads: 2, preemptions: DEEP }.check(|| {
+        let millisecond = 1_000_000;
+        let limited = Limited::new(Shape::Sliding, 1, 10 * millisecond);
+        assert!(limited.try_issue().is_some());
+        let head = limited.line_up(THERE);
+        let next = limited.line_up(HERE);
+        let until = Nanos::new(u64::from(10 * millisecond));
+        let ringing = spawn(&limited, move |limited| limited.ring(HERE, until));
+        limited.give_up(head);
+        ringing.join().expect("was told of an earlier time");
+        limited.give_up(next);
     });
 }
 

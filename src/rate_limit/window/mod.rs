@@ -32,17 +32,18 @@
 //! whoever looks closes it, and notes the time itself. Up to then, less than a stride (0.8 %) of the places
 //! may be counted as taken for longer than they need be.
 //!
-//! # Who wakes whom
+//! # Who looks, and who is told
 //!
-//! Places come back by time, so somebody has to look. Everybody in line looks by itself, at the time at
-//! which its place is expected, and whoever looks hands out all that has come back, in order. So the line
-//! doesn't stand or fall with one task that isn't polled, or one runtime that stands still: those behind go
-//! at the latest at the time they last expected to. Two rules keep that exact:
+//! Places come back by time, so somebody has to look. A *ringer* looks for all who wait in its runtime, at
+//! the time at which the place of the first of them is expected, and hands out all that has come back, in
+//! order, to those of other runtimes, too. So the line doesn't stand or fall with one task that isn't polled,
+//! or one runtime that stands still: those behind it go by a bell of their own, at the latest at the
+//! time they last expected to. Two rules keep that exact:
 //!
-//! - *The head of the line never looks later than the next place comes back.* Places that come back
+//! - *The head of the line is never rung for later than the next place comes back.* Places that come back
 //!   early, waiters that give up and changed settings make the line move faster than was expected. After
-//!   each such step the head is told if its time has become earlier ([`Gate::rouse_head`]).
-//! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a waiter
+//!   each such step the ringer is told if the head's time has become earlier ([`Gate::rouse`]).
+//! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a ringer
 //!   that knows of nothing to wait for looks again after a window, and is never late.
 
 mod log;
@@ -52,7 +53,7 @@ use std::{task::Waker, time::Duration};
 use self::log::Log;
 use crate::{
     clock::{Nanos, nanos},
-    gate::{Entry, Gate, Look, Standing, Ticket},
+    gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
     sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
@@ -73,8 +74,9 @@ pub(crate) enum Shape {
     Fixed,
 }
 
-pub(crate) struct Window {
-    gate: Gate,
+/// `K` says where somebody waits, and who looks for it: its runtime.
+pub(crate) struct Window<K> {
+    gate: Gate<K>,
     log: Log,
     shape: Shape,
     /// In nanoseconds.
@@ -109,7 +111,7 @@ pub(crate) struct Reading {
 
 /// `now` is a function because the time must be read after the counts it belongs to, and at best not
 /// at all.
-impl Window {
+impl<K: Copy + Eq> Window<K> {
     pub(crate) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
         Self::with_sizes(shape, limit, length, OBSERVATIONS, SLOTS)
     }
@@ -139,47 +141,67 @@ impl Window {
         self.gate.try_enter()
     }
 
-    /// Reserves a place, or joins the line if `admit` says until when to wait. It is told how many
-    /// wait already and when the newcomer's place is expected.
+    /// Reserves a place, or joins the line if `admit` says when to look again, if at all: whoever waits is to
+    /// see to it that it is [minded](Self::mind). `admit` is told how many wait already, and may ask when the
+    /// newcomer's place is expected.
     pub(crate) fn arrive<R>(
         &self,
         waker: &Waker,
         now: impl Fn() -> Nanos,
-        mut admit: impl FnMut(u32, Nanos) -> Result<Nanos, R>,
+        mut admit: impl FnMut(u32, &dyn Fn() -> Nanos) -> Result<Nanos, R>,
     ) -> Entry<R> {
         let moment = self.refill(&now);
         if self.gate.try_enter() {
             return Entry::Entered; // on what has come back, without the mutex
         }
-        self.gate.join(waker, |standing| admit(standing.ahead, self.expected(standing, moment)))
+        self.gate.join(waker, |standing| admit(standing.ahead, &|| self.expected(standing, moment)))
     }
 
-    /// Looks whether the owner of `ticket` has a place by now. `until` is told the time and when the place
-    /// is expected, and says when to look again. Unless still waiting, the ticket has served.
+    /// Looks whether the owner of `ticket` has a place by now. `until` is told the time, may ask when the place
+    /// is expected, and says when to look again, if at all. Unless still waiting, the ticket has served.
     pub(crate) fn look(
         &self,
         ticket: &Ticket,
         waker: &Waker,
         now: impl Fn() -> Nanos,
-        until: impl FnOnce(Nanos, Expected) -> Nanos,
+        until: impl FnOnce(Nanos, &dyn Fn() -> Expected) -> Nanos,
     ) -> Look {
         let moment = self.refill(&now);
         self.gate.look(ticket, waker, |standing| {
-            let expected = Expected {
+            let expected = || Expected {
                 earliest: self.expected(Standing { ahead: 0, ..standing }, moment),
                 latest: self.expected(standing, moment),
             };
-            until(moment, expected).max(moment.after(TICK))
+            until(moment, &expected).max(moment.after(TICK))
         })
+    }
+
+    /// Lets the ringer of `key` look for the owner of `ticket`, who waits. True if there is no ringer: the
+    /// caller sends one.
+    pub(crate) fn mind(&self, ticket: &Ticket, key: K, now: impl Fn() -> Nanos) -> bool {
+        self.gate.mind(ticket, key, |standing| self.expected(standing, now()))
+    }
+
+    /// The ringer of `key` looks. Returns when it is to look again; `None` if nobody waits for it, and it is
+    /// to go.
+    pub(crate) fn attend(&self, key: K, waker: &Waker, now: impl Fn() -> Nanos) -> Option<Nanos> {
+        let moment = self.refill(&now);
+        let due = |standing| self.expected(standing, moment).max(moment.after(TICK));
+        self.gate.attend(key, waker, due)
+    }
+
+    /// The ringer of `key` is gone. Those who wait for it are woken.
+    pub(crate) fn abandon(&self, key: K) {
+        self.gate.abandon(key);
     }
 
     /// Gives up waiting. True if the owner of `ticket` has a reservation after all.
     pub(crate) fn give_up(&self, ticket: Ticket, now: impl Fn() -> Nanos) -> bool {
-        let entered = self.gate.give_up(ticket);
-        if !entered {
+        let given_up = self.gate.give_up(ticket);
+        if given_up == GivenUp::Head {
             self.rouse(&now);
         }
-        entered
+        given_up == GivenUp::Entered
     }
 
     /// Gives a reservation back, unissued.
@@ -219,9 +241,9 @@ impl Window {
         moment
     }
 
-    /// Tells the head of the line if its place is expected sooner than it would look.
+    /// Tells the ringer of the head of the line if the head's place is expected sooner than it would look.
     fn rouse(&self, now: &impl Fn() -> Nanos) {
-        self.gate.rouse_head(|standing| self.expected(standing, now()));
+        self.gate.rouse(|standing| self.expected(standing, now()));
     }
 
     /// When the place of an issue comes back.

@@ -278,6 +278,8 @@ fn w1_the_window_is_as_the_naive_one() {
                 }
                 _ => {}
             }
+            // Lets the ringer look, if it was told to.
+            tokio::task::yield_now().await;
 
             // Whoever waits and is woken polls.
             while let Some(who) =
