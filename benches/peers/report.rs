@@ -1,0 +1,230 @@
+//! Figures of contenders, and their ratios: as tables, or as lines of JSON.
+
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use serde_json::json;
+
+use crate::{
+    args::Args,
+    field::{Role, Who},
+};
+
+/// Something measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+    /// What is better.
+    pub(crate) better: Better,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Less,
+    More,
+    /// Nobody counts it in ratios.
+    Neither,
+}
+
+pub(crate) const NANOS: Figure = less("time", "ns/call");
+pub(crate) const INSTRUCTIONS: Figure = less("instructions", "/call");
+pub(crate) const ALLOCATIONS: Figure = plain("allocations", "/call");
+
+pub(crate) const fn less(name: &'static str, unit: &'static str) -> Figure {
+    Figure { name, unit, better: Better::Less }
+}
+
+pub(crate) const fn more(name: &'static str, unit: &'static str) -> Figure {
+    Figure { name, unit, better: Better::More }
+}
+
+pub(crate) const fn plain(name: &'static str, unit: &'static str) -> Figure {
+    Figure { name, unit, better: Better::Neither }
+}
+
+/// Contenders that are compared with each other.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) title: String,
+    pub(crate) note: Option<String>,
+    figures: Vec<Figure>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    who: Who,
+    /// Of each figure one for each round, or one in all.
+    samples: Vec<(Figure, Vec<f64>)>,
+}
+
+impl Row {
+    fn samples(&self, figure: Figure) -> Option<&[f64]> {
+        let found = self.samples.iter().find(|(of, _)| *of == figure)?;
+        Some(&found.1)
+    }
+
+    fn value(&self, figure: Figure) -> Option<f64> {
+        median(self.samples(figure)?)
+    }
+}
+
+impl Section {
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), note: None, figures: Vec::new(), rows: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, who: &Who, figure: Figure, samples: Vec<f64>) {
+        if !self.figures.contains(&figure) {
+            self.figures.push(figure);
+        }
+        let place =
+            self.rows.iter().position(|row| row.who.name == who.name).unwrap_or_else(|| {
+                self.rows.push(Row { who: who.clone(), samples: Vec::new() });
+                self.rows.len() - 1
+            });
+        self.rows[place].samples.push((figure, samples));
+    }
+
+    /// The median of a figure of a contender.
+    pub(crate) fn value(&self, name: &str, figure: Figure) -> Option<f64> {
+        self.rows.iter().find(|row| row.who.name == name)?.value(figure)
+    }
+
+    /// The best neighbour that does the same, or else the best that does something else.
+    fn best(&self, figure: Figure) -> Option<&Row> {
+        let best_of = |role: Role| {
+            let rows = self.rows.iter().filter(|row| row.who.role == role);
+            let valued = rows.filter_map(|row| Some((row.value(figure)?, row)));
+            let ordered = |a: &f64, b: &f64| match figure.better {
+                Better::More => b.total_cmp(a),
+                Better::Less | Better::Neither => a.total_cmp(b),
+            };
+            valued.min_by(|(a, _), (b, _)| ordered(a, b)).map(|(_, row)| row)
+        };
+        best_of(Role::Same).or_else(|| best_of(Role::Other))
+    }
+
+    fn references(&self, figure: Figure) -> References<'_> {
+        if figure.better == Better::Neither {
+            return References::default();
+        }
+        let has = |row: &&Row| row.samples(figure).is_some();
+        References {
+            best: self.best(figure),
+            governor: self.rows.iter().filter(has).find(|row| row.who.name == "governor"),
+            floor: self.rows.iter().filter(has).find(|row| row.who.role == Role::Floor),
+        }
+    }
+
+    fn table(&self, scenario: &str) -> Table {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .remove_style(TableComponent::HorizontalLines)
+            .remove_style(TableComponent::MiddleIntersections);
+        let mut header = vec![format!("{scenario} · {}", self.title), String::new()];
+        for &figure in &self.figures {
+            header.push(format!("{}\n{}", figure.name, figure.unit));
+            let References { best, governor, floor } = self.references(figure);
+            header.extend(best.map(|best| format!("to {}", best.who.name.replacen(' ', "\n", 1))));
+            header.extend(governor.map(|_| "to\ngovernor".to_owned()));
+            header.extend(floor.map(|_| "to\nfloor".to_owned()));
+        }
+        table.set_header(header);
+        for row in &self.rows {
+            let mut cells = vec![row.who.name.clone(), row.who.does.to_owned()];
+            for &figure in &self.figures {
+                cells.push(row.value(figure).map_or_else(String::new, short));
+                let References { best, governor, floor } = self.references(figure);
+                for reference in [best, governor, floor].into_iter().flatten() {
+                    cells.push(ratio(row, reference, figure).map_or_else(String::new, short));
+                }
+            }
+            table.add_row(cells);
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    fn json(&self, scenario: &str) {
+        for row in &self.rows {
+            for &figure in &self.figures {
+                let Some(value) = row.value(figure) else { continue };
+                let References { best, governor, floor } = self.references(figure);
+                let to = |reference: Option<&Row>| ratio(row, reference?, figure);
+                println!(
+                    "{}",
+                    json!({
+                        "scenario": format!("{scenario} {}", self.title),
+                        "contender": row.who.name,
+                        "does": row.who.does,
+                        "figure": figure.name,
+                        "unit": figure.unit,
+                        "value": value,
+                        "to_best_neighbour": to(best),
+                        "best_neighbour": best.map(|best| &best.who.name),
+                        "to_governor": to(governor),
+                        "to_floor": to(floor),
+                    })
+                );
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct References<'a> {
+    best: Option<&'a Row>,
+    governor: Option<&'a Row>,
+    floor: Option<&'a Row>,
+}
+
+/// Within each round where there are rounds.
+fn ratio(row: &Row, reference: &Row, figure: Figure) -> Option<f64> {
+    let (own, other) = (row.samples(figure)?, reference.samples(figure)?);
+    let ratio = if own.len() == other.len() {
+        median(&own.iter().zip(other).map(|(own, other)| own / other).collect::<Vec<_>>())?
+    } else {
+        median(own)? / median(other)?
+    };
+    ratio.is_finite().then_some(ratio)
+}
+
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    percentile(values, 50)
+}
+
+/// The value below which so many percent of the `values` are.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied()
+}
+
+/// Three digits that count.
+fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
+}
+
+/// Prints a scenario.
+pub(crate) fn show(scenario: &str, sections: &[Section], args: &Args) {
+    for section in sections {
+        if args.json {
+            section.json(scenario);
+        } else {
+            println!("{}", section.table(scenario));
+            if let Some(note) = &section.note {
+                println!("{note}");
+            }
+            println!();
+        }
+    }
+}
