@@ -5,6 +5,8 @@ use crate::race::Batch;
 /// What a contender is to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
+    /// What is taken off everybody's time, and in no table.
+    Empty,
     Ours,
     /// Does the same job: ratios are to the best of these.
     Same,
@@ -47,8 +49,6 @@ pub(crate) fn floor(name: impl Into<String>) -> Who {
 /// Contenders for one job. Built only when it is their turn to be measured.
 pub(crate) struct Field<M = Batch> {
     pub(crate) title: String,
-    /// What is taken off everybody's time.
-    pub(crate) empty: Box<dyn Fn() -> M>,
     pub(crate) contenders: Vec<Contender<M>>,
 }
 
@@ -60,8 +60,13 @@ pub(crate) struct Contender<M> {
 }
 
 impl<M> Field<M> {
-    pub(crate) fn new(title: impl Into<String>, empty: impl Fn() -> M + 'static) -> Self {
-        Self { title: title.into(), empty: Box::new(empty), contenders: Vec::new() }
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), contenders: Vec::new() }
+    }
+
+    /// Whose times are measured above those of this one.
+    pub(crate) fn above(title: impl Into<String>, empty: impl Fn() -> M + 'static) -> Self {
+        Self::new(title).with(Who::new("", "", Role::Empty), empty)
     }
 
     pub(crate) fn with(self, who: Who, make: impl Fn() -> M + 'static) -> Self {

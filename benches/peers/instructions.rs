@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     args::Pace,
-    field::Field,
+    field::{Contender, Field},
     race::{Batch, uncounted},
 };
 
@@ -27,20 +27,18 @@ pub(crate) fn available() -> bool {
     })
 }
 
-/// Of each contender, above those of the empty service. `None` without valgrind.
+/// Of each contender. `None` without valgrind.
 pub(crate) fn of(field: &Field, pace: Pace) -> Option<Vec<f64>> {
     if pace == Pace::Once || !available() {
         return None;
     }
-    let per_call = |name: &str, share: u32| {
-        let calls = (CALLS / share).max(1);
-        let path = format!("{}/{name}", field.title);
+    let per_call = |contender: &Contender<Batch>| {
+        let calls = (CALLS / contender.share).max(1);
+        let path = format!("{}/{}", field.title, contender.who.name);
         let [once, twice] = [calls, 2 * calls].map(|calls| collected(&path, calls));
         (twice as f64 - once as f64) / f64::from(calls)
     };
-    let empty = per_call("", 1);
-    let all = field.contenders.iter();
-    Some(all.map(|contender| per_call(&contender.who.name, contender.share) - empty).collect())
+    Some(field.contenders.iter().map(per_call).collect())
 }
 
 fn collected(path: &str, calls: u32) -> u64 {
@@ -58,12 +56,12 @@ fn collected(path: &str, calls: u32) -> u64 {
     count.trim().parse().expect("a number")
 }
 
-/// What runs under valgrind: the contender at this path, or the empty service.
+/// What runs under valgrind: the contender at this path.
 pub(crate) fn child(fields: &[Field], path: &str, calls: u32) {
     let (title, name) = path.rsplit_once('/').expect("a field and a contender");
     let field = fields.iter().find(|field| field.title == title).expect("a field of this title");
     let contender = field.contenders.iter().find(|contender| contender.who.name == name);
-    let mut batch = contender.map_or_else(|| (field.empty)(), |contender| (contender.make)());
+    let mut batch = (contender.expect("a contender of this name").make)();
     uncounted(|| {
         // What is done once is done by now.
         batch(500);

@@ -31,23 +31,34 @@
 #![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 
 mod args;
+mod crowd;
 mod field;
 mod floor;
+mod giving_up;
+mod growth;
 mod instructions;
+mod memory;
 mod neighbours;
+mod plot;
 mod policies;
 mod race;
+mod rate_limited;
 mod report;
+mod saturated;
 mod service;
 mod turned_away;
 mod two_threads;
 mod uncontended;
+mod waiters;
 
 use std::{panic, process};
 
 use clap::Parser;
 
-use self::args::Args;
+use self::{
+    args::{Args, Pace},
+    report::{Figure, Section},
+};
 
 fn main() {
     // Others would wait for a thread that has panicked.
@@ -63,17 +74,50 @@ fn main() {
     let _inside = runtime.enter();
 
     if let Some(path) = &args.count {
-        return instructions::child(&uncontended::fields(), path, args.calls);
+        let fields: Vec<_> = uncontended::fields().into_iter().chain(growth::fields()).collect();
+        return instructions::child(&fields, path, args.calls);
     }
     let pace = args.pace();
-    for (name, run) in SCENARIOS {
+    for Scenario { name, run, plot } in &SCENARIOS {
         if args.wants(name) {
-            report::show(name, &run(pace), &args);
+            let sections = run(pace);
+            report::show(name, &sections, args.json);
+            if let (Some(directory), Some((file, title, figure))) = (&args.plot, plot) {
+                let path = directory.join(file);
+                plot::over_waiters(&path, title, *figure, &sections).expect("a plot is written");
+            }
         }
     }
 }
 
-type Scenario = fn(args::Pace) -> Vec<report::Section>;
+struct Scenario {
+    name: &'static str,
+    run: fn(Pace) -> Vec<Section>,
+    /// File, title, and what is drawn over the number of waiters.
+    plot: Option<(&'static str, &'static str, Figure)>,
+}
 
-const SCENARIOS: &[(&str, Scenario)] =
-    &[("s1", uncontended::run), ("s2", two_threads::run), ("s6", turned_away::run)];
+impl Scenario {
+    const fn new(name: &'static str, run: fn(Pace) -> Vec<Section>) -> Self {
+        Self { name, run, plot: None }
+    }
+
+    const fn plotted(self, file: &'static str, title: &'static str, figure: Figure) -> Self {
+        Self { plot: Some((file, title, figure)), ..self }
+    }
+}
+
+const SCENARIOS: [Scenario; 8] = [
+    Scenario::new("s1", uncontended::run),
+    Scenario::new("s2", two_threads::run),
+    Scenario::new("s3", saturated::run).plotted(
+        "throughput.svg",
+        "Calls through a full limit",
+        saturated::CALLS,
+    ),
+    Scenario::new("s4", rate_limited::run),
+    Scenario::new("s5", memory::run).plotted("memory.svg", "Memory of a waiter", memory::IN_ALL),
+    Scenario::new("s6", turned_away::run),
+    Scenario::new("s7", giving_up::run),
+    Scenario::new("growth", growth::run),
+];

@@ -6,9 +6,9 @@ use allocation_counter::{measure, opt_out};
 
 use crate::{
     args::Pace,
-    field::Field,
+    field::{Contender, Field, Role},
     instructions,
-    report::{ALLOCATIONS, INSTRUCTIONS, NANOS, Section},
+    report::{ALLOCATIONS, Figure, INSTRUCTIONS, NANOS, Section},
 };
 
 /// Runs so many calls.
@@ -30,11 +30,8 @@ pub(crate) fn timed(field: &Field, pace: Pace) -> Section {
 fn race(field: &Field, pace: Pace, count: bool) -> Section {
     let rounds = pace.pick(1, 60, 400);
     let calls = pace.pick(200, CALLS, CALLS);
-    let empty = (field.empty)();
-    let built = field.contenders.iter().map(|contender| (contender.make)());
-    let mut batches: Vec<Batch> = [empty].into_iter().chain(built).collect();
-    let shares: Vec<u32> =
-        [1].into_iter().chain(field.contenders.iter().map(|contender| contender.share)).collect();
+    let contenders = &field.contenders;
+    let mut batches: Vec<Batch> = contenders.iter().map(|contender| (contender.make)()).collect();
 
     let mut nanos = vec![Vec::new(); batches.len()];
     let mut order: Vec<usize> = (0..batches.len()).collect();
@@ -42,38 +39,59 @@ fn race(field: &Field, pace: Pace, count: bool) -> Section {
         for _ in 0..rounds {
             fastrand::shuffle(&mut order);
             for &turn in &order {
-                let calls = (calls / shares[turn]).max(1);
+                let calls = (calls / contenders[turn].share).max(1);
                 let time = nanos_per_call(&mut batches[turn], calls, fastrand::u32(..64));
                 nanos[turn].push(time);
             }
         }
     });
 
-    let allocations: Vec<f64> = batches
-        .iter_mut()
-        .zip(&shares)
-        .map(|(batch, share)| {
-            let calls = (1_000 / share).max(1);
-            measure(|| batch(calls)).count_total as f64 / f64::from(calls)
-        })
-        .collect();
-
     let mut section = Section::new(&field.title);
-    for (place, contender) in field.contenders.iter().enumerate() {
-        let above = nanos[place + 1].iter().zip(&nanos[0]).map(|(own, empty)| own - empty);
-        section.push(&contender.who, NANOS, above.collect());
-    }
     let instructions = if count { instructions::of(field, pace) } else { None };
-    if let Some(instructions) = instructions {
-        for (contender, counted) in field.contenders.iter().zip(instructions) {
-            section.push(&contender.who, INSTRUCTIONS, vec![counted]);
+    for (place, Contender { who, share, .. }) in contenders.iter().enumerate() {
+        if who.role == Role::Empty {
+            continue;
         }
+        let above = nanos[place].iter().zip(&nanos[0]).map(|(own, empty)| own - empty);
+        section.push(who, NANOS, above.collect());
+        if let Some(instructions) = &instructions {
+            section.push(who, INSTRUCTIONS, vec![instructions[place] - instructions[0]]);
+        }
+        let calls = (1_000 / share).max(1);
+        let counted = measure(|| batches[place](calls));
+        section.push(who, ALLOCATIONS, vec![counted.count_total as f64 / f64::from(calls)]);
     }
     if count && !instructions::available() {
         section.note = Some("Instructions are not counted: valgrind is not installed.".to_owned());
     }
-    for (contender, counted) in field.contenders.iter().zip(&allocations[1..]) {
-        section.push(&contender.who, ALLOCATIONS, vec![*counted]);
+    section
+}
+
+/// Rounds in which each contender is measured once, in a new random order each time.
+pub(crate) fn rounds<M>(
+    field: &Field<M>,
+    rounds: usize,
+    mut run: impl FnMut(&Contender<M>) -> Vec<(Figure, f64)>,
+) -> Section {
+    let mut samples: Vec<Vec<(Figure, Vec<f64>)>> =
+        field.contenders.iter().map(|_| Vec::new()).collect();
+    let mut order: Vec<usize> = (0..field.contenders.len()).collect();
+    for _ in 0..rounds {
+        fastrand::shuffle(&mut order);
+        for &turn in &order {
+            for (place, (figure, value)) in run(&field.contenders[turn]).into_iter().enumerate() {
+                match samples[turn].get_mut(place) {
+                    Some((_, values)) => values.push(value),
+                    None => samples[turn].push((figure, vec![value])),
+                }
+            }
+        }
+    }
+    let mut section = Section::new(&field.title);
+    for (contender, samples) in field.contenders.iter().zip(samples) {
+        for (figure, values) in samples {
+            section.push(&contender.who, figure, values);
+        }
     }
     section
 }

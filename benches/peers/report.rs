@@ -3,10 +3,7 @@
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use serde_json::json;
 
-use crate::{
-    args::Args,
-    field::{Role, Who},
-};
+use crate::field::{Role, Who};
 
 /// Something measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +43,8 @@ pub(crate) const fn plain(name: &'static str, unit: &'static str) -> Figure {
 pub(crate) struct Section {
     pub(crate) title: String,
     pub(crate) note: Option<String>,
+    /// Where it stands in a plot: of which sections, and at how many waiters.
+    pub(crate) at: Option<(String, usize)>,
     figures: Vec<Figure>,
     rows: Vec<Row>,
 }
@@ -70,7 +69,7 @@ impl Row {
 
 impl Section {
     pub(crate) fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), note: None, figures: Vec::new(), rows: Vec::new() }
+        Self { title: title.into(), note: None, at: None, figures: Vec::new(), rows: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, who: &Who, figure: Figure, samples: Vec<f64>) {
@@ -83,6 +82,10 @@ impl Section {
                 self.rows.len() - 1
             });
         self.rows[place].samples.push((figure, samples));
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.who.name.as_str())
     }
 
     /// The median of a figure of a contender.
@@ -116,13 +119,13 @@ impl Section {
         }
     }
 
-    fn table(&self, scenario: &str) -> Table {
+    fn table(&self) -> Table {
         let mut table = Table::new();
         table
             .load_preset(presets::UTF8_HORIZONTAL_ONLY)
             .remove_style(TableComponent::HorizontalLines)
             .remove_style(TableComponent::MiddleIntersections);
-        let mut header = vec![format!("{scenario} · {}", self.title), String::new()];
+        let mut header = vec![String::new(), String::new()];
         for &figure in &self.figures {
             header.push(format!("{}\n{}", figure.name, figure.unit));
             let References { best, governor, floor } = self.references(figure);
@@ -215,12 +218,12 @@ fn short(value: f64) -> String {
 }
 
 /// Prints a scenario.
-pub(crate) fn show(scenario: &str, sections: &[Section], args: &Args) {
+pub(crate) fn show(scenario: &str, sections: &[Section], json: bool) {
     for section in sections {
-        if args.json {
+        if json {
             section.json(scenario);
         } else {
-            println!("{}", section.table(scenario));
+            println!("{scenario} · {}\n{}", section.title, section.table());
             if let Some(note) = &section.note {
                 println!("{note}");
             }

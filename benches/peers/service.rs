@@ -2,7 +2,7 @@
 
 use std::{
     any::type_name,
-    future::Future,
+    future::{Future, Pending, pending},
     hint::black_box,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
@@ -47,6 +47,24 @@ impl<const WORDS: usize> Future for Answer<WORDS> {
     #[inline(never)]
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok([black_box(self.0).into(); WORDS]))
+    }
+}
+
+/// Never answers.
+#[derive(Clone)]
+pub(crate) struct Stuck;
+
+impl Service<u32> for Stuck {
+    type Response = ();
+    type Error = BoxError;
+    type Future = Pending<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        pending()
     }
 }
 
@@ -98,7 +116,7 @@ where
     })
 }
 
-fn call<S: Service<u32>>(service: &mut S, request: u32) {
+pub(crate) fn call<S: Service<u32>>(service: &mut S, request: u32) {
     let service = black_box(service);
     let mut cx = Context::from_waker(Waker::noop());
     let readiness = service.poll_ready(&mut cx);

@@ -26,7 +26,7 @@ use crate::{
     neighbours::{self, LONG},
     race::{self, Batch},
     report::Section,
-    service::SMALL,
+    service::{SMALL, Stuck},
 };
 
 pub(crate) fn run(pace: Pace) -> Vec<Section> {
@@ -34,7 +34,7 @@ pub(crate) fn run(pace: Pace) -> Vec<Section> {
 }
 
 fn full() -> Field {
-    Field::new("a full limit", nothing)
+    Field::above("a full limit", nothing)
         .with(floor("a look at the places"), full_word)
         .with(same("tower LoadShed, ConcurrencyLimit", "one stays in line"), || {
             let layer = ServiceBuilder::new().load_shed().layer(ConcurrencyLimitLayer::new(1));
@@ -71,7 +71,7 @@ fn full() -> Field {
 }
 
 fn spent() -> Field {
-    Field::new("a spent window", nothing)
+    Field::above("a spent window", nothing)
         .with(floor("a look at the places and the clock"), || {
             let mut word = full_word();
             Box::new(move |calls| {
@@ -181,24 +181,6 @@ fn taken<S: Service<u32>>(mut service: S) -> S {
     let readiness = service.poll_ready(&mut cx);
     assert!(matches!(readiness, Poll::Ready(Ok(()))), "the first goes");
     service
-}
-
-/// Never answers its first call.
-#[derive(Clone)]
-struct Stuck;
-
-impl Service<u32> for Stuck {
-    type Response = ();
-    type Error = tower::BoxError;
-    type Future = std::future::Pending<Result<(), Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: u32) -> Self::Future {
-        std::future::pending()
-    }
 }
 
 fn driven_rejections<S>(mut service: S) -> Batch

@@ -55,7 +55,7 @@ pub(crate) fn run(pace: Pace) -> Vec<Section> {
 }
 
 fn gate() -> Field<Pair> {
-    Field::new("gate", || pair(SMALL))
+    Field::new("gate")
         .with(floor("bare"), || pair(Floor::new(SMALL)))
         .with(same("tower ConcurrencyLimit", "shared by clones"), || {
             pair(ConcurrencyLimitLayer::new(PLACES).layer(SMALL))
@@ -73,7 +73,7 @@ fn gate() -> Field<Pair> {
 
 fn window() -> Field<Pair> {
     let (limit, window) = WINDOW;
-    Field::new("window", || pair(SMALL))
+    Field::new("window")
         .with(floor("bare, with a clock read"), || pair(Floor::with_clock(SMALL)))
         .with(same("tower-resilience log", "exact"), move || {
             pair(neighbours::sliding_log(limit, window, LONG).layer(SMALL))
@@ -98,7 +98,7 @@ fn window() -> Field<Pair> {
 
 fn retry() -> Field<Pair> {
     let policy = || ExponentialRetry::new(3);
-    Field::new("retry", || pair(SMALL))
+    Field::new("retry")
         .with(other("tower Retry, counts attempts", "no budget"), || {
             pair(RetryLayer::new(Attempts(3)).layer(SMALL))
         })
@@ -124,7 +124,7 @@ fn retry() -> Field<Pair> {
 }
 
 fn stack() -> Field<Pair> {
-    Field::new("stack of three", || pair(SMALL))
+    Field::new("stack of three")
         .with(floor("bare, with a clock read"), || pair(Floor::with_clock(SMALL)))
         .with(same("tower-resilience", "gate, retry, rate"), || pair(resilience_stack()))
         .with(ours("ours", "gate, retry, rate"), || pair(our_stack()))

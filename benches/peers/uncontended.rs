@@ -66,7 +66,7 @@ pub(crate) fn fields() -> Vec<Field> {
 /// What everything else is made of.
 fn primitives() -> Field {
     let free = || AtomicU64::new(1);
-    Field::new("one step", || calls(SMALL))
+    Field::above("one step", || calls(SMALL))
         .with(floor("a place in, a place out"), move || {
             let free = free();
             after(move || {
@@ -90,7 +90,7 @@ fn primitives() -> Field {
 
 fn gate<const WORDS: usize>(title: &str) -> Field {
     let bare = || Bare::<WORDS>;
-    Field::new(title, move || calls(bare()))
+    Field::above(title, move || calls(bare()))
         .with(floor("bare"), move || calls(Floor::new(bare())))
         .with(same("tower ConcurrencyLimit", "shared by clones"), move || {
             calls(ConcurrencyLimitLayer::new(PLACES).layer(bare()))
@@ -115,7 +115,7 @@ fn gate<const WORDS: usize>(title: &str) -> Field {
 
 fn window<const WORDS: usize>(title: &str, (limit, window): (u64, Duration)) -> Field {
     let bare = || Bare::<WORDS>;
-    let field = Field::new(title, move || calls(bare()));
+    let field = Field::above(title, move || calls(bare()));
     let with_clock = floor("bare, with a clock read");
     let field = if limit == LARGE_WINDOW.0 {
         // Times may be noted for many at once.
@@ -168,7 +168,7 @@ fn resilience_retry<E: Send + Sync + 'static>() -> RetryConfigBuilder<u32, [u64;
 }
 
 fn retry() -> Field {
-    Field::new("retry", || calls(SMALL))
+    Field::above("retry", || calls(SMALL))
         .with(same("tower Retry, counts attempts", "waits for nothing"), || {
             calls(RetryLayer::new(Attempts(ATTEMPTS)).layer(SMALL))
         })
@@ -186,7 +186,7 @@ fn retry() -> Field {
 
 fn budget() -> Field {
     let policy = || ExponentialRetry::new(ATTEMPTS);
-    Field::new("retry, budget", || calls(SMALL))
+    Field::above("retry, budget", || calls(SMALL))
         .with(same("tower Retry, TpsBudget", "a share of the requests"), || {
             calls(RetryLayer::new(Budgeted::new(RATIO)).layer(SMALL))
         })
@@ -209,7 +209,7 @@ fn budget() -> Field {
 
 fn stack() -> Field {
     let (limit, window) = LARGE_WINDOW;
-    Field::new("stack of three", || calls(SMALL))
+    Field::above("stack of three", || calls(SMALL))
         .with(floor("bare, with a clock read"), || calls(Floor::with_clock(SMALL)))
         .with(other("tower, not shared", "gate, rate, retry"), move || {
             let service = ServiceBuilder::new()
@@ -258,7 +258,7 @@ pub(crate) fn resilience_stack() -> impl Service<u32> + Clone + Send + 'static {
 }
 
 fn gate_cloned() -> Field {
-    Field::new("gate, a clone per call", || clones(SMALL))
+    Field::above("gate, a clone per call", || clones(SMALL))
         .with(floor("bare"), || clones(Floor::new(SMALL)))
         .with(same("tower ConcurrencyLimit", "shared by clones"), || {
             clones(ConcurrencyLimitLayer::new(PLACES).layer(SMALL))
@@ -273,7 +273,7 @@ fn gate_cloned() -> Field {
 
 fn window_cloned() -> Field {
     let (limit, window) = LARGE_WINDOW;
-    Field::new("window, a clone per call", || clones(SMALL))
+    Field::above("window, a clone per call", || clones(SMALL))
         .with(floor("bare, with a clock read"), || clones(Floor::with_clock(SMALL)))
         .with(same("tower-resilience log", "shared, exact"), move || {
             clones(neighbours::sliding_log(limit, window, LONG).layer(SMALL))
@@ -291,7 +291,7 @@ fn window_cloned() -> Field {
 }
 
 fn stack_cloned() -> Field {
-    Field::new("stack of three, a clone per call", || clones(SMALL))
+    Field::above("stack of three, a clone per call", || clones(SMALL))
         .with(floor("bare, with a clock read"), || clones(Floor::with_clock(SMALL)))
         .with(same("tower-resilience", "gate, retry, rate"), || clones(resilience_stack()))
         .with(ours("ours", "gate, retry, rate"), || clones(our_stack()))

@@ -1,0 +1,223 @@
+//! S4: more callers than a rate allows, in real time.
+//!
+//! The inner service notes when it is called, and answers at its future's second poll, so that a task which finds room
+//! doesn't take all of it. *Most* is the largest number of calls in any
+//! half-open span as long as the window, wherever it begins, as a share of N: above 1 the limit is broken. *Used* is the
+//! share of the quota that was used after the first two windows, *processor* the share of one
+//! processor's time, *spread* by how many calls the busiest task is ahead of the idlest.
+//!
+//! governor may exceed N by what it refills meanwhile, leaky-bucket and the fixed windows by up to N, as they are
+//! documented: that is what they are, not a fault. The runtime has two workers; governor's timers are of a thread of
+//! their own.
+//!
+//! *After a pause*: one call, quiet until shortly before its window ends, then 2 N at once.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use governor::DefaultDirectRateLimiter;
+use tokio::time::sleep;
+use tower::{Layer, Service, ServiceBuilder};
+use tower_floodgate::WindowRateLimitLayer;
+
+use crate::{
+    args::Pace,
+    crowd::{Asked, Caller, Crowd, Tally, Threads, Through, Waited, Yielding},
+    field::{Field, other, ours, same},
+    neighbours::{self, LONG},
+    race,
+    report::{Figure, Section, less, plain},
+};
+
+const MOST: Figure = plain("most", "of N");
+const USED: Figure = plain("used", "of the quota");
+const PROCESSOR: Figure = less("processor", "of one");
+const POLLS: Figure = less("polls", "/call");
+const SPREAD: Figure = plain("spread", "calls");
+
+#[derive(Clone, Copy)]
+struct Rate {
+    limit: u64,
+    window: Duration,
+}
+
+/// What the callers do.
+#[derive(Clone, Copy)]
+enum Plan {
+    Crowd(Crowd),
+    Pause,
+}
+
+type Run = Box<dyn Fn(Plan) -> Vec<(Figure, f64)>>;
+
+pub(crate) fn run(pace: Pace) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for (limit, millis) in [(1_000, 100), (50, 10)] {
+        let rate = Rate { limit, window: Duration::from_millis(millis) };
+        for tasks in pace.pick(&[100][..], &[1, 100, 10_000], &[1, 100, 10_000]) {
+            sections.push(crowded(pace, rate, *tasks));
+        }
+    }
+    let rate = Rate { limit: 1_000, window: Duration::from_millis(100) };
+    let pause = field("after a pause, 1000 per 100 ms".to_owned(), rate);
+    sections.push(race::rounds(&pause, pace.pick(1, 1, 5), |contender| {
+        (contender.make)()(Plan::Pause)
+    }));
+    sections
+}
+
+fn crowded(pace: Pace, rate: Rate, tasks: usize) -> Section {
+    let Rate { limit, window } = rate;
+    let plan = Plan::Crowd(Crowd {
+        tasks,
+        threads: Threads::Two,
+        warm_up: 2 * window,
+        time: Duration::from_millis(pace.pick(10, 500, 1_000)),
+        sample: u64::MAX,
+    });
+    let title = format!("{limit} per {} ms, {tasks} tasks", window.as_millis());
+    let field = field(title, rate);
+    race::rounds(&field, pace.pick(1, 1, 3), |contender| (contender.make)()(plan))
+}
+
+fn field(title: String, rate: Rate) -> Field<Run> {
+    let Rate { limit, window } = rate;
+    Field::new(title)
+        .with(other("tower RateLimit, Buffer", "up to 2 N"), move || {
+            driven(rate, move |inner| {
+                let service = ServiceBuilder::new().buffer(1_024);
+                Through(service.rate_limit(limit, window).service(inner))
+            })
+        })
+        .with(same("tower-resilience log", "exact"), move || {
+            driven(rate, move |inner| {
+                Through(neighbours::sliding_log(limit, window, LONG).layer(inner))
+            })
+        })
+        .with(other("governor", "up to 2 N"), move || {
+            driven(rate, move |inner| {
+                Governor(Arc::new(neighbours::governor(limit, window)), inner)
+            })
+        })
+        .with(other("leaky-bucket", "up to 2 N"), move || {
+            driven(rate, move |inner| {
+                Bucket(Arc::new(neighbours::leaky_bucket(limit, window)), inner)
+            })
+        })
+        .with(ours("sliding window", "exact"), move || {
+            driven(rate, move |inner| {
+                Through(WindowRateLimitLayer::new(limit, window).layer(inner))
+            })
+        })
+        .with(ours("fixed window", "up to 2 N"), move || {
+            driven(rate, move |inner| {
+                Through(WindowRateLimitLayer::fixed(limit, window).layer(inner))
+            })
+        })
+}
+
+/// Runs plans with callers made like this.
+fn driven<C: Caller>(rate: Rate, make: impl Fn(Issues) -> C + 'static) -> Run {
+    Box::new(move |plan| {
+        let log = Issues::default();
+        let make = || make(log.clone());
+        match plan {
+            Plan::Crowd(crowd) => figures(&crowd.run(make), &log, rate),
+            Plan::Pause => {
+                let runtime = Threads::Two.runtime();
+                runtime.block_on(async { after_a_pause(make(), rate).await });
+                runtime.shutdown_background();
+                vec![most(&log, rate)]
+            }
+        }
+    })
+}
+
+fn figures(tally: &Tally, log: &Issues, rate: Rate) -> Vec<(Figure, f64)> {
+    let seconds = tally.time.as_secs_f64();
+    let quota = rate.limit as f64 * seconds / rate.window.as_secs_f64();
+    vec![
+        most(log, rate),
+        (USED, tally.all() as f64 / quota),
+        (PROCESSOR, tally.processor.as_secs_f64() / seconds),
+        (POLLS, tally.polls_per_call()),
+        (SPREAD, tally.spread() as f64),
+    ]
+}
+
+fn most(log: &Issues, Rate { limit, window }: Rate) -> (Figure, f64) {
+    (MOST, log.most_in(window) as f64 / limit as f64)
+}
+
+async fn after_a_pause<C: Caller>(mut caller: C, Rate { limit, window }: Rate) {
+    caller.call(None).await;
+    sleep(window.mul_f64(0.92)).await;
+    for _ in 0..2 * limit {
+        let mut caller = caller.clone();
+        tokio::spawn(async move { caller.call(None).await });
+    }
+    sleep(3 * window).await;
+}
+
+#[derive(Clone)]
+struct Governor(Arc<DefaultDirectRateLimiter>, Issues);
+
+impl Caller for Governor {
+    async fn call(&mut self, asked: Asked) -> Waited {
+        self.0.until_ready().await;
+        let Ok(waited) = self.1.call(asked).await;
+        waited
+    }
+}
+
+#[derive(Clone)]
+struct Bucket(Arc<leaky_bucket::RateLimiter>, Issues);
+
+impl Caller for Bucket {
+    async fn call(&mut self, asked: Asked) -> Waited {
+        self.0.acquire(1).await;
+        let Ok(waited) = self.1.call(asked).await;
+        waited
+    }
+}
+
+/// Notes when it is called, and lets others go on once before it answers.
+#[derive(Clone, Default)]
+struct Issues(Arc<Mutex<Vec<Instant>>>);
+
+impl Issues {
+    /// The most calls in a half-open span of this length, wherever it begins.
+    fn most_in(&self, span: Duration) -> usize {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        times.sort();
+        let mut most = 0;
+        let mut end = 0;
+        for (start, from) in times.iter().enumerate() {
+            while end < times.len() && times[end] < *from + span {
+                end += 1;
+            }
+            most = most.max(end - start);
+        }
+        most
+    }
+}
+
+impl Service<Asked> for Issues {
+    type Response = Waited;
+    type Error = Infallible;
+    type Future = Yielding;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, asked: Asked) -> Yielding {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.push(Instant::now());
+        Yielding::new(asked)
+    }
+}

@@ -1,0 +1,129 @@
+//! S3: a limit that is always full, and many tasks in front of it.
+//!
+//! Each task waits until its clone is ready, calls, and awaits the answer, again and again. The inner service
+//! answers at its future's second poll; at the first it wakes itself and lets others go on. The
+//! *wait* is that from asking for readiness to the inner call, of every 16th call of a task, for in
+//! tower-resilience's bulkhead one waits in the call. *Unfair* is by how many calls the busiest task is ahead of
+//! the idlest, as a share of the mean.
+//!
+//! The number of tasks is not that of those who wait: of so many tasks, all but the limit's do.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
+use tower_floodgate::ConcurrencyBackpressureLayer;
+
+use crate::{
+    args::Pace,
+    crowd::{Asked, Caller, Crowd, Tally, Threads, Through, Waited, Yielding},
+    field::{Field, other, ours, same},
+    neighbours, race,
+    report::{Figure, Section, less, more, percentile, plain},
+};
+
+pub(crate) const CALLS: Figure = more("calls", "million/s");
+const POLLS: Figure = plain("polls", "/call");
+const MEDIAN: Figure = less("wait", "median, us");
+const LATE: Figure = less("wait", "99th of 100, us");
+const UNFAIR: Figure = plain("unfair", "of the mean");
+
+type Run = Box<dyn Fn(&Crowd) -> Tally>;
+
+pub(crate) fn run(pace: Pace) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for (threads, on) in [(Threads::One, "one thread"), (Threads::Two, "two threads")] {
+        for limit in [8, 64] {
+            for tasks in pace.pick(&[100][..], &[100, 1_000, 10_000], &[100, 1_000, 10_000]) {
+                sections.push(crowded(pace, limit, *tasks, threads, on));
+            }
+        }
+    }
+    sections
+}
+
+fn crowded(pace: Pace, limit: usize, tasks: usize, threads: Threads, on: &str) -> Section {
+    let group = format!("limit {limit}, {on}");
+    let crowd = Crowd {
+        tasks,
+        threads,
+        warm_up: Duration::from_millis(pace.pick(2, 20, 20)),
+        time: Duration::from_millis(pace.pick(5, 50, 100)),
+        sample: 16,
+    };
+    let field = field(format!("{group}, {tasks} tasks"), limit);
+    let mut section =
+        race::rounds(&field, pace.pick(1, 3, 7), |contender| figures(&(contender.make)()(&crowd)));
+    section.at = Some((group, tasks));
+    section
+}
+
+fn field(title: String, limit: usize) -> Field<Run> {
+    Field::new(title)
+        .with(same("tower ConcurrencyLimit", "in order"), move || {
+            by(move || Through(ConcurrencyLimitLayer::new(limit).layer(Yields)))
+        })
+        .with(same("tower-resilience bulkhead", "in order"), move || {
+            by(move || Through(neighbours::bulkhead(limit).layer(Yields)))
+        })
+        .with(other("semaphore", "tokio's, not a service"), move || {
+            by(move || Permit(Arc::new(Semaphore::new(limit))))
+        })
+        .with(ours("gate", "in order"), move || {
+            by(move || Through(ConcurrencyBackpressureLayer::new(limit).layer(Yields)))
+        })
+}
+
+fn by<C: Caller>(make: impl Fn() -> C + 'static) -> Run {
+    Box::new(move |crowd| crowd.run(&make))
+}
+
+fn figures(tally: &Tally) -> Vec<(Figure, f64)> {
+    let seconds = tally.time.as_secs_f64();
+    let mean = tally.all() as f64 / tally.calls.len() as f64;
+    let waits: Vec<f64> = tally.waits.iter().map(|wait| wait.as_secs_f64() * 1e6).collect();
+    let wait = |percent| percentile(&waits, percent).unwrap_or(f64::NAN);
+    vec![
+        (CALLS, tally.all() as f64 / seconds / 1e6),
+        (POLLS, tally.polls_per_call()),
+        (MEDIAN, wait(50)),
+        (LATE, wait(99)),
+        (UNFAIR, tally.spread() as f64 / mean),
+    ]
+}
+
+/// Takes a permit, and gives it back with the answer.
+#[derive(Clone)]
+struct Permit(Arc<Semaphore>);
+
+impl Caller for Permit {
+    async fn call(&mut self, asked: Asked) -> Waited {
+        let permit = Arc::clone(&self.0).acquire_owned().await.expect("it is never closed");
+        let Ok(waited) = Yields.call(asked).await;
+        drop(permit);
+        waited
+    }
+}
+
+/// Always ready; lets others go on once before it answers.
+#[derive(Clone)]
+struct Yields;
+
+impl Service<Asked> for Yields {
+    type Response = Waited;
+    type Error = Infallible;
+    type Future = Yielding;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, asked: Asked) -> Yielding {
+        Yielding::new(asked)
+    }
+}
