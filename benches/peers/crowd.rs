@@ -201,7 +201,7 @@ async fn calling(mut caller: impl Caller, counts: Arc<[Count]>, number: usize, s
     let mut turn = number as u64;
     loop {
         turn += 1;
-        let asked = turn.is_multiple_of(sample).then(Instant::now);
+        let asked = (turn % sample == 0).then(Instant::now);
         count.note(caller.call(asked).await);
         Count::add(&count.calls);
     }

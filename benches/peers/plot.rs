@@ -4,9 +4,13 @@ use std::{io, path::Path};
 
 use plotters::{drawing::DrawingAreaErrorKind, prelude::*};
 
-use crate::report::{Figure, Section};
+use crate::{
+    field::Role,
+    report::{Figure, Section},
+};
 
 const FONT: &str = "sans-serif";
+/// Of the neighbours. Ours is black, and the floor grey.
 const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -43,6 +47,12 @@ pub(crate) fn over_waiters(path: &Path, title: &str, figure: Figure, all: &[Sect
     root.present()
 }
 
+struct Line<'a> {
+    name: &'a str,
+    style: ShapeStyle,
+    points: Vec<(f64, f64)>,
+}
+
 fn draw(
     panel: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     group: &str,
@@ -50,19 +60,26 @@ fn draw(
     sections: &[(usize, &Section)],
 ) -> Drawn {
     let Some((_, any)) = sections.first() else { return Ok(()) };
-    let lines: Vec<(&str, Vec<(f64, f64)>)> = any
-        .names()
-        .map(|name| {
-            let point = |(waiters, section): &(usize, &Section)| {
-                Some((*waiters as f64, section.value(name, figure)?))
+    let mut colors = COLORS.iter().cycle();
+    let lines: Vec<Line<'_>> = any
+        .contenders()
+        .map(|who| {
+            let style = match who.role {
+                Role::Ours => BLACK.stroke_width(3),
+                Role::Floor => RGBColor(160, 160, 160).stroke_width(2),
+                _ => colors.next().unwrap_or(&BLACK).stroke_width(2),
             };
-            (name, sections.iter().filter_map(point).collect())
+            let point = |(waiters, section): &(usize, &Section)| {
+                Some((*waiters as f64, section.value(&who.name, figure)?))
+            };
+            Line { name: &who.name, style, points: sections.iter().filter_map(point).collect() }
         })
         .collect();
-    let points = || lines.iter().flat_map(|(_, points)| points);
+    let points = || lines.iter().flat_map(|line| &line.points);
     let most = points().map(|(_, value)| *value).fold(0.0, f64::max);
     let widest = points().map(|(waiters, _)| *waiters).fold(1.0, f64::max);
     let narrowest = points().map(|(waiters, _)| *waiters).fold(widest, f64::min);
+    let digits = usize::from(most < 20.0);
     let mut chart = ChartBuilder::on(panel)
         .caption(group, (FONT, 16))
         .margin(12)
@@ -70,7 +87,8 @@ fn draw(
         .y_label_area_size(56)
         .build_cartesian_2d(
             (narrowest * 0.8..widest * 1.25).log_scale(),
-            0.0..(most * 1.35).max(f64::MIN_POSITIVE),
+            // With room for the key above the lines.
+            0.0..(most * (1.0 + 0.1 * lines.len() as f64)).max(f64::MIN_POSITIVE),
         )?;
     chart
         .configure_mesh()
@@ -79,14 +97,13 @@ fn draw(
         .x_desc("waiters")
         .y_desc(format!("{}, {}", figure.name, figure.unit))
         .x_label_formatter(&|waiters| format!("{waiters:.0}"))
+        .y_label_formatter(&|value| format!("{value:.digits$}"))
         .draw()?;
-    for ((name, points), color) in lines.iter().zip(COLORS.iter().cycle()) {
+    for Line { name, style, points } in lines {
         chart
-            .draw_series(
-                LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3),
-            )?
-            .label(*name)
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+            .draw_series(LineSeries::new(points, style).point_size(3))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
     }
     chart
         .configure_series_labels()

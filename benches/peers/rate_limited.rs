@@ -1,16 +1,16 @@
 //! S4: more callers than a rate allows, in real time.
 //!
-//! The inner service notes when it is called, and answers at its future's second poll, so that a task which finds room
-//! doesn't take all of it. *Most* is the largest number of calls in any
-//! half-open span as long as the window, wherever it begins, as a share of N: above 1 the limit is broken. *Used* is the
-//! share of the quota that was used after the first two windows, *processor* the share of one
-//! processor's time, *spread* by how many calls the busiest task is ahead of the idlest.
+//! The inner service notes when it is called, and answers at its future's second poll, so that a task which
+//! finds room doesn't take all of it. *Most* is the largest number of calls in any half-open span as long as
+//! the window, wherever it begins: above N the limit is broken. *Used* is the share of the quota that was used
+//! after the first two windows, *processor* the share of one processor's time, *spread* by how many calls the
+//! busiest task is ahead of the idlest.
 //!
-//! governor may exceed N by what it refills meanwhile, leaky-bucket and the fixed windows by up to N, as they are
-//! documented: that is what they are, not a fault. The runtime has two workers; governor's timers are of a thread of
-//! their own.
+//! governor may exceed N by what it refills meanwhile, leaky-bucket and the fixed windows by up to N: that is
+//! what they are, not a fault. tower-resilience's limiter waits in the call, with a time-out that is never
+//! reached. The runtime has two workers; governor's timers have a thread of their own.
 //!
-//! *After a pause*: one call, quiet until shortly before its window ends, then 2 N at once.
+//! *After a pause*: one call, quiet for 92 hundredths of its window, then 2 N at once.
 
 use std::{
     convert::Infallible,
@@ -33,7 +33,7 @@ use crate::{
     report::{Figure, Section, less, plain},
 };
 
-const MOST: Figure = plain("most", "of N");
+const MOST: Figure = plain("most", "in a window");
 const USED: Figure = plain("used", "of the quota");
 const PROCESSOR: Figure = less("processor", "of one");
 const POLLS: Figure = less("polls", "/call");
@@ -149,8 +149,8 @@ fn figures(tally: &Tally, log: &Issues, rate: Rate) -> Vec<(Figure, f64)> {
     ]
 }
 
-fn most(log: &Issues, Rate { limit, window }: Rate) -> (Figure, f64) {
-    (MOST, log.most_in(window) as f64 / limit as f64)
+fn most(log: &Issues, rate: Rate) -> (Figure, f64) {
+    (MOST, log.most_in(rate.window) as f64)
 }
 
 async fn after_a_pause<C: Caller>(mut caller: C, Rate { limit, window }: Rate) {

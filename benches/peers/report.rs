@@ -84,8 +84,8 @@ impl Section {
         self.rows[place].samples.push((figure, samples));
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().map(|row| row.who.name.as_str())
+    pub(crate) fn contenders(&self) -> impl Iterator<Item = &Who> {
+        self.rows.iter().map(|row| &row.who)
     }
 
     /// The median of a figure of a contender.

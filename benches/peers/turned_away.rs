@@ -11,7 +11,7 @@
 use std::{
     future::Future,
     hint::black_box,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -27,6 +27,7 @@ use crate::{
     race::{self, Batch},
     report::Section,
     service::{SMALL, Stuck},
+    waiters::{in_call, ready},
 };
 
 pub(crate) fn run(pace: Pace) -> Vec<Section> {
@@ -39,13 +40,13 @@ fn full() -> Field {
         .with(same("tower LoadShed, ConcurrencyLimit", "one stays in line"), || {
             let layer = ServiceBuilder::new().load_shed().layer(ConcurrencyLimitLayer::new(1));
             let service = layer.service(SMALL);
-            let taken = taken(service.clone());
+            let taken = ready(&service);
             rejections(service, taken)
         })
         .with(same("tower LoadShed, a clone per call", ""), || {
             let layer = ServiceBuilder::new().load_shed().layer(ConcurrencyLimitLayer::new(1));
             let service = layer.service(SMALL);
-            let taken = taken(service.clone());
+            let taken = ready(&service);
             clones_rejected(service, taken)
         })
         .with_slow(same("tower-resilience bulkhead", "waits for the timer"), 5_000, || {
@@ -54,18 +55,18 @@ fn full() -> Field {
         })
         .with(ours("gate, error", "max_waiting(0)"), || {
             let service = ConcurrencyBackpressureLayer::new(1).max_waiting(0).layer(SMALL);
-            let taken = taken(service.clone());
+            let taken = ready(&service);
             rejections(service, taken)
         })
         .with(ours("gate, error, a clone per call", "max_waiting(0)"), || {
             let service = ConcurrencyBackpressureLayer::new(1).max_waiting(0).layer(SMALL);
-            let taken = taken(service.clone());
+            let taken = ready(&service);
             clones_rejected(service, taken)
         })
         .with(ours("gate, response", "max_waiting(0), respond"), || {
             let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
             let service = layer.respond(too_many).layer(SMALL);
-            let taken = taken(service.clone());
+            let taken = ready(&service);
             rejections(service, taken)
         })
 }
@@ -116,7 +117,6 @@ fn spent() -> Field {
 
 /// The response of who is turned away, which no call of the service has.
 const TOO_MANY: u64 = u64::MAX;
-const FIRST: u32 = 7;
 
 fn too_many(_: Rejected) -> [u64; 1] {
     [TOO_MANY]
@@ -175,14 +175,6 @@ fn answer<S: Service<u32>>(service: &mut S, request: u32) -> Result<S::Response,
     }
 }
 
-/// A clone that is ready and holds the only place.
-fn taken<S: Service<u32>>(mut service: S) -> S {
-    let mut cx = Context::from_waker(Waker::noop());
-    let readiness = service.poll_ready(&mut cx);
-    assert!(matches!(readiness, Poll::Ready(Ok(()))), "the first goes");
-    service
-}
-
 fn driven_rejections<S>(mut service: S) -> Batch
 where
     S: Service<u32, Response = ()> + Clone + Send + 'static,
@@ -190,9 +182,9 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without threads or I/O");
-    let mut first = runtime.block_on(async { service.call(FIRST) });
-    let poll = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop()));
-    assert!(poll.is_pending(), "the first holds the place");
+    let inside = runtime.enter();
+    let first = in_call(&service);
+    drop(inside);
     Box::new(move |calls| {
         let _held = &first;
         runtime.block_on(async {

@@ -268,7 +268,7 @@ fn wait_for(ball: &AtomicU64, value: u64) {
     let mut looks = 0_u32;
     while black_box(ball.load(Ordering::Acquire)) != value {
         looks += 1;
-        if looks.is_multiple_of(1_000) {
+        if looks % 1_000 == 0 {
             thread::yield_now();
         } else {
             std::hint::spin_loop();

@@ -116,15 +116,14 @@ fn gate<const WORDS: usize>(title: &str) -> Field {
 fn window<const WORDS: usize>(title: &str, (limit, window): (u64, Duration)) -> Field {
     let bare = || Bare::<WORDS>;
     let field = Field::above(title, move || calls(bare()));
-    let with_clock = floor("bare, with a clock read");
-    let field = if limit == LARGE_WINDOW.0 {
-        // Times may be noted for many at once.
-        field.with(floor("bare"), move || calls(Floor::new(bare())))
+    // Of a large limit, times may be noted for many at once.
+    let clock_needed = limit == SMALL_WINDOW.0;
+    let field = if clock_needed {
+        field.with(floor("bare, with a clock read"), move || calls(Floor::with_clock(bare())))
     } else {
-        field
+        field.with(floor("bare"), move || calls(Floor::new(bare())))
     };
     field
-        .with(with_clock, move || calls(Floor::with_clock(bare())))
         .with(other("tower RateLimit", "not shared, up to 2 N"), move || {
             calls(RateLimitLayer::new(limit, window).layer(bare()))
         })
