@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+const SCENARIOS: [&str; 8] = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "growth"];
+
 /// This crate's layers beside their neighbours.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     /// Only these scenarios, separated by commas.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = SCENARIOS)]
     only: Vec<String>,
     /// Fewer rounds.
     #[arg(long)]

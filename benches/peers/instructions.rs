@@ -2,7 +2,8 @@
 //!
 //! Once with so many calls and once with twice as many: the difference is the calls'. What the kernel does
 //! isn't counted; valgrind has no vDSO, so a clock that is read there is a system call of a few
-//! instructions, and governor's clock may be another one than without valgrind.
+//! instructions, and governor's clock may be another one than without valgrind. Where time counts, more of it
+//! passes between two calls than else: there the figures are close, and not exact.
 
 use std::{
     env,

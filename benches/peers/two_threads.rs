@@ -5,18 +5,19 @@
 //! how far that is changes with where the system puts the threads. So before and after each round a word is
 //! sent to and fro, and its round trip is reported with the results. If it differs much between rounds they
 //! are reported apart: *near*, below 150 ns, and *far*. In a round both threads stay alive. Each round builds
-//! the limits anew.
+//! the limits anew, and a turn in which one thread was kept from running is repeated.
 
 use std::{
     hint::black_box,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use cpu_time::ThreadTime;
 use tokio::runtime::Handle;
 use tower::{
     BoxError, Layer, Service,
@@ -35,7 +36,7 @@ use crate::{
     neighbours::{self, LONG},
     policies::{Attempts, Budgeted},
     race::{Batch, uncounted},
-    report::{Figure, Section, median, more},
+    report::{Figure, Section, median, more, plain},
     service::{SMALL, after, calls},
     uncontended::{our_stack, resilience_stack},
 };
@@ -45,6 +46,7 @@ const PLACES: usize = 1_000;
 /// governor refuses whoever comes with an older time.
 const WINDOW: (u64, Duration) = (1_000_000, Duration::from_millis(10));
 const CALLS: Figure = more("calls", "million/s");
+const TRIP: Figure = plain("round trip", "ns");
 /// A round trip of a cache line within a core or between its neighbours.
 const NEAR: f64 = 150.0;
 
@@ -160,12 +162,9 @@ fn race(field: &Field<Pair>, pace: Pace) -> Vec<Section> {
             let calls = rounds.iter().map(|round| round.calls[place]).collect();
             section.push(&contender.who, CALLS, calls);
         }
-        let trips: Vec<f64> = rounds.iter().map(|round| round.trip).collect();
-        let trip = median(&trips).unwrap_or_default();
-        section.note = Some(format!(
-            "{} rounds, in which a cache line's round trip took {trip:.0} ns.",
-            trips.len()
-        ));
+        let trips = rounds.iter().map(|round| round.trip).collect();
+        section.push(&other("a cache line", ""), TRIP, trips);
+        section.note = Some(format!("{} rounds.", rounds.len()));
         section
     };
     let (near, far): (Vec<&Round>, Vec<&Round>) =
@@ -190,7 +189,7 @@ fn built(field: &Field<Pair>) -> impl Iterator<Item = (Batch, Batch)> {
 }
 
 fn round(ours: &mut [Batch], theirs: &mut [Batch], order: &[usize], time: Duration) -> Round {
-    let start = Barrier::new(2);
+    let meeting = Meeting::new();
     let ball = AtomicU64::new(0);
     let mut calls = vec![0.0; order.len()];
     let (mut before, mut after) = (0.0, 0.0);
@@ -200,12 +199,9 @@ fn round(ours: &mut [Batch], theirs: &mut [Batch], order: &[usize], time: Durati
             let _inside = runtime.enter();
             uncounted(|| {
                 catch(&ball);
-                let run = |turn: &usize| {
-                    start.wait();
-                    rate(&mut theirs[*turn], time)
-                };
+                let run = |turn: &usize| meeting.rate(1, &mut theirs[*turn], time);
                 let rates: Vec<f64> = order.iter().map(run).collect();
-                start.wait();
+                meeting.point.wait();
                 catch(&ball);
                 rates
             })
@@ -213,10 +209,9 @@ fn round(ours: &mut [Batch], theirs: &mut [Batch], order: &[usize], time: Durati
         uncounted(|| {
             before = throw(&ball);
             for &turn in order {
-                start.wait();
-                calls[turn] = rate(&mut ours[turn], time);
+                calls[turn] = meeting.rate(0, &mut ours[turn], time);
             }
-            start.wait();
+            meeting.point.wait();
             after = throw(&ball);
         });
         let others = other.join().expect("it doesn't panic");
@@ -227,15 +222,46 @@ fn round(ours: &mut [Batch], theirs: &mut [Batch], order: &[usize], time: Durati
     Round { trip: f64::midpoint(before, after), calls }
 }
 
-/// Millions of calls in a second.
-fn rate(batch: &mut Batch, time: Duration) -> f64 {
-    let begin = Instant::now();
+/// Where the two threads meet before and after each turn.
+struct Meeting {
+    point: Barrier,
+    /// Whether each of them has run all the time.
+    busy: [AtomicBool; 2],
+}
+
+impl Meeting {
+    fn new() -> Self {
+        Self { point: Barrier::new(2), busy: Default::default() }
+    }
+
+    /// Millions of calls in a second, of one of the two. Repeated if one was kept from running, for then the
+    /// other had nobody to contend with.
+    fn rate(&self, me: usize, batch: &mut Batch, time: Duration) -> f64 {
+        const TRIES: u32 = 20;
+        let mut tries = 0;
+        loop {
+            self.point.wait();
+            let (rate, busy) = rate(batch, time);
+            self.busy[me].store(busy > 0.95, Ordering::Relaxed);
+            self.point.wait();
+            tries += 1;
+            if tries == TRIES || self.busy.iter().all(|busy| busy.load(Ordering::Relaxed)) {
+                return rate;
+            }
+        }
+    }
+}
+
+/// Millions of calls in a second, and the share of the time in which the thread ran.
+fn rate(batch: &mut Batch, time: Duration) -> (f64, f64) {
+    let (begin, processor) = (Instant::now(), ThreadTime::now());
     let mut calls = 0_u32;
     while begin.elapsed() < time {
         batch(500);
         calls += 500;
     }
-    f64::from(calls) / begin.elapsed().as_secs_f64() / 1e6
+    let (seconds, busy) = (begin.elapsed().as_secs_f64(), processor.elapsed().as_secs_f64());
+    (f64::from(calls) / seconds / 1e6, busy / seconds)
 }
 
 const TRIPS: u64 = 500;
