@@ -38,6 +38,7 @@
 //! ```
 
 use std::{
+    convert::Infallible,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -65,6 +66,14 @@ pub trait Answer: Clone + sealed::Sealed {
 
     #[doc(hidden)]
     fn bounded(self) -> Self::Bounded;
+
+    /// What the future of a request that was turned away holds. Where nobody is, there is no such thing, and
+    /// futures need no room for it.
+    #[doc(hidden)]
+    type Rejection: fmt::Debug + Send + Sync + Unpin;
+
+    #[doc(hidden)]
+    fn hold(rejected: Rejected) -> Self::Rejection;
 }
 
 /// An answer that fits a response and an error type of an inner service.
@@ -74,7 +83,7 @@ pub trait AnswerTo<Response, InnerError>: Answer {
 
     /// The answer to a request that was turned away.
     #[doc(hidden)]
-    fn answer(&self, rejected: Rejected) -> Result<Response, Self::Error>;
+    fn answer(&self, rejection: &mut Self::Rejection) -> Result<Response, Self::Error>;
 
     /// An error of the inner service, passed on.
     #[doc(hidden)]
@@ -188,6 +197,13 @@ impl Answer for Wait {
     fn bounded(self) -> Fail {
         Fail
     }
+
+    type Rejection = Infallible;
+
+    fn hold(rejected: Rejected) -> Infallible {
+        // The line of such a layer has no bound, no time limit, and can't be closed.
+        unreachable!("turned away ({rejected}) by a layer that lets everybody wait")
+    }
 }
 
 impl Answer for Fail {
@@ -196,6 +212,12 @@ impl Answer for Fail {
 
     fn bounded(self) -> Self {
         self
+    }
+
+    type Rejection = Option<Rejected>;
+
+    fn hold(rejected: Rejected) -> Option<Rejected> {
+        Some(rejected)
     }
 }
 
@@ -206,6 +228,12 @@ impl<E> Answer for FailWith<E> {
     fn bounded(self) -> Self {
         self
     }
+
+    type Rejection = Option<Rejected>;
+
+    fn hold(rejected: Rejected) -> Option<Rejected> {
+        Some(rejected)
+    }
 }
 
 impl<F: Clone> Answer for Respond<F> {
@@ -215,14 +243,19 @@ impl<F: Clone> Answer for Respond<F> {
     fn bounded(self) -> Self {
         self
     }
+
+    type Rejection = Option<Rejected>;
+
+    fn hold(rejected: Rejected) -> Option<Rejected> {
+        Some(rejected)
+    }
 }
 
 impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
     type Error = InnerError;
 
-    fn answer(&self, rejected: Rejected) -> Result<Response, InnerError> {
-        // The line of such a layer has no bound, no time limit, and can't be closed.
-        unreachable!("turned away ({rejected}) by a layer that lets everybody wait")
+    fn answer(&self, rejection: &mut Infallible) -> Result<Response, InnerError> {
+        match *rejection {}
     }
 
     fn pass(error: InnerError) -> InnerError {
@@ -238,8 +271,8 @@ impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
 impl<Response, InnerError: Into<BoxError>> AnswerTo<Response, InnerError> for Fail {
     type Error = BoxError;
 
-    fn answer(&self, rejected: Rejected) -> Result<Response, BoxError> {
-        Err(rejected.into())
+    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, BoxError> {
+        Err(once(rejection).into())
     }
 
     fn pass(error: InnerError) -> BoxError {
@@ -254,8 +287,8 @@ where
 {
     type Error = E;
 
-    fn answer(&self, rejected: Rejected) -> Result<Response, E> {
-        Err(rejected.into())
+    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, E> {
+        Err(once(rejection).into())
     }
 
     fn pass(error: InnerError) -> E {
@@ -269,8 +302,8 @@ where
 {
     type Error = InnerError;
 
-    fn answer(&self, rejected: Rejected) -> Result<Response, InnerError> {
-        Ok((self.0)(rejected))
+    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, InnerError> {
+        Ok((self.0)(once(rejection)))
     }
 
     fn pass(error: InnerError) -> InnerError {
@@ -287,14 +320,18 @@ where
 #[pin_project(project = AnsweredProj)]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub(crate) enum Answered<F, A> {
+pub(crate) enum Answered<F, A: Answer> {
     Inner(#[pin] F),
-    TurnedAway(A, Option<Rejected>),
+    TurnedAway(A, A::Rejection),
 }
 
-impl<F, A> Answered<F, A> {
-    pub(crate) fn turned_away(answer: A, rejected: Rejected) -> Self {
-        Self::TurnedAway(answer, Some(rejected))
+fn once(rejection: &mut Option<Rejected>) -> Rejected {
+    rejection.take().expect("polled after it was ready")
+}
+
+impl<F, A: Answer> Answered<F, A> {
+    pub(crate) fn turned_away(answer: &A, rejected: Rejected) -> Self {
+        Self::TurnedAway(answer.clone(), A::hold(rejected))
     }
 }
 
@@ -309,10 +346,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             AnsweredProj::Inner(future) => A::pass_on(future.poll(cx)),
-            AnsweredProj::TurnedAway(answer, rejected) => {
-                let rejected = rejected.take().expect("polled after it was ready");
-                Poll::Ready(answer.answer(rejected))
-            }
+            AnsweredProj::TurnedAway(answer, rejection) => Poll::Ready(answer.answer(rejection)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use crate::clock::Nanos;
+
 /// A request was turned away by one of this crate's layers: why, and when trying again makes sense.
 ///
 /// How it reaches the caller is the layer's [answer](crate::answer): an error, an error type of your own, or a
@@ -30,11 +32,13 @@ use std::{error::Error, fmt, time::Duration};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Rejected {
     limit: Limit,
     reason: Reason,
-    retry_after: Option<Duration>,
+    /// Nobody knows if it is [`Nanos::NEVER`]. In nanoseconds, because the futures of all requests have room
+    /// for a rejection.
+    retry_after: Nanos,
 }
 
 /// Which limit.
@@ -53,6 +57,7 @@ pub(crate) enum Reason {
 
 impl Rejected {
     pub(crate) fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
+        let retry_after = retry_after.map_or(Nanos::NEVER, |wait| Nanos::ZERO.after(wait));
         Self { limit, reason, retry_after }
     }
 
@@ -85,13 +90,13 @@ impl Rejected {
     /// nobody can know, as at a concurrency limit.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        (self.retry_after != Nanos::NEVER).then(|| self.retry_after.since(Nanos::ZERO))
     }
 
     /// [`retry_after`](Self::retry_after) in whole seconds for a header: rounded up, and never 0.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u64> {
-        let wait = self.retry_after?;
+        let wait = self.retry_after()?;
         let begun = u64::from(wait.subsec_nanos() > 0);
         Some(wait.as_secs().saturating_add(begun).max(1))
     }
@@ -100,6 +105,16 @@ impl Rejected {
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         crate::cause::caused_by(error)
+    }
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("limit", &self.limit)
+            .field("reason", &self.reason)
+            .field("retry_after", &self.retry_after())
+            .finish()
     }
 }
 
@@ -114,7 +129,7 @@ impl fmt::Display for Rejected {
             Reason::QueueFull => ", and no more may wait",
             _ => ", and the wait is too long",
         })?;
-        match self.retry_after {
+        match self.retry_after() {
             Some(wait) => write!(f, "; there is room in {wait:?}"),
             None => Ok(()),
         }

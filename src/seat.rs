@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    clock::{Alarm, Clock, Nanos},
+    clock::{Alarm, Clock, Nanos, nanos},
     gate::Ticket,
     rejected::{Limit, Reason, Rejected},
 };
@@ -84,15 +84,28 @@ pub(crate) struct Waiting {
 pub(crate) struct Bounds {
     /// How many may be waiting already.
     pub(crate) max_waiting: u32,
-    /// How long to wait at most.
-    pub(crate) max_wait: Option<Duration>,
+    /// How long to wait at most, in nanoseconds: every clone has it. [`u64::MAX`] for ever.
+    max_wait: u64,
 }
 
 impl Bounds {
-    pub(crate) const NONE: Self = Self { max_waiting: u32::MAX, max_wait: None };
+    pub(crate) const NONE: Self = Self { max_waiting: u32::MAX, max_wait: u64::MAX };
 
+    pub(crate) fn max_wait(self, max_wait: Duration) -> Self {
+        Self { max_wait: nanos(max_wait), ..self }
+    }
+
+    /// When to turn away who comes now; reads the time only if there is a bound on the wait.
     pub(crate) fn deadline(&self, now: impl FnOnce() -> Nanos) -> Nanos {
-        self.max_wait.map_or(Nanos::NEVER, |wait| now().after(wait))
+        match self.max_wait {
+            u64::MAX => Nanos::NEVER,
+            wait => now().after(Duration::from_nanos(wait)),
+        }
+    }
+
+    /// May nobody wait at all?
+    pub(crate) const fn allow_no_wait(&self) -> bool {
+        self.max_wait == 0
     }
 }
 

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 
 use super::limiter::Permit;
 use crate::{
-    answer::{AnswerTo, Answered},
+    answer::{Answer, AnswerTo, Answered},
     rejected::Rejected,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A> {
+pub struct ResponseFuture<F, A: Answer> {
     #[pin]
     answered: Answered<F, A>,
     /// Taken as soon as the inner future is done, not when this one is dropped. Stands behind it because
@@ -29,12 +29,12 @@ pub struct ResponseFuture<F, A> {
     permit: Option<Permit>,
 }
 
-impl<F, A> ResponseFuture<F, A> {
+impl<F, A: Answer> ResponseFuture<F, A> {
     pub(super) const fn admitted(future: F, permit: Permit) -> Self {
         Self { answered: Answered::Inner(future), permit: Some(permit) }
     }
 
-    pub(super) fn turned_away(answer: A, rejected: Rejected) -> Self {
+    pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
         Self { answered: Answered::turned_away(answer, rejected), permit: None }
     }
 }

@@ -84,7 +84,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     #[must_use]
     #[track_caller]
     pub fn max_wait(mut self, max_wait: Duration) -> ConcurrencyBackpressureLayer<A::Bounded> {
-        self.bounds.max_wait = Some(max_wait);
+        self.bounds = self.bounds.max_wait(max_wait);
         self.answer(A::bounded)
     }
 

@@ -54,10 +54,7 @@ impl Limiter for ConcurrencyLimiter {
             if standing.ahead >= bounds.max_waiting {
                 return Err(Reason::QueueFull);
             }
-            match bounds.max_wait {
-                Some(wait) if wait.is_zero() => Err(Reason::WaitTimeout),
-                _ => Ok(deadline),
-            }
+            if bounds.allow_no_wait() { Err(Reason::WaitTimeout) } else { Ok(deadline) }
         };
         match self.gate.join(waker, admit) {
             Entry::Entered => Arrival::Entered,

@@ -68,9 +68,7 @@ where
                 let permit = Permit::of(self.seat.limiter());
                 ResponseFuture::admitted(self.inner.call(request), permit)
             }
-            Taken::Rejection(rejected) => {
-                ResponseFuture::turned_away(self.answer.clone(), rejected)
-            }
+            Taken::Rejection(rejected) => ResponseFuture::turned_away(&self.answer, rejected),
         }
     }
 }

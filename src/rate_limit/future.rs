@@ -9,7 +9,7 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
-    answer::{AnswerTo, Answered},
+    answer::{Answer, AnswerTo, Answered},
     rejected::Rejected,
 };
 
@@ -19,17 +19,17 @@ use crate::{
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A> {
+pub struct ResponseFuture<F, A: Answer> {
     #[pin]
     answered: Answered<F, A>,
 }
 
-impl<F, A> ResponseFuture<F, A> {
+impl<F, A: Answer> ResponseFuture<F, A> {
     pub(super) const fn issued(future: F) -> Self {
         Self { answered: Answered::Inner(future) }
     }
 
-    pub(super) fn turned_away(answer: A, rejected: Rejected) -> Self {
+    pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
         Self { answered: Answered::turned_away(answer, rejected) }
     }
 }

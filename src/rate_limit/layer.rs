@@ -103,7 +103,7 @@ impl<A: Answer> WindowRateLimitLayer<A> {
     /// [`answer`](crate::answer).
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> WindowRateLimitLayer<A::Bounded> {
-        self.bounds.max_wait = Some(max_wait);
+        self.bounds = self.bounds.max_wait(max_wait);
         self.answer(A::bounded)
     }
 

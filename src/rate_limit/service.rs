@@ -62,9 +62,7 @@ where
                 let _issuing = self.seat.limiter().issuing();
                 ResponseFuture::issued(self.inner.call(request))
             }
-            Taken::Rejection(rejected) => {
-                ResponseFuture::turned_away(self.answer.clone(), rejected)
-            }
+            Taken::Rejection(rejected) => ResponseFuture::turned_away(&self.answer, rejected),
         }
     }
 }
