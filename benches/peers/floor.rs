@@ -1,5 +1,7 @@
-//! The least that a limit shared by clones must do: one atomic step in and one out, and a look at the clock where
-//! time counts. It keeps nobody waiting and nothing in order, and it can't be built on.
+//! The least that a limit shared by clones does for a call when it does everything for each: one atomic step in
+//! and one out, and a look at the clock where time counts. It keeps nobody waiting and nothing in order, and
+//! nothing can be built on it. Who takes back many places in one step, or reads the clock once for many calls,
+//! can be cheaper.
 
 use std::{
     future::Future,

@@ -63,6 +63,10 @@ fn gate(waiting: usize) -> Field<Round> {
             let service = neighbours::bulkhead(1).layer(Stuck);
             line(waiting, in_call(&service), move || in_call(&service))
         })
+        .with(same("tower-resilience bulkhead, ready", "in order"), move || {
+            let service = neighbours::bulkhead_ready(1).layer(SMALL);
+            line(waiting, ready(&service), move || in_line(&service))
+        })
         .with(ours("gate", "in order"), move || {
             let service = ConcurrencyBackpressureLayer::new(1).layer(SMALL);
             line(waiting, ready(&service), move || in_line(&service))
@@ -79,6 +83,11 @@ fn window(waiting: usize) -> Field<Round> {
             let service = neighbours::sliding_log(1, LONG, LONG).layer(SMALL);
             spend(&service);
             line(waiting, (), move || in_call(&service))
+        })
+        .with(same("tower-resilience log, ready", "exact, in no order"), move || {
+            let service = neighbours::sliding_log_ready(1, LONG).layer(SMALL);
+            spend(&service);
+            line(waiting, (), move || in_line(&service))
         })
         .with(other("leaky-bucket", "up to 2 N, in order"), move || {
             let limiter = Arc::new(neighbours::leaky_bucket(1, LONG));

@@ -16,7 +16,7 @@
 //!
 //! - to the *best* neighbour that does the same job: with the same guarantee, shared by clones;
 //! - to *governor*, where it takes part: shared, but up to 2 N pass in a window;
-//! - to the *floor*, which does the least that any solution must, and less than is needed.
+//! - to the *floor*, which does the least for each call, and less than is needed.
 //!
 //! Contenders that do less than the job (a limit that isn't shared, one that isn't exact) are in the tables, and
 //! are not what the ratio is to, unless nobody does the job.
@@ -43,6 +43,7 @@ mod plot;
 mod policies;
 mod race;
 mod rate_limited;
+mod render;
 mod report;
 mod saturated;
 mod service;
@@ -81,7 +82,11 @@ fn main() {
     for Scenario { name, run, plot } in &SCENARIOS {
         if args.wants(name) {
             let sections = run(pace);
-            report::show(name, &sections, args.json);
+            let text = (if args.json { render::lines } else { render::tables })(name, &sections);
+            // What was run once, and perhaps without optimizations, is no measurement.
+            if pace != Pace::Once {
+                print!("{text}");
+            }
             if let (Some(directory), Some((file, title, figure))) = (&args.plot, plot) {
                 let path = directory.join(file);
                 plot::over_waiters(&path, title, *figure, &sections).expect("a plot is written");

@@ -1,7 +1,4 @@
-//! Figures of contenders, and their ratios: as tables, or as lines of JSON.
-
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
-use serde_json::json;
+//! Figures of contenders, and their ratios to each other.
 
 use crate::field::{Role, Who};
 
@@ -45,13 +42,13 @@ pub(crate) struct Section {
     pub(crate) note: Option<String>,
     /// Where it stands in a plot: of which sections, and at how many waiters.
     pub(crate) at: Option<(String, usize)>,
-    figures: Vec<Figure>,
-    rows: Vec<Row>,
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) rows: Vec<Row>,
 }
 
 #[derive(Debug)]
-struct Row {
-    who: Who,
+pub(crate) struct Row {
+    pub(crate) who: Who,
     /// Of each figure one for each round, or one in all.
     samples: Vec<(Figure, Vec<f64>)>,
 }
@@ -62,7 +59,7 @@ impl Row {
         Some(&found.1)
     }
 
-    fn value(&self, figure: Figure) -> Option<f64> {
+    pub(crate) fn value(&self, figure: Figure) -> Option<f64> {
         median(self.samples(figure)?)
     }
 }
@@ -107,7 +104,7 @@ impl Section {
         best_of(Role::Same).or_else(|| best_of(Role::Other))
     }
 
-    fn references(&self, figure: Figure) -> References<'_> {
+    pub(crate) fn references(&self, figure: Figure) -> References<'_> {
         if figure.better == Better::Neither {
             return References::default();
         }
@@ -118,74 +115,18 @@ impl Section {
             floor: self.rows.iter().filter(has).find(|row| row.who.role == Role::Floor),
         }
     }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-            .remove_style(TableComponent::HorizontalLines)
-            .remove_style(TableComponent::MiddleIntersections);
-        let mut header = vec![String::new(), String::new()];
-        for &figure in &self.figures {
-            header.push(format!("{}\n{}", figure.name, figure.unit));
-            let References { best, governor, floor } = self.references(figure);
-            header.extend(best.map(|best| format!("to {}", best.who.name.replacen(' ', "\n", 1))));
-            header.extend(governor.map(|_| "to\ngovernor".to_owned()));
-            header.extend(floor.map(|_| "to\nfloor".to_owned()));
-        }
-        table.set_header(header);
-        for row in &self.rows {
-            let mut cells = vec![row.who.name.clone(), row.who.does.to_owned()];
-            for &figure in &self.figures {
-                cells.push(row.value(figure).map_or_else(String::new, short));
-                let References { best, governor, floor } = self.references(figure);
-                for reference in [best, governor, floor].into_iter().flatten() {
-                    cells.push(ratio(row, reference, figure).map_or_else(String::new, short));
-                }
-            }
-            table.add_row(cells);
-        }
-        for column in table.column_iter_mut().skip(2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
-    }
-
-    fn json(&self, scenario: &str) {
-        for row in &self.rows {
-            for &figure in &self.figures {
-                let Some(value) = row.value(figure) else { continue };
-                let References { best, governor, floor } = self.references(figure);
-                let to = |reference: Option<&Row>| ratio(row, reference?, figure);
-                println!(
-                    "{}",
-                    json!({
-                        "scenario": format!("{scenario} {}", self.title),
-                        "contender": row.who.name,
-                        "does": row.who.does,
-                        "figure": figure.name,
-                        "unit": figure.unit,
-                        "value": value,
-                        "to_best_neighbour": to(best),
-                        "best_neighbour": best.map(|best| &best.who.name),
-                        "to_governor": to(governor),
-                        "to_floor": to(floor),
-                    })
-                );
-            }
-        }
-    }
 }
 
+/// Whom the others are compared with.
 #[derive(Default)]
-struct References<'a> {
-    best: Option<&'a Row>,
-    governor: Option<&'a Row>,
-    floor: Option<&'a Row>,
+pub(crate) struct References<'a> {
+    pub(crate) best: Option<&'a Row>,
+    pub(crate) governor: Option<&'a Row>,
+    pub(crate) floor: Option<&'a Row>,
 }
 
 /// Within each round where there are rounds.
-fn ratio(row: &Row, reference: &Row, figure: Figure) -> Option<f64> {
+pub(crate) fn ratio(row: &Row, reference: &Row, figure: Figure) -> Option<f64> {
     let (own, other) = (row.samples(figure)?, reference.samples(figure)?);
     let ratio = if own.len() == other.len() {
         median(&own.iter().zip(other).map(|(own, other)| own / other).collect::<Vec<_>>())?
@@ -204,30 +145,4 @@ pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied()
-}
-
-/// Three digits that count.
-fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        0.0 => 0,
-        size if size < 10.0 => 2,
-        size if size < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{value:.digits$}")
-}
-
-/// Prints a scenario.
-pub(crate) fn show(scenario: &str, sections: &[Section], json: bool) {
-    for section in sections {
-        if json {
-            section.json(scenario);
-        } else {
-            println!("{scenario} · {}\n{}", section.title, section.table());
-            if let Some(note) = &section.note {
-                println!("{note}");
-            }
-            println!();
-        }
-    }
 }

@@ -6,6 +6,9 @@
 //! tower-resilience's bulkhead one waits in the call. *Unfair* is by how many calls the busiest task is ahead of
 //! the idlest, as a share of the mean.
 //!
+//! On two threads the runtime decides whether the tasks stay on one or go to and fro, which makes more of a
+//! difference than anything else: see how many *processors* were busy.
+//!
 //! The number of tasks is not that of those who wait: of so many tasks, all but the limit's do.
 
 use std::{
@@ -31,6 +34,7 @@ pub(crate) const CALLS: Figure = more("calls", "million/s");
 const POLLS: Figure = plain("polls", "/call");
 const MEDIAN: Figure = less("wait", "median, us");
 const LATE: Figure = less("wait", "99th of 100, us");
+const PROCESSORS: Figure = plain("processors", "busy");
 const UNFAIR: Figure = plain("unfair", "of the mean");
 
 type Run = Box<dyn Fn(&Crowd) -> Tally>;
@@ -90,6 +94,7 @@ fn figures(tally: &Tally) -> Vec<(Figure, f64)> {
     let wait = |percent| percentile(&waits, percent).unwrap_or(f64::NAN);
     vec![
         (CALLS, tally.all() as f64 / seconds / 1e6),
+        (PROCESSORS, tally.processor.as_secs_f64() / seconds),
         (POLLS, tally.polls_per_call()),
         (MEDIAN, wait(50)),
         (LATE, wait(99)),

@@ -12,10 +12,12 @@ use std::{
     future::Future,
     hint::black_box,
     pin::pin,
+    sync::atomic::AtomicU64,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer};
 
@@ -77,7 +79,7 @@ fn spent() -> Field {
             let mut word = full_word();
             Box::new(move |calls| {
                 for _ in 0..calls {
-                    black_box(tokio::time::Instant::now());
+                    black_box(Instant::now());
                 }
                 word(calls);
             })
@@ -127,7 +129,7 @@ fn nothing() -> Batch {
 }
 
 fn full_word() -> Batch {
-    let free = std::sync::atomic::AtomicU64::new(0);
+    let free = AtomicU64::new(0);
     asked(move || !enter(black_box(&free)))
 }
 

@@ -8,9 +8,13 @@
 //! taking places back is measured, waiting isn't. tower-resilience's log therefore never holds more than what
 //! fits into the window's length. Limits that aren't services are asked before each call of the empty one.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::{
     BoxError, Layer, Service, ServiceBuilder,
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer},
@@ -76,13 +80,13 @@ fn primitives() -> Field {
         })
         .with(other("a clock read", "tokio's"), || {
             after(|| {
-                std::hint::black_box(Instant::now());
+                black_box(Instant::now());
             })
         })
         .with(other("semaphore", "tokio's, owned permit"), || {
-            let semaphore = std::sync::Arc::new(tokio::sync::Semaphore::new(PLACES));
+            let semaphore = Arc::new(Semaphore::new(PLACES));
             after(move || {
-                let semaphore = std::sync::Arc::clone(&semaphore);
+                let semaphore = Arc::clone(&semaphore);
                 drop(semaphore.try_acquire_owned().expect("a permit"));
             })
         })
@@ -278,9 +282,9 @@ fn window_cloned() -> Field {
             clones(neighbours::sliding_log(limit, window, LONG).layer(SMALL))
         })
         .with(other("governor", "shared, up to 2 N"), move || {
-            let limiter = std::sync::Arc::new(neighbours::governor(limit, window));
+            let limiter = Arc::new(neighbours::governor(limit, window));
             after(move || {
-                let limiter = std::hint::black_box(std::sync::Arc::clone(&limiter));
+                let limiter = black_box(Arc::clone(&limiter));
                 limiter.check().expect("it has room");
             })
         })
