@@ -10,12 +10,17 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use cpu_time::ProcessTime;
 use pin_project::pin_project;
-use tokio::{runtime::Runtime, time::sleep};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+    time::sleep,
+};
 use tower::{Service, ServiceExt};
 
 use crate::race::uncounted;
@@ -73,13 +78,16 @@ impl Future for Yielding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
     One,
+    /// Of one runtime, which decides whether both have something to do.
     Two,
+    /// Each with a runtime of its own, and half of the tasks.
+    Apart,
 }
 
 impl Threads {
     pub(crate) fn runtime(self) -> Runtime {
         let mut builder = match self {
-            Self::One => tokio::runtime::Builder::new_current_thread(),
+            Self::One | Self::Apart => tokio::runtime::Builder::new_current_thread(),
             Self::Two => tokio::runtime::Builder::new_multi_thread(),
         };
         if self == Self::Two {
@@ -133,6 +141,7 @@ impl Crowd {
     /// Makes a caller within the runtime, and lets every task have a clone.
     pub(crate) fn run<C: Caller>(&self, make: impl FnOnce() -> C) -> Tally {
         let runtime = self.threads.runtime();
+        let second = (self.threads == Threads::Apart).then(Second::start);
         let counts: Arc<[Count]> = (0..self.tasks).map(|_| Count::default()).collect();
         uncounted(|| {
             let tally = runtime.block_on(async {
@@ -140,7 +149,11 @@ impl Crowd {
                 for number in 0..self.tasks {
                     let task = calling(caller.clone(), Arc::clone(&counts), number, self.sample);
                     let counts = Arc::clone(&counts);
-                    tokio::spawn(Polled { task, counts, number });
+                    let task = Polled { task, counts, number };
+                    match &second {
+                        Some(second) if number % 2 == 1 => second.runtime.spawn(task),
+                        _ => tokio::spawn(task),
+                    };
                 }
                 drop(caller);
                 // A runtime takes its time until it has begun them all.
@@ -158,9 +171,39 @@ impl Crowd {
                 let polls = each.map(|(from, to)| to.1 - from.1).sum();
                 Tally { time, processor, calls, polls, waits }
             });
+            if let Some(second) = second {
+                second.stop();
+            }
             drop(runtime);
             tally
         })
+    }
+}
+
+/// A runtime on a thread of its own.
+struct Second {
+    runtime: Handle,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Second {
+    fn start() -> Self {
+        let runtime = Threads::One.runtime();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            uncounted(|| {
+                runtime.block_on(stopped).expect("it is told to stop");
+                drop(runtime);
+            });
+        });
+        Self { runtime: handle, stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.send(()).expect("it waits for this");
+        self.thread.join().expect("it doesn't panic");
     }
 }
 

@@ -6,8 +6,10 @@
 //! tower-resilience's bulkhead one waits in the call. *Unfair* is by how many calls the busiest task is ahead of
 //! the idlest, as a share of the mean.
 //!
-//! On two threads the runtime decides whether the tasks stay on one or go to and fro, which makes more of a
-//! difference than anything else: see how many *processors* were busy.
+//! A runtime of two threads decides whether the tasks stay on one or go to and fro, which makes more of a
+//! difference than anything else: see how many *processors* were busy. *Two runtimes* have a thread each and half
+//! of the tasks each, and share the limit in any case; at a small one they wake each other all the time, and
+//! that is what is measured.
 //!
 //! The number of tasks is not that of those who wait: of so many tasks, all but the limit's do.
 
@@ -41,7 +43,12 @@ type Run = Box<dyn Fn(&Crowd) -> Tally>;
 
 pub(crate) fn run(pace: Pace) -> Vec<Section> {
     let mut sections = Vec::new();
-    for (threads, on) in [(Threads::One, "one thread"), (Threads::Two, "two threads")] {
+    let on = [
+        (Threads::One, "one thread"),
+        (Threads::Two, "a runtime of two threads"),
+        (Threads::Apart, "two runtimes"),
+    ];
+    for (threads, on) in on {
         for limit in [8, 64] {
             for tasks in pace.pick(&[100][..], &[100, 1_000, 10_000], &[100, 1_000, 10_000]) {
                 sections.push(crowded(pace, limit, *tasks, threads, on));
