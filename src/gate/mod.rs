@@ -155,6 +155,7 @@ pub(crate) enum GivenUp {
 }
 
 /// `K` says where the bells are by which those who wait learn that their time has come.
+#[repr(C)] // the word first: see who holds a gate for what lies beside it
 pub(crate) struct Gate<K = ()> {
     word: AtomicU64,
     books: Mutex<Books<K>>,

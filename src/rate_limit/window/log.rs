@@ -95,12 +95,13 @@ impl Count {
 /// Where numbers and counts begin.
 const BEGIN: Pair = Pair { slot: 0_u16.wrapping_sub(3), issues: Count::of(0_u64.wrapping_sub(3)) };
 
+#[repr(C)] // what every call changes last: see `Window`
 pub(super) struct Log {
+    slots: Box<[Slot]>,
+    oldest: AtomicU64,
+    newest: AtomicU64,
     /// A [`Count`] in its low bits.
     issued: AtomicU64,
-    newest: AtomicU64,
-    oldest: AtomicU64,
-    slots: Box<[Slot]>,
 }
 
 struct Slot {

@@ -75,9 +75,14 @@ pub(crate) enum Shape {
 }
 
 /// `K` says where somebody waits, and who looks for it: its runtime.
+///
+/// The two words that every call changes, the log's count and the gate's word, lie side by side in one cache
+/// line, which is fetched once for both. What every call only reads (the stride) lies in another one, which
+/// all processors may have at a time.
+#[repr(C, align(64))]
 pub(crate) struct Window<K> {
-    gate: Gate<K>,
     log: Log,
+    gate: Gate<K>,
     shape: Shape,
     /// In nanoseconds.
     length: AtomicU64,
