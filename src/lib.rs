@@ -89,6 +89,7 @@ mod rejected;
 pub mod retry;
 mod seat;
 mod settings;
+mod spare;
 mod sync;
 
 pub use self::{

@@ -18,10 +18,11 @@ use crate::{
     clock::{Alarm, Clock, Nanos, nanos},
     gate::Ticket,
     rejected::{Limit, Reason, Rejected},
+    spare::{Shared, Spare},
 };
 
 /// Whatever clones of a service share: places, a line, a clock, and the count of those turned away.
-pub(crate) trait Limiter {
+pub(crate) trait Limiter: Spare {
     /// Takes a place if that needs no waiting.
     fn try_enter(&self) -> bool;
 
@@ -173,17 +174,20 @@ impl Rejections {
 /// `poll_ready` leads it from *idle* to *ready*, by way of the line if need be; `take` takes what it then has
 /// and leaves it *idle*. Dropped, it gives back whatever it has.
 pub(crate) struct Seat<L: Limiter> {
-    limiter: Arc<L>,
+    limiter: Shared<L>,
     bounds: Bounds,
     state: State,
+    /// For the time to look again, if there is one: only who waits has it. Beside the state, so that the states
+    /// of those who don't wait have nothing that could have to be dropped.
+    alarm: Option<Alarm>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Has nothing.
     Idle,
-    /// Stands in the line, with a timer if there is a time to look again.
-    Waiting(Waiting, Option<Alarm>),
+    /// Stands in the line.
+    Waiting(Waiting),
     /// Has a place. The inner service may still be getting ready.
     Held,
     /// Has a place, and the inner service is ready: may be called.
@@ -199,11 +203,11 @@ pub(crate) enum Taken {
 }
 
 impl<L: Limiter> Seat<L> {
-    pub(crate) const fn new(limiter: Arc<L>, bounds: Bounds) -> Self {
-        Self { limiter, bounds, state: State::Idle }
+    pub(crate) const fn new(limiter: Shared<L>, bounds: Bounds) -> Self {
+        Self { limiter, bounds, state: State::Idle, alarm: None }
     }
 
-    pub(crate) const fn limiter(&self) -> &Arc<L> {
+    pub(crate) const fn limiter(&self) -> &Shared<L> {
         &self.limiter
     }
 
@@ -232,14 +236,14 @@ impl<L: Limiter> Seat<L> {
     /// until [`take`](Self::take). True if it has a place.
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if matches!(self.state, State::Idle) && self.limiter.try_enter() {
+            self.state = State::Held;
+            return Poll::Ready(true);
+        }
         match self.state {
-            State::Idle if self.limiter.try_enter() => {
-                self.state = State::Held;
-                Poll::Ready(true)
-            }
             State::Held | State::Ready => Poll::Ready(true),
             State::TurnedAway(_) => Poll::Ready(false),
-            State::Idle | State::Waiting(..) => self.poll_wait(cx),
+            State::Idle | State::Waiting(_) => self.poll_wait(cx),
         }
     }
 
@@ -249,12 +253,12 @@ impl<L: Limiter> Seat<L> {
             // The state keeps its ticket until the outcome is known: wakers, and timers made outside a
             // runtime, can panic in here.
             let step = match &self.state {
-                State::Waiting(waiting, _) => self.limiter.look(waiting, cx.waker()),
+                State::Waiting(waiting) => self.limiter.look(waiting, cx.waker()),
                 _ => match self.limiter.arrive(&self.bounds, cx.waker()) {
                     Arrival::Entered => Step::Entered,
                     Arrival::TurnedAway(rejected) => Step::TurnedAway(rejected),
                     Arrival::Waiting(waiting, again) => {
-                        self.state = State::Waiting(waiting, None);
+                        self.state = State::Waiting(waiting);
                         Step::Waiting(again)
                     }
                 },
@@ -265,14 +269,14 @@ impl<L: Limiter> Seat<L> {
                 Step::TurnedAway(rejected) => return self.settle(Some(rejected)),
                 Step::TooLate => {
                     let rejected = match mem::replace(&mut self.state, State::Idle) {
-                        State::Waiting(waiting, _) => self.limiter.turn_away(waiting.ticket),
+                        State::Waiting(waiting) => self.limiter.turn_away(waiting.ticket),
                         _ => unreachable!("only who waits is too late"),
                     };
                     return self.settle(rejected);
                 }
             };
-            if let State::Waiting(waiting, _) = &self.state {
-                self.limiter.mind(&waiting.ticket);
+            if let State::Waiting(waiting) = &self.state {
+                self.limiter.arc().mind(&waiting.ticket);
             }
             if again == Nanos::NEVER {
                 return Poll::Pending;
@@ -280,9 +284,7 @@ impl<L: Limiter> Seat<L> {
             // A new one each time: the task may have moved to another runtime.
             let mut alarm = self.limiter.clock().alarm(again);
             if alarm.poll(cx).is_pending() {
-                if let State::Waiting(_, slot) = &mut self.state {
-                    *slot = Some(alarm);
-                }
+                self.alarm = Some(alarm);
                 return Poll::Pending;
             }
         }
@@ -290,6 +292,7 @@ impl<L: Limiter> Seat<L> {
 
     /// The waiting has come to an end: with a place, or with a rejection.
     fn settle(&mut self, rejected: Option<Rejected>) -> Poll<bool> {
+        self.alarm = None;
         let held = rejected.is_none();
         self.state = rejected.map_or(State::Held, State::TurnedAway);
         Poll::Ready(held)
@@ -303,25 +306,28 @@ impl<L: Limiter> Seat<L> {
     #[inline]
     #[track_caller]
     pub(crate) fn take(&mut self) -> Taken {
-        match self.state {
-            State::Ready => {
-                self.state = State::Idle;
-                Taken::Place
+        if matches!(self.state, State::Ready) {
+            self.state = State::Idle;
+            return Taken::Place;
+        }
+        match mem::replace(&mut self.state, State::Idle) {
+            State::TurnedAway(rejected) => Taken::Rejection(rejected),
+            other => {
+                self.state = other;
+                panic!(
+                    "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
+                )
             }
-            State::TurnedAway(_) => match mem::replace(&mut self.state, State::Idle) {
-                State::TurnedAway(rejected) => Taken::Rejection(rejected),
-                _ => unreachable!("it was a moment ago"),
-            },
-            State::Idle | State::Waiting(..) | State::Held => panic!(
-                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
-            ),
         }
     }
 
     /// Gives back whatever the seat has.
     fn vacate(&mut self) {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Waiting(waiting, _) => self.limiter.give_up(waiting.ticket),
+            State::Waiting(waiting) => {
+                self.alarm = None;
+                self.limiter.give_up(waiting.ticket);
+            }
             State::Held | State::Ready => self.limiter.give_back(),
             State::Idle | State::TurnedAway(_) => {}
         }
@@ -331,7 +337,7 @@ impl<L: Limiter> Seat<L> {
 /// A clone is another customer: it has nothing yet.
 impl<L: Limiter> Clone for Seat<L> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.limiter), self.bounds)
+        Self::new(self.limiter.clone(), self.bounds)
     }
 }
 
@@ -345,7 +351,7 @@ impl<L: Limiter> fmt::Debug for Seat<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Idle => "idle",
-            State::Waiting(..) => "waiting",
+            State::Waiting(_) => "waiting",
             State::Held => "held",
             State::Ready => "ready",
             State::TurnedAway(_) => "turned away",

@@ -9,6 +9,7 @@ use crate::{
     per_service::Anew,
     seat::{Bounds, Seat},
     settings::{self, InvalidSetting, literal},
+    spare::Shared,
 };
 
 /// Bounds the requests in flight and, if asked, the line of those who wait. See the
@@ -125,7 +126,7 @@ impl<A: Clone, S> Layer<S> for ConcurrencyBackpressureLayer<A> {
     type Service = ConcurrencyBackpressure<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let seat = Seat::new(Arc::clone(&self.limiter), self.bounds);
+        let seat = Seat::new(Shared::new(Arc::clone(&self.limiter)), self.bounds);
         ConcurrencyBackpressure::new(inner, seat, self.answer.clone())
     }
 }

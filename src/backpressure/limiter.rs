@@ -7,6 +7,7 @@ use crate::{
     gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
     rejected::{Limit, Reason, Rejected},
     seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
+    spare::{Shared, spare},
 };
 
 /// The gate comes first, so that its word lies beside the reference count: a call changes both, and mostly
@@ -17,6 +18,8 @@ pub(crate) struct ConcurrencyLimiter {
     pub(super) rejections: Rejections,
     clock: Clock,
 }
+
+spare!(ConcurrencyLimiter);
 
 impl ConcurrencyLimiter {
     pub(super) fn new(max_in_flight: u32) -> Self {
@@ -92,6 +95,7 @@ impl Limiter for ConcurrencyLimiter {
         }
     }
 
+    #[inline]
     fn give_back(&self) {
         self.gate.put_back(1);
     }
@@ -103,12 +107,13 @@ impl Limiter for ConcurrencyLimiter {
 
 /// A place in flight. Dropped, it goes to whoever is next.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<ConcurrencyLimiter>);
+pub(super) struct Permit(Shared<ConcurrencyLimiter>);
 
 impl Permit {
     /// Stands for a place that was taken from a seat.
-    pub(super) fn of(limiter: &Arc<ConcurrencyLimiter>) -> Self {
-        Self(Arc::clone(limiter))
+    #[inline]
+    pub(super) fn of(limiter: &Shared<ConcurrencyLimiter>) -> Self {
+        Self(limiter.clone())
     }
 }
 

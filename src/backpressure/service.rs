@@ -41,7 +41,7 @@ impl<S, A: Answer> ConcurrencyBackpressure<S, A> {
     /// A handle that reads and steers the limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
-        ConcurrencyBackpressureHandle::new(Arc::clone(self.seat.limiter()))
+        ConcurrencyBackpressureHandle::new(Arc::clone(self.seat.limiter().arc()))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     per_service::Anew,
     seat::{Bounds, Seat},
     settings::{self, InvalidSetting, literal},
+    spare::Shared,
 };
 
 /// Bounds the requests issued in a window of time. See the [module](crate::rate_limit).
@@ -136,7 +137,7 @@ impl<A: Clone, S> Layer<S> for WindowRateLimitLayer<A> {
     type Service = WindowRateLimit<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let seat = Seat::new(Arc::clone(&self.limiter), self.bounds);
+        let seat = Seat::new(Shared::new(Arc::clone(&self.limiter)), self.bounds);
         WindowRateLimit::new(inner, seat, self.answer.clone())
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     gate::{Entry, Look, Ticket},
     rejected::{Limit, Reason, Rejected},
     seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
+    spare::spare,
 };
 
 pub(crate) struct RateLimiter {
@@ -19,6 +20,8 @@ pub(crate) struct RateLimiter {
     pub(super) clock: Clock,
     pub(super) shape: Shape,
 }
+
+spare!(RateLimiter);
 
 impl RateLimiter {
     pub(super) fn new(shape: Shape, limit: u32, length: Duration) -> Self {

@@ -36,7 +36,7 @@ impl<S, A> WindowRateLimit<S, A> {
     /// A handle that reads and steers the limit.
     #[must_use]
     pub fn handle(&self) -> WindowRateLimitHandle {
-        WindowRateLimitHandle::new(Arc::clone(self.seat.limiter()))
+        WindowRateLimitHandle::new(Arc::clone(self.seat.limiter().arc()))
     }
 }
 
