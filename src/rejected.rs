@@ -57,7 +57,9 @@ pub(crate) enum Reason {
 
 impl Rejected {
     pub(crate) fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
-        let retry_after = retry_after.map_or(Nanos::NEVER, |wait| Nanos::ZERO.after(wait));
+        // What is longer than can be told is as long as that, and known all the same.
+        let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
+        let retry_after = retry_after.map_or(Nanos::NEVER, known);
         Self { limit, reason, retry_after }
     }
 

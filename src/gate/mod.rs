@@ -161,6 +161,15 @@ pub(crate) struct Gate<K = ()> {
     books: Mutex<Books<K>>,
 }
 
+/// Who is to be woken next, outside the lock.
+struct Next {
+    waker: Waker,
+    /// The ringer of its bell, if that has nobody to ring for any more.
+    ringer: Option<Waker>,
+    /// Is there nobody after it?
+    is_last: bool,
+}
+
 /// What is looked at only by those who wait, watch or steer.
 struct Books<K> {
     limit: u32,
@@ -314,16 +323,18 @@ impl<K: Copy + Eq> Gate<K> {
             }
         }
 
-        while let Some((waker, ringer)) = self.next_to_wake() {
-            let rest = Rest(self);
+        while let Some(Next { waker, ringer, is_last }) = self.next_to_wake() {
+            let rest = (!is_last).then(|| Rest(self));
             ringer.into_iter().for_each(Waker::wake);
             waker.wake();
             std::mem::forget(rest);
+            if is_last {
+                return;
+            }
         }
     }
 
-    /// The next to wake, and the ringer of its bell if that has nobody to ring for any more.
-    fn next_to_wake(&self) -> Option<(Waker, Option<Waker>)> {
+    fn next_to_wake(&self) -> Option<Next> {
         let mut books = self.books.lock();
         // Acquire: the place is taken on behalf of the one who is called, and what was done by those who
         // put places back is known to those who watched for it.
@@ -331,14 +342,16 @@ impl<K: Copy + Eq> Gate<K> {
         if grants(word) {
             // What grants now goes on to: while somebody waits and the mutex is held, nobody else takes a
             // place and nobody leaves the line. Relaxed: the place is one that the load has seen.
-            self.word.fetch_sub(PLACE + WAITER, Relaxed);
+            let word = self.word.fetch_sub(PLACE + WAITER, Relaxed) - PLACE - WAITER;
             let (waker, bell) = books.line.call(Call::Enter)?;
-            return Some((waker, books.bells.leave(bell)));
+            // What comes to be granted from now on is the duty of whoever makes it so.
+            let is_last = !grants(word) && word & WATCHED == 0 && !books.closed;
+            return Some(Next { waker, ringer: books.bells.leave(bell), is_last });
         }
         if books.closed {
             if let Some((waker, bell)) = books.line.call(Call::Dismiss) {
                 self.word.fetch_sub(WAITER, Relaxed);
-                return Some((waker, books.bells.leave(bell)));
+                return Some(Next { waker, ringer: books.bells.leave(bell), is_last: false });
             }
         }
         if word & WATCHED == 0 || !books.drained(word) {
@@ -348,7 +361,7 @@ impl<K: Copy + Eq> Gate<K> {
         if books.watchers.is_empty() {
             self.word.fetch_and(!WATCHED, Relaxed);
         }
-        watcher.map(|(waker, _)| (waker, None))
+        watcher.map(|(waker, _)| Next { waker, ringer: None, is_last: false })
     }
 
     /// Lets the owner of `ticket`, who waits, be looked for by the ringer of `key`, at the latest when `due`
