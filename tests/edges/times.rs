@@ -1,5 +1,7 @@
 //! Times, and settings.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use crate::{
