@@ -389,8 +389,8 @@ impl<K: Copy + Eq> Gate<K> {
         alone
     }
 
-    /// The ringer of `key` has looked, and asks when to look again. `None` if nobody waits for it: then
-    /// it is to go.
+    /// The ringer of `key` has looked, and asks when to look again: when `due` says. `None` if nobody waits
+    /// for it: then it is to go.
     pub(crate) fn attend(
         &self,
         key: K,

@@ -214,6 +214,21 @@ fn a_waker_that_changes_is_the_one_that_is_woken() {
     });
 }
 
+/// B6: as many are called as a raised limit has room for, whoever else leaves just then.
+#[test]
+fn a_changed_limit_calls_all_who_can_go() {
+    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let waiting = [inside.line_up(), inside.line_up(), inside.line_up()];
+        let leaving = spawn(&inside, Inside::look_and_leave);
+        inside.gate.set_limit(2, || {});
+        leaving.join().expect("left");
+        let entered = waiting.map(|ticket| inside.gate.give_up(ticket) == GivenUp::Entered);
+        assert_eq!(entered, [true, true, false]);
+    });
+}
+
 /// B6: a raised limit admits those who wait, a lowered one is never exceeded by a newcomer.
 #[test]
 fn a_changed_limit_counts_at_once() {

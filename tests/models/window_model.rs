@@ -15,7 +15,7 @@ use loom::{
     future::block_on,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -41,6 +41,8 @@ const THERE: u32 = 1;
 struct Limited {
     window: Window<u32>,
     clock: AtomicU64,
+    /// Has the ringer gone?
+    gone: AtomicBool,
 }
 
 impl Limited {
@@ -57,7 +59,7 @@ impl Limited {
         slots: u16,
     ) -> Arc<Self> {
         let window = Window::with_sizes(shape, limit, TICK * length, observations, slots);
-        Arc::new(Self { window, clock: AtomicU64::new(0) })
+        Arc::new(Self { window, clock: AtomicU64::new(0), gone: AtomicBool::new(false) })
     }
 
     fn now(&self) -> Nanos {
@@ -135,7 +137,11 @@ impl Limited {
     fn ring(&self, place: u32, until: Nanos) {
         block_on(poll_fn(|cx| match self.window.attend(place, cx.waker(), || self.now()) {
             Some(at) if at > until => Poll::Pending,
-            _ => Poll::Ready(()),
+            Some(_) => Poll::Ready(()),
+            None => {
+                self.gone.store(true, Relaxed);
+                Poll::Ready(())
+            }
         }));
     }
 
@@ -464,9 +470,40 @@ fn who_comes_when_the_ringer_goes_has_one_or_knows() {
             ringing.join().expect("was told to go");
             limited.give_up(second);
         } else {
+            assert!(!limited.gone.load(Relaxed), "it is taken to be there, and has gone");
             limited.give_up(second);
             ringing.join().expect("was told to go");
         }
+    });
+}
+
+/// C5: one ringer is sent, and woken only if it would look too late.
+#[test]
+fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
+    #[derive(Default)]
+    struct Wakes(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Wakes {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    Model { promises: "C5", threads: 1, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 5);
+        assert!(limited.try_issue().is_some());
+        let now = || limited.now();
+        let wakes = std::sync::Arc::<Wakes>::default();
+        let first = limited.line_up(THERE);
+        assert!(limited.window.mind(&first, HERE, now), "nobody has been sent yet");
+        assert!(limited.window.attend(HERE, &wakes.clone().into(), now).is_some());
+        let second = limited.line_up(THERE);
+        assert!(!limited.window.mind(&second, HERE, now), "one has been sent");
+        let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(woken(), 0, "its time is before that of the second");
+        limited.give_up(second);
+        assert_eq!(woken(), 0, "it still has somebody to ring for");
+        limited.give_up(first);
+        assert_eq!(woken(), 1, "nobody is left");
     });
 }
 

@@ -631,6 +631,30 @@ async fn w3_who_looks_all_the_time_delays_nobody() {
     assert!(handle.remaining() > 2000 - 8, "noted late");
 }
 
+/// Like a timer: it would never go off.
+#[test]
+fn c2_who_waits_in_a_runtime_that_is_shut_down_is_told_so() {
+    let layer = WindowRateLimitLayer::new(1, ms(20));
+    let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(service.clone().oneshot(0)).unwrap();
+    let kept = runtime.handle().clone();
+    drop(runtime);
+    let _inside = kept.enter();
+    let mut waiting = service.clone();
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll_ready::<_, u32>(&mut waiting, std::task::Waker::noop())
+    }));
+    let said = polled.expect_err("there is nobody to look for it");
+    let said =
+        said.downcast_ref::<String>().map(String::as_str).or(said.downcast_ref::<&str>().copied());
+    assert!(said.is_some_and(|said| said.contains("shut down")), "{said:?}");
+    drop(waiting);
+    assert_eq!(handle.waiting(), 0, "it stands in line for ever");
+}
+
 /// A timer stays with the runtime it was made on; a waiter doesn't.
 #[test]
 fn c2_a_waiter_moves_to_another_runtime() {
@@ -646,8 +670,11 @@ fn c2_a_waiter_moves_to_another_runtime() {
             assert!(poll_ready(&mut waiting, std::task::Waker::noop()).is_pending());
         });
         let first = (!first_is_gone).then_some(first);
-        // Never ends if its timer is where nobody drives it.
-        runtime().block_on(async { waiting.ready().await.unwrap().call(1).await.unwrap() });
+        runtime().block_on(async {
+            // Never comes if whoever looks for it is where nobody drives it.
+            let ready = tokio::time::timeout(secs(30), waiting.ready());
+            ready.await.expect("is waited for in vain").unwrap().call(1).await.unwrap()
+        });
         drop(first);
     }
 }

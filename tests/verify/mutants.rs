@@ -5,6 +5,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
 /// What is copied.
 const SOURCES: &[&str] =
     &["Cargo.toml", "Cargo.lock", "README.md", "src", "tests", "examples", "benches"];
+
+/// A test that takes longer hangs, which is no way to notice something.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// What came of a mutation.
 pub(crate) struct Outcome {
@@ -151,13 +156,30 @@ impl Tree {
     }
 
     fn fails(&self, target: &str, test: &str) -> Result<bool, Box<dyn Error>> {
-        let output = self.cargo(&["test", "--test", target, "--", test]).output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        // Into files: a pipe that is full would hold it up.
+        let said = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let (stdout, stderr) = (said("mutant.stdout"), said("mutant.stderr"));
+        let mut run = self.cargo(&["test", "--test", target, "--", test]);
+        run.stdout(fs::File::create(&stdout)?).stderr(fs::File::create(&stderr)?);
+        let mut run = run.spawn()?;
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = run.try_wait()? {
+                break status;
+            }
+            if began.elapsed() > TIME_LIMIT {
+                run.kill()?;
+                return Err(format!("{test} in {target} hangs").into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        let (said, complained) = (fs::read(&stdout)?, fs::read(&stderr)?);
+        let said = String::from_utf8_lossy(&said);
         // By the exit status: a deadlocked model ends its process.
         match said.lines().find(|line| line.starts_with("running ")) {
-            Some("running 1 test") => Ok(!output.status.success()),
+            Some("running 1 test") => Ok(!status.success()),
             Some(ran) => Err(format!("{test} in {target}: {ran}").into()),
-            None => Err(format!("{test} in {target}: {}", first_error(&output.stderr)).into()),
+            None => Err(format!("{test} in {target}: {}", first_error(&complained)).into()),
         }
     }
 

@@ -29,6 +29,9 @@ const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
 const POLICY: &str = "src/retry/policy.rs";
 const CAUSE: &str = "src/cause.rs";
+const BELLS: &str = "src/gate/bells.rs";
+const RINGER: &str = "src/rate_limit/ringer.rs";
+const SPARE: &str = "src/spare.rs";
 
 /// The targets of the tests.
 const MODELS: &str = "models";
@@ -761,24 +764,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "the head is not told that one before it gave up",
         WINDOW,
         "fn give_up",
-        ("if !entered {", "if false {"),
+        ("given_up == GivenUp::Head", "false"),
         &[NAIVE_WINDOW, "c5_the_line_moves_up_when_the_head_gives_up"],
-    ),
-    mutation(
-        PROMISES,
-        "the head is not told of a longer wait than need be",
-        LINE,
-        "fn rouse_head",
-        ("self[index].alarm <= due", "true"),
-        &[NAIVE_WINDOW],
-    ),
-    mutation(
-        PROMISES,
-        "the head is told without need",
-        LINE,
-        "fn rouse_head",
-        ("self[index].alarm <= due", "false"),
-        &["c5_where_all_goes_as_expected_the_window_wakes_once_per_admission"],
     ),
     mutation(
         PROMISES,
@@ -818,7 +805,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "one attempt more than the most",
         POLICY,
         "fn decide",
-        ("attempt >= settings.max_attempts", "attempt > settings.max_attempts"),
+        ("attempt >= *max_attempts", "attempt > *max_attempts"),
         &["r2_max_attempts_counts_the_first_and_the_last_error_arrives"],
     ),
     mutation(
@@ -834,7 +821,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a hint may be as long as it likes",
         POLICY,
         "fn decide",
-        ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
+        ("hint.is_some_and(|hint| nanos(hint) > *max_hint)", "false"),
         &["r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never"],
     ),
     mutation(
@@ -852,7 +839,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn decide",
         (
             "if self.ends_too_late(wait) {",
-            "if settings.budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
+            "if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
                 Err(GiveUp::BudgetSpent)
             } else if self.ends_too_late(wait) {",
         ),
@@ -863,7 +850,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "retries pay in, too",
         POLICY,
         "fn clone_request",
-        ("if self.session.retries == 0 {", "{"),
+        ("if self.numbers.session.retries == 0 {", "{"),
         &["r5_the_budget_is_shared_and_exact"],
     ),
     mutation(
@@ -1025,7 +1012,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a hint that is too long is followed",
         POLICY,
         "fn decide",
-        ("hint.is_some_and(|hint| hint > settings.max_hint)", "false"),
+        ("hint.is_some_and(|hint| nanos(hint) > *max_hint)", "false"),
         &["r4_a_hint_may_be_of_any_length"],
     ),
     // What a caller sees.
@@ -1051,44 +1038,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         SEAT,
         "fn poll(",
         (
-            "State::Idle if self.limiter.try_enter()",
-            "State::Idle if *Box::new(true) && self.limiter.try_enter()",
+            "matches!(self.state, State::Idle) && ",
+            "matches!(self.state, State::Idle) && *Box::new(true) && ",
         ),
         &["c6_a_call_that_does_not_wait_allocates_nothing"],
-    ),
-    mutation(
-        PROMISES,
-        "a timer stays where it was made",
-        SEAT,
-        "fn poll_wait",
-        (
-            "let mut alarm = self.limiter.clock().alarm(again);",
-            "let mut alarm = match &mut self.state {
-                State::Waiting(_, Some(_)) => return Poll::Pending,
-                _ => self.limiter.clock().alarm(again),
-            };",
-        ),
-        &["c2_a_waiter_moves_to_another_runtime"],
-    ),
-    mutation(
-        PROMISES,
-        "a ticket is lost if there can be no timer",
-        SEAT,
-        "Arrival::Waiting(waiting, again)",
-        (
-            "self.state = State::Waiting(waiting, None);",
-            "let alarm = self.limiter.clock().alarm(again);
-                        self.state = State::Waiting(waiting, Some(alarm));",
-        ),
-        &["c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing"],
-    ),
-    mutation(
-        PROMISES,
-        "those behind look only if they are told",
-        RATE_LIMIT,
-        "fn arrive",
-        ("Ok(expected)", "Ok(if waiting > 0 { Nanos::NEVER } else { expected })"),
-        &["b5_a_head_that_is_never_polled_again_holds_up_nobody"],
     ),
     mutation(
         PROMISES,
@@ -1132,8 +1085,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         PROMISES,
         "nothing is retried",
         POLICY,
-        "fn retry(",
-        ("decision.next.ok()", "decision.next.ok().filter(|_| false)"),
+        "fn again",
+        ("decision.next.ok()?", "decision.next.ok().filter(|_| false)?"),
         &["r1_it_is_a_policy_for_towers_own_layer", "r6_a_rejection_can_be_retried_after_its_time"],
     ),
     mutation(
@@ -1142,8 +1095,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         POLICY,
         "fn clone_request",
         (
-            "if self.session.retries == 0 {",
-            "if self.session.retries == 0 && self.settings.clone_with.clone_request(request).is_some() {",
+            "if self.numbers.session.retries == 0 {",
+            "if self.numbers.session.retries == 0 && self.clone_with.clone_request(request).is_some() {",
         ),
         &["r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes"],
     ),
@@ -1153,8 +1106,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         POLICY,
         "fn report",
         (
-            "if let Some(hook) = &self.settings.hook {",
-            "if let Some(hook) = self.settings.hook.as_ref().filter(|_| decision.next.is_ok()) {",
+            "if let Some(hook) = &shared.hook {",
+            "if let Some(hook) = shared.hook.as_ref().filter(|_| decision.next.is_ok()) {",
         ),
         &["r8_the_hook_sees_every_decision", "r8_the_hook_hears_of_a_spent_budget"],
     ),
@@ -1163,7 +1116,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "an answer says how many retries it took",
         POLICY,
         "fn retry(",
-        ("self.session.retries.saturating_add(1)", "self.session.retries"),
+        ("self.numbers.session.attempt()", "self.numbers.session.retries"),
         &["r8_the_caller_learns_how_many_attempts_an_answer_took"],
     ),
     mutation(
@@ -1179,7 +1132,111 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "an absurd hint pauses everybody",
         POLICY,
         "fn report",
-        ("hint <= self.settings.max_hint", "hint <= hint.max(self.settings.max_hint)"),
+        ("nanos(hint) <= self.numbers.max_hint", "nanos(hint) <= nanos(hint)"),
         &["r9_a_hint_pauses_all_callers"],
+    ),
+    // The bells.
+    mutation(
+        MODELS,
+        "a ringer is not told of an earlier time",
+        BELLS,
+        "fn expect",
+        ("due < bell.at", "false"),
+        &["a_ringer_is_told_of_an_earlier_time"],
+    ),
+    mutation(
+        MODELS,
+        "a ringer is told of every time",
+        BELLS,
+        "fn expect",
+        ("due < bell.at", "true"),
+        &["a_bell_has_one_ringer_which_is_told_only_what_it_must_know"],
+    ),
+    mutation(
+        MODELS,
+        "every waiter sends a ringer",
+        BELLS,
+        "fn is_alone",
+        ("std::mem::replace(&mut bell.attended, true)", "bell.attended"),
+        &["a_bell_has_one_ringer_which_is_told_only_what_it_must_know"],
+    ),
+    mutation(
+        MODELS,
+        "the last who leaves doesn't tell the ringer",
+        BELLS,
+        "fn leave",
+        ("if bell.waiting == 0", "if false"),
+        &["a_ringer_goes_when_nobody_waits_for_it"],
+    ),
+    mutation(
+        MODELS,
+        "a ringer that has gone is taken to be there",
+        BELLS,
+        "fn abandon",
+        ("bell.attended = false;", ""),
+        &["who_comes_when_the_ringer_goes_has_one_or_knows"],
+    ),
+    mutation(
+        MODELS,
+        "whoever hands over stops after the first",
+        GATE,
+        "fn next_to_wake",
+        ("!grants(word) && word & WATCHED == 0 && !books.closed", "true"),
+        &["a_changed_limit_calls_all_who_can_go"],
+    ),
+    mutation(
+        PROMISES,
+        "the ringer looks once",
+        RINGER,
+        "fn poll",
+        ("limiter.clock.set(alarm, at);", "let _ = at;"),
+        &["b5_a_head_that_is_never_polled_again_holds_up_nobody"],
+    ),
+    mutation(
+        PROMISES,
+        "a ringer that goes before its time tells nobody",
+        RINGER,
+        "fn drop",
+        ("if !self.is_done", "if false"),
+        &["c4_a_waker_that_panics_loses_nothing_of_others"],
+    ),
+    mutation(
+        PROMISES,
+        "a waiter stays with the ringer it had",
+        GATE,
+        "fn mind",
+        (
+            "if !books.line.is_waiting(ticket) {",
+            "if !books.line.is_waiting(ticket) || books.line.head_bell() != BellId::NONE {",
+        ),
+        &["c2_a_waiter_moves_to_another_runtime"],
+    ),
+    mutation(
+        PROMISES,
+        "a ticket is lost if there can be no ringer",
+        SEAT,
+        "Arrival::Waiting(waiting, again)",
+        (
+            "self.state = State::Waiting(waiting);",
+            "self.limiter.arc().mind(&waiting.ticket);
+                        self.state = State::Waiting(waiting);",
+        ),
+        &["c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing"],
+    ),
+    mutation(
+        PROMISES,
+        "a runtime that is shut down is waited in",
+        RINGER,
+        "fn send",
+        ("assert!(!refused", "assert!(true || !refused"),
+        &["c2_who_waits_in_a_runtime_that_is_shut_down_is_told_so"],
+    ),
+    mutation(
+        PROMISES,
+        "a kept reference is handed to whoever asks",
+        SPARE,
+        "fn take",
+        ("self.address.get() != Arc::as_ptr(value).addr()", "self.address.get() == 0"),
+        &["c1_a_limit_for_each_service_is_asked_for_by_name"],
     ),
 ];

@@ -191,8 +191,8 @@ impl<K: Copy + Eq> Window<K> {
     /// to go.
     pub(crate) fn attend(&self, key: K, waker: &Waker, now: impl Fn() -> Nanos) -> Option<Nanos> {
         let moment = self.refill(&now);
-        let due = |standing| self.expected(standing, moment).max(moment.after(TICK));
-        self.gate.attend(key, waker, due)
+        let due = self.gate.attend(key, waker, |standing| self.expected(standing, moment));
+        due.map(|due| due.max(moment.after(TICK)))
     }
 
     /// The ringer of `key` is gone. Those who wait for it are woken.
