@@ -26,7 +26,7 @@ pub struct WindowRateLimitLayer<A = Wait> {
 impl WindowRateLimitLayer {
     /// **Sliding**: at most `limit` requests are issued in any half-open span as long as `window`,
     /// wherever the span begins. Everybody else waits, in the order they came; waiting panics outside a
-    /// tokio runtime with its timer enabled.
+    /// tokio runtime with its timer enabled, and in one that is shut down.
     ///
     /// # Panics
     ///

@@ -26,8 +26,10 @@
 //! comes first, it goes at that instant without waiting, and not before. (With a line, it may come earlier
 //! and wait the rest.)
 //!
-//! Those who wait go in the order in which they came. Each looks by itself at the time of its turn, so the
-//! line goes on behind a task that isn't polled any more, or a runtime that stands still.
+//! Those who wait go in the order in which they came. While anybody waits, a small task of this crate's looks
+//! for all who wait in its runtime, and hands out what has come back; there is one in each runtime with
+//! somebody in line. So the line goes on behind a task that isn't polled any more, or a runtime that stands
+//! still. Dropping a service that waits leaves the line, and the task ends with the last who does.
 //!
 //! # How it differs from tower's
 //!
@@ -82,8 +84,8 @@
 //!
 //! # Caveats
 //!
-//! - Waiting needs a tokio runtime with its timer enabled, and panics outside; a call that can go at once
-//!   doesn't.
+//! - Waiting needs a tokio runtime with its timer enabled, and panics outside, or in one that is shut down; a
+//!   call that can go at once needs none.
 //! - Timers resolve one millisecond, so a waiter goes up to a millisecond after its turn has come. With
 //!   windows of a few milliseconds that is a share of the quota.
 //! - Up to N = 256 each issue is remembered by its own time. Above, up to 0.8 % of the places may come back
@@ -93,6 +95,8 @@
 //! - If many give up before one that isn't polled any more, those behind it may go only at the time they were
 //!   first told. If the limit is changed several times within a window, places may come back up to a window
 //!   late. Never too many.
+//! - A thread may keep the limit it used last in memory (8 KiB) until it uses another or ends, to save the next
+//!   call from counting references.
 //! - The time of an issue is when the inner service is *called*. What the network makes of it, a limit on this
 //!   side can't know.
 

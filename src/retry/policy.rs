@@ -285,7 +285,7 @@ impl<C, D> ExponentialRetry<C, D> {
     }
 
     /// Says what is retried: an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated,
-    /// or another [`Classify`]. `Clone`, as a policy is.
+    /// or another [`Classify`]. `Clone`, as a policy is, for each request: keep it small.
     ///
     /// ```
     /// use tower::BoxError;

@@ -62,6 +62,30 @@ async fn c1_a_limit_for_each_service_is_asked_for_by_name() {
     one.ready().await.unwrap().call(0).await.unwrap_err();
 }
 
+/// A thread keeps a reference to the limit it used last.
+#[tokio::test(start_paused = true)]
+async fn c1_limits_used_in_turns_on_one_thread_stay_apart() {
+    let gates: Vec<_> = (1..5).map(ConcurrencyBackpressureLayer::new).collect();
+    let windows: Vec<_> = (1..5).map(|limit| WindowRateLimitLayer::new(limit, secs(1))).collect();
+    for turn in 0..100 {
+        let (gate, window) = (&gates[turn % 4], &windows[turn / 2 % 4]);
+        let mut service = gate.layer(window.layer(Probe::new()));
+        let response = service.clone().oneshot(0);
+        service.ready().await.unwrap();
+        for other in &gates {
+            let used = if other.handle().limit() == gate.handle().limit() { 1 } else { 0 };
+            assert_eq!(other.handle().in_flight(), used);
+        }
+        drop((service, response));
+        gate.layer(window.layer(Probe::new())).oneshot(0).await.unwrap();
+        assert!(gates.iter().all(|gate| gate.handle().in_flight() == 0));
+        advance(secs(1)).await;
+        for (limit, window) in (1..5).zip(&windows) {
+            assert_eq!(window.handle().remaining(), limit);
+        }
+    }
+}
+
 static GATE: LazyLock<ConcurrencyBackpressureLayer> =
     LazyLock::new(|| ConcurrencyBackpressureLayer::new(1));
 static RATE: LazyLock<WindowRateLimitLayer> =
@@ -557,8 +581,10 @@ async fn c4_a_waker_that_panics_loses_nothing_of_others() {
     for n in 0..2 {
         service.ready().await.unwrap().call(n).await.unwrap();
     }
+    let began = now();
     let next = tokio::time::timeout(secs(100), service.ready()).await;
     next.expect("nobody looks for it").unwrap().call(3).await.unwrap();
+    assert_eq!(began.elapsed(), secs(1), "nobody has looked for it");
 
     // And the next in line is called all the same.
     let layer = ConcurrencyBackpressureLayer::new(1);

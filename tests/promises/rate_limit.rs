@@ -672,8 +672,11 @@ fn c2_a_waiter_moves_to_another_runtime() {
         let first = (!first_is_gone).then_some(first);
         runtime().block_on(async {
             // Never comes if whoever looks for it is where nobody drives it.
-            let ready = tokio::time::timeout(secs(30), waiting.ready());
-            ready.await.expect("is waited for in vain").unwrap().call(1).await.unwrap()
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(secs(20)) => panic!("it is waited for in vain"),
+                ready = waiting.ready() => ready.unwrap().call(1).await.unwrap(),
+            }
         });
         drop(first);
     }

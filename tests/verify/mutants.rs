@@ -155,6 +155,7 @@ impl Tree {
         Ok(survived)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "how long a test takes is real time")]
     fn fails(&self, target: &str, test: &str) -> Result<bool, Box<dyn Error>> {
         // Into files: a pipe that is full would hold it up.
         let said = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -189,7 +189,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who gives up keeps a place it was given meanwhile",
         GATE,
         "fn give_up",
-        ("Err(call) => call == Call::Enter", "Err(_) => false"),
+        ("Err(Call::Enter) => GivenUp::Entered", "Err(Call::Enter) => GivenUp::Other"),
         &["giving_up_loses_neither_a_place_nor_a_call"],
     ),
     mutation(
@@ -205,7 +205,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who gives up after it was dismissed has a place",
         GATE,
         "fn give_up",
-        ("Err(call) => call == Call::Enter", "Err(_) => true"),
+        ("Err(Call::Dismiss) => GivenUp::Other", "Err(Call::Dismiss) => GivenUp::Entered"),
         &["closing_and_giving_up_at_once_lose_nothing"],
     ),
     mutation(
@@ -646,8 +646,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         SEAT,
         "impl<L: Limiter> Clone",
         (
-            "Self::new(Arc::clone(&self.limiter), self.bounds)",
-            "let mut clone = Self::new(Arc::clone(&self.limiter), self.bounds);
+            "Self::new(self.limiter.clone(), self.bounds)",
+            "let mut clone = Self::new(self.limiter.clone(), self.bounds);
         if matches!(self.state, State::Ready) {
             clone.state = State::Ready;
         }
@@ -668,7 +668,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a service may be called before the inner one is ready",
         SEAT,
         "fn take",
-        ("State::Ready => {", "State::Ready | State::Held => {"),
+        ("matches!(self.state, State::Ready)", "matches!(self.state, State::Ready | State::Held)"),
         &["c3_calling_without_readiness_panics_and_says_so"],
     ),
     mutation(
@@ -760,12 +760,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &[NAIVE_WINDOW],
     ),
     mutation(
-        PROMISES,
+        MODELS,
         "the head is not told that one before it gave up",
         WINDOW,
         "fn give_up",
         ("given_up == GivenUp::Head", "false"),
-        &[NAIVE_WINDOW, "c5_the_line_moves_up_when_the_head_gives_up"],
+        &["a_ringer_is_told_of_an_earlier_time"],
     ),
     mutation(
         PROMISES,
@@ -958,7 +958,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "waits have no most",
         BACKOFF,
         "fn ceiling",
-        (".clamp(self.base, self.max)", ".max(self.base)"),
+        (".clamp(base, max)", ".max(base)"),
         &["r3_the_ceiling_grows_from_base_to_max", "r3_no_wait_is_zero_too_long_or_below_the_hint"],
     ),
     mutation(
@@ -967,8 +967,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         BACKOFF,
         "fn ceiling",
         (
-            "Duration::from_nanos(base.saturating_mul(whole).saturating_add(part))",
-            "Duration::try_from_secs_f64(self.base.as_secs_f64() * scale + part as f64 * 0.0 + whole as f64 * 0.0).unwrap_or(self.max)",
+            "base.saturating_mul(whole).saturating_add(part)",
+            "((base as f64 * scale) as u64 + 0 * (part + whole).min(0))",
         ),
         &["r3_the_ceiling_is_base_times_a_power_of_two"],
     ),
@@ -1001,10 +1001,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who may wait for ever waits not at all",
         "src/seat.rs",
         "fn deadline",
-        (
-            "self.max_wait.map_or(Nanos::NEVER, |wait| now().after(wait))",
-            "self.max_wait.map_or(Nanos::NEVER, |wait| Nanos::new(now().get().wrapping_add(wait.as_nanos() as u64)))",
-        ),
+        ("u64::MAX => Nanos::NEVER", "u64::MAX => now()"),
         &["b3_one_may_wait_for_any_time", "w7_a_pause_may_be_of_any_length"],
     ),
     mutation(
@@ -1237,6 +1234,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         SPARE,
         "fn take",
         ("self.address.get() != Arc::as_ptr(value).addr()", "self.address.get() == 0"),
-        &["c1_a_limit_for_each_service_is_asked_for_by_name"],
+        &["c1_limits_used_in_turns_on_one_thread_stay_apart"],
     ),
 ];
