@@ -2,8 +2,8 @@
 //!
 //! The inner service notes when it is called, and answers at its future's second poll, so that a task which
 //! finds room doesn't take all of it. *Most* is the largest number of calls in any half-open span as long as
-//! the window, wherever it begins: above N the limit is broken. *Used* is the share of the quota that was used
-//! after the first two windows, *processor* the share of one processor's time, *spread* by how many calls the
+//! the window, wherever it begins: above N the limit is broken. *Used* is the window over
+//! the mean time in which N calls were made, after the first N, *processor* the share of one processor's time, *spread* by how many calls the
 //! busiest task is ahead of the idlest.
 //!
 //! governor may exceed N by what it refills meanwhile, leaky-bucket and the fixed windows by up to N: that is
@@ -139,10 +139,9 @@ fn driven<C: Caller>(rate: Rate, make: impl Fn(Issues) -> C + 'static) -> Run {
 
 fn figures(tally: &Tally, log: &Issues, rate: Rate) -> Vec<(Figure, f64)> {
     let seconds = tally.time.as_secs_f64();
-    let quota = rate.limit as f64 * seconds / rate.window.as_secs_f64();
     vec![
         most(log, rate),
-        (USED, tally.all() as f64 / quota),
+        (USED, rate.window.as_secs_f64() / log.mean_time_of(rate.limit as usize)),
         (PROCESSOR, tally.processor.as_secs_f64() / seconds),
         (POLLS, tally.polls_per_call()),
         (SPREAD, tally.spread() as f64),
@@ -190,10 +189,23 @@ impl Caller for Bucket {
 struct Issues(Arc<Mutex<Vec<Instant>>>);
 
 impl Issues {
-    /// The most calls in a half-open span of this length, wherever it begins.
-    fn most_in(&self, span: Duration) -> usize {
+    fn sorted(&self) -> Vec<Instant> {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         times.sort();
+        times
+    }
+
+    /// The mean of the times, in seconds, from each call to the one so many later.
+    fn mean_time_of(&self, calls: usize) -> f64 {
+        let times = self.sorted();
+        let apart = times.iter().zip(times.iter().skip(calls));
+        let apart: Vec<_> = apart.map(|(from, to)| (*to - *from).as_secs_f64()).collect();
+        apart.iter().sum::<f64>() / apart.len() as f64
+    }
+
+    /// The most calls in a half-open span of this length, wherever it begins.
+    fn most_in(&self, span: Duration) -> usize {
+        let times = self.sorted();
         let mut most = 0;
         let mut end = 0;
         for (start, from) in times.iter().enumerate() {
