@@ -8,6 +8,30 @@
 //! stand still or shut down. Then those of other places go on by their own bells.
 //!
 //! Lives behind the [`Gate`](super::Gate)'s mutex. As in the [line](super::line), no waker is dropped in here.
+//!
+//! A bell is *silent* (nobody waits for it, and it has no ringer), *attended* (its ringer has looked, and can be woken), or
+//! somewhere between:
+//!
+//! ```text
+//!           mind: alone               attend                 the last leaves: woken
+//!  silent ───────────────► sent ───────────────► attended ───────────────────────► leaving
+//!    ▲                      │                      │   ▲                               │ attend
+//!    │        abandon       │        abandon       │   │     somebody has come         ├──────► attended
+//!    └──────────────────────┴──────────────────────┘   └───────────────────────────────┘
+//!    ▲                                                        nobody has               │
+//!    └─────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Races, and why they are none
+//!
+//! Each step is one under the mutex, so of two, one comes first.
+//!
+//! - *The last who waits leaves just as somebody comes.* The ringer is woken, and looks. Either it finds who has come, and stays;
+//!   or it found nobody before and has marked the bell silent, and who comes is told to send another.
+//! - *A time becomes earlier while the ringer is between looking and setting its timer.* It is woken, and looks again.
+//! - *...while the ringer is on its way.* There is nobody to wake; its first look finds the first in line.
+//! - *A ringer goes before its time* (its runtime shuts down, or it panics). The bell is marked silent first, then all who
+//!   wait for it are woken: whoever is polled is told to send another, from wherever it is polled now.
 
 use std::task::Waker;
 

@@ -30,6 +30,8 @@
 //! A newcomer may only enter while `waiting` is 0 in the same word, so nobody overtakes. Handing over
 //! is a grant, not an invitation to try again: whoever was called holds its place.
 //!
+//! Where places come back by time, a *ringer* looks on behalf of those who wait: the [`bells`].
+//!
 //! The mutex guards the wakers. It is taken by those who wait, and by whoever puts a place back while
 //! somebody waits (or watches for the end): a call that doesn't wait, among others that don't, takes no mutex.
 //!
