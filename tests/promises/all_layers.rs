@@ -441,6 +441,8 @@ async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
     assert_eq!(service.clone().oneshot(0).await.unwrap_err().to_string(), "disk");
     let error: BoxError = service.oneshot(1).await.unwrap_err();
     assert!(Rejected::find(&*error).is_some_and(Rejected::is_rate_limited));
+    let said = "too many requests in this window, and no more may wait; there is room in 9s";
+    assert_eq!(error.to_string(), said);
 
     let service = full().fail_with::<Own>().layer(inner());
     let error = service.clone().oneshot(0).await;

@@ -613,6 +613,21 @@ async fn w9_a_lowered_limit_waits_for_an_open_stride_no_longer_than_a_window() {
     assert_eq!(began.elapsed(), secs(1));
 }
 
+/// The stride that is open when the limit changes is noted then, and not when somebody looks later.
+#[tokio::test(start_paused = true)]
+async fn w9_a_changed_limit_notes_what_is_open_at_once() {
+    for (limit, wait, remaining) in [(10, ms(100), 0), (1_000_000, ms(0), 998_977)] {
+        let layer = WindowRateLimitLayer::new(100_000, secs(1));
+        let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
+        join_all((0..1023).map(|n| service.clone().oneshot(n))).await;
+        handle.set_limit(limit).unwrap();
+        advance(ms(900)).await;
+        assert_eq!((handle.wait(), handle.remaining()), (wait, remaining));
+        advance(ms(100)).await;
+        assert_eq!((handle.wait(), handle.remaining()), (ms(0), limit));
+    }
+}
+
 /// Whoever looks closes the open stride, but leaves half of the log to those who issue.
 #[tokio::test(start_paused = true)]
 async fn w3_who_looks_all_the_time_delays_nobody() {

@@ -456,6 +456,29 @@ async fn r9_a_hint_pauses_all_callers() {
     assert_eq!(handle.wait(), Duration::ZERO);
 }
 
+/// Up to the longest that is allowed, and whether this request is tried again or not.
+#[tokio::test(start_paused = true)]
+async fn r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt() {
+    for (hint, paused) in [(secs(60), secs(60)), (secs(60) + Duration::from_nanos(1), secs(0))] {
+        for attempts in [1, 2] {
+            let rate = WindowRateLimitLayer::new(100, secs(1));
+            let handle = rate.handle();
+            let policy = plain(attempts)
+                .max_hint(secs(60))
+                .pause_on_hint(rate.handle())
+                .classify(move |_: &(), _: &Result<(), Flaky>| Verdict::RetryAfter(hint));
+            let service = ServiceBuilder::new()
+                .layer(ExponentialRetryLayer::new(policy))
+                .layer(rate)
+                .service(service_fn(|(): ()| ready(Ok::<_, Flaky>(()))));
+            let asked = tokio::spawn(service.oneshot(()));
+            settle().await;
+            assert_eq!(handle.wait(), paused, "{attempts} attempts");
+            asked.abort();
+        }
+    }
+}
+
 /// Readiness is driven before every attempt, and its error ends the retry.
 #[tokio::test(start_paused = true)]
 async fn c3_readiness_is_driven_before_every_attempt() {

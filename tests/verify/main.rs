@@ -101,7 +101,7 @@ fn promise_table(promises: &[Promise], results: &Results, outcomes: &[Outcome]) 
         "what",
         "tests passed",
         "of these contract",
-        "random schedules",
+        "random cases",
         "executions modelled",
         "storms",
         "mutations caught",

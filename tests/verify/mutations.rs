@@ -1236,4 +1236,40 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ("self.address.get() != Arc::as_ptr(value).addr()", "self.address.get() == 0"),
         &["c1_limits_used_in_turns_on_one_thread_stay_apart"],
     ),
+    // What a reader's own mutations showed to be missing.
+    mutation(
+        PROMISES,
+        "a changed limit leaves an open stride to whoever looks",
+        WINDOW,
+        "fn set_limit",
+        ("self.log.observe(self.log.issued(), &now);", ""),
+        &["w9_a_changed_limit_notes_what_is_open_at_once"],
+    ),
+    mutation(
+        PROMISES,
+        "the longest hint pauses nobody",
+        POLICY,
+        "fn report",
+        ("nanos(hint) <= self.numbers.max_hint", "nanos(hint) < self.numbers.max_hint"),
+        &["r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt"],
+    ),
+    mutation(
+        PROMISES,
+        "a hint that is not followed pauses nobody",
+        POLICY,
+        "fn report",
+        (
+            "(&shared.pauses, decision.hint)",
+            "(&shared.pauses, decision.hint.filter(|_| decision.next.is_ok()))",
+        ),
+        &["r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt"],
+    ),
+    mutation(
+        PROMISES,
+        "a rejection doesn't say when there is room",
+        "src/rejected.rs",
+        "impl fmt::Display",
+        ("match self.retry_after() {", "match self.retry_after().filter(|_| false) {"),
+        &["c10_a_rejection_is_an_error_an_own_error_or_a_response"],
+    ),
 ];
