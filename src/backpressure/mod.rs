@@ -81,7 +81,9 @@
 //!   own. Lines form where many clones are driven.
 //! - The place is given back when the response *future* ends. A body that is streamed after that is not
 //!   counted.
-//! - The line keeps the memory of its longest (40 bytes for each who waited).
+//! - The line keeps the memory of its longest (32 bytes for each who waited).
+//! - A thread may keep the limit it used last in memory until it uses another or ends, to save the next call
+//!   from counting references.
 //! - There is no order among priorities, and no weight: each request takes one place.
 
 pub mod future;

@@ -168,7 +168,7 @@ impl Decision {
 /// Where jitter comes from.
 #[derive(Clone, Debug)]
 enum Random {
-    /// The thread's own generator, which the operating system's randomness has seeded.
+    /// The thread's own generator, seeded by the time and the thread.
     OfThread,
     /// One stream of random numbers for all clones, so that no two requests draw alike.
     ///
@@ -260,8 +260,8 @@ impl<C, D> ExponentialRetry<C, D> {
         self.share(|shared| shared.budget = Some(budget))
     }
 
-    /// Seeds the jitter, for tests and simulations: the same draws in the same order. From the operating
-    /// system's randomness unless set.
+    /// Seeds the jitter, for tests and simulations: the same draws in the same order. Unless set,
+    /// each thread draws from a generator of its own, which the time and the thread have seeded.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.share(|shared| shared.random = Random::Seeded(Arc::new(AtomicU64::new(seed))))
