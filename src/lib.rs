@@ -83,6 +83,7 @@ mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod macros;
+pub mod pause_on_hint;
 mod per_service;
 pub mod rate_limit;
 mod rejected;
@@ -97,6 +98,7 @@ pub use self::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     },
     cause::caused_by,
+    pause_on_hint::PauseOnHintLayer,
     per_service::PerService,
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,

@@ -13,6 +13,9 @@ pub enum Verdict {
     /// Try again, but not before this time has passed: the server asks for it. A floor, on top of which
     /// comes the jitter.
     RetryAfter(Duration),
+    /// Try again after just this time: the server asks for it, and no jitter comes on top (gRPC's pushback).
+    /// No longer than [`max_hint`](super::ExponentialRetry::max_hint), and spread by the server.
+    RetryExactly(Duration),
     /// Hand it on although it could be retried: the server forbids trying again. The hook is told:
     /// [`GiveUp::Forbidden`](super::GiveUp::Forbidden).
     Never,
@@ -74,6 +77,11 @@ pub trait Classify<Req, Res, E> {
     /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict;
 
+    /// Changes the copy that is sent next, after so many `attempts`: a header may tell of them.
+    fn prepare(&self, request: &mut Req, attempts: u32) {
+        let _ = (request, attempts);
+    }
+
     /// Sees the result that is handed on, after so many attempts, and may note that in it.
     ///
     /// Not called for an attempt of whose request there was no copy left, nor for an error of readiness.
@@ -111,6 +119,13 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
 pub trait CloneRequest<Req> {
     /// A copy of `request`, or `None` if it can't be copied.
     fn clone_request(&self, request: &Req) -> Option<Req>;
+
+    /// Can this copy still be sent? Asked before it would be: a body that is kept while it is being sent may
+    /// have turned out to be too long for that.
+    fn can_send(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
 }
 
 impl<F, Req> CloneRequest<Req> for F

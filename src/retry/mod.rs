@@ -87,8 +87,8 @@
 //! - Put one retry in a stack: two multiply their attempts.
 //! - A budget's floor counts for the budget. Share one budget (clones do) instead of making one per client.
 //! - Timers resolve one millisecond: shorter waits take one.
-//! - HTTP and gRPC answers (`Retry-After`, pushback) are not read yet: a classifier of your own returns the
-//!   hint.
+//! - A hint holds back the request that got it. To hold back everybody, put a
+//!   [`PauseOnHintLayer`](crate::PauseOnHintLayer) on the client.
 
 mod backoff;
 mod budget;

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     clock::{self, nanos},
-    rate_limit::WindowRateLimitHandle,
     settings::{InvalidSetting, literal},
 };
 
@@ -35,7 +34,6 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | what is retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |
-/// | [`pause_on_hint`](Self::pause_on_hint) | none | a rate limit that hints pause |
 /// | [`on_decision`](Self::on_decision) | none | who is told of decisions |
 /// | [`seed`](Self::seed) | random | the jitter's |
 ///
@@ -69,18 +67,12 @@ struct Shared {
     max_elapsed: Option<Duration>,
     random: Random,
     budget: Option<RetryBudget>,
-    pauses: Option<WindowRateLimitHandle>,
     hook: Option<Hook>,
 }
 
 impl Shared {
-    const NOTHING: Self = Self {
-        max_elapsed: None,
-        random: Random::OfThread,
-        budget: None,
-        pauses: None,
-        hook: None,
-    };
+    const NOTHING: Self =
+        Self { max_elapsed: None, random: Random::OfThread, budget: None, hook: None };
 }
 
 /// What belongs to one request.
@@ -128,6 +120,9 @@ pub enum GiveUp {
     HintTooLong,
     /// The server forbids trying again.
     Forbidden,
+    /// The copy of the request can't be sent any more ([`CloneRequest::can_send`]): of its body too much went
+    /// by to be kept.
+    NotReplayable,
 }
 
 impl fmt::Display for GiveUp {
@@ -138,6 +133,7 @@ impl fmt::Display for GiveUp {
             Self::BudgetSpent => "the retry budget is spent",
             Self::HintTooLong => "the server asks for too long a wait",
             Self::Forbidden => "the server forbids trying again",
+            Self::NotReplayable => "the request can't be sent again",
         })
     }
 }
@@ -267,16 +263,6 @@ impl<C, D> ExponentialRetry<C, D> {
         self.share(|shared| shared.random = Random::Seeded(Arc::new(AtomicU64::new(seed))))
     }
 
-    /// Lets a hint of the server's pause the rate limit of `handle`, so that one "too many requests"
-    /// holds back everybody. Hints above [`max_hint`](Self::max_hint) don't.
-    ///
-    /// For hints that come from the server. If the classifier makes one of a [`Rejected`](crate::Rejected)
-    /// of that same limit, every rejection pauses those who could go.
-    #[must_use]
-    pub fn pause_on_hint(self, handle: WindowRateLimitHandle) -> Self {
-        self.share(|shared| shared.pauses = Some(handle))
-    }
-
     /// Calls `hook` with every decision about an attempt that could be retried, for logs and metrics. It
     /// is called in the task of the request; successes are not decided about.
     #[must_use]
@@ -317,13 +303,14 @@ impl<C, D> ExponentialRetry<C, D> {
         ExponentialRetry { numbers, shared, classify, clone_with }
     }
 
-    /// Decides about an attempt that could be retried: how long to wait, or why not to.
+    /// Decides about an attempt that could be retried: how long to wait, or why not to. `can_send` tells whether
+    /// there still is a request to be sent.
     ///
     /// The budget is asked last, so that nothing is withdrawn for a retry that isn't made.
-    fn decide(&self, verdict: Verdict) -> Decision {
+    fn decide(&self, verdict: Verdict, can_send: impl FnOnce() -> bool) -> Decision {
         let Numbers { max_attempts, max_hint, backoff, session } = &self.numbers;
         let hint = match verdict {
-            Verdict::RetryAfter(hint) => Some(hint),
+            Verdict::RetryAfter(hint) | Verdict::RetryExactly(hint) => Some(hint),
             Verdict::Done | Verdict::Retry | Verdict::Never => None,
         };
         let attempt = session.attempt();
@@ -333,10 +320,15 @@ impl<C, D> ExponentialRetry<C, D> {
             Err(GiveUp::HintTooLong)
         } else if attempt >= *max_attempts {
             Err(GiveUp::AttemptsSpent)
+        } else if !can_send() {
+            Err(GiveUp::NotReplayable)
         } else {
             let last_wait = (session.retries > 0).then(|| Duration::from_nanos(session.waited));
             let draw = |span| self.shared().random.draw(span);
-            let wait = backoff.wait(session.retries, last_wait, hint, draw);
+            let wait = match verdict {
+                Verdict::RetryExactly(wait) => wait,
+                _ => backoff.wait(session.retries, last_wait, hint, draw),
+            };
             if self.ends_too_late(wait) {
                 Err(GiveUp::TimeSpent)
             } else if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
@@ -365,10 +357,15 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// What becomes of an attempt that was not just done. Out of the way of those that are.
     #[cold]
-    fn again(&mut self, verdict: Verdict) -> Option<Delay> {
-        let decision = self.decide(verdict);
+    fn again<Req, Res, E>(&mut self, verdict: Verdict, request: &mut Req) -> Option<Delay>
+    where
+        C: Classify<Req, Res, E>,
+        D: CloneRequest<Req>,
+    {
+        let decision = self.decide(verdict, || self.clone_with.can_send(request));
         self.report(&decision);
         let wait = decision.next.ok()?;
+        self.classify.prepare(request, decision.attempt);
         self.numbers.session.retries = decision.attempt;
         self.numbers.session.waited = nanos(wait);
         Some(Delay::of(wait))
@@ -376,14 +373,8 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Tells those who want to know. The only place that does.
     fn report(&self, decision: &Decision) {
-        let shared = self.shared();
-        if let Some(hook) = &shared.hook {
+        if let Some(hook) = &self.shared().hook {
             hook(decision);
-        }
-        if let (Some(handle), Some(hint)) = (&shared.pauses, decision.hint) {
-            if nanos(hint) <= self.numbers.max_hint {
-                handle.pause_for(hint);
-            }
         }
     }
 }
@@ -399,7 +390,7 @@ where
     fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<Delay> {
         let delay = match self.classify.classify(request, result) {
             Verdict::Done => None,
-            verdict => self.again(verdict),
+            verdict => self.again(verdict, request),
         };
         if delay.is_none() {
             self.classify.settled(request, self.numbers.session.attempt(), result);

@@ -13,9 +13,9 @@ use futures::future::{Ready, join_all, ready};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
-    WindowRateLimitLayer, caused_by,
-    retry::{Backoff, Classify, Decision, GiveUp, Jitter, RetryBudget, Verdict},
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
+    Rejected, WindowRateLimitLayer, caused_by,
+    retry::{Backoff, Classify, CloneRequest, Decision, GiveUp, Jitter, RetryBudget, Verdict},
 };
 
 use crate::support::{ms, now, secs, settle};
@@ -425,19 +425,21 @@ async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
 async fn r9_a_hint_pauses_all_callers() {
     let rate = WindowRateLimitLayer::new(100, secs(1));
     let handle = rate.handle();
-    let policy =
-        plain(2).pause_on_hint(rate.handle()).classify(|_: &u32, result: &Result<u16, Flaky>| {
-            match result {
-                Ok(429) => Verdict::RetryAfter(secs(20)),
-                Ok(430) => Verdict::RetryAfter(Duration::from_secs(1 << 40)),
-                _ => Verdict::Done,
-            }
-        });
+    let hint = |result: &Result<u16, Flaky>| match result {
+        Ok(429) => Some(secs(20)),
+        Ok(430) => Some(Duration::from_secs(1 << 40)),
+        _ => None,
+    };
+    let policy = plain(2).classify(|_: &u32, result: &Result<u16, Flaky>| match result {
+        Ok(429) => Verdict::Retry,
+        _ => Verdict::Done,
+    });
     let calls = Arc::new(Mutex::new(Vec::new()));
     let (noted, began) = (Arc::clone(&calls), now());
     let service = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .layer(rate)
+        .layer(PauseOnHintLayer::new(handle.clone(), hint))
         .service(service_fn(move |status: u32| {
             let mut calls = noted.lock().unwrap();
             calls.push(began.elapsed().as_secs());
@@ -451,32 +453,91 @@ async fn r9_a_hint_pauses_all_callers() {
     first.await.unwrap().unwrap();
     assert_eq!(*calls.lock().unwrap(), [0, 20, 20, 20, 20, 20, 20]);
 
-    // One that is absurd pauses nobody.
+    // One that is absurd pauses for a while: then somebody asks again.
     service.oneshot(430).await.unwrap();
-    assert_eq!(handle.wait(), Duration::ZERO);
+    assert_eq!(handle.wait(), secs(60));
 }
 
-/// Up to the longest that is allowed, and whether this request is tried again or not.
+/// Whatever becomes of the request itself, and no longer than is allowed. Nobody is paused by an answer that
+/// nobody waited for.
 #[tokio::test(start_paused = true)]
-async fn r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt() {
-    for (hint, paused) in [(secs(60), secs(60)), (secs(60) + Duration::from_nanos(1), secs(0))] {
-        for attempts in [1, 2] {
+async fn r9_every_answer_pauses_up_to_the_longest_that_is_allowed() {
+    let nano = Duration::from_nanos(1);
+    for (hint, paused) in [(secs(5) - nano, secs(5) - nano), (secs(5) + nano, secs(5))] {
+        for answer in [Ok(()), Err(Flaky(1))] {
             let rate = WindowRateLimitLayer::new(100, secs(1));
             let handle = rate.handle();
-            let policy = plain(attempts)
-                .max_hint(secs(60))
-                .pause_on_hint(rate.handle())
-                .classify(move |_: &(), _: &Result<(), Flaky>| Verdict::RetryAfter(hint));
-            let service = ServiceBuilder::new()
-                .layer(ExponentialRetryLayer::new(policy))
+            let read = move |result: &Result<(), Flaky>| {
+                assert_eq!(*result, answer);
+                Some(hint)
+            };
+            let mut service = ServiceBuilder::new()
                 .layer(rate)
-                .service(service_fn(|(): ()| ready(Ok::<_, Flaky>(()))));
-            let asked = tokio::spawn(service.oneshot(()));
-            settle().await;
-            assert_eq!(handle.wait(), paused, "{attempts} attempts");
-            asked.abort();
+                .layer(PauseOnHintLayer::new(handle.clone(), read).max_pause(secs(5)))
+                .service(service_fn(|(): ()| ready(answer)));
+            drop(service.ready().await.unwrap().call(()));
+            assert_eq!(handle.wait(), secs(0));
+            assert_eq!(service.ready().await.unwrap().call(()).await, answer);
+            assert_eq!(handle.wait(), paused);
         }
     }
+}
+
+/// A wait that a server asks for to the millisecond is neither spread nor backed off, and bounded like every hint.
+#[tokio::test(start_paused = true)]
+async fn r4_an_exact_hint_is_kept_exactly() {
+    for (hint, attempts) in [(secs(7), 3), (secs(0), 3), (secs(61), 1)] {
+        let policy = ExponentialRetry::new(3)
+            .classify(move |_: &u32, _: &Result<u32, Flaky>| Verdict::RetryExactly(hint));
+        let unstable = Unstable::failing(9);
+        let (began, layer) = (now(), ExponentialRetryLayer::new(policy));
+        assert_eq!(layer.layer(unstable).oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(began.elapsed(), hint * (attempts - 1));
+    }
+}
+
+/// A copy that can't be sent any more ends it, whatever the budget and the server say; one that is sent can
+/// be changed before.
+#[tokio::test(start_paused = true)]
+async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
+    #[derive(Clone)]
+    struct Counting;
+    impl Classify<u32, u32, Flaky> for Counting {
+        fn classify(&self, _: &u32, _: &Result<u32, Flaky>) -> Verdict {
+            Verdict::Retry
+        }
+        fn prepare(&self, request: &mut u32, attempts: u32) {
+            assert!(*request == 100 + attempts - 1);
+            *request += 1;
+        }
+    }
+    #[derive(Clone)]
+    struct UpTo(u32);
+    impl CloneRequest<u32> for UpTo {
+        fn clone_request(&self, request: &u32) -> Option<u32> {
+            Some(*request)
+        }
+        fn can_send(&self, copy: &u32) -> bool {
+            *copy < self.0
+        }
+    }
+    let given_up = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&given_up);
+    let budget = RetryBudget::new(1.0);
+    let policy = plain(5)
+        .classify(Counting)
+        .clone_with(UpTo(102))
+        .budget(budget)
+        .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&sent);
+    let service = ExponentialRetryLayer::new(policy).layer(service_fn(move |request: u32| {
+        noted.lock().unwrap().push(request);
+        ready(Err::<u32, _>(Flaky(1)))
+    }));
+    assert_eq!(service.oneshot(100).await, Err(Flaky(1)));
+    assert_eq!(*sent.lock().unwrap(), [100, 101, 102]);
+    assert_eq!(*given_up.lock().unwrap(), [GiveUp::NotReplayable]);
 }
 
 /// Readiness is driven before every attempt, and its error ends the retry.

@@ -28,6 +28,7 @@ const BACKPRESSURE: &str = "src/backpressure/limiter.rs";
 const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
 const POLICY: &str = "src/retry/policy.rs";
+const PAUSE: &str = "src/pause_on_hint/future.rs";
 const CAUSE: &str = "src/cause.rs";
 const BELLS: &str = "src/gate/bells.rs";
 const RINGER: &str = "src/rate_limit/ringer.rs";
@@ -1119,18 +1120,50 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     mutation(
         PROMISES,
         "a hint pauses nobody",
-        POLICY,
-        "fn report",
-        ("handle.pause_for(hint);", "let _ = (handle, hint);"),
+        PAUSE,
+        "fn poll(",
+        ("this.handle.pause_for(", "let _ = (&this.handle, "),
         &["r9_a_hint_pauses_all_callers"],
     ),
     mutation(
         PROMISES,
-        "an absurd hint pauses everybody",
+        "an absurd hint pauses everybody for ever",
+        PAUSE,
+        "fn poll(",
+        ("hint.min(*this.max_pause)", "hint"),
+        &["r9_every_answer_pauses_up_to_the_longest_that_is_allowed"],
+    ),
+    mutation(
+        PROMISES,
+        "an error pauses nobody",
+        PAUSE,
+        "fn poll(",
+        ("this.hint.hint(result)", "this.hint.hint(result).filter(|_| result.is_ok())"),
+        &["r9_every_answer_pauses_up_to_the_longest_that_is_allowed"],
+    ),
+    mutation(
+        PROMISES,
+        "jitter comes on top of an exact hint",
         POLICY,
-        "fn report",
-        ("nanos(hint) <= self.numbers.max_hint", "nanos(hint) <= nanos(hint)"),
-        &["r9_a_hint_pauses_all_callers"],
+        "fn decide",
+        ("Verdict::RetryExactly(wait) => wait,", ""),
+        &["r4_an_exact_hint_is_kept_exactly"],
+    ),
+    mutation(
+        PROMISES,
+        "a copy that can't be sent is sent",
+        POLICY,
+        "fn decide",
+        ("!can_send()", "!can_send() && false"),
+        &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
+    ),
+    mutation(
+        PROMISES,
+        "the next copy is not prepared",
+        POLICY,
+        "fn again",
+        ("self.classify.prepare(request, decision.attempt);", ""),
+        &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
     ),
     // The bells.
     mutation(
@@ -1244,25 +1277,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn set_limit",
         ("self.log.observe(self.log.issued(), &now);", ""),
         &["w9_a_changed_limit_notes_what_is_open_at_once"],
-    ),
-    mutation(
-        PROMISES,
-        "the longest hint pauses nobody",
-        POLICY,
-        "fn report",
-        ("nanos(hint) <= self.numbers.max_hint", "nanos(hint) < self.numbers.max_hint"),
-        &["r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt"],
-    ),
-    mutation(
-        PROMISES,
-        "a hint that is not followed pauses nobody",
-        POLICY,
-        "fn report",
-        (
-            "(&shared.pauses, decision.hint)",
-            "(&shared.pauses, decision.hint.filter(|_| decision.next.is_ok()))",
-        ),
-        &["r9_a_hint_pauses_whoever_is_left_even_if_it_was_the_last_attempt"],
     ),
     mutation(
         PROMISES,

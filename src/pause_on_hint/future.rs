@@ -1,0 +1,58 @@
+//! The future of [`PauseOnHint`](super::PauseOnHint).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project::pin_project;
+
+use super::ServerHint;
+use crate::rate_limit::WindowRateLimitHandle;
+
+/// The response of the inner service, of which the hint has been read.
+///
+/// Dropped before, it drops the inner future, and pauses nobody.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, H> {
+    #[pin]
+    future: F,
+    handle: WindowRateLimitHandle,
+    hint: H,
+    max_pause: Duration,
+}
+
+impl<F, H> ResponseFuture<F, H> {
+    pub(super) const fn new(
+        future: F,
+        handle: WindowRateLimitHandle,
+        hint: H,
+        max_pause: Duration,
+    ) -> Self {
+        Self { future, handle, hint, max_pause }
+    }
+}
+
+impl<F, H, Response, Error> Future for ResponseFuture<F, H>
+where
+    F: Future<Output = Result<Response, Error>>,
+    H: ServerHint<Response, Error>,
+{
+    type Output = Result<Response, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let output = this.future.poll(cx);
+        if let Poll::Ready(result) = &output {
+            if let Some(hint) = this.hint.hint(result) {
+                this.handle.pause_for(hint.min(*this.max_pause));
+            }
+        }
+        output
+    }
+}

@@ -1,0 +1,48 @@
+//! One "too many requests" holds back everybody.
+//!
+//! A server that says *come again in 20 seconds* to one request means all of them. A service with this layer
+//! reads its answers, and pauses a [rate limit](crate::rate_limit) until the time that the server named: those
+//! who wait for the limit wait until then, those who are bounded by `max_wait` are told at once.
+//!
+//! Put it inside the rate limit, next to the client, so that it sees every attempt:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{PauseOnHintLayer, WindowRateLimitLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! let limit = WindowRateLimitLayer::new(100, Duration::from_secs(1));
+//! let handle = limit.handle();
+//! // What says when to come again; `http::ServerHints` and `grpc::ServerHints` read it off headers.
+//! let hint = |result: &Result<u16, _>| match result {
+//!     Ok(429) => Some(Duration::from_secs(20)),
+//!     _ => None,
+//! };
+//! let mut service = ServiceBuilder::new()
+//!     .layer(limit)
+//!     .layer(PauseOnHintLayer::new(handle.clone(), hint))
+//!     .service(service_fn(|status: u16| async move { Ok::<_, std::convert::Infallible>(status) }));
+//!
+//! assert_eq!(service.ready().await?.call(429).await?, 429);
+//! assert_eq!(handle.wait(), Duration::from_secs(20)); // for everybody
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Caveats
+//!
+//! - Those who are in flight, or ready, when the hint arrives are not called back. A bound on the requests in
+//!   flight bounds them, too.
+//! - A pause moves only forward: a shorter hint that comes later changes nothing.
+//! - When a pause is over, as many go at once as the limit has places for.
+//! - For hints that come from the server. If it is made of a [`Rejected`](crate::Rejected) of that same limit,
+//!   every rejection pauses those who could go.
+
+pub mod future;
+mod hint;
+mod layer;
+mod service;
+
+pub use self::{hint::ServerHint, layer::PauseOnHintLayer, service::PauseOnHint};

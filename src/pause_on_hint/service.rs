@@ -1,0 +1,52 @@
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tower_service::Service;
+
+use super::{ServerHint, future::ResponseFuture};
+use crate::{macros::inner_access, rate_limit::WindowRateLimitHandle};
+
+/// A service whose answers can pause a rate limit. See the [module](crate::pause_on_hint).
+#[derive(Clone, Debug)]
+pub struct PauseOnHint<S, H> {
+    inner: S,
+    handle: WindowRateLimitHandle,
+    hint: H,
+    max_pause: Duration,
+}
+
+impl<S, H> PauseOnHint<S, H> {
+    pub(super) const fn new(
+        inner: S,
+        handle: WindowRateLimitHandle,
+        hint: H,
+        max_pause: Duration,
+    ) -> Self {
+        Self { inner, handle, hint, max_pause }
+    }
+
+    inner_access!();
+}
+
+impl<S, H, Request> Service<Request> for PauseOnHint<S, H>
+where
+    S: Service<Request>,
+    H: ServerHint<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, H>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> Self::Future {
+        let future = self.inner.call(request);
+        ResponseFuture::new(future, self.handle.clone(), self.hint.clone(), self.max_pause)
+    }
+}
