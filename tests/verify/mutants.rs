@@ -141,8 +141,9 @@ impl Tree {
     }
 
     fn survivors(&self, mutation: &Mutation) -> Result<Vec<String>, Box<dyn Error>> {
-        let build =
-            self.cargo(&["test", "--quiet", "--no-run", "--test", mutation.target]).output()?;
+        let build = self
+            .cargo(&["test", "--quiet", "--no-run", "--all-features", "--test", mutation.target])
+            .output()?;
         if !build.status.success() {
             return Ok(vec![format!("it doesn't compile: {}", first_error(&build.stderr))]);
         }
@@ -160,7 +161,7 @@ impl Tree {
         // Into files: a pipe that is full would hold it up.
         let said = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let (stdout, stderr) = (said("mutant.stdout"), said("mutant.stderr"));
-        let mut run = self.cargo(&["test", "--test", target, "--", test]);
+        let mut run = self.cargo(&["test", "--all-features", "--test", target, "--", test]);
         run.stdout(fs::File::create(&stdout)?).stderr(fs::File::create(&stderr)?);
         let mut run = run.spawn()?;
         let began = Instant::now();

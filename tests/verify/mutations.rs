@@ -39,6 +39,8 @@ const MODELS: &str = "models";
 const PROMISES: &str = "promises";
 const CONTRACT: &str = "contract";
 const EDGES: &str = "edges";
+#[expect(dead_code, reason = "used by what is to come")]
+const HTTP: &str = "http";
 
 const fn mutation(
     target: &'static str,

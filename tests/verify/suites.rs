@@ -15,6 +15,8 @@ const SUITES: &[(&str, &[(&str, &str)])] = &[
     ("promises", &[("PROPTEST_CASES", "5000")]),
     ("contract", &[]),
     ("edges", &[("PROPTEST_CASES", "50000")]),
+    ("http", &[("PROPTEST_CASES", "50000")]),
+    ("sockets", &[]),
     ("models", &[]),
     ("storms", &[("STORM_ROUNDS", "10")]),
 ];
@@ -52,7 +54,9 @@ pub(crate) fn cargo(root: &str, arguments: &[&str]) -> Command {
 pub(crate) fn names() -> Result<Vec<String>, Box<dyn Error>> {
     let mut names = Vec::new();
     for (suite, _) in SUITES {
-        let output = cargo(ROOT, &["test", "--quiet", "--test", suite, "--", "--list"]).output()?;
+        let output =
+            cargo(ROOT, &["test", "--quiet", "--all-features", "--test", suite, "--", "--list"])
+                .output()?;
         let said = String::from_utf8(output.stdout)?;
         let paths = said.lines().filter_map(|line| line.strip_suffix(": test"));
         names.extend(paths.map(|path| last(path).to_owned()));
@@ -70,7 +74,8 @@ pub(crate) fn run(length: Length) -> Result<Results, Box<dyn Error>> {
     let mut results = Results::default();
     for (suite, long) in SUITES {
         println!("== {suite}");
-        let mut command = cargo(ROOT, &["test", "--test", suite, "--", "--nocapture"]);
+        let mut command =
+            cargo(ROOT, &["test", "--all-features", "--test", suite, "--", "--nocapture"]);
         if length == Length::Long {
             command.envs(long.iter().copied());
         }
