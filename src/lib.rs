@@ -79,6 +79,7 @@ pub mod answer;
 pub mod backpressure;
 mod cause;
 mod clock;
+mod count;
 mod gate;
 #[cfg(feature = "http")]
 pub mod http;

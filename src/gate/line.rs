@@ -12,26 +12,36 @@
 use std::task::Waker;
 
 use super::bells::BellId;
+use crate::count::Count;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
 
+/// The number before the first. The second who joins is number 0.
+pub(super) const NOBODY: Count = Count::below(2);
+
 /// Whoever joined a line holds one of these until it takes its turn or leaves, which is when the ticket
 /// has served and is to be dropped.
 ///
-/// It can be neither copied nor made up, so until then it names the entry it was made for; that is why
-/// the entries need no generation.
+/// It names an entry for as long as that has its number; from then on it says that its owner was called.
 #[derive(Debug)]
-#[must_use = "a ticket that is dropped leaves its entry in the line for ever"]
-pub(crate) struct Ticket(u32);
+#[must_use = "a ticket that is dropped leaves its entry in the line until it is called"]
+pub(crate) struct Ticket {
+    index: u32,
+    number: Count,
+}
 
-/// What those at the head are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    /// It is your turn: you hold a place.
-    Enter,
-    /// There will be no turn: the gate is closed.
-    Dismiss,
+impl Ticket {
+    pub(super) const fn number(&self) -> Count {
+        self.number
+    }
+}
+
+/// Somebody at the head who was called. To be woken once the lock is free; its bell waits for it no more.
+pub(super) struct Called {
+    pub(super) number: Count,
+    pub(super) waker: Waker,
+    pub(super) bell: BellId,
 }
 
 /// Somebody who has left the line.
@@ -42,17 +52,26 @@ pub(super) struct Left {
     pub(super) was_head: bool,
 }
 
-/// An entry of the line. It is *waiting* (it has a waker, and is linked), *called* (it has its call, and is linked no
-/// more), or *vacant* (it has neither, and its `next` is the next vacant one).
+/// An entry of the line. It is *waiting* (it has a waker, and is linked), or *vacant* (it has none, and its `next`
+/// is the next vacant one).
+///
+/// 32 bytes: two in a cache line, and none in two. That is why the number comes in pieces.
 pub(super) struct Waiter {
     waker: Option<Waker>,
-    call: Option<Call>,
+    number_low: u32,
+    number_high: u16,
     /// Who looks on behalf of the owner.
     bell: BellId,
-    /// Counts those who joined; the distance to the head's bounds the number of those before.
-    number: u32,
     prev: u32,
     next: u32,
+}
+
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Waiter>() == 32);
+
+impl Waiter {
+    const fn number(&self) -> Count {
+        Count::of((self.number_high as u64) << u32::BITS | self.number_low as u64)
+    }
 }
 
 pub(super) struct Line {
@@ -60,13 +79,13 @@ pub(super) struct Line {
     head: u32,
     tail: u32,
     vacant: u32,
-    /// Wraps: at the second who joins, so that it is no rare case.
-    joined: u32,
+    /// The number of the last who joined.
+    last: Count,
 }
 
 impl Line {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), head: NONE, tail: NONE, vacant: NONE, joined: u32::MAX }
+        Self { entries: Vec::new(), head: NONE, tail: NONE, vacant: NONE, last: NOBODY }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -75,15 +94,17 @@ impl Line {
 
     /// Joins at the end.
     pub(super) fn join(&mut self, waker: Waker) -> Ticket {
+        let number = self.last.after(1);
+        self.last = number;
+        #[allow(clippy::cast_possible_truncation, reason = "put together again in `number`")]
         let waiter = Waiter {
             waker: Some(waker),
-            call: None,
+            number_low: number.get() as u32,
+            number_high: (number.get() >> u32::BITS) as u16,
             bell: BellId::NONE,
-            number: self.joined,
             prev: self.tail,
             next: NONE,
         };
-        self.joined = self.joined.wrapping_add(1);
 
         let index = if self.vacant == NONE {
             let index = u32::try_from(self.entries.len()).expect("the word counts fewer");
@@ -100,45 +121,40 @@ impl Line {
             tail => self[tail].next = index,
         }
         self.tail = index;
-        Ticket(index)
+        Ticket { index, number }
     }
 
-    /// Calls the one at the head. Its waker is to be woken once the lock is free, and its bell waits for
-    /// it no more.
-    pub(super) fn call(&mut self, call: Call) -> Option<(Waker, BellId)> {
+    /// Calls the one at the head, who is in the line no more.
+    pub(super) fn call(&mut self) -> Option<Called> {
         let index = self.head;
         if index == NONE {
             return None;
         }
-        self.unlink(index);
         let entry = &mut self[index];
-        entry.call = Some(call);
-        entry.waker.take().map(|waker| (waker, entry.bell))
+        let (number, bell) = (entry.number(), entry.bell);
+        let waker = entry.waker.take()?;
+        self.unlink(index);
+        self.vacate(index);
+        Some(Called { number, waker, bell })
     }
 
-    /// Does the owner of `ticket` wait?
+    /// Does the owner of `ticket` wait? If not, it was called.
     pub(super) fn is_waiting(&self, ticket: &Ticket) -> bool {
-        self[ticket.0].call.is_none()
-    }
-
-    /// Was the owner of `ticket` called? If so, the ticket has served.
-    pub(super) fn called(&mut self, ticket: &Ticket) -> Option<Call> {
-        let call = self[ticket.0].call?;
-        self.vacate(ticket.0);
-        Some(call)
+        let entry = &self[ticket.index];
+        entry.waker.is_some() && entry.number() == ticket.number
     }
 
     /// How many stand before `ticket`, at most: those who gave up in between are still counted, but
     /// for the head itself it is always 0.
     pub(super) fn position(&self, ticket: &Ticket) -> u32 {
-        self.distance(ticket.0)
+        self.distance(ticket.index)
     }
 
     fn distance(&self, index: u32) -> u32 {
         if self.head == NONE {
             return 0;
         }
-        self[index].number.wrapping_sub(self[self.head].number)
+        self[index].number().since(self[self.head].number())
     }
 
     /// How many stand before the first who waits for `bell`, at most; `None` if nobody does.
@@ -166,14 +182,14 @@ impl Line {
 
     /// Lets the owner of `ticket` wait for `bell`. Returns the one it has waited for.
     pub(super) fn wait_for(&mut self, ticket: &Ticket, bell: BellId) -> BellId {
-        std::mem::replace(&mut self[ticket.0].bell, bell)
+        std::mem::replace(&mut self[ticket.index].bell, bell)
     }
 
     /// Waits on, perhaps in another task than before. The old waker is to be dropped once the lock
     /// is free.
     #[must_use]
     pub(super) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
-        let waiter = &mut self[ticket.0];
+        let waiter = &mut self[ticket.index];
         match &waiter.waker {
             Some(known) if known.will_wake(waker) => None,
             // Cloned before anything is changed: it is foreign code.
@@ -181,17 +197,18 @@ impl Line {
         }
     }
 
-    /// Leaves: `Ok` if still waiting, `Err` with the call if there was one meanwhile.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Result<Left, Call> {
-        if let Some(call) = self.called(&ticket) {
-            return Err(call);
+    /// Leaves, unless called meanwhile.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Left> {
+        if !self.is_waiting(&ticket) {
+            return None;
         }
-        let was_head = self.head == ticket.0;
-        self.unlink(ticket.0);
-        let entry = &mut self[ticket.0];
+        let index = ticket.index;
+        let was_head = self.head == index;
+        self.unlink(index);
+        let entry = &mut self[index];
         let left = Left { waker: entry.waker.take(), bell: entry.bell, was_head };
-        self.vacate(ticket.0);
-        Ok(left)
+        self.vacate(index);
+        Some(left)
     }
 
     fn unlink(&mut self, index: u32) {
@@ -207,10 +224,7 @@ impl Line {
     }
 
     fn vacate(&mut self, index: u32) {
-        let vacant = self.vacant;
-        let entry = &mut self[index];
-        entry.call = None;
-        entry.next = vacant;
+        self[index].next = self.vacant;
         self.vacant = index;
     }
 }

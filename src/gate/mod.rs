@@ -19,6 +19,9 @@
 //! what is free instead of what is taken keeps the limit out of the decision to admit: nobody can be
 //! let in by a limit that has meanwhile been lowered.
 //!
+//! Beside it stands the number of the last who was called to *enter*. The line is called in the order of its
+//! numbers, so that whoever was called can tell by comparing: it takes no mutex to take one's turn.
+//!
 //! | step | condition | the word |
 //! | --- | --- | --- |
 //! | *enter* | room > 0, nobody waits, not barred | room - 1 |
@@ -47,13 +50,17 @@
 //!   grant is lost, whoever else hands over at the same time.
 //! - *Called and given up at once.* Under the mutex it is one or the other. Whoever leaves after having
 //!   been called puts its place back, which hands it to the next.
+//! - *Called while it looks.* Who finds the number of the last called short of its own looks once more under
+//!   the mutex, where calls are made: it was called by then, or its new waker is in place for the call.
+//! - *Called, and not looking for a long time.* Its entry is used again by others, with other numbers; its own
+//!   stays below that of the last called.
 //!
 //! # Memory ordering
 //!
 //! Taking a place is an `Acquire`, putting one back a `Release` on the same word, so what the last
 //! holder of a place did happens before what the next one does, as with a semaphore. A grant is an
-//! `Acquire` by whoever hands over, passed on through the mutex. `waiting` needs no ordering of its own:
-//! that its reader finds the entry is the mutex's doing.
+//! `Acquire` by whoever hands over, passed on by the `Release` of the number called to the `Acquire` of its
+//! owner. `waiting` needs no ordering of its own: that its reader finds the entry is the mutex's doing.
 
 mod bells;
 mod line;
@@ -63,10 +70,11 @@ use std::task::Waker;
 pub(crate) use self::line::Ticket;
 use self::{
     bells::{BellId, Bells},
-    line::{Call, Left, Line},
+    line::{Called, Left, Line, NOBODY},
 };
 use crate::{
     clock::Nanos,
+    count::Count,
     sync::{
         AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed, Release},
@@ -160,6 +168,8 @@ pub(crate) enum GivenUp {
 #[repr(C)] // the word first: see who holds a gate for what lies beside it
 pub(crate) struct Gate<K = ()> {
     word: AtomicU64,
+    /// The number of the last who was called to enter. Written under the mutex, read by those who were called.
+    entered: AtomicU64,
     books: Mutex<Books<K>>,
 }
 
@@ -185,6 +195,7 @@ impl<K: Copy + Eq> Gate<K> {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             word: AtomicU64::new(u64::from(limit) * PLACE),
+            entered: AtomicU64::new(NOBODY.get()),
             books: Mutex::new(Books {
                 limit,
                 closed: false,
@@ -275,11 +286,12 @@ impl<K: Copy + Eq> Gate<K> {
         waker: &Waker,
         until: impl FnOnce(Standing) -> Nanos,
     ) -> Look {
+        if self.has_entered(ticket.number()) {
+            return Look::Entered;
+        }
         let mut books = self.books.lock();
-        match books.line.called(ticket) {
-            Some(Call::Enter) => return Look::Entered,
-            Some(Call::Dismiss) => return Look::Closed,
-            None => {}
+        if !books.line.is_waiting(ticket) {
+            return if self.has_entered(ticket.number()) { Look::Entered } else { Look::Closed };
         }
         let ahead = books.line.position(ticket);
         let until = until(self.standing(&books, ahead));
@@ -289,23 +301,27 @@ impl<K: Copy + Eq> Gate<K> {
         Look::Waiting(until)
     }
 
+    /// Was the one with this number called to enter?
+    fn has_entered(&self, number: Count) -> bool {
+        // Acquire: from the Release of whoever called it, which took the place for it.
+        !number.beyond(Count::of(self.entered.load(Acquire)))
+    }
+
     /// Gives up waiting.
     pub(crate) fn give_up(&self, ticket: Ticket) -> GivenUp {
+        let number = ticket.number();
         let mut books = self.books.lock();
-        match books.line.leave(ticket) {
-            Ok(Left { waker, bell, was_head }) => {
-                // That may leave nobody inside and nobody waiting, but only while a place is on its way to
-                // be handed over; whoever does that tells those who watch.
-                self.word.fetch_sub(WAITER, Relaxed);
-                let ringer = books.bells.leave(bell);
-                drop(books);
-                drop(waker); // after the lock
-                ringer.into_iter().for_each(Waker::wake);
-                if was_head { GivenUp::Head } else { GivenUp::Other }
-            }
-            Err(Call::Enter) => GivenUp::Entered,
-            Err(Call::Dismiss) => GivenUp::Other,
-        }
+        let Some(Left { waker, bell, was_head }) = books.line.leave(ticket) else {
+            return if self.has_entered(number) { GivenUp::Entered } else { GivenUp::Other };
+        };
+        // That may leave nobody inside and nobody waiting, but only while a place is on its way to
+        // be handed over; whoever does that tells those who watch.
+        self.word.fetch_sub(WAITER, Relaxed);
+        let ringer = books.bells.leave(bell);
+        drop(books);
+        drop(waker); // after the lock
+        ringer.into_iter().for_each(Waker::wake);
+        if was_head { GivenUp::Head } else { GivenUp::Other }
     }
 
     /// Calls those who can go, in order, dismisses the line if the gate is closed, and tells those who
@@ -345,13 +361,15 @@ impl<K: Copy + Eq> Gate<K> {
             // What grants now goes on to: while somebody waits and the mutex is held, nobody else takes a
             // place and nobody leaves the line. Relaxed: the place is one that the load has seen.
             let word = self.word.fetch_sub(PLACE + WAITER, Relaxed) - PLACE - WAITER;
-            let (waker, bell) = books.line.call(Call::Enter)?;
+            let Called { number, waker, bell } = books.line.call()?;
+            // Release: to the Acquire of the one who is called.
+            self.entered.store(number.get(), Release);
             // What comes to be granted from now on is the duty of whoever makes it so.
             let is_last = !grants(word) && word & WATCHED == 0 && !books.closed;
             return Some(Next { waker, ringer: books.bells.leave(bell), is_last });
         }
         if books.closed {
-            if let Some((waker, bell)) = books.line.call(Call::Dismiss) {
+            if let Some(Called { waker, bell, .. }) = books.line.call() {
                 self.word.fetch_sub(WAITER, Relaxed);
                 return Some(Next { waker, ringer: books.bells.leave(bell), is_last: false });
             }
@@ -359,11 +377,11 @@ impl<K: Copy + Eq> Gate<K> {
         if word & WATCHED == 0 || !books.drained(word) {
             return None;
         }
-        let watcher = books.watchers.call(Call::Enter);
+        let watcher = books.watchers.call();
         if books.watchers.is_empty() {
             self.word.fetch_and(!WATCHED, Relaxed);
         }
-        watcher.map(|(waker, _)| Next { waker, ringer: None, is_last: false })
+        watcher.map(|Called { waker, .. }| Next { waker, ringer: None, is_last: false })
     }
 
     /// Lets the owner of `ticket`, who waits, be looked for by the ringer of `key`, at the latest when `due`
@@ -530,7 +548,7 @@ impl<K: Copy + Eq> Gate<K> {
         let own = waker.clone(); // before anything is changed: it is foreign code
         let mut books = self.books.lock();
         if let Some(ticket) = ticket {
-            if books.watchers.called(&ticket).is_some() {
+            if !books.watchers.is_waiting(&ticket) {
                 return None;
             }
             let old = books.watchers.wait_on(&ticket, waker);

@@ -13,6 +13,8 @@ mod budget;
 mod cause;
 #[path = "../../src/clock.rs"]
 mod clock;
+#[path = "../../src/count.rs"]
+mod count;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
 #[path = "../promises/hold.rs"]

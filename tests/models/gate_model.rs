@@ -214,6 +214,24 @@ fn a_waker_that_changes_is_the_one_that_is_woken() {
     });
 }
 
+/// B2, C5: who was called and looks late, perhaps just as another joins, leaves alone what is the other's now.
+#[test]
+fn an_entry_that_is_used_again_is_its_new_owners() {
+    Model { promises: "B2,C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        let ticket = inside.line_up();
+        let other = spawn(&inside, |inside| {
+            inside.leave();
+            inside.pass();
+        });
+        block_on(inside.wait(ticket));
+        inside.leave();
+        other.join().expect("passed");
+        inside.assert_empty(1);
+    });
+}
+
 /// B6: as many are called as a raised limit has room for, whoever else leaves just then.
 #[test]
 fn a_changed_limit_calls_all_who_can_go() {

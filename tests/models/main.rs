@@ -13,6 +13,8 @@
 mod budget;
 #[path = "../../src/clock.rs"]
 mod clock;
+#[path = "../../src/count.rs"]
+mod count;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
 #[path = "../../src/settings.rs"]

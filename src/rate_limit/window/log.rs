@@ -17,9 +17,8 @@
 //!  slot:   | its number | issues |   and   | time |
 //! ```
 //!
-//! Counts have 48 bits and numbers 16, and both wrap. Counts that are compared are less than 2^47 apart
-//! (a year of millions a second), numbers less than twice the size of the ring. Both begin shortly before
-//! they wrap: the third issue goes across, in tests as in production.
+//! [Counts](Count) have 48 bits and numbers 16, and both wrap. Numbers that are compared are less than twice the
+//! size of the ring apart. Both begin shortly before they wrap: the third issue goes across.
 //!
 //! # Races, and why they are none
 //!
@@ -37,6 +36,7 @@
 
 use crate::{
     clock::Nanos,
+    count::Count,
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -56,44 +56,12 @@ impl Pair {
     }
 
     const fn pack(self) -> u64 {
-        (self.slot as u64) << Count::BITS | self.issues.0
-    }
-}
-
-/// How many were issued: the low 48 bits of it, which wrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count(u64);
-
-impl Count {
-    const BITS: u32 = 48;
-
-    const fn of(count: u64) -> Self {
-        Self(count & ((1 << Self::BITS) - 1))
-    }
-
-    const fn after(self, issues: u32) -> Self {
-        Self::of(self.0 + issues as u64)
-    }
-
-    /// How many more than `earlier`, which is no further behind than there are places.
-    const fn since(self, earlier: Self) -> u32 {
-        Self::of(self.0.wrapping_sub(earlier.0)).0 as u32
-    }
-
-    /// Is it more than `other`?
-    const fn beyond(self, other: Self) -> bool {
-        // The difference, moved up to where its sign is that of an i64.
-        ((self.0.wrapping_sub(other.0) << (u64::BITS - Self::BITS)) as i64) > 0
-    }
-
-    /// Is it a multiple of a power of two? `mask` is that less one.
-    pub(super) const fn ends_stride(self, mask: u32) -> bool {
-        self.0 & mask as u64 == 0
+        (self.slot as u64) << Count::BITS | self.issues.get()
     }
 }
 
 /// Where numbers and counts begin.
-const BEGIN: Pair = Pair { slot: 0_u16.wrapping_sub(3), issues: Count::of(0_u64.wrapping_sub(3)) };
+const BEGIN: Pair = Pair { slot: 0_u16.wrapping_sub(3), issues: Count::below(3) };
 
 #[repr(C)] // what every call changes last: see `Window`
 pub(super) struct Log {
@@ -129,7 +97,7 @@ impl Log {
             Slot { mark: AtomicU64::new(mark.pack()), time: AtomicU64::new(0) }
         };
         Self {
-            issued: AtomicU64::new(BEGIN.issues.0),
+            issued: AtomicU64::new(BEGIN.issues.get()),
             newest: AtomicU64::new(BEGIN.pack()),
             oldest: AtomicU64::new(BEGIN.pack()),
             slots: (0..slots).map(never_written).collect(),

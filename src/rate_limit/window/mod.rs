@@ -221,7 +221,7 @@ impl<K: Copy + Eq> Window<K> {
     pub(crate) fn issue(&self, now: impl FnOnce() -> Nanos) {
         let issued = self.log.issue();
         // Relaxed: whichever mask is seen, the log stays true.
-        if issued.ends_stride(self.mask.load(Relaxed)) {
+        if issued.is_multiple(self.mask.load(Relaxed)) {
             self.log.observe(issued, now);
         }
     }
