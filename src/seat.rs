@@ -215,7 +215,10 @@ impl<L: Limiter> Seat<L> {
     ///
     /// Ready without asking the inner service if there is a rejection to hand on. If the inner service
     /// fails, it is dead and needs no place.
-    #[inline]
+    ///
+    /// Always inlined, as is what calls it: a dozen instructions whose result (a `Poll` of a `Result`) would be
+    /// written to memory and read again. Left to itself, the compiler does without where it is used twice.
+    #[inline(always)]
     pub(crate) fn poll_ready<E>(
         &mut self,
         cx: &mut Context<'_>,
@@ -234,7 +237,7 @@ impl<L: Limiter> Seat<L> {
 
     /// Takes a place, waits for one, or is turned away. Ready once either is settled, and from then on
     /// until [`take`](Self::take). True if it has a place.
-    #[inline]
+    #[inline(always)]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if matches!(self.state, State::Idle) && self.limiter.try_enter() {
             self.state = State::Held;

@@ -54,7 +54,7 @@ where
     type Error = A::Error;
     type Future = ResponseFuture<S::Future, A>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
     }
