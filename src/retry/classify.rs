@@ -126,6 +126,13 @@ pub trait CloneRequest<Req> {
         let _ = copy;
         true
     }
+
+    /// Takes for this copy what it shares with those sent before, which may still be under way: asked when all else
+    /// is decided, before the wait. `false` if by now it can't be sent after all.
+    fn claim(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
 }
 
 impl<F, Req> CloneRequest<Req> for F

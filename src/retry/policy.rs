@@ -303,11 +303,15 @@ impl<C, D> ExponentialRetry<C, D> {
         ExponentialRetry { numbers, shared, classify, clone_with }
     }
 
-    /// Decides about an attempt that could be retried: how long to wait, or why not to. `can_send` tells whether
-    /// there still is a request to be sent.
+    /// Decides about an attempt that could be retried: how long to wait, or why not to.
     ///
-    /// The budget is asked last, so that nothing is withdrawn for a retry that isn't made.
-    fn decide(&self, verdict: Verdict, can_send: impl FnOnce() -> bool) -> Decision {
+    /// The budget is asked after all that could forbid it, so that nothing is withdrawn for a retry that isn't made.
+    /// Only then is the copy claimed, which ends what was sent before; that fails only if the copy was lost since
+    /// it was asked whether it can be sent.
+    fn decide<Req>(&self, verdict: Verdict, copy: &Req) -> Decision
+    where
+        D: CloneRequest<Req>,
+    {
         let Numbers { max_attempts, max_hint, backoff, session } = &self.numbers;
         let hint = match verdict {
             Verdict::RetryAfter(hint) | Verdict::RetryExactly(hint) => Some(hint),
@@ -320,7 +324,7 @@ impl<C, D> ExponentialRetry<C, D> {
             Err(GiveUp::HintTooLong)
         } else if attempt >= *max_attempts {
             Err(GiveUp::AttemptsSpent)
-        } else if !can_send() {
+        } else if !self.clone_with.can_send(copy) {
             Err(GiveUp::NotReplayable)
         } else {
             let last_wait = (session.retries > 0).then(|| Duration::from_nanos(session.waited));
@@ -333,6 +337,8 @@ impl<C, D> ExponentialRetry<C, D> {
                 Err(GiveUp::TimeSpent)
             } else if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
                 Err(GiveUp::BudgetSpent)
+            } else if !self.clone_with.claim(copy) {
+                Err(GiveUp::NotReplayable)
             } else {
                 Ok(wait)
             }
@@ -362,7 +368,7 @@ impl<C, D> ExponentialRetry<C, D> {
         C: Classify<Req, Res, E>,
         D: CloneRequest<Req>,
     {
-        let decision = self.decide(verdict, || self.clone_with.can_send(request));
+        let decision = self.decide(verdict, request);
         self.report(&decision);
         let wait = decision.next.ok()?;
         self.classify.prepare(request, decision.attempt);

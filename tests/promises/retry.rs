@@ -540,6 +540,40 @@ async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
     assert_eq!(*given_up.lock().unwrap(), [GiveUp::NotReplayable]);
 }
 
+/// The copy is claimed only for a retry that is made, and none is made without.
+#[tokio::test(start_paused = true)]
+async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
+    #[derive(Clone)]
+    struct Claimed(Arc<AtomicU32>, bool);
+    impl CloneRequest<u32> for Claimed {
+        fn clone_request(&self, request: &u32) -> Option<u32> {
+            Some(*request)
+        }
+        fn claim(&self, _: &u32) -> bool {
+            self.0.fetch_add(1, SeqCst);
+            self.1
+        }
+    }
+    for (claimable, affordable, claims, why) in [
+        (true, 2.0, 2, GiveUp::BudgetSpent),
+        (true, 9.0, 3, GiveUp::AttemptsSpent),
+        (false, 2.0, 1, GiveUp::NotReplayable),
+    ] {
+        let claimed = Arc::new(AtomicU32::new(0));
+        let given_up = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&given_up);
+        let policy = plain(4)
+            .clone_with(Claimed(Arc::clone(&claimed), claimable))
+            .budget(RetryBudget::new(affordable).floor_per_second(0))
+            .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
+        let service = ExponentialRetryLayer::new(policy)
+            .layer(service_fn(|_: u32| ready(Err::<u32, _>(Flaky(1)))));
+        assert_eq!(service.oneshot(0).await, Err(Flaky(1)));
+        assert_eq!(claimed.load(SeqCst), claims);
+        assert_eq!(*given_up.lock().unwrap(), [why]);
+    }
+}
+
 /// Readiness is driven before every attempt, and its error ends the retry.
 #[tokio::test(start_paused = true)]
 async fn c3_readiness_is_driven_before_every_attempt() {
