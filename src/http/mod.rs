@@ -1,5 +1,7 @@
 //! What is particular to HTTP. With the feature `http`, which is on by default.
 
+pub mod replay;
+
 use http::HeaderValue;
 
 use crate::rejected::Rejected;

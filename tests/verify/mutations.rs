@@ -28,6 +28,9 @@ const BACKPRESSURE: &str = "src/backpressure/limiter.rs";
 const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
 const POLICY: &str = "src/retry/policy.rs";
+const REPLAY_BODY: &str = "src/http/replay/body.rs";
+const REPLAY_REQUEST: &str = "src/http/replay/request.rs";
+const REPLAY_SOURCE: &str = "src/http/replay/source.rs";
 const PAUSE: &str = "src/pause_on_hint/future.rs";
 const CAUSE: &str = "src/cause.rs";
 const BELLS: &str = "src/gate/bells.rs";
@@ -39,7 +42,6 @@ const MODELS: &str = "models";
 const PROMISES: &str = "promises";
 const CONTRACT: &str = "contract";
 const EDGES: &str = "edges";
-#[expect(dead_code, reason = "used by what is to come")]
 const HTTP: &str = "http";
 
 const fn mutation(
@@ -1204,7 +1206,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a copy that can't be sent is sent",
         POLICY,
         "fn decide",
-        ("!can_send()", "!can_send() && false"),
+        ("!self.clone_with.can_send(copy)", "false"),
         &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
     ),
     mutation(
@@ -1214,6 +1216,219 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn again",
         ("self.classify.prepare(request, decision.attempt);", ""),
         &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
+    ),
+    // Bodies that are sent again.
+    mutation(
+        PROMISES,
+        "a copy is sent that was lost at the last moment",
+        POLICY,
+        "fn decide",
+        ("!self.clone_with.claim(copy)", "!self.clone_with.claim(copy) && false"),
+        &["r7_a_copy_is_claimed_when_all_else_is_decided"],
+    ),
+    mutation(
+        PROMISES,
+        "a copy is claimed for a retry that isn't made",
+        POLICY,
+        "fn decide",
+        ("!self.clone_with.can_send(copy)", "!self.clone_with.claim(copy)"),
+        &["r7_a_copy_is_claimed_when_all_else_is_decided"],
+    ),
+    mutation(
+        HTTP,
+        "what is still being sent ends for a retry that isn't made",
+        POLICY,
+        "fn decide",
+        ("!self.clone_with.can_send(copy)", "!self.clone_with.claim(copy)"),
+        &["r7_an_early_answer_that_is_not_retried_ends_nothing"],
+    ),
+    mutation(
+        HTTP,
+        "a copy goes without its fields",
+        REPLAY_REQUEST,
+        "fn clone_request",
+        ("copy.headers_mut().clone_from(request.headers());", ""),
+        &["r7_a_body_that_was_half_read_twice_arrives_whole"],
+    ),
+    mutation(
+        HTTP,
+        "a copy goes without its extensions",
+        REPLAY_REQUEST,
+        "fn clone_request",
+        ("copy.extensions_mut().clone_from(request.extensions());", ""),
+        &["r7_a_body_that_was_half_read_twice_arrives_whole"],
+    ),
+    mutation(
+        HTTP,
+        "a copy is sent though its body is lost",
+        REPLAY_REQUEST,
+        "fn can_send",
+        ("copy.body().can_replay()", "copy.headers().len() < usize::MAX"),
+        &["r7_a_body_that_turns_out_too_long_is_sent_once"],
+    ),
+    mutation(
+        HTTP,
+        "what is still being sent goes on when a retry is decided upon",
+        REPLAY_REQUEST,
+        "fn claim",
+        ("copy.body().claim()", "copy.body().can_replay()"),
+        &["r7_an_early_answer_ends_the_copy_that_is_still_sent"],
+    ),
+    mutation(
+        HTTP,
+        "an empty body is put behind a lock",
+        REPLAY_BODY,
+        "fn new",
+        ("body.is_end_stream()", "false"),
+        &["c6_a_body_costs_what_it_has_to"],
+    ),
+    mutation(
+        HTTP,
+        "what is known to be too long is kept until it is",
+        REPLAY_BODY,
+        "fn new",
+        ("hint.lower() > max_bytes as u64", "false"),
+        &["c6_a_body_costs_what_it_has_to", "r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "what is kept has no bound",
+        REPLAY_SOURCE,
+        "fn keep",
+        ("checked_sub(cost(frame))", "checked_sub(0)"),
+        &[
+            "r7_every_copy_is_as_the_frames_that_were_written",
+            "r7_a_body_that_turns_out_too_long_is_sent_once",
+            "r7_frames_without_end_and_without_data_are_not_kept",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "what is too long stays kept",
+        REPLAY_SOURCE,
+        "fn keep",
+        ("self.kept = None;", ""),
+        &[
+            "r7_every_copy_is_as_the_frames_that_were_written",
+            "r7_a_body_that_turns_out_too_long_is_sent_once",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "frames without data count for nothing",
+        REPLAY_SOURCE,
+        "fn cost",
+        ("SMALLEST_FRAME.max(data + trailers)", "data + trailers"),
+        &[
+            "r7_frames_without_end_and_without_data_are_not_kept",
+            "r7_every_copy_is_as_the_frames_that_were_written",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "trailers count for nothing",
+        REPLAY_SOURCE,
+        "fn cost",
+        ("data + trailers", "data"),
+        &["r7_frames_without_end_and_without_data_are_not_kept"],
+    ),
+    mutation(
+        HTTP,
+        "trailers are sent once",
+        REPLAY_SOURCE,
+        "fn copy",
+        ("data().or_else(trailers)", "data().or_else(|| trailers().filter(|_| false))"),
+        &[
+            "r7_every_copy_is_as_the_frames_that_were_written",
+            "r7_frames_without_end_and_without_data_are_not_kept",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "a copy of a body that failed ends as if it were complete",
+        REPLAY_SOURCE,
+        "fn poll_stream",
+        ("Poll::Ready(Some(Err(_))) => self.kept = None", "Poll::Ready(Some(Err(_))) => {}"),
+        &["r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "a stream that has ended is asked again",
+        REPLAY_SOURCE,
+        "fn poll_stream",
+        ("Poll::Ready(None) => self.stream = None", "Poll::Ready(None) => {}"),
+        &["r7_the_end_is_remembered", "r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "nobody is told of the end beforehand",
+        REPLAY_SOURCE,
+        "fn poll_stream",
+        ("if stream.is_end_stream() {", "if false {"),
+        &["r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "a stream that panicked is read on",
+        REPLAY_SOURCE,
+        "fn lock",
+        (".map_err(|_| ReplayError::NotReplayable)", ".or_else(|lock| Ok(lock.into_inner()))"),
+        &["r7_a_body_that_panicked_is_not_taken_for_complete"],
+    ),
+    mutation(
+        HTTP,
+        "an older copy takes over",
+        REPLAY_SOURCE,
+        "fn claim(&self, number",
+        ("source.sending < number", "source.sending != number"),
+        &[
+            "r7_an_older_copy_that_begins_late_ends_nothing",
+            "r7_every_copy_is_as_the_frames_that_were_written",
+            "r7_an_early_answer_ends_the_copy_that_is_still_sent",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "a copy is begun though not all was kept",
+        REPLAY_SOURCE,
+        "fn claim(&self, number",
+        ("source.sending < number && source.kept.is_some()", "source.sending < number"),
+        &["r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "who waits in vain is not woken",
+        REPLAY_SOURCE,
+        "fn claim(&self, number",
+        ("replaced.wake();", ""),
+        &[
+            "r7_who_waits_for_the_stream_is_woken_when_replaced",
+            "r7_an_early_answer_ends_the_copy_that_is_still_sent",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "who waits in another task is not woken",
+        REPLAY_SOURCE,
+        "fn poll_stream",
+        ("waker.clone_from(cx.waker())", "drop(waker)"),
+        &["r7_who_waits_for_the_stream_is_woken_when_replaced"],
+    ),
+    mutation(
+        HTTP,
+        "a body is kept for nobody",
+        REPLAY_SOURCE,
+        "fn poll_frame",
+        ("Arc::strong_count(shared) == 1", "false"),
+        &["c6_nothing_is_kept_for_nobody", "r7_every_copy_is_as_the_frames_that_were_written"],
+    ),
+    mutation(
+        HTTP,
+        "what is left is not counted down",
+        REPLAY_SOURCE,
+        "fn poll_frame",
+        ("frame.data_ref().map_or(0, Bytes::len)", "0"),
+        &["r7_every_copy_is_as_the_frames_that_were_written"],
     ),
     // The bells.
     mutation(
