@@ -1156,8 +1156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         POLICY,
         "fn report",
         (
-            "if let Some(hook) = &shared.hook {",
-            "if let Some(hook) = shared.hook.as_ref().filter(|_| decision.next.is_ok()) {",
+            "if let Some(hook) = &self.shared().hook {",
+            "if let Some(hook) = self.shared().hook.as_ref().filter(|_| decision.next.is_ok()) {",
         ),
         &["r8_the_hook_sees_every_decision", "r8_the_hook_hears_of_a_spent_budget"],
     ),
