@@ -1,2 +1,17 @@
 //! The layers in servers and clients that people use, on real sockets. `tests/README.md` lists which test holds
 //! us to which promise.
+//!
+//! These run in real time, so no verdict depends on how fast the machine is, and whatever waits for the network
+//! does so under a time limit.
+//!
+//! | read | for |
+//! | --- | --- |
+//! | `server/` | servers that count by themselves, and servers that misbehave |
+//! | `harness.rs` | that these servers do what they are for |
+//! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod errors;
+mod harness;
+mod server;

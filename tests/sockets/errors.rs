@@ -1,0 +1,320 @@
+//! What the errors of clients look like, for each way in which a server misbehaves: the types down the chain of
+//! causes, and what they say.
+//!
+//! Whether a request can have reached the server is read off these errors, so a new version of a client that says
+//! it in another way must not go unnoticed.
+
+use std::{error::Error, io, time::Duration};
+
+use bytes::Bytes;
+use futures::future::join;
+use h2::Reason;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioIo},
+};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::server::{
+    misbehaving::{
+        goaway::{Going, GoingAway},
+        http1, http2,
+    },
+    soon,
+};
+
+/// The types down the chain, outermost first, with what can be asked of them.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(describe).collect::<Vec<_>>().join(" > ")
+}
+
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let said = |name: &str, facts: &[(&str, bool)]| {
+        let true_ones: Vec<_> = facts.iter().filter(|(_, so)| *so).map(|(fact, _)| *fact).collect();
+        format!("{name}({})", true_ones.join(" "))
+    };
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        let facts = [
+            ("connect", error.is_connect()),
+            ("timeout", error.is_timeout()),
+            ("request", error.is_request()),
+            ("body", error.is_body()),
+            ("decode", error.is_decode()),
+        ];
+        said("reqwest", &facts)
+    } else if let Some(error) = error.downcast_ref::<legacy::Error>() {
+        said("legacy", &[("connect", error.is_connect())])
+    } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        let facts = [
+            ("parse", error.is_parse()),
+            ("user", error.is_user()),
+            ("canceled", error.is_canceled()),
+            ("closed", error.is_closed()),
+            ("incomplete", error.is_incomplete_message()),
+            ("timeout", error.is_timeout()),
+        ];
+        said("hyper", &facts)
+    } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+        let reason = error.reason().map_or(String::new(), |reason| format!("{reason:?}"));
+        let facts = [
+            ("go_away", error.is_go_away()),
+            ("reset", error.is_reset()),
+            ("io", error.is_io()),
+            ("library", error.is_library()),
+            ("remote", error.is_remote()),
+            (reason.as_str(), true),
+        ];
+        said("h2", &facts)
+    } else if let Some(error) = error.downcast_ref::<io::Error>() {
+        format!("io({:?})", error.kind())
+    } else {
+        format!("({error})")
+    }
+}
+
+type Hyper = legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Hyper,
+    Reqwest,
+}
+
+/// Neither client retries anything by itself.
+struct Clients {
+    hyper: Hyper,
+    reqwest: reqwest::Client,
+}
+
+impl Clients {
+    fn new(http2: bool) -> Self {
+        let mut hyper = legacy::Client::builder(TokioExecutor::new());
+        hyper.http2_only(http2).retry_canceled_requests(false);
+        let reqwest = reqwest::Client::builder().retry(reqwest::retry::never());
+        let reqwest = if http2 { reqwest.http2_prior_knowledge() } else { reqwest };
+        Self { hyper: hyper.build_http(), reqwest: reqwest.build().unwrap() }
+    }
+
+    /// What comes of a POST: the body of the answer, or the chain of the error. `go_on` is called when the head is
+    /// there.
+    async fn by_hyper(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
+        let request = Request::post(url).body(Full::from("abc")).unwrap();
+        let response = soon(self.hyper.request(request)).await.map_err(|error| chain(&error))?;
+        go_on();
+        let body = soon(response.into_body().collect()).await;
+        body.map(|body| body.to_bytes()).map_err(|error| chain(&error))
+    }
+
+    /// The same.
+    async fn by_reqwest(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
+        let request = self.reqwest.post(url).body("abc");
+        let response = soon(request.send()).await.map_err(|error| chain(&error))?;
+        go_on();
+        soon(response.bytes()).await.map_err(|error| chain(&error))
+    }
+
+    async fn by(&self, client: Which, url: &str) -> Result<Bytes, String> {
+        match client {
+            Which::Hyper => self.by_hyper(url, || ()).await,
+            Which::Reqwest => self.by_reqwest(url, || ()).await,
+        }
+    }
+}
+
+/// Where the connection breaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Request,
+    Body,
+}
+
+/// Both clients failed, and said `expected`: reqwest with an error of its own around it.
+fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>; 2]) {
+    println!("{what}: {expected}");
+    let around = if at == Where::Request { "request" } else { "decode" };
+    let [hyper, reqwest] = outcomes.map(|outcome| outcome.unwrap_err());
+    assert_eq!(hyper, expected, "hyper-util's client, {what}");
+    assert_eq!(reqwest, format!("reqwest({around}) > {expected}"), "reqwest, {what}");
+}
+
+#[tokio::test]
+async fn what_clients_say_of_a_connection_that_breaks() {
+    use http1::Act;
+
+    // All of these requests were received to their end. None of these errors says so, nor the opposite.
+    for (act, expected, at) in [
+        (Act::Close, "legacy() > hyper(incomplete)", Where::Request),
+        (Act::Reset, "legacy() > hyper() > io(ConnectionReset)", Where::Request),
+        (Act::GarbageStatus, "legacy() > hyper(parse)", Where::Request),
+        (Act::ResetInBody, "hyper() > io(ConnectionReset)", Where::Body),
+    ] {
+        let (clients, server) = (Clients::new(false), http1::Misbehaving::start([act, act]).await);
+        let url = server.listening().url("/");
+        let hyper = clients.by_hyper(&url, || server.go_on()).await;
+        let reqwest = clients.by_reqwest(&url, || server.go_on()).await;
+        said(&format!("HTTP/1.1, {act:?}"), expected, at, [hyper, reqwest]);
+        assert_eq!(server.received().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_body_was_read_is_no_error() {
+    let act = http1::Act::UnavailableBeforeBody;
+    let (clients, server) = (Clients::new(false), http1::Misbehaving::start([act, act]).await);
+    let url = server.listening().url("/");
+    assert_eq!(clients.by_hyper(&url, || ()).await.unwrap(), "");
+    assert_eq!(clients.by_reqwest(&url, || ()).await.unwrap(), "");
+    assert!(server.received().is_empty());
+}
+
+#[tokio::test]
+async fn what_clients_say_of_a_request_that_was_never_sent() {
+    // Nobody listens at a port that nobody else gets.
+    let kept = TcpSocket::new_v4().unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/", kept.local_addr().unwrap());
+    let clients = Clients::new(false);
+    let expected = "legacy(connect) > (tcp connect error) > io(ConnectionRefused)";
+    assert_eq!(clients.by_hyper(&url, || ()).await.unwrap_err(), expected);
+    let by_reqwest = clients.by_reqwest(&url, || ()).await.unwrap_err();
+    assert_eq!(by_reqwest, format!("reqwest(connect request) > {expected}"));
+
+    // The connection is gone before the request is handed to it, as happens to those that were idle.
+    let server = http1::Misbehaving::start([]).await;
+    let stream = TcpStream::connect(server.listening().address()).await.unwrap();
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    drop(connection);
+    let error =
+        soon(sender.send_request(Request::new(Full::<Bytes>::from("abc")))).await.unwrap_err();
+    assert_eq!(chain(&error), "hyper(canceled) > (connection was not ready)");
+    assert!(server.received().is_empty());
+}
+
+#[tokio::test]
+async fn what_reqwest_says_when_its_time_is_over() {
+    use http1::Act;
+
+    let impatient = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().unwrap();
+    let request = "reqwest(timeout request) > (operation timed out)";
+    let body = "reqwest(timeout decode) > reqwest(timeout body) > (operation timed out)";
+    for (act, expected) in [
+        (Act::Silence, [request; 2]),
+        (Act::HalfHead, [request; 2]),
+        (Act::ResetInBody, [request, body]),
+    ] {
+        let clients = Clients { reqwest: impatient.clone(), ..Clients::new(false) };
+        let server = http1::Misbehaving::start([act]).await;
+        let error = clients.by_reqwest(&server.listening().url("/"), || ()).await.unwrap_err();
+        // On a slow machine, the time may be over before there is a body.
+        assert!(expected.contains(&error.as_str()), "{act:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_clients_say_of_a_stream_that_is_reset() {
+    use http2::Act;
+
+    // Only REFUSED_STREAM says that nothing was done about the request (RFC 9113, 8.7).
+    let before = [
+        Reason::REFUSED_STREAM,
+        Reason::CANCEL,
+        Reason::INTERNAL_ERROR,
+        Reason::ENHANCE_YOUR_CALM,
+        Reason::NO_ERROR,
+    ];
+    let before = before.map(|reason| (Act::Reset(reason), reason, Where::Request));
+    let in_body = [Reason::CANCEL, Reason::INTERNAL_ERROR];
+    let in_body = in_body.map(|reason| (Act::ResetInBody(reason), reason, Where::Body));
+    for (act, reason, at) in before.into_iter().chain(in_body) {
+        let (clients, server) = (Clients::new(true), http2::Misbehaving::start([act, act]).await);
+        let url = server.listening().url("/");
+        let hyper = clients.by_hyper(&url, || server.go_on()).await;
+        let reqwest = clients.by_reqwest(&url, || server.go_on()).await;
+        let legacy = if at == Where::Request { "legacy() > " } else { "" };
+        let expected = format!("{legacy}hyper() > h2(reset remote {reason:?})");
+        said(&format!("HTTP/2, {act:?}"), &expected, at, [hyper, reqwest]);
+    }
+}
+
+#[tokio::test]
+async fn what_clients_say_when_the_server_goes_away_tells_whether_it_got_to_the_request() {
+    // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and only they are
+    // told of a GOAWAY. The others may have been processed, and are told of a connection that broke.
+    for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
+        let unprocessed = format!("legacy() > hyper() > h2(go_away remote {reason:?})");
+        let perhaps = "legacy() > hyper() > io(BrokenPipe)";
+        for answers in [true, false] {
+            let clients = Clients::new(true);
+            let mut outcomes = Vec::new();
+            for client in [Which::Hyper, Which::Reqwest] {
+                let going = Going { requests: 2, last: 1, reason, answers };
+                let server = GoingAway::start(going).await;
+                let url = server.listening().url("/");
+                let send = || clients.by(client, &url);
+                let (one, other) = join(send(), send()).await;
+                let mut both = [one, other];
+                // Either may have got the first stream.
+                both.sort_by_key(|outcome| outcome.as_ref().is_err_and(|e| e.contains("go_away")));
+                assert_eq!(server.processed(), if answers { vec![1] } else { vec![] });
+                outcomes.push(both);
+            }
+            let what = format!("HTTP/2, {reason:?}, last stream answered: {answers}");
+            let second = [0, 1].map(|client| outcomes[client][1].clone());
+            said(&format!("{what}, above it"), &unprocessed, Where::Request, second);
+            let first = [0, 1].map(|client| outcomes[client][0].clone());
+            if answers {
+                assert!(first.iter().all(Result::is_ok));
+            } else {
+                said(&format!("{what}, up to it"), perhaps, Where::Request, first);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn reqwest_retries_what_a_server_left_out_unless_told_never_to() {
+    let act = http2::Act::Reset(Reason::REFUSED_STREAM);
+    let default = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let by_itself = Clients { reqwest: default, ..Clients::new(true) };
+
+    // Twice, at once: the third stream is answered. Whoever counts requests outside it sees one.
+    let server = http2::Misbehaving::start([act, act]).await;
+    let url = server.listening().url("/");
+    assert_eq!(by_itself.by_reqwest(&url, || ()).await.unwrap(), "hello");
+    let server = http2::Misbehaving::start([act, act, act]).await;
+    let url = server.listening().url("/");
+    assert!(by_itself.by_reqwest(&url, || ()).await.is_err());
+    assert_eq!(
+        by_itself.by_reqwest(&url, || ()).await.unwrap(),
+        "hello",
+        "three streams were reset"
+    );
+
+    // Told `never`, it hands on the first: a second request is needed for the second stream.
+    let never = Clients::new(true);
+    let server = http2::Misbehaving::start([act]).await;
+    let url = server.listening().url("/");
+    assert!(never.by_reqwest(&url, || ()).await.is_err());
+    assert_eq!(never.by_reqwest(&url, || ()).await.unwrap(), "hello");
+
+    // On another connection, if the server goes away.
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    let server = GoingAway::start(going).await;
+    assert_eq!(by_itself.by_reqwest(&server.listening().url("/"), || ()).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn hypers_client_hands_on_what_a_server_left_out() {
+    // Its `retry_canceled_requests` is for requests that it could not hand to a connection.
+    let mut hyper = legacy::Client::builder(TokioExecutor::new());
+    let clients = Clients { hyper: hyper.http2_only(true).build_http(), ..Clients::new(true) };
+    let server = http2::Misbehaving::start([http2::Act::Reset(Reason::REFUSED_STREAM)]).await;
+    assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    let server = GoingAway::start(going).await;
+    assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
+}

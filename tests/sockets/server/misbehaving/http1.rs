@@ -1,0 +1,192 @@
+//! An HTTP/1.1 server that misbehaves: bytes on a socket.
+
+use std::{io, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use super::{Received, Script};
+use crate::server::{Listening, Log};
+
+/// What is done about a request. Received to its end before anything is done, unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// 200 with a body of five bytes, and the connection stays.
+    Answer,
+    /// The same, and then the connection is closed, of which the answer says nothing.
+    AnswerAndClose,
+    /// 503 with this line among its fields, byte for byte, and the connection stays.
+    Unavailable(&'static [u8]),
+    /// 503 as soon as the head of the request is there. Then the connection is closed, without a reset.
+    UnavailableBeforeBody,
+    /// Closes the connection.
+    Close,
+    /// Resets the connection.
+    Reset,
+    /// Answers with a status line that is none.
+    GarbageStatus,
+    /// Answers with half of a head, and no more.
+    HalfHead,
+    /// Keeps the connection open, and says nothing.
+    Silence,
+    /// 200 with two bytes of a body of five, then, as soon as the test lets it [go on](Misbehaving::go_on), a
+    /// reset.
+    ResetInBody,
+}
+
+/// Lines that a client may take for a hint, and must not.
+pub(crate) const GARBAGE_HINTS: [&[u8]; 11] = [
+    b"Retry-After: -1",
+    b"Retry-After: 99999999999999999999",
+    b"Retry-After: soon",
+    b"Retry-After: 1.5",
+    b"Retry-After:",
+    b"Retry-After: Thu, 01 Jan 1970 00:00:00 GMT",
+    b"Retry-After: \xff\xfe\x80",
+    b"RateLimit: r=;t=",
+    b"RateLimit: \"quota\";r=0;t=-5",
+    b"RateLimit: \xc3\x28",
+    b"X-RateLimit-Reset: NaN",
+];
+
+#[derive(Debug)]
+pub(crate) struct Misbehaving {
+    listening: Listening,
+    received: Log<Received>,
+    go_on: Arc<Notify>,
+}
+
+impl Misbehaving {
+    /// Does `acts` in turn, one for each request that comes on any connection, and answers all that come then.
+    pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+        let (script, received) = (Script::new(acts, Act::Answer), Log::new());
+        let go_on = Arc::new(Notify::new());
+        let peer = Peer { script, received: received.clone(), go_on: Arc::clone(&go_on) };
+        let listening = Listening::start(move |stream| {
+            let peer = peer.clone();
+            // A client that goes away is none of its business.
+            async move { drop(peer.serve(BufReader::new(stream)).await) }
+        })
+        .await;
+        Self { listening, received, go_on }
+    }
+
+    pub(crate) const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// The requests that were received to their end.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.read()
+    }
+
+    /// Lets a body break off. A reset throws away what its receiver has not read yet, so have the head first.
+    pub(crate) fn go_on(&self) {
+        self.go_on.notify_one();
+    }
+}
+
+#[derive(Clone)]
+struct Peer {
+    script: Script<Act>,
+    received: Log<Received>,
+    go_on: Arc<Notify>,
+}
+
+impl Peer {
+    async fn serve(self, mut stream: BufReader<TcpStream>) -> io::Result<()> {
+        while let Some(mut request) = read_head(&mut stream).await? {
+            let act = self.script.next();
+            if act != Act::UnavailableBeforeBody {
+                request.body = read_body(&mut stream, &request.headers).await?;
+                self.received.note(request);
+            }
+            match act {
+                Act::Answer => answer(&mut stream).await?,
+                Act::AnswerAndClose => return answer(&mut stream).await,
+                Act::Unavailable(line) => {
+                    stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n").await?;
+                    stream.write_all(line).await?;
+                    stream.write_all(b"\r\n\r\n").await?;
+                }
+                Act::UnavailableBeforeBody => {
+                    let close =
+                        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                    stream.write_all(close).await?;
+                    stream.shutdown().await?;
+                    // Closed with something unread, it would be reset, and the answer lost.
+                    copy_buf(&mut stream, &mut sink()).await?;
+                    return Ok(());
+                }
+                Act::Close => return Ok(()),
+                Act::Reset => return stream.get_ref().set_zero_linger(),
+                Act::GarbageStatus => {
+                    return stream.write_all(b"HTTP/1.1 2OO FINE\r\n\r\n").await;
+                }
+                Act::HalfHead => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le").await?;
+                    copy_buf(&mut stream, &mut sink()).await?;
+                }
+                Act::Silence => drop(copy_buf(&mut stream, &mut sink()).await?),
+                Act::ResetInBody => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe").await?;
+                    self.go_on.notified().await;
+                    return stream.get_ref().set_zero_linger();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn answer(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await
+}
+
+/// The head of the next request, of whose body nothing is known yet. `None` if there is no other.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_until(b'\n', &mut head).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    request.parse(&head).map_err(io::Error::other)?;
+    let headers = request.headers.iter().map(|field| {
+        let name = HeaderName::try_from(field.name).unwrap();
+        (name, HeaderValue::try_from(field.value).unwrap())
+    });
+    Ok(Some(Received {
+        method: Method::try_from(request.method.unwrap()).unwrap(),
+        path: request.path.unwrap().to_owned(),
+        headers: headers.collect(),
+        body: 0,
+    }))
+}
+
+/// Reads a body to its end (RFC 9112, 6 and 7.1), and tells its length.
+async fn read_body(stream: &mut BufReader<TcpStream>, headers: &HeaderMap) -> io::Result<usize> {
+    if !headers.contains_key(header::TRANSFER_ENCODING) {
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.map_or(0, |value| value.to_str().unwrap().parse().unwrap());
+        stream.read_exact(&mut vec![0; length]).await?;
+        return Ok(length);
+    }
+    let mut total = 0;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        stream.read_exact(&mut vec![0; length + "\r\n".len()]).await?;
+        if length == 0 {
+            return Ok(total);
+        }
+        total += length;
+    }
+}

@@ -1,0 +1,87 @@
+//! Servers for tests: on a free port of 127.0.0.1, on the test's own runtime, and gone with their handles.
+
+pub(crate) mod misbehaving;
+pub(crate) mod quota;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Long enough for any machine: whatever isn't there by then hangs.
+const HANGS: Duration = Duration::from_secs(30);
+
+/// What comes of `future`, which fails if nothing does.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(HANGS, future).await.expect("it hangs")
+}
+
+#[allow(clippy::disallowed_methods, reason = "servers look at a clock of their own")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "dates in headers are of this clock")]
+pub(crate) fn date() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A port and its connections. Dropped, all of them are closed.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    address: SocketAddr,
+    _task: JoinSet<()>,
+}
+
+impl Listening {
+    /// Gives each connection to `serve`.
+    pub(crate) async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream));
+            }
+        });
+        Self { address, _task: task }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// What happened, in order. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone> Log<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(crate) fn note(&self, event: T) {
+        self.0.lock().unwrap().push(event);
+    }
+
+    pub(crate) fn read(&self) -> Vec<T> {
+        self.0.lock().unwrap().clone()
+    }
+}
