@@ -1,0 +1,95 @@
+//! A client that was told twice nginx's rate, and obeys the answers: each of its requests passes in the end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use reqwest::{Client, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_floodgate::{
+    ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
+    retry::{Backoff, Verdict},
+};
+
+use crate::{
+    RATE,
+    server::{Nginx, Zone},
+    timed,
+};
+
+/// nginx says when to come again. (By default it doesn't: that takes an `add_header ... always`.)
+pub(crate) const HINTING: Zone =
+    Zone { name: "hinting", burst: RATE / 2, status: 503, retry_after: true };
+
+/// nginx doesn't say when: what is left is the backoff.
+pub(crate) const SILENT: Zone =
+    Zone { name: "silent", burst: RATE / 2, status: 429, retry_after: false };
+
+const REQUESTS: u32 = 400;
+
+/// While anybody is refused, nginx lets pass as many as its rate says: so that is over after some seconds. This
+/// many attempts, with waits of a second on the average, take most of a minute.
+const ATTEMPTS: u32 = 50;
+
+pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
+    let limit = WindowRateLimitLayer::new(u64::from(RATE) * 2, Duration::from_secs(1));
+    let policy = ExponentialRetry::new(ATTEMPTS)
+        .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
+        .classify(classify)
+        .clone_with(Request::try_clone);
+    let refused = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&refused);
+    let handle = limit.handle();
+    let client = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(limit)
+        .layer(PauseOnHintLayer::new(handle, hint))
+        .map_response(move |response: Response| {
+            assert!([200, zone.status].contains(&response.status().as_u16()));
+            count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
+            response
+        })
+        .service(Client::new());
+
+    let url = nginx.url(zone);
+    let mut sent = 0;
+    let round = || {
+        let calls = (0..REQUESTS).map(|_| {
+            let request = Request::new(Method::GET, url.parse().unwrap());
+            let call = client.clone().oneshot(request);
+            async { call.await.unwrap().status() }
+        });
+        join_all(calls)
+    };
+    let ((), took) = timed(async {
+        // A machine that is slower than nginx allows tries until it was faster.
+        while refused.load(Relaxed) == 0 {
+            let statuses = round().await;
+            assert!(statuses.iter().all(|&status| status == StatusCode::OK), "{statuses:?}");
+            sent += REQUESTS;
+        }
+    })
+    .await;
+    let refused = refused.load(Relaxed);
+    println!("{}: all {sent} passed in {took:.2?}, after {refused} refusals", zone.name);
+}
+
+/// How long nginx wants to hear from nobody.
+fn hint(result: &Result<Response, reqwest::Error>) -> Option<Duration> {
+    let value = result.as_ref().ok()?.headers().get(RETRY_AFTER)?;
+    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+fn classify(_: &Request, result: &Result<Response, reqwest::Error>) -> Verdict {
+    match result {
+        Ok(response) if response.status() != StatusCode::OK => {
+            hint(result).map_or(Verdict::Retry, Verdict::RetryAfter)
+        }
+        _ => Verdict::Done,
+    }
+}
