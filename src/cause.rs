@@ -24,9 +24,17 @@ use std::{error::Error, io};
 /// ```
 #[must_use]
 pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.find_map(|error| {
-        let inside = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
-        error.downcast_ref().or_else(inside)
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The error itself, and all that is behind it, from the outside in.
+///
+/// What an [`io::Error`] was made of takes the place of its source, for which it names the source of that.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inside = || Some(error.downcast_ref::<io::Error>()?.get_ref()? as _);
+        inside().or_else(|| error.source())
     })
 }
