@@ -1,0 +1,36 @@
+use super::ResponseHead;
+
+/// How many attempts an answer took, the first one included.
+///
+/// [`HttpClassifier`](super::HttpClassifier) and `grpc::GrpcClassifier` leave it in the extensions of the response
+/// that is handed on, if there was more than one.
+///
+/// ```
+/// use tower_floodgate::http::Attempts;
+///
+/// let response = http::Response::new(());
+/// assert_eq!(Attempts::of(&response).get(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempts(u32);
+
+impl Attempts {
+    /// How many `response` took. 1 if nothing is noted in it.
+    #[must_use]
+    pub fn of<R: ResponseHead>(response: &R) -> Self {
+        response.notes().get().copied().unwrap_or(Self(1))
+    }
+
+    /// The number: at least 1.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Notes it in the response, if it is more than one: a note needs to be allocated.
+    pub(crate) fn note<R: ResponseHead>(attempts: u32, response: &mut R) {
+        if attempts > 1 {
+            response.notes_mut().insert(Self(attempts));
+        }
+    }
+}
