@@ -3,3 +3,18 @@
 
 #[cfg(feature = "http")]
 mod replay;
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod classifier;
+mod failure;
+mod fields;
+#[cfg(feature = "grpc")]
+mod grpc;
+mod hints;
+
+use std::time::Duration;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}

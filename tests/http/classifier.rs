@@ -1,0 +1,287 @@
+//! What is retried of HTTP, and what the answer and the next attempt are told.
+
+use std::{
+    convert::Infallible,
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex},
+};
+
+use allocation_counter::measure;
+use http::{HeaderName, Request, Response, StatusCode};
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    http::{Attempts, Boxed, HttpClassifier, Plain, RETRIED_STATUSES},
+    retry::{Backoff, Classify, Jitter, Verdict},
+};
+
+use crate::secs;
+
+fn request(method: &str) -> Request<()> {
+    Request::builder().method(method).body(()).unwrap()
+}
+
+fn answer(status: u16) -> Response<()> {
+    Response::builder().status(status).body(()).unwrap()
+}
+
+fn judge(classify: &HttpClassifier, request: &Request<()>, status: u16) -> Verdict {
+    classify.classify(request, &Ok::<_, io::Error>(answer(status)))
+}
+
+/// A policy that waits 1 s between attempts.
+fn plain(max_attempts: u32) -> ExponentialRetry {
+    let backoff = Backoff::new(secs(1), secs(1)).jitter(Jitter::None);
+    ExponentialRetry::new(max_attempts).backoff(backoff)
+}
+
+#[test]
+fn r6_http_is_retried_by_status() {
+    let get = request("GET");
+    let default = HttpClassifier::new();
+    let chosen = HttpClassifier::new().statuses([StatusCode::CONFLICT, StatusCode::LOOP_DETECTED]);
+    let edges = [400, 463, 464, 527, 528, 591, 592, 599];
+    let at_edges = HttpClassifier::new()
+        .statuses(edges.iter().map(|&status| StatusCode::from_u16(status).unwrap()));
+    let retried = [408, 425, 429, 500, 502, 503, 504];
+    assert_eq!(RETRIED_STATUSES.map(|status| status.as_u16()), retried);
+    for status in 100..1000 {
+        let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
+        assert_eq!(judge(&default, &get, status), verdict(retried.contains(&status)), "{status}");
+        assert_eq!(judge(&chosen, &get, status), verdict([409, 508].contains(&status)), "{status}");
+        assert_eq!(judge(&at_edges, &get, status), verdict(edges.contains(&status)), "{status}");
+        assert_eq!(judge(&default.clone().statuses([]), &get, status), Verdict::Done);
+    }
+    assert!(format!("{chosen:?}").contains("statuses: {409, 508}"));
+}
+
+#[test]
+fn r6_http_is_retried_where_the_request_may_be_repeated() {
+    let failed = || Err::<Response<()>, _>(io::Error::from(ErrorKind::ConnectionReset));
+    for (method, idempotent) in [
+        ("GET", true),
+        ("HEAD", true),
+        ("OPTIONS", true),
+        ("TRACE", true),
+        ("PUT", true),
+        ("DELETE", true),
+        ("POST", false),
+        ("PATCH", false),
+        ("CONNECT", false),
+        ("MAKE-COFFEE", false),
+    ] {
+        let (plain, mut keyed) = (request(method), request(method));
+        keyed.headers_mut().insert("idempotency-key", "\"8e03978e\"".parse().unwrap());
+        for (classify, request, retried) in [
+            (HttpClassifier::new(), &plain, idempotent),
+            (HttpClassifier::new(), &keyed, true),
+            (HttpClassifier::new().any_method(), &plain, true),
+        ] {
+            let verdict = if retried { Verdict::Retry } else { Verdict::Done };
+            assert_eq!(judge(&classify, request, 503), verdict, "{method}");
+            assert_eq!(classify.classify(request, &failed()), verdict, "{method}");
+        }
+    }
+}
+
+#[test]
+fn r4_the_hint_of_a_retried_answer_is_a_floor() {
+    let hinted = |status, name: &'static str, value: &'static str| {
+        let mut response = answer(status);
+        response.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
+        HttpClassifier::new().classify(&request("GET"), &Ok::<_, io::Error>(response))
+    };
+    let after = |wait| Verdict::RetryAfter(secs(wait));
+    assert_eq!(hinted(429, "retry-after", "7"), after(7));
+    assert_eq!(hinted(500, "retry-after", "7"), after(7));
+    assert_eq!(hinted(503, "retry-after", "0"), after(0));
+    assert_eq!(hinted(503, "retry-after", "soon"), Verdict::Retry);
+    assert_eq!(hinted(503, "ratelimit", "p;r=0;t=7"), after(7));
+    assert_eq!(hinted(500, "ratelimit", "p;r=0;t=7"), after(7));
+    assert_eq!(hinted(429, "x-ratelimit-reset", "7"), after(7));
+    assert_eq!(hinted(500, "x-ratelimit-reset", "7"), Verdict::Retry);
+    assert_eq!(hinted(200, "retry-after", "7"), Verdict::Done);
+    assert_eq!(hinted(404, "ratelimit", "p;r=0;t=7"), Verdict::Done);
+}
+
+/// Answers with these statuses in turn, and takes note of the requests.
+#[derive(Clone)]
+struct Site {
+    statuses: Arc<Mutex<Vec<u16>>>,
+    requests: Arc<Mutex<Vec<Request<()>>>>,
+}
+
+impl Site {
+    fn new(statuses: &[u16]) -> Self {
+        let statuses = statuses.iter().rev().copied().collect();
+        Self { statuses: Arc::new(Mutex::new(statuses)), requests: Arc::default() }
+    }
+
+    fn answer(&self, request: Request<()>) -> Response<()> {
+        self.requests.lock().unwrap().push(request);
+        answer(self.statuses.lock().unwrap().pop().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_an_answer_tells_how_many_attempts_it_took() {
+    for (statuses, attempts, status) in [
+        (&[200][..], 1, 200),
+        (&[503, 200], 2, 200),
+        (&[503, 429, 404], 3, 404),
+        (&[503, 503, 503], 3, 503),
+    ] {
+        let site = Site::new(statuses);
+        let service = ServiceBuilder::new()
+            .layer(ExponentialRetryLayer::new(plain(3).classify(HttpClassifier::new())))
+            .service(service_fn(move |request| {
+                std::future::ready(Ok::<_, Infallible>(site.answer(request)))
+            }));
+        let response = service.oneshot(request("GET")).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(Attempts::of(&response).get(), attempts);
+        // One that took no more than that costs nothing.
+        assert_eq!(response.extensions().is_empty(), attempts == 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
+    for (name, told) in
+        [(None, [None, None, None]), (Some("x-attempts"), [None, Some("1"), Some("2")])]
+    {
+        let site = Site::new(&[503, 503, 200]);
+        let requests = Arc::clone(&site.requests);
+        let mut classify = HttpClassifier::new();
+        if let Some(name) = name {
+            classify = classify.attempt_header(HeaderName::from_static(name));
+        }
+        let service = ExponentialRetryLayer::new(plain(3).classify(classify)).layer(service_fn(
+            move |request| std::future::ready(Ok::<_, Infallible>(site.answer(request))),
+        ));
+        service.oneshot(request("GET")).await.unwrap();
+        let requests = requests.lock().unwrap();
+        let seen = requests
+            .iter()
+            .map(|request| Some(request.headers().get("x-attempts")?.to_str().unwrap()));
+        assert_eq!(seen.collect::<Vec<_>>(), told);
+    }
+}
+
+/// Whatever error type the service has, nobody has to name it for the classifier.
+#[tokio::test(start_paused = true)]
+async fn r6_any_error_type_is_understood_without_being_named() {
+    fn reset() -> io::Error {
+        ErrorKind::ConnectionReset.into()
+    }
+    fn layer<M>() -> ExponentialRetryLayer<HttpClassifier<M>> {
+        ExponentialRetryLayer::new(plain(3).classify(HttpClassifier::new()))
+    }
+
+    let began = now();
+    let mut service = ServiceBuilder::new()
+        .layer(ExponentialRetryLayer::new(plain(3).classify(HttpClassifier::new())))
+        .service(service_fn(|_: Request<()>| async { Err::<Response<()>, _>(reset()) }));
+    let error: io::Error = service.ready().await.unwrap().call(request("GET")).await.unwrap_err();
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::ConnectionReset, secs(2)));
+
+    let began = now();
+    let service = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(5).max_waiting(5))
+        .layer(layer())
+        .layer(WindowRateLimitLayer::new(5, secs(1)).max_wait(secs(9)))
+        .service(service_fn(|_: Request<()>| async { Err::<Response<()>, _>(reset()) }));
+    let error: BoxError = service.clone().oneshot(request("GET")).await.unwrap_err();
+    assert!(error.downcast::<io::Error>().is_ok());
+    assert_eq!(began.elapsed(), secs(2));
+
+    let began = now();
+    let boxed = service.boxed_clone();
+    boxed.oneshot(request("POST")).await.unwrap_err();
+    assert_eq!(began.elapsed(), secs(0));
+
+    let service =
+        layer().layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(answer(404)) }));
+    let (answer, began) = (service.oneshot(request("GET")).await.unwrap(), now());
+    assert_eq!((answer.status(), began.elapsed()), (StatusCode::NOT_FOUND, secs(0)));
+}
+
+#[test]
+fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
+    let all = HttpClassifier::new()
+        .statuses([StatusCode::CONFLICT])
+        .attempt_header(HeaderName::from_static("x-attempts"));
+    for classify in [HttpClassifier::new(), all] {
+        let (request, mut result) = (request("GET"), Ok::<_, io::Error>(answer(200)));
+        let counted = measure(|| {
+            let classify: HttpClassifier = classify.clone();
+            assert_eq!(classify.classify(&request, &result), Verdict::Done);
+            Classify::<Request<()>, _, _>::settled(&classify, &request, 1, &mut result);
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+    // It is copied for every request.
+    assert!(size_of::<HttpClassifier>() <= 48);
+}
+
+#[test]
+fn c7_a_status_that_is_no_failure_is_refused() {
+    for status in [100, 200, 304, 399, 600, 999] {
+        let wrong = [StatusCode::CONFLICT, StatusCode::from_u16(status).unwrap()];
+        let error = HttpClassifier::<Plain>::new().try_statuses(wrong).unwrap_err();
+        assert_eq!(error.setting(), "statuses");
+        let said = format!("statuses is {status}: it must be between 400 and 599");
+        assert_eq!(error.to_string(), said);
+        let panic = std::panic::catch_unwind(|| HttpClassifier::<Boxed>::new().statuses(wrong));
+        assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
+    }
+}
+
+/// One classifier for the requests, responses and errors of both.
+#[cfg(feature = "reqwest")]
+#[tokio::test(start_paused = true)]
+async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
+    use reqwest::{Client, Url};
+
+    let url = || Url::parse("http://unknown.test/").unwrap();
+    let request = |method| reqwest::Request::new(method, url());
+    let classify = HttpClassifier::new();
+    let mut limited = answer(429).map(|()| "");
+    limited.headers_mut().insert("retry-after", "7".parse().unwrap());
+    let mut result = Ok::<_, reqwest::Error>(reqwest::Response::from(limited));
+    assert_eq!(
+        classify.classify(&request(reqwest::Method::GET), &result),
+        Verdict::RetryAfter(secs(7))
+    );
+    assert_eq!(classify.classify(&request(reqwest::Method::POST), &result), Verdict::Done);
+    classify.settled(&request(reqwest::Method::GET), 3, &mut result);
+    assert_eq!(Attempts::of(&result.unwrap()).get(), 3);
+
+    // The usual way to put it together compiles, and a client that fails is asked again.
+    let resolver = Arc::new(Unknown(Arc::default()));
+    let client = Client::builder().no_proxy().dns_resolver(Arc::clone(&resolver)).build().unwrap();
+    let policy = plain(3).classify(HttpClassifier::new()).clone_with(reqwest::Request::try_clone);
+    let service = ServiceBuilder::new().layer(ExponentialRetryLayer::new(policy)).service(client);
+    let began = now();
+    assert!(service.oneshot(request(reqwest::Method::GET)).await.unwrap_err().is_connect());
+    assert_eq!(began.elapsed(), secs(2));
+    assert_eq!(*resolver.0.lock().unwrap(), 3);
+}
+
+/// Knows no name, and counts how often it is asked.
+#[cfg(feature = "reqwest")]
+struct Unknown(Arc<Mutex<u32>>);
+
+#[cfg(feature = "reqwest")]
+impl reqwest::dns::Resolve for Unknown {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        *self.0.lock().unwrap() += 1;
+        Box::pin(async { Err("no such name".into()) })
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
+fn now() -> Instant {
+    Instant::now()
+}

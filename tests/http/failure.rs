@@ -1,0 +1,345 @@
+//! Did it reach the server? Told by errors as they come from those who make them.
+
+use std::{error::Error, fmt, future::pending, io, io::ErrorKind};
+
+use http::{Request, Response};
+use tower::{BoxError, Layer, ServiceExt, service_fn, timeout::TimeoutLayer};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
+    http::{AsError, HttpClassifier},
+    retry::{Classify, Verdict},
+};
+
+use crate::secs;
+
+/// What a classifier takes an error for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Taken {
+    /// Retried whatever the request is.
+    NeverReached,
+    /// Retried if the request may be repeated.
+    MayHaveReached,
+    /// Never retried.
+    Other,
+}
+use Taken::{MayHaveReached, NeverReached, Other};
+
+fn taken<E: AsError<M>, M>(error: E) -> Taken {
+    taken_by(&HttpClassifier::new(), error)
+}
+
+fn taken_by<E: AsError<M>, M>(classify: &HttpClassifier<M>, error: E) -> Taken {
+    let result = Err::<Response<()>, E>(error);
+    let judge =
+        |method| classify.classify(&Request::builder().method(method).body(()).unwrap(), &result);
+    match (judge("GET"), judge("POST")) {
+        (Verdict::Retry, Verdict::Retry) => NeverReached,
+        (Verdict::Retry, Verdict::Done) => MayHaveReached,
+        (Verdict::Done, Verdict::Done) => Other,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Names another as its source.
+#[derive(Debug)]
+struct Wrapped<E>(E);
+
+impl<E> fmt::Display for Wrapped<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrapped")
+    }
+}
+
+impl<E: Error + 'static> Error for Wrapped<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn r6_errors_of_connections_say_if_the_server_was_reached() {
+    for (kind, reached) in [
+        (ErrorKind::ConnectionRefused, NeverReached),
+        (ErrorKind::ConnectionReset, MayHaveReached),
+        (ErrorKind::ConnectionAborted, MayHaveReached),
+        (ErrorKind::BrokenPipe, MayHaveReached),
+        (ErrorKind::NotConnected, MayHaveReached),
+        (ErrorKind::UnexpectedEof, MayHaveReached),
+        (ErrorKind::TimedOut, MayHaveReached),
+        (ErrorKind::HostUnreachable, MayHaveReached),
+        (ErrorKind::NetworkUnreachable, MayHaveReached),
+        (ErrorKind::NetworkDown, MayHaveReached),
+        (ErrorKind::NotFound, Other),
+        (ErrorKind::PermissionDenied, Other),
+        (ErrorKind::InvalidData, Other),
+        (ErrorKind::Other, Other),
+    ] {
+        let io = || io::Error::from(kind);
+        assert_eq!(taken(io()), reached, "{kind}");
+        assert_eq!(taken(BoxError::from(io())), reached, "{kind}");
+        assert_eq!(taken(Wrapped(Wrapped(io()))), reached, "{kind}");
+        assert_eq!(taken(BoxError::from(Wrapped(io()))), reached, "{kind}");
+        assert_eq!(taken(io::Error::other(io::Error::other(Wrapped(io())))), reached, "{kind}");
+        // What is certain counts wherever it stands.
+        let certain = io::Error::new(kind, io::Error::from(ErrorKind::ConnectionRefused));
+        assert_eq!(taken(certain), NeverReached, "{kind}");
+    }
+    assert_eq!(taken(Wrapped(fmt::Error)), Other);
+    assert_eq!(taken(BoxError::from("something")), Other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r6_timeouts_are_understood() {
+    let error = tokio::time::timeout(secs(1), pending::<()>()).await.unwrap_err();
+    assert_eq!(taken(Wrapped(error)), MayHaveReached);
+
+    let client = service_fn(|(): ()| pending::<Result<(), io::Error>>());
+    let error = TimeoutLayer::new(secs(1)).layer(client).oneshot(()).await.unwrap_err();
+    assert_eq!(taken(error), MayHaveReached);
+}
+
+/// Of whichever limit, and whatever the request is.
+#[tokio::test(start_paused = true)]
+async fn r6_a_rejection_is_taken_for_what_it_says() {
+    let post = || Request::post("/").body(()).unwrap();
+    let client = || service_fn(|_: Request<()>| async { Ok::<_, io::Error>(Response::new(())) });
+    let judge = |error: BoxError| {
+        assert!(Rejected::find(&*error).is_some());
+        let wrapped = io::Error::other(Wrapped(io::Error::other(error)));
+        HttpClassifier::new().classify(&post(), &Err::<Response<()>, _>(wrapped))
+    };
+
+    let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
+    rate.clone().oneshot(post()).await.unwrap();
+    let error = rate.oneshot(post()).await.unwrap_err();
+    assert_eq!(judge(error), Verdict::RetryAfter(secs(7)));
+
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let (mut first, second) = (layer.layer(client()), layer.layer(client()));
+    first.ready().await.unwrap();
+    let error = second.clone().oneshot(post()).await.unwrap_err();
+    assert_eq!(judge(error), Verdict::Retry);
+
+    layer.handle().close();
+    assert_eq!(judge(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
+}
+
+#[cfg(feature = "hyper")]
+mod hyper_and_h2 {
+    use bytes::Bytes;
+    use http_body_util::{Empty, StreamBody};
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::{
+        client::legacy::Client,
+        rt::{TokioExecutor, TokioIo},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    fn post<B>(body: B) -> Request<B> {
+        Request::post("http://test/").body(body).unwrap()
+    }
+
+    fn empty() -> Request<Empty<Bytes>> {
+        post(Empty::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r6_hyper_says_if_it_has_written_anything() {
+        // The server takes the request, and goes.
+        let (ours, mut theirs) = duplex(1024);
+        let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = client.send_request(empty());
+        let server = async {
+            assert_ne!(theirs.read(&mut [0; 1024]).await.unwrap(), 0);
+            drop(theirs);
+        };
+        let error = tokio::join!(answer, server).0.unwrap_err();
+        assert!(error.is_incomplete_message());
+        assert_eq!(taken(error), MayHaveReached);
+
+        // It was gone before.
+        let error = client.ready().await.unwrap_err();
+        assert!(error.is_closed());
+        assert_eq!(taken(error), NeverReached);
+        let error = client.send_request(empty()).await.unwrap_err();
+        assert!(error.is_canceled());
+        assert_eq!(taken(error), NeverReached);
+
+        // What it says is not HTTP.
+        let (ours, mut theirs) = duplex(1024);
+        let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = client.send_request(empty());
+        let server = async {
+            assert_ne!(theirs.read(&mut [0; 1024]).await.unwrap(), 0);
+            theirs.write_all(b"220 mail.test ESMTP\r\n\r\n").await.unwrap();
+        };
+        let error = tokio::join!(answer, server).0.unwrap_err();
+        assert!(error.is_parse());
+        assert_eq!(taken(error), Other);
+    }
+
+    /// What a body fails with is about where the body comes from.
+    #[tokio::test(start_paused = true)]
+    async fn r6_an_error_of_the_requests_own_body_says_nothing_of_the_server() {
+        let (ours, _theirs) = duplex(1024);
+        let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let refused =
+            Err::<http_body::Frame<Bytes>, _>(io::Error::from(ErrorKind::ConnectionRefused));
+        let body = StreamBody::new(futures::stream::iter([refused]));
+        let error = client.send_request(post(body)).await.unwrap_err();
+        assert!(tower_floodgate::caused_by::<io::Error>(&error).is_some());
+        assert_eq!(taken(error), Other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r6_a_pool_says_if_it_could_not_connect() {
+        let connector = service_fn(|_| {
+            std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::from(ErrorKind::TimedOut)))
+        });
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let error = client.request(empty()).await.unwrap_err();
+        assert!(error.is_connect());
+        assert_eq!(taken(error), NeverReached);
+    }
+
+    const SETTINGS: u8 = 4;
+    const RST_STREAM: u8 = 3;
+    const GOAWAY: u8 = 7;
+    const HEADERS: u8 = 1;
+
+    /// RFC 9113, 4.1.
+    fn frame(kind: u8, stream: u32, payload: &[u32]) -> Vec<u8> {
+        let length = u8::try_from(payload.len() * 4).unwrap();
+        let mut frame = vec![0, 0, length, kind, 0];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload.iter().flat_map(|number| number.to_be_bytes()));
+        frame
+    }
+
+    /// The error of a request that is answered with `frames` and the end of the connection.
+    async fn answered_with(frames: &[Vec<u8>]) -> hyper::Error {
+        let (ours, mut theirs) = duplex(4096);
+        let executor = TokioExecutor::new();
+        let server = async {
+            theirs.write_all(&frame(SETTINGS, 0, &[])).await.unwrap();
+            theirs.read_exact(&mut [0; 24]).await.unwrap();
+            while read_frame(&mut theirs).await != HEADERS {}
+            theirs.write_all(&frames.concat()).await.unwrap();
+            drop(theirs);
+        };
+        let client = async {
+            let (mut client, connection) =
+                http2::handshake(executor, TokioIo::new(ours)).await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(empty()).await.unwrap_err()
+        };
+        tokio::join!(client, server).0
+    }
+
+    async fn read_frame(from: &mut DuplexStream) -> u8 {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        from.read_exact(&mut payload).await.unwrap();
+        head[3]
+    }
+
+    /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed.
+    #[tokio::test(start_paused = true)]
+    async fn r6_http2_says_if_a_stream_was_processed() {
+        let reset = |reason: h2::Reason| frame(RST_STREAM, 1, &[reason.into()]);
+        let go_away = |last, reason: h2::Reason| frame(GOAWAY, 0, &[last, reason.into()]);
+        for (frames, reached) in [
+            (vec![reset(h2::Reason::REFUSED_STREAM)], NeverReached),
+            (vec![reset(h2::Reason::INTERNAL_ERROR)], MayHaveReached),
+            (vec![reset(h2::Reason::ENHANCE_YOUR_CALM)], MayHaveReached),
+            (vec![reset(h2::Reason::CANCEL)], Other),
+            (vec![reset(h2::Reason::PROTOCOL_ERROR)], Other),
+            (vec![reset(h2::Reason::HTTP_1_1_REQUIRED)], Other),
+            (vec![go_away(0, h2::Reason::NO_ERROR)], NeverReached),
+            (vec![go_away(0, h2::Reason::ENHANCE_YOUR_CALM)], NeverReached),
+            (vec![go_away(1, h2::Reason::NO_ERROR)], MayHaveReached),
+            (vec![go_away(1, h2::Reason::ENHANCE_YOUR_CALM)], MayHaveReached),
+            (
+                vec![go_away(1, h2::Reason::NO_ERROR), go_away(0, h2::Reason::NO_ERROR)],
+                NeverReached,
+            ),
+            (vec![], MayHaveReached),
+        ] {
+            let error = answered_with(&frames).await;
+            let said = format!("{frames:?}: {error:?}");
+            assert_eq!(taken(Wrapped(error)), reached, "{said}");
+        }
+    }
+
+    /// What goes wrong on our side is no news of the server.
+    #[test]
+    fn r6_errors_that_h2_makes_are_not_the_servers() {
+        assert_eq!(taken(h2::Error::from(h2::Reason::REFUSED_STREAM)), Other);
+        assert_eq!(taken(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Other);
+    }
+}
+
+#[cfg(feature = "reqwest")]
+mod of_reqwest {
+    use std::{net::SocketAddr, sync::Arc};
+
+    use reqwest::{Client, dns};
+
+    use super::*;
+
+    /// Fails to resolve names, or never does.
+    struct Resolver {
+        fails: bool,
+    }
+
+    impl dns::Resolve for Resolver {
+        fn resolve(&self, _: dns::Name) -> dns::Resolving {
+            let fails = self.fails;
+            Box::pin(async move {
+                if !fails {
+                    pending::<()>().await;
+                }
+                Err::<Box<dyn Iterator<Item = SocketAddr> + Send>, _>("no such name".into())
+            })
+        }
+    }
+
+    fn client(fails: bool) -> reqwest::ClientBuilder {
+        Client::builder().no_proxy().dns_resolver(Arc::new(Resolver { fails }))
+    }
+
+    async fn fail(client: reqwest::ClientBuilder) -> reqwest::Error {
+        client.build().unwrap().post("http://unknown.test/").send().await.unwrap_err()
+    }
+
+    /// That it could not connect says nothing about a request that was answered with a redirect before.
+    #[tokio::test(start_paused = true)]
+    async fn r6_reqwest_is_believed_where_it_follows_no_redirects() {
+        let without_redirects = HttpClassifier::new().without_redirects();
+        for client in [|| client(true), || client(false).connect_timeout(secs(1))] {
+            assert!(fail(client()).await.is_connect());
+            assert_eq!(taken(fail(client()).await), MayHaveReached);
+            assert_eq!(taken_by(&without_redirects, fail(client()).await), NeverReached);
+        }
+
+        let error = fail(client(false).timeout(secs(1))).await;
+        assert!(error.is_timeout() && !error.is_connect());
+        assert_eq!(taken_by(&without_redirects, error), MayHaveReached);
+
+        let error = Client::new().post("not a url").send().await.unwrap_err();
+        assert!(error.is_builder());
+        assert_eq!(taken_by(&without_redirects, error), Other);
+
+        let answer = reqwest::Response::from(Response::builder().status(503).body("").unwrap());
+        assert_eq!(taken_by(&without_redirects, answer.error_for_status().unwrap_err()), Other);
+    }
+}
