@@ -70,7 +70,11 @@
 //!
 //! # Features
 //!
-//! - `http` (default): [`http::retry_after`].
+//! - `http` (default): what is particular to HTTP. [`http::HttpClassifier`] says what is retried,
+//!   [`http::ServerHints`] reads when to come again, [`http::retry_after`] writes it.
+//! - `grpc`: the same for gRPC, `grpc::GrpcClassifier` and `grpc::ServerHints`.
+//! - `hyper`: looks into the errors of hyper's clients: did the request reach the server?
+//! - `reqwest`: the same for reqwest's requests, responses and errors.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -81,6 +85,8 @@ mod cause;
 mod clock;
 mod count;
 mod gate;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 mod macros;
