@@ -57,6 +57,12 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A wait in whole seconds, for a field of HTTP: rounded up, and never 0, which would mean *at once*.
+pub(crate) fn whole_secs(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
+}
+
 /// Reads the time, counted from the moment it was started. Needs no runtime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {

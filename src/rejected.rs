@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::clock::Nanos;
+use crate::clock::{Nanos, whole_secs};
 
 /// A request was turned away by one of this crate's layers: why, and when trying again makes sense.
 ///
@@ -98,9 +98,7 @@ impl Rejected {
     /// [`retry_after`](Self::retry_after) in whole seconds for a header: rounded up, and never 0.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u64> {
-        let wait = self.retry_after()?;
-        let begun = u64::from(wait.subsec_nanos() > 0);
-        Some(wait.as_secs().saturating_add(begun).max(1))
+        self.retry_after().map(whole_secs)
     }
 
     /// Looks for a rejection in `error` and in all that caused it.
