@@ -48,5 +48,6 @@ mod answer;
 mod classifier;
 mod code;
 mod hints;
+mod respond;
 
-pub use self::{classifier::GrpcClassifier, code::Code, hints::ServerHints};
+pub use self::{classifier::GrpcClassifier, code::Code, hints::ServerHints, respond::respond};
