@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::limiter::RateLimiter;
+use super::{limiter::RateLimiter, window::Reading};
 use crate::{
     seat::RejectedCounts,
     settings::{self, InvalidSetting},
@@ -46,7 +46,8 @@ impl WindowRateLimitHandle {
         Self { limiter }
     }
 
-    fn read(&self) -> super::window::Reading {
+    /// All of it at one moment.
+    pub(crate) fn read(&self) -> Reading {
         self.limiter.window.read(|| self.limiter.clock.now())
     }
 
@@ -76,6 +77,13 @@ impl WindowRateLimitHandle {
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.read().wait
+    }
+
+    /// How long until everything that is used now has come back: the window, or what is left of a fixed
+    /// one. (What is reserved and not issued comes back a window after it is.)
+    #[must_use]
+    pub fn reset(&self) -> Duration {
+        self.read().reset
     }
 
     /// How many wait in the line.

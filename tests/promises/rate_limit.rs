@@ -382,12 +382,17 @@ async fn w9_the_handle_reads() {
     assert_eq!(handle.remaining(), 1, "a ready clone has its place");
     service.clone().oneshot(0).await.unwrap();
     assert_eq!((handle.remaining(), handle.wait()), (0, ms(600)));
+    assert_eq!(handle.reset(), secs(1), "of what has just been issued");
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
     service.oneshot(0).await.unwrap_err();
     assert_eq!((handle.waiting(), handle.rejected().total()), (1, 1));
     assert!(format!("{handle:?}").contains("waiting: 1"));
+
+    let fixed = WindowRateLimitLayer::fixed(1, secs(1)).handle();
+    advance(ms(1300)).await;
+    assert_eq!(fixed.reset(), ms(700));
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,6 +112,8 @@ pub(crate) struct Reading {
     pub(crate) waiting: u32,
     /// How long a newcomer would wait.
     pub(crate) wait: Duration,
+    /// How long until all that is used now has come back.
+    pub(crate) reset: Duration,
 }
 
 /// `now` is a function because the time must be read after the counts it belongs to, and at best not
@@ -308,6 +310,7 @@ impl<K: Copy + Eq> Window<K> {
             remaining: if free { u32::try_from(standing.room).unwrap_or(0) } else { 0 },
             waiting: standing.ahead,
             wait: at.since(moment),
+            reset: self.due(moment).since(moment),
         }
     }
 
