@@ -37,6 +37,25 @@ impl<F, A: Answer> ResponseFuture<F, A> {
     pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
         Self { answered: Answered::turned_away(answer, rejected), permit: None }
     }
+
+    /// The place, for one who keeps it beyond this future. A request that was turned away has none.
+    #[cfg(feature = "http")]
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
+        self.project().permit.take()
+    }
+
+    /// Polls, and keeps the place.
+    #[inline]
+    pub(crate) fn poll_holding<Response, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, A::Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+        A: AnswerTo<Response, Error>,
+    {
+        self.project().answered.poll(cx)
+    }
 }
 
 impl<F, A, Response, Error> Future for ResponseFuture<F, A>
@@ -47,11 +66,10 @@ where
     type Output = Result<Response, A::Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let output = this.answered.poll(cx);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = self.as_mut().poll_holding(cx);
         if output.is_ready() {
-            *this.permit = None;
+            *self.project().permit = None;
         }
         output
     }

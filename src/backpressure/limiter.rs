@@ -107,7 +107,7 @@ impl Limiter for ConcurrencyLimiter {
 
 /// A place in flight. Dropped, it goes to whoever is next.
 #[derive(Debug)]
-pub(super) struct Permit(Shared<ConcurrencyLimiter>);
+pub(crate) struct Permit(Shared<ConcurrencyLimiter>);
 
 impl Permit {
     /// Stands for a place that was taken from a seat.

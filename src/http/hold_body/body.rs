@@ -1,0 +1,62 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use crate::backpressure::Permit;
+
+/// A body that holds a place in flight until it has ended, failed, or is dropped. See the
+/// [module](crate::http::hold_body).
+///
+/// One made by `Default` holds none.
+#[pin_project]
+#[derive(Debug, Default)]
+pub struct HeldBody<B> {
+    #[pin]
+    body: B,
+    /// Taken as soon as the body has ended, not when it is dropped. Stands behind it because fields are
+    /// dropped in order.
+    permit: Option<Permit>,
+}
+
+impl<B: Body> HeldBody<B> {
+    pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
+        // A server doesn't poll a body that is empty from the start.
+        let permit = permit.filter(|_| !body.is_end_stream());
+        Self { body, permit }
+    }
+}
+
+impl<B: Body> Body for HeldBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = this.body.as_mut().poll_frame(cx);
+        let over = match &frame {
+            Poll::Pending => false,
+            // Nor does a server poll again after the last frame, if it knows.
+            Poll::Ready(Some(Ok(_))) => this.body.is_end_stream(),
+            Poll::Ready(Some(Err(_)) | None) => true,
+        };
+        if over {
+            *this.permit = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
