@@ -1,0 +1,29 @@
+use tower_layer::Layer;
+
+use super::Exempt;
+
+/// Puts a layer on a service, past which some requests go. See the [module](crate::exempt).
+#[derive(Clone, Debug)]
+pub struct ExemptLayer<F, L> {
+    exempt: F,
+    layer: L,
+}
+
+impl<F, L> ExemptLayer<F, L> {
+    /// Sends the requests for which `exempt` holds past `layer`.
+    ///
+    /// `exempt` is a `Fn(&Request) -> bool`, asked once for each call; name the type of its argument.
+    #[must_use]
+    pub const fn new(exempt: F, layer: L) -> Self {
+        Self { exempt, layer }
+    }
+}
+
+impl<F: Clone, L: Layer<S>, S: Clone> Layer<S> for ExemptLayer<F, L> {
+    type Service = Exempt<S, L::Service, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let layered = self.layer.layer(inner.clone());
+        Exempt::new(inner, layered, self.exempt.clone())
+    }
+}
