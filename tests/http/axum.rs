@@ -1,0 +1,143 @@
+//! On axum's routers: no `HandleErrorLayer`, no box.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+use http_body_util::{BodyExt, StreamBody};
+use tokio_test::{assert_pending, assert_ready, task};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
+    http::{RateLimitFieldsLayer, respond, respond_or_after},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn ask(app: &Router, path: &str) -> Response {
+    app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+}
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+/// Goes on for ever.
+async fn stream() -> Response {
+    let frames = futures::stream::repeat_with(|| {
+        Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(b"more")))
+    });
+    Response::new(Body::new(StreamBody::new(frames)))
+}
+
+async fn hang() -> Response {
+    std::future::pending().await
+}
+
+/// However a layer is put on: all routes share one limit, and answer by themselves.
+#[tokio::test(start_paused = true)]
+async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
+    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(respond);
+    let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
+    let method: MethodRouter = get(hello).layer(limit());
+    let shared = limit();
+    let apps = [
+        routes().layer(limit()),
+        routes().route_layer(limit()),
+        routes().layer(ServiceBuilder::new().layer(limit())),
+        Router::new().merge(routes()).layer(limit()),
+        Router::new().route("/a", method.clone()).route("/b", method),
+        Router::new()
+            .route("/a", get(hello).layer(shared.clone()))
+            .route("/b", get(hello).route_layer(shared)),
+    ];
+    for app in apps {
+        assert_eq!(ask(&app, "/a").await.status(), StatusCode::OK);
+        assert_eq!(ask(&app, "/b").await.status(), StatusCode::OK);
+        for path in ["/a", "/b"] {
+            let response = ask(&app, path).await;
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()["retry-after"], "10");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
+    let limit = ConcurrencyBackpressureLayer::new(10).fail().respond(respond_or_after(SECOND));
+    let handle = limit.handle();
+    let app = Router::new().route("/", get(hello)).route("/hang", get(hang)).layer(limit);
+    assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);
+    let mut hanging = task::spawn(ask(&app, "/hang"));
+    assert_pending!(hanging.poll());
+
+    handle.close();
+    let response = ask(&app, "/").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let mut drained = task::spawn(handle.drained());
+    assert_pending!(drained.poll());
+    drop(hanging);
+    assert_ready!(drained.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(respond);
+    let fields = RateLimitFieldsLayer::new("app", limit.handle());
+    let app = Router::new().route("/", get(hello)).layer(limit).layer(fields);
+    for (path, status) in
+        [("/nowhere", StatusCode::NOT_FOUND), ("/", StatusCode::TOO_MANY_REQUESTS)]
+    {
+        let response = ask(&app, path).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["ratelimit-policy"], "\"app\";q=1;w=10");
+        assert_eq!(response.headers()["ratelimit"], "\"app\";r=0;t=10");
+    }
+}
+
+#[tokio::test]
+async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_past() {
+    let limit =
+        ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+    let handle = limit.handle();
+    let layer = ExemptLayer::new(
+        |request: &Request| request.uri().path() == "/health",
+        ServiceBuilder::new().map_response(IntoResponse::into_response).layer(limit),
+    );
+    let app: Router = Router::new()
+        .route("/", get(hello))
+        .route("/stream", get(stream))
+        .route("/health", get(hello))
+        .layer(layer);
+
+    let mut response = ask(&app, "/stream").await;
+    assert_eq!(response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "more");
+    assert_eq!(handle.in_flight(), 1);
+    assert_eq!(ask(&app, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health = ask(&app, "/health").await;
+    assert_eq!(health.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(handle.in_flight(), 1);
+    drop(response); // the client has gone
+    assert_eq!(handle.in_flight(), 0);
+
+    let response = ask(&app, "/").await;
+    assert_eq!(handle.in_flight(), 1);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(handle.in_flight(), 0);
+
+    // A layer without exemption is put on as it is: axum takes any body.
+    let limit = ConcurrencyBackpressureLayer::new(1).until_body_ends();
+    let handle = limit.handle();
+    let app: Router = Router::new().route("/", get(hello)).layer(limit);
+    let response = ask(&app, "/").await;
+    assert_eq!(handle.in_flight(), 1);
+    drop(response);
+    assert_eq!(handle.in_flight(), 0);
+}
