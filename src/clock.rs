@@ -121,8 +121,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, for dates that come from elsewhere. Not tokio's, which has none: a paused clock doesn't
-/// steer it.
+/// The time of day, for dates that come from elsewhere or go there: nobody waits by it. Not tokio's, which has
+/// none: a paused clock doesn't steer it.
 #[cfg(feature = "http")]
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub(crate) fn time_of_day() -> std::time::SystemTime {

@@ -70,9 +70,10 @@
 //!
 //! # Features
 //!
-//! - `http` (default): what is particular to HTTP. [`http::HttpClassifier`] says what is retried,
-//!   [`http::ServerHints`] reads when to come again, [`http::retry_after`] writes it.
-//! - `grpc`: the same for gRPC, `grpc::GrpcClassifier` and `grpc::ServerHints`.
+//! - `http` (default): what is particular to [HTTP](mod@http). For clients: what is retried, when to come again, request
+//!   bodies that can be sent again. For servers: ready-made answers, fields that tell what is left, places held until a
+//!   body has ended.
+//! - `grpc`: the same for gRPC, for tonic, but without depending on it.
 //! - `hyper`: looks into the errors of hyper's clients: did the request reach the server?
 //! - `reqwest`: the same for reqwest's requests, responses and errors.
 
@@ -84,6 +85,7 @@ pub mod backpressure;
 mod cause;
 mod clock;
 mod count;
+pub mod exempt;
 mod gate;
 #[cfg(feature = "grpc")]
 pub mod grpc;
@@ -105,6 +107,7 @@ pub use self::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     },
     cause::caused_by,
+    exempt::ExemptLayer,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},

@@ -1,5 +1,69 @@
 //! What is particular to HTTP. With the feature `http`, which is on by default.
 //!
+//! # A server
+//!
+//! | | |
+//! | --- | --- |
+//! | [`respond`](respond()) | answers requests that are turned away with 429 or 503, and `Retry-After` |
+//! | [`RateLimitFieldsLayer`] | tells on every response what is left of a rate limit |
+//! | [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) | holds a place in flight until the response's body has been sent |
+//! | [`ExemptLayer`](crate::ExemptLayer) | lets health checks past a limit |
+//!
+//! None of them fails or boxes, so they go on an axum `Router` without a `HandleErrorLayer`. The limit is one
+//! for all routes that they are put on.
+//!
+//! ```
+//! use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse, routing::get};
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
+//!     http::{self, RateLimitFieldsLayer},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! // At most a hundred requests at a time, their bodies included; twenty more wait, up to two seconds.
+//! let in_flight = ConcurrencyBackpressureLayer::new(100)
+//!     .max_waiting(20)
+//!     .max_wait(Duration::from_secs(2))
+//!     .respond(http::respond_or_after(Duration::from_secs(5)));
+//! // At most two in any minute; what can't go at once is told when it could.
+//! let rate = WindowRateLimitLayer::new(2, Duration::from_secs(60))
+//!     .max_wait(Duration::ZERO)
+//!     .respond(http::respond);
+//! let shutdown = in_flight.handle();
+//!
+//! let limits = ServiceBuilder::new()
+//!     .map_response(IntoResponse::into_response) // of one type again, for the exempted
+//!     .layer(in_flight.until_body_ends())
+//!     .layer(RateLimitFieldsLayer::new("per-minute", rate.handle()))
+//!     .layer(rate);
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .route("/health", get(|| async { "fine" }))
+//!     .layer(ExemptLayer::new(|request: &Request| request.uri().path() == "/health", limits));
+//!
+//! let get = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+//! let response = get("/").await?;
+//! assert_eq!(response.headers()["ratelimit-policy"], r#""per-minute";q=2;w=60"#);
+//! assert_eq!(response.headers()["ratelimit"], r#""per-minute";r=1;t=60"#);
+//! drop(response); // or read to its end: until then it is in flight
+//!
+//! drop(get("/").await?);
+//! let response = get("/").await?;
+//! assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+//! assert_eq!(response.headers()["retry-after"], "60");
+//! drop(response);
+//!
+//! shutdown.close();
+//! assert_eq!(get("/").await?.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! assert_eq!(get("/health").await?.status(), StatusCode::OK);
+//! shutdown.drained().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A client
 //!
 //! | to | write |
@@ -45,43 +109,21 @@ mod classifier;
 pub(crate) mod failure;
 pub mod fields;
 mod hints;
+pub mod hold_body;
 mod message;
+pub mod rate_limit_fields;
+pub mod replay;
+mod respond;
 
 pub use self::{
     attempts::Attempts,
     classifier::{HttpClassifier, RETRIED_STATUSES},
     failure::{AsError, Boxed, Plain},
     hints::ServerHints,
+    hold_body::HoldBodyLayer,
     message::{RequestHead, ResponseHead},
+    rate_limit_fields::RateLimitFieldsLayer,
+    respond::{respond, respond_or_after, respond_with, retry_after},
 };
 #[cfg(feature = "grpc")]
 pub(crate) use self::{classifier::of_rejected, hints::wait};
-
-pub mod replay;
-
-use http::HeaderValue;
-
-use crate::rejected::Rejected;
-
-/// The value of a `Retry-After` header for a rejection: whole seconds, rounded up, never 0 (RFC 9110,
-/// 10.2.3). `None` if nobody knows the time.
-///
-/// ```
-/// use std::time::Duration;
-/// use http::{Response, StatusCode, header::RETRY_AFTER};
-/// use tower_floodgate::{Rejected, WindowRateLimitLayer, http::retry_after};
-///
-/// let layer = WindowRateLimitLayer::new(100, Duration::from_secs(1)).max_waiting(10).respond(
-///     |rejected: Rejected| {
-///         let mut response = Response::new(rejected.to_string());
-///         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-///         response.headers_mut().extend(retry_after(&rejected).map(|value| (RETRY_AFTER, value)));
-///         response
-///     },
-/// );
-/// # let _ = layer;
-/// ```
-#[must_use]
-pub fn retry_after(rejected: &Rejected) -> Option<HeaderValue> {
-    rejected.retry_after_secs().map(HeaderValue::from)
-}

@@ -4,13 +4,21 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod axum;
 mod classifier;
+mod exempt;
 mod failure;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hints;
+mod hold_body;
+mod rate_limit_fields;
 mod replay;
+#[cfg(feature = "grpc")]
+mod respond;
+#[cfg(feature = "grpc")]
+mod servers;
 
 use std::time::Duration;
 

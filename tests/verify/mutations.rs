@@ -36,6 +36,10 @@ const CAUSE: &str = "src/cause.rs";
 const BELLS: &str = "src/gate/bells.rs";
 const RINGER: &str = "src/rate_limit/ringer.rs";
 const SPARE: &str = "src/spare.rs";
+const RESPOND: &str = "src/http/respond.rs";
+const GRPC_RESPOND: &str = "src/grpc/respond.rs";
+const QUOTA_FIELDS: &str = "src/http/rate_limit_fields/fields.rs";
+const HELD_BODY: &str = "src/http/hold_body/body.rs";
 const FIELDS: &str = "src/http/fields.rs";
 const FAILURE: &str = "src/http/failure.rs";
 const CLASSIFIER: &str = "src/http/classifier.rs";
@@ -844,16 +848,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     mutation(
         EDGES,
         "a rejection says zero seconds",
-        "src/rejected.rs",
-        "fn retry_after_secs",
+        "src/clock.rs",
+        "fn whole_secs",
         (".max(1)", ""),
         &["w6_any_wait_is_rounded_up_and_never_zero"],
     ),
     mutation(
         PROMISES,
         "a rejection is rounded down",
-        "src/rejected.rs",
-        "fn retry_after_secs",
+        "src/clock.rs",
+        "fn whole_secs",
         ("wait.subsec_nanos() > 0", "false"),
         &["w6_as_a_header_it_is_rounded_up_and_never_zero"],
     ),
@@ -1822,5 +1826,160 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "r4_no_field_is_too_strange_to_be_looked_at",
             "r4_times_since_1970_are_read_as_they_are_written",
         ],
+    ),
+    // Answers, fields and bodies of servers.
+    mutation(
+        HTTP,
+        "a full line is answered with 429",
+        RESPOND,
+        "fn answer",
+        ("rejected.is_rate_limited()", "true || rejected.is_rate_limited()"),
+        &["c10_a_ready_made_answer_is_429_or_503_and_says_when_if_it_is_known"],
+    ),
+    mutation(
+        HTTP,
+        "a fallback counts more than what is known",
+        RESPOND,
+        "fn respond_or_after",
+        ("rejected.retry_after().unwrap_or(fallback)", "fallback"),
+        &["c10_a_ready_made_answer_is_429_or_503_and_says_when_if_it_is_known"],
+    ),
+    mutation(
+        HTTP,
+        "a pushback is rounded down",
+        GRPC_RESPOND,
+        "fn pushback",
+        ("wait.as_nanos().div_ceil(1_000_000)", "wait.as_nanos() / 1_000_000"),
+        &["c10_a_grpc_answer_says_why_and_when_whatever_the_time"],
+    ),
+    mutation(
+        HTTP,
+        "a pushback that is too long means never",
+        GRPC_RESPOND,
+        "fn pushback",
+        ("unwrap_or(i32::MAX)", "unwrap_or(-1)"),
+        &["c10_a_grpc_answer_says_why_and_when_whatever_the_time"],
+    ),
+    mutation(
+        HTTP,
+        "a full line is RESOURCE_EXHAUSTED",
+        GRPC_RESPOND,
+        "pub fn respond",
+        ("\"14\"", "\"8\""),
+        &[
+            "c10_a_grpc_answer_is_trailers_only_with_the_code_that_tonic_reads",
+            "b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "with something left t is the time until there is room",
+        QUOTA_FIELDS,
+        "fn add_to",
+        ("if reading.remaining == 0", "if true"),
+        &[
+            "w9_the_fields_tell_what_is_left_whether_it_passes_or_is_turned_away",
+            "w9_a_client_that_goes_by_the_fields_is_never_turned_away",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "with nothing left t is the time until all is back",
+        QUOTA_FIELDS,
+        "fn add_to",
+        ("if reading.remaining == 0", "if false"),
+        &["w9_the_fields_tell_what_is_left_whether_it_passes_or_is_turned_away"],
+    ),
+    mutation(
+        HTTP,
+        "the fields round a time down",
+        QUOTA_FIELDS,
+        "fn seconds",
+        ("whole_secs(wait)", "wait.as_secs()"),
+        &["w9_a_client_that_goes_by_the_fields_is_never_turned_away"],
+    ),
+    mutation(
+        HTTP,
+        "a window is told in rounded seconds",
+        QUOTA_FIELDS,
+        "fn add_to",
+        ("if reading.length.subsec_nanos() == 0", "if true"),
+        &["w9_a_window_of_no_whole_seconds_is_left_out"],
+    ),
+    mutation(
+        HTTP,
+        "the fields of one limit replace those of another",
+        QUOTA_FIELDS,
+        "let left",
+        ("headers.append", "headers.insert"),
+        &["w9_several_limits_are_told_beside_each_other"],
+    ),
+    mutation(
+        HTTP,
+        "the X- fields replace those that are there",
+        QUOTA_FIELDS,
+        "fn add_to",
+        (" && free()", " && (free() || true)"),
+        &["w9_the_x_fields_are_all_of_one_source", "w9_several_limits_are_told_beside_each_other"],
+    ),
+    mutation(
+        HTTP,
+        "a fixed window is told as if it began now",
+        WINDOW,
+        "pub(crate) fn read",
+        ("reset: self.due(moment).since(moment)", "reset: self.length()"),
+        &["w9_a_fixed_window_tells_how_long_it_still_lasts"],
+    ),
+    mutation(
+        HTTP,
+        "a body that tells its end is not believed",
+        HELD_BODY,
+        "fn poll_frame",
+        ("this.body.is_end_stream()", "false"),
+        &["b1_a_body_holds_its_place_until_it_ends", "b2_who_waits_goes_when_a_body_ends"],
+    ),
+    mutation(
+        HTTP,
+        "a body that is empty from the start holds a place",
+        HELD_BODY,
+        "fn new",
+        ("!body.is_end_stream()", "true"),
+        &["b1_a_body_holds_its_place_until_it_ends"],
+    ),
+    mutation(
+        HTTP,
+        "a body that has failed holds its place",
+        HELD_BODY,
+        "fn poll_frame",
+        ("Poll::Ready(Some(Err(_)) | None) => true", "Poll::Ready(end) => end.is_none()"),
+        &["b1_a_body_holds_its_place_until_it_ends"],
+    ),
+    mutation(
+        HTTP,
+        "a body that has ended holds its place until it is dropped",
+        HELD_BODY,
+        "fn poll_frame",
+        ("*this.permit = None", "let _ = &this.permit"),
+        &["b1_a_body_holds_its_place_until_it_ends", "b2_who_waits_goes_when_a_body_ends"],
+    ),
+    mutation(
+        HTTP,
+        "a place goes back when the response's head is there",
+        "src/http/hold_body/future.rs",
+        "fn poll",
+        ("limited.take_permit()", "limited.take_permit().filter(|_| false)"),
+        &[
+            "b1_a_body_holds_its_place_until_it_ends",
+            "b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_past",
+            "b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "all but the exempt are exempt",
+        "src/exempt/service.rs",
+        "fn call",
+        ("if (self.exempt)", "if !(self.exempt)"),
+        &["b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away"],
     ),
 ];

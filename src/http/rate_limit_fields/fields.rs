@@ -1,12 +1,12 @@
 //! The fields, made of one reading of the limit.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 use sfv::{ItemSerializer, KeyRef, key_ref};
 
 use crate::{
-    clock::{unix_time, whole_secs},
+    clock::{time_of_day, whole_secs},
     rate_limit::WindowRateLimitHandle,
 };
 
@@ -49,7 +49,9 @@ impl Fields {
         if self.x_ratelimit && free() {
             headers.insert(X_LIMIT, reading.limit.into());
             headers.insert(X_REMAINING, reading.remaining.into());
-            headers.insert(X_RESET, whole_secs(unix_time().saturating_add(reset)).into());
+            let since_1970 =
+                time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            headers.insert(X_RESET, whole_secs(since_1970.saturating_add(reset)).into());
         }
     }
 }
