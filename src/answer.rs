@@ -8,8 +8,7 @@
 //! | ... then `.respond(f)` | a response: [`Respond<F>`] | the inner one, untouched |
 //!
 //! Responding suits servers: axum wants services that don't fail, and gets them without a
-//! `HandleErrorLayer`. Ready-made are [`http::respond`](crate::http::respond()) and
-//! [`grpc::respond`](crate::grpc::respond()).
+//! `HandleErrorLayer`. Ready-made are `http::respond` and `grpc::respond`, with the features of these names.
 //!
 //! Turning away is never an error of `poll_ready`, which would mean that the service is dead: the service
 //! becomes ready, and `call` gives the answer, whenever it comes. So don't poll a service ready long before

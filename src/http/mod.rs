@@ -83,7 +83,7 @@
 //!
 //! | told by | never reached it | may have |
 //! | --- | --- | --- |
-//! | [`Rejected`] of this crate | always | |
+//! | [`Rejected`](crate::Rejected) of this crate | always | |
 //! | [`std::io::Error`] | connection refused | reset, aborted, broken, timed out; host or network not reachable |
 //! | tokio's and tower's `Elapsed` | | always |
 //! | hyper-util's legacy client | `is_connect` | |
