@@ -67,6 +67,20 @@ impl<T> Kept<T> {
     }
 }
 
+/// Another reference: the one that this thread keeps, if it is of this value.
+#[inline]
+pub(crate) fn another<T: Spare>(value: &Arc<T>) -> Arc<T> {
+    // A thread that ends keeps nothing.
+    let spare = T::kept().try_with(|kept| kept.take(value)).ok().flatten();
+    spare.unwrap_or_else(|| Arc::clone(value))
+}
+
+/// Lets go of a reference, which this thread keeps for the next. Out of line: what drops something is everywhere.
+#[inline(never)]
+pub(crate) fn keep<T: Spare>(value: Arc<T>) {
+    let _surplus = T::kept().try_with(|kept| kept.keep(value));
+}
+
 /// A reference to a shared value, like an `Arc`.
 pub(crate) struct Shared<T: Spare>(
     /// `None` only while it is dropped.
@@ -87,10 +101,7 @@ impl<T: Spare> Shared<T> {
 impl<T: Spare> Clone for Shared<T> {
     #[inline]
     fn clone(&self) -> Self {
-        let value = self.arc();
-        // A thread that ends keeps nothing.
-        let spare = T::kept().try_with(|kept| kept.take(value)).ok().flatten();
-        Self::new(spare.unwrap_or_else(|| Arc::clone(value)))
+        Self::new(another(self.arc()))
     }
 }
 
@@ -101,12 +112,6 @@ impl<T: Spare> Drop for Shared<T> {
             keep(value);
         }
     }
-}
-
-/// Out of line: what drops something is everywhere.
-#[inline(never)]
-fn keep<T: Spare>(value: Arc<T>) {
-    let _surplus = T::kept().try_with(|kept| kept.keep(value));
 }
 
 impl<T: Spare> Deref for Shared<T> {

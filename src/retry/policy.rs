@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::{self, nanos},
     settings::{InvalidSetting, literal},
+    spare::{self, spare},
 };
 
 /// A server's hint is followed up to this, unless set otherwise.
@@ -40,12 +41,12 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
 ///
 /// tower clones a policy for every request: its numbers are copied, the classifier and the way to copy a
-/// request are cloned, and what is shared (a budget, a hook, a handle, a seed) has one reference count, which
-/// a policy without any of it doesn't touch.
+/// request are cloned. What is shared (a budget, `max_elapsed`, a seed) is behind one reference, which each thread keeps
+/// for the next request; if there is a hook, it is counted.
 #[derive(Clone)]
 pub struct ExponentialRetry<C = AnyError, D = ByClone> {
     numbers: Numbers,
-    shared: Option<Arc<Shared>>,
+    common: Common,
     classify: C,
     clone_with: D,
 }
@@ -61,7 +62,39 @@ struct Numbers {
     max_attempts: u32,
 }
 
-/// What clones have in common, and what is set too rarely to be copied for everybody.
+/// What clones have in common, if they have anything: a reference that the threads [keep](spare), unless there is
+/// something of a user's behind it.
+///
+/// All of that is out of line, so that the way of those who have nothing in common stays short.
+struct Common(Option<Arc<Shared>>);
+
+impl Clone for Common {
+    #[inline]
+    fn clone(&self) -> Self {
+        #[inline(never)]
+        fn another(shared: &Arc<Shared>) -> Arc<Shared> {
+            if shared.hook.is_none() { spare::another(shared) } else { Arc::clone(shared) }
+        }
+        Self(self.0.as_ref().map(another))
+    }
+}
+
+impl Drop for Common {
+    #[inline]
+    fn drop(&mut self) {
+        #[inline(never)]
+        fn let_go(shared: Arc<Shared>) {
+            if shared.hook.is_none() {
+                spare::keep(shared);
+            }
+        }
+        if let Some(shared) = self.0.take() {
+            let_go(shared);
+        }
+    }
+}
+
+/// What is set too rarely to be copied for everybody.
 #[derive(Clone)]
 struct Shared {
     max_elapsed: Option<Duration>,
@@ -69,6 +102,8 @@ struct Shared {
     budget: Option<RetryBudget>,
     hook: Option<Hook>,
 }
+
+spare!(Shared);
 
 impl Shared {
     const NOTHING: Self =
@@ -214,7 +249,7 @@ impl ExponentialRetry {
                 backoff: Backoff::default(),
                 session: Session::default(),
             },
-            shared: None,
+            common: Common(None),
             classify: AnyError,
             clone_with: ByClone,
         })
@@ -224,7 +259,9 @@ impl ExponentialRetry {
 /// A setting that is changed on a policy that has clones is changed on this one only.
 impl<C, D> ExponentialRetry<C, D> {
     fn share(mut self, set: impl FnOnce(&mut Shared)) -> Self {
-        set(Arc::make_mut(self.shared.get_or_insert_with(|| Arc::new(Shared::NOTHING))));
+        let mut shared = self.shared().clone();
+        set(&mut shared);
+        self.common = Common(Some(Arc::new(shared)));
         self
     }
 
@@ -298,9 +335,9 @@ impl<C, D> ExponentialRetry<C, D> {
     }
 
     fn with<C2, D2>(self, with: impl FnOnce(C, D) -> (C2, D2)) -> ExponentialRetry<C2, D2> {
-        let Self { numbers, shared, classify, clone_with } = self;
+        let Self { numbers, common, classify, clone_with } = self;
         let (classify, clone_with) = with(classify, clone_with);
-        ExponentialRetry { numbers, shared, classify, clone_with }
+        ExponentialRetry { numbers, common, classify, clone_with }
     }
 
     /// Decides about an attempt that could be retried: how long to wait, or why not to.
@@ -348,7 +385,7 @@ impl<C, D> ExponentialRetry<C, D> {
 
     fn shared(&self) -> &Shared {
         static NOTHING: Shared = Shared::NOTHING;
-        self.shared.as_deref().unwrap_or(&NOTHING)
+        self.common.0.as_deref().unwrap_or(&NOTHING)
     }
 
     fn ends_too_late(&self, wait: Duration) -> bool {

@@ -574,6 +574,39 @@ async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
     }
 }
 
+/// Threads keep references to what policies share, but to nothing of a user's; and of policies that are used in
+/// turns each has its own.
+#[tokio::test(start_paused = true)]
+async fn r8_a_hook_goes_with_the_last_of_its_policies() {
+    for budget in [None, Some(RetryBudget::new(1.0))] {
+        let hooked = Arc::new(());
+        let held = Arc::clone(&hooked);
+        let mut policy = plain(2).on_decision(move |_| {
+            let _ = &held;
+        });
+        if let Some(budget) = budget {
+            policy = policy.budget(budget);
+        }
+        let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(1));
+        assert_eq!(service.clone().oneshot(7).await, Ok(7));
+        assert_eq!(service.oneshot(8).await, Ok(8));
+        assert_eq!(Arc::strong_count(&hooked), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_policies_used_in_turns_on_one_thread_have_their_own_budgets() {
+    let spendthrift = || RetryBudget::new(0.0).floor_per_second(0);
+    let policies =
+        [plain(2).budget(spendthrift()), plain(2).budget(RetryBudget::new(1.0)), plain(2)];
+    for turn in 0..30 {
+        let unstable = Unstable::failing(1);
+        let layer = ExponentialRetryLayer::new(policies[turn % 3].clone());
+        let answer = layer.layer(unstable).oneshot(7).await;
+        assert_eq!(answer, if turn % 3 == 0 { Err(Flaky(1)) } else { Ok(7) });
+    }
+}
+
 /// Readiness is driven before every attempt, and its error ends the retry.
 #[tokio::test(start_paused = true)]
 async fn c3_readiness_is_driven_before_every_attempt() {

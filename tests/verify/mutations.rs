@@ -1541,7 +1541,18 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         SPARE,
         "fn take",
         ("self.address.get() != Arc::as_ptr(value).addr()", "self.address.get() == 0"),
-        &["c1_limits_used_in_turns_on_one_thread_stay_apart"],
+        &[
+            "c1_limits_used_in_turns_on_one_thread_stay_apart",
+            "r5_policies_used_in_turns_on_one_thread_have_their_own_budgets",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "a thread keeps a hook",
+        POLICY,
+        "fn let_go",
+        ("shared.hook.is_none()", "true || shared.hook.is_none()"),
+        &["r8_a_hook_goes_with_the_last_of_its_policies"],
     ),
     // What a reader's own mutations showed to be missing.
     mutation(
