@@ -87,6 +87,8 @@
 //! - Put one retry in a stack: two multiply their attempts.
 //! - A budget's floor counts for the budget. Share one budget (clones do) instead of making one per client.
 //! - Timers resolve one millisecond: shorter waits take one.
+//! - A thread may keep the budget of the policy it used last in memory until it uses another or ends, to save the next
+//!   request from counting references.
 //! - A hint holds back the request that got it. To hold back everybody, put a
 //!   [`PauseOnHintLayer`](crate::PauseOnHintLayer) on the client.
 
