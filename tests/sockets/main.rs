@@ -8,10 +8,13 @@
 //! | --- | --- |
 //! | `server/` | servers that count by themselves, and servers that misbehave |
 //! | `harness.rs` | that these servers do what they are for |
+//! | `quota.rs` | fifty tasks and a quota: a hint holds back everybody |
 //! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod errors;
 mod harness;
+#[cfg(feature = "reqwest")]
+mod quota;
 mod server;
