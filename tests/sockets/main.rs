@@ -9,6 +9,9 @@
 //! | `server/` | servers that count by themselves, and servers that misbehave |
 //! | `harness.rs` | that these servers do what they are for |
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back everybody |
+//! | `reqwest.rs` | reqwest behind all the layers |
+//! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
+//! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -16,5 +19,11 @@
 mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
+mod misbehaving;
+#[cfg(feature = "reqwest")]
 mod quota;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod server;
+#[cfg(feature = "grpc")]
+mod tonic_client;

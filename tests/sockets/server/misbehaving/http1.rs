@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::Notify,
 };
 
@@ -63,15 +63,19 @@ pub(crate) struct Misbehaving {
 impl Misbehaving {
     /// Does `acts` in turn, one for each request that comes on any connection, and answers all that come then.
     pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), acts)
+    }
+
+    /// The same, at a port that somebody has chosen.
+    pub(crate) fn on(listener: TcpListener, acts: impl IntoIterator<Item = Act>) -> Self {
         let (script, received) = (Script::new(acts, Act::Answer), Log::new());
         let go_on = Arc::new(Notify::new());
         let peer = Peer { script, received: received.clone(), go_on: Arc::clone(&go_on) };
-        let listening = Listening::start(move |stream| {
+        let listening = Listening::on(listener, move |stream| {
             let peer = peer.clone();
             // A client that goes away is none of its business.
             async move { drop(peer.serve(BufReader::new(stream)).await) }
-        })
-        .await;
+        });
         Self { listening, received, go_on }
     }
 

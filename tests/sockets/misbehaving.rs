@@ -1,0 +1,463 @@
+//! reqwest and hyper-util's client behind all the layers, against servers that misbehave. By what the servers
+//! received: never more than the most attempts, and nothing twice that may have been done.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::{join, join_all};
+use h2::Reason;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use tower::{
+    BoxError, ServiceBuilder, ServiceExt, timeout::TimeoutLayer, util::BoxCloneSyncService,
+};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
+    WindowRateLimitLayer, caused_by,
+    http::{
+        Attempts, HttpClassifier, ServerHints,
+        replay::{ByReplay, ReplayBodyLayer},
+    },
+    retry::Backoff,
+};
+
+use crate::server::{
+    misbehaving::{
+        Received,
+        goaway::{Going, GoingAway},
+        http1::{self, GARBAGE_HINTS},
+        http2,
+    },
+    soon,
+};
+
+const MAX_ATTEMPTS: usize = 3;
+
+/// Longer than any test takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Both clients, each behind all the layers. Neither retries anything or follows redirects by itself.
+#[derive(Clone)]
+enum Client {
+    Hyper(BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, BoxError>),
+    Reqwest(BoxCloneSyncService<reqwest::Request, reqwest::Response, BoxError>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Hyper,
+    Reqwest,
+}
+
+const BOTH: [Which; 2] = [Which::Hyper, Which::Reqwest];
+
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    which: Which,
+    http2: bool,
+    max_attempts: usize,
+    /// An attempt that takes longer fails.
+    patience: Duration,
+}
+
+impl Setup {
+    fn http1(which: Which) -> Self {
+        Self { which, http2: false, max_attempts: MAX_ATTEMPTS, patience: PATIENCE }
+    }
+
+    fn http2(which: Which) -> Self {
+        Self { http2: true, ..Self::http1(which) }
+    }
+
+    /// With the number of attempts that it has made.
+    fn client(self) -> (Client, Arc<AtomicUsize>) {
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
+        let policy = ExponentialRetry::new(self.max_attempts.try_into().unwrap()).backoff(backoff);
+        let in_flight = ConcurrencyBackpressureLayer::new(8);
+        let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
+        let pause =
+            PauseOnHintLayer::new(rate.handle(), ServerHints).max_pause(Duration::from_millis(50));
+        let timeout = TimeoutLayer::new(self.patience);
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&attempts);
+        let client = match self.which {
+            Which::Hyper => {
+                let mut hyper = legacy::Client::builder(TokioExecutor::new());
+                hyper.http2_only(self.http2).retry_canceled_requests(false);
+                let policy = policy.classify(HttpClassifier::new()).clone_with(ByReplay);
+                Client::Hyper(BoxCloneSyncService::new(
+                    ServiceBuilder::new()
+                        .layer(ReplayBodyLayer::new().max_bytes(1 << 20))
+                        .layer(in_flight)
+                        .layer(ExponentialRetryLayer::new(policy))
+                        .layer(rate)
+                        .layer(pause)
+                        .layer(timeout)
+                        .map_request(move |request| {
+                            count.fetch_add(1, Relaxed);
+                            request
+                        })
+                        .service(hyper.build_http()),
+                ))
+            }
+            Which::Reqwest => {
+                let reqwest = reqwest::Client::builder()
+                    .retry(reqwest::retry::never())
+                    .redirect(reqwest::redirect::Policy::none());
+                let reqwest = if self.http2 { reqwest.http2_prior_knowledge() } else { reqwest };
+                let policy = policy
+                    .classify(HttpClassifier::new().without_redirects())
+                    .clone_with(reqwest::Request::try_clone);
+                Client::Reqwest(BoxCloneSyncService::new(
+                    ServiceBuilder::new()
+                        .layer(in_flight)
+                        .layer(ExponentialRetryLayer::new(policy))
+                        .layer(rate)
+                        .layer(pause)
+                        .layer(timeout)
+                        .map_request(move |request| {
+                            count.fetch_add(1, Relaxed);
+                            request
+                        })
+                        .service(reqwest.build().unwrap()),
+                ))
+            }
+        };
+        (client, attempts)
+    }
+}
+
+/// Whether a request may be repeated, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Post,
+    /// With an `Idempotency-Key`.
+    KeyedPost,
+}
+
+const KINDS: [Kind; 3] = [Kind::Get, Kind::Post, Kind::KeyedPost];
+
+impl Kind {
+    fn may_repeat(self) -> bool {
+        self != Self::Post
+    }
+}
+
+struct Answer {
+    status: u16,
+    attempts: u32,
+    /// What could be read of the body.
+    body: Result<Bytes, BoxError>,
+}
+
+impl Client {
+    async fn send(&self, kind: Kind, url: &str) -> Result<Answer, BoxError> {
+        let body = if kind == Kind::Get { "" } else { "abc" };
+        self.send_body(kind, url, body.into(), || ()).await
+    }
+
+    /// Calls `go_on` as soon as the head of the answer is there.
+    async fn send_body(
+        &self,
+        kind: Kind,
+        url: &str,
+        body: Bytes,
+        go_on: impl Fn(),
+    ) -> Result<Answer, BoxError> {
+        let method = if kind == Kind::Get { Method::GET } else { Method::POST };
+        let mut request = Request::builder().method(method).uri(url);
+        if kind == Kind::KeyedPost {
+            request = request.header("idempotency-key", "\"8e03978e\"");
+        }
+        match self {
+            Self::Hyper(client) => {
+                let request = request.body(Full::from(body))?;
+                let response = soon(client.clone().oneshot(request)).await?;
+                go_on();
+                Ok(Answer {
+                    status: response.status().as_u16(),
+                    attempts: Attempts::of(&response).get(),
+                    body: match soon(response.into_body().collect()).await {
+                        Ok(body) => Ok(body.to_bytes()),
+                        Err(error) => Err(error.into()),
+                    },
+                })
+            }
+            Self::Reqwest(client) => {
+                let request = request.body(body)?.try_into()?;
+                let response = soon(client.clone().oneshot(request)).await?;
+                go_on();
+                Ok(Answer {
+                    status: response.status().as_u16(),
+                    attempts: Attempts::of(&response).get(),
+                    body: soon(response.bytes()).await.map_err(Into::into),
+                })
+            }
+        }
+    }
+}
+
+/// What a server does with a request, and whether that is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retried {
+    Never,
+    IfItMayBe,
+    Always,
+}
+
+impl Retried {
+    fn is(self, kind: Kind) -> bool {
+        match self {
+            Self::Never => false,
+            Self::IfItMayBe => kind.may_repeat(),
+            Self::Always => true,
+        }
+    }
+}
+
+#[tokio::test]
+async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
+    use http1::Act;
+
+    for (act, retried) in [
+        (Act::Close, Retried::IfItMayBe),
+        (Act::Reset, Retried::IfItMayBe),
+        (Act::Unavailable(b"Server: busy"), Retried::IfItMayBe),
+        (Act::GarbageStatus, Retried::Never),
+    ] {
+        for (which, kind) in pairs() {
+            let (client, _) = Setup::http1(which).client();
+            let what = format!("{act:?} {which:?} {kind:?}");
+            let expected = if retried.is(kind) { MAX_ATTEMPTS } else { 1 };
+
+            // It never recovers.
+            let server = http1::Misbehaving::start([act; 2 * MAX_ATTEMPTS]).await;
+            let outcome = client.send(kind, &server.listening().url("/")).await;
+            assert_eq!(server.received().len(), expected, "{what}");
+            let status = outcome.ok().map(|answer| answer.status);
+            let busy = matches!(act, Act::Unavailable(_)).then_some(503);
+            assert_eq!(status, busy, "{what}");
+
+            // It does.
+            if retried.is(kind) {
+                let server = http1::Misbehaving::start([act]).await;
+                let answer = client.send(kind, &server.listening().url("/")).await.unwrap();
+                assert_eq!((answer.status, answer.attempts), (200, 2), "{what}");
+                assert_eq!(answer.body.unwrap(), "hello");
+                let body = if kind == Kind::Get { 0 } else { 3 };
+                assert!(server.received().iter().all(|request| request.body == body), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r6_a_stream_that_was_reset_is_sent_again_if_it_was_refused_or_may_be() {
+    use http2::Act;
+
+    for (reason, retried) in [
+        (Reason::REFUSED_STREAM, Retried::Always),
+        (Reason::INTERNAL_ERROR, Retried::IfItMayBe),
+        (Reason::ENHANCE_YOUR_CALM, Retried::IfItMayBe),
+        (Reason::CANCEL, Retried::Never),
+        (Reason::PROTOCOL_ERROR, Retried::Never),
+    ] {
+        for (which, kind) in pairs() {
+            let (client, attempts) = Setup::http2(which).client();
+            let what = format!("{reason:?} {which:?} {kind:?}");
+            let expected = if retried.is(kind) { MAX_ATTEMPTS } else { 1 };
+
+            let server = http2::Misbehaving::start([Act::Reset(reason); 2 * MAX_ATTEMPTS]).await;
+            assert!(client.send(kind, &server.listening().url("/")).await.is_err(), "{what}");
+            assert_eq!(attempts.load(Relaxed), expected, "{what}");
+            assert!(server.received().is_empty());
+
+            if retried.is(kind) {
+                let server = http2::Misbehaving::start([Act::Reset(reason)]).await;
+                let answer = client.send(kind, &server.listening().url("/")).await.unwrap();
+                assert_eq!((answer.status, answer.attempts), (200, 2), "{what}");
+                assert_eq!(server.received().len(), 1, "{what}");
+            }
+        }
+    }
+}
+
+/// It says which requests it never got to: those are sent again, a POST, too.
+#[tokio::test]
+async fn r6_what_a_server_that_goes_away_never_got_to_is_sent_again() {
+    for (which, kind) in pairs() {
+        // On a slow machine, the next attempt may find the old connection still there, and is left out as well.
+        let setup = Setup { max_attempts: 20, ..Setup::http2(which) };
+        for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
+            // One, and it is left out.
+            let going = Going { requests: 1, last: 0, reason, answers: true };
+            let server = GoingAway::start(going).await;
+            let url = server.listening().url("/");
+            let (client, _) = setup.client();
+            let answer = client.send(kind, &url).await.unwrap();
+            assert!(answer.status == 200 && answer.attempts >= 2, "{which:?} {kind:?}");
+            assert_eq!(server.processed(), [1], "on the next connection");
+
+            // Two, of which the second is left out.
+            let going = Going { requests: 2, last: 1, ..going };
+            let server = GoingAway::start(going).await;
+            let url = server.listening().url("/");
+            let (client, _) = setup.client();
+            let both = join(client.send(kind, &url), client.send(kind, &url)).await;
+            let both = [both.0.unwrap(), both.1.unwrap()];
+            assert!(both.iter().all(|answer| answer.status == 200), "{which:?} {kind:?}");
+            assert_eq!(server.processed(), [1, 1], "one on each connection");
+        }
+    }
+}
+
+/// ... and which it may have got to: a POST is not sent again, though the other one is.
+#[tokio::test]
+async fn r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again() {
+    for which in BOTH {
+        let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, answers: false };
+        let server = GoingAway::start(going).await;
+        let url = server.listening().url("/");
+        let (client, _) = Setup { max_attempts: 20, ..Setup::http2(which) }.client();
+        let (one, other) = join(client.send(Kind::Post, &url), client.send(Kind::Post, &url)).await;
+        let answers: Vec<_> = [one, other].into_iter().flatten().collect();
+        assert_eq!(answers.len(), 1, "{which:?}");
+        assert!(answers[0].status == 200 && answers[0].attempts >= 2, "{which:?}");
+        assert_eq!(server.processed(), [1], "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
+    use http1::Act;
+
+    let scenes = [Act::Silence, Act::HalfHead].into_iter().flat_map(|act| {
+        pairs().map(move |(which, kind)| async move {
+            let server = http1::Misbehaving::start([act]).await;
+            let url = server.listening().url("/");
+            // On a slow machine, an answer may take as long: then that is tried again, too.
+            let patience = Duration::from_millis(200);
+            let setup = Setup { patience, max_attempts: 20, ..Setup::http1(which) };
+            let (client, attempts) = setup.client();
+            let outcome = client.send(kind, &url).await;
+            let received = server.received().len();
+            assert!(received <= attempts.load(Relaxed), "{act:?} {which:?} {kind:?}");
+            if kind.may_repeat() {
+                let answer = outcome.unwrap();
+                assert_eq!(answer.status, 200);
+                assert!(answer.attempts >= 2, "{act:?} {which:?} {kind:?}");
+            } else {
+                let error = outcome.err().unwrap();
+                assert!(caused_by::<tower::timeout::error::Elapsed>(&*error).is_some());
+                assert_eq!(attempts.load(Relaxed), 1, "{act:?} {which:?} {kind:?}");
+            }
+        })
+    });
+    join_all(scenes).await;
+}
+
+/// No panic, no endless wait, and not one attempt more.
+#[tokio::test]
+async fn r4_garbage_is_no_hint() {
+    for which in BOTH {
+        for hint in GARBAGE_HINTS {
+            let act = http1::Act::Unavailable(hint);
+            let server = http1::Misbehaving::start([act; MAX_ATTEMPTS]).await;
+            let (client, _) = Setup::http1(which).client();
+            let url = server.listening().url("/");
+            let answer = client.send(Kind::Get, &url).await.unwrap();
+            // More seconds than can be counted are a hint, though too long to be waited for.
+            let too_long = hint.ends_with(b"99999999999999999999");
+            let expected = if too_long { 1 } else { MAX_ATTEMPTS };
+            let what = String::from_utf8_lossy(hint);
+            assert_eq!((answer.status, answer.attempts as usize), (503, expected), "{what}");
+            assert_eq!(server.received().len(), expected, "{what}");
+            // It may have paused all of them, no longer than is allowed.
+            if !too_long {
+                assert_eq!(client.send(Kind::Get, &url).await.unwrap().status, 200, "{what}");
+            }
+        }
+    }
+}
+
+/// Of which its answers say nothing. The client may send the next request into the closed connection.
+#[tokio::test]
+async fn r6_a_server_that_closes_after_each_answer_receives_nothing_twice() {
+    const REQUESTS: usize = 20;
+
+    for (which, kind) in pairs() {
+        let server = http1::Misbehaving::start([http1::Act::AnswerAndClose; REQUESTS]).await;
+        let (client, _) = Setup { max_attempts: 20, ..Setup::http1(which) }.client();
+        for number in 0..REQUESTS {
+            let path = format!("/{number}");
+            let outcome = client.send(kind, &server.listening().url(&path)).await;
+            let received = server.received();
+            let times = received.iter().filter(|request| request.path == path).count();
+            // A POST may fail, if nobody knows that it wasn't received.
+            assert!(outcome.is_ok() || kind == Kind::Post, "{which:?} {kind:?}");
+            assert_eq!(times, usize::from(outcome.is_ok()), "{which:?} {kind:?}");
+        }
+    }
+}
+
+/// The answer comes while the body is still sent: the next attempt sends it from the beginning.
+#[tokio::test]
+async fn r7_a_body_that_was_not_read_arrives_whole_at_the_next_attempt() {
+    const LENGTH: usize = 1_000_000;
+
+    for (which, kind) in pairs() {
+        let acts = [http1::Act::UnavailableBeforeBody; 2];
+        let server = http1::Misbehaving::start(acts).await;
+        let (client, _) = Setup::http1(which).client();
+        let body = if kind == Kind::Get { Bytes::new() } else { Bytes::from(vec![7; LENGTH]) };
+        let (length, url) = (body.len(), server.listening().url("/"));
+        let answer = client.send_body(kind, &url, body, || ()).await.unwrap();
+        let lengths: Vec<_> = server.received().iter().map(|request| request.body).collect();
+        if kind.may_repeat() {
+            assert_eq!((answer.status, answer.attempts), (200, 3), "{which:?} {kind:?}");
+            assert_eq!(lengths, [length]);
+        } else {
+            assert_eq!((answer.status, answer.attempts), (503, 1), "{which:?} {kind:?}");
+            assert!(lengths.is_empty());
+        }
+    }
+}
+
+/// What has begun is the caller's.
+#[tokio::test]
+async fn r6_an_answer_that_breaks_off_is_not_asked_for_again() {
+    let broken = |outcome: Result<Answer, BoxError>, received: Vec<Received>| {
+        let answer = outcome.unwrap();
+        assert_eq!((answer.status, answer.attempts), (200, 1));
+        assert!(answer.body.is_err());
+        assert_eq!(received.len(), 1);
+    };
+    for which in BOTH {
+        let server = http1::Misbehaving::start([http1::Act::ResetInBody]).await;
+        let (client, url) = (Setup::http1(which).client().0, server.listening().url("/"));
+        let go_on = || server.go_on();
+        let outcome = client.send_body(Kind::Get, &url, Bytes::new(), go_on).await;
+        broken(outcome, server.received());
+
+        let act = http2::Act::ResetInBody(Reason::INTERNAL_ERROR);
+        let server = http2::Misbehaving::start([act]).await;
+        let (client, url) = (Setup::http2(which).client().0, server.listening().url("/"));
+        let go_on = || server.go_on();
+        let outcome = client.send_body(Kind::Get, &url, Bytes::new(), go_on).await;
+        broken(outcome, server.received());
+    }
+}
+
+/// Each client with each kind of request.
+fn pairs() -> impl Iterator<Item = (Which, Kind)> {
+    BOTH.into_iter().flat_map(|which| KINDS.map(|kind| (which, kind)))
+}

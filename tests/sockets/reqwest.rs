@@ -1,0 +1,160 @@
+//! reqwest behind all the layers, against a server that doesn't always answer.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ::reqwest::{Body, Error, Request, Response, redirect, retry};
+use futures::{future::join, stream};
+use http::{HeaderName, HeaderValue, Method};
+use tokio::{net::TcpSocket, sync::oneshot};
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
+    WindowRateLimitLayer,
+    http::{Attempts, HttpClassifier, ServerHints},
+    retry::{Backoff, Decision},
+};
+
+use crate::server::{
+    misbehaving::http1::{Act, Misbehaving},
+    soon,
+};
+
+const BUSY: Act = Act::Unavailable(b"Server: busy");
+const MAX_ATTEMPTS: u32 = 4;
+
+/// All the layers, in the usual order. reqwest itself retries nothing and follows no redirects.
+fn client(
+    classify: HttpClassifier,
+    on_decision: impl Fn(&Decision) + Send + Sync + 'static,
+) -> impl Service<Request, Response = Response, Error = Error, Future: Send> + Clone {
+    let policy = ExponentialRetry::new(MAX_ATTEMPTS)
+        .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
+        .classify(classify)
+        .clone_with(Request::try_clone)
+        .on_decision(on_decision);
+    let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
+    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let reqwest = ::reqwest::Client::builder()
+        .retry(retry::never())
+        .redirect(redirect::Policy::none())
+        .build()
+        .unwrap();
+    ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(8))
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(rate)
+        .layer(pause)
+        .service(reqwest)
+}
+
+fn request(method: Method, server: &Misbehaving) -> Request {
+    Request::new(method, server.listening().url("/").parse().unwrap())
+}
+
+fn keyed(mut request: Request) -> Request {
+    request.headers_mut().insert("idempotency-key", HeaderValue::from_static("\"8e03978e\""));
+    request
+}
+
+/// What the server was told in a field of choice, by each request that it received.
+fn told(server: &Misbehaving) -> Vec<Option<HeaderValue>> {
+    server.received().iter().map(|request| request.headers.get("attempt").cloned()).collect()
+}
+
+#[tokio::test]
+async fn r8_reqwest_is_told_of_the_attempts_and_so_is_the_server() {
+    let server = Misbehaving::start([BUSY, BUSY, Act::Answer, Act::Answer]).await;
+    let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("attempt"));
+    let client = client(classify, |_| ());
+    for attempts in [3, 1] {
+        let call = client.clone().oneshot(request(Method::GET, &server));
+        let response = soon(call).await.unwrap();
+        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, attempts));
+        assert_eq!(soon(response.text()).await.unwrap(), "hello");
+    }
+    let number = |number| Some(HeaderValue::from(number));
+    assert_eq!(told(&server), [None, number(1), number(2), None]);
+
+    // An answer that is a failure tells how many it took, too.
+    let server = Misbehaving::start([BUSY; 9]).await;
+    let response = soon(client.oneshot(request(Method::GET, &server))).await.unwrap();
+    assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (503, MAX_ATTEMPTS));
+    assert_eq!(server.received().len(), MAX_ATTEMPTS as usize);
+}
+
+#[tokio::test]
+async fn r6_reqwest_repeats_a_post_only_if_it_may() {
+    for act in [BUSY, Act::Reset, Act::Close] {
+        let server = Misbehaving::start([act]).await;
+        let client = client(HttpClassifier::new(), |_| ());
+        let mut post = request(Method::POST, &server);
+        *post.body_mut() = Some("abc".into());
+
+        let outcome = soon(client.clone().oneshot(post.try_clone().unwrap())).await;
+        match outcome {
+            Ok(response) => assert_eq!((response.status().as_u16(), act), (503, BUSY)),
+            Err(_) => assert_ne!(act, BUSY),
+        }
+        assert_eq!(server.received().len(), 1, "{act:?}");
+
+        let server = Misbehaving::start([act]).await;
+        *post.url_mut() = server.listening().url("/").parse().unwrap();
+        let response = soon(client.oneshot(keyed(post))).await.unwrap();
+        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, 2));
+        let received = server.received();
+        assert_eq!(received.len(), 2, "{act:?}");
+        assert!(received.iter().all(|request| request.body == 3));
+    }
+}
+
+/// Nobody listens, until the client has heard so.
+#[tokio::test]
+async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
+    let post = Request::new(Method::POST, url.parse().unwrap());
+
+    // It may be an error of what a redirect led to, for all that is known.
+    let decisions = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&decisions);
+    let wary = client(HttpClassifier::new(), move |_| {
+        count.fetch_add(1, Relaxed);
+    });
+    let error = soon(wary.oneshot(post.try_clone().unwrap())).await.unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(decisions.load(Relaxed), 0);
+
+    let (sender, receiver) = oneshot::channel();
+    let opens = Mutex::new(Some((socket, sender)));
+    let client = client(HttpClassifier::new().without_redirects(), move |_| {
+        if let Some((socket, sender)) = opens.lock().unwrap().take() {
+            sender.send(socket.listen(16).unwrap()).unwrap();
+        }
+    });
+    let opened = async { Misbehaving::on(receiver.await.unwrap(), []) };
+    let (response, server) = soon(join(client.oneshot(post), opened)).await;
+    let response = response.unwrap();
+    assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, 2));
+    assert_eq!(server.received().len(), 1);
+}
+
+#[tokio::test]
+async fn r7_a_stream_is_sent_once_by_reqwest_and_its_answer_passes() {
+    for (act, status) in [(BUSY, 503), (Act::Answer, 200)] {
+        let server = Misbehaving::start([act]).await;
+        let mut put = request(Method::PUT, &server);
+        let parts = ["abc", "de"].map(Ok::<_, std::io::Error>);
+        *put.body_mut() = Some(Body::wrap_stream(stream::iter(parts)));
+        let response = soon(client(HttpClassifier::new(), |_| ()).oneshot(put)).await.unwrap();
+        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (status, 1));
+        let lengths: Vec<_> = server.received().iter().map(|request| request.body).collect();
+        assert_eq!(lengths, [5]);
+    }
+}
