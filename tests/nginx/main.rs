@@ -1,7 +1,7 @@
 //! A client of this crate's beside a real nginx, which counts by itself.
 //!
 //! ```text
-//! cargo test --test nginx
+//! cargo test --all-features --test nginx
 //! ```
 //!
 //! Not part of a bare `cargo test`: it needs nginx, and installs it where it can. It takes a minute of real time.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use futures::future::join_all;
-use reqwest::{Client, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use reqwest::{Client, Method, Request, Response, StatusCode, retry};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
-    retry::{Backoff, Verdict},
+    http::{HttpClassifier, ServerHints},
+    retry::Backoff,
 };
 
 use crate::{
@@ -40,7 +41,7 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     let limit = WindowRateLimitLayer::new(u64::from(RATE) * 2, Duration::from_secs(1));
     let policy = ExponentialRetry::new(ATTEMPTS)
         .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
-        .classify(classify)
+        .classify(HttpClassifier::new())
         .clone_with(Request::try_clone);
     let refused = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&refused);
@@ -48,13 +49,13 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle, hint))
+        .layer(PauseOnHintLayer::new(handle, ServerHints))
         .map_response(move |response: Response| {
             assert!([200, zone.status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
             response
         })
-        .service(Client::new());
+        .service(Client::builder().retry(retry::never()).build().unwrap());
 
     let url = nginx.url(zone);
     let mut sent = 0;
@@ -77,19 +78,4 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     .await;
     let refused = refused.load(Relaxed);
     println!("{}: all {sent} passed in {took:.2?}, after {refused} refusals", zone.name);
-}
-
-/// How long nginx wants to hear from nobody.
-fn hint(result: &Result<Response, reqwest::Error>) -> Option<Duration> {
-    let value = result.as_ref().ok()?.headers().get(RETRY_AFTER)?;
-    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
-}
-
-fn classify(_: &Request, result: &Result<Response, reqwest::Error>) -> Verdict {
-    match result {
-        Ok(response) if response.status() != StatusCode::OK => {
-            hint(result).map_or(Verdict::Retry, Verdict::RetryAfter)
-        }
-        _ => Verdict::Done,
-    }
 }
