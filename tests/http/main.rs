@@ -4,6 +4,7 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod any_answer;
 mod axum;
 mod classifier;
 mod exempt;

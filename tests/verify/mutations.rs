@@ -52,6 +52,7 @@ const PROMISES: &str = "promises";
 const CONTRACT: &str = "contract";
 const EDGES: &str = "edges";
 const HTTP: &str = "http";
+const SOCKETS: &str = "sockets";
 
 const fn mutation(
     target: &'static str,
@@ -66,6 +67,7 @@ const fn mutation(
 
 const NAIVE_GATE: &str = "b2_the_gate_is_as_the_naive_one";
 const NAIVE_WINDOW: &str = "w1_the_window_is_as_the_naive_one";
+const ANY_ANSWER: &str = "r2_r4_no_answer_makes_for_more_attempts_or_longer_waits_than_are_allowed";
 const EXCLUSIVE: &str = "a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten";
 
 pub(crate) const MUTATIONS: &[Mutation] = &[
@@ -1992,5 +1994,62 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn call",
         ("if (self.exempt)", "if !(self.exempt)"),
         &["b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away"],
+    ),
+    // Whatever a server answers.
+    mutation(
+        HTTP,
+        "an answer can make for one attempt more",
+        POLICY,
+        "fn decide",
+        ("attempt >= *max_attempts", "attempt > *max_attempts"),
+        &[ANY_ANSWER],
+    ),
+    mutation(
+        HTTP,
+        "a pushback may be as long as it likes",
+        POLICY,
+        "fn decide",
+        (
+            "Verdict::RetryAfter(hint) | Verdict::RetryExactly(hint) => Some(hint)",
+            "Verdict::RetryExactly(_) => None, Verdict::RetryAfter(hint) => Some(hint)",
+        ),
+        &[ANY_ANSWER],
+    ),
+    mutation(
+        HTTP,
+        "an answer can pause everybody for ever",
+        PAUSE,
+        "fn poll(",
+        ("hint.min(*this.max_pause)", "hint"),
+        &[ANY_ANSWER],
+    ),
+    // Clients on real sockets.
+    mutation(
+        SOCKETS,
+        "what a server says holds back nobody else",
+        PAUSE,
+        "fn poll(",
+        ("this.handle.pause_for(", "let _ = (&this.handle, "),
+        &[
+            "r9_after_a_429_nobody_comes_before_the_time_it_named",
+            "r9_where_the_server_tells_what_is_left_nobody_is_ever_refused",
+            "r9_one_pushback_holds_back_every_call_of_a_tonic_client",
+        ],
+    ),
+    mutation(
+        SOCKETS,
+        "what may have reached a server is sent again",
+        CLASSIFIER,
+        "fn classify",
+        (
+            "Failure::Unreached | Failure::Interrupted => self.may_repeat(request)",
+            "Failure::Unreached | Failure::Interrupted => true",
+        ),
+        &[
+            "r6_what_broke_is_sent_again_only_if_it_may_be",
+            "r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again",
+            "r6_who_is_never_answered_asks_again_only_if_it_may",
+            "r6_reqwest_repeats_a_post_only_if_it_may",
+        ],
     ),
 ];
