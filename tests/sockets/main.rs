@@ -13,6 +13,7 @@
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
+//! | `servers/` | the layers on the servers of axum, hyper and tonic, and a client of hyper-util's |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -25,5 +26,6 @@ mod quota;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod servers;
 #[cfg(feature = "grpc")]
 mod tonic_client;

@@ -1,0 +1,158 @@
+//! On tonic's server, asked by the client that is generated for its health service.
+
+use std::net::SocketAddr;
+
+use futures::poll;
+use tokio::task::JoinSet;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+    server::HealthReporter,
+};
+use tower::ServiceBuilder;
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer, grpc,
+    http::RateLimitFieldsLayer,
+};
+
+use super::{HOUR, tells_what_is_left, until};
+use crate::server::soon;
+
+/// tonic's own server, which ends when this is dropped.
+struct Served {
+    address: SocketAddr,
+    reporter: HealthReporter,
+    _task: JoinSet<()>,
+}
+
+/// With these layers. (As a function it would repeat all that tonic asks of a layer.)
+macro_rules! serve {
+    ($layers:expr) => {{
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let router = Server::builder().layer($layers).add_service(health);
+        let mut task = JoinSet::new();
+        task.spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
+        Served { address, reporter, _task: task }
+    }};
+}
+
+/// With a connection of its own.
+async fn client(server: &Served) -> HealthClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    HealthClient::new(soon(endpoint.connect()).await.unwrap())
+}
+
+fn all() -> HealthCheckRequest {
+    HealthCheckRequest { service: String::new() }
+}
+
+async fn refused(client: &mut HealthClient<Channel>) -> Status {
+    soon(client.check(all())).await.unwrap_err()
+}
+
+fn pushback(status: &Status) -> Option<u32> {
+    let pushback = status.metadata().get("grpc-retry-pushback-ms")?;
+    Some(pushback.to_str().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
+    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc::respond);
+    let fields = RateLimitFieldsLayer::new("rpc", limit.handle());
+    let server = serve!(ServiceBuilder::new().layer(fields).layer(limit));
+    let mut clients = [client(&server).await, client(&server).await];
+
+    for (client, left) in clients.iter_mut().zip([1, 0]) {
+        let passed = soon(client.check(all())).await.unwrap();
+        tells_what_is_left(passed.metadata().as_ref(), "rpc", 2, left);
+    }
+    for client in &mut clients {
+        let status = refused(client).await;
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("there is room in "), "{status:?}");
+        let pushback = pushback(&status).unwrap();
+        assert!((1..=3_600_000).contains(&pushback), "{pushback} ms");
+        tells_what_is_left(status.metadata().as_ref(), "rpc", 2, 0);
+        // A stream is refused as a call is.
+        let status = soon(client.watch(all())).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+    }
+}
+
+#[tokio::test]
+async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it_or_goes() {
+    let limit = ConcurrencyBackpressureLayer::new(1)
+        .max_waiting(0)
+        .respond(grpc::respond)
+        .until_body_ends();
+    let handle = limit.handle();
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+
+    for goes in [false, true] {
+        let mut watching = client(&server).await;
+        let mut statuses = soon(watching.watch(all())).await.unwrap().into_inner();
+        assert!(soon(statuses.message()).await.unwrap().is_some());
+        let status = refused(&mut asking).await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(pushback(&status), None, "nobody knows the time");
+        // It goes on meanwhile.
+        for status in [ServingStatus::NotServing, ServingStatus::Serving] {
+            server.reporter.set_service_status("", status).await;
+            let message = soon(statuses.message()).await.unwrap().unwrap();
+            assert_eq!(message.status, status as i32);
+        }
+        assert_eq!(handle.in_flight(), 1);
+
+        if goes {
+            drop((statuses, watching)); // and with them the connection
+        } else {
+            drop(statuses);
+        }
+        soon(handle.drained()).await;
+        soon(asking.check(all())).await.unwrap();
+        soon(handle.drained()).await;
+    }
+}
+
+#[tokio::test]
+async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
+    let limit = ConcurrencyBackpressureLayer::new(10)
+        .max_waiting(10)
+        .respond(grpc::respond)
+        .until_body_ends();
+    let handle = limit.handle();
+    let server = serve!(limit);
+    let mut client = client(&server).await;
+    let statuses = soon(client.watch(all())).await.unwrap().into_inner();
+    until(|| handle.in_flight() == 1).await;
+
+    handle.close();
+    let status = refused(&mut client).await;
+    assert_eq!((status.code(), pushback(&status)), (Code::Unavailable, None));
+    let mut drained = handle.drained();
+    assert!(poll!(&mut drained).is_pending());
+    drop(statuses);
+    soon(drained).await;
+}
+
+/// The health service of a server whose other services are limited.
+#[tokio::test]
+async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
+    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc::respond);
+    let handle = limit.handle();
+    let is_check =
+        |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
+    let server = serve!(ExemptLayer::new(is_check, limit));
+    let mut client = client(&server).await;
+    handle.close();
+    let status = soon(client.watch(all())).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    soon(client.check(all())).await.unwrap();
+}
