@@ -7,6 +7,7 @@
 //! | retry what failed with `UNAVAILABLE`, and obey the server's pushback | [`ExponentialRetry::new(3).classify(GrpcClassifier::new())`](GrpcClassifier) |
 //! | retry other codes, too | [`GrpcClassifier::codes`] |
 //! | let one pushback hold back every call | [`PauseOnHintLayer::new(handle, grpc::ServerHints)`](ServerHints) |
+//! | learn how many attempts an answer took | [`Attempts::of_extensions`](crate::http::Attempts::of_extensions) of tonic's response |
 //!
 //! ```
 //! use std::{

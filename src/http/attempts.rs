@@ -1,3 +1,5 @@
+use http::Extensions;
+
 use super::ResponseHead;
 
 /// How many attempts an answer took, the first one included.
@@ -21,7 +23,20 @@ impl Attempts {
     /// How many `response` took. 1 if nothing is noted in it.
     #[must_use]
     pub fn of<R: ResponseHead>(response: &R) -> Self {
-        response.notes().get().copied().unwrap_or(Self(1))
+        Self::of_extensions(response.notes())
+    }
+
+    /// The same, of responses of a type of their own that keep the extensions: tonic's do.
+    ///
+    /// ```
+    /// use tower_floodgate::http::Attempts;
+    ///
+    /// let response = tonic::Response::new(());
+    /// assert_eq!(Attempts::of_extensions(response.extensions()).get(), 1);
+    /// ```
+    #[must_use]
+    pub fn of_extensions(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self(1))
     }
 
     /// The number: at least 1.

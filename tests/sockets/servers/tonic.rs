@@ -1,11 +1,19 @@
 //! On tonic's server, asked by the client that is generated for its health service.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use futures::poll;
+use futures::{future::join, poll};
 use tokio::task::JoinSet;
 use tonic::{
     Code, Status,
+    body::Body,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tonic_health::{
@@ -15,8 +23,14 @@ use tonic_health::{
 };
 use tower::ServiceBuilder;
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer, grpc,
-    http::RateLimitFieldsLayer,
+    ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
+    WindowRateLimitLayer,
+    grpc::{self, GrpcClassifier},
+    http::{
+        Attempts, RateLimitFieldsLayer,
+        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
+    },
+    retry::Backoff,
 };
 
 use super::{HOUR, tells_what_is_left, until};
@@ -27,6 +41,14 @@ struct Served {
     address: SocketAddr,
     reporter: HealthReporter,
     _task: JoinSet<()>,
+}
+
+impl Served {
+    /// A connection of one's own.
+    async fn connect(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        soon(endpoint.connect()).await.unwrap()
+    }
 }
 
 /// With these layers. (As a function it would repeat all that tonic asks of a layer.)
@@ -42,10 +64,8 @@ macro_rules! serve {
     }};
 }
 
-/// With a connection of its own.
 async fn client(server: &Served) -> HealthClient<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    HealthClient::new(soon(endpoint.connect()).await.unwrap())
+    HealthClient::new(server.connect().await)
 }
 
 fn all() -> HealthCheckRequest {
@@ -142,6 +162,42 @@ async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
     soon(drained).await;
 }
 
+/// A tonic client that has its channel behind the layers comes again until the stream is gone that is in its way.
+#[tokio::test]
+async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
+    let limit = ConcurrencyBackpressureLayer::new(1)
+        .max_waiting(0)
+        .respond(grpc::respond)
+        .until_body_ends();
+    let server = serve!(limit);
+    let mut watching = client(&server).await;
+    let statuses = soon(watching.watch(all())).await.unwrap().into_inner();
+
+    let failed = Arc::new(AtomicU32::new(0));
+    let noted = Arc::clone(&failed);
+    let pause = Duration::from_millis(5);
+    let policy = ExponentialRetry::new(10_000)
+        .backoff(Backoff::new(pause, pause))
+        .clone_with(ByReplay)
+        .classify(GrpcClassifier::new())
+        .on_decision(move |_| {
+            noted.fetch_add(1, SeqCst);
+        });
+    let channel = ServiceBuilder::new()
+        .layer(ReplayBodyLayer::new())
+        .layer(ExponentialRetryLayer::new(policy))
+        .map_request(|request: http::Request<ReplayBody<_>>| request.map(Body::new))
+        .service(server.connect().await);
+    let mut client = HealthClient::new(channel);
+    let gone = async {
+        until(|| failed.load(SeqCst) > 1).await;
+        drop(statuses);
+    };
+    let (answer, ()) = join(soon(client.check(all())), gone).await;
+    let attempts = Attempts::of_extensions(answer.unwrap().extensions()).get();
+    assert_eq!(attempts, failed.load(SeqCst) + 1);
+}
+
 /// The health service of a server whose other services are limited.
 #[tokio::test]
 async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
@@ -155,4 +211,26 @@ async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
     let status = soon(client.watch(all())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     soon(client.check(all())).await.unwrap();
+}
+
+/// What a limit in front of the channel turns away is a status, too: of the code that it chooses, or of none.
+#[tokio::test]
+async fn c10_a_tonic_client_reads_a_status_of_a_limit_of_its_own() {
+    let server = serve!(ServiceBuilder::new());
+    let limit = || WindowRateLimitLayer::new(1, HOUR).max_waiting(0);
+
+    let layer = limit().respond(grpc::respond);
+    let channel = ServiceBuilder::new().layer(layer).service(server.connect().await);
+    let mut client = HealthClient::new(channel);
+    soon(client.check(all())).await.unwrap();
+    let status = soon(client.check(all())).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(pushback(&status).is_some());
+
+    let channel = ServiceBuilder::new().layer(limit()).service(server.connect().await);
+    let mut client = HealthClient::new(channel);
+    soon(client.check(all())).await.unwrap();
+    let status = soon(client.check(all())).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown);
+    assert!(Rejected::find(&status).is_some_and(Rejected::is_rate_limited));
 }
