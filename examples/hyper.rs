@@ -1,0 +1,119 @@
+//! A hyper server with limits, and a hyper client that obeys them.
+//!
+//! ```text
+//! cargo run --example hyper --features hyper
+//! ```
+//!
+//! The server answers three requests in a second, and turns the others away. The client sends bodies that are
+//! streams, and sends them again after a refusal; then the server is gone.
+
+use std::{convert::Infallible, error::Error, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::try_join_all, stream};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    http::{
+        self as limits, Attempts, HttpClassifier, RateLimitFieldsLayer,
+        replay::{ByReplay, ReplayBodyLayer},
+    },
+    retry::Backoff,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/", listener.local_addr()?);
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener));
+
+    // The usual order: a place in flight is for the task, and each attempt takes its own in the window.
+    let policy = ExponentialRetry::new(10)
+        .clone_with(ByReplay)
+        .classify(HttpClassifier::new().any_method()) // an echo may be asked for twice
+        .backoff(Backoff::new(SECOND / 20, SECOND / 5));
+    let client = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(4))
+        .layer(ReplayBodyLayer::new())
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(WindowRateLimitLayer::new(20, SECOND))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+
+    println!("six bodies, four at a time, to a server that takes three in a second:");
+    let answers = (1..=6).map(|number| {
+        let request = Request::post(&url).body(parts(number));
+        async { Ok::<_, Box<dyn Error + Send + Sync>>(client.clone().oneshot(request?).await?) }
+    });
+    let mut attempts = 0;
+    for answer in try_join_all(answers).await? {
+        let (status, took) = (answer.status(), Attempts::of(&answer).get());
+        let body = answer.into_body().collect().await?.to_bytes();
+        println!("  {status} at attempt {took}: {}", String::from_utf8_lossy(&body));
+        assert_eq!(status, StatusCode::OK);
+        assert!(body.ends_with(b"part 1, part 2, part 3"), "it came whole");
+        attempts += took;
+    }
+    println!("  {attempts} attempts in all");
+
+    println!("and when the server is gone:");
+    server.shutdown().await;
+    let answer = client.oneshot(Request::post(&url).body(parts(7))?).await;
+    let error = answer.expect_err("nobody listens");
+    // Nobody is turned away by these limits, so the error is the client's own.
+    println!("  {error}: {:?}", error.source().map(ToString::to_string));
+    assert!(error.is_connect());
+    Ok(())
+}
+
+/// Accepts until it is dropped.
+async fn serve(listener: TcpListener) {
+    let in_flight =
+        ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(limits::respond);
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(limits::respond);
+    let service = ServiceBuilder::new()
+        .layer(in_flight.until_body_ends())
+        .layer(RateLimitFieldsLayer::new("echo", rate.handle()))
+        .layer(rate)
+        .service(service_fn(echo));
+
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        // A clone for each connection: the limits are shared.
+        let service = TowerToHyperService::new(service.clone());
+        connections.spawn(async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+                println!("  a connection broke: {error}");
+            }
+        });
+    }
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let body = request.into_body().collect().await?;
+    Ok(Response::new(Full::new(body.to_bytes())))
+}
+
+/// A body that is made while it is sent, and can't be copied.
+fn parts(number: u32) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
+    let parts = [format!("{number}: part 1, "), "part 2, ".to_owned(), "part 3".to_owned()];
+    let parts = stream::iter(parts).then(|part| async {
+        sleep(SECOND / 100).await;
+        Ok(Frame::data(Bytes::from(part)))
+    });
+    StreamBody::new(Box::pin(parts))
+}
