@@ -51,6 +51,18 @@
 //!
 //! Keep one retry in a stack. Two multiply: three times three attempts are nine.
 //!
+//! # Where they go in a framework
+//!
+//! | | the layers go | with |
+//! | --- | --- | --- |
+//! | axum, a server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`http::respond`](http::respond()) |
+//! | hyper, a server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`http::respond`](http::respond()) |
+//! | tonic, a server | on the builder: `Server::builder().layer(limits)` | `grpc::respond` |
+//! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`HttpClassifier`](http::HttpClassifier) |
+//! | tonic, a client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `grpc::GrpcClassifier` |
+//!
+//! `docs/frameworks.md` in the package has the code for each, which is that of the programs in `examples/`.
+//!
 //! # What all three share
 //!
 //! - **One limit is one limit.** State is made with the layer: every service it is put on and every clone

@@ -9,11 +9,13 @@
 //! ```
 //!
 //! Not part of a bare `cargo test`: it runs that, many times. Ends with 0 only if every test passed, every
-//! promise has a test and every test a promise, and every mutation was caught.
+//! promise has a test and every test a promise, the code in `docs/frameworks.md` is that of the examples, and every
+//! mutation was caught.
 
 mod mutants;
 mod mutations;
 mod promises;
+mod snippets;
 mod suites;
 
 use std::{error::Error, process::ExitCode};
@@ -51,6 +53,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let promises = promises::read()?;
     let there = suites::names()?;
     faults.extend(promises::compare(&promises, &there));
+    faults.extend(snippets::faults()?);
     let results = if args.mutations {
         None
     } else {
