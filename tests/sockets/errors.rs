@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::server::{
+use crate::peer::{
     misbehaving::{
         goaway::{Going, GoingAway},
         http1, http2,

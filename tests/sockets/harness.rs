@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::{
+use crate::peer::{
     date,
     misbehaving::{
         goaway::{Going, GoingAway},

@@ -6,7 +6,7 @@
 //!
 //! | read | for |
 //! | --- | --- |
-//! | `server/` | servers that count by themselves, and servers that misbehave |
+//! | `peer/` | servers that count by themselves, and servers that misbehave |
 //! | `harness.rs` | that these servers do what they are for |
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back everybody |
 //! | `reqwest.rs` | reqwest behind all the layers |
@@ -21,11 +21,11 @@ mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
 mod misbehaving;
+mod peer;
 #[cfg(feature = "reqwest")]
 mod quota;
 #[cfg(feature = "reqwest")]
 mod reqwest;
-mod server;
 mod servers;
 #[cfg(feature = "grpc")]
 mod tonic_client;

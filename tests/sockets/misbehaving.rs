@@ -29,7 +29,7 @@ use tower_floodgate::{
     retry::Backoff,
 };
 
-use crate::server::{
+use crate::peer::{
     misbehaving::{
         Received,
         goaway::{Going, GoingAway},

@@ -17,7 +17,7 @@ use tower_floodgate::{
     retry::Backoff,
 };
 
-use crate::server::{
+use crate::peer::{
     Log, now,
     quota::{Answer, Arrival, Quota, QuotaServer, RetryAfter, Tells},
     soon,

@@ -20,7 +20,7 @@ use tower_floodgate::{
     retry::{Backoff, Decision},
 };
 
-use crate::server::{
+use crate::peer::{
     misbehaving::http1::{Act, Misbehaving},
     soon,
 };

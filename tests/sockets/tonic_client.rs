@@ -32,7 +32,7 @@ use tower_floodgate::{
     retry::{Backoff, Decision, GiveUp},
 };
 
-use crate::server::{Log, now, soon};
+use crate::peer::{Log, now, soon};
 
 /// The service that is asked for. If its name didn't arrive, the answer would be `NOT_FOUND`.
 const NAME: &str = "floodgate";

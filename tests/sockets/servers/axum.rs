@@ -25,7 +25,7 @@ use tower_floodgate::{
 };
 
 use super::{HOUR, field, tells_what_is_left, tells_when_to_come_again, until};
-use crate::server::soon;
+use crate::peer::soon;
 
 /// axum's own server, which takes no more connections when this is dropped.
 struct Served {

@@ -38,7 +38,7 @@ use tower_floodgate::{
 };
 
 use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
-use crate::server::{Listening, soon};
+use crate::peer::{Listening, soon};
 
 /// How a connection is served.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::sleep;
 
-use crate::server::soon;
+use crate::peer::soon;
 
 /// Longer than any test takes, so that no window is over in one.
 const HOUR: Duration = Duration::from_secs(3_600);

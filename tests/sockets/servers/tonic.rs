@@ -34,7 +34,7 @@ use tower_floodgate::{
 };
 
 use super::{HOUR, tells_what_is_left, until};
-use crate::server::soon;
+use crate::peer::soon;
 
 /// tonic's own server, which ends when this is dropped.
 struct Served {

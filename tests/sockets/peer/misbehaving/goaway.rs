@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::server::{Listening, Log};
+use crate::peer::{Listening, Log};
 
 /// Types of frames (RFC 9113, 6).
 const HEADERS: u8 = 0x1;

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tokio::{net::TcpStream, sync::Notify, task::JoinSet};
 
 use super::{Received, Script};
-use crate::server::{Listening, Log};
+use crate::peer::{Listening, Log};
 
 /// What is done about a request.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Received, Script};
-use crate::server::{Listening, Log};
+use crate::peer::{Listening, Log};
 
 /// What is done about a request. Received to its end before anything is done, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
