@@ -13,8 +13,8 @@
 //!         │ │ │
 //!        retry              ExponentialRetry: up to 3 attempts, 1 s and 2 s apart
 //!         │ │ │
-//!      rate limit           WindowRateLimit: 2 requests in any second
-//!         │ │
+//!      rate limit           WindowRateLimit: 2 requests in any second, and none for as long as
+//!         │ │               a server says so (PauseOnHint)
 //!       client              reqwest
 //! ```
 //!
@@ -51,7 +51,7 @@ use std::{
 use clap::Parser;
 use futures::{StreamExt, stream};
 use tower::{ServiceBuilder, ServiceExt, layer::layer_fn};
-use tower_floodgate::ExponentialRetryLayer;
+use tower_floodgate::{ExponentialRetryLayer, PauseOnHintLayer};
 
 use self::{
     args::{Args, Layers},
@@ -86,6 +86,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let target = Target::of(args, clock).await?;
 
     let Layers { entrance, line, retry, backoff, rate_limit } = layers;
+    let quota = rate_limit.handle();
     let queue = line.handle();
     let retried = Retried::default();
     let progress = Progress::start(args, &target, queue.clone(), retried.clone());
@@ -102,6 +103,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
         .layer(line)
         .layer(ExponentialRetryLayer::new(retry))
         .layer(rate_limit)
+        .layer(PauseOnHintLayer::new(quota, page::hint))
         .layer(layer_fn(|inner| Recorder::new(inner, log.clone())))
         .map_request(Page::into_request)
         .and_then(page::read)

@@ -1,9 +1,12 @@
 //! What is asked for, what comes back, and when it is worth asking again.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use reqwest::{Error, Request, Response, StatusCode};
-use tower_floodgate::retry::Verdict;
+use tower_floodgate::{http::fields, retry::Verdict};
 
 /// A request, and the number of the task it belongs to. The number stays here: it is not sent.
 pub(crate) struct Page {
@@ -26,6 +29,8 @@ impl Page {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     size: usize,
+    /// When to come again, if the server says so.
+    hint: Option<Duration>,
 }
 
 impl fmt::Display for Answer {
@@ -38,19 +43,30 @@ impl fmt::Display for Answer {
 /// Reads the answer to its end, so that one cut short fails the attempt and is tried again, too.
 pub(crate) async fn read(response: Response) -> Result<Answer, Error> {
     let status = response.status();
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a date is a date, however fast tokio's clock runs"
+    )]
+    let hint = fields::retry_after(response.headers(), SystemTime::now);
     let size = response.bytes().await?.len();
-    Ok(Answer { status, size })
+    Ok(Answer { status, size, hint })
+}
+
+/// What holds back everybody, if the server says so.
+pub(crate) fn hint(result: &Result<Answer, Error>) -> Option<Duration> {
+    result.as_ref().ok().filter(|answer| is_trouble(answer.status))?.hint
 }
 
 /// What may pass by itself is worth another attempt: a broken connection, a server in trouble, a
 /// quota that is used up. All others would be answered the same again.
 pub(crate) fn verdict(_: &Page, result: &Result<Answer, Error>) -> Verdict {
     match result {
-        Ok(Answer { status, .. })
-            if !status.is_server_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
-        {
-            Verdict::Done
-        }
+        Ok(Answer { status, .. }) if !is_trouble(*status) => Verdict::Done,
+        Ok(Answer { hint: Some(hint), .. }) => Verdict::RetryAfter(*hint),
         Ok(_) | Err(_) => Verdict::Retry,
     }
+}
+
+fn is_trouble(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
