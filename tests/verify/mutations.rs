@@ -739,8 +739,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         PROMISES,
         "a place comes back when the response is dropped, not when it is there",
         "src/backpressure/future.rs",
-        "fn poll",
-        ("*this.permit = None;", ""),
+        "fn poll(mut self",
+        ("*self.project().permit = None;", ""),
         &["b1_a_place_is_held_from_readiness_to_the_end_of_the_response"],
     ),
     mutation(
