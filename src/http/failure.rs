@@ -129,7 +129,8 @@ fn look_at_hyper(cause: &(dyn Error + 'static)) -> Look {
     if let Some(error) = cause.downcast_ref::<hyper::Error>() {
         return match () {
             () if error.is_user() || error.is_parse() => Look::Final,
-            () if error.is_canceled() || error.is_closed() => Look::Unreached,
+            () if error.is_closed() || is_unsent(error) => Look::Unreached,
+            () if error.is_canceled() => Look::Interrupted,
             () if error.is_incomplete_message() || error.is_timeout() => Look::Interrupted,
             () => Look::Silent,
         };
@@ -138,6 +139,19 @@ fn look_at_hyper(cause: &(dyn Error + 'static)) -> Look {
         Some(error) => look_at_h2(error),
         None => Look::Silent,
     }
+}
+
+/// Was the request canceled before anything of it was written?
+///
+/// hyper also calls an upgrade canceled that the server has agreed to and that was not completed. What is behind that is a
+/// type that only hyper can name, so what is known of requests counts, and nothing else.
+#[cfg(feature = "hyper")]
+fn is_unsent(error: &hyper::Error) -> bool {
+    let known = |why: &(dyn Error + 'static)| {
+        why.is::<hyper::Error>()
+            || matches!(&*why.to_string(), "connection was not ready" | "connection closed")
+    };
+    error.is_canceled() && error.source().is_some_and(known)
 }
 
 #[cfg(feature = "hyper")]

@@ -87,7 +87,7 @@
 //! | [`std::io::Error`] | connection refused | reset, aborted, broken, timed out; host or network not reachable |
 //! | tokio's and tower's `Elapsed` | | always |
 //! | hyper-util's legacy client | `is_connect` | |
-//! | hyper | `is_canceled`, `is_closed` | `is_incomplete_message`, `is_timeout` |
+//! | hyper | `is_canceled` (but not of an upgrade), `is_closed` | `is_incomplete_message`, `is_timeout`; an upgrade that was not completed |
 //! | h2 | a stream refused by the server (`REFUSED_STREAM`); a `GOAWAY` of the server | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM` |
 //! | reqwest | see [`HttpClassifier`]`::without_redirects` | `is_timeout` |
 //!
@@ -95,7 +95,7 @@
 //!
 //! - hyper 1 calls a request canceled if its connection was not ready for it, or was lost while the request still
 //!   stood in line for it: nothing of it was written. It calls a connection closed if it was before it was handed the
-//!   request.
+//!   request. (It also calls an upgrade canceled whose connection was lost after the server had agreed to it.)
 //! - h2 0.4 gives the error of a `GOAWAY` only to streams above the last that the server says it may have processed,
 //!   and to requests that come later and are never sent, whatever its reason is. The streams below go on, and
 //!   fail with an I/O error if the connection ends. So this error says the request was not processed

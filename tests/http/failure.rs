@@ -126,7 +126,10 @@ async fn r6_a_rejection_is_taken_for_what_it_says() {
 
 #[cfg(feature = "hyper")]
 mod hyper_and_h2 {
+    use std::convert::Infallible;
+
     use bytes::Bytes;
+    use http::HeaderValue;
     use http_body_util::{Empty, StreamBody};
     use hyper::client::conn::{http1, http2};
     use hyper_util::{
@@ -183,6 +186,49 @@ mod hyper_and_h2 {
         let error = tokio::join!(answer, server).0.unwrap_err();
         assert!(error.is_parse());
         assert_eq!(taken(error), Other);
+    }
+
+    /// It has several reasons to, behind one kind of error.
+    #[tokio::test(start_paused = true)]
+    async fn r6_what_hyper_calls_canceled_was_not_written_unless_it_is_an_upgrade() {
+        // It stands in line for a connection that is dropped, or that fails.
+        for fails in [false, true] {
+            let (ours, mut theirs) = duplex(1024);
+            let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+            let answer = client.send_request(empty());
+            if fails {
+                theirs.write_all(b"220 mail.test ESMTP\r\n\r\n").await.unwrap();
+                connection.await.unwrap(); // the request was told
+            } else {
+                drop(connection);
+            }
+            let error = answer.await.unwrap_err();
+            assert!(error.is_canceled(), "{error:?}");
+            assert_eq!(taken(error), NeverReached);
+        }
+
+        // The server has agreed to an upgrade, and the connection is gone before all of the body was sent.
+        let (ours, mut theirs) = duplex(1024);
+        let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        let connection = tokio::spawn(connection.with_upgrades());
+        let body = StreamBody::new(futures::stream::pending::<
+            Result<http_body::Frame<Bytes>, Infallible>,
+        >());
+        let mut request = post(body);
+        request.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
+        request.headers_mut().insert("upgrade", HeaderValue::from_static("tcp"));
+        let answer = client.send_request(request);
+        let server = async {
+            assert_ne!(theirs.read(&mut [0; 1024]).await.unwrap(), 0);
+            let agreed = b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n";
+            theirs.write_all(agreed).await.unwrap();
+        };
+        let response = tokio::join!(answer, server).0.unwrap();
+        assert_eq!(response.status(), 101);
+        connection.abort();
+        let error = hyper::upgrade::on(response).await.unwrap_err();
+        assert!(error.is_canceled(), "{error:?}");
+        assert_eq!(taken(error), MayHaveReached);
     }
 
     /// What a body fails with is about where the body comes from.
