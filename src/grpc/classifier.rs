@@ -117,7 +117,8 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
 
     fn prepare(&self, request: &mut Request<B>, attempts: u32) {
         let name = HeaderName::clone(&PREVIOUS_ATTEMPTS);
-        request.headers_mut().insert(name, HeaderValue::from(attempts));
+        // Left out if it doesn't fit into a map that is full.
+        let _ = request.headers_mut().try_insert(name, HeaderValue::from(attempts));
     }
 
     fn settled(&self, _: &Request<B>, attempts: u32, result: &mut Result<Response<C>, E>) {

@@ -197,7 +197,8 @@ where
     fn prepare(&self, request: &mut Req, attempts: u32) {
         if let Some(name) = &self.attempt_header {
             let name = HeaderName::clone(name);
-            request.fields_mut().insert(name, HeaderValue::from(attempts));
+            // Left out if it doesn't fit into a map that is full.
+            let _ = request.fields_mut().try_insert(name, HeaderValue::from(attempts));
         }
     }
 

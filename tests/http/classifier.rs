@@ -16,7 +16,7 @@ use tower_floodgate::{
     retry::{Backoff, Classify, Jitter, Verdict},
 };
 
-use crate::secs;
+use crate::{full, secs};
 
 fn request(method: &str) -> Request<()> {
     Request::builder().method(method).body(()).unwrap()
@@ -167,6 +167,24 @@ async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
             .map(|request| Some(request.headers().get("x-attempts")?.to_str().unwrap()));
         assert_eq!(seen.collect::<Vec<_>>(), told);
     }
+}
+
+/// A request that has no room for the field is repeated without it.
+#[tokio::test(start_paused = true)]
+async fn r8_a_request_whose_fields_are_full_is_repeated_as_it_is() {
+    let site = Site::new(&[503, 200]);
+    let requests = Arc::clone(&site.requests);
+    let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("x-attempts"));
+    let service =
+        ExponentialRetryLayer::new(plain(3).classify(classify)).layer(service_fn(move |request| {
+            std::future::ready(Ok::<_, Infallible>(site.answer(request)))
+        }));
+    let mut request = request("GET");
+    *request.headers_mut() = full();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| *request.headers() == full()));
 }
 
 /// Whatever error type the service has, nobody has to name it for the classifier.

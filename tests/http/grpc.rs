@@ -17,7 +17,7 @@ use tower_floodgate::{
     retry::{Classify, Verdict},
 };
 
-use crate::secs;
+use crate::{full, secs};
 
 const CODES: [Code; 17] = [
     Code::Ok,
@@ -245,6 +245,24 @@ async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took()
     assert_eq!(began.elapsed(), Duration::from_millis(500));
     assert_eq!(Attempts::of(&response).get(), 3);
     assert_eq!(*seen.lock().unwrap(), [None, Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
+    let service =
+        ExponentialRetryLayer::new(policy).layer(service_fn(move |request: Request<()>| {
+            let mut seen = noted.lock().unwrap();
+            seen.push(request.headers().clone());
+            let status = if seen.len() < 2 { "14" } else { "0" };
+            std::future::ready(Ok::<_, BoxError>(answer(200, &[("grpc-status", status)])))
+        }));
+    let mut request = Request::new(());
+    *request.headers_mut() = full();
+    assert_eq!(service.oneshot(request).await.unwrap().headers()["grpc-status"], "0");
+    assert_eq!(*seen.lock().unwrap(), [full(), full()]);
 }
 
 #[test]

@@ -26,3 +26,15 @@ use std::time::Duration;
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
+
+/// Fields to which no other can be added.
+fn full() -> http::HeaderMap {
+    let mut fields = http::HeaderMap::new();
+    for number in 0.. {
+        let name = http::HeaderName::try_from(format!("n{number}")).unwrap();
+        if fields.try_insert(name, http::HeaderValue::from(number)).is_err() {
+            break;
+        }
+    }
+    fields
+}

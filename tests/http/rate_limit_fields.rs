@@ -15,6 +15,8 @@ use tower_floodgate::{
     http::{RateLimitFieldsLayer, respond},
 };
 
+use crate::full;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A limit that sheds, with its fields outside.
@@ -223,6 +225,21 @@ async fn c3_an_error_passes_the_fields_untouched() {
             Err::<Response<()>, _>(io::Error::other("disk"))
         }));
     assert_eq!(service.oneshot(Request::new(())).await.unwrap_err().to_string(), "disk");
+}
+
+/// What there is no room for is left out, and the answer passes.
+#[tokio::test(start_paused = true)]
+async fn w9_an_answer_whose_fields_are_full_passes_without_more() {
+    let limit = WindowRateLimitLayer::new(2, SECOND);
+    let service = ServiceBuilder::new()
+        .layer(RateLimitFieldsLayer::new("a", limit.handle()).with_x_ratelimit())
+        .layer(limit)
+        .service(service_fn(|_: Request<()>| async {
+            let mut response = Response::new("hello".to_owned());
+            *response.headers_mut() = full();
+            Ok::<_, Infallible>(response)
+        }));
+    assert_eq!(get(&service).await, (StatusCode::OK, full()));
 }
 
 #[test]

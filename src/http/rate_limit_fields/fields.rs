@@ -28,6 +28,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// What doesn't fit into a map that is full is left out.
     pub(super) fn add_to(&self, headers: &mut HeaderMap) {
         let reading = self.handle.read();
         let reset = if reading.remaining == 0 { reading.wait } else { reading.reset };
@@ -36,22 +37,23 @@ impl Fields {
         if reading.length.subsec_nanos() == 0 {
             policy = policy.parameter(W, seconds(reading.length));
         }
-        headers.append("ratelimit-policy", value(policy.finish()));
+        let _ = headers.try_append("ratelimit-policy", value(policy.finish()));
         let left = ItemSerializer::new()
             .bare_item(&*self.name)
             .parameter(R, reading.remaining)
             .parameter(T, seconds(reset));
-        headers.append("ratelimit", value(left.finish()));
+        let _ = headers.try_append("ratelimit", value(left.finish()));
 
         // All three of one source, or the reset is not that of the limit.
         let free =
             || ![X_LIMIT, X_REMAINING, X_RESET].iter().any(|&name| headers.contains_key(name));
         if self.x_ratelimit && free() {
-            headers.insert(X_LIMIT, reading.limit.into());
-            headers.insert(X_REMAINING, reading.remaining.into());
+            let _ = headers.try_insert(X_LIMIT, reading.limit.into());
+            let _ = headers.try_insert(X_REMAINING, reading.remaining.into());
             let since_1970 =
                 time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            headers.insert(X_RESET, whole_secs(since_1970.saturating_add(reset)).into());
+            let at = whole_secs(since_1970.saturating_add(reset));
+            let _ = headers.try_insert(X_RESET, at.into());
         }
     }
 }
