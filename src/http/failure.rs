@@ -160,7 +160,8 @@ fn look_at_h2(error: &h2::Error) -> Look {
 
     match error.reason() {
         _ if !error.is_remote() => Look::Silent,
-        _ if error.is_go_away() => Look::Unreached,
+        // hyper tells it also of a request that it has sent just then, and the server goes on to answer that.
+        _ if error.is_go_away() => Look::Interrupted,
         Some(Reason::REFUSED_STREAM) => Look::Unreached,
         Some(Reason::INTERNAL_ERROR | Reason::ENHANCE_YOUR_CALM) => Look::Interrupted,
         _ => Look::Silent,

@@ -88,7 +88,7 @@
 //! | tokio's and tower's `Elapsed` | | always |
 //! | hyper-util's legacy client | `is_connect` | |
 //! | hyper | `is_canceled` (but not of an upgrade), `is_closed` | `is_incomplete_message`, `is_timeout`; an upgrade that was not completed |
-//! | h2 | a stream refused by the server (`REFUSED_STREAM`); a `GOAWAY` of the server | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM` |
+//! | h2 | a stream refused by the server (`REFUSED_STREAM`) | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM`; a `GOAWAY` of the server |
 //! | reqwest | see [`HttpClassifier`]`::without_redirects` | `is_timeout` |
 //!
 //! The sources of these crates bear out the second column:
@@ -96,10 +96,13 @@
 //! - hyper 1 calls a request canceled if its connection was not ready for it, or was lost while the request still
 //!   stood in line for it: nothing of it was written. It calls a connection closed if it was before it was handed the
 //!   request. (It also calls an upgrade canceled whose connection was lost after the server had agreed to it.)
-//! - h2 0.4 gives the error of a `GOAWAY` only to streams above the last that the server says it may have processed,
-//!   and to requests that come later and are never sent, whatever its reason is. The streams below go on, and
-//!   fail with an I/O error if the connection ends. So this error says the request was not processed
-//!   (RFC 9113, 6.8), as `REFUSED_STREAM` does (8.7).
+//! - h2 0.4 gives the error of a `REFUSED_STREAM` to the stream that was refused: the request was not processed
+//!   (RFC 9113, 8.7).
+//!
+//! A `GOAWAY` is in the third one. h2 gives its error to streams above the last that the server says it may have
+//! processed, which would make it certain (RFC 9113, 6.8). But hyper asks once more, after it has handed a request to h2, if
+//! the connection is ready, and if a `GOAWAY` has come in between fails the request with it: though a server that shuts
+//! down gracefully answers that one. The two errors are the same.
 //!
 //! Errors of the request's own body, of its making, of parsing, and unknown ones are neither: trying again
 //! wouldn't mend them.

@@ -241,9 +241,10 @@ async fn what_clients_say_of_a_stream_that_is_reset() {
 }
 
 #[tokio::test]
-async fn what_clients_say_when_the_server_goes_away_tells_whether_it_got_to_the_request() {
-    // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and only they are
-    // told of a GOAWAY. The others may have been processed, and are told of a connection that broke.
+async fn what_clients_say_when_the_server_goes_away() {
+    // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and are told of a
+    // GOAWAY (as are, now and then, others: `shutting_down.rs`). Those below may have been processed, and are told of
+    // a connection that broke.
     for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
         let unprocessed = format!("legacy() > hyper() > h2(go_away remote {reason:?})");
         let perhaps = "legacy() > hyper() > io(BrokenPipe)";

@@ -13,6 +13,7 @@
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
+//! | `shutting_down.rs` | requests that come just when a server shuts down gracefully |
 //! | `servers/` | the layers on the servers of axum, hyper and tonic, and a client of hyper-util's |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -27,5 +28,7 @@ mod quota;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod servers;
+#[cfg(feature = "hyper")]
+mod shutting_down;
 #[cfg(feature = "grpc")]
 mod tonic_client;

@@ -1779,10 +1779,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         HTTP,
-        "a stream that was not processed may have been",
+        "a server that goes away never got to the request",
         FAILURE,
         "fn look_at_h2",
-        ("error.is_go_away() => Look::Unreached", "error.is_go_away() => Look::Interrupted"),
+        ("error.is_go_away() => Look::Interrupted", "error.is_go_away() => Look::Unreached"),
         &["r6_http2_says_if_a_stream_was_processed"],
     ),
     mutation(
@@ -2069,6 +2069,17 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again",
             "r6_who_is_never_answered_asks_again_only_if_it_may",
             "r6_reqwest_repeats_a_post_only_if_it_may",
+        ],
+    ),
+    mutation(
+        SOCKETS,
+        "a request that is handed over while the server shuts down was never sent",
+        FAILURE,
+        "fn look_at_h2",
+        ("error.is_go_away() => Look::Interrupted", "error.is_go_away() => Look::Unreached"),
+        &[
+            "r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be",
+            "r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again",
         ],
     ),
 ];

@@ -1,0 +1,80 @@
+//! An HTTP/2 server that shuts down gracefully, and requests that come just then.
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{io::duplex, task::JoinSet, time::timeout};
+use tower_floodgate::{
+    http::HttpClassifier,
+    retry::{Classify, Verdict},
+};
+
+/// As many as it takes for some requests to be handed over just when the `GOAWAY` comes.
+const CONNECTIONS: usize = 1_000;
+
+/// Time for what has been sent. Who gives up a connection earlier sees less, and nothing wrong.
+const ENOUGH: Duration = Duration::from_millis(200);
+
+/// Whatever an error says, what the server has answered is not taken for what never reached it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again() {
+    let number = Arc::new(AtomicU32::new(0));
+    for _ in 0..CONNECTIONS {
+        let (ours, theirs) = duplex(1 << 16);
+        let answered = Arc::new(Mutex::new(HashSet::new()));
+        let noted = Arc::clone(&answered);
+        let server = tokio::spawn(async move {
+            let mut server = h2::server::handshake(theirs).await.unwrap();
+            while let Some(Ok((request, mut answer))) = server.accept().await {
+                noted.lock().unwrap().insert(request.uri().path().to_owned());
+                let _ = answer.send_response(Response::new(()), true);
+                server.graceful_shutdown(); // and goes on with those that are on their way
+            }
+        });
+
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(ours));
+        let (client, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        let mut callers = JoinSet::new();
+        for _ in 0..3 {
+            let (client, number) = (client.clone(), Arc::clone(&number));
+            callers.spawn(timeout(ENOUGH, calls(client, number)));
+        }
+        drop(client);
+        let unsent: Vec<_> = callers.join_all().await.into_iter().flatten().flatten().collect();
+        let _ = timeout(ENOUGH, server).await;
+        let answered = answered.lock().unwrap();
+        for path in unsent {
+            assert!(!answered.contains(&path), "{path} was answered");
+        }
+    }
+}
+
+/// Posts until that fails. The path, if what it fails with would be sent again.
+async fn calls(
+    mut client: http2::SendRequest<Empty<Bytes>>,
+    number: Arc<AtomicU32>,
+) -> Option<String> {
+    loop {
+        client.ready().await.ok()?;
+        let path = format!("/{}", number.fetch_add(1, Relaxed));
+        let request = || Request::post(format!("http://test{path}")).body(Empty::new()).unwrap();
+        if let Err(error) = client.send_request(request()).await {
+            let failed = Err::<Response<Infallible>, _>(error);
+            let verdict = HttpClassifier::new().classify(&request(), &failed);
+            return (verdict != Verdict::Done).then_some(path);
+        }
+    }
+}
