@@ -2,7 +2,8 @@
 //!
 //! A server that says *come again in 20 seconds* to one request means all of them. A service with this layer
 //! reads its answers, and pauses a [rate limit](crate::rate_limit) until the time that the server named: those
-//! who wait for the limit wait until then, those who are bounded by `max_wait` are told at once.
+//! who wait for the limit wait until then; who is bounded by `max_wait` and comes while it is paused is told at once, and
+//! who waits already when its turn would have come.
 //!
 //! Put it inside the rate limit, next to the client, so that it sees every attempt:
 //!
