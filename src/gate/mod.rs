@@ -453,12 +453,14 @@ impl<K: Copy + Eq> Gate<K> {
             }
         }
 
+        let old; // dropped after the lock
         let mut books = self.books.lock();
         let bell = books.bells.of(key);
+        // Before foreign code (a waker's `clone`): whoever is polled from now on sends another one.
+        old = books.bells.abandon(bell);
         let rest = Rest(books.line.wakers_of(bell));
-        let old = books.bells.abandon(bell);
         drop(books);
-        drop(old); // after the lock
+        drop(old);
         rest.wake();
     }
 

@@ -22,7 +22,7 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 /// | --- | --- |
 /// | `grpc-status` in the headers, a retried code | retry; with `grpc-retry-pushback-ms` after exactly that time, or never if it is negative or can't be read |
 /// | no `grpc-status`, an HTTP status other than 200 (of a proxy) | by the code that gRPC makes of it: 429, 502, 503 and 504 are `UNAVAILABLE`; `Retry-After` is heeded |
-/// | an error of the connection, a timeout, or an error that says the server was [never reached](crate::http#did-it-reach-the-server) | as `UNAVAILABLE` |
+/// | an error of the connection, a timeout of tokio's or tower's (tonic's own, of `Endpoint::timeout`, isn't), or an error that says the server was [never reached](crate::http#did-it-reach-the-server) | as `UNAVAILABLE` |
 /// | a [`Rejected`](crate::Rejected) of one of this crate's limits | retry, not before the time it tells; never if the limit is closed |
 /// | anything else | done |
 ///

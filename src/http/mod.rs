@@ -79,6 +79,9 @@
 //! Put a layer that follows redirects outside the retry: inside, a POST that was carried out and answered with one
 //! would be sent again if the request that follows fails.
 //!
+//! Put a timeout (tower's `TimeoutLayer`) inside the retry: a server that never answers holds a place in flight as long as
+//! the client waits.
+//!
 //! # Did it reach the server?
 //!
 //! | told by | never reached it | may have |
