@@ -4,6 +4,10 @@ use http::{Extensions, HeaderMap, Method, StatusCode};
 
 /// A request whose method and fields can be read: an [`http::Request`], or with the feature `reqwest` one
 /// of reqwest's. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no request of HTTP whose head can be read",
+    note = "it must be an `http::Request`, or reqwest's with the feature `reqwest`"
+)]
 pub trait RequestHead: sealed::Sealed {
     #[doc(hidden)]
     fn method(&self) -> &Method;
@@ -15,6 +19,10 @@ pub trait RequestHead: sealed::Sealed {
 
 /// A response whose status and fields can be read: an [`http::Response`], or with the feature `reqwest` one
 /// of reqwest's. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no response of HTTP whose head can be read",
+    note = "it must be an `http::Response`, or reqwest's with the feature `reqwest`"
+)]
 pub trait ResponseHead: sealed::Sealed {
     #[doc(hidden)]
     fn status(&self) -> StatusCode;

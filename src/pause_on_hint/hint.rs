@@ -3,11 +3,18 @@ use std::time::Duration;
 /// Reads off an answer how long the server wants to hear from nobody.
 ///
 /// Any `Fn(&Result<Res, E>) -> Option<Duration>` whose argument is annotated is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` reads no hint off a `Result<{Res}, {E}>`",
+    label = "can't read hints of these",
+    note = "`http::ServerHints` and `grpc::ServerHints` are for responses of the `http` crate, the former with the feature \
+            `reqwest` for reqwest's, too"
+)]
 pub trait ServerHint<Res, E> {
     /// How long, counted from now; `None` if it doesn't say so.
     fn hint(&self, result: &Result<Res, E>) -> Option<Duration>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Res, E> ServerHint<Res, E> for F
 where
     F: Fn(&Result<Res, E>) -> Option<Duration>,

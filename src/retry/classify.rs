@@ -73,6 +73,14 @@ pub enum Verdict {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` doesn't judge the outcome `Result<{Res}, {E}>` of a `{Req}`",
+    label = "can't classify these",
+    note = "`HttpClassifier` and `GrpcClassifier` are for requests and responses of the `http` crate, the former with the \
+            feature `reqwest` for reqwest's, too",
+    note = "the error type must be a `std::error::Error + 'static` or a `BoxError`; where the classifier's type is \
+            written out, `HttpClassifier` is for the one and `HttpClassifier<Boxed>` for the other"
+)]
 pub trait Classify<Req, Res, E> {
     /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict;
@@ -90,6 +98,7 @@ pub trait Classify<Req, Res, E> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Req, Res, E> Classify<Req, Res, E> for F
 where
     F: Fn(&Req, &Result<Res, E>) -> Verdict,
@@ -116,6 +125,14 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
 ///
 /// Any `Fn(&Req) -> Option<Req>` is one; [`ByClone`] is the default. A request that can't be copied is
 /// sent once, and its answer passes through.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't copy a `{Req}`, which a retry would send",
+    label = "can't copy this request",
+    note = "the default, `ByClone`, copies requests that are `Clone`; for others say how by `clone_with`",
+    note = "`clone_with(reqwest::Request::try_clone)` is for reqwest's requests, `clone_with(ByReplay)` with a \
+            `ReplayBodyLayer` outside the retry for bodies that can't be cloned, `clone_with(|_: &Request| None)` for \
+            requests that are sent once"
+)]
 pub trait CloneRequest<Req> {
     /// A copy of `request`, or `None` if it can't be copied.
     fn clone_request(&self, request: &Req) -> Option<Req>;
@@ -135,6 +152,7 @@ pub trait CloneRequest<Req> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Req> CloneRequest<Req> for F
 where
     F: Fn(&Req) -> Option<Req>,
