@@ -86,8 +86,68 @@
 //!   bodies that can be sent again. For servers: ready-made answers, fields that tell what is left, places held until a
 //!   body has ended.
 //! - `grpc`: the same for gRPC, for tonic, but without depending on it.
-//! - `hyper`: looks into the errors of hyper's clients: did the request reach the server?
+//! - `hyper`: looks into the errors of hyper's clients, among them tonic's: did the request reach the server? Without it
+//!   many of them are unknown to the classifiers, and not retried.
 //! - `reqwest`: the same for reqwest's requests, responses and errors.
+//!
+//! # To keep a service, and to return it
+//!
+//! The type of a stack names all its layers, and a closure in it has no name. Where it has to be written down, in the
+//! field of a struct or as the state of an axum `Router`, put it in a box, for which each call allocates its future:
+//!
+//! ```
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
+//! use tower_floodgate::{ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer};
+//!
+//! type Client = BoxCloneSyncService<u32, u32, std::io::Error>; // request, response, error
+//!
+//! #[derive(Clone)]
+//! struct App {
+//!     client: Client,
+//! }
+//!
+//! fn client() -> impl Service<u32, Response = u32, Error = std::io::Error, Future: Send> + Clone + Send + Sync {
+//!     ServiceBuilder::new()
+//!         .layer(ConcurrencyBackpressureLayer::new(5))
+//!         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
+//!         .service(service_fn(|n: u32| async move { Ok(n + 1) }))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! let app = App { client: BoxCloneSyncService::new(client()) };
+//! assert_eq!(app.client.clone().oneshot(1).await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! (`BoxCloneService` isn't `Sync`, which axum's state has to be.) The error type is the inner service's, unless a limit
+//! that turns away answers with an error: then it is a `BoxError`. See [`answer`].
+//!
+//! # When it doesn't compile
+//!
+//! If a layer doesn't fit, `oneshot` and `ready` "exist, but their trait bounds were not satisfied", and the compiler
+//! doesn't say which. Ask for the service instead, and it does:
+//!
+//! ```
+//! # use tower::{Service, ServiceBuilder, service_fn};
+//! # use tower_floodgate::ConcurrencyBackpressureLayer;
+//! # let client = ServiceBuilder::new()
+//! #     .layer(ConcurrencyBackpressureLayer::new(5))
+//! #     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//! fn is_service_of<Request>(_: &impl Service<Request>) {}
+//!
+//! is_service_of::<u32>(&client); // the type of your requests
+//! ```
+//!
+//! | it says | write |
+//! | --- | --- |
+//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(http::respond)` on each limit that may turn away |
+//! | `expected Response<Body>, found Response<HeldBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
+//! | that a copy can't be made | [`clone_with`](ExponentialRetry::clone_with) |
+//! | that `close` isn't found | a bound, `.respond(...)` or [`.fail()`](ConcurrencyBackpressureLayer::fail) on the layer, before its handle is taken |
+//! | that `without_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
+//! | `cannot find Request in http` | `use tower_floodgate::http as limits;` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -78,7 +78,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     }
 
     /// Lets a request wait for at most `max_wait`; then it is turned away as *wait timeout*. Without
-    /// it, requests wait as long as it takes. Waiting then panics outside a tokio runtime with its timer
+    /// it, requests wait as long as it takes. With it, waiting panics outside a tokio runtime with its timer
     /// enabled.
     ///
     /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
@@ -106,7 +106,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
         assert!(
             !A::WAITS || Arc::strong_count(&self.limiter) == 1,
             "what turns requests away is to be chosen before the layer is cloned, put on a service, \
-             or asked for a handle"
+             or asked for a handle: call `max_waiting`, `max_wait`, `fail`, `fail_with` or `respond` first"
         );
         ConcurrencyBackpressureLayer {
             limiter: self.limiter,

@@ -35,8 +35,8 @@
 //! - **It is always ready, and the waiting is in the call.** The future of a call makes a clone of the inner
 //!   service, or of the layered one, ready, and then calls that very clone: a request that isn't exempt waits for
 //!   its place there.
-//! - **The caller isn't slowed down.** Backpressure ends here: whoever calls on and on makes futures, not a
-//!   pause. Servers make one call for each request anyway; bound the line (`max_waiting`, `max_wait`), so that it
+//! - **The caller isn't slowed down.** Backpressure ends here: whoever calls on and on piles up futures, and
+//!   nothing makes it pause. Servers make one call for each request anyway; bound the line (`max_waiting`, `max_wait`), so that it
 //!   can't grow without end.
 //! - **The inner service is `Clone`**, as servers want it, and an error of its readiness is one of the call.
 //! - An exempt request isn't counted, waits for nobody, and isn't turned away by a layer that is closed.

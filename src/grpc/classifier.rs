@@ -78,7 +78,7 @@ impl<M> GrpcClassifier<M> {
     ) -> Result<Self, InvalidSetting> {
         self.codes = Codes::of(codes);
         if self.codes.contains(Code::Ok) {
-            return Err(InvalidSetting::new("codes", self.codes, "codes of failures"));
+            return Err(InvalidSetting::new("codes", self.codes, "codes of failures, without Ok"));
         }
         Ok(self)
     }

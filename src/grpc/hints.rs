@@ -8,7 +8,7 @@ use super::{
 };
 use crate::pause_on_hint::ServerHint;
 
-/// Reads off gRPC answers how long the server wants to hear from nobody, for a
+/// Reads off gRPC answers for how long the server wants no requests, for a
 /// [`PauseOnHintLayer`](crate::PauseOnHintLayer): `grpc-retry-pushback-ms` of a call that failed with
 /// `RESOURCE_EXHAUSTED` or `UNAVAILABLE`.
 ///

@@ -14,8 +14,8 @@ use super::ResponseHead;
 /// assert_eq!(Attempts::of(&response).get(), 1);
 /// ```
 ///
-/// tonic's clients make a `tonic::Response` of it, which has the same extensions: there it is
-/// `response.extensions().get::<Attempts>()`, and nothing after one attempt. A `tonic::Status` has none.
+/// tonic's clients make a `tonic::Response` of it, which has the same extensions: see
+/// [`of_extensions`](Self::of_extensions). A `tonic::Status` has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempts(u32);
 

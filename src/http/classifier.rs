@@ -26,7 +26,7 @@ pub const RETRIED_STATUSES: [StatusCode; 7] = [
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Says what is retried of HTTP: what trying again may mend, if it can't be done twice.
+/// Says what is retried of HTTP: what trying again may mend, if doing it twice does no harm.
 ///
 /// | outcome | is retried |
 /// | --- | --- |

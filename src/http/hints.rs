@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{ResponseHead, fields};
 use crate::{clock, pause_on_hint::ServerHint};
 
-/// Reads off HTTP responses how long the server wants to hear from nobody, for a
+/// Reads off HTTP responses for how long the server wants no requests, for a
 /// [`PauseOnHintLayer`](crate::PauseOnHintLayer).
 ///
 /// - On a 429 or 503: by [`Retry-After`](fields::retry_after), or else by the [reset](fields::reset) of a rate limit.

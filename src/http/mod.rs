@@ -1,5 +1,7 @@
 //! What is particular to HTTP. With the feature `http`, which is on by default.
 //!
+//! In a file that uses the `http` crate, too, give this module another name: `use tower_floodgate::http as limits;`.
+//!
 //! # A server
 //!
 //! | | |
@@ -70,11 +72,14 @@
 //! | --- | --- |
 //! | retry what may succeed and may be repeated, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
+//! | send bodies again that can't be cloned | [`ReplayBodyLayer`](replay::ReplayBodyLayer), and [`clone_with(ByReplay)`](replay::ByReplay) |
+//! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
 //! | let one "too many requests" hold back everybody | [`PauseOnHintLayer::new(handle, http::ServerHints)`](ServerHints) |
 //! | learn how many attempts an answer took | [`Attempts::of`] |
 //! | read when to come again in a classifier of your own | [`fields`] |
 //!
-//! What hyper's clients and reqwest say of failures is understood with the features `hyper` and `reqwest`.
+//! What hyper's clients and reqwest say of failures is understood with the features `hyper` and `reqwest`. Without
+//! them much of it is unknown, and an unknown error is not retried.
 //!
 //! Put a layer that follows redirects outside the retry: inside, a POST that was carried out and answered with one
 //! would be sent again if the request that follows fails.

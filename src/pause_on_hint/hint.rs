@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Reads off an answer how long the server wants to hear from nobody.
+/// Reads off an answer for how long the server wants no requests.
 ///
 /// Any `Fn(&Result<Res, E>) -> Option<Duration>` whose argument is annotated is one.
 #[diagnostic::on_unimplemented(

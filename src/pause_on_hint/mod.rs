@@ -38,8 +38,9 @@
 //!   flight bounds them, too.
 //! - A pause moves only forward: a shorter hint that comes later changes nothing.
 //! - When a pause is over, as many go at once as the limit has places for.
-//! - For hints that come from the server. If it is made of a [`Rejected`](crate::Rejected) of that same limit,
-//!   every rejection pauses those who could go.
+//! - Outside the retry it sees only the last answers, and everybody else goes on asking until then. Nothing tells.
+//! - It is for hints that come from the server. If a hint is made of a [`Rejected`](crate::Rejected) of that same
+//!   limit, every rejection pauses those who could go.
 
 pub mod future;
 mod hint;

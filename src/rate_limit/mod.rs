@@ -22,9 +22,9 @@
 //! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already |
 //! | `.max_wait(d)` | waits, or is turned away as *wait timeout*, **at once**, if its turn comes only after `d` |
 //!
-//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: if nobody
-//! comes first, it goes at that instant without waiting, and not before. (With a line, it may come earlier
-//! and wait the rest.)
+//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: sent again at
+//! that instant it goes without waiting, if nobody came first, and not if it is sent earlier. (With a line, it may
+//! come earlier and wait for the rest.)
 //!
 //! Those who wait go in the order in which they came. While anybody waits, a small task of this crate's looks
 //! for all who wait in its runtime, and hands out what has come back; there is one in each runtime with

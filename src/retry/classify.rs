@@ -14,7 +14,8 @@ pub enum Verdict {
     /// comes the jitter.
     RetryAfter(Duration),
     /// Try again after just this time: the server asks for it, and no jitter comes on top (gRPC's pushback).
-    /// No longer than [`max_hint`](super::ExponentialRetry::max_hint), and spread by the server.
+    /// As with `RetryAfter`, what is longer than [`max_hint`](super::ExponentialRetry::max_hint) is given up. That not
+    /// all come at once is left to the server.
     RetryExactly(Duration),
     /// Hand it on although it could be retried: the server forbids trying again. The hook is told:
     /// [`GiveUp::Forbidden`](super::GiveUp::Forbidden).

@@ -80,12 +80,14 @@
 //! # Caveats
 //!
 //! - [`AnyError`], the default, retries every error of every request, rejections of this crate's limits
-//!   among them. Say what is safe to be sent twice with [`classify`](ExponentialRetry::classify).
+//!   among them, and no response: an HTTP client's 503 is one. Say what is a failure, and what is safe to be sent twice,
+//!   with [`classify`](ExponentialRetry::classify); for HTTP and gRPC there are classifiers.
 //! - [`ByClone`], the default, wants requests that are `Clone`. For others use
 //!   [`clone_with`](ExponentialRetry::clone_with), if only `|_| None`.
 //! - Waiting needs a tokio runtime with its timer enabled, and panics outside.
 //! - Put one retry in a stack: two multiply their attempts.
-//! - A budget's floor counts for the budget. Share one budget (clones do) instead of making one per client.
+//! - Each budget has a floor of its own, 10 retries a second. Share one budget (its clones do) instead of making one
+//!   for each client.
 //! - Timers resolve one millisecond: shorter waits take one.
 //! - A thread may keep the budget of the policy it used last in memory until it uses another or ends, to save the next
 //!   request from counting references.

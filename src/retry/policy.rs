@@ -31,7 +31,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | `max_attempts` | | attempts of one request, the first one included |
 /// | [`backoff`](Self::backoff) | 1 s, doubled up to 20 s, full jitter | how long to wait |
 /// | [`max_elapsed`](Self::max_elapsed) | none | no wait ends later than this after the request |
-/// | [`max_hint`](Self::max_hint) | 60 s | the longest wait a server can ask for |
+/// | [`max_hint`](Self::max_hint) | 60 s | the longest wait a server can ask for: if it asks for more, the answer is handed on at once |
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | what is retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |

@@ -269,7 +269,7 @@ async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
 fn c7_a_code_that_is_no_failure_is_refused() {
     let wrong = [Code::Unavailable, Code::Ok];
     let error = GrpcClassifier::<Plain>::new().try_codes(wrong).unwrap_err();
-    let said = "codes is {Ok, Unavailable}: it must be codes of failures";
+    let said = "codes is {Ok, Unavailable}: it must be codes of failures, without Ok";
     assert_eq!((error.setting(), &*error.to_string()), ("codes", said));
     let panic = std::panic::catch_unwind(|| GrpcClassifier::<Boxed>::new().codes(wrong));
     assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
