@@ -1,7 +1,7 @@
 //! A gRPC server with limits, and a client that obeys them: tonic's.
 //!
 //! ```text
-//! cargo run --example tonic --features grpc,hyper
+//! cargo run --example tonic --features grpc
 //! ```
 //!
 //! The server answers three calls in a second. The others it turns away with `RESOURCE_EXHAUSTED`, and says when to

@@ -85,9 +85,9 @@
 //! - `http` (default): what is particular to [HTTP](mod@http). For clients: what is retried, when to come again, request
 //!   bodies that can be sent again. For servers: ready-made answers, fields that tell what is left, places held until a
 //!   body has ended.
-//! - `grpc`: the same for gRPC, for tonic, but without depending on it.
-//! - `hyper`: looks into the errors of hyper's clients, among them tonic's: did the request reach the server? Without it
-//!   many of them are unknown to the classifiers, and not retried.
+//! - `grpc`: the same for gRPC, for tonic, but without depending on it. Has `hyper` in it.
+//! - `hyper`: looks into the errors of hyper's clients: did the request reach the server? Without it many of them are
+//!   unknown to the classifier, and not retried.
 //! - `reqwest`: the same for reqwest's requests, responses and errors.
 //!
 //! # To keep a service, and to return it

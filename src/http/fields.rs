@@ -8,8 +8,7 @@
 //! | `RateLimit-Remaining`, `RateLimit-Reset` | the same, each in its own field | the same draft up to 06 |
 //! | `X-RateLimit-Remaining`, `X-RateLimit-Reset-After`, `X-RateLimit-Reset` | the same | no standard; in wide use |
 //!
-//! The functions here are pure: they are handed the fields, and a clock for dates of servers that don't tell
-//! what time it is by theirs. No field makes them panic, and what can't be understood is as if it weren't there.
+//! The functions here are pure: they are handed the fields, and a clock, which is asked only where there is no `Date`. No field makes them panic, and what can't be understood is as if it weren't there.
 
 use std::{
     convert::Infallible,

@@ -72,7 +72,7 @@
 //! | --- | --- |
 //! | retry what may succeed and may be repeated, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
-//! | send bodies again that can't be cloned | [`ReplayBodyLayer`](replay::ReplayBodyLayer), and [`clone_with(ByReplay)`](replay::ByReplay) |
+//! | send bodies again that can't be cloned | [`ReplayBodyLayer`], and [`clone_with(ByReplay)`](ByReplay) |
 //! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
 //! | let one "too many requests" hold back everybody | [`PauseOnHintLayer::new(handle, http::ServerHints)`](ServerHints) |
 //! | learn how many attempts an answer took | [`Attempts::of`] |
@@ -134,7 +134,8 @@ pub use self::{
     hold_body::HoldBodyLayer,
     message::{RequestHead, ResponseHead},
     rate_limit_fields::RateLimitFieldsLayer,
-    respond::{respond, respond_or_after, respond_with, retry_after},
+    replay::{ByReplay, ReplayBodyLayer},
+    respond::{respond, respond_or_after, respond_with, retry_after_value},
 };
 #[cfg(feature = "grpc")]
 pub(crate) use self::{classifier::of_rejected, hints::wait};

@@ -11,7 +11,8 @@ use crate::{clock::whole_secs, rejected::Rejected};
 /// | a rate limit | 429 Too Many Requests (RFC 6585, 4) | whole seconds until there is room, rounded up, never 0 (RFC 9110, 10.2.3) |
 /// | a concurrency limit, full or closed | 503 Service Unavailable (RFC 9110, 15.6.4) | none: nobody knows the time |
 ///
-/// The body is empty, and of the inner service's type, which is inferred.
+/// The body is empty, and of the inner service's type, which is inferred: one with a `Default`, as servers' bodies have.
+/// ([`respond_with`] is for others.)
 ///
 /// ```
 /// use axum::{Router, body::Body, http::{Request, StatusCode, header::RETRY_AFTER}, routing::get};
@@ -80,7 +81,7 @@ pub fn respond_with<B>(rejected: &Rejected, body: B) -> Response<B> {
 /// The value of a `Retry-After` field for a rejection: whole seconds, rounded up, never 0 (RFC 9110,
 /// 10.2.3). `None` if nobody knows the time. For answers of your own; [`respond()`] has it.
 #[must_use]
-pub fn retry_after(rejected: &Rejected) -> Option<HeaderValue> {
+pub fn retry_after_value(rejected: &Rejected) -> Option<HeaderValue> {
     rejected.retry_after_secs().map(HeaderValue::from)
 }
 

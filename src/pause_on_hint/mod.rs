@@ -32,6 +32,13 @@
 //! # }
 //! ```
 //!
+//! # How long
+//!
+//! | | a hint up to it | a longer one |
+//! | --- | --- | --- |
+//! | [`max_pause`](PauseOnHintLayer::max_pause), 60 s | pauses the limit for as long | pauses it for `max_pause`: then somebody asks again |
+//! | [`max_hint`](crate::ExponentialRetry::max_hint) of the retry, 60 s | is waited for, with jitter on top | is not waited for: the answer is handed on |
+//!
 //! # Caveats
 //!
 //! - Those who are in flight, or ready, when the hint arrives are not called back. A bound on the requests in

@@ -10,9 +10,9 @@ use crate::{
 
 /// Reads and steers the limit of a [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
 ///
-/// Cheap to clone; all clones, and the layer, speak of one limit. A reading also hands out the places
-/// that have come back by then, and takes a mutex that calls take only while
-/// somebody waits.
+/// Cheap to clone; all clones, and the layer, speak of one limit, also if the layer is bounded after the handle was
+/// taken. A reading also hands out the places that have come back by then, and takes a mutex that calls take only
+/// while somebody waits.
 ///
 /// ```
 /// use std::time::Duration;

@@ -11,7 +11,7 @@ use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
     answer::Fail,
     grpc,
-    http::{respond, respond_or_after, respond_with, retry_after},
+    http::{respond, respond_or_after, respond_with, retry_after_value},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
     advance(Duration::from_millis(1)).await;
     assert_eq!(service.oneshot(Request::new(())).await.unwrap().status(), StatusCode::OK);
     let rejected = rejected_by(Duration::from_nanos(1)).await;
-    assert_eq!(retry_after(&rejected).unwrap(), "1");
+    assert_eq!(retry_after_value(&rejected).unwrap(), "1");
 }
 
 #[tokio::test(start_paused = true)]
