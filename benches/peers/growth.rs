@@ -1,6 +1,6 @@
 //! Growth: whether a call costs more with a larger limit, with more clones, or with more who wait.
 //!
-//! Ratios are to the smallest. The windows grow with their limits, 10 ns for each, so that none is ever
+//! Ratios are to the smallest. The windows grow with their limits, 2 ns for each, so that none is ever
 //! full. Clones are called in turn, so with many of them the caches take part. In front of a full limit
 //! as many wait as said; each call is that of the head of the line, whose place goes to the next, and which then
 //! waits again at the end: no runtime takes part.
@@ -41,7 +41,7 @@ pub(crate) fn fields() -> Vec<Field> {
             calls(ConcurrencyBackpressureLayer::new(limit).layer(SMALL))
         }),
         over("window, by its limit", &limits, |limit| {
-            let window = Duration::from_nanos(10 * limit as u64);
+            let window = Duration::from_nanos(2 * limit as u64);
             calls(WindowRateLimitLayer::new(limit as u64, window).layer(SMALL))
         }),
         over("tower ConcurrencyLimit, by clones", &clones, |clones| {
