@@ -62,7 +62,7 @@ struct Numbers {
     max_attempts: u32,
 }
 
-/// What clones have in common, if they have anything: a reference that the threads [keep](spare), unless there is
+/// What clones have in common, if they have anything: a reference that the threads [keep](mod@spare), unless there is
 /// something of a user's behind it.
 ///
 /// All of that is out of line, so that the way of those who have nothing in common stays short.
