@@ -68,7 +68,7 @@
 //! - **One limit is one limit.** State is made with the layer: every service it is put on and every clone
 //!   share it. A limit for each service has to be asked for by name (`per_service()`).
 //! - **A call that doesn't wait** allocates nothing, takes no mutex and boxes no future. The limits are
-//!   decided in lock-free atomics.
+//!   decided in lock-free atomics. (What stands beside the three, as in [`mod@http`], says on its page what it costs.)
 //! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
 //!   never called, in flight, in a panic. (What was issued counts until its window has passed.)
 //! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an error type of your own,

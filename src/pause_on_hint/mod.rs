@@ -41,6 +41,7 @@
 //!
 //! # Caveats
 //!
+//! - Each call counts a reference to the limit and lets go of it; a hint takes the mutex of the limit's line.
 //! - Those who are in flight, or ready, when the hint arrives are not called back. A bound on the requests in
 //!   flight bounds them, too.
 //! - A pause moves only forward: a shorter hint that comes later changes nothing.

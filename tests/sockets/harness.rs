@@ -53,10 +53,13 @@ async fn a_quota_is_enforced_and_notes_what_came_when() {
         reqwest::Client::builder().http2_prior_knowledge().build().unwrap(),
     );
     // Until somebody is refused: on a slow machine a window may pass with two requests.
-    while server.after_refusal().is_none() {
-        get(&http1, &server.url()).await;
-        get(&http2, &server.url()).await;
-    }
+    soon(async {
+        while server.after_refusal().is_none() {
+            get(&http1, &server.url()).await;
+            get(&http2, &server.url()).await;
+        }
+    })
+    .await;
     let (until, _) = server.after_refusal().unwrap();
     tokio::time::sleep_until(until.into()).await;
     assert_eq!(get(&http1, &server.url()).await.status(), 200, "at the time that was named");

@@ -133,9 +133,12 @@ async fn until_refused(setup: Setup, retry_after: RetryAfter) -> (Vec<Event>, Ve
     let (server, events) = (QuotaServer::start(quota).await, Log::new());
     let client = setup.client(&events);
     // On a slow machine, fifty requests may take so long that they are not too many.
-    while server.after_refusal().is_none() {
-        all_succeed(&client, &server.url()).await;
-    }
+    soon(async {
+        while server.after_refusal().is_none() {
+            all_succeed(&client, &server.url()).await;
+        }
+    })
+    .await;
     let arrivals = server.arrivals();
     assert!(arrivals.iter().all(|arrival| arrival.version == setup.version));
     (events.read(), arrivals)
@@ -190,7 +193,10 @@ async fn r9_without_a_pause_others_come_before_the_time_that_a_429_named() {
         Setup { order: Order::Retry, in_flight: 1, version: Version::HTTP_11, obeys: false };
     let too_early = |(until, after): (Instant, &[Arrival])| after.iter().any(|a| a.at < until);
     // A machine that is slow enough comes late by itself.
-    while !refusals(&until_refused(setup, RetryAfter::Seconds).await.1).any(too_early) {}
+    soon(async {
+        while !refusals(&until_refused(setup, RetryAfter::Seconds).await.1).any(too_early) {}
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -94,8 +94,9 @@
 //! # What it costs
 //!
 //! A body that is empty, or known to be longer than `max_bytes`, costs nothing. Any other is put behind an `Arc` with a
-//! mutex, which is locked for each frame, and contended only where two copies are read at once. Data that is `Bytes`
-//! is not copied. Nothing is kept once nobody is there who could send it again.
+//! mutex, which is locked for each frame and for each copy that is made, and contended only where two copies are read at
+//! once; what is kept stands in a `Vec`. Data that is `Bytes` is not copied. Nothing is kept once nobody is there who
+//! could send it again.
 //!
 //! # Caveats
 //!

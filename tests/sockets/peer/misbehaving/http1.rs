@@ -1,16 +1,14 @@
 //! An HTTP/1.1 server that misbehaves: bytes on a socket.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink},
-    net::{TcpListener, TcpStream},
-    sync::Notify,
+    net::TcpStream,
 };
 
-use super::{Received, Script};
-use crate::peer::{Listening, Log};
+use super::{Peer, Received};
 
 /// What is done about a request. Received to its end before anything is done, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub(crate) enum Act {
     HalfHead,
     /// Keeps the connection open, and says nothing.
     Silence,
-    /// 200 with two bytes of a body of five, then, as soon as the test lets it [go on](Misbehaving::go_on), a
+    /// 200 with two bytes of a body of five, then, as soon as the test lets it [go on](super::Misbehaving::go_on), a
     /// reset.
     ResetInBody,
 }
@@ -53,56 +51,19 @@ pub(crate) const GARBAGE_HINTS: [&[u8]; 11] = [
     b"X-RateLimit-Reset: NaN",
 ];
 
-#[derive(Debug)]
-pub(crate) struct Misbehaving {
-    listening: Listening,
-    received: Log<Received>,
-    go_on: Arc<Notify>,
-}
+pub(crate) type Misbehaving = super::Misbehaving<Act>;
 
-impl Misbehaving {
-    /// Does `acts` in turn, one for each request that comes on any connection, and answers all that come then.
-    pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
-        Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), acts)
-    }
+impl super::Act for Act {
+    const ANSWER: Self = Self::Answer;
 
-    /// The same, at a port that somebody has chosen.
-    pub(crate) fn on(listener: TcpListener, acts: impl IntoIterator<Item = Act>) -> Self {
-        let (script, received) = (Script::new(acts, Act::Answer), Log::new());
-        let go_on = Arc::new(Notify::new());
-        let peer = Peer { script, received: received.clone(), go_on: Arc::clone(&go_on) };
-        let listening = Listening::on(listener, move |stream| {
-            let peer = peer.clone();
-            // A client that goes away is none of its business.
-            async move { drop(peer.serve(BufReader::new(stream)).await) }
-        });
-        Self { listening, received, go_on }
-    }
-
-    pub(crate) const fn listening(&self) -> &Listening {
-        &self.listening
-    }
-
-    /// The requests that were received to their end.
-    pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.read()
-    }
-
-    /// Lets a body break off. A reset throws away what its receiver has not read yet, so have the head first.
-    pub(crate) fn go_on(&self) {
-        self.go_on.notify_one();
+    async fn serve(peer: Peer<Self>, stream: TcpStream) {
+        // A client that goes away is none of its business.
+        drop(peer.converse(BufReader::new(stream)).await);
     }
 }
 
-#[derive(Clone)]
-struct Peer {
-    script: Script<Act>,
-    received: Log<Received>,
-    go_on: Arc<Notify>,
-}
-
-impl Peer {
-    async fn serve(self, mut stream: BufReader<TcpStream>) -> io::Result<()> {
+impl Peer<Act> {
+    async fn converse(self, mut stream: BufReader<TcpStream>) -> io::Result<()> {
         while let Some(mut request) = read_head(&mut stream).await? {
             let act = self.script.next();
             if act != Act::UnavailableBeforeBody {

@@ -6,10 +6,72 @@ pub(crate) mod http2;
 
 use std::{
     collections::VecDeque,
+    future::Future,
     sync::{Arc, Mutex},
 };
 
 use http::{HeaderMap, Method};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+use super::{Listening, Log};
+
+/// What a server can be told to do about a request.
+pub(crate) trait Act: Clone + Send + Sync + 'static {
+    /// 200 with a body of five bytes.
+    const ANSWER: Self;
+
+    /// Serves a connection until it is over, or the client goes away.
+    fn serve(peer: Peer<Self>, stream: TcpStream) -> impl Future<Output = ()> + Send;
+}
+
+/// A server that does as it is told.
+#[derive(Debug)]
+pub(crate) struct Misbehaving<A> {
+    listening: Listening,
+    peer: Peer<A>,
+}
+
+impl<A: Act> Misbehaving<A> {
+    /// Does `acts` in turn, one for each request that comes on any connection, and answers all that come then.
+    pub(crate) async fn start(acts: impl IntoIterator<Item = A>) -> Self {
+        Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), acts)
+    }
+
+    /// The same, at a port that somebody has chosen.
+    pub(crate) fn on(listener: TcpListener, acts: impl IntoIterator<Item = A>) -> Self {
+        let script = Script::new(acts, A::ANSWER);
+        let peer = Peer { script, received: Log::new(), go_on: Arc::default() };
+        let serving = peer.clone();
+        let listening = Listening::on(listener, move |stream| A::serve(serving.clone(), stream));
+        Self { listening, peer }
+    }
+
+    pub(crate) const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// The requests that were received to their end.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.peer.received.read()
+    }
+
+    /// Lets a body break off. A reset throws away what its receiver has not read yet, or what has not been sent, so
+    /// have the head first.
+    pub(crate) fn go_on(&self) {
+        self.peer.go_on.notify_one();
+    }
+}
+
+/// What its connections share.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer<A> {
+    script: Script<A>,
+    received: Log<Received>,
+    go_on: Arc<Notify>,
+}
 
 /// What a server does with the requests that come, one after the other; then always the same.
 #[derive(Clone, Debug)]
