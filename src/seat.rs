@@ -3,6 +3,26 @@
 //!
 //! Both layers' services hold a [`Seat`]; it is what makes `poll_ready` and `drop` right for them. [`Limiter`]
 //! says what a limiter is to a seat.
+//!
+//! # Readiness that grows old
+//!
+//! Any time may pass between two polls, and between the last poll and the call; the task that polls may
+//! be another one each time. A wait must not outlive its request, nor a rejection its reason.
+//!
+//! | state | `poll_ready` | `call` |
+//! | --- | --- | --- |
+//! | idle | acquires a permit, or joins the queue, or is rejected | panics |
+//! | waiting, before the deadline | waits on; in another task than before, with a deadline of its own | panics |
+//! | waiting, up to [`GRACE`] past the deadline | acquires a free permit, or is rejected | panics |
+//! | waiting, later | as idle: the request that waited is gone | panics |
+//! | holding a permit | polls the inner service | passes the request on if that was ready |
+//! | rejected, for less than [`GRACE`] | stays rejected | acquires a permit that is free by now if the inner service is ready, else rejects, as of now |
+//! | rejected, for longer | as idle | the same |
+//!
+//! A task that polls again before the deadline can't be told from one that still waits for the same
+//! request: the deadline stays. A task that is polled late for a second time, without an outcome in
+//! between, is overloaded rather than new, up to its `max_wait`: otherwise no wait would end under a
+//! load that delays each poll.
 
 use std::{
     fmt, mem,
@@ -16,7 +36,7 @@ use std::{
 
 use crate::{
     clock::{Alarm, Clock, Nanos, nanos},
-    gate::Ticket,
+    gate::{GRACE, Ticket},
     rejected::{Limit, Reason, Rejected},
     spare::{Shared, Spare},
 };
@@ -30,7 +50,7 @@ pub(crate) trait Limiter: Spare {
     fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival;
 
     /// Looks how the waiting goes. The ticket has served if it has come to an end.
-    fn look(&self, waiting: &Waiting, waker: &Waker) -> Step;
+    fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step;
 
     /// Sees to it that the owner of `ticket`, who waits, is told when its time has come.
     ///
@@ -39,11 +59,15 @@ pub(crate) trait Limiter: Spare {
     /// If that takes a runtime, or its timer, and there is none.
     fn mind(self: &Arc<Self>, ticket: &Ticket);
 
-    /// Turns away one who has waited too long; `None` if it was granted a place after all.
-    fn turn_away(&self, ticket: Ticket) -> Option<Rejected>;
+    /// Acquires a permit that is free now, without waiting for one.
+    fn acquire(&self) -> bool;
 
-    /// Leaves the line; puts a place back if it was granted one meanwhile.
-    fn give_up(&self, ticket: Ticket);
+    /// Makes a rejection of this moment, and counts it. `reason` is that of the readiness, which may be
+    /// older.
+    fn reject(&self, reason: Reason) -> Rejected;
+
+    /// Leaves the line. True if it was granted a place meanwhile, which is the caller's then.
+    fn leave(&self, ticket: Ticket) -> bool;
 
     /// Puts back a place that was not used.
     fn give_back(&self);
@@ -56,20 +80,18 @@ pub(crate) trait Limiter: Spare {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Entered,
-    /// Look at this time, if not woken before.
-    Waiting(Waiting, Nanos),
-    TurnedAway(Rejected),
+    Waiting(Waiting),
+    TurnedAway(Reason),
 }
 
 /// How the waiting goes.
 #[derive(Debug)]
 pub(crate) enum Step {
     Entered,
-    /// Look again at this time, if not woken before.
-    Waiting(Nanos),
-    /// Still waiting, but to no end.
+    Waiting,
+    /// Past its deadline, or certain to be. The ticket is still to be given back.
     TooLate,
-    TurnedAway(Rejected),
+    TurnedAway(Reason),
 }
 
 /// Somebody in the line.
@@ -78,6 +100,40 @@ pub(crate) struct Waiting {
     pub(crate) ticket: Ticket,
     /// When it is to be turned away.
     pub(crate) deadline: Nanos,
+    /// When to look again, if not woken before.
+    pub(crate) again: Nanos,
+    task: TaskId,
+}
+
+impl Waiting {
+    pub(crate) fn new(ticket: Ticket, deadline: Nanos, again: Nanos, waker: &Waker) -> Self {
+        Self { ticket, deadline, again, task: TaskId::of(waker) }
+    }
+
+    /// Notes the task that polls. If it is another one than before, the deadline becomes that of a
+    /// request that comes now, unless it has passed.
+    fn polled_by(&mut self, waker: &Waker, bounds: &Bounds, now: impl Fn() -> Nanos) {
+        let before = mem::replace(&mut self.task, TaskId::of(waker));
+        if before == self.task || self.deadline == Nanos::NEVER {
+            return;
+        }
+        let now = now();
+        if now < self.deadline {
+            self.deadline = bounds.deadline(|| now);
+        }
+    }
+}
+
+/// Tells tasks apart by their wakers, without keeping any.
+///
+/// A task that ended may be taken for a later one at the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TaskId(usize, usize);
+
+impl TaskId {
+    fn of(waker: &Waker) -> Self {
+        Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+    }
 }
 
 /// What those who come by one layer put up with. Not shared: two layers on one limit may differ.
@@ -102,6 +158,11 @@ impl Bounds {
             u64::MAX => Nanos::NEVER,
             wait => now().after(Duration::from_nanos(wait)),
         }
+    }
+
+    /// How long a wait may take; [`u64::MAX`] nanoseconds if for ever.
+    const fn longest_wait(&self) -> Duration {
+        Duration::from_nanos(self.max_wait)
     }
 
     /// May nobody wait at all?
@@ -177,6 +238,8 @@ pub(crate) struct Seat<L: Limiter> {
     limiter: Shared<L>,
     bounds: Bounds,
     state: State,
+    /// A wait was taken for a new request's, because it was polled late, and has had no outcome since.
+    is_renewed: bool,
     /// For the time to look again, if there is one: only who waits has it. Beside the state, so that the states
     /// of those who don't wait have nothing that could have to be dropped.
     alarm: Option<Alarm>,
@@ -192,8 +255,8 @@ enum State {
     Held,
     /// Has a place, and the inner service is ready: may be called.
     Ready,
-    /// Was turned away: may be called, to be told so.
-    TurnedAway(Rejected),
+    /// Was turned away, at this time: may be called, to be told so.
+    TurnedAway(Reason, Nanos),
 }
 
 /// What a seat has to give when its service is called.
@@ -204,7 +267,7 @@ pub(crate) enum Taken {
 
 impl<L: Limiter> Seat<L> {
     pub(crate) const fn new(limiter: Shared<L>, bounds: Bounds) -> Self {
-        Self { limiter, bounds, state: State::Idle, alarm: None }
+        Self { limiter, bounds, state: State::Idle, is_renewed: false, alarm: None }
     }
 
     pub(crate) const fn limiter(&self) -> &Shared<L> {
@@ -245,8 +308,7 @@ impl<L: Limiter> Seat<L> {
         }
         match self.state {
             State::Held | State::Ready => Poll::Ready(true),
-            State::TurnedAway(_) => Poll::Ready(false),
-            State::Idle | State::Waiting(_) => self.poll_wait(cx),
+            State::Idle | State::Waiting(_) | State::TurnedAway(..) => self.poll_wait(cx),
         }
     }
 
@@ -255,37 +317,44 @@ impl<L: Limiter> Seat<L> {
         loop {
             // The state keeps its ticket until the outcome is known: wakers, and timers made outside a
             // runtime, can panic in here.
-            let step = match &self.state {
-                State::Waiting(waiting) => self.limiter.look(waiting, cx.waker()),
+            let step = match &mut self.state {
+                State::TurnedAway(_, at) => {
+                    if self.limiter.clock().now() < at.after(GRACE) {
+                        return Poll::Ready(false);
+                    }
+                    self.state = State::Idle;
+                    continue;
+                }
+                State::Waiting(waiting) => {
+                    let now = || self.limiter.clock().now();
+                    waiting.polled_by(cx.waker(), &self.bounds, now);
+                    self.limiter.look(waiting, cx.waker())
+                }
                 _ => match self.limiter.arrive(&self.bounds, cx.waker()) {
                     Arrival::Entered => Step::Entered,
-                    Arrival::TurnedAway(rejected) => Step::TurnedAway(rejected),
-                    Arrival::Waiting(waiting, again) => {
+                    Arrival::TurnedAway(reason) => Step::TurnedAway(reason),
+                    Arrival::Waiting(waiting) => {
                         self.state = State::Waiting(waiting);
-                        Step::Waiting(again)
+                        Step::Waiting
                     }
                 },
             };
-            let again = match step {
-                Step::Waiting(again) => again,
+            match step {
                 Step::Entered => return self.settle(None),
-                Step::TurnedAway(rejected) => return self.settle(Some(rejected)),
-                Step::TooLate => {
-                    let rejected = match mem::replace(&mut self.state, State::Idle) {
-                        State::Waiting(waiting) => self.limiter.turn_away(waiting.ticket),
-                        _ => unreachable!("only who waits is too late"),
-                    };
-                    return self.settle(rejected);
-                }
-            };
-            if let State::Waiting(waiting) = &self.state {
-                self.limiter.arc().mind(&waiting.ticket);
+                Step::TurnedAway(reason) => return self.settle(Some(reason)),
+                Step::TooLate => match self.end_wait() {
+                    Poll::Ready(held) => return Poll::Ready(held),
+                    Poll::Pending => continue,
+                },
+                Step::Waiting => {}
             }
-            if again == Nanos::NEVER {
+            let State::Waiting(waiting) = &self.state else { unreachable!("it waits") };
+            self.limiter.arc().mind(&waiting.ticket);
+            if waiting.again == Nanos::NEVER {
                 return Poll::Pending;
             }
             // A new one each time: the task may have moved to another runtime.
-            let mut alarm = self.limiter.clock().alarm(again);
+            let mut alarm = self.limiter.clock().alarm(waiting.again);
             if alarm.poll(cx).is_pending() {
                 self.alarm = Some(alarm);
                 return Poll::Pending;
@@ -293,35 +362,78 @@ impl<L: Limiter> Seat<L> {
         }
     }
 
-    /// The waiting has come to an end: with a place, or with a rejection.
-    fn settle(&mut self, rejected: Option<Rejected>) -> Poll<bool> {
+    /// Ends a wait that is too late for its deadline. Pending if the request that waited is gone: then
+    /// the poll is one of a new request.
+    fn end_wait(&mut self) -> Poll<bool> {
         self.alarm = None;
+        let State::Waiting(waiting) = mem::replace(&mut self.state, State::Idle) else {
+            unreachable!("only a waiter is too late")
+        };
+        if self.limiter.leave(waiting.ticket) || self.limiter.acquire() {
+            return self.settle(None);
+        }
+        let late = self.limiter.clock().now().since(waiting.deadline);
+        let patience = if self.is_renewed { self.bounds.longest_wait() } else { Duration::ZERO };
+        if late <= patience.max(GRACE) {
+            return self.settle(Some(Reason::WaitTimeout));
+        }
+        self.is_renewed = true;
+        Poll::Pending
+    }
+
+    /// The waiting has come to an end: with a place, or with a rejection.
+    fn settle(&mut self, rejected: Option<Reason>) -> Poll<bool> {
+        self.alarm = None;
+        self.is_renewed = false;
         let held = rejected.is_none();
-        self.state = rejected.map_or(State::Held, State::TurnedAway);
+        self.state = match rejected {
+            None => State::Held,
+            Some(reason) => State::TurnedAway(reason, self.limiter.clock().now()),
+        };
         Poll::Ready(held)
     }
 
-    /// Takes what the seat has, and leaves it idle.
+    /// Takes what the seat has, and leaves it idle. `inner` polls the inner service, which is asked only
+    /// if a permit has become free since the rejection.
     ///
     /// # Panics
     ///
     /// If the service is not ready.
     #[inline]
     #[track_caller]
-    pub(crate) fn take(&mut self) -> Taken {
+    pub(crate) fn take<E>(
+        &mut self,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Taken {
         if matches!(self.state, State::Ready) {
             self.state = State::Idle;
             return Taken::Place;
         }
-        match mem::replace(&mut self.state, State::Idle) {
-            State::TurnedAway(rejected) => Taken::Rejection(rejected),
-            other => {
-                self.state = other;
-                panic!(
-                    "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
-                )
+        self.take_rejection(inner)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn take_rejection<E>(
+        &mut self,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Taken {
+        let State::TurnedAway(reason, _) = self.state else {
+            panic!(
+                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
+            )
+        };
+        self.state = State::Idle;
+        if self.limiter.acquire() {
+            self.state = State::Held; // given back if the inner service panics
+            // The call can't wait, so there is no task to wake. An error is told again by `poll_ready`.
+            if let Poll::Ready(Ok(())) = inner(&mut Context::from_waker(Waker::noop())) {
+                self.state = State::Idle;
+                return Taken::Place;
             }
+            self.vacate();
         }
+        Taken::Rejection(self.limiter.reject(reason))
     }
 
     /// Gives back whatever the seat has.
@@ -329,10 +441,12 @@ impl<L: Limiter> Seat<L> {
         match mem::replace(&mut self.state, State::Idle) {
             State::Waiting(waiting) => {
                 self.alarm = None;
-                self.limiter.give_up(waiting.ticket);
+                if self.limiter.leave(waiting.ticket) {
+                    self.limiter.give_back();
+                }
             }
             State::Held | State::Ready => self.limiter.give_back(),
-            State::Idle | State::TurnedAway(_) => {}
+            State::Idle | State::TurnedAway(..) => {}
         }
     }
 }
@@ -357,7 +471,7 @@ impl<L: Limiter> fmt::Debug for Seat<L> {
             State::Waiting(_) => "waiting",
             State::Held => "held",
             State::Ready => "ready",
-            State::TurnedAway(_) => "turned away",
+            State::TurnedAway(..) => "turned away",
         })
     }
 }

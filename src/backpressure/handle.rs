@@ -64,19 +64,19 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     /// the limit only while a lowered one drains.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.limiter.gate.read().taken() as usize
+        self.limiter.read().taken() as usize
     }
 
     /// How many wait in the line.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.limiter.gate.read().ahead as usize
+        self.limiter.read().ahead as usize
     }
 
     /// How many may be in flight.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limiter.gate.read().limit as usize
+        self.limiter.read().limit as usize
     }
 
     /// How many were turned away since the layer was made.
@@ -92,7 +92,8 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     ///
     /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
     pub fn set_limit(&self, max_in_flight: usize) -> Result<(), InvalidSetting> {
-        self.limiter.gate.set_limit(settings::places("max_in_flight", max_in_flight)?, || {});
+        let limit = settings::places("max_in_flight", max_in_flight)?;
+        self.limiter.gate.set_limit(limit, || {}, &|| self.limiter.clock.now());
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl ConcurrencyBackpressureHandle<Rejected> {
     /// Turns away all who wait, and all who come from now on, as *closed*. Those in flight end in
     /// peace; [`drained`](Self::drained) tells when they have. There is no opening again.
     pub fn close(&self) {
-        self.limiter.gate.close();
+        self.limiter.gate.close(&|| self.limiter.clock.now());
     }
 
     /// Has it been closed?
@@ -128,7 +129,7 @@ impl<O> Clone for ConcurrencyBackpressureHandle<O> {
 
 impl<O> fmt::Debug for ConcurrencyBackpressureHandle<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let standing = self.limiter.gate.read();
+        let standing = self.limiter.read();
         f.debug_struct("ConcurrencyBackpressureHandle")
             .field("limit", &standing.limit)
             .field("in_flight", &standing.taken())
@@ -163,6 +164,7 @@ impl Future for Drained {
             Watch::Watching(ticket) => Some(ticket),
             Watch::Done => return Poll::Ready(()),
         };
+        self.limiter.gate.expire(&|| self.limiter.clock.now());
         match self.limiter.gate.watch(ticket, cx.waker()) {
             None => Poll::Ready(()),
             Some(ticket) => {

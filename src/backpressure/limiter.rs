@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct ConcurrencyLimiter {
     pub(super) gate: Gate,
     pub(super) rejections: Rejections,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 spare!(ConcurrencyLimiter);
@@ -32,18 +32,20 @@ impl ConcurrencyLimiter {
 
     /// Another of the same, empty.
     pub(super) fn anew(&self) -> Self {
-        Self::new(self.gate.read().limit)
+        Self::new(self.gate.read(|standing| standing.limit))
     }
 
-    fn reject(&self, reason: Reason) -> Rejected {
-        self.rejections.turn_away(reason, None)
+    /// As the handle reads it, and without the waiters whose deadlines have passed.
+    pub(super) fn read(&self) -> Standing {
+        self.gate.expire(&|| self.clock.now());
+        self.gate.read(|standing| standing)
     }
 }
 
 /// The settings, not the state: that is the handle's to read.
 impl fmt::Debug for ConcurrencyLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.gate.read().limit;
+        let limit = self.gate.read(|standing| standing.limit);
         f.debug_struct("ConcurrencyLimiter").field("max_in_flight", &limit).finish_non_exhaustive()
     }
 }
@@ -55,6 +57,7 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
+        self.gate.expire(&|| self.clock.now());
         let deadline = bounds.deadline(|| self.clock.now());
         let admit = |standing: Standing| {
             if standing.ahead >= bounds.max_waiting {
@@ -62,42 +65,49 @@ impl Limiter for ConcurrencyLimiter {
             }
             if bounds.allow_no_wait() { Err(Reason::WaitTimeout) } else { Ok(deadline) }
         };
-        match self.gate.join(waker, admit) {
+        match self.gate.join(waker, deadline, admit) {
             Entry::Entered => Arrival::Entered,
-            Entry::Waiting(ticket, again) => Arrival::Waiting(Waiting { ticket, deadline }, again),
-            Entry::Refused(reason) => Arrival::TurnedAway(self.reject(reason)),
-            Entry::Closed => Arrival::TurnedAway(self.reject(Reason::Closed)),
+            Entry::Waiting(ticket, again) => {
+                Arrival::Waiting(Waiting::new(ticket, deadline, again, waker))
+            }
+            Entry::Refused(reason) => Arrival::TurnedAway(reason),
+            Entry::Closed => Arrival::TurnedAway(Reason::Closed),
         }
     }
 
-    fn look(&self, Waiting { ticket, deadline }: &Waiting, waker: &Waker) -> Step {
-        match self.gate.look(ticket, waker, |_| *deadline) {
+    fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step {
+        let deadline = waiting.deadline;
+        match self.gate.look(&waiting.ticket, waker, deadline, |_| deadline) {
             Look::Entered => Step::Entered,
-            Look::Closed => Step::TurnedAway(self.reject(Reason::Closed)),
+            Look::Closed => Step::TurnedAway(Reason::Closed),
             Look::Waiting(again) if again == Nanos::NEVER || self.clock.now() < again => {
-                Step::Waiting(again)
+                waiting.again = again;
+                Step::Waiting
             }
-            Look::Waiting(_) => Step::TooLate,
+            Look::Waiting(_) | Look::Expired => Step::TooLate,
         }
     }
 
     /// Places come back by somebody's doing, who hands them over.
     fn mind(self: &Arc<Self>, _: &Ticket) {}
 
-    fn turn_away(&self, ticket: Ticket) -> Option<Rejected> {
-        let given_up = self.gate.give_up(ticket);
-        (given_up != GivenUp::Entered).then(|| self.reject(Reason::WaitTimeout))
+    fn acquire(&self) -> bool {
+        self.gate.expire(&|| self.clock.now());
+        self.gate.try_enter()
     }
 
-    fn give_up(&self, ticket: Ticket) {
-        if self.gate.give_up(ticket) == GivenUp::Entered {
-            self.give_back();
-        }
+    fn reject(&self, reason: Reason) -> Rejected {
+        let reason = if self.gate.is_barred() { Reason::Closed } else { reason };
+        self.rejections.turn_away(reason, None)
+    }
+
+    fn leave(&self, ticket: Ticket) -> bool {
+        self.gate.give_up(ticket) == GivenUp::Entered
     }
 
     #[inline]
     fn give_back(&self) {
-        self.gate.put_back(1);
+        self.gate.put_back(1, &|| self.clock.now());
     }
 
     fn clock(&self) -> &Clock {

@@ -62,7 +62,7 @@ where
     #[inline]
     #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.seat.take() {
+        match self.seat.take(|cx| self.inner.poll_ready(cx)) {
             Taken::Place => {
                 // Before the inner call: if that panics, the place comes back.
                 let permit = Permit::of(self.seat.limiter());

@@ -11,11 +11,17 @@
 
 use std::task::Waker;
 
-use super::bells::BellId;
-use crate::count::Count;
+use super::{GRACE, bells::BellId, deadlines::Deadlines};
+use crate::{clock::Nanos, count::Count};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
+/// In the place of the entry before, the state of an entry that is not in the queue.
+const VACANT: u32 = u32::MAX - 1;
+/// As [`VACANT`].
+const GRANTED: u32 = u32::MAX - 2;
+/// As [`VACANT`].
+const EXPIRED: u32 = u32::MAX - 3;
 
 /// The number before the first. The second who joins is number 0.
 pub(super) const NOBODY: Count = Count::below(2);
@@ -29,6 +35,8 @@ pub(super) const NOBODY: Count = Count::below(2);
 pub(crate) struct Ticket {
     index: u32,
     number: Count,
+    /// Has the waiter a deadline? Then its outcome is known to its entry alone.
+    pub(super) has_deadline: bool,
 }
 
 impl Ticket {
@@ -37,11 +45,34 @@ impl Ticket {
     }
 }
 
+/// The state of the waiter that holds a ticket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the queue.
+    Waiting,
+    /// Has a deadline, and was granted a permit that it has not acquired yet.
+    Granted,
+    /// Past its deadline, and out of the queue.
+    Expired,
+    /// The entry is another waiter's, or vacant: without a deadline the waiter was granted a permit,
+    /// or the queue was closed.
+    Gone,
+}
+
 /// Somebody at the head who was called. To be woken once the lock is free; its bell waits for it no more.
 pub(super) struct Called {
     pub(super) number: Count,
     pub(super) waker: Waker,
     pub(super) bell: BellId,
+}
+
+/// A waiter past its deadline that was taken out.
+pub(super) struct Expired {
+    /// To be dropped once the lock is free. A waiter that had been granted a permit has none.
+    pub(super) waker: Option<Waker>,
+    pub(super) bell: BellId,
+    /// Was it in the queue? Otherwise it leaves a permit behind.
+    pub(super) was_waiting: bool,
 }
 
 /// Somebody who has left the line.
@@ -52,8 +83,23 @@ pub(super) struct Left {
     pub(super) was_head: bool,
 }
 
-/// An entry of the line. It is *waiting* (it has a waker, and is linked), or *vacant* (it has none, and its `next`
-/// is the next vacant one).
+/// An entry of the line.
+///
+/// ```text
+///             join             call, no deadline
+///  vacant ───────────► waiting ─────────────────► vacant
+///    ▲                  │   │ call                  ▲
+///    │ leave            │   └────────► granted ─────┤ leave
+///    └──────────────────┤                 │         │
+///                       │ expire          │ expire  │
+///                       └────► expired ◄──┘         │
+///                                 └─────────────────┘ leave
+/// ```
+///
+/// An entry that waits has a waker and is linked. In one that does not, `prev` says the state, and of a
+/// vacant one `next` is the next vacant one. A waiter with a deadline keeps its entry until it has
+/// learned the outcome. Its deadline is that of the wait, and once it is granted a permit, that of the
+/// grant: see [`GRACE`](super::GRACE).
 ///
 /// 32 bytes: two in a cache line, and none in two. That is why the number comes in pieces.
 pub(super) struct Waiter {
@@ -81,19 +127,27 @@ pub(super) struct Line {
     vacant: u32,
     /// The number of the last who joined.
     last: Count,
+    deadlines: Deadlines,
 }
 
 impl Line {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), head: NONE, tail: NONE, vacant: NONE, last: NOBODY }
+        Self {
+            entries: Vec::new(),
+            head: NONE,
+            tail: NONE,
+            vacant: NONE,
+            last: NOBODY,
+            deadlines: Deadlines::new(),
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
         self.head == NONE
     }
 
-    /// Joins at the end.
-    pub(super) fn join(&mut self, waker: Waker) -> Ticket {
+    /// Joins at the end, until `deadline` ([`NEVER`](Nanos::NEVER) for none).
+    pub(super) fn join(&mut self, waker: Waker, deadline: Nanos) -> Ticket {
         let number = self.last.after(1);
         self.last = number;
         #[allow(clippy::cast_possible_truncation, reason = "put together again in `number`")]
@@ -121,11 +175,36 @@ impl Line {
             tail => self[tail].next = index,
         }
         self.tail = index;
-        Ticket { index, number }
+        let has_deadline = deadline != Nanos::NEVER;
+        if has_deadline {
+            self.deadlines.set(index, deadline);
+        }
+        Ticket { index, number, has_deadline }
     }
 
     /// Calls the one at the head, who is in the line no more.
+    ///
+    /// If it has a deadline, what it was granted is its own for a while longer than that.
     pub(super) fn call(&mut self) -> Option<Called> {
+        let (index, called) = self.take_head()?;
+        match self.deadlines.of(index) {
+            None => self.vacate(index),
+            Some(deadline) => {
+                self[index].prev = GRANTED;
+                self.deadlines.set(index, deadline.after(GRACE));
+            }
+        }
+        Some(called)
+    }
+
+    /// Sends the one at the head away with nothing.
+    pub(super) fn dismiss(&mut self) -> Option<Called> {
+        let (index, called) = self.take_head()?;
+        self.vacate(index);
+        Some(called)
+    }
+
+    fn take_head(&mut self) -> Option<(u32, Called)> {
         let index = self.head;
         if index == NONE {
             return None;
@@ -134,14 +213,55 @@ impl Line {
         let (number, bell) = (entry.number(), entry.bell);
         let waker = entry.waker.take()?;
         self.unlink(index);
-        self.vacate(index);
-        Some(Called { number, waker, bell })
+        Some((index, Called { number, waker, bell }))
+    }
+
+    /// The earliest deadline, or [`NEVER`](Nanos::NEVER).
+    pub(super) fn earliest(&self) -> Nanos {
+        self.deadlines.earliest().map_or(Nanos::NEVER, |(at, _)| at)
+    }
+
+    /// Takes out the waiter with the earliest deadline, which has passed.
+    pub(super) fn expire(&mut self) -> Option<Expired> {
+        let (_, index) = self.deadlines.earliest()?;
+        self.deadlines.remove(index);
+        let entry = &mut self[index];
+        let (waker, bell) = (entry.waker.take(), entry.bell);
+        let was_waiting = waker.is_some();
+        if was_waiting {
+            self.unlink(index);
+        }
+        self[index].prev = EXPIRED;
+        Some(Expired { waker, bell, was_waiting })
+    }
+
+    /// Gives back the entry of the owner of `ticket`, which acquires the permit it was granted.
+    pub(super) fn acquire(&mut self, ticket: &Ticket) {
+        self.vacate(ticket.index);
+    }
+
+    /// Gives the owner of `ticket`, who waits, another deadline.
+    pub(super) fn extend(&mut self, ticket: &Ticket, deadline: Nanos) {
+        self.deadlines.set(ticket.index, deadline);
+    }
+
+    /// The state of the owner of `ticket`.
+    pub(super) fn place(&self, ticket: &Ticket) -> Place {
+        let entry = &self[ticket.index];
+        if entry.number() != ticket.number {
+            return Place::Gone;
+        }
+        match entry.prev {
+            VACANT => Place::Gone,
+            GRANTED => Place::Granted,
+            EXPIRED => Place::Expired,
+            _ => Place::Waiting,
+        }
     }
 
     /// Does the owner of `ticket` wait? If not, it was called.
     pub(super) fn is_waiting(&self, ticket: &Ticket) -> bool {
-        let entry = &self[ticket.index];
-        entry.waker.is_some() && entry.number() == ticket.number
+        self.place(ticket) == Place::Waiting
     }
 
     /// How many stand before `ticket`, at most: those who gave up in between are still counted, but
@@ -197,12 +317,17 @@ impl Line {
         }
     }
 
-    /// Leaves, unless called meanwhile.
+    /// Leaves, unless called meanwhile. The entry is given back in any case.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Left> {
-        if !self.is_waiting(&ticket) {
-            return None;
-        }
         let index = ticket.index;
+        match self.place(&ticket) {
+            Place::Waiting => {}
+            Place::Granted | Place::Expired => {
+                self.vacate(index);
+                return None;
+            }
+            Place::Gone => return None,
+        }
         let was_head = self.head == index;
         self.unlink(index);
         let entry = &mut self[index];
@@ -224,7 +349,10 @@ impl Line {
     }
 
     fn vacate(&mut self, index: u32) {
-        self[index].next = self.vacant;
+        self.deadlines.remove(index);
+        let next = self.vacant;
+        let entry = &mut self[index];
+        (entry.prev, entry.next) = (VACANT, next);
         self.vacant = index;
     }
 }

@@ -29,9 +29,19 @@
 //! | *join* the line (under the mutex) | *enter* is not possible | waiting + 1 |
 //! | *hand over* (under the mutex) | room > 0, somebody waits, not barred | room - 1, waiting - 1 |
 //! | *give up* (under the mutex) | not called yet | waiting - 1 |
+//! | *expire* (under the mutex) | past its deadline, not called yet | waiting - 1 |
+//! | *expire* (under the mutex) | called, not acquired for long past its deadline | room + 1 |
 //!
 //! A newcomer may only enter while `waiting` is 0 in the same word, so nobody overtakes. Handing over
 //! is a grant, not an invitation to try again: whoever was called holds its place.
+//!
+//! # Deadlines
+//!
+//! The task of a waiter may go away while its service stays, and such a wait must not burden others. So
+//! a wait that is bounded leaves the queue at its deadline by the first step that looks at the queue
+//! then: an arrival, a release, a reading. Its owner need not be polled. A permit that a bounded waiter
+//! was granted stays its own until [`GRACE`] after the deadline, and then goes to the next waiter.
+//! `earliest` beside the word holds the earliest deadline, so that a step finds nothing to do by one load.
 //!
 //! Where places come back by time, a *ringer* looks on behalf of those who wait: the [`bells`].
 //!
@@ -54,6 +64,11 @@
 //!   the mutex, where calls are made: it was called by then, or its new waker is in place for the call.
 //! - *Called, and not looking for a long time.* Its entry is used again by others, with other numbers; its own
 //!   stays below that of the last called.
+//! - *A permit is granted just as the deadline passes.* Both are steps under the mutex. If the deadline comes
+//!   first, the waiter is out of the queue and the permit goes to the next. If the grant comes first, the
+//!   waiter finds it, because its entry is kept until it has looked.
+//! - *The number of the last called passes that of a waiter that expired.* Of a waiter with a deadline the number
+//!   says nothing: its entry does, under the mutex.
 //!
 //! # Memory ordering
 //!
@@ -63,14 +78,15 @@
 //! owner. `waiting` needs no ordering of its own: that its reader finds the entry is the mutex's doing.
 
 mod bells;
+mod deadlines;
 mod line;
 
-use std::task::Waker;
+use std::{task::Waker, time::Duration};
 
 pub(crate) use self::line::Ticket;
 use self::{
     bells::{BellId, Bells},
-    line::{Called, Left, Line, NOBODY},
+    line::{Called, Expired, Left, Line, NOBODY, Place},
 };
 use crate::{
     clock::Nanos,
@@ -80,6 +96,11 @@ use crate::{
         Ordering::{Acquire, Relaxed, Release},
     },
 };
+
+/// How late a task may be polled after it was woken, by a timer and by a scheduler that are busy.
+///
+/// A later poll belongs to another request: the task that waited has gone away.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// One free place.
 const PLACE: u64 = 1 << 32;
@@ -149,6 +170,8 @@ pub(crate) enum Look {
     Entered,
     /// It waits on, and is to look again at this time if it isn't woken before.
     Waiting(Nanos),
+    /// The deadline of the wait has passed, and the waiter has left the queue.
+    Expired,
     /// Nobody enters any more.
     Closed,
 }
@@ -170,12 +193,21 @@ pub(crate) struct Gate<K = ()> {
     word: AtomicU64,
     /// The number of the last who was called to enter. Written under the mutex, read by those who were called.
     entered: AtomicU64,
+    /// The earliest deadline in the queue, in nanoseconds. Written under the mutex; read without it as
+    /// a hint, so that all its orderings are `Relaxed`.
+    earliest: AtomicU64,
     books: Mutex<Books<K>>,
 }
 
+/// The time, which is read only where a deadline may have passed.
+pub(crate) type Now<'a> = &'a dyn Fn() -> Nanos;
+
 /// Who is to be woken next, outside the lock.
+#[derive(Default)]
 struct Next {
-    waker: Waker,
+    waker: Option<Waker>,
+    /// Of a waiter whose deadline has passed: its own timer wakes it.
+    dropped: Option<Waker>,
     /// The ringer of its bell, if that has nobody to ring for any more.
     ringer: Option<Waker>,
     /// Is there nobody after it?
@@ -196,6 +228,7 @@ impl<K: Copy + Eq> Gate<K> {
         Self {
             word: AtomicU64::new(u64::from(limit) * PLACE),
             entered: AtomicU64::new(NOBODY.get()),
+            earliest: AtomicU64::new(Nanos::NEVER.get()),
             books: Mutex::new(Books {
                 limit,
                 closed: false,
@@ -222,22 +255,33 @@ impl<K: Copy + Eq> Gate<K> {
 
     /// Puts `places` back, and hands them over to those who wait. True if anybody did.
     #[inline]
-    pub(crate) fn put_back(&self, places: u32) -> bool {
+    pub(crate) fn put_back(&self, places: u32, now: Now<'_>) -> bool {
         // Release: to the next holder's Acquire. What was read needs no Acquire: the mutex orders
         // the line behind it.
         let word = self.word.fetch_add(u64::from(places) * PLACE, Release);
         if word & (WAITING | WATCHED) != 0 {
-            self.hand_over();
+            self.hand_over(now);
         }
         waiting(word) > 0
     }
 
-    /// Enters, or joins the line if `admit` says until when to wait.
+    /// Takes out the waiters whose deadlines have passed. True if there were any.
+    pub(crate) fn expire(&self, now: Now<'_>) -> bool {
+        let earliest = Nanos::new(self.earliest.load(Relaxed));
+        let passed = earliest != Nanos::NEVER && earliest <= now();
+        if passed {
+            self.hand_over(now);
+        }
+        passed
+    }
+
+    /// Enters, or joins the line until `deadline` if `admit` says when to look.
     ///
     /// `admit` may be asked several times, each time about a newer standing.
     pub(crate) fn join<R>(
         &self,
         waker: &Waker,
+        deadline: Nanos,
         mut admit: impl FnMut(Standing) -> Result<Nanos, R>,
     ) -> Entry<R> {
         let mut own = None;
@@ -269,7 +313,11 @@ impl<K: Copy + Eq> Gate<K> {
             // Relaxed: that the word still is what it was proves that there is no room; the mutex,
             // held until the entry stands, does the rest.
             match self.word.compare_exchange_weak(word, word + WAITER, Relaxed, Relaxed) {
-                Ok(_) => return Entry::Waiting(books.line.join(waker), until),
+                Ok(_) => {
+                    let ticket = books.line.join(waker, deadline);
+                    self.note_earliest(&books);
+                    return Entry::Waiting(ticket, until);
+                }
                 Err(newer) => {
                     word = newer;
                     own = Some(waker);
@@ -278,24 +326,41 @@ impl<K: Copy + Eq> Gate<K> {
         }
     }
 
-    /// Looks whether the owner of `ticket` has been called, and waits on if not, as long as `until` says.
-    /// Unless still waiting, the ticket has served.
+    fn note_earliest(&self, books: &Books<K>) {
+        self.earliest.store(books.line.earliest().get(), Relaxed);
+    }
+
+    /// Looks whether the owner of `ticket` has been called, and waits on if not, until `deadline` and as
+    /// long as `until` says. Unless still waiting or expired, the ticket has served.
     pub(crate) fn look(
         &self,
         ticket: &Ticket,
         waker: &Waker,
+        deadline: Nanos,
         until: impl FnOnce(Standing) -> Nanos,
     ) -> Look {
-        if self.has_entered(ticket.number()) {
+        if !ticket.has_deadline && self.has_entered(ticket.number()) {
             return Look::Entered;
         }
         let mut books = self.books.lock();
-        if !books.line.is_waiting(ticket) {
-            return if self.has_entered(ticket.number()) { Look::Entered } else { Look::Closed };
+        match books.line.place(ticket) {
+            Place::Waiting => {}
+            Place::Granted => {
+                books.line.acquire(ticket);
+                self.note_earliest(&books);
+                return Look::Entered;
+            }
+            Place::Expired => return Look::Expired,
+            Place::Gone if self.has_entered(ticket.number()) => return Look::Entered,
+            Place::Gone => return Look::Closed,
         }
         let ahead = books.line.position(ticket);
         let until = until(self.standing(&books, ahead));
         let old = books.line.wait_on(ticket, waker);
+        if ticket.has_deadline {
+            books.line.extend(ticket, deadline);
+            self.note_earliest(&books);
+        }
         drop(books);
         drop(old); // after the lock
         Look::Waiting(until)
@@ -309,10 +374,17 @@ impl<K: Copy + Eq> Gate<K> {
 
     /// Gives up waiting.
     pub(crate) fn give_up(&self, ticket: Ticket) -> GivenUp {
-        let number = ticket.number();
         let mut books = self.books.lock();
-        let Some(Left { waker, bell, was_head }) = books.line.leave(ticket) else {
-            return if self.has_entered(number) { GivenUp::Entered } else { GivenUp::Other };
+        let place = books.line.place(&ticket);
+        let entered = match place {
+            Place::Waiting | Place::Expired => false,
+            Place::Granted => true,
+            Place::Gone => self.has_entered(ticket.number()),
+        };
+        let left = books.line.leave(ticket);
+        self.note_earliest(&books);
+        let Some(Left { waker, bell, was_head }) = left else {
+            return if entered { GivenUp::Entered } else { GivenUp::Other };
         };
         // That may leave nobody inside and nobody waiting, but only while a place is on its way to
         // be handed over; whoever does that tells those who watch.
@@ -324,27 +396,27 @@ impl<K: Copy + Eq> Gate<K> {
         if was_head { GivenUp::Head } else { GivenUp::Other }
     }
 
-    /// Calls those who can go, in order, dismisses the line if the gate is closed, and tells those who
-    /// watch when all is drained.
+    /// Takes out those whose deadlines have passed, calls those who can go, in order, dismisses the line if
+    /// the gate is closed, and tells those who watch when all is drained.
     ///
     /// One at a time, and woken outside the lock: a waker runs foreign code, and nothing has to be
     /// collected.
     #[cold]
-    fn hand_over(&self) {
+    fn hand_over(&self, now: Now<'_>) {
         /// A waker that panics must not keep the others from their turn.
-        struct Rest<'a, K: Copy + Eq>(&'a Gate<K>);
+        struct Rest<'a, K: Copy + Eq>(&'a Gate<K>, Now<'a>);
         impl<K: Copy + Eq> Drop for Rest<'_, K> {
             fn drop(&mut self) {
                 if std::thread::panicking() {
-                    self.0.hand_over();
+                    self.0.hand_over(self.1);
                 }
             }
         }
 
-        while let Some(Next { waker, ringer, is_last }) = self.next_to_wake() {
-            let rest = (!is_last).then(|| Rest(self));
-            ringer.into_iter().for_each(Waker::wake);
-            waker.wake();
+        while let Some(Next { waker, dropped, ringer, is_last }) = self.next_to_wake(now) {
+            let rest = (!is_last).then(|| Rest(self, now));
+            drop(dropped);
+            ringer.into_iter().chain(waker).for_each(Waker::wake);
             std::mem::forget(rest);
             if is_last {
                 return;
@@ -352,8 +424,22 @@ impl<K: Copy + Eq> Gate<K> {
         }
     }
 
-    fn next_to_wake(&self) -> Option<Next> {
+    fn next_to_wake(&self, now: Now<'_>) -> Option<Next> {
         let mut books = self.books.lock();
+        let earliest = books.line.earliest();
+        if earliest != Nanos::NEVER && earliest <= now() {
+            let Expired { waker, bell, was_waiting } = books.line.expire()?;
+            self.note_earliest(&books);
+            if was_waiting {
+                self.word.fetch_sub(WAITER, Relaxed);
+                let ringer = books.bells.leave(bell);
+                return Some(Next { dropped: waker, ringer, ..Next::default() });
+            }
+            // Relaxed: nothing was done with this permit, and what was released with others in the word stays
+            // so (a read-modify-write goes on with a release sequence).
+            self.word.fetch_add(PLACE, Relaxed);
+            return Some(Next::default());
+        }
         // Acquire: the place is taken on behalf of the one who is called, and what was done by those who
         // put places back is known to those who watched for it.
         let word = self.word.load(Acquire);
@@ -362,16 +448,21 @@ impl<K: Copy + Eq> Gate<K> {
             // place and nobody leaves the line. Relaxed: the place is one that the load has seen.
             let word = self.word.fetch_sub(PLACE + WAITER, Relaxed) - PLACE - WAITER;
             let Called { number, waker, bell } = books.line.call()?;
+            self.note_earliest(&books);
             // Release: to the Acquire of the one who is called.
             self.entered.store(number.get(), Release);
-            // What comes to be granted from now on is the duty of whoever makes it so.
-            let is_last = !grants(word) && word & WATCHED == 0 && !books.closed;
-            return Some(Next { waker, ringer: books.bells.leave(bell), is_last });
+            // What comes to be granted from now on is the duty of whoever makes it so. It is neither drained
+            // (a permit has just been granted) nor closed (nothing is granted then).
+            let is_last = !grants(word);
+            let ringer = books.bells.leave(bell);
+            return Some(Next { waker: Some(waker), ringer, is_last, ..Next::default() });
         }
         if books.closed {
-            if let Some(Called { waker, bell, .. }) = books.line.call() {
+            if let Some(Called { waker, bell, .. }) = books.line.dismiss() {
                 self.word.fetch_sub(WAITER, Relaxed);
-                return Some(Next { waker, ringer: books.bells.leave(bell), is_last: false });
+                self.note_earliest(&books);
+                let ringer = books.bells.leave(bell);
+                return Some(Next { waker: Some(waker), ringer, ..Next::default() });
             }
         }
         if word & WATCHED == 0 || !books.drained(word) {
@@ -381,7 +472,8 @@ impl<K: Copy + Eq> Gate<K> {
         if books.watchers.is_empty() {
             self.word.fetch_and(!WATCHED, Relaxed);
         }
-        watcher.map(|Called { waker, .. }| Next { waker, ringer: None, is_last: false })
+        let waker = watcher?.waker;
+        Some(Next { waker: Some(waker), ..Next::default() })
     }
 
     /// Lets the owner of `ticket`, who waits, be looked for by the ringer of `key`, at the latest when `due`
@@ -485,7 +577,7 @@ impl<K: Copy + Eq> Gate<K> {
 
     /// Changes the number of places: more admit those who wait at once, fewer drain. `note` is done
     /// first, under the mutex.
-    pub(crate) fn set_limit(&self, limit: u32, note: impl FnOnce()) {
+    pub(crate) fn set_limit(&self, limit: u32, note: impl FnOnce(), now: Now<'_>) {
         let mut books = self.books.lock();
         note();
         let delta = i64::from(limit) - i64::from(books.limit);
@@ -496,7 +588,7 @@ impl<K: Copy + Eq> Gate<K> {
         #[allow(clippy::cast_sign_loss, reason = "two's complement is what is meant")]
         self.word.fetch_add((delta as u64).wrapping_mul(PLACE), Relaxed);
         drop(books);
-        self.hand_over();
+        self.hand_over(now);
     }
 
     /// Nobody enters and nobody is called until [`lift`](Self::lift). `note` is done first, under the
@@ -513,7 +605,7 @@ impl<K: Copy + Eq> Gate<K> {
 
     /// Lets people in again, those in the line first, if `over` says so under the mutex: no bar that
     /// was set meanwhile is lifted. True if it did.
-    pub(crate) fn lift(&self, over: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn lift(&self, over: impl FnOnce() -> bool, now: Now<'_>) -> bool {
         let books = self.books.lock();
         if books.closed || !over() {
             return false;
@@ -521,24 +613,24 @@ impl<K: Copy + Eq> Gate<K> {
         // Release: to the Acquire of whoever enters then, which reads no time before the end of the pause.
         self.word.fetch_and(!BARRED, Release);
         drop(books);
-        self.hand_over();
+        self.hand_over(now);
         true
     }
 
     /// Tells all who wait, and all who come from now on, that nobody enters any more.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, now: Now<'_>) {
         let mut books = self.books.lock();
         books.closed = true;
         self.word.fetch_or(BARRED, Relaxed);
         drop(books);
-        self.hand_over();
+        self.hand_over(now);
     }
 
-    /// How things stand: one moment's truth.
-    pub(crate) fn read(&self) -> Standing {
+    /// Tells `read` how things stand: one moment's truth, for as long as it runs, which is under the mutex.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(Standing) -> T) -> T {
         let books = self.books.lock();
         let word = self.word.load(Acquire);
-        Standing { limit: books.limit, room: room(word), ahead: waiting(word) }
+        read(Standing { limit: books.limit, room: room(word), ahead: waiting(word) })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -567,7 +659,7 @@ impl<K: Copy + Eq> Gate<K> {
             }
             return None;
         }
-        Some(books.watchers.join(own))
+        Some(books.watchers.join(own, Nanos::NEVER))
     }
 
     /// Watches no more.

@@ -48,7 +48,7 @@ impl WindowRateLimitHandle {
 
     /// All of it at one moment.
     pub(crate) fn read(&self) -> Reading {
-        self.limiter.window.read(|| self.limiter.clock.now())
+        self.limiter.window.read(&|| self.limiter.clock.now())
     }
 
     /// How many requests may be issued in a window.
@@ -106,7 +106,7 @@ impl WindowRateLimitHandle {
     /// If `limit` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
     pub fn set_limit(&self, limit: u64) -> Result<(), InvalidSetting> {
         let limit = settings::places("limit", limit)?;
-        self.limiter.window.set_limit(limit, || self.limiter.clock.now());
+        self.limiter.window.set_limit(limit, &|| self.limiter.clock.now());
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl WindowRateLimitHandle {
     /// If `window` is zero or longer than 100 years; nothing is changed.
     pub fn set_window(&self, window: Duration) -> Result<(), InvalidSetting> {
         let window = settings::window(window)?;
-        self.limiter.window.set_length(window, || self.limiter.clock.now());
+        self.limiter.window.set_length(window, &|| self.limiter.clock.now());
         Ok(())
     }
 

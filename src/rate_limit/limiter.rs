@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, task::Waker, time::Duration};
 use tokio::runtime;
 
 use super::ringer::Ringer;
-use super::window::{Expected, Shape, Window};
+use super::window::{Shape, Window};
 use crate::{
     clock::{Clock, Nanos},
     gate::{Entry, Look, Ticket},
@@ -69,75 +69,79 @@ impl Limiter for RateLimiter {
     }
 
     fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
-        let deadline = bounds.deadline(|| self.clock.now());
+        let now = || self.clock.now();
+        let deadline = bounds.deadline(now);
         // Whoever can't go in time is turned away now, not after having waited for it.
         let admit = |waiting, expected: &dyn Fn() -> Nanos| {
             if waiting >= bounds.max_waiting {
-                return Err((Reason::QueueFull, expected()));
+                return Err(Reason::QueueFull);
             }
             match deadline {
                 Nanos::NEVER => Ok(Nanos::NEVER),
                 _ => match expected() {
-                    expected if expected > deadline => Err((Reason::WaitTimeout, expected)),
+                    expected if expected > deadline => Err(Reason::WaitTimeout),
                     expected => Ok(expected),
                 },
             }
         };
-        match self.window.arrive(waker, || self.clock.now(), admit) {
+        match self.window.arrive(waker, deadline, &now, admit) {
             Entry::Entered => Arrival::Entered,
-            Entry::Waiting(ticket, again) => Arrival::Waiting(Waiting { ticket, deadline }, again),
-            Entry::Refused((reason, expected)) => {
-                let wait = expected.since(self.clock.now());
-                Arrival::TurnedAway(self.rejections.turn_away(reason, Some(wait)))
+            Entry::Waiting(ticket, again) => {
+                Arrival::Waiting(Waiting::new(ticket, deadline, again, waker))
             }
+            Entry::Refused(reason) => Arrival::TurnedAway(reason),
             Entry::Closed => unreachable!("windows are not closed"),
         }
     }
 
-    fn look(&self, Waiting { ticket, deadline }: &Waiting, waker: &Waker) -> Step {
+    /// A waiter that may be turned away looks twice: at the time at which its place was expected first, and
+    /// at its deadline. In between, whoever grants it a place wakes it.
+    fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step {
+        let Waiting { ticket, deadline, again, .. } = waiting;
         let mut too_late = false;
-        let until = |moment, expected: &dyn Fn() -> Expected| {
+        let until = |moment, earliest: &dyn Fn() -> Nanos| {
             if *deadline == Nanos::NEVER {
                 return Nanos::NEVER;
             }
             // The time is up, or something (a pause, a lowered limit) has made the first turn of all
             // later than that.
-            let expected = expected();
-            too_late = moment >= *deadline || expected.earliest > *deadline;
-            expected.latest.min(*deadline)
+            too_late = moment >= *deadline || earliest() > *deadline;
+            if moment < *again { (*again).min(*deadline) } else { *deadline }
         };
-        match self.window.look(ticket, waker, || self.clock.now(), until) {
+        match self.window.look(ticket, waker, *deadline, &|| self.clock.now(), until) {
             Look::Entered => Step::Entered,
             Look::Waiting(_) if too_late => Step::TooLate,
-            Look::Waiting(again) => Step::Waiting(again),
+            Look::Waiting(at) => {
+                waiting.again = at;
+                Step::Waiting
+            }
+            Look::Expired => Step::TooLate,
             Look::Closed => unreachable!("windows are not closed"),
         }
     }
 
     fn mind(self: &Arc<Self>, ticket: &Ticket) {
         let runtime = runtime::Handle::current();
-        if self.window.mind(ticket, runtime.id(), || self.clock.now()) {
+        if self.window.mind(ticket, runtime.id(), &|| self.clock.now()) {
             Ringer::send(self, &runtime);
         }
     }
 
-    fn turn_away(&self, ticket: Ticket) -> Option<Rejected> {
-        let now = || self.clock.now();
-        let called = self.window.give_up(ticket, now);
-        (!called).then(|| {
-            let wait = self.window.read(now).wait; // if it came again
-            self.rejections.turn_away(Reason::WaitTimeout, Some(wait))
-        })
+    fn acquire(&self) -> bool {
+        self.window.acquire(&|| self.clock.now())
     }
 
-    fn give_up(&self, ticket: Ticket) {
-        if self.window.give_up(ticket, || self.clock.now()) {
-            self.give_back();
-        }
+    fn reject(&self, reason: Reason) -> Rejected {
+        let wait = self.window.wait(&|| self.clock.now());
+        self.rejections.turn_away(reason, Some(wait))
+    }
+
+    fn leave(&self, ticket: Ticket) -> bool {
+        self.window.give_up(ticket, &|| self.clock.now())
     }
 
     fn give_back(&self) {
-        self.window.give_back(|| self.clock.now());
+        self.window.give_back(&|| self.clock.now());
     }
 
     fn clock(&self) -> &Clock {

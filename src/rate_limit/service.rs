@@ -57,7 +57,7 @@ where
     #[inline]
     #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.seat.take() {
+        match self.seat.take(|cx| self.inner.poll_ready(cx)) {
             Taken::Place => {
                 let _issuing = self.seat.limiter().issuing();
                 ResponseFuture::issued(self.inner.call(request))

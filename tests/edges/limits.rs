@@ -20,7 +20,7 @@ fn b6_limits_of_any_size_follow_one_another() {
         let gate = Gate::<()>::new(first);
         let mut inside = 0;
         for (limit, come, leave) in steps {
-            gate.set_limit(limit, || {});
+            gate.set_limit(limit, || {}, &|| Nanos::ZERO);
             for _ in 0..come {
                 let entered = gate.try_enter();
                 prop_assert_eq!(entered, inside < limit);
@@ -28,8 +28,8 @@ fn b6_limits_of_any_size_follow_one_another() {
             }
             let leave = leave.min(inside);
             inside -= leave;
-            gate.put_back(leave);
-            let standing = gate.read();
+            gate.put_back(leave, &|| Nanos::ZERO);
+            let standing = gate.read(|standing| standing);
             prop_assert_eq!((standing.limit, standing.taken()), (limit, inside));
             prop_assert_eq!(standing.room, i64::from(limit) - i64::from(inside));
         }
@@ -87,7 +87,7 @@ fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
                         });
                     }
                 }
-                let wait = window.read(|| Nanos::new(now)).wait;
+                let wait = window.read(&|| Nanos::new(now)).wait;
                 if over.len() == limit as usize {
                     let next = over.iter().min().expect("full");
                     prop_assert_eq!(wait, Duration::from_nanos(next - now));
@@ -107,13 +107,13 @@ fn w9_settings_of_any_size_follow_one_another() {
         let (mut now, mut last, mut paused_until) = (0_u64, limit, 0);
         for (limit, length, pass, pause) in steps {
             let clock = || Nanos::new(now);
-            window.set_limit(limit, clock);
-            window.set_length(length, clock);
+            window.set_limit(limit, &clock);
+            window.set_length(length, &clock);
             window.pause(Nanos::new(pause));
             if window.try_enter() {
                 window.issue(clock);
             }
-            let reading = window.read(clock);
+            let reading = window.read(&clock);
             prop_assert_eq!((reading.limit, reading.length), (limit, length));
             prop_assert!(reading.remaining <= limit);
             if now < pause {
@@ -124,8 +124,8 @@ fn w9_settings_of_any_size_follow_one_another() {
         }
         // A century and more after everything, unless the clock has come to its end.
         if now < END - 2 * nanos(CENTURY) {
-            window.read(|| Nanos::new(now.saturating_add(nanos(CENTURY))));
-            let remaining = window.read(|| Nanos::new(END)).remaining;
+            window.read(&|| Nanos::new(now.saturating_add(nanos(CENTURY))));
+            let remaining = window.read(&|| Nanos::new(END)).remaining;
             prop_assert_eq!(remaining, if paused_until > END { 0 } else { last });
         }
         Ok(())

@@ -21,6 +21,11 @@ use crate::{
 
 const PREEMPTIONS: usize = 3;
 
+/// No time passes here.
+fn start() -> Nanos {
+    Nanos::ZERO
+}
+
 /// What a place gives access to. Touching it from two threads, or without the first one's changes
 /// being visible to the second, fails the model.
 struct Inside {
@@ -39,17 +44,22 @@ impl Inside {
         poll_fn(|cx: &mut Context<'_>| {
             let entry = match ticket.take() {
                 None if self.gate.try_enter() => return Poll::Ready(true),
-                None => match self.gate.join(cx.waker(), |_| Ok::<_, ()>(Nanos::NEVER)) {
-                    Entry::Refused(()) => unreachable!("everybody may wait"),
-                    Entry::Entered => return Poll::Ready(true),
-                    Entry::Closed => return Poll::Ready(false),
-                    Entry::Waiting(joined, _) => joined,
-                },
-                Some(held) => match self.gate.look(&held, cx.waker(), |_| Nanos::NEVER) {
-                    Look::Entered => return Poll::Ready(true),
-                    Look::Closed => return Poll::Ready(false),
-                    Look::Waiting(_) => held,
-                },
+                None => {
+                    match self.gate.join(cx.waker(), Nanos::NEVER, |_| Ok::<_, ()>(Nanos::NEVER)) {
+                        Entry::Refused(()) => unreachable!("everybody may wait"),
+                        Entry::Entered => return Poll::Ready(true),
+                        Entry::Closed => return Poll::Ready(false),
+                        Entry::Waiting(joined, _) => joined,
+                    }
+                }
+                Some(held) => {
+                    match self.gate.look(&held, cx.waker(), Nanos::NEVER, |_| Nanos::NEVER) {
+                        Look::Entered => return Poll::Ready(true),
+                        Look::Closed => return Poll::Ready(false),
+                        Look::Expired => unreachable!("it has no deadline"),
+                        Look::Waiting(_) => held,
+                    }
+                }
             };
             ticket = Some(entry);
             Poll::Pending
@@ -69,7 +79,7 @@ impl Inside {
 
     /// Joins the line, without waiting for anything.
     fn line_up(&self) -> Ticket {
-        match self.gate.join(&noop_waker(), |_| Ok::<_, ()>(Nanos::NEVER)) {
+        match self.gate.join(&noop_waker(), Nanos::NEVER, |_| Ok::<_, ()>(Nanos::NEVER)) {
             Entry::Waiting(ticket, _) => ticket,
             other => unreachable!("no place is free, but: {other:?}"),
         }
@@ -77,10 +87,10 @@ impl Inside {
 
     /// Waits with a ticket that another task has joined with.
     async fn wait(&self, ticket: Ticket) {
-        poll_fn(|cx| match self.gate.look(&ticket, cx.waker(), |_| Nanos::NEVER) {
+        poll_fn(|cx| match self.gate.look(&ticket, cx.waker(), Nanos::NEVER, |_| Nanos::NEVER) {
             Look::Entered => Poll::Ready(()),
             Look::Waiting(_) => Poll::Pending,
-            Look::Closed => unreachable!("nobody closes"),
+            Look::Closed | Look::Expired => unreachable!("nobody closes"),
         })
         .await;
     }
@@ -101,23 +111,23 @@ impl Inside {
     /// Leaves after having looked only, which others may do at the same time.
     fn look_and_leave(&self) {
         self.cell.with(|_| ());
-        self.gate.put_back(1);
+        self.gate.put_back(1, &start);
     }
 
     fn leave(&self) {
         self.touch();
-        self.gate.put_back(1);
+        self.gate.put_back(1, &start);
     }
 
     /// Comes, waits if need be, and goes away again before it is called, or with what it was given.
     fn come_and_give_up(&self) {
-        match self.gate.join(&noop_waker(), |_| Ok::<_, ()>(Nanos::NEVER)) {
+        match self.gate.join(&noop_waker(), Nanos::NEVER, |_| Ok::<_, ()>(Nanos::NEVER)) {
             Entry::Entered => {
-                self.gate.put_back(1);
+                self.gate.put_back(1, &start);
             }
             Entry::Waiting(ticket, _) => {
                 if self.gate.give_up(ticket) == GivenUp::Entered {
-                    self.gate.put_back(1);
+                    self.gate.put_back(1, &start);
                 }
             }
             Entry::Refused(()) | Entry::Closed => {}
@@ -125,7 +135,7 @@ impl Inside {
     }
 
     fn assert_empty(&self, limit: i64) {
-        let standing = self.gate.read();
+        let standing = self.gate.read(|standing| standing);
         assert_eq!((standing.room, standing.ahead), (limit, 0), "something was lost");
     }
 }
@@ -169,7 +179,10 @@ fn a_newcomer_never_overtakes() {
         // The only place is the first waiter's, handed over or not yet.
         assert!(!inside.gate.try_enter());
         leaving.join().expect("left");
-        assert!(matches!(inside.gate.look(&first, &noop_waker(), |_| Nanos::NEVER), Look::Entered));
+        assert!(matches!(
+            inside.gate.look(&first, &noop_waker(), Nanos::NEVER, |_| Nanos::NEVER),
+            Look::Entered
+        ));
     });
 }
 
@@ -184,7 +197,10 @@ fn those_who_wait_go_in_the_order_they_came() {
             [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
         // Seen from the last to the first, so that a call in between can't make it look in order.
         let called = |ticket: &Ticket| {
-            matches!(inside.gate.look(ticket, &noop_waker(), |_| Nanos::NEVER), Look::Entered)
+            matches!(
+                inside.gate.look(ticket, &noop_waker(), Nanos::NEVER, |_| Nanos::NEVER),
+                Look::Entered
+            )
         };
         let [first, second, third] = &line;
         assert!(!called(third), "there are two places");
@@ -240,7 +256,7 @@ fn a_changed_limit_calls_all_who_can_go() {
         assert!(inside.gate.try_enter());
         let waiting = [inside.line_up(), inside.line_up(), inside.line_up()];
         let leaving = spawn(&inside, Inside::look_and_leave);
-        inside.gate.set_limit(3, || {});
+        inside.gate.set_limit(3, || {}, &start);
         leaving.join().expect("left");
         let entered = waiting.map(|ticket| inside.gate.give_up(ticket) == GivenUp::Entered);
         assert_eq!(entered, [true, true, true]);
@@ -255,18 +271,18 @@ fn a_changed_limit_counts_at_once() {
         assert!(inside.gate.try_enter());
         let waiting = spawn(&inside, |inside| {
             assert!(block_on(inside.enter()));
-            inside.gate.put_back(1);
+            inside.gate.put_back(1, &start);
         });
-        inside.gate.set_limit(2, || {});
+        inside.gate.set_limit(2, || {}, &start);
         waiting.join().expect("entered while the first place was still taken");
 
         let leaving = spawn(&inside, |inside| {
-            inside.gate.put_back(1);
+            inside.gate.put_back(1, &start);
         });
-        inside.gate.set_limit(1, || {});
+        inside.gate.set_limit(1, || {}, &start);
         let entered = inside.gate.try_enter();
         leaving.join().expect("left");
-        assert_eq!(inside.gate.read().taken(), u32::from(entered));
+        assert_eq!(inside.gate.read(|standing| standing).taken(), u32::from(entered));
         assert!(!entered || !inside.gate.try_enter(), "two inside of a limit of 1");
     });
 }
@@ -277,7 +293,7 @@ fn a_lowered_limit_drains_before_anybody_is_called() {
     Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
-        inside.gate.set_limit(1, || {});
+        inside.gate.set_limit(1, || {}, &start);
         let leaving =
             [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
         assert!(block_on(inside.enter()));
@@ -285,7 +301,13 @@ fn a_lowered_limit_drains_before_anybody_is_called() {
         for thread in leaving {
             thread.join().expect("left");
         }
-        assert_eq!((inside.gate.read().taken(), inside.gate.read().room), (1, 0));
+        assert_eq!(
+            (
+                inside.gate.read(|standing| standing).taken(),
+                inside.gate.read(|standing| standing).room
+            ),
+            (1, 0)
+        );
     });
 }
 
@@ -301,7 +323,7 @@ fn closing_tells_all_who_wait_and_come() {
             }
         });
         let leaving = spawn(&inside, Inside::leave);
-        inside.gate.close();
+        inside.gate.close(&start);
         waiting.join().expect("was called or told");
         leaving.join().expect("left");
         inside.assert_empty(1);
@@ -318,7 +340,7 @@ fn closing_and_giving_up_at_once_lose_nothing() {
         assert!(inside.gate.try_enter());
         let leaving = spawn(&inside, Inside::leave);
         let giving_up = spawn(&inside, Inside::come_and_give_up);
-        inside.gate.close();
+        inside.gate.close(&start);
         leaving.join().expect("left");
         giving_up.join().expect("gave up");
         inside.assert_empty(1);
@@ -349,7 +371,7 @@ fn what_is_read_was_done() {
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
         let leaving =
             [spawn(&inside, Inside::look_and_leave), spawn(&inside, Inside::look_and_leave)];
-        if inside.gate.read().taken() == 0 {
+        if inside.gate.read(|standing| standing).taken() == 0 {
             inside.touch();
         }
         for thread in leaving {
@@ -373,7 +395,7 @@ fn who_waits_keeps_it_from_being_drained() {
         assert!(watch.is_some(), "somebody has been called");
         let given_up = inside.gate.give_up(waiting);
         assert_eq!(given_up, GivenUp::Entered, "the place was handed over");
-        inside.gate.put_back(1);
+        inside.gate.put_back(1, &start);
         assert!(inside.gate.watch(watch, &noop_waker()).is_none(), "now it is drained");
     });
 }

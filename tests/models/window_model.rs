@@ -100,17 +100,23 @@ impl Limited {
             let now = || self.now();
             let waker = cx.waker();
             ticket = match ticket.take() {
-                None => match self.window.arrive(waker, now, |_, _| Ok::<_, ()>(Nanos::NEVER)) {
+                None => match self
+                    .window
+                    .arrive(waker, Nanos::NEVER, &now, |_, _| Ok::<_, ()>(Nanos::NEVER))
+                {
                     Entry::Waiting(ticket, _) => {
-                        self.window.mind(&ticket, HERE, now);
+                        self.window.mind(&ticket, HERE, &now);
                         Some(ticket)
                     }
                     _ => return Poll::Ready(()),
                 },
-                Some(ticket) => match self.window.look(&ticket, waker, now, |_, _| Nanos::NEVER) {
-                    Look::Waiting(_) => Some(ticket),
-                    _ => return Poll::Ready(()),
-                },
+                Some(ticket) => {
+                    match self.window.look(&ticket, waker, Nanos::NEVER, &now, |_, _| Nanos::NEVER)
+                    {
+                        Look::Waiting(_) => Some(ticket),
+                        _ => return Poll::Ready(()),
+                    }
+                }
             };
             Poll::Pending
         })
@@ -120,9 +126,9 @@ impl Limited {
     /// Joins the line, without waiting for anything.
     fn line_up(&self, place: u32) -> Ticket {
         let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(Nanos::NEVER);
-        match self.window.arrive(&noop_waker(), || self.now(), admit) {
+        match self.window.arrive(&noop_waker(), Nanos::NEVER, &|| self.now(), admit) {
             Entry::Waiting(ticket, _) => {
-                self.window.mind(&ticket, place, || self.now());
+                self.window.mind(&ticket, place, &|| self.now());
                 ticket
             }
             other => unreachable!("no place is free, but: {other:?}"),
@@ -130,12 +136,12 @@ impl Limited {
     }
 
     fn give_up(&self, ticket: Ticket) {
-        assert!(!self.window.give_up(ticket, || self.now()), "there was no place to be had");
+        assert!(!self.window.give_up(ticket, &|| self.now()), "there was no place to be had");
     }
 
     /// A ringer, woken by others only: goes when nobody waits for it, or is to ring by `until`.
     fn ring(&self, place: u32, until: Nanos) {
-        block_on(poll_fn(|cx| match self.window.attend(place, cx.waker(), || self.now()) {
+        block_on(poll_fn(|cx| match self.window.attend(place, cx.waker(), &|| self.now()) {
             Some(at) if at > until => Poll::Pending,
             Some(_) => Poll::Ready(()),
             None => {
@@ -150,9 +156,9 @@ impl Limited {
         // Twice, because an issue that nobody has noted the time of is noted by the first.
         for _ in 0..2 {
             self.clock.fetch_add(1000, Relaxed);
-            self.window.read(|| self.now());
+            self.window.read(&|| self.now());
         }
-        assert_eq!(self.window.read(|| self.now()).remaining, limit, "a place was lost");
+        assert_eq!(self.window.read(&|| self.now()).remaining, limit, "a place was lost");
     }
 }
 
@@ -272,7 +278,7 @@ fn a_lowered_limit_counts_at_once() {
             let issued = [limited.try_issue(), limited.try_issue()];
             issued.into_iter().flatten().count()
         });
-        limited.window.set_limit(1, || limited.now());
+        limited.window.set_limit(1, &|| limited.now());
         let mine = limited.try_issue();
         let others = other.join().expect("issued");
         // Time stands still. Whoever found room after the change was the only one.
@@ -291,7 +297,7 @@ fn a_raised_limit_keeps_what_is_noted() {
             limited.tick();
             [limited.try_issue(), limited.try_issue()]
         });
-        limited.window.set_limit(2, || limited.now());
+        limited.window.set_limit(2, &|| limited.now());
         let mut issued: Vec<u64> = limited.try_issue().into_iter().collect();
         issued.extend(other.join().expect("issued").into_iter().flatten());
         assert_at_most(2, &issued, 1);
@@ -308,7 +314,7 @@ fn a_longer_window_holds_for_what_is_issued_from_then_on() {
             limited.tick();
             limited.try_issue()
         });
-        limited.window.set_length(TICK * 2, || limited.now());
+        limited.window.set_length(TICK * 2, &|| limited.now());
         let mine = limited.try_issue();
         let other = other.join().expect("issued");
         if let (Some(mine), Some(other)) = (mine, other) {
@@ -329,7 +335,7 @@ fn a_shorter_window_lets_go_at_once() {
             block_on(limited.wait());
             limited.issue()
         });
-        limited.window.set_length(TICK, || limited.now());
+        limited.window.set_length(TICK, &|| limited.now());
         assert_eq!(waiting.join().expect("was called"), 1);
         limited.assert_whole(1);
     });
@@ -385,7 +391,7 @@ fn the_next_place_is_known_while_others_are_noted() {
         limited.issue();
         (0..5).for_each(|_| limited.tick());
         let other = spawn(&limited, Limited::issue);
-        assert_eq!(limited.window.read(|| limited.now()).wait, TICK * 5);
+        assert_eq!(limited.window.read(&|| limited.now()).wait, TICK * 5);
         other.join().expect("issued");
     });
 }
@@ -416,9 +422,9 @@ fn a_refund_reaches_the_one_who_waits() {
         assert!(limited.window.try_enter());
         let waiting = spawn(&limited, |limited| {
             block_on(limited.wait());
-            limited.window.give_back(|| limited.now());
+            limited.window.give_back(&|| limited.now());
         });
-        limited.window.give_back(|| limited.now());
+        limited.window.give_back(&|| limited.now());
         waiting.join().expect("had its turn");
         limited.assert_whole(1);
     });
@@ -433,10 +439,11 @@ fn nobody_is_told_to_look_again_at_once() {
         let now = || limited.now();
         let waker = noop_waker();
         let ticket = limited.line_up(HERE);
-        let refunding = spawn(&limited, |limited| limited.window.give_back(|| limited.now()));
-        let again = limited.window.attend(HERE, &waker, now);
+        let refunding = spawn(&limited, |limited| limited.window.give_back(&|| limited.now()));
+        let again = limited.window.attend(HERE, &waker, &now);
         assert!(again.is_none_or(|again| again > limited.now()));
-        let looked = limited.window.look(&ticket, &waker, now, |_, at| at().latest);
+        let looked =
+            limited.window.look(&ticket, &waker, Nanos::NEVER, &now, |_, earliest| earliest());
         assert!(!matches!(looked, Look::Waiting(again) if again <= limited.now()));
         refunding.join().expect("gave back");
     });
@@ -465,7 +472,7 @@ fn who_comes_when_the_ringer_goes_has_one_or_knows() {
         let ringing = spawn(&limited, |limited| limited.ring(HERE, Nanos::ZERO));
         limited.give_up(first);
         let second = limited.line_up(THERE);
-        if limited.window.mind(&second, HERE, || limited.now()) {
+        if limited.window.mind(&second, HERE, &|| limited.now()) {
             // There is none, so it has gone, and nobody has to tell it to.
             ringing.join().expect("was told to go");
             limited.give_up(second);
@@ -494,10 +501,10 @@ fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
         let now = || limited.now();
         let wakes = std::sync::Arc::<Wakes>::default();
         let first = limited.line_up(THERE);
-        assert!(limited.window.mind(&first, HERE, now), "nobody has been sent yet");
-        assert!(limited.window.attend(HERE, &wakes.clone().into(), now).is_some());
+        assert!(limited.window.mind(&first, HERE, &now), "nobody has been sent yet");
+        assert!(limited.window.attend(HERE, &wakes.clone().into(), &now).is_some());
         let second = limited.line_up(THERE);
-        assert!(!limited.window.mind(&second, HERE, now), "one has been sent");
+        assert!(!limited.window.mind(&second, HERE, &now), "one has been sent");
         let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(woken(), 0, "its time is before that of the second");
         limited.give_up(second);
@@ -573,7 +580,7 @@ fn a_refund_in_a_pause_calls_nobody() {
             block_on(limited.wait());
             limited.issue()
         });
-        let refunding = spawn(&limited, |limited| limited.window.give_back(|| limited.now()));
+        let refunding = spawn(&limited, |limited| limited.window.give_back(&|| limited.now()));
         limited.tick();
         limited.look();
         limited.tick();

@@ -33,6 +33,19 @@
 //! - *Two retire at once.* The step on `oldest` names the slot and how far has been retired, so each
 //!   place comes back by one of them.
 //! - *A reader with an old time.* It finds less to be due. Nothing moves backwards.
+//! - *The log is thinned out while somebody observes or retires.* Before an entry is changed, `oldest` is changed to a
+//!   number that no slot carries. A step of retiring that has read an entry before fails then, and the next one
+//!   finds nothing; to those who observe the log is full. Whoever claimed a slot before, and has not written it,
+//!   makes the thinning give way.
+//!
+//! # Thinning out
+//!
+//! Observations are left over when the stride changes with the limit: a thousand changes in a window leave a
+//! thousand. A log without room would leave out observations up to a whole window, so it is thinned out first: an
+//! observation may be left out for a later one, which covers its issues, too, and its places come back with the
+//! later one's. The closest go first, and no place comes back later by more than the 256th of a window.
+
+use std::time::Duration;
 
 use crate::{
     clock::Nanos,
@@ -63,6 +76,15 @@ impl Pair {
 /// Where numbers and counts begin.
 const BEGIN: Pair = Pair { slot: 0_u16.wrapping_sub(3), issues: Count::below(3) };
 
+/// While the log is thinned out, the number of its oldest entry is so far away: no slot carries it, and the
+/// ring is full by it. A multiple of the size of the ring.
+const AWAY: u16 = 1 << 15;
+
+/// How many slots are claimed between the two.
+fn used(oldest: Pair, newest: Pair) -> usize {
+    newest.slot.wrapping_sub(oldest.slot).into()
+}
+
 #[repr(C)] // what every call changes last: see `Window`
 pub(super) struct Log {
     slots: Box<[Slot]>,
@@ -84,6 +106,8 @@ pub(super) struct Held {
     pub(super) open: u32,
     /// Is less than half of the ring in use?
     pub(super) spare: bool,
+    /// The time of the newest observation.
+    pub(super) newest: Option<Nanos>,
 }
 
 impl Log {
@@ -112,23 +136,19 @@ impl Log {
         Count::of(self.issued.fetch_add(1, AcqRel)).after(1)
     }
 
-    /// Notes that all `issues` were issued by the time that `now` tells, which is read here, after them.
+    /// Notes that all `issues` were issued by `time`, which was read after them. False if the ring is full.
     ///
     /// `issues` must come from [`issue`](Self::issue) or [`issued`](Self::issued). Nothing is noted if
-    /// somebody has observed as much, or if the ring is full: then a later observation covers them.
-    pub(super) fn observe(&self, issues: Count, now: impl FnOnce() -> Nanos) {
-        let time = now();
+    /// somebody has observed as much.
+    #[must_use]
+    pub(super) fn observe(&self, issues: Count, time: Nanos) -> bool {
         let slot = loop {
             let (oldest, newest) = self.ends();
             if !issues.beyond(newest.issues) {
-                return;
+                return true;
             }
-            if newest.slot.wrapping_sub(oldest.slot) as usize >= self.slots.len() {
-                // Relaxed: asks only whether the other was read in time.
-                if Pair::unpack(self.oldest.load(Relaxed)) == oldest {
-                    return; // full
-                }
-                continue;
+            if used(oldest, newest) >= self.slots.len() {
+                return false;
             }
             let claimed = Pair { slot: newest.slot.wrapping_add(1), issues };
             // Relaxed: claims, and tells nothing; the mark does.
@@ -137,25 +157,87 @@ impl Log {
                 break newest.slot;
             }
         };
+        self.write(slot, issues, time);
+        true
+    }
+
+    fn write(&self, slot: u16, issues: Count, time: Nanos) {
         let entry = self.slot(slot);
         entry.time.store(time.get(), Relaxed);
         // Release: whoever reads this mark reads this time.
         entry.mark.store(Pair { slot, issues }.pack(), Release);
     }
 
+    /// Makes room by leaving out observations for later ones, at most until a quarter of the ring is free.
+    /// `late` tells by how much the places of one come back later with those of another.
+    ///
+    /// To be called by one at a time.
+    pub(super) fn thin(&self, window: Duration, late: impl Fn(Nanos, Nanos) -> Duration) {
+        // From here on nobody retires and nobody claims. Acquire: what others retired is known to be.
+        let word = self.oldest.load(Acquire);
+        let oldest = Pair::unpack(word);
+        let away = Pair { slot: oldest.slot.wrapping_add(AWAY), ..oldest };
+        if self.oldest.compare_exchange(word, away.pack(), Acquire, Relaxed).is_err() {
+            return; // somebody has just retired some
+        }
+        let newest = Pair::unpack(self.newest.load(Relaxed));
+        let first = self.leave_out(oldest.slot, newest.slot, window, late);
+        // Release: whoever reads this reads the entries as they were left.
+        self.oldest.store(Pair { slot: first, ..oldest }.pack(), Release);
+    }
+
+    /// Returns the number of the oldest entry that is left.
+    fn leave_out(
+        &self,
+        oldest: u16,
+        newest: u16,
+        window: Duration,
+        late: impl Fn(Nanos, Nanos) -> Duration,
+    ) -> u16 {
+        let used = newest.wrapping_sub(oldest);
+        let numbers = || (1..=used).map(|back| newest.wrapping_sub(back));
+        if numbers().any(|number| self.entry(number).is_none()) {
+            return oldest; // one is not written yet
+        }
+        // Which stay: the newest, and from there on each that lies further back than `most`.
+        let late = &late;
+        let stays = |most: Duration| {
+            let mut last: Option<Nanos> = None;
+            let entries = numbers().filter_map(|number| self.entry(number));
+            entries.filter(move |&(_, time)| {
+                let stays = last.is_none_or(|last| late(time, last) > most);
+                if stays {
+                    last = Some(time);
+                }
+                stays
+            })
+        };
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let coarsest = window * 2 / slots;
+        let steps = [Duration::ZERO, coarsest / 16, coarsest / 8, coarsest / 4, coarsest / 2];
+        let enough = |&most: &Duration| stays(most).count() <= self.slots.len() * 3 / 4;
+        let most = steps.into_iter().find(enough).unwrap_or(coarsest);
+        // From the newest on, each into the slot behind the last: none is read after it was written over.
+        let mut slot = newest;
+        for (issues, time) in stays(most) {
+            slot = slot.wrapping_sub(1);
+            self.write(slot, issues, time);
+        }
+        slot
+    }
+
     /// Gives up the places of all observations that `due` says are over. Returns their number.
     pub(super) fn retire(&self, due: impl Fn(Nanos) -> bool) -> u32 {
         let mut places = 0;
-        // Relaxed, here and below: whatever is seen of `oldest`, the entry it names says by its own mark
-        // whether it is written, and the step on `oldest` whether it still is the oldest. Whoever has written
-        // over it had seen `oldest` move on, so who reads that mark does, too.
-        let mut word = self.oldest.load(Relaxed);
+        // Acquire, here and below: after a thinning, the entry that it names is read as it was left. The entry says
+        // by its own mark whether it is written, and the step on `oldest` whether it still is the oldest.
+        let mut word = self.oldest.load(Acquire);
         loop {
             let oldest = Pair::unpack(word);
             let over = self.entry(oldest.slot).filter(|&(_, time)| due(time));
             let Some((issues, _)) = over else {
                 // Not due, or not written yet; unless `oldest` has moved on, and this was a newer entry.
-                let newer = self.oldest.load(Relaxed);
+                let newer = self.oldest.load(Acquire);
                 if newer == word {
                     return places;
                 }
@@ -164,7 +246,7 @@ impl Log {
             };
             let next = Pair { slot: oldest.slot.wrapping_add(1), issues };
             // Release: to the Acquire in `ends`.
-            match self.oldest.compare_exchange_weak(word, next.pack(), Release, Relaxed) {
+            match self.oldest.compare_exchange_weak(word, next.pack(), Release, Acquire) {
                 Ok(_) => {
                     places += issues.since(oldest.issues);
                     word = next.pack();
@@ -183,15 +265,15 @@ impl Log {
     /// What is held at the moment.
     pub(super) fn held(&self) -> Held {
         let (oldest, newest) = self.ends();
-        let used = newest.slot.wrapping_sub(oldest.slot) as usize;
         Held {
             open: self.issued().since(newest.issues),
-            spare: used < self.slots.len().div_ceil(2),
+            spare: used(oldest, newest) < self.slots.len().div_ceil(2),
+            newest: self.entry(newest.slot.wrapping_sub(1)).map(|(_, time)| time),
         }
     }
 
     /// The time noted for the observation that covers the issue number `index` of those observed and
-    /// not yet retired; `None` if there is none, or none that is written.
+    /// not yet retired; `None` if there is none, or none that is written. Not while the log is thinned out.
     pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
         let (oldest, newest) = self.ends();
         let count = oldest.issues.after(index);
@@ -215,7 +297,7 @@ impl Log {
         let oldest = Pair::unpack(self.oldest.load(Acquire));
         let newest = Pair::unpack(self.newest.load(Relaxed));
         debug_assert!(
-            (newest.slot.wrapping_sub(oldest.slot) as i16) >= 0,
+            used(oldest, newest) < 2 * usize::from(AWAY) - self.slots.len(),
             "an entry was read before it was claimed"
         );
         (oldest, newest)

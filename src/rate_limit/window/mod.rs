@@ -53,14 +53,15 @@ use std::{task::Waker, time::Duration};
 use self::log::Log;
 use crate::{
     clock::{Nanos, nanos},
-    gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
+    count::Count,
+    gate::{Entry, Gate, GivenUp, Look, Now, Standing, Ticket},
     sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 /// Up to so many issues of a window have a time of their own.
 const OBSERVATIONS: u32 = 256;
-/// Twice that: half of it for those who look, and for what is left of an old limit. If it is full, an
-/// observation is left out, and places come back with the next one.
+/// Twice that: half of it for those who look, and for what is left of an old limit. If it is full, the
+/// log is thinned out.
 const SLOTS: u16 = 2 * OBSERVATIONS as u16;
 /// Nobody is asked to look again sooner than a timer can tell.
 const TICK: Duration = Duration::from_millis(1);
@@ -92,14 +93,6 @@ pub(crate) struct Window<K> {
     observations: u32,
     /// Nobody enters before. Written under the gate's mutex.
     paused_until: AtomicU64,
-}
-
-/// When a place is expected for somebody in the line, of whom it is not known exactly how many before it
-/// have given up: if all have, and if none has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expected {
-    pub(crate) earliest: Nanos,
-    pub(crate) latest: Nanos,
 }
 
 /// How things stand, for a reader.
@@ -154,45 +147,53 @@ impl<K: Copy + Eq> Window<K> {
     pub(crate) fn arrive<R>(
         &self,
         waker: &Waker,
-        now: impl Fn() -> Nanos,
+        deadline: Nanos,
+        now: Now<'_>,
         mut admit: impl FnMut(u32, &dyn Fn() -> Nanos) -> Result<Nanos, R>,
     ) -> Entry<R> {
-        let moment = self.refill(&now);
+        let moment = self.refill(now);
         if self.gate.try_enter() {
             return Entry::Entered; // on what has come back, without the mutex
         }
-        self.gate.join(waker, |standing| admit(standing.ahead, &|| self.expected(standing, moment)))
+        let admit = |standing: Standing| admit(standing.ahead, &|| self.expected(standing, moment));
+        self.gate.join(waker, deadline, admit)
     }
 
-    /// Looks whether the owner of `ticket` has a place by now. `until` is told the time, may ask when the place
-    /// is expected, and says when to look again, if at all. Unless still waiting, the ticket has served.
+    /// Reserves a place that is free now, after a look at what has come back.
+    pub(crate) fn acquire(&self, now: Now<'_>) -> bool {
+        self.refill(now);
+        self.gate.try_enter()
+    }
+
+    /// Looks whether the owner of `ticket` has a place by now, and lets it wait until `deadline` if not. `until`
+    /// is told the time, may ask when the place is expected at the earliest (if all before it have given up,
+    /// which is not known exactly), and says when to look again, if at all. Unless still waiting or expired,
+    /// the ticket has served.
     pub(crate) fn look(
         &self,
         ticket: &Ticket,
         waker: &Waker,
-        now: impl Fn() -> Nanos,
-        until: impl FnOnce(Nanos, &dyn Fn() -> Expected) -> Nanos,
+        deadline: Nanos,
+        now: Now<'_>,
+        until: impl FnOnce(Nanos, &dyn Fn() -> Nanos) -> Nanos,
     ) -> Look {
-        let moment = self.refill(&now);
-        self.gate.look(ticket, waker, |standing| {
-            let expected = || Expected {
-                earliest: self.expected(Standing { ahead: 0, ..standing }, moment),
-                latest: self.expected(standing, moment),
-            };
-            until(moment, &expected).max(moment.after(TICK))
+        let moment = self.refill(now);
+        self.gate.look(ticket, waker, deadline, |standing| {
+            let earliest = || self.expected(Standing { ahead: 0, ..standing }, moment);
+            until(moment, &earliest).max(moment.after(TICK))
         })
     }
 
     /// Lets the ringer of `key` look for the owner of `ticket`, who waits. True if there is no ringer: the
     /// caller sends one.
-    pub(crate) fn mind(&self, ticket: &Ticket, key: K, now: impl Fn() -> Nanos) -> bool {
+    pub(crate) fn mind(&self, ticket: &Ticket, key: K, now: Now<'_>) -> bool {
         self.gate.mind(ticket, key, |standing| self.expected(standing, now()))
     }
 
     /// The ringer of `key` looks. Returns when it is to look again; `None` if nobody waits for it, and it is
     /// to go.
-    pub(crate) fn attend(&self, key: K, waker: &Waker, now: impl Fn() -> Nanos) -> Option<Nanos> {
-        let moment = self.refill(&now);
+    pub(crate) fn attend(&self, key: K, waker: &Waker, now: Now<'_>) -> Option<Nanos> {
+        let moment = self.refill(now);
         let due = self.gate.attend(key, waker, |standing| self.expected(standing, moment));
         due.map(|due| due.max(moment.after(TICK)))
     }
@@ -203,53 +204,88 @@ impl<K: Copy + Eq> Window<K> {
     }
 
     /// Gives up waiting. True if the owner of `ticket` has a reservation after all.
-    pub(crate) fn give_up(&self, ticket: Ticket, now: impl Fn() -> Nanos) -> bool {
+    pub(crate) fn give_up(&self, ticket: Ticket, now: Now<'_>) -> bool {
         let given_up = self.gate.give_up(ticket);
         if given_up == GivenUp::Head {
-            self.rouse(&now);
+            self.rouse(now);
         }
         given_up == GivenUp::Entered
     }
 
     /// Gives a reservation back, unissued.
-    pub(crate) fn give_back(&self, now: impl Fn() -> Nanos) {
-        if self.gate.put_back(1) {
-            self.rouse(&now);
+    #[inline]
+    pub(crate) fn give_back(&self, now: Now<'_>) {
+        if self.gate.put_back(1, now) {
+            self.rouse(now);
         }
     }
 
     /// Turns a reservation into an issue. To be called after the issue.
     #[inline]
-    pub(crate) fn issue(&self, now: impl FnOnce() -> Nanos) {
+    pub(crate) fn issue(&self, now: impl Fn() -> Nanos) {
         let issued = self.log.issue();
         // Relaxed: whichever mask is seen, the log stays true.
         if issued.is_multiple(self.mask.load(Relaxed)) {
-            self.log.observe(issued, now);
+            self.observe(issued, &now);
         }
+    }
+
+    /// Notes that all `issues` have happened by now, and makes room for that if there is none.
+    fn observe(&self, issues: Count, now: Now<'_>) {
+        let time = now();
+        if !self.log.observe(issues, time) {
+            self.thin(now);
+            // If there still is no room, a later observation covers these issues.
+            let _ = self.log.observe(issues, time);
+        }
+    }
+
+    /// Makes room in the log.
+    #[cold]
+    fn thin(&self, now: Now<'_>) {
+        self.collect(now);
+        let late =
+            |one: Nanos, other: Nanos| other.since(one).max(self.due(other).since(self.due(one)));
+        self.gate.read(|_| self.log.thin(self.length(), late));
     }
 
     /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
     /// is. Returns the time by which it did.
-    pub(crate) fn refill(&self, now: &impl Fn() -> Nanos) -> Nanos {
-        let moment = now();
-        let over = || moment.get() >= self.paused_until.load(Relaxed);
-        if self.gate.is_barred() && self.gate.lift(over) {
-            self.rouse(now);
-        }
-        let places = self.log.retire(|time| self.due(time) <= moment);
-        if places > 0 && self.gate.put_back(places) {
+    pub(crate) fn refill(&self, now: Now<'_>) -> Nanos {
+        let expired = self.gate.expire(now);
+        let moment = self.collect(now);
+        if expired {
             self.rouse(now);
         }
         let held = self.log.held();
-        if held.open > 0 && held.spare {
-            // For those who wait for what is open. `now` is read again, after the count.
-            self.log.observe(self.log.issued(), now);
+        if held.open > 0 {
+            // For those who wait for what is open. Where strides fill quickly, or the log does, it is left
+            // to the next stride: at most so many times a window it is not.
+            let seldom = self.length() / OBSERVATIONS * 2;
+            let is_old = held.newest.is_some_and(|newest| moment.since(newest) >= seldom);
+            if held.spare || is_old {
+                self.observe(self.log.issued(), now); // which reads the time again, after the count
+            }
+        }
+        moment
+    }
+
+    /// Takes back the places whose time has come, and ends a pause that is over.
+    fn collect(&self, now: Now<'_>) -> Nanos {
+        let moment = now();
+        let over = || moment.get() >= self.paused_until.load(Relaxed);
+        if self.gate.is_barred() && self.gate.lift(over, now) {
+            self.rouse(now);
+        }
+        let places = self.log.retire(|time| self.due(time) <= moment);
+        if places > 0 && self.gate.put_back(places, now) {
+            self.rouse(now);
         }
         moment
     }
 
     /// Tells the ringer of the head of the line if the head's place is expected sooner than it would look.
-    fn rouse(&self, now: &impl Fn() -> Nanos) {
+    fn rouse(&self, now: Now<'_>) {
         self.gate.rouse(|standing| self.expected(standing, now()));
     }
 
@@ -295,14 +331,13 @@ impl<K: Copy + Eq> Window<K> {
 
     /// The limit and the length as they are set.
     pub(crate) fn settings(&self) -> (u32, Duration) {
-        (self.gate.read().limit, self.length())
+        (self.gate.read(|standing| standing.limit), self.length())
     }
 
     /// How things stand, after a look at what has come back.
-    pub(crate) fn read(&self, now: impl Fn() -> Nanos) -> Reading {
-        let moment = self.refill(&now);
-        let standing = self.gate.read();
-        let at = self.expected(standing, moment);
+    pub(crate) fn read(&self, now: Now<'_>) -> Reading {
+        let moment = self.refill(now);
+        let (standing, at) = self.gate.read(|standing| (standing, self.expected(standing, moment)));
         let free = standing.ahead == 0 && at <= moment;
         Reading {
             limit: standing.limit,
@@ -314,22 +349,32 @@ impl<K: Copy + Eq> Window<K> {
         }
     }
 
+    /// How long a newcomer would wait, as far as has been looked.
+    pub(crate) fn wait(&self, now: Now<'_>) -> Duration {
+        let moment = now();
+        self.gate.read(|standing| self.expected(standing, moment)).since(moment)
+    }
+
     /// Changes how many are issued in a window: more admit those who wait at once; fewer count from
     /// now on, while what is reserved may still be issued.
-    pub(crate) fn set_limit(&self, limit: u32, now: impl Fn() -> Nanos) {
-        // Under the mutex: of two who change it, the same one leaves limit and mask.
+    pub(crate) fn set_limit(&self, limit: u32, now: Now<'_>) {
         let mask = mask(limit, self.observations);
-        self.gate.set_limit(limit, || self.mask.store(mask, Relaxed));
-        // An open stride may be long by the new measure.
-        self.log.observe(self.log.issued(), &now);
-        self.rouse(&now);
+        let mut is_changed = false;
+        // Under the mutex: of two who change it, the same one leaves limit and mask.
+        let note = || is_changed = self.mask.swap(mask, Relaxed) != mask;
+        self.gate.set_limit(limit, note, now);
+        if is_changed {
+            // An open stride may be long by the new measure.
+            self.observe(self.log.issued(), now);
+        }
+        self.rouse(now);
     }
 
     /// Changes the length of the window, for the issues that are still held, too.
-    pub(crate) fn set_length(&self, length: Duration, now: impl Fn() -> Nanos) {
+    pub(crate) fn set_length(&self, length: Duration, now: Now<'_>) {
         self.length.store(nanos(length), Relaxed);
-        self.refill(&now);
-        self.rouse(&now);
+        self.refill(now);
+        self.rouse(now);
     }
 
     /// Nobody enters before `until`. Moves only forward.

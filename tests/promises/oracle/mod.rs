@@ -64,6 +64,11 @@ impl<S: Service<(), Future = F>, F> Customer<S, F> {
         Self { service, flight: None, wakes: Wakes::new(), seen: 0 }
     }
 
+    /// Goes to another task.
+    fn move_on(&mut self) {
+        (self.wakes, self.seen) = (Wakes::new(), 0);
+    }
+
     fn poll(&mut self) -> bool {
         self.seen = self.wakes.count();
         let waker = self.wakes.waker();

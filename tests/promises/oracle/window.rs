@@ -81,6 +81,10 @@ struct Naive {
     /// Who has a place and has not called.
     held: Vec<usize>,
     line: VecDeque<Waiting>,
+    /// Those whose deadlines have passed and that have not polled since.
+    expired: Vec<Waiting>,
+    /// Those whose wait was taken for another request's, and that have had nothing since.
+    renewed: Vec<usize>,
     now: u64,
 }
 
@@ -106,6 +110,8 @@ impl Naive {
         let over: Vec<_> = self.issued.iter().map(|&at| self.over(at)).collect();
         let mut over = over.into_iter();
         self.issued.retain(|_| over.next().is_some_and(|at| at > self.now));
+        self.expired.extend(self.line.iter().filter(|waiting| waiting.until <= self.now));
+        self.line.retain(|waiting| waiting.until > self.now);
         while self.now >= self.paused_until && self.room() > 0 {
             let Some(next) = self.line.pop_front() else { return };
             self.held.push(next.who);
@@ -130,10 +136,12 @@ impl Naive {
     }
 
     fn waits(&self, who: usize) -> Option<Waiting> {
-        self.line.iter().find(|waiting| waiting.who == who).copied()
+        self.line.iter().chain(&self.expired).find(|waiting| waiting.who == who).copied()
     }
 
     fn leave(&mut self, who: usize) {
+        self.renewed.retain(|&renewed| renewed != who);
+        self.expired.retain(|waiting| waiting.who != who);
         self.held.retain(|&holder| holder != who);
         self.line.retain(|waiting| waiting.who != who);
         self.settle();
@@ -145,44 +153,93 @@ impl Naive {
 enum Has {
     Nothing,
     Place,
-    /// To be told when it calls. Was the line full? And how long until there is room?
+    /// To be told when it calls. Was the queue full? And since when?
     Rejection {
         queue_full: bool,
-        millis: u64,
+        at: u64,
     },
 }
 
+/// How late a task may be polled, and for how long it is the same request, in milliseconds.
+const GRACE: u64 = 100;
+
 impl Naive {
-    /// What `who` has after it has polled, having had nothing.
-    fn poll(&mut self, who: usize, settings: &Settings) -> Has {
+    /// What `who` has after it has polled, having had this.
+    fn poll(&mut self, who: usize, had: Has, settings: &Settings) -> Has {
         self.settle();
+        match had {
+            Has::Rejection { at, .. } if self.now < at + GRACE => return had,
+            _ => {}
+        }
         if self.held.contains(&who) {
             return Has::Place;
         }
         if let Some(Waiting { until, .. }) = self.waits(who) {
-            // Too late, or known to be: not even the first of all could go in time.
-            if self.now >= until || self.expected(0) > until {
-                self.line.retain(|waiting| waiting.who != who);
-                let millis = self.expected(self.line.len()) - self.now;
-                return Has::Rejection { queue_full: false, millis };
+            // Not too late, nor known to be: the first of all could go in time.
+            if self.now < until && self.expected(0) <= until {
+                return Has::Nothing;
             }
-            return Has::Nothing;
+            self.line.retain(|waiting| waiting.who != who);
+            self.expired.retain(|waiting| waiting.who != who);
+            if self.is_free() {
+                self.held.push(who);
+                return Has::Place;
+            }
+            // Later than that, and for the first time: it is another request.
+            let again = self.renewed.contains(&who);
+            let patience = if again { GRACE.max(settings.max_wait.unwrap_or(0)) } else { GRACE };
+            if self.now <= until + patience {
+                self.renewed.retain(|&renewed| renewed != who);
+                return Has::Rejection { queue_full: false, at: self.now };
+            }
+            self.renewed.push(who);
         }
         let until = settings.max_wait.map_or(u64::MAX, |wait| self.now + wait);
-        let expected = self.expected(self.line.len());
-        let millis = expected - self.now;
-        if self.line.is_empty() && expected == self.now {
+        let has = if self.is_free() {
             self.held.push(who);
             Has::Place
         } else if self.line.len() >= settings.max_waiting {
-            Has::Rejection { queue_full: true, millis }
-        } else if expected > until {
-            Has::Rejection { queue_full: false, millis }
+            Has::Rejection { queue_full: true, at: self.now }
+        } else if self.expected(self.line.len()) > until {
+            Has::Rejection { queue_full: false, at: self.now }
         } else {
             self.line.push_back(Waiting { who, until });
-            Has::Nothing
+            return Has::Nothing;
+        };
+        self.renewed.retain(|&renewed| renewed != who);
+        has
+    }
+
+    /// Could a newcomer go at once?
+    fn is_free(&self) -> bool {
+        self.line.is_empty() && self.expected(0) == self.now
+    }
+
+    /// What `who` is told when it calls, having this.
+    fn call(&mut self, who: usize, had: Has) -> Told {
+        self.settle();
+        match had {
+            Has::Rejection { queue_full, .. } if !self.is_free() => {
+                let millis = self.expected(self.line.len()) - self.now;
+                Told::Rejected { queue_full, millis }
+            }
+            _ => {
+                self.held.retain(|&holder| holder != who);
+                self.issued.push(self.now);
+                Told::Issued
+            }
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Issued,
+    /// How long is it until there is room?
+    Rejected {
+        queue_full: bool,
+        millis: u64,
+    },
 }
 
 type Answer = Ready<Result<Option<Rejected>, ()>>;
@@ -192,7 +249,7 @@ fn rejection(answer: impl Future<Output = Result<Option<Rejected>, ()>>) -> Opti
     answer.now_or_never().expect("answers at once").expect("never fails")
 }
 
-/// W1 to W7, W9, C4, C5: at every moment, who has a place, who waits, and who is turned away with which
+/// W1 to W7, W9, C4, C5, C11, C12: at every moment, who has a place, who waits, and who is turned away with which
 /// time is what the naive window says; whoever could go has been woken; and in no span at all more was
 /// issued.
 #[test]
@@ -216,35 +273,38 @@ fn w1_the_window_is_as_the_naive_one() {
             issued: Vec::new(),
             held: Vec::new(),
             line: VecDeque::new(),
+            expired: Vec::new(),
+            renewed: Vec::new(),
             now: 0,
         };
         let mut customers: Vec<_> =
             (0..CUSTOMERS).map(|_| Customer::new(layer.layer(inner))).collect();
         let mut has = [Has::Nothing; CUSTOMERS];
         let mut times: Vec<Duration> = Vec::new();
+        let mut rejections = 0;
         let (mut most, mut shortest) = (limit, window);
         let taken = steps.len();
 
         for step in steps {
             match step {
-                Step::Poll(who) if has[who] == Has::Nothing => {
-                    has[who] = naive.poll(who, &settings);
+                Step::Poll(who) if has[who] != Has::Place => {
+                    has[who] = naive.poll(who, has[who], &settings);
                     prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
                 }
                 Step::Call(who) if has[who] != Has::Nothing => {
                     let rejected = rejection(customers[who].service.call(()));
                     let told = match rejected {
-                        None => Has::Place,
-                        Some(rejected) => Has::Rejection {
+                        None => Told::Issued,
+                        Some(rejected) => Told::Rejected {
                             queue_full: rejected.is_queue_full(),
                             millis: whole_millis(rejected.retry_after().expect("known"))?,
                         },
                     };
-                    prop_assert_eq!(told, has[who]);
-                    if told == Has::Place {
-                        naive.held.retain(|&holder| holder != who);
-                        naive.issued.push(naive.now);
+                    prop_assert_eq!(told, naive.call(who, has[who]));
+                    if told == Told::Issued {
                         times.push(ms(naive.now));
+                    } else {
+                        rejections += 1;
                     }
                     has[who] = Has::Nothing;
                 }
@@ -285,7 +345,7 @@ fn w1_the_window_is_as_the_naive_one() {
             while let Some(who) =
                 (0..CUSTOMERS).find(|&who| has[who] == Has::Nothing && customers[who].woken() > 0)
             {
-                has[who] = naive.poll(who, &settings);
+                has[who] = naive.poll(who, has[who], &settings);
                 prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
             }
             for &who in &naive.held {
@@ -299,6 +359,7 @@ fn w1_the_window_is_as_the_naive_one() {
         let free = naive.line.is_empty() && naive.now >= naive.paused_until;
         prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
         prop_assert_eq!(handle.waiting(), naive.line.len());
+        prop_assert_eq!(handle.rejected().total(), rejections, "counted when it is told");
         if !fixed {
             prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);
         }
