@@ -326,8 +326,12 @@ impl<K: Copy + Eq> Gate<K> {
         }
     }
 
+    /// To be called after each step that changes a deadline.
     fn note_earliest(&self, books: &Books<K>) {
-        self.earliest.store(books.line.earliest().get(), Relaxed);
+        let earliest = books.line.earliest().get();
+        if earliest != self.earliest.load(Relaxed) {
+            self.earliest.store(earliest, Relaxed);
+        }
     }
 
     /// Looks whether the owner of `ticket` has been called, and waits on if not, until `deadline` and as

@@ -29,6 +29,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod budget;
+mod busy;
 mod crowd;
 mod gate;
 mod runtimes;

@@ -43,12 +43,13 @@
 //! Observations are left over when the stride changes with the limit: a thousand changes in a window leave a
 //! thousand. A log without room would leave out observations up to a whole window, so it is thinned out first: an
 //! observation may be left out for a later one, which covers its issues, too, and its places come back with the
-//! later one's. The closest go first, and no place comes back later by more than the 256th of a window.
+//! later one's. Of each cell of a grid the latest stays, and the grid is as fine as there is room for: no place comes
+//! back later by more than the 190th of a window, however often the log is thinned out.
 
 use std::time::Duration;
 
 use crate::{
-    clock::Nanos,
+    clock::{Nanos, nanos},
     count::Count,
     sync::{
         AtomicU64,
@@ -104,10 +105,8 @@ struct Slot {
 pub(super) struct Held {
     /// How many are issued and not yet observed.
     pub(super) open: u32,
-    /// Is less than half of the ring in use?
-    pub(super) spare: bool,
-    /// The time of the newest observation.
-    pub(super) newest: Option<Nanos>,
+    /// Is the ring nearly full?
+    pub(super) is_tight: bool,
 }
 
 impl Log {
@@ -168,11 +167,11 @@ impl Log {
         entry.mark.store(Pair { slot, issues }.pack(), Release);
     }
 
-    /// Makes room by leaving out observations for later ones, at most until a quarter of the ring is free.
-    /// `late` tells by how much the places of one come back later with those of another.
+    /// Makes room by leaving out observations for later ones, until a quarter of the ring is free. `same` says
+    /// if the places of two that lie close together come back at nearly the same time.
     ///
     /// To be called by one at a time.
-    pub(super) fn thin(&self, window: Duration, late: impl Fn(Nanos, Nanos) -> Duration) {
+    pub(super) fn thin(&self, window: Duration, same: impl Fn(Nanos, Nanos) -> bool) {
         // From here on nobody retires and nobody claims. Acquire: what others retired is known to be.
         let word = self.oldest.load(Acquire);
         let oldest = Pair::unpack(word);
@@ -181,7 +180,7 @@ impl Log {
             return; // somebody has just retired some
         }
         let newest = Pair::unpack(self.newest.load(Relaxed));
-        let first = self.leave_out(oldest.slot, newest.slot, window, late);
+        let first = self.leave_out(oldest.slot, newest.slot, window, same);
         // Release: whoever reads this reads the entries as they were left.
         self.oldest.store(Pair { slot: first, ..oldest }.pack(), Release);
     }
@@ -192,34 +191,36 @@ impl Log {
         oldest: u16,
         newest: u16,
         window: Duration,
-        late: impl Fn(Nanos, Nanos) -> Duration,
+        same: impl Fn(Nanos, Nanos) -> bool,
     ) -> u16 {
         let used = newest.wrapping_sub(oldest);
         let numbers = || (1..=used).map(|back| newest.wrapping_sub(back));
         if numbers().any(|number| self.entry(number).is_none()) {
             return oldest; // one is not written yet
         }
-        // Which stay: the newest, and from there on each that lies further back than `most`.
-        let late = &late;
-        let stays = |most: Duration| {
+        // From the newest on, those that stay: the latest of each cell.
+        let same = &same;
+        let latest = |cell: u32| {
             let mut last: Option<Nanos> = None;
             let entries = numbers().filter_map(|number| self.entry(number));
             entries.filter(move |&(_, time)| {
-                let stays = last.is_none_or(|last| late(time, last) > most);
-                if stays {
-                    last = Some(time);
-                }
+                let is_in = |last: Nanos| last.get() >> cell == time.get() >> cell;
+                let stays = last.is_none_or(|last| !is_in(last) || !same(time, last));
+                last = Some(time);
                 stays
             })
         };
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let coarsest = window * 2 / slots;
-        let steps = [Duration::ZERO, coarsest / 16, coarsest / 8, coarsest / 4, coarsest / 2];
-        let enough = |&most: &Duration| stays(most).count() <= self.slots.len() * 3 / 4;
-        let most = steps.into_iter().find(enough).unwrap_or(coarsest);
-        // From the newest on, each into the slot behind the last: none is read after it was written over.
+        let most = self.slots.len() * 3 / 4;
+        // Cells are powers of two, so that each lies within one of the next size, whatever the window: what
+        // has been left out for a later one is still in its cell. The largest is the smallest of which a window
+        // has no more than are to stay.
+        let cells = most.saturating_sub(2).max(1) as u64;
+        let largest = nanos(window).div_ceil(cells).next_power_of_two().trailing_zeros();
+        let mut sizes = [0].into_iter().chain(largest.saturating_sub(3)..largest);
+        let cell = sizes.find(|&cell| latest(cell).count() <= most).unwrap_or(largest);
+        // Each into the slot behind the last: none is read after it was written over.
         let mut slot = newest;
-        for (issues, time) in stays(most) {
+        for (issues, time) in latest(cell) {
             slot = slot.wrapping_sub(1);
             self.write(slot, issues, time);
         }
@@ -267,8 +268,7 @@ impl Log {
         let (oldest, newest) = self.ends();
         Held {
             open: self.issued().since(newest.issues),
-            spare: used(oldest, newest) < self.slots.len().div_ceil(2),
-            newest: self.entry(newest.slot.wrapping_sub(1)).map(|(_, time)| time),
+            is_tight: used(oldest, newest) >= self.slots.len() * 7 / 8,
         }
     }
 

@@ -60,8 +60,8 @@ use crate::{
 
 /// Up to so many issues of a window have a time of their own.
 const OBSERVATIONS: u32 = 256;
-/// Twice that: half of it for those who look, and for what is left of an old limit. If it is full, the
-/// log is thinned out.
+/// Twice that, for those who look, and for what is left of an old limit. Before it is full, the log is
+/// thinned out.
 const SLOTS: u16 = 2 * OBSERVATIONS as u16;
 /// Nobody is asked to look again sooner than a timer can tell.
 const TICK: Duration = Duration::from_millis(1);
@@ -244,9 +244,8 @@ impl<K: Copy + Eq> Window<K> {
     #[cold]
     fn thin(&self, now: Now<'_>) {
         self.collect(now);
-        let late =
-            |one: Nanos, other: Nanos| other.since(one).max(self.due(other).since(self.due(one)));
-        self.gate.read(|_| self.log.thin(self.length(), late));
+        let same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
+        self.gate.read(|_| self.log.thin(self.length(), same));
     }
 
     /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
@@ -259,13 +258,11 @@ impl<K: Copy + Eq> Window<K> {
         }
         let held = self.log.held();
         if held.open > 0 {
-            // For those who wait for what is open. Where strides fill quickly, or the log does, it is left
-            // to the next stride: at most so many times a window it is not.
-            let seldom = self.length() / OBSERVATIONS * 2;
-            let is_old = held.newest.is_some_and(|newest| moment.since(newest) >= seldom);
-            if held.spare || is_old {
-                self.observe(self.log.issued(), now); // which reads the time again, after the count
+            if held.is_tight {
+                self.thin(now); // so that those who issue find room, and need not do it
             }
+            // For those who wait for what is open. The time is read again, after the count.
+            self.observe(self.log.issued(), now);
         }
         moment
     }

@@ -172,6 +172,7 @@ impl Naive {
             _ => {}
         }
         if self.held.contains(&who) {
+            self.renewed.retain(|&renewed| renewed != who);
             return Has::Place;
         }
         if let Some(Waiting { until, .. }) = self.waits(who) {

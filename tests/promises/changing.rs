@@ -1,0 +1,277 @@
+//! Windows whose settings change while they run.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::{advance, sleep, sleep_until};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_floodgate::{WindowRateLimitHandle, WindowRateLimitLayer};
+
+use crate::support::{Probe, ms, now, secs, settle};
+
+/// Issues as many requests as can go at once, at most `most`. Returns how many.
+async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
+    let mut service = layer
+        .clone()
+        .max_waiting(0)
+        .respond(|_| ())
+        .layer(service_fn(|(): ()| async { Ok::<_, std::convert::Infallible>(()) }));
+    let handle = layer.handle();
+    let mut issued = 0;
+    while issued < most && handle.remaining() > 0 {
+        let Ok(()) = service.ready().await.unwrap().call(()).await;
+        issued += 1;
+    }
+    issued
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window() {
+    for between in [Duration::ZERO, ms(1), ms(10), ms(900)] {
+        let layer = WindowRateLimitLayer::new(256, secs(100));
+        let handle = layer.handle();
+        for limit in [256, 512, 1024, 1500, 2048, 8192, 100_000] {
+            handle.set_limit(limit).unwrap();
+            use_up(&layer, u64::MAX).await;
+            assert_eq!(handle.remaining(), 0);
+            sleep(between).await;
+        }
+        sleep(secs(100) - between).await;
+        // A stride, of 512, may have been open, and what is left out comes back with what is next.
+        let back = handle.remaining();
+        let whole = if between.is_zero() { 100_000 } else { 99_000 };
+        assert!(back >= whole, "{back} of 100000, raised every {between:?}");
+        sleep(secs(1)).await;
+        assert_eq!(handle.remaining(), 100_000);
+    }
+}
+
+/// What is issued of the quota, in windows after the first, while `steer` runs after each step of a
+/// millisecond, and demand is always there.
+async fn share_of(
+    layer: WindowRateLimitLayer,
+    quota: f64,
+    windows: u32,
+    mut steer: impl FnMut(&WindowRateLimitHandle, u64),
+) -> f64 {
+    let (handle, window) = (layer.handle(), layer.handle().window());
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = layer.layer(probe);
+    let tasks: Vec<_> = (0..300)
+        .map(|n| {
+            let mut service = service.clone();
+            tokio::spawn(async move {
+                loop {
+                    service.ready().await.unwrap().call(n).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let began = now();
+    for step in 1.. {
+        sleep_until(began + ms(step)).await;
+        if began.elapsed() >= window * windows {
+            break;
+        }
+        steer(&handle, step);
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    join_all(tasks).await;
+    let calls = notes.calls();
+    calls.len() as f64 / (quota * f64::from(windows))
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_limit_set_every_millisecond_to_the_same_value_costs_nothing() {
+    let layer = WindowRateLimitLayer::new(1000, secs(1));
+    let share = share_of(layer, 1000.0, 10, |handle, _| handle.set_limit(1000).unwrap()).await;
+    assert!((0.99..=1.0).contains(&share), "{share}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hundredth() {
+    // The limit that counts is the mean: permits come back one by one, whatever limit is set then.
+    for (low, high) in [(1000, 1010), (1000, 1040), (1020, 1030), (500, 520)] {
+        let layer = WindowRateLimitLayer::new(high, secs(1));
+        let steer = |handle: &WindowRateLimitHandle, step: u64| {
+            handle.set_limit(if step.is_multiple_of(2) { low } else { high }).unwrap();
+        };
+        let share = share_of(layer, high as f64, 10, steer).await;
+        assert!((0.99..=1.0).contains(&share), "{share} of {high}");
+    }
+}
+
+/// Demand that comes evenly, a little more than the quota: a client that mirrors the server's limit.
+async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
+    let layer = WindowRateLimitLayer::new(limit, window);
+    let (handle, issued) = (layer.handle(), Arc::new(Mutex::new(VecDeque::new())));
+    let service = layer.max_waiting(0).respond(|_| ()).layer({
+        let issued = Arc::clone(&issued);
+        service_fn(move |(): ()| {
+            issued.lock().unwrap().push_back(now());
+            async { Ok::<_, std::convert::Infallible>(()) }
+        })
+    });
+    let step = window.div_f64(limit as f64 * 1.05);
+    let mut asked = 0;
+    while step * asked < 3 * window {
+        let mut service = service.clone();
+        let before = issued.lock().unwrap().len();
+        let Ok(()) = service.ready().await.unwrap().call(()).await;
+        if issued.lock().unwrap().len() > before {
+            handle.set_limit(if asked % 3 == 0 { limit - lower } else { limit }).unwrap();
+        }
+        asked += 1;
+        advance(step).await;
+    }
+    let issued = issued.lock().unwrap();
+    issued.len() as f64 / (3 * (limit - lower)) as f64
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_client_that_mirrors_the_servers_limit_uses_its_quota() {
+    for (limit, window) in [(5_000, secs(3600)), (100_000, secs(86_400)), (1_000, secs(1))] {
+        let share = mirrored(limit, window, 0).await;
+        assert!((0.99..=1.0).contains(&share), "{share} of {limit}");
+    }
+    // To and fro across a power of two, at which the stride changes.
+    for (limit, window) in [(1025, secs(10)), (4097, secs(60))] {
+        let share = mirrored(limit, window, 1).await;
+        assert!((0.99..=1.01).contains(&share), "{share} of {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
+    let layer = WindowRateLimitLayer::new(1024, secs(1000));
+    let handle = layer.handle();
+    for round in 0..700 {
+        handle.set_limit(if round % 2 == 0 { 257 } else { 1024 }).unwrap();
+        use_up(&layer, 1).await;
+        sleep(ms(1)).await;
+    }
+    handle.set_limit(1024).unwrap();
+    use_up(&layer, u64::MAX).await;
+    let bounded = layer.clone().max_wait(secs(1001));
+    let service = bounded.layer(Probe::new());
+    let calls: Vec<_> = (0..900).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    settle().await;
+    let queued = handle.waiting();
+    let mut served = 0;
+    for call in calls {
+        served += usize::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!(served, queued, "queued, and then rejected");
+    assert_eq!(served, 900);
+}
+
+/// A thousand changes in a window, of all kinds: a promise that was made is kept.
+#[tokio::test(start_paused = true)]
+async fn w6_a_promised_time_stays_exact_while_settings_are_set_again() {
+    for limit in [3, 256, 300, 1500] {
+        let layer = WindowRateLimitLayer::new(limit, secs(10));
+        let handle = layer.handle();
+        use_up(&layer, limit / 2).await;
+        let _ = handle.remaining(); // a look, which closes an open stride
+        sleep(ms(1234)).await;
+        use_up(&layer, u64::MAX).await;
+        let promised = handle.wait();
+        assert_eq!(promised, secs(10) - ms(1234));
+        let at = now() + promised;
+        for round in 0..1000 {
+            handle.set_limit(limit).unwrap();
+            handle.set_window(secs(10)).unwrap();
+            handle.pause_for(ms(round % 5));
+            assert_eq!(now() + handle.wait(), at);
+            advance(ms(7)).await;
+        }
+        sleep_until(at - Duration::from_nanos(1)).await;
+        advance(at - Duration::from_nanos(1) - now().min(at - Duration::from_nanos(1))).await;
+        assert!(handle.remaining() == 0 || now() >= at);
+        sleep_until(at).await;
+        assert!(handle.remaining() >= limit / 2, "{}", handle.remaining());
+    }
+}
+
+/// The times of the issues whose permits have not come back, in a list.
+#[derive(Clone)]
+struct Naive {
+    issued: Vec<Duration>,
+    /// By how much they come back late.
+    late: Duration,
+}
+
+impl Naive {
+    /// How many there are at `now`. What has come back is forgotten, as when the window becomes longer.
+    fn count(&mut self, now: Duration, window: Duration, fixed: bool) -> u64 {
+        let due = |issued: Duration| match fixed {
+            false => issued + window,
+            true => window * (u32::try_from(issued.as_nanos() / window.as_nanos()).unwrap() + 1),
+        };
+        self.issued.retain(|&at| due(at) + self.late > now);
+        self.issued.len() as u64
+    }
+}
+
+/// W1, W3, W8, W9: while the settings change as they come, no permit comes back early, and none later than
+/// by the 190th of the longest window; left alone, all are back a window later.
+#[tokio::test(start_paused = true)]
+async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for round in 0..32 {
+        let fixed = round % 4 == 3;
+        let make = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
+        let mut window = secs(rng.u64(1..20));
+        let mut longest = window;
+        let mut limit = rng.u64(1..5000);
+        let layer = make(limit, window);
+        let (began, handle) = (now(), layer.handle());
+        let mut exact = Naive { issued: Vec::new(), late: Duration::ZERO };
+        let mut late = exact.clone();
+        let mut paused_until = Duration::ZERO;
+        for _ in 0..rng.usize(1..1500) {
+            match rng.u8(..8) {
+                0 => limit = 1 << rng.u64(..14),
+                1 => limit = rng.u64(1..9000),
+                2 => window = ms(rng.u64(500..30_000)),
+                3 if rng.u8(..8) == 0 => {
+                    let pause = ms(rng.u64(..2000));
+                    handle.pause_for(pause);
+                    paused_until = paused_until.max(began.elapsed() + pause);
+                }
+                _ => {}
+            }
+            handle.set_limit(limit).unwrap();
+            handle.set_window(window).unwrap();
+            longest = longest.max(window);
+            // What a grid of another length makes of a time moved up by a cell may be a window later.
+            late.late = if fixed { 2 * longest } else { longest / 190 };
+            let least = exact.count(began.elapsed(), window, fixed);
+            let most = late.count(began.elapsed(), window, fixed);
+            let free = handle.remaining();
+            if began.elapsed() < paused_until {
+                assert_eq!(free, 0, "paused");
+            } else {
+                assert!(free <= limit.saturating_sub(least), "back too early");
+                assert!(free >= limit.saturating_sub(most), "back too late");
+            }
+            let issued = use_up(&layer, rng.u64(..30)).await;
+            for naive in [&mut exact, &mut late] {
+                naive.issued.extend((0..issued).map(|_| began.elapsed()));
+            }
+            advance(ms(rng.u64(..60))).await;
+        }
+        let limit = rng.u64(2000..9000);
+        handle.set_window(secs(10)).unwrap();
+        handle.set_limit(limit).unwrap();
+        sleep(secs(2)).await;
+        use_up(&layer, u64::MAX).await;
+        sleep(ms(10_100)).await;
+        assert_eq!(handle.remaining(), limit);
+    }
+}

@@ -1,0 +1,465 @@
+//! Readiness that grows old, and waits that outlive their requests.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{
+    sync::Semaphore,
+    time::{advance, sleep, timeout},
+};
+use tokio_test::{assert_pending, assert_ready_ok};
+use tower::{
+    BoxError, Layer, Service, ServiceExt, balance::p2c::Balance, buffer::Buffer,
+    discover::ServiceList, load::Constant, service_fn, steer::Steer,
+};
+use tower_floodgate::{
+    ConcurrencyBackpressure, ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
+    answer::Fail,
+};
+use tower_test::mock::Spawn;
+
+use crate::support::{Probe, Wakes, ms, now, poll_ready, secs, settle};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The rejection behind an error.
+#[track_caller]
+fn rejected(error: &BoxError) -> &Rejected {
+    Rejected::find(&**error).expect("a rejection")
+}
+
+/// Polls readiness once, as a task that goes away after that.
+fn poll_once<S: Service<u32>>(service: &mut S) -> Poll<Result<(), S::Error>> {
+    poll_ready(service, Waker::noop())
+}
+
+/// A service whose only permit is held, and the holder.
+async fn full(layer: ConcurrencyBackpressureLayer<Fail>) -> (Limited, Limited) {
+    let service = layer.layer(Probe::new());
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
+    (service, holder)
+}
+
+type Limited = ConcurrencyBackpressure<Probe, Fail>;
+
+/// Releases what `holder` has, in another task.
+fn release_after<T: Send + 'static>(time: Duration, holder: T) {
+    tokio::spawn(async move {
+        sleep(time).await;
+        drop(holder);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_steered_service_polled_while_full_admits_an_hour_later() {
+    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
+    let boxed = limited.boxed();
+    let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 100) }).boxed();
+    let pick = |request: &u32, _: &[_]| usize::from(*request > 5);
+    let mut steer = Steer::new([boxed, other], pick);
+    assert_eq!(steer.ready().await.unwrap().call(6).await.unwrap(), 106);
+    drop(holder);
+    advance(HOUR).await;
+    assert_eq!(steer.ready().await.unwrap().call(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_balanced_endpoint_polled_while_full_admits_an_hour_later() {
+    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
+    let endpoints = ServiceList::new([Constant::new(limited, 1)]);
+    let mut balance = Balance::new(endpoints);
+    balance.ready().await.unwrap();
+    drop(holder);
+    advance(HOUR).await;
+    assert_eq!(balance.ready().await.unwrap().call(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_window_polled_again_decides_again() {
+    for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10))), (ms(1), Some(ms(59_999)))] {
+        let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+        let mut service = layer.layer(Probe::new());
+        service.ready().await.unwrap().call(1).await.unwrap();
+        service.ready().await.unwrap();
+        advance(later).await;
+        let outcome = service.ready().await.unwrap().call(2).await;
+        let wait = outcome.err().map(|error| rejected(&error).retry_after().expect("known"));
+        assert_eq!(wait, expected, "after {later:?}");
+        assert_eq!(layer.handle().rejected().total(), u64::from(expected.is_some()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_window_called_without_another_poll_decides_again() {
+    for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10)))] {
+        let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+        let mut service = layer.layer(Probe::new());
+        service.ready().await.unwrap().call(1).await.unwrap();
+        service.ready().await.unwrap();
+        advance(later).await;
+        let wait = service.call(2).await.err().map(|error| rejected(&error).retry_after());
+        assert_eq!(wait, expected.map(Some), "after {later:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_rejection_that_is_never_told_is_not_counted() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let handle = layer.handle();
+    let (mut service, _holder) = full(layer).await;
+    for _ in 0..5 {
+        service.ready().await.unwrap();
+        advance(HOUR).await;
+    }
+    assert_eq!(handle.rejected().total(), 0);
+    service.call(1).await.unwrap_err();
+    assert_eq!(handle.rejected().total(), 1);
+    service.ready().await.unwrap();
+    drop(service);
+    assert_eq!(handle.rejected().total(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_rejection_after_close_says_closed() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let handle = layer.handle();
+    let (mut service, _holder) = full(layer).await;
+    service.ready().await.unwrap();
+    handle.close();
+    assert!(rejected(&service.call(1).await.unwrap_err()).is_closed());
+    assert_eq!((handle.rejected().closed, handle.rejected().total()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_an_old_rejection_polled_again_waits_if_the_queue_has_room() {
+    let (mut service, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(1)).await;
+    let mut waiting = Spawn::new(service.clone());
+    assert_pending!(waiting.poll_ready::<u32>());
+    service.ready().await.unwrap(); // the queue is full
+    drop(waiting);
+    advance(secs(1)).await;
+    release_after(ms(500), holder);
+    let began = now();
+    assert_eq!(service.ready().await.unwrap().call(1).await.unwrap(), 1);
+    assert_eq!(began.elapsed(), ms(500));
+}
+
+/// An inner service that is ready, not ready, or fails, as it is told.
+#[derive(Clone, Debug)]
+struct Moody(Arc<AtomicBool>);
+
+impl Service<u32> for Moody {
+    type Response = u32;
+    type Error = io::Error;
+    type Future = Ready<Result<u32, io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        if self.0.load(SeqCst) { Poll::Pending } else { Poll::Ready(Err(io::Error::other("dead"))) }
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        panic!("called unready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_a_call_finds_a_permit_but_no_ready_inner_service_and_refunds_it() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let window = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+    let busy = Arc::new(AtomicBool::new(true));
+    let inner = Moody(Arc::clone(&busy));
+    let mut other = layer.layer(service_fn(|_: u32| async { Ok::<_, io::Error>(0) }));
+    let mut issued = window.layer(service_fn(|_: u32| async { Ok::<_, io::Error>(0) }));
+    issued.ready().await.unwrap().call(0).await.unwrap();
+    other.ready().await.unwrap();
+    let mut service = layer.layer(inner.clone());
+    let mut windowed = window.layer(inner);
+    assert_ready_ok!(poll_once(&mut service));
+    assert_ready_ok!(poll_once(&mut windowed));
+    drop(other);
+    advance(HOUR).await;
+    assert!(rejected(&service.call(1).await.unwrap_err()).is_queue_full());
+    assert!(rejected(&windowed.call(1).await.unwrap_err()).is_queue_full());
+    assert_eq!((layer.handle().in_flight(), window.handle().remaining()), (0, 1));
+    // An error of its readiness is told by the next poll.
+    busy.store(false, SeqCst);
+    let error = service.ready().await.unwrap_err();
+    assert_eq!(error.to_string(), "dead");
+    assert_eq!(layer.handle().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_a_timeout_around_readiness_does_not_burden_the_next_request() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (mut service, holder) = full(layer).await;
+    timeout(ms(100), service.ready()).await.unwrap_err();
+    advance(secs(600)).await;
+    release_after(ms(500), holder);
+    let began = now();
+    assert_eq!(service.ready().await.unwrap().call(1).await.unwrap(), 1);
+    assert_eq!(began.elapsed(), ms(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_the_next_request_waits_its_own_max_wait_and_is_rejected_then() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (mut service, _holder) = full(layer).await;
+    for _ in 0..3 {
+        timeout(ms(100), service.ready()).await.unwrap_err();
+        advance(secs(600)).await;
+        let began = now();
+        let error = service.ready().await.unwrap().call(1).await.unwrap_err();
+        assert!(rejected(&error).is_wait_timeout());
+        assert_eq!(began.elapsed(), secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_another_task_waits_its_own_max_wait_in_the_old_position() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (mut service, holder) = full(layer).await;
+    assert_pending!(poll_once(&mut service));
+    let mut behind = Spawn::new(service.clone());
+    assert_pending!(behind.poll_ready::<u32>());
+    advance(ms(900)).await;
+    release_after(ms(900), holder); // at 1800 ms
+    let next = tokio::spawn(async move {
+        let began = now();
+        service.ready().await.unwrap().call(1).await.unwrap();
+        began.elapsed()
+    });
+    assert_eq!(next.await.unwrap(), ms(900));
+    assert_ready_ok!(behind.poll_ready::<u32>(), "late, but a permit is free");
+}
+
+/// A `select!` loop polls one wait again and again: that is no new request.
+#[tokio::test(start_paused = true)]
+async fn b3_a_wait_polled_again_by_its_task_keeps_its_deadline() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (mut service, _holder) = full(layer).await;
+    let began = now();
+    loop {
+        tokio::select! {
+            biased;
+            ready = service.ready() => {
+                let error = ready.unwrap().call(1).await.unwrap_err();
+                assert!(rejected(&error).is_wait_timeout());
+                break;
+            }
+            () = sleep(ms(90)) => {}
+        }
+    }
+    assert_eq!(began.elapsed(), secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_abandoned_waits_leave_the_queue_by_their_own_max_wait() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(3).max_wait(secs(1));
+    let handle = layer.handle();
+    let (service, holder) = full(layer).await;
+    let mut abandoned: Vec<_> = (0..3).map(|_| service.clone()).collect();
+    for service in &mut abandoned {
+        timeout(ms(10), service.ready()).await.unwrap_err();
+    }
+    assert_eq!(handle.waiting(), 3);
+    advance(ms(969)).await;
+    assert_eq!(handle.waiting(), 3);
+    advance(ms(1)).await;
+    assert_eq!(handle.waiting(), 2, "the first has waited for a second");
+    advance(secs(600)).await;
+
+    release_after(ms(500), holder);
+    let began = now();
+    assert_eq!(service.clone().oneshot(1).await.unwrap(), 1);
+    assert_eq!(began.elapsed(), ms(500));
+    assert_eq!((handle.waiting(), handle.in_flight()), (0, 0));
+    handle.drained().await;
+    assert_eq!(handle.rejected().total(), 0);
+    // And each of them is as good as new.
+    for service in &mut abandoned {
+        assert_eq!(service.ready().await.unwrap().call(2).await.unwrap(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_a_permit_released_after_abandoned_waits_goes_to_the_next_waiter() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (service, holder) = full(layer).await;
+    let mut abandoned = service.clone();
+    assert_pending!(poll_once(&mut abandoned));
+    advance(ms(800)).await;
+    let waiting = tokio::spawn(service.oneshot(1));
+    settle().await;
+    advance(ms(300)).await; // the abandoned wait is over, the other is not
+    drop(holder);
+    settle().await;
+    assert_eq!(waiting.now_or_never().expect("served at once").unwrap().unwrap(), 1);
+}
+
+/// Unlike a wait without a bound, which costs its permit for good (B5).
+#[tokio::test(start_paused = true)]
+async fn c12_a_permit_granted_to_an_abandoned_wait_returns_after_its_deadline() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let handle = layer.handle();
+    let (service, holder) = full(layer).await;
+    let mut abandoned = service.clone();
+    timeout(ms(100), abandoned.ready()).await.unwrap_err();
+    drop(holder);
+    assert_eq!(handle.in_flight(), 1, "granted");
+    advance(ms(999)).await;
+    assert_eq!(handle.in_flight(), 1, "its task may be a tenth of a second late");
+    advance(ms(1)).await;
+    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(service.oneshot(1).await.unwrap(), 1);
+    assert_eq!(abandoned.ready().await.unwrap().call(2).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_a_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
+    let layer = WindowRateLimitLayer::new(1, secs(10)).max_wait(secs(15));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let mut abandoned = service.clone();
+    timeout(secs(1), abandoned.ready()).await.unwrap_err();
+    assert_eq!(handle.waiting(), 1);
+    sleep(secs(13)).await;
+    assert_eq!((handle.waiting(), handle.remaining()), (0, 0), "granted");
+    sleep(secs(600)).await;
+    assert_eq!(handle.remaining(), 1);
+    assert_eq!(service.oneshot(1).await.unwrap(), 1);
+    // The next request on that service waits for its own turn, ten seconds later.
+    let began = now();
+    assert_eq!(abandoned.ready().await.unwrap().call(2).await.unwrap(), 2);
+    assert_eq!(began.elapsed(), secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_a_wait_held_up_in_a_window_leaves_the_queue_by_its_own_max_wait() {
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1).max_wait(secs(2));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    service.clone().oneshot(0).await.unwrap();
+    let mut abandoned = service.clone();
+    assert_pending!(poll_once(&mut abandoned));
+    handle.pause_for(secs(60));
+    sleep(secs(59)).await;
+    assert_eq!(handle.waiting(), 0);
+    let began = now();
+    assert_eq!(service.oneshot(1).await.unwrap(), 1, "its own max_wait allows for one second");
+    assert_eq!(began.elapsed(), secs(1));
+}
+
+/// The worker of a `Buffer` waits on for a message that was cancelled, and learns of that at the next.
+#[tokio::test(start_paused = true)]
+async fn c12_a_message_cancelled_in_a_buffer_does_not_burden_the_next() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let handle = layer.handle();
+    let (service, holder) = full(layer).await;
+    let mut buffer = Buffer::new(service, 8);
+    let first = tokio::spawn(buffer.ready().await.unwrap().call(1));
+    settle().await;
+    assert_eq!(handle.waiting(), 1);
+    first.abort();
+    settle().await;
+    sleep(secs(600)).await;
+    assert_eq!(handle.waiting(), 0);
+    release_after(ms(500), holder);
+    let began = now();
+    assert_eq!(buffer.ready().await.unwrap().call(2).await.unwrap(), 2);
+    assert_eq!(began.elapsed(), ms(500));
+}
+
+/// A task whose polls are all late, as under an overload, is rejected in the end.
+#[tokio::test(start_paused = true)]
+async fn b3_a_wait_whose_task_is_always_late_ends() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(10));
+    let (mut service, _holder) = full(layer).await;
+    let wakes = Wakes::new();
+    assert_pending!(poll_ready::<_, u32>(&mut service, &wakes.waker()));
+    advance(secs(11)).await;
+    assert_pending!(poll_ready::<_, u32>(&mut service, &wakes.waker()), "a request of its own");
+    advance(secs(11)).await;
+    assert_ready_ok!(poll_ready::<_, u32>(&mut service, &wakes.waker()), "as late again");
+    let error = service.call(1).await.unwrap_err();
+    assert!(rejected(&error).is_wait_timeout());
+}
+
+/// A service polled by a task that lives, and by one that is dropped, in turns.
+#[tokio::test(start_paused = true)]
+async fn c12_the_queue_is_exact_while_waits_are_abandoned_and_resumed() {
+    let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(4).max_wait(ms(300));
+    let handle = layer.handle();
+    let service = layer.layer(Probe::answering_after(ms(70)));
+    let stopped = Arc::new(Semaphore::new(0));
+    let tasks: Vec<_> = (0..6_u64)
+        .map(|n| {
+            let (mut service, stopped) = (service.clone(), Arc::clone(&stopped));
+            tokio::spawn(async move {
+                let mut answers = 0;
+                for round in 0..50 {
+                    let patience = ms(10 + (n * 37 + round * 53) % 500);
+                    if timeout(patience, service.ready()).await.is_ok() {
+                        answers += u64::from(service.call(1).await.is_ok());
+                    } else {
+                        sleep(ms((n * 91 + round * 17) % 900)).await;
+                    }
+                }
+                stopped.add_permits(1);
+                answers
+            })
+        })
+        .collect();
+    let mut answers = 0;
+    for task in tasks {
+        answers += task.await.unwrap();
+    }
+    assert_eq!(stopped.available_permits(), 6);
+    assert!(answers > 100, "{answers}");
+    drop(service);
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+/// The inner service is never asked for a rejection that stands.
+#[tokio::test(start_paused = true)]
+async fn c3_a_rejection_that_stands_asks_nothing_of_the_inner_service() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let polls = Arc::new(AtomicBool::new(false));
+    let polled = Arc::clone(&polls);
+    let inner = service_fn(|n: u32| ready(Ok::<_, Infallible>(n)));
+    let mut holder = layer.layer(inner);
+    holder.ready().await.unwrap();
+    let mut service = layer.layer(Asked(polled));
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    service.call(1).await.unwrap_err();
+    assert!(!polls.load(SeqCst));
+}
+
+#[derive(Clone)]
+struct Asked(Arc<AtomicBool>);
+
+impl Service<u32> for Asked {
+    type Response = u32;
+    type Error = Infallible;
+    type Future = Ready<Result<u32, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.store(true, SeqCst);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
