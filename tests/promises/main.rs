@@ -16,3 +16,4 @@ mod readiness;
 mod retry;
 mod settings;
 mod traits;
+mod wake_ups;
