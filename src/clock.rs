@@ -7,12 +7,16 @@
 use std::{
     fmt,
     future::Future,
+    panic::{UnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep},
+};
 
 /// A hundred years: the longest window, and the bound that keeps sums of times inside 64 bits.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -84,13 +88,15 @@ impl Clock {
         Nanos(nanos(instant.saturating_duration_since(self.origin)))
     }
 
-    /// A timer that goes off at `at`, and not before.
+    /// A timer that goes off at `at`, and not before, for `timer_use`.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime that has its timer enabled.
-    pub(crate) fn alarm(&self, at: Nanos) -> Alarm {
-        Alarm(Box::pin(tokio::time::sleep_until(self.instant(at))))
+    #[track_caller]
+    pub(crate) fn alarm(&self, at: Nanos, timer_use: &TimerUse) -> Alarm {
+        let at = self.instant(at);
+        Alarm(timer_use.timed(|| Box::pin(tokio::time::sleep_until(at))))
     }
 
     /// Lets `alarm` go off at `at`, and not before.
@@ -102,6 +108,55 @@ impl Clock {
     fn instant(&self, at: Nanos) -> Instant {
         let instant = self.origin.checked_add(at.since(Nanos::ZERO));
         instant.unwrap_or_else(|| now() + CENTURY)
+    }
+}
+
+/// What waits for a time, for the message of the panic where there is no timer.
+#[derive(Debug)]
+pub(crate) struct TimerUse {
+    /// The layer, and the setting that makes it wait.
+    pub(crate) what: &'static str,
+    /// How to do without a timer.
+    pub(crate) otherwise: &'static str,
+}
+
+impl TimerUse {
+    /// The runtime to wait in.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub(crate) fn runtime(&self) -> Handle {
+        match Handle::try_current() {
+            Ok(runtime) => runtime,
+            Err(_) => self.panic("there is none here"),
+        }
+    }
+
+    /// Makes a timer.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled. If only the timer is missing, tokio's own message is
+    /// printed before, which does not say what waits.
+    #[track_caller]
+    pub(crate) fn timed<T>(&self, make: impl FnOnce() -> T + UnwindSafe) -> T {
+        drop(self.runtime());
+        match catch_unwind(make) {
+            Ok(timer) => timer,
+            Err(_) => self.panic("this one has none"),
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn panic(&self, missing: &str) -> ! {
+        let Self { what, otherwise } = self;
+        panic!(
+            "{what} needs a Tokio runtime with a timer, and {missing}: wait inside a runtime that is built with \
+             `enable_time` or `enable_all`, or {otherwise}"
+        )
     }
 }
 

@@ -35,7 +35,7 @@ use std::{
 };
 
 use crate::{
-    clock::{Alarm, Clock, Nanos, nanos},
+    clock::{Alarm, Clock, Nanos, TimerUse, nanos},
     gate::{GRACE, Ticket},
     rejected::{Limit, Reason, Rejected},
     spare::{Shared, Spare},
@@ -52,11 +52,15 @@ pub(crate) trait Limiter: Spare {
     /// Looks how the waiting goes. The ticket has served if it has come to an end.
     fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step;
 
+    /// What waits, for the message of the panic where there is no timer.
+    const WAITING: TimerUse;
+
     /// Sees to it that the owner of `ticket`, who waits, is told when its time has come.
     ///
     /// # Panics
     ///
     /// If that takes a runtime, or its timer, and there is none.
+    #[track_caller]
     fn mind(self: &Arc<Self>, ticket: &Ticket);
 
     /// Acquires a permit that is free now, without waiting for one.
@@ -282,6 +286,7 @@ impl<L: Limiter> Seat<L> {
     /// Always inlined, as is what calls it: a dozen instructions whose result (a `Poll` of a `Result`) would be
     /// written to memory and read again. Left to itself, the compiler does without where it is used twice.
     #[inline(always)]
+    #[track_caller]
     pub(crate) fn poll_ready<E>(
         &mut self,
         cx: &mut Context<'_>,
@@ -301,6 +306,7 @@ impl<L: Limiter> Seat<L> {
     /// Takes a place, waits for one, or is turned away. Ready once either is settled, and from then on
     /// until [`take`](Self::take). True if it has a place.
     #[inline(always)]
+    #[track_caller]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if matches!(self.state, State::Idle) && self.limiter.try_enter() {
             self.state = State::Held;
@@ -313,6 +319,7 @@ impl<L: Limiter> Seat<L> {
     }
 
     #[cold]
+    #[track_caller]
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             // The state keeps its ticket until the outcome is known: wakers, and timers made outside a
@@ -354,7 +361,7 @@ impl<L: Limiter> Seat<L> {
                 return Poll::Pending;
             }
             // A new one each time: the task may have moved to another runtime.
-            let mut alarm = self.limiter.clock().alarm(waiting.again);
+            let mut alarm = self.limiter.clock().alarm(waiting.again, &L::WAITING);
             if alarm.poll(cx).is_pending() {
                 self.alarm = Some(alarm);
                 return Poll::Pending;

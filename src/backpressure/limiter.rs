@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, task::Waker};
 
 use crate::{
-    clock::{Clock, Nanos},
+    clock::{Clock, Nanos, TimerUse},
     gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
     rejected::{Limit, Reason, Rejected},
     seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
@@ -87,6 +87,11 @@ impl Limiter for ConcurrencyLimiter {
             Look::Waiting(_) | Look::Expired => Step::TooLate,
         }
     }
+
+    const WAITING: TimerUse = TimerUse {
+        what: "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds",
+        otherwise: "leave `max_wait` out",
+    };
 
     /// Places come back by somebody's doing, who hands them over.
     fn mind(self: &Arc<Self>, _: &Ticket) {}

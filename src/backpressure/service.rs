@@ -55,6 +55,7 @@ where
     type Future = ResponseFuture<S::Future, A>;
 
     #[inline(always)]
+    #[track_caller]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
     }

@@ -7,11 +7,16 @@ use tokio::runtime;
 use super::ringer::Ringer;
 use super::window::{Shape, Window};
 use crate::{
-    clock::{Clock, Nanos},
+    clock::{Clock, Nanos, TimerUse},
     gate::{Entry, Look, Ticket},
     rejected::{Limit, Reason, Rejected},
     seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
     spare::spare,
+};
+
+pub(super) const WAITING: TimerUse = TimerUse {
+    what: "WindowRateLimitLayer: a wait for a permit",
+    otherwise: "reject what would wait, with `max_waiting(0)`",
 };
 
 pub(crate) struct RateLimiter {
@@ -120,8 +125,11 @@ impl Limiter for RateLimiter {
         }
     }
 
+    const WAITING: TimerUse = WAITING;
+
+    #[track_caller]
     fn mind(self: &Arc<Self>, ticket: &Ticket) {
-        let runtime = runtime::Handle::current();
+        let runtime = WAITING.runtime();
         if self.window.mind(ticket, runtime.id(), &|| self.clock.now()) {
             Ringer::send(self, &runtime);
         }

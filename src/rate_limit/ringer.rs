@@ -19,7 +19,7 @@ use std::{
 use futures::{FutureExt, task::AtomicWaker};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::limiter::RateLimiter;
+use super::limiter::{RateLimiter, WAITING};
 use crate::clock::{Alarm, Nanos};
 
 /// There while anybody waits in its runtime. Has the one timer that they need.
@@ -42,17 +42,22 @@ impl Ringer {
     /// # Panics
     ///
     /// If the runtime has no timer, or is shut down.
+    #[track_caller]
     pub(super) fn send(limiter: &Arc<RateLimiter>, runtime: &Handle) {
         let limiter = Arc::clone(limiter);
         let wakes = Arc::new(Wakes { task: AtomicWaker::new(), runtime: runtime.clone() });
         // Whole before its timer is: if there can be none, the next who asks is told so, too.
         let mut ringer = Self { limiter, wakes, alarm: None, has_looked: false, is_done: false };
-        ringer.alarm = Some(ringer.limiter.clock.alarm(Nanos::NEVER));
+        ringer.alarm = Some(ringer.limiter.clock.alarm(Nanos::NEVER, &WAITING));
         let refused = runtime
             .spawn(ringer)
             .now_or_never()
             .is_some_and(|ended| ended.is_err_and(|error| error.is_cancelled()));
-        assert!(!refused, "waits in a tokio runtime that is shut down");
+        assert!(
+            !refused,
+            "{} needs a Tokio runtime, and this one is shut down: wait inside one that runs, or {}",
+            WAITING.what, WAITING.otherwise,
+        );
         make_way(runtime);
     }
 }

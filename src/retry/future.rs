@@ -10,6 +10,13 @@ use std::{
 
 use tokio::time::Sleep;
 
+use crate::clock::TimerUse;
+
+const WAITING: TimerUse = TimerUse {
+    what: "ExponentialRetryLayer: the wait of its `backoff` before another attempt",
+    otherwise: "make one attempt only with `ExponentialRetry::new(1)`",
+};
+
 /// The wait before the next attempt: [`Policy::Future`](tower::retry::Policy::Future) of
 /// [`ExponentialRetry`](super::ExponentialRetry). Holds a timer and nothing else.
 ///
@@ -20,8 +27,12 @@ pub struct Delay {
 }
 
 impl Delay {
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled.
+    #[track_caller]
     pub(super) fn of(wait: Duration) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep(wait)) }
+        Self { sleep: WAITING.timed(|| Box::pin(tokio::time::sleep(wait))) }
     }
 }
 

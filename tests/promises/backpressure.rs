@@ -1,16 +1,17 @@
 use std::{
-    sync::{Arc, Mutex},
-    task::Waker,
+    future::Future,
+    sync::{Arc, Mutex, OnceLock},
+    task::{Context, Waker},
 };
 
 use futures::{FutureExt, future::join_all};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
-use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
+use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected};
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, ms, now, secs, settle};
+use crate::support::{Probe, Wakes, ms, now, secs, settle};
 
 fn rejected(error: &tower::BoxError) -> &Rejected {
     Rejected::find(&**error).expect("turned away by the layer")
@@ -47,6 +48,40 @@ async fn b1_a_place_is_held_from_readiness_to_the_end_of_the_response() {
     assert_eq!(handle.in_flight(), 0, "answered");
     drop(response);
     assert_eq!(handle.in_flight(), 0, "given back once");
+}
+
+/// Says how many requests are in flight when it is dropped.
+struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<usize>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(self.0.get().expect("a handle").in_flight());
+    }
+}
+
+#[tokio::test]
+async fn b1_a_permit_is_released_after_the_inner_future_is_dropped() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let (handle, seen) = (Arc::new(OnceLock::new()), Arc::default());
+    assert!(handle.set(layer.handle()).is_ok());
+    let (inner, counts) = (Arc::clone(&handle), Arc::clone(&seen));
+    let mut service = layer.layer(tower::service_fn(move |finishes: bool| {
+        let dropped = Dropped(Arc::clone(&inner), Arc::clone(&counts));
+        async move {
+            let _dropped = dropped;
+            if !finishes {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::io::Error>(())
+        }
+    }));
+    drop(service.ready().await.unwrap().call(true)); // never polled
+    let mut response = task::spawn(service.ready().await.unwrap().call(false));
+    assert_pending!(response.poll());
+    drop(response);
+    service.ready().await.unwrap().call(true).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [1, 1, 1], "its permit is held while it is dropped");
+    assert_eq!(handle.get().unwrap().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,6 +340,23 @@ async fn b6_drained_hears_of_the_last_who_waits_giving_up() {
     drop(waiting);
     assert!(drained.is_woken());
     assert_ready!(drained.poll());
+}
+
+/// The future of a shutdown that moves to another task.
+#[tokio::test]
+async fn b6_drained_polled_by_another_task_wakes_that_one() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let mut holder = layer.layer(Probe::new());
+    holder.ready().await.unwrap();
+    let mut drained = Box::pin(layer.handle().drained());
+    let (first, last) = (Wakes::new(), Wakes::new());
+    for wakes in [&first, &first, &last, &first, &last] {
+        let waker = wakes.waker();
+        assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(holder);
+    assert_eq!((first.count(), last.count()), (0, 1));
+    assert_eq!(drained.now_or_never(), Some(()));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod allocations;
 mod backpressure;
 mod changing;
 mod hold;
+mod no_runtime;
 mod oracle;
 mod outage;
 mod rate_limit;

@@ -347,6 +347,27 @@ async fn w7_a_refund_in_a_pause_admits_nobody() {
     assert_ready_ok!(waiting.poll_ready::<u32>());
 }
 
+/// Nothing else happens at the end of the pause: no permit comes back, and nothing arrives.
+#[tokio::test(start_paused = true)]
+async fn w7_waiters_with_free_permits_are_woken_when_the_pause_ends() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let layer = WindowRateLimitLayer::new(2, secs(60));
+    let handle = layer.handle();
+    handle.pause_for(secs(5));
+    let service = layer.layer(probe);
+    join_all((0..2).map(|n| service.clone().oneshot(n))).await;
+    assert_eq!(notes.calls_ms(), [5000, 5000]);
+
+    handle.set_limit(4).unwrap();
+    handle.pause_for(secs(1));
+    let calls = tokio::spawn(join_all((0..2).map(|n| service.clone().oneshot(n))));
+    settle().await;
+    handle.pause_for(secs(2)); // renewed while they wait
+    calls.await.unwrap();
+    assert_eq!(notes.calls_ms(), [5000, 5000, 7000, 7000]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn w8_the_largest_limit_works_like_any_other() {
     let most = (1 << 31) - 1;

@@ -1,0 +1,122 @@
+//! Waiting where there is no runtime, or one without a timer.
+
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
+    sync::{Mutex, PoisonError},
+    task::Waker,
+};
+
+use futures::executor::block_on;
+use tower::{Layer, ServiceExt, retry::Policy, service_fn};
+use tower_floodgate::{ConcurrencyBackpressureLayer, ExponentialRetry, WindowRateLimitLayer};
+
+use crate::support::{Probe, poll_ready, secs};
+
+/// The last message that `panics` panics with, and the file where it does.
+fn panic_of(panics: impl FnOnce()) -> (String, String) {
+    static ONE: Mutex<()> = Mutex::new(());
+    thread_local!(static SAID: Mutex<Vec<(String, String)>> = const { Mutex::new(Vec::new()) });
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = take_hook();
+    set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let message = panic.payload_as_str().unwrap_or("").to_owned();
+        let file = panic.location().map_or("", |at| at.file()).to_owned();
+        SAID.with(|said| said.lock().unwrap().push((message, file)));
+    }));
+    let outcome = catch_unwind(AssertUnwindSafe(panics));
+    set_hook(before);
+    outcome.expect_err("it has to panic");
+    SAID.with(|said| std::mem::take(&mut *said.lock().unwrap())).pop().expect("a panic")
+}
+
+/// Polls the readiness of a service that has to wait.
+fn wait_for_a_window() {
+    let layer = WindowRateLimitLayer::new(1, secs(60));
+    let mut holder = layer.layer(Probe::new());
+    assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());
+    let _ = poll_ready::<_, u32>(&mut layer.layer(Probe::new()), Waker::noop());
+}
+
+fn wait_with_a_bound() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let mut holder = layer.layer(Probe::new());
+    assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());
+    let _ = poll_ready::<_, u32>(&mut layer.layer(Probe::new()), Waker::noop());
+}
+
+const REMEDY: &str = "wait inside a runtime that is built with `enable_time` or `enable_all`, or ";
+
+/// What is said by each layer without a runtime, and within one without a timer.
+fn both(wait: fn()) -> [(String, String); 2] {
+    let without = panic_of(wait);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    [without, panic_of(wait)]
+}
+
+#[test]
+fn c2_a_wait_for_a_window_without_a_timer_names_layer_and_remedy_at_the_poll() {
+    for (said, missing) in
+        both(wait_for_a_window).into_iter().zip(["there is none here", "this one has none"])
+    {
+        let (message, file) = said;
+        assert_eq!(
+            message,
+            format!(
+                "WindowRateLimitLayer: a wait for a permit needs a Tokio runtime with a timer, and {missing}: \
+                 {REMEDY}reject what would wait, with `max_waiting(0)`"
+            )
+        );
+        assert!(file.ends_with("tests/promises/support.rs"), "where it is polled, not {file}");
+    }
+}
+
+#[test]
+fn c2_a_bounded_wait_without_a_timer_names_layer_and_remedy_at_the_poll() {
+    for (said, missing) in
+        both(wait_with_a_bound).into_iter().zip(["there is none here", "this one has none"])
+    {
+        let (message, file) = said;
+        assert_eq!(
+            message,
+            format!(
+                "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds needs a Tokio runtime with a timer, \
+                 and {missing}: {REMEDY}leave `max_wait` out"
+            )
+        );
+        assert!(file.ends_with("tests/promises/support.rs"), "where it is polled, not {file}");
+    }
+}
+
+#[test]
+fn c2_a_backoff_without_a_timer_names_layer_and_remedy() {
+    let retry = || {
+        let mut policy = ExponentialRetry::new(3);
+        let _: Option<_> = Policy::<(), (), &str>::retry(&mut policy, &mut (), &mut Err("broken"));
+    };
+    for ((message, _), missing) in
+        both(retry).into_iter().zip(["there is none here", "this one has none"])
+    {
+        assert_eq!(
+            message,
+            format!(
+                "ExponentialRetryLayer: the wait of its `backoff` before another attempt needs a Tokio runtime \
+                 with a timer, and {missing}: {REMEDY}make one attempt only with `ExponentialRetry::new(1)`"
+            )
+        );
+    }
+}
+
+#[test]
+fn c2_a_wait_that_panics_without_a_timer_leaves_the_queue() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (handle, mut holder) = (layer.handle(), layer.layer(Probe::new()));
+    assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());
+    let mut waiting = layer.layer(service_fn(|_: u32| async { Ok::<_, Infallible>(()) }));
+    panic_of(|| drop(poll_ready::<_, u32>(&mut waiting, Waker::noop())));
+    drop(waiting);
+    assert_eq!((handle.in_flight(), handle.waiting()), (1, 0));
+    drop(holder);
+    block_on(layer.layer(Probe::new()).oneshot(1)).unwrap();
+}
