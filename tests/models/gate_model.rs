@@ -10,12 +10,19 @@ use std::{
 };
 
 use futures::task::noop_waker;
-use loom::{cell::UnsafeCell, future::block_on, sync::Arc};
+use loom::{
+    cell::UnsafeCell,
+    future::block_on,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use crate::{
     Model,
     clock::Nanos,
-    gate::{Entry, Gate, GivenUp, Look, Ticket},
+    gate::{Entry, GRACE, Gate, GivenUp, Look, Ticket},
     spawn,
 };
 
@@ -431,5 +438,101 @@ fn one_who_watches_no_more_takes_no_call_along() {
         leaving.join().expect("left");
         other.join().expect("went away");
         inside.assert_empty(1);
+    });
+}
+
+/// A gate with a clock, whose only permit is held.
+struct Timed {
+    inside: Arc<Inside>,
+    clock: AtomicU64,
+}
+
+const DEADLINE: Nanos = Nanos::new(1);
+
+impl Timed {
+    fn new() -> Arc<Self> {
+        let inside = Inside::new(1);
+        assert!(inside.gate.try_enter());
+        Arc::new(Self { inside, clock: AtomicU64::new(0) })
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.clock.load(Relaxed))
+    }
+
+    fn set(&self, to: Nanos) {
+        self.clock.store(to.get(), Relaxed);
+    }
+
+    fn release(&self) {
+        self.inside.gate.put_back(1, &|| self.now());
+    }
+
+    fn expire(&self) {
+        self.inside.gate.expire(&|| self.now());
+    }
+
+    fn line_up(&self, deadline: Nanos) -> Ticket {
+        match self.inside.gate.join(&noop_waker(), deadline, |_| Ok::<_, ()>(deadline)) {
+            Entry::Waiting(ticket, _) => ticket,
+            other => unreachable!("no permit is free, but: {other:?}"),
+        }
+    }
+
+    /// Polls once, and cancels if it has to wait on. True if the waiter has a permit.
+    fn poll(&self, ticket: Ticket) -> bool {
+        let gate = &self.inside.gate;
+        match gate.look(&ticket, &noop_waker(), DEADLINE, |_| DEADLINE) {
+            Look::Entered => true,
+            Look::Waiting(_) | Look::Expired => gate.give_up(ticket) == GivenUp::Entered,
+            Look::Closed => unreachable!("nobody closes"),
+        }
+    }
+}
+
+/// C12, C4: of a grant and a deadline at once one comes first, and the permit is the waiter's or free.
+#[test]
+fn a_permit_granted_as_the_deadline_passes_is_not_lost() {
+    Model { promises: "C12,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let timed = Timed::new();
+        let ticket = timed.line_up(DEADLINE);
+        let releasing = spawn(&timed, Timed::release);
+        let expiring = spawn(&timed, |timed| {
+            timed.set(DEADLINE);
+            timed.expire();
+        });
+        if timed.poll(ticket) {
+            timed.release();
+        }
+        releasing.join().expect("released");
+        expiring.join().expect("expired");
+        timed.inside.assert_empty(1);
+    });
+}
+
+/// C12, B5: a permit that its waiter doesn't acquire goes to the next one, unless the waiter was faster.
+#[test]
+fn a_permit_taken_back_from_a_waiter_goes_to_the_next() {
+    Model { promises: "C12,B5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let timed = Timed::new();
+        let (first, second) = (timed.line_up(DEADLINE), timed.line_up(Nanos::NEVER));
+        timed.release();
+        let late = spawn(&timed, |timed| {
+            timed.set(DEADLINE.after(GRACE));
+            timed.expire();
+        });
+        let has_first = timed.poll(first);
+        late.join().expect("expired");
+        let gate = &timed.inside.gate;
+        let has_second = matches!(
+            gate.look(&second, &noop_waker(), Nanos::NEVER, |_| Nanos::NEVER),
+            Look::Entered
+        );
+        assert_ne!(has_first, has_second, "the permit is at one of them");
+        if has_first {
+            assert_eq!(gate.give_up(second), GivenUp::Head);
+        }
+        timed.release();
+        timed.inside.assert_empty(1);
     });
 }

@@ -81,6 +81,11 @@ impl Limited {
         Some(self.issue())
     }
 
+    /// Issues on a permit that is free, without a refill before.
+    fn issue_reserved(&self) -> Option<u64> {
+        self.window.try_enter().then(|| self.issue())
+    }
+
     /// The request goes out at the time that is returned.
     fn issue(&self) -> u64 {
         let at = self.now().get();
@@ -411,6 +416,62 @@ fn a_full_log_loses_no_place() {
         limited.look();
         one.join().expect("issued");
         limited.assert_whole(3);
+    });
+}
+
+/// W1, W8, C4: a log that is thinned out while another thread retires gives each permit back once, and not early.
+#[test]
+fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
+    Model { promises: "W1,W8,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 3, 2, 8, 2);
+        let mut issued = vec![limited.try_issue().expect("free")];
+        limited.tick();
+        issued.push(limited.try_issue().expect("free"));
+        // Two checkpoints fill the log, and the next issue finds no room.
+        let other = spawn(&limited, Limited::issue_reserved);
+        limited.tick();
+        issued.extend([(); 2].into_iter().filter_map(|()| limited.try_issue()));
+        issued.extend(other.join().expect("issued"));
+        assert_at_most(3, &issued, 2);
+        limited.assert_whole(3);
+    });
+}
+
+/// W8, C4: of two threads that find the log full, each gets its checkpoint in.
+#[test]
+fn a_log_that_two_find_full_has_room_for_both() {
+    Model { promises: "W8,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 4, 4, 8, 2);
+        assert!(limited.try_issue().is_some() && limited.try_issue().is_some());
+        limited.tick();
+        let other = spawn(&limited, Limited::issue_reserved);
+        assert!(limited.issue_reserved().is_some());
+        assert!(other.join().expect("issued").is_some());
+        // A window after the first two: they are back, and the others are not.
+        limited.clock.fetch_add(3, Relaxed);
+        limited.look();
+        assert_eq!(limited.window.read(&|| limited.now()).remaining, 2);
+        limited.tick();
+        assert_eq!(limited.window.read(&|| limited.now()).remaining, 4);
+    });
+}
+
+/// W9: of two threads that change the limit, the same one leaves the limit and the stride.
+#[test]
+fn limits_changed_at_once_leave_the_stride_of_the_last() {
+    Model { promises: "W9,W3", threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 1, 1, 1, 4);
+        let other = spawn(&limited, |limited| limited.window.set_limit(2, &|| limited.now()));
+        limited.window.set_limit(1, &|| limited.now());
+        other.join().expect("set");
+        if limited.window.settings().0 == 1 {
+            // With a stride of one each issue has its own time, and its permit is back a window later.
+            for _ in 0..2 {
+                assert!(limited.try_issue().is_some());
+                limited.tick();
+                assert_eq!(limited.window.read(&|| limited.now()).remaining, 1);
+            }
+        }
     });
 }
 
