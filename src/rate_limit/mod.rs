@@ -31,6 +31,18 @@
 //! somebody in line. So the line goes on behind a task that isn't polled any more, or a runtime that stands
 //! still. Dropping a service that waits leaves the line, and the task ends with the last who does.
 //!
+//! # One layer twice on a request
+//!
+//! A layer has one limit, whatever it is put on. A request that passes two services of one layer (on
+//! an axum `Router` and on a route of it, on a server and on a client that its handler calls) counts
+//! twice, which halves the quota. With nothing but layers between the two, as in one
+//! `ServiceBuilder`, both permits are acquired before the first is committed. **Then requests wait
+//! for each other for good**, because a permit that is not committed does not expire.
+//!
+//! Put the layer on once, make a second layer, or make a limit for each service with
+//! [`per_service`](WindowRateLimitLayer::per_service). Debug builds report such a request on standard
+//! error, once per limit. A second permit that is acquired in another task is not reported.
+//!
 //! # How it differs from tower's
 //!
 //! tower's `RateLimit` has its state in each service and can't be cloned, so it needs a `Buffer` to be shared;

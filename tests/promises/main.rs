@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod reports;
 mod support;
 
 mod all_layers;
 mod allocations;
 mod backpressure;
 mod hold;
+mod nested;
 mod oracle;
 mod outage;
 mod rate_limit;
