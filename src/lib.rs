@@ -164,6 +164,8 @@ pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 mod macros;
+#[cfg(debug_assertions)]
+mod nested;
 pub mod pause_on_hint;
 mod per_service;
 pub mod rate_limit;

@@ -6,6 +6,9 @@ use tower_layer::Layer;
 ///
 /// Made by `per_service()` of a limiting layer. Clones of one service still share their limit.
 ///
+/// A service that is layered again has a new limit. An axum `Router` layers its handlers for each
+/// connection, or each request, until it is given its state: call `with_state` after `layer`.
+///
 /// ```
 /// use tower::{Layer, Service, ServiceExt, service_fn};
 /// use tower_floodgate::ConcurrencyBackpressureLayer;

@@ -54,7 +54,10 @@ impl<F, A: Answer> ResponseFuture<F, A> {
         F: Future<Output = Result<Response, Error>>,
         A: AnswerTo<Response, Error>,
     {
-        self.project().answered.poll(cx)
+        let this = self.project();
+        #[cfg(debug_assertions)]
+        let _driven = this.permit.as_ref().map(Permit::driven);
+        this.answered.poll(cx)
     }
 }
 

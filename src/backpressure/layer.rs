@@ -18,6 +18,9 @@ use crate::{
 /// The limit is made with the layer: all services it is put on, all their clones and all clones of
 /// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
 ///
+/// A request that passes two services of one layer acquires two permits of its limit, by which
+/// requests can block each other [for good](crate::backpressure#one-layer-twice-on-a-request).
+///
 /// Say first whether it can turn away, then share it: the step from a layer that lets everybody wait to
 /// one that can turn away (`fail`, `fail_with`, `respond`, `max_waiting`, `max_wait`) **panics** if the layer
 /// has been cloned, put on a service, or asked for a handle before, because those who only wait could not be

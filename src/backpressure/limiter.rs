@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, task::Waker};
 
+#[cfg(debug_assertions)]
+use crate::nested::{Driven, LimitId, Nested};
 use crate::{
     clock::{Clock, Nanos, TimerUse},
     gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
@@ -17,6 +19,8 @@ pub(crate) struct ConcurrencyLimiter {
     pub(super) gate: Gate,
     pub(super) rejections: Rejections,
     pub(super) clock: Clock,
+    #[cfg(debug_assertions)]
+    nested: Nested,
 }
 
 spare!(ConcurrencyLimiter);
@@ -27,6 +31,8 @@ impl ConcurrencyLimiter {
             gate: Gate::new(max_in_flight),
             rejections: Rejections::of(Limit::Concurrency),
             clock: Clock::start(),
+            #[cfg(debug_assertions)]
+            nested: Nested::new(),
         }
     }
 
@@ -39,6 +45,17 @@ impl ConcurrencyLimiter {
     pub(super) fn read(&self) -> Standing {
         self.gate.expire(&|| self.clock.now());
         self.gate.read(|standing| standing)
+    }
+
+    /// Reports a request that has a permit and comes for another. Returns the limit, for its guard.
+    #[cfg(debug_assertions)]
+    pub(super) fn report_nested(&self) -> LimitId {
+        let limit = || self.gate.read(|standing| standing.limit);
+        self.nested.report(
+            || format!("ConcurrencyBackpressureLayer::new({})", limit()),
+            "Once such requests hold all permits, each waits for another, and none proceeds",
+        );
+        self.nested.id()
     }
 }
 
@@ -129,6 +146,12 @@ impl Permit {
     #[inline]
     pub(super) fn of(limiter: &Shared<ConcurrencyLimiter>) -> Self {
         Self(limiter.clone())
+    }
+
+    /// Marks the request of this permit as the one being driven.
+    #[cfg(debug_assertions)]
+    pub(crate) fn driven(&self) -> Driven {
+        self.0.nested.id().driven()
     }
 }
 

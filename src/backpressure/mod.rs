@@ -23,6 +23,19 @@
 //! back is handed to the head of the line, which is woken once, for good. If its task is then not polled
 //! any more, that one place is missing until the clone is dropped, and the others serve everybody else.
 //!
+//! # One layer twice on a request
+//!
+//! A layer has one limit, whatever it is put on. A request that passes two services of one layer
+//! acquires two permits of that limit: on an axum `Router` and on a route of it, twice in one
+//! `ServiceBuilder`, on a server and on a client that its handler calls. Once such requests hold all
+//! permits at the outer service, each of them waits at the inner one for a permit of another.
+//! **Then none proceeds, for good**, unless `max_waiting` or `max_wait` rejects the second.
+//!
+//! Put the layer on once, make a second layer, or make a limit for each service with
+//! [`per_service`](ConcurrencyBackpressureLayer::per_service). Debug builds report such a request on
+//! standard error, once per limit. A second permit that is acquired in another task, which the
+//! request waits for, is not reported.
+//!
 //! # How it differs from tower's
 //!
 //! tower's `ConcurrencyLimitLayer` makes a limit for every service it is put on (its

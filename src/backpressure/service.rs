@@ -57,7 +57,13 @@ where
     #[inline(always)]
     #[track_caller]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
+        #[cfg(debug_assertions)]
+        let limit = self.seat.limiter().report_nested();
+        self.seat.poll_ready(cx, |cx| {
+            #[cfg(debug_assertions)]
+            let _driven = limit.driven();
+            self.inner.poll_ready(cx).map_err(A::pass)
+        })
     }
 
     #[inline]
@@ -67,6 +73,8 @@ where
             Taken::Place => {
                 // Before the inner call: if that panics, the place comes back.
                 let permit = Permit::of(self.seat.limiter());
+                #[cfg(debug_assertions)]
+                let _driven = permit.driven();
                 ResponseFuture::admitted(self.inner.call(request), permit)
             }
             Taken::Rejection(rejected) => ResponseFuture::turned_away(&self.answer, rejected),

@@ -8,6 +8,8 @@ use std::{
 
 use pin_project::pin_project;
 
+#[cfg(debug_assertions)]
+use crate::nested::LimitId;
 use crate::{
     answer::{Answer, AnswerTo, Answered},
     rejected::Rejected,
@@ -22,15 +24,31 @@ use crate::{
 pub struct ResponseFuture<F, A: Answer> {
     #[pin]
     answered: Answered<F, A>,
+    /// The limit that the request was issued under.
+    #[cfg(debug_assertions)]
+    limit: Option<LimitId>,
 }
 
 impl<F, A: Answer> ResponseFuture<F, A> {
     pub(super) const fn issued(future: F) -> Self {
-        Self { answered: Answered::Inner(future) }
+        Self {
+            answered: Answered::Inner(future),
+            #[cfg(debug_assertions)]
+            limit: None,
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn of(self, limit: LimitId) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
-        Self { answered: Answered::turned_away(answer, rejected) }
+        Self {
+            answered: Answered::turned_away(answer, rejected),
+            #[cfg(debug_assertions)]
+            limit: None,
+        }
     }
 }
 
@@ -43,6 +61,9 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().answered.poll(cx)
+        let this = self.project();
+        #[cfg(debug_assertions)]
+        let _driven = this.limit.map(LimitId::driven);
+        this.answered.poll(cx)
     }
 }

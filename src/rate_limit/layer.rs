@@ -16,6 +16,9 @@ use crate::{
 ///
 /// The limit is made with the layer: all services it is put on, all their clones and all clones of
 /// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+///
+/// A request that passes two services of one layer
+/// [counts twice](crate::rate_limit#one-layer-twice-on-a-request).
 #[derive(Clone, Debug)]
 pub struct WindowRateLimitLayer<A = Wait> {
     limiter: Arc<RateLimiter>,

@@ -6,6 +6,8 @@ use tokio::runtime;
 
 use super::ringer::Ringer;
 use super::window::{Shape, Window};
+#[cfg(debug_assertions)]
+use crate::nested::{LimitId, Nested};
 use crate::{
     clock::{Clock, Nanos, TimerUse},
     gate::{Entry, Look, Ticket},
@@ -24,6 +26,8 @@ pub(crate) struct RateLimiter {
     pub(super) rejections: Rejections,
     pub(super) clock: Clock,
     pub(super) shape: Shape,
+    #[cfg(debug_assertions)]
+    nested: Nested,
 }
 
 spare!(RateLimiter);
@@ -35,7 +39,28 @@ impl RateLimiter {
             rejections: Rejections::of(Limit::Rate),
             clock: Clock::start(),
             shape,
+            #[cfg(debug_assertions)]
+            nested: Nested::new(),
         }
+    }
+
+    /// Reports a request that has a permit and comes for another. Returns the limit, for its guards.
+    #[cfg(debug_assertions)]
+    pub(super) fn report_nested(&self) -> LimitId {
+        self.nested.report(
+            || {
+                let make = if self.shape == Shape::Fixed { "fixed" } else { "new" };
+                let (limit, window) = self.window.settings();
+                format!("WindowRateLimitLayer::{make}({limit}, {window:?})")
+            },
+            "It counts twice, and if it wasn't issued by the first, it may wait for itself",
+        );
+        self.nested_id()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) const fn nested_id(&self) -> LimitId {
+        self.nested.id()
     }
 
     /// To be held while the inner service is called: the reservation becomes an issue when it is

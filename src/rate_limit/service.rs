@@ -52,7 +52,13 @@ where
     #[inline(always)]
     #[track_caller]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.seat.poll_ready(cx, |cx| self.inner.poll_ready(cx).map_err(A::pass))
+        #[cfg(debug_assertions)]
+        let limit = self.seat.limiter().report_nested();
+        self.seat.poll_ready(cx, |cx| {
+            #[cfg(debug_assertions)]
+            let _driven = limit.driven();
+            self.inner.poll_ready(cx).map_err(A::pass)
+        })
     }
 
     #[inline]
@@ -61,7 +67,12 @@ where
         match self.seat.take(|cx| self.inner.poll_ready(cx)) {
             Taken::Place => {
                 let _issuing = self.seat.limiter().issuing();
-                ResponseFuture::issued(self.inner.call(request))
+                #[cfg(debug_assertions)]
+                let _driven = self.seat.limiter().nested_id().driven();
+                let response = ResponseFuture::issued(self.inner.call(request));
+                #[cfg(debug_assertions)]
+                let response = response.of(self.seat.limiter().nested_id());
+                response
             }
             Taken::Rejection(rejected) => ResponseFuture::turned_away(&self.answer, rejected),
         }

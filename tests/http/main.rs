@@ -14,8 +14,11 @@ mod fields;
 mod grpc;
 mod hints;
 mod hold_body;
+mod nested;
 mod rate_limit_fields;
 mod replay;
+#[path = "../promises/reports.rs"]
+mod reports;
 #[cfg(feature = "grpc")]
 mod respond;
 #[cfg(feature = "grpc")]

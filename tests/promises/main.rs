@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod reports;
 mod support;
 
 mod all_layers;
@@ -9,6 +10,7 @@ mod allocations;
 mod backpressure;
 mod changing;
 mod hold;
+mod nested;
 mod no_runtime;
 mod oracle;
 mod outage;

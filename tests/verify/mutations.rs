@@ -24,6 +24,7 @@ const WINDOW: &str = "src/rate_limit/window/mod.rs";
 const BUDGET: &str = "src/retry/budget.rs";
 
 const SEAT: &str = "src/seat.rs";
+const NESTED: &str = "src/nested.rs";
 const BACKPRESSURE: &str = "src/backpressure/limiter.rs";
 const RATE_LIMIT: &str = "src/rate_limit/limiter.rs";
 const BACKOFF: &str = "src/retry/backoff.rs";
@@ -745,15 +746,81 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         PROMISES,
+        "a second permit of a limit is not reported while the service gets ready",
+        "src/backpressure/service.rs",
+        "fn poll_ready",
+        ("let _driven = limit.driven();", "let _ = limit;"),
+        &["c1_one_layer_twice_on_a_request_hangs_and_is_reported_once"],
+    ),
+    mutation(
+        PROMISES,
+        "a second permit of a limit is not reported in the call",
+        "src/rate_limit/service.rs",
+        "fn call",
+        ("let _driven = self.seat.limiter().nested_id().driven();", ""),
+        &["c1_one_layer_twice_on_a_request_is_reported_wherever_the_second_is"],
+    ),
+    mutation(
+        HTTP,
+        "a second permit of a limit is not reported in the response",
+        "src/backpressure/future.rs",
+        "fn poll_holding",
+        ("let _driven = this.permit.as_ref().map(Permit::driven);", ""),
+        &["c1_one_layer_on_a_router_and_its_route_hangs_and_is_reported_once"],
+    ),
+    mutation(
+        HTTP,
+        "a second permit of a limit is not reported in the body",
+        HELD_BODY,
+        "fn poll_frame",
+        ("let _driven = this.permit.as_ref().map(Permit::driven);", ""),
+        &["c1_a_body_that_holds_a_permit_and_acquires_another_is_reported"],
+    ),
+    mutation(
+        PROMISES,
+        "a second permit of a limit is reported each time",
+        NESTED,
+        "fn report",
+        (" && !self.reported.swap(true, Relaxed)", ""),
+        &["c1_one_layer_twice_on_a_request_hangs_and_is_reported_once"],
+    ),
+    mutation(
+        PROMISES,
+        "a request is driven for ever",
+        NESTED,
+        "fn drop",
+        ("stack.depth.get() - 1", "stack.depth.get()"),
+        &["c1_requests_that_acquire_one_permit_of_a_limit_are_not_reported"],
+    ),
+    mutation(
+        PROMISES,
+        "all limits are reported as one",
+        NESTED,
+        "fn new",
+        ("NEXT.fetch_add(1, Relaxed)", "NEXT.load(Relaxed)"),
+        &["c1_requests_that_acquire_one_permit_of_a_limit_are_not_reported"],
+    ),
+    mutation(
+        PROMISES,
+        "the stack of limits has no end",
+        NESTED,
+        "fn driven",
+        ("if let Some(limit) = stack.limits.get(depth) {", "{ let limit = &stack.limits[depth];"),
+        &["c1_one_layer_twice_on_a_request_is_reported_wherever_the_second_is"],
+    ),
+    mutation(
+        PROMISES,
         "a call that panics is not issued",
         "src/rate_limit/service.rs",
         "fn call",
         (
             "let _issuing = self.seat.limiter().issuing();
-                ResponseFuture::issued(self.inner.call(request))",
+                #[cfg(debug_assertions)]
+                let _driven = self.seat.limiter().nested_id().driven();
+                let response = ResponseFuture::issued(self.inner.call(request));",
             "let future = self.inner.call(request);
                 drop(self.seat.limiter().issuing());
-                ResponseFuture::issued(future)",
+                let response = ResponseFuture::issued(future);",
         ),
         &["c4_a_panic_in_the_inner_call_counts_as_issued"],
     ),

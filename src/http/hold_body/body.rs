@@ -39,7 +39,11 @@ impl<B: Body> Body for HeldBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = this.body.as_mut().poll_frame(cx);
+        let frame = {
+            #[cfg(debug_assertions)]
+            let _driven = this.permit.as_ref().map(Permit::driven);
+            this.body.as_mut().poll_frame(cx)
+        };
         let over = match &frame {
             Poll::Pending => false,
             // Nor does a server poll again after the last frame, if it knows.
