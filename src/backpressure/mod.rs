@@ -21,7 +21,33 @@
 //!
 //! Those who wait go in the order in which they came, and a newcomer never overtakes: a place that comes
 //! back is handed to the head of the line, which is woken once, for good. If its task is then not polled
-//! any more, that one place is missing until the clone is dropped, and the others serve everybody else.
+//! any more, that one place is missing, and the others serve everybody else: until the clone is dropped or
+//! polled, or with a `max_wait`, until that is over.
+//!
+//! # Between polls
+//!
+//! Any time may pass between two polls of a service, and between the last poll and the call:
+//! `Steer`, `Balance`, `select!`, a timeout around `ready()`, a cancelled message of a `Buffer`. A
+//! rejection is that of the moment of `call`, and a wait does not outlive its request. A service that
+//! was polled is in one of these states:
+//!
+//! | state | the next `poll_ready` | `call` |
+//! | --- | --- | --- |
+//! | waiting, before its `max_wait` | waits on | panics |
+//! | waiting, up to 100 ms later | ready: with a permit that is free, or to be rejected | panics |
+//! | waiting, later than that | begins anew, as a request of its own | panics |
+//! | ready, with a permit | ready | passes the request on |
+//! | ready, to be rejected | ready; begins anew after 100 ms | rejects, unless a permit is free by then |
+//!
+//! A wait with a `max_wait` leaves the queue at the end of that, polled or not, and counts no more. A
+//! permit that was granted to it until then goes to the next waiter 100 ms later, unless it is polled.
+//! If another task polls a service that waits, the request is taken for a new one: its `max_wait` begins
+//! then, and it keeps the position in the queue. The same task can't be told from one that still waits,
+//! so there the deadline stays: in an abandoned wait that is resumed early, the next request has what is
+//! left of the `max_wait`. A clone for each request has neither.
+//!
+//! A rejection is made and counted by the call. If a permit is free by then, the call polls the inner
+//! service once, and passes the request on if that is ready.
 //!
 //! # One layer twice on a request
 //!
@@ -94,7 +120,7 @@
 //!   own. Lines form where many clones are driven.
 //! - The place is given back when the response *future* ends. A body that is streamed after that is not
 //!   counted, unless the layer holds it [until the body ends](crate::http::hold_body) (feature `http`).
-//! - The line keeps the memory of its longest (32 bytes for each who waited).
+//! - The line keeps the memory of its longest: 32 bytes for each waiter, and 20 more with a `max_wait`.
 //! - A thread may keep the limit it used last in memory until it uses another or ends, to save the next call
 //!   from counting references.
 //! - There is no order among priorities, and no weight: each request takes one place.

@@ -50,6 +50,31 @@
 //! window makes up for a late timer, because its grid does not move: it uses 90 % and more from 20 ms
 //! on. With 1 ms it misses whole windows, and uses 13 to 64 %.
 //!
+//! # Between polls
+//!
+//! Any time may pass between two polls of a service, and between the last poll and the call:
+//! `Steer`, `Balance`, `select!`, a timeout around `ready()`, a cancelled message of a `Buffer`. A
+//! rejection is that of the moment of `call`, and a wait does not outlive its request. A service that
+//! was polled is in one of these states:
+//!
+//! | state | the next `poll_ready` | `call` |
+//! | --- | --- | --- |
+//! | waiting, before its `max_wait` | waits on | panics |
+//! | waiting, up to 100 ms later | ready: with a permit that is free, or to be rejected | panics |
+//! | waiting, later than that | begins anew, as a request of its own | panics |
+//! | ready, with a permit | ready | passes the request on |
+//! | ready, to be rejected | ready; begins anew after 100 ms | rejects, unless a permit is free by then |
+//!
+//! A wait with a `max_wait` leaves the queue at the end of that, polled or not, and counts no more. A
+//! permit that was granted to it until then goes to the next waiter 100 ms later, unless it is polled.
+//! If another task polls a service that waits, the request is taken for a new one: its `max_wait` begins
+//! then, and it keeps the position in the queue. The same task can't be told from one that still waits,
+//! so there the deadline stays: in an abandoned wait that is resumed early, the next request has what is
+//! left of the `max_wait`. A clone for each request has neither.
+//!
+//! A rejection is made and counted by the call. If a permit is free by then, the call polls the inner
+//! service once, and passes the request on if that is ready.
+//!
 //! # One layer twice on a request
 //!
 //! A layer has one limit, whatever it is put on. A request that passes two services of one layer (on
@@ -119,12 +144,11 @@
 //!   call that can go at once needs none.
 //! - Timers resolve one millisecond, so [short windows](#short-windows) lose a share of their quota.
 //! - Up to N = 256 each issue is remembered by its own time. Above, up to 0.8 % of the places may come back
-//!   late. It is never more than N, and memory is 8 KiB whatever N is.
+//!   late: with the next issue, or when the window is looked at. It is never more than N, and memory is 8 KiB whatever N is.
 //! - What is reserved and never called nor dropped is out of reach for everybody else.
 //! - A lowered limit and a pause don't take back what was ready before.
-//! - If many give up before one that isn't polled any more, those behind it may go only at the time they were
-//!   first told. If the limit is changed several times within a window, places may come back up to a window
-//!   late. Never too many.
+//! - If settings change hundreds of times within a window, permits may come back late by up to the 190th of
+//!   the longest window. An equal limit, set again, costs nothing.
 //! - A thread may keep the limit it used last in memory (8 KiB) until it uses another or ends, to save the next
 //!   call from counting references.
 //! - The time of an issue is when the inner service is *called*. What the network makes of it, a limit on this
