@@ -5,11 +5,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::{
-    clock::{CENTURY, Clock, Nanos, nanos},
+    clock::{CENTURY, Clock, Nanos, TimerUse, nanos},
     duration, holds, number,
     rejected::{Limit, Reason, Rejected},
     settings,
 };
+
+const TIMER: TimerUse = TimerUse { what: "a test", otherwise: "wait for nothing" };
 
 /// C8: what is beyond the end is the end; nothing wraps.
 #[test]
@@ -36,7 +38,7 @@ fn c8_a_timer_can_be_set_for_any_time() {
     holds(file!(), number(), |at| {
         runtime.block_on(async {
             let clock = Clock::start();
-            let mut alarm = clock.alarm(Nanos::new(at));
+            let mut alarm = clock.alarm(Nanos::new(at), &TIMER);
             let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(alarm.poll(cx))).await;
             prop_assert_eq!(polled.is_ready(), at == 0);
             Ok(())

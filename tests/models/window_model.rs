@@ -441,18 +441,20 @@ fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
 #[test]
 fn a_log_that_two_find_full_has_room_for_both() {
     Model { promises: "W8,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let limited = Limited::with_sizes(Shape::Sliding, 4, 4, 8, 2);
-        assert!(limited.try_issue().is_some() && limited.try_issue().is_some());
+        let limited = Limited::with_sizes(Shape::Sliding, 6, 4, 8, 4);
+        for _ in 0..4 {
+            assert!(limited.try_issue().is_some());
+        }
         limited.tick();
         let other = spawn(&limited, Limited::issue_reserved);
         assert!(limited.issue_reserved().is_some());
         assert!(other.join().expect("issued").is_some());
-        // A window after the first two: they are back, and the others are not.
+        // A window after the first four: they are back, and the others are not.
         limited.clock.fetch_add(3, Relaxed);
         limited.look();
-        assert_eq!(limited.window.read(&|| limited.now()).remaining, 2);
-        limited.tick();
         assert_eq!(limited.window.read(&|| limited.now()).remaining, 4);
+        limited.tick();
+        assert_eq!(limited.window.read(&|| limited.now()).remaining, 6);
     });
 }
 

@@ -159,7 +159,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who is called while it looks takes that for being dismissed",
         GATE,
         "fn look",
-        ("{ Look::Entered } else", "{ Look::Closed } else"),
+        (
+            "Place::Gone if self.has_entered(ticket.number()) => return Look::Entered",
+            "Place::Gone if self.has_entered(ticket.number()) => return Look::Closed",
+        ),
         &[EXCLUSIVE],
     ),
     mutation(
@@ -167,15 +170,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who is dismissed takes that for a call",
         GATE,
         "fn look",
-        ("else { Look::Closed }", "else { Look::Entered }"),
+        ("Place::Gone => return Look::Closed", "Place::Gone => return Look::Entered"),
         &["closing_tells_all_who_wait_and_come"],
     ),
     mutation(
         MODELS,
         "an entry is taken for one's own, whoever has it",
         LINE,
-        "fn is_waiting",
-        ("&& entry.number() == ticket.number", ""),
+        "fn place",
+        ("entry.number() != ticket.number", "false"),
         &["an_entry_that_is_used_again_is_its_new_owners"],
     ),
     mutation(
@@ -215,7 +218,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a place that comes back is not handed over",
         GATE,
         "fn put_back",
-        ("self.hand_over();", ""),
+        ("self.hand_over(now);", ""),
         &[EXCLUSIVE, "draining_is_told_and_seen", "a_refund_reaches_the_one_who_waits"],
     ),
     mutation(
@@ -278,7 +281,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a raised limit calls nobody",
         GATE,
         "fn set_limit",
-        ("self.hand_over();", ""),
+        ("self.hand_over(now);", ""),
         &["a_changed_limit_counts_at_once"],
     ),
     mutation(
@@ -317,7 +320,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "the end of a pause calls nobody",
         GATE,
         "fn lift",
-        ("self.hand_over();", ""),
+        ("self.hand_over(now);", ""),
         &["a_pause_ends_for_those_who_wait"],
     ),
     mutation(
@@ -445,7 +448,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "retiring releases nothing",
         LOG,
         "fn retire",
-        ("next.pack(), Release, Relaxed", "next.pack(), Relaxed, Relaxed"),
+        ("next.pack(), Release, Acquire", "next.pack(), Relaxed, Acquire"),
         &["the_log_goes_round"],
     ),
     mutation(
@@ -500,7 +503,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         LOG,
         "fn retire",
         (
-            "self.oldest.compare_exchange_weak(word, next.pack(), Release, Relaxed)",
+            "self.oldest.compare_exchange_weak(word, next.pack(), Release, Acquire)",
             "Ok::<u64, u64>(self.oldest.swap(next.pack(), AcqRel))",
         ),
         &["the_log_goes_round", "a_fixed_window_rolls_over_once"],
@@ -548,10 +551,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "an open stride is closed with the time of before the count",
         WINDOW,
         "fn refill",
-        (
-            "self.log.observe(self.log.issued(), now);",
-            "self.log.observe(self.log.issued(), || moment);",
-        ),
+        ("self.observe(self.log.issued(), now);", "self.observe(self.log.issued(), &|| moment);"),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
     mutation(
@@ -559,15 +559,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "an open stride is never closed",
         WINDOW,
         "fn refill",
-        ("if held.open > 0 && held.spare", "if false && held.open > 0 && held.spare"),
+        ("if held.open > 0", "if false && held.open > 0"),
         &["an_open_stride_is_closed_by_whoever_looks"],
     ),
     mutation(
         MODELS,
         "what is due comes back to nobody",
         WINDOW,
-        "fn refill",
-        ("places > 0 && self.gate.put_back(places)", "places > 0 && false"),
+        "fn collect",
+        ("places > 0 && self.gate.put_back(places, now)", "places > 0 && false"),
         &["the_log_goes_round", "a_fixed_window_rolls_over_once"],
     ),
     mutation(
@@ -595,7 +595,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a shorter window lets nobody go",
         WINDOW,
         "fn set_length",
-        ("self.refill(&now);", ""),
+        ("self.refill(now);", ""),
         &["a_shorter_window_lets_go_at_once"],
     ),
     mutation(
@@ -630,7 +630,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "what is given back unissued is lost",
         WINDOW,
         "fn give_back",
-        ("if self.gate.put_back(1) {", "if false {"),
+        ("if self.gate.put_back(1, now) {", "if false {"),
         &["a_refund_reaches_the_one_who_waits"],
     ),
     // The budget.
@@ -691,7 +691,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who goes away while it waits stays in the line",
         SEAT,
         "fn vacate",
-        ("self.limiter.give_up(waiting.ticket)", "std::mem::forget(waiting)"),
+        (
+            "if self.limiter.leave(waiting.ticket) {",
+            "if false {\n                    std::mem::forget(waiting);",
+        ),
         &[NAIVE_GATE, NAIVE_WINDOW, "b4_giving_up_frees_the_place_in_line_at_once"],
     ),
     mutation(
@@ -870,7 +873,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "who is held up waits to the end",
         RATE_LIMIT,
         "fn look",
-        (" || expected.earliest > *deadline", ""),
+        (" || earliest() > *deadline", ""),
         &[NAIVE_WINDOW, "w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known"],
     ),
     // Who is told when.
@@ -911,7 +914,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "an open stride is never closed, seen from outside",
         WINDOW,
         "fn refill",
-        ("if held.open > 0 && held.spare", "if false && held.open > 0 && held.spare"),
+        ("if held.open > 0", "if false && held.open > 0"),
         &["w8_a_stride_that_stays_open_comes_back"],
     ),
     mutation(
@@ -1144,14 +1147,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["r4_a_hint_may_be_of_any_length"],
     ),
     // What a caller sees.
-    mutation(
-        PROMISES,
-        "who looks fills the log",
-        LOG,
-        "fn held",
-        ("spare: used < self.slots.len().div_ceil(2)", "spare: used <= self.slots.len()"),
-        &["w3_who_looks_all_the_time_delays_nobody"],
-    ),
     mutation(
         PROMISES,
         "an entry of the line is used once",
@@ -1554,7 +1549,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "whoever hands over stops after the first",
         GATE,
         "fn next_to_wake",
-        ("!grants(word) && word & WATCHED == 0 && !books.closed", "true"),
+        ("let is_last = !grants(word);", "let is_last = true;"),
         &["a_changed_limit_calls_all_who_can_go"],
     ),
     mutation(
@@ -1588,7 +1583,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         PROMISES,
         "a ticket is lost if there can be no ringer",
         SEAT,
-        "Arrival::Waiting(waiting, again)",
+        "Arrival::Waiting(waiting) =>",
         (
             "self.state = State::Waiting(waiting);",
             "self.limiter.arc().mind(&waiting.ticket);
@@ -1601,7 +1596,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a runtime that is shut down is waited in",
         RINGER,
         "fn send",
-        ("assert!(!refused", "assert!(true || !refused"),
+        ("            !refused,", "            true || !refused,"),
         &["c2_who_waits_in_a_runtime_that_is_shut_down_is_told_so"],
     ),
     mutation(
@@ -1629,7 +1624,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a changed limit leaves an open stride to whoever looks",
         WINDOW,
         "fn set_limit",
-        ("self.log.observe(self.log.issued(), &now);", ""),
+        ("self.observe(self.log.issued(), now);", ""),
         &["w9_a_changed_limit_notes_what_is_open_at_once"],
     ),
     mutation(
@@ -2148,5 +2143,109 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be",
             "r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again",
         ],
+    ),
+    // Readiness that grows old, and deadlines.
+    mutation(
+        PROMISES,
+        "a rejection is that of the poll",
+        SEAT,
+        "fn take_rejection",
+        ("if self.limiter.acquire() {", "if false {"),
+        &[NAIVE_GATE, NAIVE_WINDOW, "c11_a_steered_service_polled_while_full_admits_an_hour_later"],
+    ),
+    mutation(
+        PROMISES,
+        "a permit found by a call is kept though the inner service is not ready",
+        SEAT,
+        "fn take_rejection",
+        ("self.vacate();", "self.state = State::Idle;"),
+        &["c11_a_call_finds_a_permit_but_no_ready_inner_service_and_refunds_it"],
+    ),
+    mutation(
+        PROMISES,
+        "a rejection that is polled again stays one",
+        SEAT,
+        "fn poll_wait",
+        ("if self.limiter.clock().now() < at.after(GRACE) {", "if *at >= Nanos::ZERO {"),
+        &[NAIVE_GATE, "c11_an_old_rejection_polled_again_waits_if_the_queue_has_room"],
+    ),
+    mutation(
+        PROMISES,
+        "a wait that was abandoned rejects the next request",
+        SEAT,
+        "fn end_wait",
+        ("if late <= patience.max(GRACE) {", "if late >= Duration::ZERO {"),
+        &[NAIVE_WINDOW, "c12_the_next_request_waits_its_own_max_wait_and_is_rejected_then"],
+    ),
+    mutation(
+        PROMISES,
+        "a wait whose polls are late never ends",
+        SEAT,
+        "fn end_wait",
+        ("self.is_renewed = true;", ""),
+        &[NAIVE_WINDOW, "b3_a_wait_whose_task_is_always_late_ends"],
+    ),
+    mutation(
+        PROMISES,
+        "another task inherits a deadline",
+        SEAT,
+        "fn polled_by",
+        ("if now < self.deadline {", "if false {"),
+        &[NAIVE_GATE, "c12_another_task_waits_its_own_max_wait_in_the_old_position"],
+    ),
+    mutation(
+        PROMISES,
+        "waits stay in the queue until they are polled",
+        GATE,
+        "fn expire",
+        ("if passed {", "if false {"),
+        &[NAIVE_GATE, "c12_abandoned_waits_leave_the_queue_by_their_own_max_wait"],
+    ),
+    mutation(
+        MODELS,
+        "a permit taken back from a waiter is lost",
+        GATE,
+        "fn next_to_wake",
+        ("self.word.fetch_add(PLACE, Relaxed);", ""),
+        &["a_permit_taken_back_from_a_waiter_goes_to_the_next"],
+    ),
+    mutation(
+        MODELS,
+        "a wait that has left the queue is still counted",
+        GATE,
+        "if was_waiting",
+        ("self.word.fetch_sub(WAITER, Relaxed);", ""),
+        &["a_permit_granted_as_the_deadline_passes_is_not_lost"],
+    ),
+    // Windows whose settings change.
+    mutation(
+        PROMISES,
+        "a log that is full leaves out what comes",
+        WINDOW,
+        "fn thin",
+        ("self.gate.read(|_| self.log.thin(self.length(), same));", "drop(same);"),
+        &["w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window"],
+    ),
+    mutation(
+        MODELS,
+        "a log is thinned out though it is retired from",
+        LOG,
+        "fn thin",
+        (
+            "self.oldest.compare_exchange(word, away.pack(), Acquire, Relaxed).is_err()",
+            "away.pack() == word",
+        ),
+        &["a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early"],
+    ),
+    mutation(
+        MODELS,
+        "of two limits set at once the stride is the other's",
+        WINDOW,
+        "fn set_limit",
+        (
+            "self.gate.set_limit(limit, note, now);",
+            "self.gate.set_limit(limit, || {}, now);\n        note();",
+        ),
+        &["limits_changed_at_once_leave_the_stride_of_the_last"],
     ),
 ];
