@@ -404,7 +404,7 @@ fn the_next_place_is_known_while_others_are_noted() {
 /// C4: a log that is full leaves observations out; the next one covers their issues.
 #[test]
 fn a_full_log_loses_no_place() {
-    Model { promises: "C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { promises: "C4", threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 1, 4, 1);
         for _ in 0..3 {
             assert!(limited.window.try_enter());
@@ -422,7 +422,7 @@ fn a_full_log_loses_no_place() {
 /// W1, W8, C4: a log that is thinned out while another thread retires gives each permit back once, and not early.
 #[test]
 fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
-    Model { promises: "W1,W8,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { promises: "W1,W8,C4", threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 2, 8, 2);
         let mut issued = vec![limited.try_issue().expect("free")];
         limited.tick();
@@ -440,7 +440,7 @@ fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
 /// W8, C4: of two threads that find the log full, each gets its checkpoint in.
 #[test]
 fn a_log_that_two_find_full_has_room_for_both() {
-    Model { promises: "W8,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { promises: "W8,C4", threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 6, 4, 8, 4);
         for _ in 0..4 {
             assert!(limited.try_issue().is_some());

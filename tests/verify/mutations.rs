@@ -2223,7 +2223,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a log that is full leaves out what comes",
         WINDOW,
         "fn thin",
-        ("self.gate.read(|_| self.log.thin(self.length(), same));", "drop(same);"),
+        (
+            "self.gate.read(|_| self.log.thin(self.length(), same))",
+            "self.gate.read(|_| same(now(), now()) && false)",
+        ),
         &["w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window"],
     ),
     mutation(

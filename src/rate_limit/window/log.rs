@@ -168,21 +168,23 @@ impl Log {
     }
 
     /// Makes room by leaving out observations for later ones, until a quarter of the ring is free. `same` says
-    /// if the places of two that lie close together come back at nearly the same time.
+    /// if the places of two that lie close together come back at nearly the same time. True if there is room.
     ///
     /// To be called by one at a time.
-    pub(super) fn thin(&self, window: Duration, same: impl Fn(Nanos, Nanos) -> bool) {
+    pub(super) fn thin(&self, window: Duration, same: impl Fn(Nanos, Nanos) -> bool) -> bool {
         // From here on nobody retires and nobody claims. Acquire: what others retired is known to be.
         let word = self.oldest.load(Acquire);
         let oldest = Pair::unpack(word);
         let away = Pair { slot: oldest.slot.wrapping_add(AWAY), ..oldest };
         if self.oldest.compare_exchange(word, away.pack(), Acquire, Relaxed).is_err() {
-            return; // somebody has just retired some
+            return true; // another thread has just retired some
         }
         let newest = Pair::unpack(self.newest.load(Relaxed));
         let first = self.leave_out(oldest.slot, newest.slot, window, same);
         // Release: whoever reads this reads the entries as they were left.
-        self.oldest.store(Pair { slot: first, ..oldest }.pack(), Release);
+        let left = Pair { slot: first, ..oldest };
+        self.oldest.store(left.pack(), Release);
+        used(left, newest) < self.slots.len()
     }
 
     /// Returns the number of the oldest entry that is left.

@@ -233,19 +233,17 @@ impl<K: Copy + Eq> Window<K> {
     /// Notes that all `issues` have happened by now, and makes room for that if there is none.
     fn observe(&self, issues: Count, now: Now<'_>) {
         let time = now();
-        if !self.log.observe(issues, time) {
-            self.thin(now);
-            // If there still is no room, a later observation covers these issues.
-            let _ = self.log.observe(issues, time);
-        }
+        // Again if another thread thins the log out just then. If there is no room, a later observation
+        // covers these issues.
+        while !self.log.observe(issues, time) && self.thin(now) {}
     }
 
-    /// Makes room in the log.
+    /// Makes room in the log. True if there is some.
     #[cold]
-    fn thin(&self, now: Now<'_>) {
+    fn thin(&self, now: Now<'_>) -> bool {
         self.collect(now);
         let same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
-        self.gate.read(|_| self.log.thin(self.length(), same));
+        self.gate.read(|_| self.log.thin(self.length(), same))
     }
 
     /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
