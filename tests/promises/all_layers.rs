@@ -115,7 +115,7 @@ fn c2_built_and_used_without_a_runtime() {
 
 #[test]
 fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
-    let layer = WindowRateLimitLayer::new(1, secs(60));
+    let layer = WindowRateLimitLayer::new(1, secs(3600));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) }));
     block_on(service.clone().oneshot(())).unwrap();

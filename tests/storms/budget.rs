@@ -5,17 +5,19 @@ use std::{iter, thread};
 use fastrand::Rng;
 use tower_floodgate::retry::RetryBudget;
 
-use crate::support::{guarded, storm};
+use crate::support::{Steps, guarded, storm};
 
 /// Three retries for ten requests, and no floor. Four threads deposit, and now and then (`one_in` times)
 /// withdraw.
 fn hammering(name: &str, max_saved: u32, one_in: u8) {
     storm(name, |seed, line| {
         let budget = RetryBudget::new(0.3).floor_per_second(0).max_saved(max_saved);
-        let hammered = budget.clone();
+        let (hammered, steps) = (budget.clone(), Steps::default());
+        let count = steps.clone();
         let hammer = move |mut rng: Rng| {
             let (mut deposits, mut withdrawn, mut refused) = (0, 0, 0);
-            for _ in 0..400_000 {
+            for n in 0..400_000 {
+                count.note(n);
                 if rng.u8(..one_in) > 0 {
                     hammered.deposit();
                     deposits += 1;
@@ -34,7 +36,7 @@ fn hammering(name: &str, max_saved: u32, one_in: u8) {
                 threads.map(|thread| thread.join().unwrap())
             })
         };
-        let counts = guarded(budget.clone(), threads);
+        let counts = guarded(budget.clone(), || steps.get(), threads);
         let [deposits, withdrawn, refused] = [0, 1, 2].map(|n| counts.iter().map(|c| c[n]).sum());
         let (paid_for, saved) = (deposits * 3 / 10, budget.saved() as usize);
         line.count("deposits", deposits);

@@ -8,10 +8,10 @@ use futures::{FutureExt, future::try_join_all};
 use tokio::{task::yield_now, time::timeout};
 use tower::{Service, ServiceExt};
 
-use crate::site::{Handle, Limited, Site};
+use crate::site::{Handle, Limited, Notes, Site};
 use crate::support::{Line, guarded_task, wait_until};
 
-/// How far a crowd is, for whoever asks who is stuck.
+/// The progress of a crowd, printed if it is stuck.
 #[derive(Debug, Default)]
 struct Crowd {
     tasks: usize,
@@ -43,6 +43,11 @@ impl Crowd {
             give_up(service, rng).await;
             self.gave_up.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Calls, and members that are done.
+    fn steps(&self, notes: &Notes) -> usize {
+        notes.calls() + self.had_all_turns.load(Relaxed) + self.gave_up.load(Relaxed)
     }
 
     fn count(&self, line: &mut Line) {
@@ -101,7 +106,8 @@ pub(crate) fn giving_up(name: &str, workers: usize, turns: u32, site: fn() -> Si
     Site::storm(name, site, |seed, site, line| {
         let crowd = Crowd::new(10_000);
         let storm = Arc::clone(&crowd).storm(turns, site.service.clone(), seed);
-        guarded_task(workers, (site.handle.clone(), Arc::clone(&crowd)), storm);
+        let state = (site.handle.clone(), Arc::clone(&crowd));
+        guarded_task(workers, state, || crowd.steps(&site.notes), storm);
         crowd.count(line);
     });
 }
@@ -131,7 +137,8 @@ pub(crate) fn some_are_not_polled_again(name: &str, most: usize, site: fn() -> S
             tasks.await.unwrap().unwrap();
             (in_all, held)
         };
-        let (in_all, held) = guarded_task(4, site.handle.clone(), storm);
+        let steps = || site.notes.calls();
+        let (in_all, held) = guarded_task(4, site.handle.clone(), steps, storm);
         line.count("tasks", 2000);
         line.count("not_polled_again", in_all);
         line.count("still_held", held.len());
@@ -176,8 +183,9 @@ pub(crate) fn changing(
             handle.set_limit(most);
             (changes, most_inside)
         };
-        let who = (site.handle.clone(), Arc::clone(&crowd));
-        let (changes, most_inside) = guarded_task(4, who, changing);
+        let state = (site.handle.clone(), Arc::clone(&crowd));
+        let steps = || crowd.steps(&site.notes);
+        let (changes, most_inside) = guarded_task(4, state, steps, changing);
         crowd.count(line);
         line.count("changes", changes);
         if is_gate {

@@ -1,7 +1,7 @@
 //! Storms at a limit of the requests in flight.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::{convert::Infallible, future::ready, thread};
+use std::{convert::Infallible, future::ready, hint, thread};
 
 use futures::executor::block_on;
 use tower::{Layer, ServiceExt, service_fn};
@@ -9,7 +9,7 @@ use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
 
 use crate::crowd::{changing, giving_up, some_are_not_polled_again};
 use crate::site::Site;
-use crate::support::{guarded, storm};
+use crate::support::{Steps, guarded, storm};
 
 #[test]
 fn whoever_gives_up_at_a_gate_takes_nothing_along() {
@@ -31,22 +31,29 @@ fn a_limit_that_changes_in_a_storm_holds_for_newcomers() {
     changing("gate_changing", 10, || Site::gate(32), |_, _| {});
 }
 
-/// Four plain threads that mostly don't wait: one finds the gate open, another full, over and over, and
-/// now and then there is a line.
+/// Four plain threads that mostly don't wait. One finds the gate open and another finds it full,
+/// over and over, and now and then there is a queue.
 ///
-/// With one place a gate is a mutex: what is loaded and stored in two steps inside loses nothing.
+/// With one permit a gate is a mutex: what is loaded and stored in two steps inside loses nothing.
+///
+/// Threads yield rarely: beside other programs a yield lasts as long as the scheduler lets those
+/// run.
 fn millions(name: &str, limit: usize) {
-    const EACH: usize = 250_000;
+    const EACH: usize = 200_000;
     storm(name, |_, line| {
         let layer = ConcurrencyBackpressureLayer::new(limit).respond(|_: Rejected| false);
-        let handle = layer.handle();
+        let (handle, steps) = (layer.handle(), Steps::default());
+        let count = steps.clone();
         let threads = move || {
             let [inside, most_inside, sum] = [(); 3].map(|()| AtomicUsize::new(0));
             let inner = service_fn(|()| {
                 most_inside.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
                 let loaded = sum.load(Relaxed);
-                if loaded % 8 == 0 {
-                    thread::yield_now(); // so that the others come meanwhile
+                match loaded {
+                    // The others ask meanwhile, on this processor or on another one.
+                    _ if loaded % 256 == 0 => thread::yield_now(),
+                    _ if loaded % 8 == 0 => (0..100).for_each(|_| hint::spin_loop()),
+                    _ => {}
                 }
                 sum.store(loaded + 1, Relaxed);
                 inside.fetch_sub(1, Relaxed);
@@ -55,13 +62,19 @@ fn millions(name: &str, limit: usize) {
             let waiting = layer.layer(inner);
             let passing = layer.clone().max_waiting(0).layer(inner);
             let pass = || {
-                let (mut asked, mut admitted) = (0, 0);
+                let (mut asked, mut admitted, mut shed_in_a_row) = (0, 0, 0);
                 while admitted < EACH {
                     let waits = asked % 64 == 0;
                     let service = if waits { waiting.clone() } else { passing.clone() };
-                    match block_on(service.oneshot(())) {
-                        Ok(true) => admitted += 1,
-                        Ok(false) => thread::yield_now(), // shed: somebody is inside
+                    if block_on(service.oneshot(())) == Ok(true) {
+                        count.note(admitted);
+                        (admitted, shed_in_a_row) = (admitted + 1, 0);
+                    } else {
+                        shed_in_a_row += 1;
+                        // The thread that is inside may need this processor.
+                        if shed_in_a_row % 16 == 0 {
+                            thread::yield_now();
+                        }
                     }
                     asked += 1;
                 }
@@ -69,7 +82,7 @@ fn millions(name: &str, limit: usize) {
             thread::scope(|scope| [(); 4].map(|()| scope.spawn(pass)).map(drop));
             (most_inside.into_inner(), sum.into_inner())
         };
-        let (most, sum) = guarded(handle.clone(), threads);
+        let (most, sum) = guarded(handle.clone(), || steps.get(), threads);
         let left = (handle.in_flight(), handle.waiting());
         line.count("admitted", 4 * EACH);
         line.count("shed", handle.rejected().total() as usize);

@@ -1,5 +1,6 @@
 //! Storms across runtimes, and on threads that have none.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Sender};
 use std::{iter, sync::Arc, thread, time::Duration};
 
@@ -22,22 +23,27 @@ const DOOMED_TASKS: usize = 100;
 fn shutting_down(name: &str, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let service = site.service.clone();
-        guarded(site.handle.clone(), move || shut_runtimes_down(&service, seed));
+        // Steps are the survivors' turns: doomed tasks go on while survivors are stuck.
+        let survivors_turns = Arc::new(AtomicUsize::new(0));
+        let had = Arc::clone(&survivors_turns);
+        let storm = move || shut_runtimes_down(&service, &had, seed);
+        guarded(site.handle.clone(), || survivors_turns.load(Relaxed), storm);
         line.count("survivors", SURVIVORS);
         line.count("shut_down", DOOMED_RUNTIMES * DOOMED_TASKS);
     });
 }
 
-fn shut_runtimes_down(service: &Limited, seed: u64) {
+fn shut_runtimes_down(service: &Limited, had: &Arc<AtomicUsize>, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let survivor = runtime(2);
     let turns = Arc::new(Semaphore::new(0)); // one for each that has been had
-    let survivors = iter::repeat_n((service.clone(), Arc::clone(&turns)), SURVIVORS);
-    let survivors = survivors.map(|(service, turns)| {
+    let each = (service.clone(), Arc::clone(&turns), Arc::clone(had));
+    let survivors = iter::repeat_n(each, SURVIVORS).map(|(service, turns, had)| {
         survivor.spawn(async move {
             for _ in 0..TURNS {
                 take_turns(1, service.clone()).await;
                 turns.add_permits(1);
+                had.fetch_add(1, Relaxed);
             }
         })
     });
@@ -67,6 +73,8 @@ fn shut_runtimes_down(service: &Limited, seed: u64) {
 fn passing_on(name: &str, timed: bool, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let service = site.service.clone();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
         let threads = move || {
             let runtime = timed.then(|| runtime(1));
             let timer = runtime.as_ref().map(Runtime::handle);
@@ -75,7 +83,8 @@ fn passing_on(name: &str, timed: bool, site: fn() -> Site) {
             thread::scope(|scope| {
                 for _ in 0..8 {
                     let (service, user, rng) = (service.clone(), user.clone(), rng.fork());
-                    scope.spawn(move || take_places(&service, &user, timer, rng));
+                    let taken = &count;
+                    scope.spawn(move || take_places(&service, &user, timer, rng, taken));
                 }
                 drop(user); // it is over when all threads are done with theirs
                 for place in uses {
@@ -83,8 +92,8 @@ fn passing_on(name: &str, timed: bool, site: fn() -> Site) {
                 }
             });
         };
-        guarded(site.handle.clone(), threads);
-        line.count("taken", 8 * PLACES_EACH);
+        guarded(site.handle.clone(), || taken.load(Relaxed), threads);
+        line.count("taken", taken.load(Relaxed));
     });
 }
 
@@ -93,10 +102,17 @@ const PLACES_EACH: usize = 2000;
 /// What is done with a place, on whatever thread.
 type Use = Box<dyn FnOnce() + Send>;
 
-fn take_places(service: &Limited, user: &Sender<Use>, timer: Option<&Handle>, mut rng: Rng) {
+fn take_places(
+    service: &Limited,
+    user: &Sender<Use>,
+    timer: Option<&Handle>,
+    mut rng: Rng,
+    taken: &AtomicUsize,
+) {
     for _ in 0..PLACES_EACH {
         let (mut service, timer) = (service.clone(), timer.cloned());
         let Ok(_) = block_on(timer.as_ref(), service.ready());
+        taken.fetch_add(1, Relaxed);
         let place: Use = match rng.u8(..3) {
             0 => Box::new(move || drop(service)),
             1 => Box::new(move || block_on(timer.as_ref(), service.call(())).unwrap()),

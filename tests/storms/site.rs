@@ -92,13 +92,17 @@ impl Site {
     pub(crate) fn comes_to_rest(&self, held: usize) {
         let handle = self.handle.clone();
         let at_rest = wait_until(move || handle.taken_and_waiting() == (held, 0));
-        guarded_task(0, self.handle.clone(), at_rest);
+        guarded_task(0, self.handle.clone(), || 0, at_rest);
         let mut clones = vec![self.service.clone(); self.limit + 1];
-        let ready = guarded(self.handle.clone(), move || {
-            let runtime = runtime(0);
-            let _timer = runtime.enter(); // for the one that has to wait
-            clones.iter_mut().map_while(|clone| clone.ready().now_or_never()).count()
-        });
+        let ready = guarded(
+            self.handle.clone(),
+            || 0,
+            move || {
+                let runtime = runtime(0);
+                let _timer = runtime.enter(); // for the one that has to wait
+                clones.iter_mut().map_while(|clone| clone.ready().now_or_never()).count()
+            },
+        );
         assert_eq!(ready, self.limit - held, "ready at once");
     }
 }

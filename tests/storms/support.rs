@@ -1,13 +1,18 @@
-//! Rounds and their lines, a watch over those who are stuck, runtimes, and the clock.
+//! Rounds and their lines, a watch that judges progress, runtimes, and the clock.
 
-use std::sync::{LazyLock, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use std::{fmt::Debug, panic, thread};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Long enough for any machine: whatever isn't over by then is stuck.
-const STUCK: Duration = Duration::from_secs(60);
+/// Work is stuck once this many looks in a row have found the same number of steps.
+const LOOKS: u32 = 60;
+
+/// The sleep before each look.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What a storm counts.
 pub(crate) struct Line(Vec<(&'static str, usize)>);
@@ -33,39 +38,72 @@ impl Line {
     }
 }
 
-/// Runs `work` on a thread of its own, and fails if it isn't done in a minute. `who` is asked then.
+/// Runs `work` on a thread of its own, and panics with `state` once the work is stuck.
 ///
-/// A thread, rather than a timeout around a future: nobody knows what will hang in what.
+/// It is stuck once [`LOOKS`] looks in a row have found the same number of `steps`.
+///
+/// Looks are counted because time proves nothing: while the machine is suspended or the process is
+/// starved there are no looks either, and slow work makes a step between two of them.
+///
+/// `steps` counts what ends by itself. Calls of tasks that call for ever would hide a waiter that
+/// is stuck.
 pub(crate) fn guarded<T: Send + 'static>(
-    who: impl Debug + Send + 'static,
+    state: impl Debug + Send + 'static,
+    steps: impl Fn() -> usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    on_a_thread(STUCK, work).unwrap_or_else(|| {
-        // To be asked it may take a lock, which may be what hangs.
-        let told = on_a_thread(Duration::from_secs(5), move || format!("{who:#?}"));
-        panic!("stuck for {STUCK:?}: {}", told.unwrap_or("and doesn't say how things stand".into()))
-    })
+    let result = on_a_thread(work);
+    let (mut seen, mut looks) = (steps(), 0);
+    while looks < LOOKS {
+        if let Ok(result) = result.recv_timeout(BETWEEN_LOOKS) {
+            return result.unwrap_or_else(|panicked| panic::resume_unwind(panicked));
+        }
+        let now = steps();
+        looks = if now == seen { looks + 1 } else { 0 };
+        seen = now;
+    }
+    // Formatting the state may take a lock that is held for good.
+    let state = on_a_thread(move || format!("{state:#?}")).recv_timeout(5 * BETWEEN_LOOKS);
+    let state = state.ok().and_then(Result::ok).unwrap_or("its state can't be read".to_owned());
+    panic!("stuck after {seen} steps: {state}")
 }
 
 fn on_a_thread<T: Send + 'static>(
-    time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> Receiver<thread::Result<T>> {
     let (done, result) = mpsc::channel();
     let work = panic::AssertUnwindSafe(work);
     thread::spawn(move || done.send(panic::catch_unwind(work)));
-    let result = result.recv_timeout(time).ok()?;
-    Some(result.unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+    result
 }
 
 /// [`guarded`], for a task on a runtime.
 pub(crate) fn guarded_task<T: Send + 'static>(
     workers: usize,
-    who: impl Debug + Send + 'static,
+    state: impl Debug + Send + 'static,
+    steps: impl Fn() -> usize,
     task: impl Future<Output = T> + Send + 'static,
 ) -> T {
     let task = async { tokio::spawn(task).await.unwrap() };
-    guarded(who, move || runtime(workers).block_on(task))
+    guarded(state, steps, move || runtime(workers).block_on(task))
+}
+
+/// Steps of work, counted by its threads in thousands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps(Arc<AtomicUsize>);
+
+impl Steps {
+    /// Notes the `n`-th step of a thread. Counts every thousandth only: threads are to contend for
+    /// the limit, not for this counter.
+    pub(crate) fn note(&self, n: usize) {
+        if n % 1000 == 0 {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A runtime with so many worker threads. With none, whoever blocks on it is its only thread.
@@ -95,7 +133,7 @@ pub(crate) fn nanos() -> u64 {
 /// a request goes out, it counts from then on at the latest.
 pub(crate) fn nanos_at_the_end() -> u64 {
     match nanos() {
-        now if now % 64 != 0 => now,
+        now if now % 256 != 0 => now,
         _ => {
             thread::yield_now();
             nanos()

@@ -10,7 +10,7 @@ use tower_floodgate::Rejected;
 use crate::crowd::{changing, giving_up, some_are_not_polled_again};
 use crate::site::{Handle, Site};
 use crate::spans::Span;
-use crate::support::{guarded, nanos_at_the_end, storm};
+use crate::support::{Steps, guarded, nanos_at_the_end, storm};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -61,18 +61,22 @@ fn a_window_that_changes_in_a_storm_holds_and_comes_to_rest() {
 }
 
 /// Four plain threads that never wait: what can't go at once is shed. Now and then one gets ready
-/// twenty times before it calls, so that places are held for a while.
+/// twenty times before it calls, so that permits are held for a while.
+///
+/// Each thread asks a number of times, admitted or not. Slow machines reach the limit, too.
 fn millions(name: &str, fixed: bool) {
     const EACH: usize = 400_000;
     storm(name, |seed, line| {
-        let (layer, span) = Span::new(fixed, 20_000, ms(20));
-        let handle = layer.handle();
+        let (layer, span) = Span::new(fixed, 4000, ms(20));
+        let (handle, steps) = (layer.handle(), Steps::default());
+        let count = steps.clone();
         let layer = layer.max_waiting(0).respond(|_: Rejected| None);
         let service =
             layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(Some(nanos_at_the_end())))));
         let hammer = move |mut rng: Rng| {
             let mut times = Vec::new();
-            while times.len() < EACH {
+            for n in 0..EACH {
+                count.note(n);
                 let mut clones = vec![service.clone(); if rng.u8(..) == 0 { 20 } else { 1 }];
                 for clone in &mut clones {
                     clone.ready().now_or_never().expect("nobody waits").unwrap();
@@ -82,16 +86,26 @@ fn millions(name: &str, fixed: bool) {
             }
             times
         };
-        let times = guarded(handle.clone(), move || {
+        let threads = move || {
             thread::scope(|scope| {
                 let rngs = [0, 1, 2, 3].map(|thread| Rng::with_seed(4 * seed + thread));
                 let threads = rngs.map(|rng| scope.spawn(|| hammer(rng)));
                 threads.map(|thread| thread.join().unwrap()).concat()
             })
-        });
+        };
+        let times = guarded(handle.clone(), || steps.get(), threads);
         line.count("admitted", times.len());
         line.count("shed", handle.rejected().total() as usize);
         span.judge(times, line);
+        let all_expire = {
+            let handle = handle.clone();
+            move || {
+                while handle.remaining() < handle.limit() {
+                    thread::yield_now();
+                }
+            }
+        };
+        guarded(handle, || 0, all_expire);
     });
 }
 
