@@ -62,26 +62,30 @@ where
 {
     for workers in [2, 4] {
         for round in 0..ROUNDS {
-            let in_time = guarded("busy", move || {
-                let runtime = runtime(workers);
-                let mut service = window(limit);
-                for _ in 0..limit {
-                    runtime.block_on(issue(&mut service));
-                }
-                let [go, served] = [(); 2].map(|()| Arc::<AtomicBool>::default());
-                let computing =
-                    runtime.spawn(scene(service.clone(), Arc::clone(&go), Arc::clone(&served)));
-                while !go.load(SeqCst) {
-                    thread::yield_now();
-                }
-                let other = runtime.spawn(async move {
-                    issue(&mut service).await;
-                    served.store(true, SeqCst);
-                });
-                let in_time = runtime.block_on(computing).unwrap();
-                runtime.block_on(other).unwrap();
-                in_time
-            });
+            let in_time = guarded(
+                "busy",
+                || 0,
+                move || {
+                    let runtime = runtime(workers);
+                    let mut service = window(limit);
+                    for _ in 0..limit {
+                        runtime.block_on(issue(&mut service));
+                    }
+                    let [go, served] = [(); 2].map(|()| Arc::<AtomicBool>::default());
+                    let computing =
+                        runtime.spawn(scene(service.clone(), Arc::clone(&go), Arc::clone(&served)));
+                    while !go.load(SeqCst) {
+                        thread::yield_now();
+                    }
+                    let other = runtime.spawn(async move {
+                        issue(&mut service).await;
+                        served.store(true, SeqCst);
+                    });
+                    let in_time = runtime.block_on(computing).unwrap();
+                    runtime.block_on(other).unwrap();
+                    in_time
+                },
+            );
             assert!(in_time, "{workers} workers, round {round}: served after the computing task");
         }
     }
