@@ -226,8 +226,14 @@ impl<K: Copy + Eq> Window<K> {
         let issued = self.log.issue();
         // Relaxed: whichever mask is seen, the log stays true.
         if issued.is_multiple(self.mask.load(Relaxed)) {
-            self.observe(issued, &now);
+            self.observe_issue(issued, now);
         }
+    }
+
+    /// Out of line: of a stride, one issue comes here.
+    #[cold]
+    fn observe_issue(&self, issued: Count, now: impl Fn() -> Nanos) {
+        self.observe(issued, &now);
     }
 
     /// Notes that all `issues` have happened by now, and makes room for that if there is none.
