@@ -16,7 +16,7 @@
 //! | waiting, up to [`GRACE`] past the deadline | acquires a free permit, or is rejected | panics |
 //! | waiting, later | as idle: the request that waited is gone | panics |
 //! | holding a permit | polls the inner service | passes the request on if that was ready |
-//! | rejected, for less than [`GRACE`] | stays rejected | acquires a permit that is free by now if the inner service is ready, else rejects, as of now |
+//! | rejected, for less than [`GRACE`] | acquires a free permit, or stays rejected | acquires a permit that is free by now if the inner service is ready, else rejects, as of now |
 //! | rejected, for longer | as idle | the same |
 //!
 //! A task that polls again before the deadline can't be told from one that still waits for the same
@@ -326,11 +326,14 @@ impl<L: Limiter> Seat<L> {
             // runtime, can panic in here.
             let step = match &mut self.state {
                 State::TurnedAway(_, at) => {
-                    if self.limiter.clock().now() < at.after(GRACE) {
+                    if self.limiter.clock().now() >= at.after(GRACE) {
+                        self.state = State::Idle;
+                        continue;
+                    }
+                    if !self.limiter.acquire() {
                         return Poll::Ready(false);
                     }
-                    self.state = State::Idle;
-                    continue;
+                    Step::Entered
                 }
                 State::Waiting(waiting) => {
                     let now = || self.limiter.clock().now();

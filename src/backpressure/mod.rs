@@ -37,7 +37,7 @@
 //! | waiting, up to 100 ms later | ready: with a permit that is free, or to be rejected | panics |
 //! | waiting, later than that | begins anew, as a request of its own | panics |
 //! | ready, with a permit | ready | passes the request on |
-//! | ready, to be rejected | ready; begins anew after 100 ms | rejects, unless a permit is free by then |
+//! | ready, to be rejected | with a permit that is free by then, or ready; begins anew after 100 ms | rejects, unless a permit is free by then |
 //!
 //! A wait with a `max_wait` leaves the queue at the end of that, polled or not, and counts no more. A
 //! permit that was granted to it until then goes to the next waiter 100 ms later, unless it is polled.

@@ -155,6 +155,24 @@ async fn c11_an_old_rejection_polled_again_waits_if_the_queue_has_room() {
     assert_eq!(began.elapsed(), ms(500));
 }
 
+/// Which asks the inner service again, in a task that it can wake.
+#[tokio::test(start_paused = true)]
+async fn c11_a_rejection_polled_again_at_once_acquires_a_permit_that_is_free_by_then() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let inner = ConcurrencyBackpressureLayer::new(1);
+    let mut occupied = inner.layer(Probe::new());
+    occupied.ready().await.unwrap();
+    let mut holder = layer.layer(Probe::new());
+    holder.ready().await.unwrap();
+    let mut service = layer.layer(inner.layer(Probe::new()));
+    service.ready().await.unwrap(); // to be rejected
+    drop(holder);
+    release_after(ms(10), occupied);
+    let began = now();
+    assert_eq!(service.ready().await.unwrap().call(1).await.unwrap(), 1);
+    assert_eq!((began.elapsed(), layer.handle().rejected().total()), (ms(10), 0));
+}
+
 /// An inner service that is ready, not ready, or fails, as it is told.
 #[derive(Clone, Debug)]
 struct Moody(Arc<AtomicBool>);

@@ -2166,7 +2166,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a rejection that is polled again stays one",
         SEAT,
         "fn poll_wait",
-        ("if self.limiter.clock().now() < at.after(GRACE) {", "if *at >= Nanos::ZERO {"),
+        ("if self.limiter.clock().now() >= at.after(GRACE) {", "if *at < Nanos::ZERO {"),
         &[NAIVE_GATE, "c11_an_old_rejection_polled_again_waits_if_the_queue_has_room"],
     ),
     mutation(

@@ -137,7 +137,7 @@ impl Naive {
         let until = self.bounds.wait.map(|wait| now + wait);
         self.states[who] = match self.states[who] {
             State::TurnedAway(_, at) if now >= at + GRACE => self.arrive(who, now),
-            State::Expired(_) if self.is_free() => State::Holds,
+            State::Expired(_) | State::TurnedAway(..) if self.is_free() => State::Holds,
             State::Expired(at) if now <= at + GRACE => State::TurnedAway(Reason::WaitTimeout, now),
             State::Idle | State::Expired(_) => self.arrive(who, now),
             State::Dismissed => State::TurnedAway(Reason::Closed, now),

@@ -168,7 +168,7 @@ impl Naive {
     fn poll(&mut self, who: usize, had: Has, settings: &Settings) -> Has {
         self.settle();
         match had {
-            Has::Rejection { at, .. } if self.now < at + GRACE => return had,
+            Has::Rejection { at, .. } if self.now < at + GRACE && !self.is_free() => return had,
             _ => {}
         }
         if self.held.contains(&who) {
