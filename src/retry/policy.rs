@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tower::retry::Policy;
 
 use super::{
-    AnyError, Backoff, ByClone, Classify, CloneRequest, RetryBudget, Verdict, future::Delay,
+    AnyError, Backoff, ByClone, Classify, CloneRequest, RetryBudget, Verdict, budget::Reservation,
+    future::Delay,
 };
 use crate::{
     clock::{self, nanos},
@@ -35,7 +36,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | what is retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |
-/// | [`on_decision`](Self::on_decision) | none | who is told of decisions |
+/// | [`on_decision`](Self::on_decision) | none | the hook that is told of decisions |
 /// | [`seed`](Self::seed) | random | the jitter's |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
@@ -302,6 +303,8 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Calls `hook` with every decision about an attempt that could be retried, for logs and metrics. It
     /// is called in the task of the request; successes are not decided about.
+    ///
+    /// If the hook panics, the panic ends the request, and the budget gets back what was withdrawn.
     #[must_use]
     pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
         self.share(|shared| shared.hook = Some(Arc::new(hook)))
@@ -342,10 +345,13 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Decides about an attempt that could be retried: how long to wait, or why not to.
     ///
-    /// The budget is asked after all that could forbid it, so that nothing is withdrawn for a retry that isn't made.
-    /// Only then is the copy claimed, which ends what was sent before; that fails only if the copy was lost since
-    /// it was asked whether it can be sent.
-    fn decide<Req>(&self, verdict: Verdict, copy: &Req) -> Decision
+    /// The budget is asked after all that could forbid the retry, so that nothing is withdrawn for
+    /// one that is forbidden. Only then is the copy claimed, which ends what was sent before. The
+    /// claim fails if the copy was lost after `can_send`; then the retry is refunded before the
+    /// decision is reported.
+    ///
+    /// A retry is returned with its reservation. The caller commits it when the retry is certain.
+    fn decide<Req>(&self, verdict: Verdict, copy: &Req) -> (Decision, Option<Reservation<'_>>)
     where
         D: CloneRequest<Req>,
     {
@@ -372,15 +378,25 @@ impl<C, D> ExponentialRetry<C, D> {
             };
             if self.ends_too_late(wait) {
                 Err(GiveUp::TimeSpent)
-            } else if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
-                Err(GiveUp::BudgetSpent)
-            } else if !self.clone_with.claim(copy) {
-                Err(GiveUp::NotReplayable)
             } else {
-                Ok(wait)
+                match self.reserve() {
+                    Err(why) => Err(why),
+                    Ok(_) if !self.clone_with.claim(copy) => Err(GiveUp::NotReplayable),
+                    Ok(reservation) => Ok((wait, reservation)),
+                }
             }
         };
-        Decision { attempt, hint, next }
+        let (next, reservation) = match next {
+            Ok((wait, reservation)) => (Ok(wait), reservation),
+            Err(why) => (Err(why), None),
+        };
+        (Decision { attempt, hint, next }, reservation)
+    }
+
+    /// Withdraws a retry from the budget, if there is one.
+    fn reserve(&self) -> Result<Option<Reservation<'_>>, GiveUp> {
+        let Some(budget) = &self.shared().budget else { return Ok(None) };
+        budget.reserve().map(Some).ok_or(GiveUp::BudgetSpent)
     }
 
     fn shared(&self) -> &Shared {
@@ -398,20 +414,26 @@ impl<C, D> ExponentialRetry<C, D> {
         }
     }
 
-    /// What becomes of an attempt that was not just done. Out of the way of those that are.
+    /// Retries or gives up an attempt whose verdict isn't `Done`. Cold: most verdicts are.
+    ///
+    /// Between the withdrawal and the commit the hook and the classifier's `prepare` are called, and
+    /// the timer is made, which needs a runtime. If one of them panics, the request ends and its
+    /// retry isn't made. So the reservation, dropped by the panic, is refunded.
     #[cold]
     fn again<Req, Res, E>(&mut self, verdict: Verdict, request: &mut Req) -> Option<Delay>
     where
         C: Classify<Req, Res, E>,
         D: CloneRequest<Req>,
     {
-        let decision = self.decide(verdict, request);
+        let (decision, reservation) = self.decide(verdict, request);
         self.report(&decision);
         let wait = decision.next.ok()?;
         self.classify.prepare(request, decision.attempt);
+        let delay = Delay::of(wait);
+        let _: Option<()> = reservation.map(Reservation::commit);
         self.numbers.session.retries = decision.attempt;
         self.numbers.session.waited = nanos(wait);
-        Some(Delay::of(wait))
+        Some(delay)
     }
 
     /// Tells those who want to know. The only place that does.

@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering::SeqCst},
@@ -9,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{Ready, join_all, ready};
+use futures::{
+    FutureExt,
+    future::{Ready, join_all, ready},
+};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
 use tower_floodgate::{
@@ -604,6 +608,105 @@ async fn r5_policies_used_in_turns_on_one_thread_have_their_own_budgets() {
         let layer = ExponentialRetryLayer::new(policies[turn % 3].clone());
         let answer = layer.layer(unstable).oneshot(7).await;
         assert_eq!(answer, if turn % 3 == 0 { Err(Flaky(1)) } else { Ok(7) });
+    }
+}
+
+/// Budgets that pay for one retry of one request: from the balance, and from the floor.
+fn of_one_retry() -> [RetryBudget; 2] {
+    let saved = RetryBudget::new(1.0).floor_per_second(0);
+    [saved, RetryBudget::new(0.0).floor_per_second(1)]
+}
+
+/// The number of retries that are left.
+fn left(budget: &RetryBudget) -> usize {
+    (0..10).filter(|_| budget.withdraw()).count()
+}
+
+/// The hook is told of the retry, and its panic reaches the caller.
+#[tokio::test(start_paused = true)]
+async fn r5_panicking_hook_costs_no_budget() {
+    // Both requests deposit, the second one after the refund of the first one's retry.
+    for (budget, retries) in of_one_retry().into_iter().zip([2, 1]) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&told);
+        let policy = plain(2).budget(budget.clone()).on_decision(move |decision| {
+            noted.lock().unwrap().push(decision.next());
+            panic!("the hook panics");
+        });
+        let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+        for _ in 0..2 {
+            let answer = AssertUnwindSafe(service.clone().oneshot(7)).catch_unwind().await;
+            assert!(answer.is_err());
+        }
+        assert_eq!(*told.lock().unwrap(), [Ok(secs(1)), Ok(secs(1))]);
+        assert_eq!(left(&budget), retries);
+    }
+}
+
+/// A copy that can't be claimed, and panics of what is called after the withdrawal.
+#[tokio::test(start_paused = true)]
+async fn r5_retry_that_is_not_made_costs_no_budget() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        Unclaimed,
+        PanicInClaim,
+        PanicInPrepare,
+    }
+    #[derive(Clone)]
+    struct Failing(Fault);
+    impl CloneRequest<u32> for Failing {
+        fn clone_request(&self, request: &u32) -> Option<u32> {
+            Some(*request)
+        }
+        fn claim(&self, _: &u32) -> bool {
+            assert_ne!(self.0, Fault::PanicInClaim);
+            self.0 != Fault::Unclaimed
+        }
+    }
+    impl Classify<u32, u32, Flaky> for Failing {
+        fn classify(&self, _: &u32, _: &Result<u32, Flaky>) -> Verdict {
+            Verdict::Retry
+        }
+        fn prepare(&self, _: &mut u32, _: u32) {
+            assert_ne!(self.0, Fault::PanicInPrepare);
+        }
+    }
+    for fault in [Fault::Unclaimed, Fault::PanicInClaim, Fault::PanicInPrepare] {
+        for budget in of_one_retry() {
+            let (seen, told) = (budget.clone(), Arc::new(Mutex::new(Vec::new())));
+            let noted = Arc::clone(&told);
+            let policy = plain(2)
+                .budget(budget.clone())
+                .classify(Failing(fault))
+                .clone_with(Failing(fault))
+                .on_decision(move |decision| {
+                    noted.lock().unwrap().push((decision.next(), seen.saved()));
+                });
+            let unstable = Unstable::failing(9);
+            let service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
+            let answer = AssertUnwindSafe(service.oneshot(7)).catch_unwind().await;
+            assert_eq!(answer.ok(), (fault == Fault::Unclaimed).then_some(Err(Flaky(1))));
+            assert_eq!(unstable.calls_ms(), [0]);
+            let saved = budget.saved();
+            let decisions = match fault {
+                Fault::Unclaimed => vec![(Err(GiveUp::NotReplayable), saved)],
+                Fault::PanicInClaim => Vec::new(),
+                Fault::PanicInPrepare => vec![(Ok(secs(1)), 0)],
+            };
+            assert_eq!(*told.lock().unwrap(), decisions, "{fault:?}");
+            assert_eq!(left(&budget), 1, "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn r5_retry_without_a_timer_costs_no_budget() {
+    for budget in of_one_retry() {
+        let service = ExponentialRetryLayer::new(plain(2).budget(budget.clone()))
+            .layer(service_fn(|_: u32| ready(Err::<u32, _>(Flaky(1)))));
+        let call = || futures::executor::block_on(service.oneshot(7));
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "there is no runtime");
+        assert_eq!(left(&budget), 1);
     }
 }
 

@@ -652,7 +652,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "a deposit is two steps",
         BUDGET,
-        "fn deposit(",
+        "fn pay_in",
         (
             "balance.compare_exchange_weak(now, next, Relaxed, Relaxed)",
             "Ok::<u64, u64>(balance.swap(next, Relaxed))",
@@ -663,12 +663,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "savings have no bound",
         BUDGET,
-        "fn deposit(",
+        "fn pay_in",
         (
             "while now < self.most {
-            let next = now.saturating_add(self.deposit).min(self.most);",
+            // No overflow: both are far below 2^63.
+            let next = (now + amount).min(self.most);",
             "loop {
-            let next = now.saturating_add(self.deposit);",
+            let next = now + amount;",
         ),
         &["savings_stay_bounded"],
     ),
@@ -678,11 +679,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         BUDGET,
         "fn withdraw_floor",
         (
-            "self.account.floor.fetch_update(Relaxed, Relaxed, next).is_ok()",
-            "let until = next(self.account.floor.load(Relaxed));
-        until.inspect(|&until| self.account.floor.store(until, Relaxed)).is_some()",
+            "self.account.floor.fetch_update(Relaxed, Relaxed, next).ok()?;",
+            "self.account.floor.load(Relaxed);
+        self.account.floor.store(next(before)?, Relaxed);",
         ),
         &["the_floor_is_given_once"],
+    ),
+    mutation(
+        MODELS,
+        "a refund sets the floor back over another retry's share",
+        BUDGET,
+        "fn refund",
+        (
+            "self.account.floor.compare_exchange(until, before, Relaxed, Relaxed)",
+            "self.account.floor.swap(before.min(until), Relaxed)",
+        ),
+        &["a_refund_is_given_once"],
     ),
     // What a clone has at its limiter.
     mutation(
@@ -1227,6 +1239,63 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn again",
         ("self.classify.prepare(request, decision.attempt);", ""),
         &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
+    ),
+    mutation(
+        PROMISES,
+        "a retry that isn't made is paid for",
+        BUDGET,
+        "fn drop(&mut self)",
+        ("self.budget.refund(self.paid);", "let _ = (self.budget, self.paid);"),
+        &[
+            "r5_panicking_hook_costs_no_budget",
+            "r5_retry_that_is_not_made_costs_no_budget",
+            "r5_retry_without_a_timer_costs_no_budget",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "a retry is certain before the hook is told of it",
+        POLICY,
+        "fn decide",
+        (
+            "(Decision { attempt, hint, next }, reservation)",
+            "(Decision { attempt, hint, next }, reservation.map(Reservation::commit).and(None))",
+        ),
+        &[
+            "r5_panicking_hook_costs_no_budget",
+            "r5_retry_that_is_not_made_costs_no_budget",
+            "r5_retry_without_a_timer_costs_no_budget",
+        ],
+    ),
+    mutation(
+        EDGES,
+        "a refund sets the floor back over a later share",
+        BUDGET,
+        "fn refund",
+        (
+            "self.account.floor.compare_exchange(until, before, Relaxed, Relaxed)",
+            "self.account.floor.swap(before.min(until), Relaxed)",
+        ),
+        &["r5_refunded_floor_is_not_given_twice"],
+    ),
+    mutation(
+        EDGES,
+        "a retry of the floor is refunded to the balance",
+        BUDGET,
+        "fn refund",
+        (
+            "Paid::Saved => self.pay_in(RETRY),",
+            "Paid::Saved | Paid::Floor { until: 1.., .. } => self.pay_in(RETRY),",
+        ),
+        &["r5_refund_restores_what_was_paid"],
+    ),
+    mutation(
+        EDGES,
+        "a refund has no bound",
+        BUDGET,
+        "fn refund",
+        ("self.pay_in(RETRY)", "drop(self.account.balance.fetch_add(RETRY, Relaxed))"),
+        &["r5_refunded_savings_are_bounded"],
     ),
     // Bodies that are sent again.
     mutation(
