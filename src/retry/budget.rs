@@ -72,10 +72,10 @@ const FLOOR: u32 = 10;
 ///
 /// So in `t` seconds with `n` requests, no more than `n * ratio + floor * (t + 1) + saved` retries.
 ///
-/// A retry counts when it is decided on. It is refunded to where it was paid from if the copy of the
-/// request can't be claimed, or if a panic of the hook or the classifier ends the request. A floor's
-/// retry is refunded unless another one was paid from the floor meanwhile. A request that is dropped
-/// while it waits for its retry gets no refund.
+/// A retry counts when it is decided on. It is refunded to where it was paid from if the copy of
+/// the request can't be claimed, or if a panic of the hook or the classifier ends the request. A
+/// floor's retry is refunded unless another one was paid from the floor meanwhile. A request that
+/// is dropped while it waits for its retry gets no refund.
 ///
 /// ```
 /// use tower_floodgate::retry::RetryBudget;

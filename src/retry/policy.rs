@@ -116,8 +116,9 @@ impl Shared {
 /// tower clones the policy for each request, right after it has asked the shared one to clone the
 /// request. So what is noted there, at the start, goes with the request's own clone; everything else
 /// changes only in `retry`, which the shared policy never sees.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Session {
+    next: Next,
     retries: u32,
     /// Before the last retry, in nanoseconds.
     waited: u64,
@@ -125,7 +126,34 @@ struct Session {
     started: Option<Instant>,
 }
 
+/// The place of the attempt that is sent next among those allowed. One word, so that the most
+/// frequent case, the first of several attempts, is told by one comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Next {
+    First,
+    Middle,
+    Last,
+    /// The first and the last.
+    Only,
+}
+
+impl Next {
+    const fn of(attempt: u32, max_attempts: u32) -> Self {
+        match (attempt == 1, attempt >= max_attempts) {
+            (true, false) => Self::First,
+            (false, false) => Self::Middle,
+            (false, true) => Self::Last,
+            (true, true) => Self::Only,
+        }
+    }
+}
+
 impl Session {
+    const fn new(max_attempts: u32) -> Self {
+        Self { next: Next::of(1, max_attempts), retries: 0, waited: 0, started: None }
+    }
+
     /// The number of the attempt under way, counted from 1.
     const fn attempt(&self) -> u32 {
         self.retries.saturating_add(1)
@@ -222,7 +250,8 @@ impl Random {
 }
 
 impl ExponentialRetry {
-    /// Makes at most `max_attempts` attempts, the first one too: `new(1)` never retries.
+    /// Makes at most `max_attempts` attempts, the first one too: `new(1)` never retries, and seldom
+    /// [copies a request](crate::retry#when-a-request-is-copied).
     ///
     /// # Panics
     ///
@@ -248,7 +277,7 @@ impl ExponentialRetry {
                 max_attempts,
                 max_hint: nanos(MAX_HINT),
                 backoff: Backoff::default(),
-                session: Session::default(),
+                session: Session::new(max_attempts),
             },
             common: Common(None),
             classify: AnyError,
@@ -305,6 +334,8 @@ impl<C, D> ExponentialRetry<C, D> {
     /// is called in the task of the request; successes are not decided about.
     ///
     /// If the hook panics, the panic ends the request, and the budget gets back what was withdrawn.
+    /// With a hook, the request of a last attempt is
+    /// [copied](crate::retry#when-a-request-is-copied).
     #[must_use]
     pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
         self.share(|shared| shared.hook = Some(Arc::new(hook)))
@@ -416,9 +447,9 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Retries or gives up an attempt whose verdict isn't `Done`. Cold: most verdicts are.
     ///
-    /// Between the withdrawal and the commit the hook and the classifier's `prepare` are called, and
-    /// the timer is made, which needs a runtime. If one of them panics, the request ends and its
-    /// retry isn't made. So the reservation, dropped by the panic, is refunded.
+    /// Between the withdrawal and the commit the hook and the classifier's `prepare` are called,
+    /// and the timer is made, which needs a runtime. If one of them panics, the request ends and
+    /// its retry isn't made. So the reservation, dropped by the panic, is refunded.
     #[cold]
     fn again<Req, Res, E>(&mut self, verdict: Verdict, request: &mut Req) -> Option<Delay>
     where
@@ -432,8 +463,40 @@ impl<C, D> ExponentialRetry<C, D> {
         let delay = Delay::of(wait);
         let _: Option<()> = reservation.map(Reservation::commit);
         self.numbers.session.retries = decision.attempt;
+        self.numbers.session.next = Next::of(decision.attempt + 1, self.numbers.max_attempts);
         self.numbers.session.waited = nanos(wait);
         Some(delay)
+    }
+
+    /// Notes a new request, whether it can be copied or not.
+    #[inline]
+    fn begin(&mut self) {
+        // `shared()` would choose between two addresses, which costs a policy without any of this.
+        let Some(shared) = &self.common.0 else { return };
+        if shared.max_elapsed.is_some() {
+            self.numbers.session.started = Some(clock::now());
+        }
+        if let Some(budget) = &shared.budget {
+            budget.deposit();
+        }
+    }
+
+    /// Begins an only attempt, and returns true if a copy of the request is of use.
+    ///
+    /// After a last attempt no copy is sent. But tower asks `retry` about a result only if it has a
+    /// copy, so the copy stays where a hook must be told that the attempts are spent, or the
+    /// classifier must see the result.
+    #[cold]
+    fn wants_copy<Req, Res, E>(&mut self, next: Next) -> bool
+    where
+        C: Classify<Req, Res, E>,
+    {
+        if next == Next::Only {
+            self.begin();
+        }
+        next == Next::Middle
+            || self.shared().hook.is_some()
+            || self.classify.needs_settled(self.numbers.session.attempt())
     }
 
     /// Tells those who want to know. The only place that does.
@@ -465,14 +528,11 @@ where
 
     #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        if self.numbers.session.retries == 0 {
-            // A new request, whether it can be cloned or not.
-            if self.shared().max_elapsed.is_some() {
-                self.numbers.session.started = Some(clock::now());
-            }
-            if let Some(budget) = &self.shared().budget {
-                budget.deposit();
-            }
+        let next = self.numbers.session.next;
+        if next == Next::First {
+            self.begin();
+        } else if !self.wants_copy::<Req, Res, E>(next) {
+            return None;
         }
         self.clone_with.clone_request(request)
     }

@@ -99,6 +99,11 @@ async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
         let service = ExponentialRetryLayer::new(plain(attempts)).layer(unstable.clone());
         assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
         assert_eq!(unstable.calls_ms(), [0, 1000, 3000, 7000, 15_000][..attempts as usize]);
+
+        // With a hook the last attempt is copied, and the decision ends it.
+        let unstable = Unstable::failing(u32::MAX);
+        let layer = ExponentialRetryLayer::new(plain(attempts).on_decision(|_| {}));
+        assert_eq!(layer.layer(unstable.clone()).oneshot(7).await, Err(Flaky(attempts)));
     }
 }
 
@@ -423,6 +428,10 @@ async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
         let layer = ExponentialRetryLayer::new(plain(4).classify(Noting));
         assert_eq!(layer.layer(unstable).oneshot(7).await, answer);
     }
+    // An only attempt, too, is seen by a classifier that doesn't say otherwise.
+    let unstable = Unstable::failing(9).map_response(|n| (n, 0));
+    let layer = ExponentialRetryLayer::new(plain(1).classify(Noting));
+    assert_eq!(layer.layer(unstable).oneshot(7).await, Err(Flaky(101)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -707,6 +716,83 @@ fn r5_retry_without_a_timer_costs_no_budget() {
         let call = || futures::executor::block_on(service.oneshot(7));
         assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "there is no runtime");
         assert_eq!(left(&budget), 1);
+    }
+}
+
+/// Copies requests, and counts the copies.
+#[derive(Clone, Default)]
+struct Copying(Arc<AtomicU32>);
+
+impl CloneRequest<u32> for Copying {
+    fn clone_request(&self, request: &u32) -> Option<u32> {
+        self.0.fetch_add(1, SeqCst);
+        Some(*request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_that_is_not_observed_is_not_copied() {
+    for attempts in 1..=4 {
+        let (copying, closures) = (Copying::default(), Copying::default());
+        let budget = RetryBudget::new(1.0);
+        let policy = plain(attempts).budget(budget.clone()).max_elapsed(secs(60));
+        let closure = |_: &u32, _: &Result<u32, Flaky>| Verdict::Retry;
+        let unstable = Unstable::failing(9);
+        let errors = ExponentialRetryLayer::new(policy.clone().clone_with(copying.clone()))
+            .layer(unstable.clone());
+        let all = ExponentialRetryLayer::new(policy.clone_with(closures.clone()).classify(closure))
+            .layer(unstable.clone());
+        assert_eq!(errors.oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(all.oneshot(7).await, Err(Flaky(2 * attempts)));
+        assert_eq!(copying.0.load(SeqCst), attempts - 1);
+        assert_eq!(closures.0.load(SeqCst), attempts - 1);
+        if attempts == 1 {
+            assert_eq!(budget.saved(), 2, "a request that is not copied deposits all the same");
+        }
+    }
+}
+
+/// A hook is told that the attempts are spent, and a classifier that sees results sees the last.
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_that_is_observed_is_copied() {
+    /// `settled` is called for results of at least so many attempts.
+    #[derive(Clone)]
+    struct Seeing(Option<u32>, Arc<Mutex<Vec<u32>>>);
+    impl Classify<u32, u32, Flaky> for Seeing {
+        fn classify(&self, _: &u32, _: &Result<u32, Flaky>) -> Verdict {
+            Verdict::Retry
+        }
+        fn settled(&self, _: &u32, attempts: u32, _: &mut Result<u32, Flaky>) {
+            self.1.lock().unwrap().push(attempts);
+        }
+        fn needs_settled(&self, attempts: u32) -> bool {
+            self.0.is_some_and(|least| attempts >= least)
+        }
+    }
+    for attempts in 1..=3 {
+        let (copying, told) = (Copying::default(), Arc::new(Mutex::new(Vec::new())));
+        let noted = Arc::clone(&told);
+        let policy = plain(attempts).clone_with(copying.clone()).on_decision(move |decision| {
+            noted
+                .lock()
+                .unwrap()
+                .extend(decision.next().err().map(|why| (decision.attempt(), why)));
+        });
+        let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+        assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(*told.lock().unwrap(), [(attempts, GiveUp::AttemptsSpent)]);
+        assert_eq!(copying.0.load(SeqCst), attempts);
+
+        for least in [None, Some(1), Some(2)] {
+            let (copying, seen) = (Copying::default(), Arc::default());
+            let seeing = Seeing(least, Arc::clone(&seen));
+            let policy = plain(attempts).clone_with(copying.clone()).classify(seeing);
+            let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+            assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+            let sees = least.is_some_and(|least| attempts >= least);
+            assert_eq!(copying.0.load(SeqCst), attempts - u32::from(!sees));
+            assert_eq!(*seen.lock().unwrap(), if sees { vec![attempts] } else { Vec::new() });
+        }
     }
 }
 
