@@ -126,6 +126,10 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
             Attempts::note(attempts, response);
         }
     }
+
+    fn needs_settled(&self, attempts: u32) -> bool {
+        Attempts::are_noted(attempts)
+    }
 }
 
 impl<M> Default for GrpcClassifier<M> {

@@ -45,9 +45,14 @@ impl Attempts {
         self.0
     }
 
-    /// Notes it in the response, if it is more than one: a note needs to be allocated.
+    /// Returns true if so many attempts are noted: one is not, since a note allocates.
+    pub(crate) const fn are_noted(attempts: u32) -> bool {
+        attempts > 1
+    }
+
+    /// Notes it in the response.
     pub(crate) fn note<R: ResponseHead>(attempts: u32, response: &mut R) {
-        if attempts > 1 {
+        if Self::are_noted(attempts) {
             response.notes_mut().insert(Self(attempts));
         }
     }

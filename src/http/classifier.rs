@@ -207,6 +207,10 @@ where
             Attempts::note(attempts, response);
         }
     }
+
+    fn needs_settled(&self, attempts: u32) -> bool {
+        Attempts::are_noted(attempts)
+    }
 }
 
 impl<M> Default for HttpClassifier<M> {

@@ -27,8 +27,24 @@
 //!   asked only when the balance is short.
 //!
 //! Neither guards other memory, so all orderings are `Relaxed`: each word's own history is enough.
+//!
+//! # Refunds
+//!
+//! A retry is paid for before it is certain: code of the user runs in between, and may panic. So a
+//! payment is a [`Reservation`], which is refunded unless it is committed. A refund goes to the
+//! word that was paid from:
+//!
+//! - `balance`: the price is added, up to the bound. The balance doesn't depend on the order of
+//!   payments, so no more is withdrawn in all than was deposited, whatever is interleaved.
+//! - `floor`: the schedule is set back to where it was, in one compare-exchange that succeeds only
+//!   if no other retry was paid from it since. If one was, then its share of the schedule lies
+//!   behind the refunded one, and a schedule set back would give that share twice. The refunded
+//!   share then lapses with the time, as every unused share of the floor does.
+//!
+//! A retry counts from its withdrawal. So a span can see one retry more for each refund in it of a
+//! withdrawal from before it.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use crate::{
     clock::{Clock, Nanos, nanos},
@@ -55,6 +71,11 @@ const FLOOR: u32 = 10;
 /// | [`max_saved`](Self::max_saved) | 100 | retries that can be saved up |
 ///
 /// So in `t` seconds with `n` requests, no more than `n * ratio + floor * (t + 1) + saved` retries.
+///
+/// A retry counts when it is decided on. It is refunded to where it was paid from if the copy of
+/// the request can't be claimed, or if a panic of the hook or the classifier ends the request. A
+/// floor's retry is refunded unless another one was paid from the floor meanwhile. A request that
+/// is dropped while it waits for its retry gets no refund.
 ///
 /// ```
 /// use tower_floodgate::retry::RetryBudget;
@@ -145,10 +166,17 @@ impl RetryBudget {
     /// A request is made: pays in its share. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
     #[inline]
     pub fn deposit(&self) {
+        self.pay_in(self.deposit);
+    }
+
+    /// Adds to the balance, up to its bound.
+    #[inline]
+    fn pay_in(&self, amount: u64) {
         let balance = &self.account.balance;
         let mut now = balance.load(Relaxed);
         while now < self.most {
-            let next = now.saturating_add(self.deposit).min(self.most);
+            // No overflow: both are far below 2^63.
+            let next = (now + amount).min(self.most);
             match balance.compare_exchange_weak(now, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(newer) => now = newer,
@@ -160,23 +188,70 @@ impl RetryBudget {
     /// neither has it. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
     #[must_use = "a retry that was not paid for must not be made"]
     pub fn withdraw(&self) -> bool {
-        self.withdraw_saved() || self.withdraw_floor(self.account.clock.now())
+        self.reserve().map(Reservation::commit).is_some()
     }
 
-    fn withdraw_saved(&self) -> bool {
+    /// Withdraws a retry that is refunded unless it is committed.
+    pub(super) fn reserve(&self) -> Option<Reservation<'_>> {
+        let paid = self.withdraw_saved().or_else(|| self.withdraw_floor(self.account.clock.now()));
+        paid.map(|paid| Reservation { budget: self, paid })
+    }
+
+    fn withdraw_saved(&self) -> Option<Paid> {
         let balance = &self.account.balance;
         let paid = balance.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(RETRY));
-        paid.is_ok()
+        paid.is_ok().then_some(Paid::Saved)
     }
 
-    fn withdraw_floor(&self, now: Nanos) -> bool {
+    fn withdraw_floor(&self, now: Nanos) -> Option<Paid> {
         let Floor { step, ahead } = self.floor;
         let next = |paid_until: u64| {
             let paid_until = Nanos::new(paid_until).max(now).after(step);
             (paid_until.since(now) <= ahead).then_some(paid_until.get())
         };
-        self.account.floor.fetch_update(Relaxed, Relaxed, next).is_ok()
+        let before = self.account.floor.fetch_update(Relaxed, Relaxed, next).ok()?;
+        next(before).map(|until| Paid::Floor { before, until })
     }
+
+    fn refund(&self, paid: Paid) {
+        match paid {
+            Paid::Saved => self.pay_in(RETRY),
+            Paid::Floor { before, until } => {
+                // Fails if another retry was paid from the floor since: see the module.
+                let _ = self.account.floor.compare_exchange(until, before, Relaxed, Relaxed);
+            }
+        }
+    }
+}
+
+/// A retry that is paid for and not made yet. Dropped before it is committed, it is refunded.
+#[derive(Debug)]
+#[must_use = "dropped, it is refunded"]
+pub(super) struct Reservation<'a> {
+    budget: &'a RetryBudget,
+    paid: Paid,
+}
+
+impl Reservation<'_> {
+    /// Keeps the payment: the retry is made.
+    pub(super) fn commit(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.budget.refund(self.paid);
+    }
+}
+
+/// The word that a retry was paid from.
+#[derive(Clone, Copy, Debug)]
+enum Paid {
+    /// The balance.
+    Saved,
+    /// The floor, whose schedule was moved from `before` to `until`.
+    Floor { before: u64, until: u64 },
 }
 
 /// What the floor gives: a second's worth at once, then a retry every `step`.

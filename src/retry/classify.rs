@@ -93,9 +93,22 @@ pub trait Classify<Req, Res, E> {
 
     /// Sees the result that is handed on, after so many attempts, and may note that in it.
     ///
-    /// Not called for an attempt of whose request there was no copy left, nor for an error of readiness.
+    /// Not called for an attempt of whose request there was no copy left, nor for an error of
+    /// readiness. The request of a last attempt is copied for it if
+    /// [`needs_settled`](Self::needs_settled) returns true.
     fn settled(&self, request: &Req, attempts: u32, result: &mut Result<Res, E>) {
         let _ = (request, attempts, result);
+    }
+
+    /// Returns true if [`settled`](Self::settled) must see the result of the last attempt allowed.
+    ///
+    /// Asked before that attempt is sent, with its number. Return false where `settled` would do
+    /// nothing, to save a copy of the request: a policy without a hook then makes none, and neither
+    /// [`classify`](Self::classify) nor `settled` is called for the result. By default true; false
+    /// for closures and [`AnyError`].
+    fn needs_settled(&self, attempts: u32) -> bool {
+        let _ = attempts;
+        true
     }
 }
 
@@ -106,6 +119,10 @@ where
 {
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict {
         self(request, result)
+    }
+
+    fn needs_settled(&self, _: u32) -> bool {
+        false
     }
 }
 
@@ -120,12 +137,17 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
             Err(_) => Verdict::Retry,
         }
     }
+
+    fn needs_settled(&self, _: u32) -> bool {
+        false
+    }
 }
 
 /// How the copy of a request is made that a retry would send.
 ///
 /// Any `Fn(&Req) -> Option<Req>` is one; [`ByClone`] is the default. A request that can't be copied is
-/// sent once, and its answer passes through.
+/// sent once, and its answer passes through. The module says [when a copy is
+/// made](crate::retry#when-a-request-is-copied).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't copy a `{Req}`, which a retry would send",
     label = "can't copy this request",

@@ -24,6 +24,22 @@
 //!
 //! A request that can't be [cloned](CloneRequest) is sent once, and its answer passes through.
 //!
+//! # When a request is copied
+//!
+//! A copy is made before an attempt is sent, since the inner service consumes the request. Every
+//! attempt but the last allowed one is copied. The last one is copied only for its result to be
+//! looked at, because tower shows a policy no result of a request without a copy:
+//!
+//! - if there is a [hook](ExponentialRetry::on_decision), which is told of
+//!   [`GiveUp::AttemptsSpent`];
+//! - if the classifier [needs to see](Classify::needs_settled) the result that is handed on.
+//!   [`AnyError`] and closures don't. `HttpClassifier` and `GrpcClassifier` do unless the last
+//!   attempt is the only one. Any other classifier does unless it says otherwise.
+//!
+//! So `ExponentialRetry::new(1)` with a closure and without a hook copies nothing.
+//!
+//! # What a waiting request holds
+//!
 //! While it waits, a request holds a timer and a copy of itself; whatever an outer layer gave it (a place in
 //! flight) stays with it. Dropped, it lets go of everything.
 //!

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tower::retry::Policy;
 
 use super::{
-    AnyError, Backoff, ByClone, Classify, CloneRequest, RetryBudget, Verdict, future::Delay,
+    AnyError, Backoff, ByClone, Classify, CloneRequest, RetryBudget, Verdict, budget::Reservation,
+    future::Delay,
 };
 use crate::{
     clock::{self, nanos},
@@ -35,7 +36,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | what is retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | how a request is copied |
-/// | [`on_decision`](Self::on_decision) | none | who is told of decisions |
+/// | [`on_decision`](Self::on_decision) | none | the hook that is told of decisions |
 /// | [`seed`](Self::seed) | random | the jitter's |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
@@ -115,8 +116,9 @@ impl Shared {
 /// tower clones the policy for each request, right after it has asked the shared one to clone the
 /// request. So what is noted there, at the start, goes with the request's own clone; everything else
 /// changes only in `retry`, which the shared policy never sees.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Session {
+    next: Next,
     retries: u32,
     /// Before the last retry, in nanoseconds.
     waited: u64,
@@ -124,7 +126,34 @@ struct Session {
     started: Option<Instant>,
 }
 
+/// The place of the attempt that is sent next among those allowed. One word, so that the most
+/// frequent case, the first of several attempts, is told by one comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Next {
+    First,
+    Middle,
+    Last,
+    /// The first and the last.
+    Only,
+}
+
+impl Next {
+    const fn of(attempt: u32, max_attempts: u32) -> Self {
+        match (attempt == 1, attempt >= max_attempts) {
+            (true, false) => Self::First,
+            (false, false) => Self::Middle,
+            (false, true) => Self::Last,
+            (true, true) => Self::Only,
+        }
+    }
+}
+
 impl Session {
+    const fn new(max_attempts: u32) -> Self {
+        Self { next: Next::of(1, max_attempts), retries: 0, waited: 0, started: None }
+    }
+
     /// The number of the attempt under way, counted from 1.
     const fn attempt(&self) -> u32 {
         self.retries.saturating_add(1)
@@ -221,7 +250,8 @@ impl Random {
 }
 
 impl ExponentialRetry {
-    /// Makes at most `max_attempts` attempts, the first one too: `new(1)` never retries.
+    /// Makes at most `max_attempts` attempts, the first one too: `new(1)` never retries, and seldom
+    /// [copies a request](crate::retry#when-a-request-is-copied).
     ///
     /// # Panics
     ///
@@ -247,7 +277,7 @@ impl ExponentialRetry {
                 max_attempts,
                 max_hint: nanos(MAX_HINT),
                 backoff: Backoff::default(),
-                session: Session::default(),
+                session: Session::new(max_attempts),
             },
             common: Common(None),
             classify: AnyError,
@@ -302,6 +332,10 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Calls `hook` with every decision about an attempt that could be retried, for logs and metrics. It
     /// is called in the task of the request; successes are not decided about.
+    ///
+    /// If the hook panics, the panic ends the request, and the budget gets back what was withdrawn.
+    /// With a hook, the request of a last attempt is
+    /// [copied](crate::retry#when-a-request-is-copied).
     #[must_use]
     pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
         self.share(|shared| shared.hook = Some(Arc::new(hook)))
@@ -342,10 +376,13 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Decides about an attempt that could be retried: how long to wait, or why not to.
     ///
-    /// The budget is asked after all that could forbid it, so that nothing is withdrawn for a retry that isn't made.
-    /// Only then is the copy claimed, which ends what was sent before; that fails only if the copy was lost since
-    /// it was asked whether it can be sent.
-    fn decide<Req>(&self, verdict: Verdict, copy: &Req) -> Decision
+    /// The budget is asked after all that could forbid the retry, so that nothing is withdrawn for
+    /// one that is forbidden. Only then is the copy claimed, which ends what was sent before. The
+    /// claim fails if the copy was lost after `can_send`; then the retry is refunded before the
+    /// decision is reported.
+    ///
+    /// A retry is returned with its reservation. The caller commits it when the retry is certain.
+    fn decide<Req>(&self, verdict: Verdict, copy: &Req) -> (Decision, Option<Reservation<'_>>)
     where
         D: CloneRequest<Req>,
     {
@@ -372,15 +409,25 @@ impl<C, D> ExponentialRetry<C, D> {
             };
             if self.ends_too_late(wait) {
                 Err(GiveUp::TimeSpent)
-            } else if self.shared().budget.as_ref().is_some_and(|budget| !budget.withdraw()) {
-                Err(GiveUp::BudgetSpent)
-            } else if !self.clone_with.claim(copy) {
-                Err(GiveUp::NotReplayable)
             } else {
-                Ok(wait)
+                match self.reserve() {
+                    Err(why) => Err(why),
+                    Ok(_) if !self.clone_with.claim(copy) => Err(GiveUp::NotReplayable),
+                    Ok(reservation) => Ok((wait, reservation)),
+                }
             }
         };
-        Decision { attempt, hint, next }
+        let (next, reservation) = match next {
+            Ok((wait, reservation)) => (Ok(wait), reservation),
+            Err(why) => (Err(why), None),
+        };
+        (Decision { attempt, hint, next }, reservation)
+    }
+
+    /// Withdraws a retry from the budget, if there is one.
+    fn reserve(&self) -> Result<Option<Reservation<'_>>, GiveUp> {
+        let Some(budget) = &self.shared().budget else { return Ok(None) };
+        budget.reserve().map(Some).ok_or(GiveUp::BudgetSpent)
     }
 
     fn shared(&self) -> &Shared {
@@ -398,20 +445,58 @@ impl<C, D> ExponentialRetry<C, D> {
         }
     }
 
-    /// What becomes of an attempt that was not just done. Out of the way of those that are.
+    /// Retries or gives up an attempt whose verdict isn't `Done`. Cold: most verdicts are.
+    ///
+    /// Between the withdrawal and the commit the hook and the classifier's `prepare` are called,
+    /// and the timer is made, which needs a runtime. If one of them panics, the request ends and
+    /// its retry isn't made. So the reservation, dropped by the panic, is refunded.
     #[cold]
     fn again<Req, Res, E>(&mut self, verdict: Verdict, request: &mut Req) -> Option<Delay>
     where
         C: Classify<Req, Res, E>,
         D: CloneRequest<Req>,
     {
-        let decision = self.decide(verdict, request);
+        let (decision, reservation) = self.decide(verdict, request);
         self.report(&decision);
         let wait = decision.next.ok()?;
         self.classify.prepare(request, decision.attempt);
+        let delay = Delay::of(wait);
+        let _: Option<()> = reservation.map(Reservation::commit);
         self.numbers.session.retries = decision.attempt;
+        self.numbers.session.next = Next::of(decision.attempt + 1, self.numbers.max_attempts);
         self.numbers.session.waited = nanos(wait);
-        Some(Delay::of(wait))
+        Some(delay)
+    }
+
+    /// Notes a new request, whether it can be copied or not.
+    #[inline]
+    fn begin(&mut self) {
+        // `shared()` would choose between two addresses, which costs a policy without any of this.
+        let Some(shared) = &self.common.0 else { return };
+        if shared.max_elapsed.is_some() {
+            self.numbers.session.started = Some(clock::now());
+        }
+        if let Some(budget) = &shared.budget {
+            budget.deposit();
+        }
+    }
+
+    /// Begins an only attempt, and returns true if a copy of the request is of use.
+    ///
+    /// After a last attempt no copy is sent. But tower asks `retry` about a result only if it has a
+    /// copy, so the copy stays where a hook must be told that the attempts are spent, or the
+    /// classifier must see the result.
+    #[cold]
+    fn wants_copy<Req, Res, E>(&mut self, next: Next) -> bool
+    where
+        C: Classify<Req, Res, E>,
+    {
+        if next == Next::Only {
+            self.begin();
+        }
+        next == Next::Middle
+            || self.shared().hook.is_some()
+            || self.classify.needs_settled(self.numbers.session.attempt())
     }
 
     /// Tells those who want to know. The only place that does.
@@ -443,14 +528,11 @@ where
 
     #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        if self.numbers.session.retries == 0 {
-            // A new request, whether it can be cloned or not.
-            if self.shared().max_elapsed.is_some() {
-                self.numbers.session.started = Some(clock::now());
-            }
-            if let Some(budget) = &self.shared().budget {
-                budget.deposit();
-            }
+        let next = self.numbers.session.next;
+        if next == Next::First {
+            self.begin();
+        } else if !self.wants_copy::<Req, Res, E>(next) {
+            return None;
         }
         self.clone_with.clone_request(request)
     }

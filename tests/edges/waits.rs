@@ -141,6 +141,71 @@ fn r5_a_floor_gives_what_it_says() {
     assert!(RetryBudget::new(0.0).floor_per_second(u32::MAX).withdraw());
 }
 
+/// R5: a refund restores what was paid, to the last millionth and nanosecond, and nothing above the
+/// bound.
+#[test]
+fn r5_refund_restores_what_was_paid() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let ratio = (0..=3_000_000_u32).prop_map(|millionths| f64::from(millionths) / 1e6);
+    let steps = proptest::collection::vec((0..4_u32, 0..3_u32, 0..400_u64), 1..30);
+    holds(file!(), (ratio, 0..5_u32, 0..4_u32, steps), |(ratio, floor, most, steps)| {
+        let _paused = runtime.enter();
+        let new = || RetryBudget::new(ratio).floor_per_second(floor).max_saved(most);
+        let (refunded, untouched) = (new(), new());
+        for (deposits, withdrawals, wait) in steps {
+            for _ in 0..deposits {
+                refunded.deposit();
+                untouched.deposit();
+            }
+            // Up to three at once, the last of which is refunded first.
+            let mut reserved: Vec<_> = (0..3).filter_map(|_| refunded.reserve()).collect();
+            while reserved.pop().is_some() {}
+            for _ in 0..withdrawals {
+                prop_assert_eq!(refunded.withdraw(), untouched.withdraw());
+            }
+            prop_assert_eq!(refunded.saved(), untouched.saved());
+            runtime.block_on(tokio::time::advance(Duration::from_millis(wait)));
+        }
+        Ok(())
+    });
+}
+
+/// R5: what was deposited between a withdrawal and its refund is not saved beyond the bound.
+#[test]
+fn r5_refunded_savings_are_bounded() {
+    let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
+    budget.deposit();
+    let reserved = budget.reserve();
+    assert!(reserved.is_some());
+    budget.deposit();
+    budget.deposit();
+    drop(reserved);
+    assert_eq!(budget.saved(), 2);
+}
+
+/// R5: a share of the floor that lies before another one's is not given a second time.
+#[test]
+fn r5_refunded_floor_is_not_given_twice() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let _paused = runtime.enter();
+    let budget = RetryBudget::new(0.0).floor_per_second(2);
+    let reserved = budget.reserve();
+    assert!(reserved.is_some() && budget.withdraw());
+    drop(reserved);
+    // Half a second later the schedule has room for one.
+    assert!(!budget.withdraw());
+    runtime.block_on(tokio::time::advance(Duration::from_millis(500)));
+    assert!(budget.withdraw() && !budget.withdraw());
+}
+
 /// C7, R5: every ratio is right or refused.
 #[test]
 fn c7_every_ratio_is_right_or_refused() {

@@ -146,6 +146,25 @@ async fn r8_an_answer_tells_how_many_attempts_it_took() {
     }
 }
 
+/// Of an only attempt nothing is noted, so nothing needs to be copied.
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
+    for (attempts, copies) in [(1, 0), (2, 2), (3, 3)] {
+        let copied = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&copied);
+        let clone = move |request: &Request<()>| {
+            *counted.lock().unwrap() += 1;
+            Some(request.clone())
+        };
+        let policy = plain(attempts).classify(HttpClassifier::new()).clone_with(clone);
+        let service = ExponentialRetryLayer::new(policy)
+            .layer(service_fn(|_: Request<()>| async { Ok::<_, BoxError>(answer(503)) }));
+        let answer = service.oneshot(request("GET")).await.unwrap();
+        assert_eq!(Attempts::of(&answer).get(), attempts);
+        assert_eq!(*copied.lock().unwrap(), copies);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
     for (name, told) in

@@ -35,9 +35,9 @@ const CALLS: [(&str, Run, u64); 6] = [
     ("gate", |calls| call(calls, gate().layer(Echo)), 91),
     ("gate, bounded", |calls| call(calls, gate().max_waiting(10).layer(Echo)), 106),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
-    ("retry", |calls| call(calls, retry().layer(Echo)), 93),
-    ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 159),
-    ("all three", |calls| call(calls, stack(Echo)), 382),
+    ("retry", |calls| call(calls, retry().layer(Echo)), 92),
+    ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
+    ("all three", |calls| call(calls, stack(Echo)), 369),
 ];
 
 /// In percent.

@@ -80,3 +80,22 @@ fn the_floor_is_given_once() {
         assert_eq!(mine + theirs, 1);
     });
 }
+
+/// R5: a refund at the time of another withdrawal leaves as much as was there, and not more.
+#[test]
+fn a_refund_is_given_once() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let _paused = runtime.enter();
+    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // One retry from the balance, and two from the floor.
+        let budget = shared(RetryBudget::new(1.0).floor_per_second(2));
+        budget.deposit();
+        let other = spawn(&budget, withdrawn);
+        drop([budget.reserve(), budget.reserve()]);
+        let theirs = other.join().expect("withdrew");
+        let mine: u64 = (0..4).map(|_| withdrawn(&budget)).sum();
+        assert!(mine + theirs <= 3, "a refund was given twice");
+        assert!(mine + theirs >= 2, "more is lost than a share of the floor");
+    });
+}

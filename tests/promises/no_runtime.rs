@@ -20,7 +20,7 @@ fn panic_of(panics: impl FnOnce()) -> (String, String) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = take_hook();
     set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
-        let message = panic.payload_as_str().unwrap_or("").to_owned();
+        let message = panic.payload().downcast_ref::<String>().cloned().unwrap_or_default();
         let file = panic.location().map_or("", |at| at.file()).to_owned();
         SAID.with(|said| said.lock().unwrap().push((message, file)));
     }));

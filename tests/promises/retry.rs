@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering::SeqCst},
@@ -9,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{Ready, join_all, ready};
+use futures::{
+    FutureExt,
+    future::{Ready, join_all, ready},
+};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
 use tower_floodgate::{
@@ -95,6 +99,11 @@ async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
         let service = ExponentialRetryLayer::new(plain(attempts)).layer(unstable.clone());
         assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
         assert_eq!(unstable.calls_ms(), [0, 1000, 3000, 7000, 15_000][..attempts as usize]);
+
+        // With a hook the last attempt is copied, and the decision ends it.
+        let unstable = Unstable::failing(u32::MAX);
+        let layer = ExponentialRetryLayer::new(plain(attempts).on_decision(|_| {}));
+        assert_eq!(layer.layer(unstable.clone()).oneshot(7).await, Err(Flaky(attempts)));
     }
 }
 
@@ -419,6 +428,10 @@ async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
         let layer = ExponentialRetryLayer::new(plain(4).classify(Noting));
         assert_eq!(layer.layer(unstable).oneshot(7).await, answer);
     }
+    // An only attempt, too, is seen by a classifier that doesn't say otherwise.
+    let unstable = Unstable::failing(9).map_response(|n| (n, 0));
+    let layer = ExponentialRetryLayer::new(plain(1).classify(Noting));
+    assert_eq!(layer.layer(unstable).oneshot(7).await, Err(Flaky(101)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -604,6 +617,182 @@ async fn r5_policies_used_in_turns_on_one_thread_have_their_own_budgets() {
         let layer = ExponentialRetryLayer::new(policies[turn % 3].clone());
         let answer = layer.layer(unstable).oneshot(7).await;
         assert_eq!(answer, if turn % 3 == 0 { Err(Flaky(1)) } else { Ok(7) });
+    }
+}
+
+/// Budgets that pay for one retry of one request: from the balance, and from the floor.
+fn of_one_retry() -> [RetryBudget; 2] {
+    let saved = RetryBudget::new(1.0).floor_per_second(0);
+    [saved, RetryBudget::new(0.0).floor_per_second(1)]
+}
+
+/// The number of retries that are left.
+fn left(budget: &RetryBudget) -> usize {
+    (0..10).filter(|_| budget.withdraw()).count()
+}
+
+/// The hook is told of the retry, and its panic reaches the caller.
+#[tokio::test(start_paused = true)]
+async fn r5_panicking_hook_costs_no_budget() {
+    // Both requests deposit, the second one after the refund of the first one's retry.
+    for (budget, retries) in of_one_retry().into_iter().zip([2, 1]) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&told);
+        let policy = plain(2).budget(budget.clone()).on_decision(move |decision| {
+            noted.lock().unwrap().push(decision.next());
+            panic!("the hook panics");
+        });
+        let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+        for _ in 0..2 {
+            let answer = AssertUnwindSafe(service.clone().oneshot(7)).catch_unwind().await;
+            assert!(answer.is_err());
+        }
+        assert_eq!(*told.lock().unwrap(), [Ok(secs(1)), Ok(secs(1))]);
+        assert_eq!(left(&budget), retries);
+    }
+}
+
+/// A copy that can't be claimed, and panics of what is called after the withdrawal.
+#[tokio::test(start_paused = true)]
+async fn r5_retry_that_is_not_made_costs_no_budget() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        Unclaimed,
+        PanicInClaim,
+        PanicInPrepare,
+    }
+    #[derive(Clone)]
+    struct Failing(Fault);
+    impl CloneRequest<u32> for Failing {
+        fn clone_request(&self, request: &u32) -> Option<u32> {
+            Some(*request)
+        }
+        fn claim(&self, _: &u32) -> bool {
+            assert_ne!(self.0, Fault::PanicInClaim);
+            self.0 != Fault::Unclaimed
+        }
+    }
+    impl Classify<u32, u32, Flaky> for Failing {
+        fn classify(&self, _: &u32, _: &Result<u32, Flaky>) -> Verdict {
+            Verdict::Retry
+        }
+        fn prepare(&self, _: &mut u32, _: u32) {
+            assert_ne!(self.0, Fault::PanicInPrepare);
+        }
+    }
+    for fault in [Fault::Unclaimed, Fault::PanicInClaim, Fault::PanicInPrepare] {
+        for budget in of_one_retry() {
+            let (seen, told) = (budget.clone(), Arc::new(Mutex::new(Vec::new())));
+            let noted = Arc::clone(&told);
+            let policy = plain(2)
+                .budget(budget.clone())
+                .classify(Failing(fault))
+                .clone_with(Failing(fault))
+                .on_decision(move |decision| {
+                    noted.lock().unwrap().push((decision.next(), seen.saved()));
+                });
+            let unstable = Unstable::failing(9);
+            let service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
+            let answer = AssertUnwindSafe(service.oneshot(7)).catch_unwind().await;
+            assert_eq!(answer.ok(), (fault == Fault::Unclaimed).then_some(Err(Flaky(1))));
+            assert_eq!(unstable.calls_ms(), [0]);
+            let saved = budget.saved();
+            let decisions = match fault {
+                Fault::Unclaimed => vec![(Err(GiveUp::NotReplayable), saved)],
+                Fault::PanicInClaim => Vec::new(),
+                Fault::PanicInPrepare => vec![(Ok(secs(1)), 0)],
+            };
+            assert_eq!(*told.lock().unwrap(), decisions, "{fault:?}");
+            assert_eq!(left(&budget), 1, "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn r5_retry_without_a_timer_costs_no_budget() {
+    for budget in of_one_retry() {
+        let service = ExponentialRetryLayer::new(plain(2).budget(budget.clone()))
+            .layer(service_fn(|_: u32| ready(Err::<u32, _>(Flaky(1)))));
+        let call = || futures::executor::block_on(service.oneshot(7));
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "there is no runtime");
+        assert_eq!(left(&budget), 1);
+    }
+}
+
+/// Copies requests, and counts the copies.
+#[derive(Clone, Default)]
+struct Copying(Arc<AtomicU32>);
+
+impl CloneRequest<u32> for Copying {
+    fn clone_request(&self, request: &u32) -> Option<u32> {
+        self.0.fetch_add(1, SeqCst);
+        Some(*request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_that_is_not_observed_is_not_copied() {
+    for attempts in 1..=4 {
+        let (copying, closures) = (Copying::default(), Copying::default());
+        let budget = RetryBudget::new(1.0);
+        let policy = plain(attempts).budget(budget.clone()).max_elapsed(secs(60));
+        let closure = |_: &u32, _: &Result<u32, Flaky>| Verdict::Retry;
+        let unstable = Unstable::failing(9);
+        let errors = ExponentialRetryLayer::new(policy.clone().clone_with(copying.clone()))
+            .layer(unstable.clone());
+        let all = ExponentialRetryLayer::new(policy.clone_with(closures.clone()).classify(closure))
+            .layer(unstable.clone());
+        assert_eq!(errors.oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(all.oneshot(7).await, Err(Flaky(2 * attempts)));
+        assert_eq!(copying.0.load(SeqCst), attempts - 1);
+        assert_eq!(closures.0.load(SeqCst), attempts - 1);
+        if attempts == 1 {
+            assert_eq!(budget.saved(), 2, "a request that is not copied deposits all the same");
+        }
+    }
+}
+
+/// A hook is told that the attempts are spent, and a classifier that sees results sees the last.
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_that_is_observed_is_copied() {
+    /// `settled` is called for results of at least so many attempts.
+    #[derive(Clone)]
+    struct Seeing(Option<u32>, Arc<Mutex<Vec<u32>>>);
+    impl Classify<u32, u32, Flaky> for Seeing {
+        fn classify(&self, _: &u32, _: &Result<u32, Flaky>) -> Verdict {
+            Verdict::Retry
+        }
+        fn settled(&self, _: &u32, attempts: u32, _: &mut Result<u32, Flaky>) {
+            self.1.lock().unwrap().push(attempts);
+        }
+        fn needs_settled(&self, attempts: u32) -> bool {
+            self.0.is_some_and(|least| attempts >= least)
+        }
+    }
+    for attempts in 1..=3 {
+        let (copying, told) = (Copying::default(), Arc::new(Mutex::new(Vec::new())));
+        let noted = Arc::clone(&told);
+        let policy = plain(attempts).clone_with(copying.clone()).on_decision(move |decision| {
+            noted
+                .lock()
+                .unwrap()
+                .extend(decision.next().err().map(|why| (decision.attempt(), why)));
+        });
+        let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+        assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+        assert_eq!(*told.lock().unwrap(), [(attempts, GiveUp::AttemptsSpent)]);
+        assert_eq!(copying.0.load(SeqCst), attempts);
+
+        for least in [None, Some(1), Some(2)] {
+            let (copying, seen) = (Copying::default(), Arc::default());
+            let seeing = Seeing(least, Arc::clone(&seen));
+            let policy = plain(attempts).clone_with(copying.clone()).classify(seeing);
+            let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+            assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+            let sees = least.is_some_and(|least| attempts >= least);
+            assert_eq!(copying.0.load(SeqCst), attempts - u32::from(!sees));
+            assert_eq!(*seen.lock().unwrap(), if sees { vec![attempts] } else { Vec::new() });
+        }
     }
 }
 

@@ -653,7 +653,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "a deposit is two steps",
         BUDGET,
-        "fn deposit(",
+        "fn pay_in",
         (
             "balance.compare_exchange_weak(now, next, Relaxed, Relaxed)",
             "Ok::<u64, u64>(balance.swap(next, Relaxed))",
@@ -664,12 +664,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         MODELS,
         "savings have no bound",
         BUDGET,
-        "fn deposit(",
+        "fn pay_in",
         (
             "while now < self.most {
-            let next = now.saturating_add(self.deposit).min(self.most);",
+            // No overflow: both are far below 2^63.
+            let next = (now + amount).min(self.most);",
             "loop {
-            let next = now.saturating_add(self.deposit);",
+            let next = now + amount;",
         ),
         &["savings_stay_bounded"],
     ),
@@ -679,11 +680,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         BUDGET,
         "fn withdraw_floor",
         (
-            "self.account.floor.fetch_update(Relaxed, Relaxed, next).is_ok()",
-            "let until = next(self.account.floor.load(Relaxed));
-        until.inspect(|&until| self.account.floor.store(until, Relaxed)).is_some()",
+            "self.account.floor.fetch_update(Relaxed, Relaxed, next).ok()?;",
+            "self.account.floor.load(Relaxed);
+        self.account.floor.store(next(before)?, Relaxed);",
         ),
         &["the_floor_is_given_once"],
+    ),
+    mutation(
+        MODELS,
+        "a refund sets the floor back over another retry's share",
+        BUDGET,
+        "fn refund",
+        (
+            "self.account.floor.compare_exchange(until, before, Relaxed, Relaxed)",
+            "self.account.floor.swap(before.min(until), Relaxed)",
+        ),
+        &["a_refund_is_given_once"],
     ),
     // What a clone has at its limiter.
     mutation(
@@ -984,7 +996,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "retries pay in, too",
         POLICY,
         "fn clone_request",
-        ("if self.numbers.session.retries == 0 {", "{"),
+        ("if next == Next::First {", "self.begin(); if next == Next::First {"),
         &["r5_the_budget_is_shared_and_exact"],
     ),
     mutation(
@@ -1218,8 +1230,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         POLICY,
         "fn clone_request",
         (
-            "if self.numbers.session.retries == 0 {",
-            "if self.numbers.session.retries == 0 && self.clone_with.clone_request(request).is_some() {",
+            "if next == Next::First {",
+            "if next == Next::First && self.clone_with.clone_request(request).is_some() {",
         ),
         &["r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes"],
     ),
@@ -1289,6 +1301,117 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn again",
         ("self.classify.prepare(request, decision.attempt);", ""),
         &["r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent"],
+    ),
+    mutation(
+        PROMISES,
+        "a retry that isn't made is paid for",
+        BUDGET,
+        "fn drop(&mut self)",
+        ("self.budget.refund(self.paid);", "let _ = (self.budget, self.paid);"),
+        &[
+            "r5_panicking_hook_costs_no_budget",
+            "r5_retry_that_is_not_made_costs_no_budget",
+            "r5_retry_without_a_timer_costs_no_budget",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "a retry is certain before the hook is told of it",
+        POLICY,
+        "fn decide",
+        (
+            "(Decision { attempt, hint, next }, reservation)",
+            "(Decision { attempt, hint, next }, reservation.map(Reservation::commit).and(None))",
+        ),
+        &[
+            "r5_panicking_hook_costs_no_budget",
+            "r5_retry_that_is_not_made_costs_no_budget",
+            "r5_retry_without_a_timer_costs_no_budget",
+        ],
+    ),
+    mutation(
+        EDGES,
+        "a refund sets the floor back over a later share",
+        BUDGET,
+        "fn refund",
+        (
+            "self.account.floor.compare_exchange(until, before, Relaxed, Relaxed)",
+            "self.account.floor.swap(before.min(until), Relaxed)",
+        ),
+        &["r5_refunded_floor_is_not_given_twice"],
+    ),
+    mutation(
+        EDGES,
+        "a retry of the floor is refunded to the balance",
+        BUDGET,
+        "fn refund",
+        (
+            "Paid::Saved => self.pay_in(RETRY),",
+            "Paid::Saved | Paid::Floor { until: 1.., .. } => self.pay_in(RETRY),",
+        ),
+        &["r5_refund_restores_what_was_paid"],
+    ),
+    mutation(
+        EDGES,
+        "a refund has no bound",
+        BUDGET,
+        "fn refund",
+        ("self.pay_in(RETRY)", "drop(self.account.balance.fetch_add(RETRY, Relaxed))"),
+        &["r5_refunded_savings_are_bounded"],
+    ),
+    mutation(
+        PROMISES,
+        "a last attempt is copied though its result is seen by nothing",
+        POLICY,
+        "fn wants_copy",
+        ("next == Next::Middle", "true"),
+        &[
+            "r7_last_attempt_that_is_not_observed_is_not_copied",
+            "r7_last_attempt_that_is_observed_is_copied",
+        ],
+    ),
+    mutation(
+        HTTP,
+        "an only attempt is copied to note that it was the only one",
+        "src/http/attempts.rs",
+        "fn are_noted",
+        ("attempts > 1", "attempts > 0"),
+        &["r7_last_attempt_is_copied_for_its_number_to_be_noted"],
+    ),
+    mutation(
+        PROMISES,
+        "a last attempt is not copied for the hook",
+        POLICY,
+        "fn wants_copy",
+        ("|| self.shared().hook.is_some()", ""),
+        &["r7_last_attempt_that_is_observed_is_copied", "r8_the_hook_sees_every_decision"],
+    ),
+    mutation(
+        PROMISES,
+        "a last attempt is not copied for the classifier",
+        POLICY,
+        "fn wants_copy",
+        ("|| self.classify.needs_settled(self.numbers.session.attempt())", ""),
+        &[
+            "r7_last_attempt_that_is_observed_is_copied",
+            "r8_the_caller_learns_how_many_attempts_an_answer_took",
+        ],
+    ),
+    mutation(
+        PROMISES,
+        "a classifier must ask for the last result",
+        "src/retry/classify.rs",
+        "fn needs_settled",
+        ("true", "false"),
+        &["r8_the_caller_learns_how_many_attempts_an_answer_took"],
+    ),
+    mutation(
+        PROMISES,
+        "an only attempt deposits nothing",
+        POLICY,
+        "fn wants_copy",
+        ("if next == Next::Only {", "if false {"),
+        &["r7_last_attempt_that_is_not_observed_is_not_copied"],
     ),
     // Bodies that are sent again.
     mutation(
@@ -1797,7 +1920,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         HTTP,
         "one attempt is noted, too",
         "src/http/attempts.rs",
-        "fn note",
+        "fn are_noted",
         ("attempts > 1", "attempts > 0"),
         &[
             "r8_an_answer_tells_how_many_attempts_it_took",
