@@ -210,7 +210,7 @@ struct Next {
     dropped: Option<Waker>,
     /// The ringer of its bell, if that has nobody to ring for any more.
     ringer: Option<Waker>,
-    /// Is there nobody after it?
+    /// Is there nobody after it? Then the mutex need not be taken to find that out.
     is_last: bool,
 }
 
@@ -462,11 +462,11 @@ impl<K: Copy + Eq> Gate<K> {
             return Some(Next { waker: Some(waker), ringer, is_last, ..Next::default() });
         }
         if books.closed {
-            if let Some(Called { waker, bell, .. }) = books.line.dismiss() {
+            // No bell is left: where there are any, the gate is not closed.
+            if let Some(Called { waker, .. }) = books.line.dismiss() {
                 self.word.fetch_sub(WAITER, Relaxed);
                 self.note_earliest(&books);
-                let ringer = books.bells.leave(bell);
-                return Some(Next { waker: Some(waker), ringer, ..Next::default() });
+                return Some(Next { waker: Some(waker), ..Next::default() });
             }
         }
         if word & WATCHED == 0 || !books.drained(word) {

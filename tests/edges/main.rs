@@ -30,6 +30,7 @@ mod window;
 
 mod layers;
 mod limits;
+mod refill;
 mod times;
 mod waits;
 

@@ -415,13 +415,6 @@ async fn b6_a_limit_changed_after_closing_opens_nothing() {
 /// happen under the line's lock.
 #[test]
 fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
-    struct Holds(
-        #[allow(dead_code, reason = "to be dropped")] Mutex<Box<dyn std::any::Any + Send>>,
-    );
-    impl std::task::Wake for Holds {
-        fn wake(self: Arc<Self>) {}
-    }
-
     let service = ConcurrencyBackpressureLayer::new(1)
         .layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
     let mut inside = service.clone();
@@ -441,6 +434,35 @@ fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
     assert!(crate::support::poll_ready(&mut waiting, noop).is_pending());
     drop(inside);
     assert!(crate::support::poll_ready(&mut waiting, noop).is_ready());
+}
+
+/// Holds a service, which is dropped with the last waker.
+struct Holds(#[allow(dead_code, reason = "to be dropped")] Mutex<Box<dyn std::any::Any + Send>>);
+
+impl std::task::Wake for Holds {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A service in the queue is owned by the waker of another one, whose timer has gone off: the queue
+/// has the last reference to it.
+#[tokio::test(start_paused = true)]
+async fn c12_the_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
+    let [mut holder, mut owned, mut waiting] = [(); 3].map(|()| service.clone());
+    assert!(crate::support::poll_ready(&mut holder, Waker::noop()).is_ready());
+    advance(ms(50)).await;
+    assert!(crate::support::poll_ready(&mut waiting, Waker::noop()).is_pending());
+    advance(ms(10)).await;
+    assert!(crate::support::poll_ready(&mut owned, Waker::noop()).is_pending());
+    let waker = Waker::from(Arc::new(Holds(Mutex::new(Box::new(owned)))));
+    assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
+    drop(waker);
+    assert_eq!(handle.waiting(), 2);
+    tokio::time::sleep(ms(105)).await;
+    assert_eq!(handle.waiting(), 0);
+    drop(waiting);
 }
 
 /// The shape of a graceful shutdown: `drained` in a `select!` loop with a deadline.

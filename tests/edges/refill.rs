@@ -1,0 +1,153 @@
+//! The refill tasks of several runtimes at one window: which of them is told, and when.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Wake, Waker},
+    time::Duration,
+};
+
+use crate::{
+    clock::Nanos,
+    gate::{Entry, Look, Ticket},
+    window::{Shape, Window},
+};
+
+/// The length of the window, in nanoseconds.
+const LENGTH: u64 = 10_000_000_000;
+
+/// Two runtimes.
+const HERE: u32 = 1;
+const THERE: u32 = 2;
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// A window with waiters and refill tasks, at a time that the test sets.
+struct Scene {
+    window: Window<u32>,
+    now: Nanos,
+    /// Of the refill tasks.
+    wakes: [Arc<Wakes>; 2],
+    /// When they last said that they would look.
+    at: [Option<Nanos>; 2],
+}
+
+impl Scene {
+    /// `held` permits are reserved, and not issued.
+    fn new(limit: u32, held: u32) -> Self {
+        let window = Window::new(Shape::Sliding, limit, Duration::from_nanos(LENGTH));
+        assert!((0..held).all(|_| window.try_enter()));
+        Self { window, now: Nanos::ZERO, wakes: [(); 2].map(|()| Arc::default()), at: [None; 2] }
+    }
+
+    fn now(&self) -> impl Fn() -> Nanos + use<> {
+        let now = self.now;
+        move || now
+    }
+
+    fn queue(&self, key: u32, deadline: Nanos) -> Ticket {
+        let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(deadline);
+        let now = self.now();
+        match self.window.arrive(Waker::noop(), deadline, &now, admit) {
+            Entry::Waiting(ticket, _) => {
+                self.window.mind(&ticket, key, &now);
+                ticket
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The refill task of `key` looks.
+    fn attend(&mut self, key: u32) -> Option<u64> {
+        let slot = key as usize - 1;
+        let waker = Waker::from(Arc::clone(&self.wakes[slot]));
+        self.at[slot] = self.window.attend(key, &waker, &self.now());
+        self.at[slot].map(Nanos::get)
+    }
+
+    /// How often the refill task of `key` was woken.
+    fn told(&self, key: u32) -> usize {
+        self.wakes[key as usize - 1].0.load(Relaxed)
+    }
+
+    fn is_granted(&self, ticket: &Ticket) -> bool {
+        let look =
+            self.window.look(ticket, Waker::noop(), Nanos::NEVER, &self.now(), |_, _| Nanos::NEVER);
+        matches!(look, Look::Entered)
+    }
+}
+
+/// A waiter here, and one there behind it. Both refill tasks have looked.
+fn two(deadline: Nanos) -> (Scene, Ticket, Ticket) {
+    let mut scene = Scene::new(1, 1);
+    let (first, second) = (scene.queue(HERE, deadline), scene.queue(THERE, Nanos::NEVER));
+    assert_eq!((scene.attend(HERE), scene.attend(THERE)), (Some(LENGTH), Some(2 * LENGTH)));
+    (scene, first, second)
+}
+
+#[test]
+fn c5_a_refund_tells_the_refill_tasks_of_the_last_and_of_the_next_head() {
+    let (scene, first, second) = two(Nanos::NEVER);
+    scene.window.give_back(&scene.now());
+    assert!(scene.is_granted(&first) && !scene.is_granted(&second));
+    assert_eq!((scene.told(HERE), scene.told(THERE)), (1, 1));
+}
+
+#[test]
+fn c5_a_cancelled_head_tells_the_refill_tasks_of_the_last_and_of_the_next_head() {
+    let (scene, first, _second) = two(Nanos::NEVER);
+    assert!(!scene.window.give_up(first, &scene.now()));
+    assert_eq!((scene.told(HERE), scene.told(THERE)), (1, 1));
+}
+
+#[test]
+fn c12_an_expired_head_tells_the_refill_tasks_of_the_last_and_of_the_next_head() {
+    let (mut scene, _first, _second) = two(Nanos::new(LENGTH / 2));
+    scene.now = Nanos::new(LENGTH / 2);
+    scene.window.refill(&scene.now());
+    assert_eq!((scene.told(HERE), scene.told(THERE)), (1, 1));
+    assert_eq!((scene.attend(HERE), scene.attend(THERE)), (None, Some(LENGTH + LENGTH / 2)));
+}
+
+#[test]
+fn c5_settings_that_make_the_head_earlier_tell_its_refill_task() {
+    for change in ["limit", "window", "neither"] {
+        let mut scene = Scene::new(1, 1);
+        let _first = scene.queue(HERE, Nanos::NEVER);
+        let _second = scene.queue(HERE, Nanos::NEVER);
+        assert_eq!(scene.attend(HERE), Some(LENGTH));
+        let now = scene.now();
+        match change {
+            // The first is granted, the second is expected when the held permit comes back.
+            "limit" => scene.window.set_limit(2, &now),
+            "window" => scene.window.set_length(Duration::from_nanos(LENGTH / 2), &now),
+            _ => scene.window.set_limit(1, &now),
+        }
+        assert_eq!(scene.told(HERE), usize::from(change == "window"), "{change}");
+    }
+}
+
+#[test]
+fn w7_the_end_of_a_pause_tells_the_refill_task_of_the_next_head() {
+    let mut scene = Scene::new(2, 1);
+    scene.window.pause(Nanos::new(LENGTH));
+    let (first, _second) = (scene.queue(HERE, Nanos::NEVER), scene.queue(THERE, Nanos::NEVER));
+    // Behind the pause: a permit is free for the first, and the held one counts as issued then.
+    assert_eq!(scene.attend(HERE), Some(LENGTH));
+    let before = scene.attend(THERE).expect("a waiter");
+    scene.now = Nanos::new(LENGTH);
+    scene.window.refill(&scene.now());
+    assert!(scene.is_granted(&first));
+    assert_eq!(scene.told(HERE), 1, "its last waiter is gone");
+    let after = scene.attend(THERE).expect("a waiter");
+    assert!(after >= before, "{after} is not later than {before}");
+}
