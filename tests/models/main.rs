@@ -9,6 +9,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 
+mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
 #[path = "../../src/clock.rs"]
@@ -43,6 +44,7 @@ mod sync {
 
 mod budget_model;
 mod gate_model;
+mod wake_model;
 mod window_model;
 
 use std::{

@@ -18,6 +18,7 @@ const SUITES: &[(&str, &[(&str, &str)])] = &[
     ("http", &[("PROPTEST_CASES", "50000")]),
     ("sockets", &[]),
     ("models", &[]),
+    ("shuttle", &[("SHUTTLE_ITERATIONS", "50000")]),
     ("storms", &[("STORM_ROUNDS", "10")]),
 ];
 

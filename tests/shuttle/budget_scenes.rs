@@ -1,0 +1,72 @@
+//! Scenes at a retry budget.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+
+use crate::{Scene, budget::RetryBudget, join, spawn};
+
+/// Deposits and withdraws at random. Returns how many of each succeeded.
+fn hammer(budget: &RetryBudget, mut rng: Rng) -> (u64, u64) {
+    let (mut deposits, mut withdrawn) = (0, 0);
+    for _ in 0..6 {
+        if rng.bool() {
+            budget.deposit();
+            deposits += 1;
+        } else {
+            withdrawn += u64::from(budget.withdraw());
+        }
+    }
+    (deposits, withdrawn)
+}
+
+fn hammer_on_five_threads(budget: RetryBudget, rng: &mut Rng) -> (Arc<RetryBudget>, u64, u64) {
+    let budget = Arc::new(budget);
+    let threads = [(); 5].map(|()| {
+        let rng = rng.fork();
+        spawn(&budget, |budget| hammer(budget, rng))
+    });
+    let counts = join(threads);
+    let sum = |count: fn(&(u64, u64)) -> u64| counts.iter().map(count).sum();
+    (budget, sum(|&(deposits, _)| deposits), sum(|&(_, withdrawn)| withdrawn))
+}
+
+/// R5: each deposit is withdrawn or saved.
+#[test]
+fn deposits_among_many_withdrawals_are_withdrawn_or_saved() {
+    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+        let budget = RetryBudget::new(1.0).floor_per_second(0);
+        let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
+        assert_eq!(withdrawn + budget.saved(), deposits);
+    });
+}
+
+/// R5: savings stay below their bound, which loses deposits and makes none.
+#[test]
+fn savings_at_their_bound_never_exceed_it() {
+    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+        let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
+        let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
+        assert!(budget.saved() <= 2, "{} are saved", budget.saved());
+        assert!(withdrawn + budget.saved() <= deposits, "more is withdrawn than deposited");
+        assert!(deposits == 0 || withdrawn + budget.saved() > 0, "all deposits are lost");
+    });
+}
+
+/// R5: the floor pays for its retries once, beside the deposits.
+#[test]
+fn floor_among_many_withdrawals_is_paid_once() {
+    // Time stands still, so that a second's worth is all that the floor has.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let _paused = runtime.enter();
+    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+        let budget = RetryBudget::new(1.0).floor_per_second(3);
+        let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
+        let mut left = 0;
+        while budget.withdraw() {
+            left += 1;
+        }
+        assert_eq!(withdrawn + left, deposits + 3);
+    });
+}

@@ -1,0 +1,400 @@
+//! Scenes at a window, with a clock, refill tasks, and the timers that they set.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use futures::task::noop_waker;
+use shuttle::{
+    future::block_on,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    thread::{JoinHandle, yield_now},
+};
+
+use crate::{
+    Scene,
+    adapter::{Acquired, Looked, Quota},
+    clock::Nanos,
+    gate::Ticket,
+    join, spawn,
+    steps::{Counted, Steps},
+    window::Shape,
+};
+
+/// A tick of the clock: the finest that timers tell apart.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Runtimes that waiters queue in.
+const RUNTIMES: u32 = 2;
+
+/// State of one refill task, beside the window's own.
+#[derive(Default)]
+struct Task {
+    /// Its timer and its waker, as long as the timer has not fired.
+    timer: Mutex<Option<(Nanos, Waker)>>,
+    /// No wake has reached it since it last looked.
+    asleep: Arc<AtomicBool>,
+    /// Since it last looked, a thread that was held up across a tick has issued or paused.
+    outdated: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// A window, the tasks around it, and counts of its own.
+struct Limited {
+    quota: Quota,
+    clock: AtomicU64,
+    ticks: AtomicUsize,
+    steps: Steps,
+    /// Checks in progress.
+    checks: AtomicUsize,
+    tasks: Mutex<Vec<(Arc<Task>, Option<JoinHandle<()>>)>>,
+    /// Wakes of waiters.
+    wakes: Arc<AtomicUsize>,
+    /// For each queued waiter, whether no wake has reached it since it last looked.
+    waiters: Mutex<Vec<Arc<AtomicBool>>>,
+    /// Threads that still take turns.
+    busy: AtomicUsize,
+    /// When requests were issued.
+    issues: Mutex<Vec<u64>>,
+    /// Refill tasks end now and then before their time, as where a runtime shuts down.
+    runtimes_stop: bool,
+}
+
+impl Limited {
+    fn new(shape: Shape, limit: u32, length: u32, runtimes_stop: bool) -> Arc<Self> {
+        Arc::new(Self {
+            quota: Quota::new(shape, limit, TICK * length),
+            clock: AtomicU64::new(0),
+            ticks: AtomicUsize::new(0),
+            steps: Steps::default(),
+            checks: AtomicUsize::new(0),
+            tasks: Mutex::default(),
+            wakes: Arc::default(),
+            waiters: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            issues: Mutex::default(),
+            runtimes_stop,
+        })
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.clock.load(SeqCst))
+    }
+
+    /// Runs one step, and asks the oracle if the scene is at rest after it.
+    fn step<T>(&self, run: impl FnOnce(&Quota) -> T) -> T {
+        let result = self.steps.step(|| run(&self.quota));
+        self.assert_in_time();
+        result
+    }
+
+    /// Holds that no permit is due for a waiter before a refill task looks.
+    ///
+    /// If the scene is at rest and the timers of all refill tasks are still to fire, a reader that
+    /// refills the window grants nothing. Where a refill task has been dropped, its waiters have been
+    /// woken, and the scene is at rest once they have looked.
+    ///
+    /// Two delays are known. If a thread is held up between reading the time of an issue and noting it,
+    /// a refill task that looks meanwhile takes the issue for one still to come, and is due later than
+    /// its permit. If a thread is held up until a pause is over before it sets the pause, a task that
+    /// looks meanwhile ends it a tick late. A task is left out from then until it has looked again.
+    fn assert_in_time(&self) {
+        self.checks.fetch_add(1, Relaxed);
+        let grants = self.steps.at_rest(|| {
+            let now = self.now();
+            let tasks = self.tasks.lock().expect("a panic ends the scene");
+            let sleeps = |task: &Task| {
+                let timer = task.timer.lock().expect("a panic ends the scene");
+                let later = timer.as_ref().is_some_and(|(at, _)| *at > now);
+                let knows = !task.outdated.load(Relaxed);
+                task.ended.load(Relaxed) || (later && knows && task.asleep.load(Relaxed))
+            };
+            if !tasks.iter().all(|(task, _)| sleeps(task)) {
+                return (0, now);
+            }
+            drop(tasks);
+            let waiters = self.waiters.lock().expect("a panic ends the scene");
+            if self.runtimes_stop && !waiters.iter().all(|asleep| asleep.load(Relaxed)) {
+                return (0, now);
+            }
+            drop(waiters);
+            let before = self.wakes.load(Relaxed);
+            self.quota.read(|| self.now());
+            (self.wakes.load(Relaxed) - before, now)
+        });
+        self.checks.fetch_sub(1, Relaxed);
+        if let Some((grants @ 1.., now)) = grants {
+            panic!("{grants} permits were due at {now:?}, before the refill tasks look");
+        }
+    }
+
+    /// Lets the time pass while threads take turns, and fires timers.
+    fn run_clock(&self) {
+        while self.busy.load(Relaxed) > 0 {
+            // A tick during a check would spoil it.
+            if self.checks.load(Relaxed) > 0 {
+                yield_now();
+                continue;
+            }
+            self.step(|_| {
+                let tick = u64::try_from(TICK.as_nanos()).expect("is short");
+                self.ticks.fetch_add(1, Relaxed);
+                let now = Nanos::new(self.clock.fetch_add(tick, SeqCst) + tick);
+                let mut due = Vec::new();
+                for (task, _) in self.tasks.lock().expect("a panic ends the scene").iter() {
+                    let mut timer = task.timer.lock().expect("a panic ends the scene");
+                    due.extend(timer.take_if(|(at, _)| *at <= now));
+                }
+                due.into_iter().for_each(|(_, waker)| waker.wake());
+            });
+            yield_now();
+        }
+    }
+
+    /// Lets up to three ticks pass.
+    fn dwell(&self, rng: &mut Rng) {
+        let until = self.ticks.load(Relaxed) + rng.usize(..4);
+        while self.ticks.load(Relaxed) < until && self.busy.load(Relaxed) > 0 {
+            yield_now();
+        }
+    }
+
+    /// Spawns a refill task in `runtime`, in the course of a step.
+    fn refill_in(self: &Arc<Self>, runtime: u32, rng: &mut Rng) {
+        let task = Arc::<Task>::default();
+        let stops = if self.runtimes_stop && rng.bool() { rng.u32(1..4) } else { u32::MAX };
+        self.tasks.lock().expect("a panic ends the scene").push((Arc::clone(&task), None));
+        let own = Arc::clone(&task);
+        let thread = spawn(self, move |limited| limited.run_refill(runtime, &own, stops));
+        let mut tasks = self.tasks.lock().expect("a panic ends the scene");
+        let mut entries = tasks.iter_mut().filter(|(entry, _)| Arc::ptr_eq(entry, &task));
+        entries.next().expect("was added").1 = Some(thread);
+    }
+
+    fn run_refill(&self, runtime: u32, task: &Task, mut stops: u32) {
+        block_on(poll_fn(|cx| {
+            let waker = Waker::from(Arc::new(Counted {
+                inner: cx.waker().clone(),
+                wakes: Arc::default(),
+                asleep: Arc::clone(&task.asleep),
+            }));
+            stops -= 1;
+            let ended = self.steps.step(|| {
+                // Before the look: a wake from now on counts.
+                task.asleep.store(true, Relaxed);
+                task.outdated.store(false, Relaxed);
+                let due = if stops == 0 {
+                    self.quota.abandon(runtime);
+                    None
+                } else {
+                    self.quota.attend(runtime, &waker, || self.now())
+                };
+                *task.timer.lock().expect("a panic ends the scene") =
+                    due.map(|at| (at, waker.clone()));
+                // The clock may have ticked since the look.
+                if due.is_some_and(|at| at <= self.now()) {
+                    waker.wake();
+                }
+                task.ended.store(due.is_none(), Relaxed);
+                due.is_none()
+            });
+            self.assert_in_time();
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    }
+
+    /// Waits for a permit, polled by several wakers and in any runtime. False if cancelled.
+    fn acquire(self: &Arc<Self>, rng: &mut Rng) -> bool {
+        let now = || self.now();
+        let flag = Arc::new(AtomicBool::new(true));
+        let counted = |inner: Waker| {
+            let (wakes, asleep) = (Arc::clone(&self.wakes), Arc::clone(&flag));
+            Waker::from(Arc::new(Counted { inner, wakes, asleep }))
+        };
+        let runtime = rng.u32(..RUNTIMES);
+        let queued = self.step(|quota| {
+            let (acquired, alone) = quota.acquire(&counted(noop_waker()), runtime, now);
+            if alone {
+                self.refill_in(runtime, rng);
+            }
+            if matches!(acquired, Acquired::Queued(_)) {
+                let mut waiters = self.waiters.lock().expect("a panic ends the scene");
+                waiters.push(Arc::clone(&flag));
+            }
+            acquired
+        });
+        let ticket: Ticket = match queued {
+            Acquired::Granted => return true,
+            Acquired::Queued(ticket) => ticket,
+            Acquired::Closed => unreachable!("windows are not closed"),
+        };
+        if rng.u8(..4) == 0 {
+            self.dwell(rng);
+            self.step(|quota| {
+                quota.cancel(ticket, now);
+                self.forget(&flag);
+            });
+            return false;
+        }
+        block_on(poll_fn(|cx| {
+            let runtime = rng.u32(..RUNTIMES);
+            let looked = self.step(|quota| {
+                flag.store(true, Relaxed);
+                let waker = counted(cx.waker().clone());
+                let (looked, alone) = quota.look(&ticket, &waker, runtime, now);
+                if alone {
+                    self.refill_in(runtime, rng);
+                }
+                if looked != Looked::Waiting {
+                    self.forget(&flag);
+                }
+                looked
+            });
+            match looked {
+                Looked::Waiting => Poll::Pending,
+                Looked::Granted => Poll::Ready(()),
+                Looked::Closed => unreachable!("windows are not closed"),
+            }
+        }));
+        true
+    }
+
+    /// Runs a part of a step that leaves the refill tasks outdated if the clock ticks meanwhile.
+    fn may_be_held_up(&self, run: impl FnOnce()) {
+        let ticks = self.ticks.load(Relaxed);
+        run();
+        if self.ticks.load(Relaxed) != ticks {
+            let tasks = self.tasks.lock().expect("a panic ends the scene");
+            tasks.iter().for_each(|(task, _)| task.outdated.store(true, Relaxed));
+        }
+    }
+
+    fn forget(&self, waiter: &Arc<AtomicBool>) {
+        let mut waiters = self.waiters.lock().expect("a panic ends the scene");
+        waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+    }
+
+    fn turns(self: &Arc<Self>, mut rng: Rng) {
+        for _ in 0..3 {
+            if !self.acquire(&mut rng) {
+                continue;
+            }
+            if rng.u8(..4) == 0 {
+                self.dwell(&mut rng);
+                self.step(|quota| quota.refund(|| self.now()));
+                continue;
+            }
+            self.step(|quota| {
+                // The request goes out at this time.
+                let at = self.now().get();
+                self.may_be_held_up(|| quota.issue(|| self.now()));
+                self.issues.lock().expect("a panic ends the scene").push(at);
+            });
+        }
+        self.busy.fetch_sub(1, Relaxed);
+    }
+
+    /// Lets `threads` take turns while `control` runs, and waits for the end of all tasks.
+    fn run(self: &Arc<Self>, threads: usize, rng: &mut Rng, control: impl FnOnce(&mut Rng)) {
+        self.busy.store(threads, Relaxed);
+        let clock = spawn(self, |limited| limited.run_clock());
+        let turns: Vec<_> = (0..threads)
+            .map(|_| {
+                let rng = rng.fork();
+                spawn(self, |limited| limited.turns(rng))
+            })
+            .collect();
+        control(rng);
+        join(turns);
+        join([clock]);
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("a panic ends the scene"));
+        join(tasks.into_iter().filter_map(|(_, thread)| thread));
+    }
+
+    /// Long after: every permit has expired, and no waiter is queued.
+    fn assert_whole(&self, limit: u32) {
+        // Twice: the first reading closes an open stride.
+        for _ in 0..2 {
+            self.clock.fetch_add(1_000_000_000, SeqCst);
+            self.quota.read(|| self.now());
+        }
+        assert_eq!(self.quota.read(|| self.now()), (limit, 0), "a permit or a waiter is lost");
+    }
+
+    /// Holds that at most `limit` requests were issued in any half-open span of `length` ticks.
+    fn assert_at_most(&self, limit: u32, length: u32) {
+        let issues = self.issues.lock().expect("a panic ends the scene");
+        let span = u64::try_from((TICK * length).as_nanos()).expect("is short");
+        for from in issues.iter() {
+            let inside = issues.iter().filter(|&at| (*from..from + span).contains(at)).count();
+            assert!(inside <= limit as usize, "{inside} were issued from {from} on: {issues:?}");
+        }
+    }
+
+    /// Holds that at most `limit` requests were issued in each window of a grid of `length` ticks.
+    fn assert_at_most_on_grid(&self, limit: u32, length: u32) {
+        let issues = self.issues.lock().expect("a panic ends the scene");
+        let length = u64::try_from((TICK * length).as_nanos()).expect("is short");
+        for at in issues.iter() {
+            let inside = issues.iter().filter(|&other| other / length == at / length).count();
+            assert!(inside <= limit as usize, "{inside} in the window of {at}: {issues:?}");
+        }
+    }
+}
+
+/// W1, W4, C4, C5: permits expire, are refunded and cancelled in two runtimes that may stop.
+#[test]
+fn sliding_permits_reach_waiters_in_time_in_runtimes_that_stop() {
+    Scene { promises: "W1,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+        let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
+        let stop = rng.bool();
+        let limited = Limited::new(Shape::Sliding, limit, length, stop);
+        limited.run(4, &mut rng, |_| {});
+        limited.assert_at_most(limit, length);
+        limited.assert_whole(limit);
+    });
+}
+
+/// W2, W4, C4, C5: the same on the grid of a fixed window.
+#[test]
+fn fixed_permits_reach_waiters_in_time_and_stay_on_the_grid() {
+    Scene { promises: "W2,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+        let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
+        let limited = Limited::new(Shape::Fixed, limit, length, false);
+        limited.run(4, &mut rng, |_| {});
+        limited.assert_at_most_on_grid(limit, length);
+        limited.assert_whole(limit);
+    });
+}
+
+/// W7, W9, C5: limit and length change, and there are pauses, while permits expire.
+#[test]
+fn changed_windows_and_pauses_reach_waiters_in_time() {
+    Scene { promises: "W7,W9,C5", threads: 5 }.explore(|mut rng| {
+        let limited = Limited::new(Shape::Sliding, 2, 6, false);
+        limited.run(3, &mut rng, |rng| {
+            for _ in 0..6 {
+                let now = || limited.now();
+                match rng.u8(..4) {
+                    0 => limited.step(|quota| {
+                        let until = TICK * rng.u32(1..4);
+                        limited.may_be_held_up(|| quota.pause(now().after(until)));
+                    }),
+                    1 => limited.step(|quota| quota.set_length(TICK * rng.u32(2..9), now)),
+                    _ => limited.step(|quota| quota.set_limit(rng.u32(1..=3), now)),
+                }
+                limited.dwell(rng);
+            }
+        });
+        limited.assert_at_most(3, 2);
+        limited.step(|quota| quota.set_limit(2, || limited.now()));
+        limited.assert_whole(2);
+    });
+}
