@@ -55,9 +55,13 @@ impl Scene {
     }
 
     fn queue(&self, key: u32, deadline: Nanos) -> Ticket {
+        self.queue_with(Waker::noop(), key, deadline)
+    }
+
+    fn queue_with(&self, waker: &Waker, key: u32, deadline: Nanos) -> Ticket {
         let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(deadline);
         let now = self.now();
-        match self.window.arrive(Waker::noop(), deadline, &now, admit) {
+        match self.window.arrive(waker, deadline, &now, admit) {
             Entry::Waiting(ticket, _) => {
                 self.window.mind(&ticket, key, &now);
                 ticket
@@ -150,4 +154,26 @@ fn w7_the_end_of_a_pause_tells_the_refill_task_of_the_next_head() {
     assert_eq!(scene.told(HERE), 1, "its last waiter is gone");
     let after = scene.attend(THERE).expect("a waiter");
     assert!(after >= before, "{after} is not later than {before}");
+}
+
+#[test]
+fn c5_a_waiter_that_moves_tells_the_refill_task_that_would_be_late_for_it() {
+    let (scene, first, second) = two(Nanos::NEVER);
+    assert!(!scene.window.mind(&second, THERE, &scene.now()));
+    assert_eq!(scene.told(THERE), 0, "it is due in time for the second");
+    assert!(!scene.window.mind(&first, THERE, &scene.now()), "there is one");
+    assert_eq!((scene.told(HERE), scene.told(THERE)), (1, 1));
+}
+
+#[test]
+fn c5_a_refill_task_that_goes_before_its_time_wakes_its_own_waiters() {
+    let scene = Scene::new(1, 1);
+    let wakes = [(); 2].map(|()| Arc::<Wakes>::default());
+    let _tickets = [HERE, THERE, HERE].map(|key| {
+        let of = &wakes[key as usize - 1];
+        scene.queue_with(&Waker::from(Arc::clone(of)), key, Nanos::NEVER)
+    });
+    scene.window.abandon(HERE);
+    let woken = [0, 1].map(|key| wakes[key].0.load(Relaxed));
+    assert_eq!(woken, [2, 0]);
 }

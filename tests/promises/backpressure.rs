@@ -360,6 +360,21 @@ async fn b6_drained_polled_by_another_task_wakes_that_one() {
 }
 
 #[tokio::test]
+async fn b6_drained_that_is_dropped_keeps_no_waker() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let mut holder = layer.layer(Probe::new());
+    holder.ready().await.unwrap();
+    let wakes = Wakes::new();
+    let mut drained = Box::pin(layer.handle().drained());
+    assert!(drained.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
+    assert_eq!(Arc::strong_count(&wakes), 2);
+    drop(drained);
+    assert_eq!(Arc::strong_count(&wakes), 1);
+    drop(holder);
+    assert_eq!(wakes.count(), 0);
+}
+
+#[tokio::test]
 async fn b6_close_tells_all_who_wait_and_all_who_come() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     let handle = layer.handle();

@@ -46,6 +46,9 @@ struct Task {
     ended: AtomicBool,
 }
 
+/// A refill task, and the thread that runs it.
+type Spawned = (Arc<Task>, Option<JoinHandle<()>>);
+
 /// A window, the tasks around it, and counts of its own.
 struct Limited {
     quota: Quota,
@@ -54,7 +57,7 @@ struct Limited {
     steps: Steps,
     /// Checks in progress.
     checks: AtomicUsize,
-    tasks: Mutex<Vec<(Arc<Task>, Option<JoinHandle<()>>)>>,
+    tasks: Mutex<Vec<Spawned>>,
     /// Wakes of waiters.
     wakes: Arc<AtomicUsize>,
     /// For each queued waiter, whether no wake has reached it since it last looked.
