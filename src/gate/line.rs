@@ -99,7 +99,7 @@ pub(super) struct Left {
 /// An entry that waits has a waker and is linked. In one that does not, `prev` says the state, and of a
 /// vacant one `next` is the next vacant one. A waiter with a deadline keeps its entry until it has
 /// learned the outcome. Its deadline is that of the wait, and once it is granted a permit, that of the
-/// grant: see [`GRACE`](super::GRACE).
+/// grant: see [`GRACE`].
 ///
 /// 32 bytes: two in a cache line, and none in two. That is why the number comes in pieces.
 pub(super) struct Waiter {
