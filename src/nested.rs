@@ -13,7 +13,7 @@
 //! through a limit with room is legitimate. It is written past the capture of the test harness,
 //! which never shows the output of a test that hangs.
 //!
-//! What a request spawns as a task of its own is driven by no request, and is not reported. An
+//! A task that a request spawns is driven by no request, and is not reported. An
 //! executor that polls unrelated tasks inside the poll of a request is taken for that request:
 //! while it runs, the request holds its permit and makes no progress either.
 

@@ -1,9 +1,9 @@
 //! The deadlines of the waiters of a queue, the earliest first.
 //!
-//! A binary heap of the entries of a [line](super::line) in which each entry knows its position, so
-//! that a waiter that leaves takes its deadline along: the heap holds what the queue holds, and no
-//! more. Waiters with the same `max_wait` arrive in the order of their deadlines, and an insertion in
-//! that order moves nothing.
+//! A binary heap of the entries of a [line](super::line) in which each entry knows its position. A
+//! waiter that leaves takes its deadline along, so that the heap never outgrows the queue. Waiters
+//! with the same `max_wait` arrive in the order of their deadlines, and an insertion in that order
+//! moves nothing.
 //!
 //! Stands behind the [`Gate`](super::Gate)'s mutex.
 

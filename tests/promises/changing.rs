@@ -1,4 +1,4 @@
-//! Windows whose settings change while they run.
+//! Windows with settings that change while they run.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +41,7 @@ async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window()
             sleep(between).await;
         }
         sleep(secs(100) - between).await;
-        // A stride, of 512, may have been open, and what is left out comes back with what is next.
+        // A stride, of 512, may have been open, and a checkpoint left out for the next one.
         let back = handle.remaining();
         let whole = if between.is_zero() { 100_000 } else { 99_000 };
         assert!(back >= whole, "{back} of 100000, raised every {between:?}");
@@ -50,8 +50,8 @@ async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window()
     }
 }
 
-/// What is issued of the quota, in windows after the first, while `steer` runs after each step of a
-/// millisecond, and demand is always there.
+/// The share of the quota that is issued while `steer` runs after each millisecond, under a demand
+/// that never ends.
 async fn share_of(
     layer: WindowRateLimitLayer,
     quota: f64,
@@ -95,7 +95,7 @@ async fn w3_a_limit_set_every_millisecond_to_the_same_value_costs_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hundredth() {
-    // The limit that counts is the mean: permits come back one by one, whatever limit is set then.
+    // Permits come back one by one, so that the higher limit is reached again and again.
     for (low, high) in [(1000, 1010), (1000, 1040), (1020, 1030), (500, 520)] {
         let layer = WindowRateLimitLayer::new(high, secs(1));
         let steer = |handle: &WindowRateLimitHandle, step: u64| {
@@ -106,7 +106,7 @@ async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hund
     }
 }
 
-/// Demand that comes evenly, a little more than the quota: a client that mirrors the server's limit.
+/// The share that a client uses which mirrors the server's limit, under even demand of 105 %.
 async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
     let layer = WindowRateLimitLayer::new(limit, window);
     let (handle, issued) = (layer.handle(), Arc::new(Mutex::new(VecDeque::new())));
@@ -198,7 +198,7 @@ async fn w6_a_promised_time_stays_exact_while_settings_are_set_again() {
     }
 }
 
-/// The times of the issues whose permits have not come back, in a list.
+/// The times of the issues with permits that have not come back, in a list.
 #[derive(Clone)]
 struct Naive {
     issued: Vec<Duration>,
@@ -207,7 +207,7 @@ struct Naive {
 }
 
 impl Naive {
-    /// How many there are at `now`. What has come back is forgotten, as when the window becomes longer.
+    /// Counts them at `now`, and forgets the others for good: a longer window brings none back.
     fn count(&mut self, now: Duration, window: Duration, fixed: bool) -> u64 {
         let due = |issued: Duration| match fixed {
             false => issued + window,
@@ -218,8 +218,8 @@ impl Naive {
     }
 }
 
-/// W1, W3, W8, W9: while the settings change as they come, no permit comes back early, and none later than
-/// by the 190th of the longest window; left alone, all are back a window later.
+/// W1, W3, W8, W9: while settings change, no permit comes back early, and none later than by the
+/// 190th of the longest window. Left alone, all are back a window later.
 #[tokio::test(start_paused = true)]
 async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
     let mut rng = fastrand::Rng::with_seed(7);
@@ -249,7 +249,7 @@ async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
             handle.set_limit(limit).unwrap();
             handle.set_window(window).unwrap();
             longest = longest.max(window);
-            // What a grid of another length makes of a time moved up by a cell may be a window later.
+            // On another grid, a time moved up by a cell may come back a window later.
             late.late = if fixed { 2 * longest } else { longest / 190 };
             let least = exact.count(began.elapsed(), window, fixed);
             let most = late.count(began.elapsed(), window, fixed);

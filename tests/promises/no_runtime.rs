@@ -47,7 +47,7 @@ fn wait_with_a_bound() {
 
 const REMEDY: &str = "wait inside a runtime that is built with `enable_time` or `enable_all`, or ";
 
-/// What is said by each layer without a runtime, and within one without a timer.
+/// The panics without a runtime, and within one without a timer.
 fn both(wait: fn()) -> [(String, String); 2] {
     let without = panic_of(wait);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -43,7 +43,7 @@ fn poll_once<S: Service<u32>>(service: &mut S) -> Poll<Result<(), S::Error>> {
     poll_ready(service, Waker::noop())
 }
 
-/// A service whose only permit is held, and the holder.
+/// A service without a free permit, and the holder of the only one.
 async fn full(layer: ConcurrencyBackpressureLayer<Fail>) -> (Limited, Limited) {
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
@@ -53,7 +53,7 @@ async fn full(layer: ConcurrencyBackpressureLayer<Fail>) -> (Limited, Limited) {
 
 type Limited = ConcurrencyBackpressure<Probe, Fail>;
 
-/// Releases what `holder` has, in another task.
+/// Releases the permit of `holder`, in another task.
 fn release_after<T: Send + 'static>(time: Duration, holder: T) {
     tokio::spawn(async move {
         sleep(time).await;
@@ -379,7 +379,7 @@ async fn c12_a_wait_held_up_in_a_window_leaves_the_queue_by_its_own_max_wait() {
     assert_eq!(began.elapsed(), secs(1));
 }
 
-/// The worker of a `Buffer` waits on for a message that was cancelled, and learns of that at the next.
+/// The worker of a `Buffer` waits on for a cancelled message, and learns of it at the next.
 #[tokio::test(start_paused = true)]
 async fn c12_a_message_cancelled_in_a_buffer_does_not_burden_the_next() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
@@ -399,7 +399,7 @@ async fn c12_a_message_cancelled_in_a_buffer_does_not_burden_the_next() {
     assert_eq!(began.elapsed(), ms(500));
 }
 
-/// A task whose polls are all late, as under an overload, is rejected in the end.
+/// A task that is always polled late, as under an overload, is rejected in the end.
 #[tokio::test(start_paused = true)]
 async fn b3_a_wait_whose_task_is_always_late_ends() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(10));

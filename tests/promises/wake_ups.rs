@@ -9,7 +9,7 @@ use tower_floodgate::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLay
 
 use crate::support::{Probe, Wakes, ms, poll_ready, secs, settle};
 
-/// How often each of twenty waiters with a `max_wait` of an hour is woken until it is admitted, while
+/// Counts the wakes of twenty waiters with a `max_wait` of an hour until each is admitted, while
 /// `disturb` goes on.
 async fn wakes_of_bounded_waiters<T: Future<Output = ()>>(
     layer: WindowRateLimitLayer,

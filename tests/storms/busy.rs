@@ -1,6 +1,6 @@
 //! Tasks that compute for long without yielding, beside others that wait for a window.
 //!
-//! Judged by order: a computing task goes on until the others were served, and gives up after a time
+//! Judged by order: a computing task goes on until the others are served. It gives up after a time
 //! that only a waiter that depends on it would need.
 
 use std::{
@@ -50,11 +50,12 @@ fn compute(served: &AtomicBool) -> bool {
     true
 }
 
-/// Runs `scene` in runtimes with 2 and 4 workers. It gets a window whose permits are all used, and two
-/// flags: it sets the first when another request is to be made, and computes until the second is set, which
-/// is when that was issued.
+/// Runs `scene` in runtimes with 2 and 4 workers, on a window without a free permit, with two flags.
+/// The scene sets the first when another request is to be made, and computes until the second is set,
+/// when that request has been issued.
 ///
-/// The other task comes from outside of the runtime: a computing task delays what it wakes itself.
+/// The other task comes from outside of the runtime, because a computing task delays the tasks that it
+/// wakes itself.
 fn beside<S, T>(limit: u64, scene: S)
 where
     S: Fn(Limited, Arc<AtomicBool>, Arc<AtomicBool>) -> T + Copy + Send + 'static,
