@@ -1,8 +1,8 @@
 //! Wake-ups in time, under the model checker.
 //!
 //! The other models ask that permits are never too many and never lost. These ask *when*: once all
-//! threads have finished, no waiter is queued while a permit is free, a waiter that was granted one has
-//! been woken, and a refill task is due no later than the permit of the first waiter.
+//! threads have finished, no waiter is queued while a permit is free, a waiter that was granted one
+//! has been woken, and a refill task is due no later than the permit of the first waiter.
 
 use std::{
     sync::{
@@ -116,7 +116,8 @@ fn cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
     });
 }
 
-/// C5: a waiter that is polled again while a permit is granted learns of it there, or by the new waker.
+/// C5: a waiter that is polled again while a permit is granted learns of it there, or by the new
+/// waker.
 #[test]
 fn polled_again_during_a_grant_sees_it_or_is_woken() {
     Model { promises: "C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -155,7 +156,8 @@ impl Limited {
     }
 }
 
-/// C5, W6: however the first waiter comes to be first, its refill task is due by its permit, or woken.
+/// C5, W6: however the first waiter comes to be first, its refill task is due by its permit, or
+/// woken.
 #[test]
 fn refill_task_is_due_by_the_first_waiters_permit_or_woken() {
     Model { promises: "C5,W6", threads: 3, preemptions: PREEMPTIONS }.check(|| {

@@ -176,7 +176,8 @@ fn permits_pass_among_waiters_that_cancel_and_are_polled_again() {
     });
 }
 
-/// B6, C4, C5: a limit goes up and down, and admission is blocked for a while; the last settings count.
+/// B6, C4, C5: a limit goes up and down, and admission is blocked for a while; the last settings
+/// count.
 #[test]
 fn changed_limits_grant_all_permits_and_none_over_them() {
     Scene { promises: "B6,C4,C5", threads: 6 }.explore(|mut rng| {

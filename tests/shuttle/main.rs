@@ -1,10 +1,11 @@
 //! The cores under a randomised scheduler.
 //!
-//! As in `tests/models`, the source files of the cores are compiled with another `sync`: the atomics
-//! and the mutex of [shuttle](https://docs.rs/shuttle). loom runs every interleaving of two or three
-//! threads. A scene runs four to six threads through random steps, each time in another order: half
-//! of its schedules choose the next thread at random, half by priorities that change at few points
-//! (PCT). shuttle's memory is sequentially consistent: orderings are the models' subject.
+//! As in `tests/models`, the source files of the cores are compiled with another `sync`: the
+//! atomics and the mutex of [shuttle](https://docs.rs/shuttle). loom runs every interleaving of two
+//! or three threads. A scene runs four to six threads through random steps, each time in another
+//! order: a quarter of its schedules choose the next thread at random, the others by priorities
+//! that change at few points (PCT), which finds more. shuttle's memory is sequentially consistent:
+//! orderings are the models' subject.
 //!
 //! Scenes share three oracles:
 //!
@@ -18,8 +19,8 @@
 //! SHUTTLE_ITERATIONS=100000 cargo test --release --test shuttle -- --nocapture
 //! ```
 //!
-//! A scene that fails prints its seed. `SHUTTLE_RANDOM_SEED=seed cargo test --test shuttle NAME` runs
-//! the same schedules again.
+//! A scene that fails prints its seed. `SHUTTLE_RANDOM_SEED=seed cargo test --test shuttle NAME`
+//! runs the same schedules again.
 
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 
@@ -102,7 +103,7 @@ impl Scene {
         let run = Arc::new(run);
         let begun = Arc::new(AtomicUsize::new(0));
 
-        let half = iterations.div_ceil(2);
+        let at_random = iterations.div_ceil(4);
         let schedule = |scheduler: Box<dyn Scheduler + Send>| {
             let failed = Failed { name, seed, begun: &begun };
             let mut config = Config::new();
@@ -118,8 +119,9 @@ impl Scene {
             });
             std::mem::forget(failed);
         };
-        schedule(Box::new(RandomScheduler::new_from_seed(seed, half)));
-        schedule(Box::new(PctScheduler::new_from_seed(seed, DEPTH, half)));
+        schedule(Box::new(RandomScheduler::new_from_seed(seed, at_random)));
+        let by_priority = (iterations - at_random).max(1);
+        schedule(Box::new(PctScheduler::new_from_seed(seed, DEPTH, by_priority)));
         println!(
             "scene {name}: promises={promises} threads={threads} schedules={}",
             begun.load(Relaxed)

@@ -8,8 +8,8 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// The counters are `std`'s: the scheduler switches threads at shuttle's only, so a reading of both is
-/// one moment's.
+/// The counters are `std`'s: the scheduler switches threads at shuttle's only, so a reading of both
+/// is one moment's.
 #[derive(Default)]
 pub(crate) struct Steps {
     begun: AtomicUsize,

@@ -46,9 +46,6 @@ struct Task {
     ended: AtomicBool,
 }
 
-/// A refill task, and the thread that runs it.
-type Spawned = (Arc<Task>, Option<JoinHandle<()>>);
-
 /// A window, the tasks around it, and counts of its own.
 struct Limited {
     quota: Quota,
@@ -57,7 +54,8 @@ struct Limited {
     steps: Steps,
     /// Checks in progress.
     checks: AtomicUsize,
-    tasks: Mutex<Vec<Spawned>>,
+    tasks: Mutex<Vec<Arc<Task>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Wakes of waiters.
     wakes: Arc<AtomicUsize>,
     /// For each queued waiter, whether no wake has reached it since it last looked.
@@ -79,6 +77,7 @@ impl Limited {
             steps: Steps::default(),
             checks: AtomicUsize::new(0),
             tasks: Mutex::default(),
+            threads: Mutex::default(),
             wakes: Arc::default(),
             waiters: Mutex::default(),
             busy: AtomicUsize::new(0),
@@ -101,13 +100,14 @@ impl Limited {
     /// Holds that no permit is due for a waiter before a refill task looks.
     ///
     /// If the scene is at rest and the timers of all refill tasks are still to fire, a reader that
-    /// refills the window grants nothing. Where a refill task has been dropped, its waiters have been
-    /// woken, and the scene is at rest once they have looked.
+    /// refills the window grants nothing. Where a refill task has been dropped, its waiters have
+    /// been woken, and the scene is at rest once they have looked.
     ///
-    /// Two delays are known. If a thread is held up between reading the time of an issue and noting it,
-    /// a refill task that looks meanwhile takes the issue for one still to come, and is due later than
-    /// its permit. If a thread is held up until a pause is over before it sets the pause, a task that
-    /// looks meanwhile ends it a tick late. A task is left out from then until it has looked again.
+    /// Two delays are known. If a thread is held up between reading the time of an issue and noting
+    /// it, a refill task that looks meanwhile takes the issue for one still to come, and is due
+    /// later than its permit. If a thread is held up until a pause is over before it sets the
+    /// pause, a task that looks meanwhile ends it a tick late. A task is left out from then until
+    /// it has looked again.
     fn assert_in_time(&self) {
         self.checks.fetch_add(1, Relaxed);
         let grants = self.steps.at_rest(|| {
@@ -119,7 +119,7 @@ impl Limited {
                 let knows = !task.outdated.load(Relaxed);
                 task.ended.load(Relaxed) || (later && knows && task.asleep.load(Relaxed))
             };
-            if !tasks.iter().all(|(task, _)| sleeps(task)) {
+            if !tasks.iter().all(|task| sleeps(task)) {
                 return (0, now);
             }
             drop(tasks);
@@ -151,7 +151,7 @@ impl Limited {
                 self.ticks.fetch_add(1, Relaxed);
                 let now = Nanos::new(self.clock.fetch_add(tick, SeqCst) + tick);
                 let mut due = Vec::new();
-                for (task, _) in self.tasks.lock().expect("a panic ends the scene").iter() {
+                for task in self.tasks.lock().expect("a panic ends the scene").iter() {
                     let mut timer = task.timer.lock().expect("a panic ends the scene");
                     due.extend(timer.take_if(|(at, _)| *at <= now));
                 }
@@ -173,12 +173,9 @@ impl Limited {
     fn refill_in(self: &Arc<Self>, runtime: u32, rng: &mut Rng) {
         let task = Arc::<Task>::default();
         let stops = if self.runtimes_stop && rng.bool() { rng.u32(1..4) } else { u32::MAX };
-        self.tasks.lock().expect("a panic ends the scene").push((Arc::clone(&task), None));
-        let own = Arc::clone(&task);
-        let thread = spawn(self, move |limited| limited.run_refill(runtime, &own, stops));
-        let mut tasks = self.tasks.lock().expect("a panic ends the scene");
-        let mut entries = tasks.iter_mut().filter(|(entry, _)| Arc::ptr_eq(entry, &task));
-        entries.next().expect("was added").1 = Some(thread);
+        self.tasks.lock().expect("a panic ends the scene").push(Arc::clone(&task));
+        let thread = spawn(self, move |limited| limited.run_refill(runtime, &task, stops));
+        self.threads.lock().expect("a panic ends the scene").push(thread);
     }
 
     fn run_refill(&self, runtime: u32, task: &Task, mut stops: u32) {
@@ -275,7 +272,7 @@ impl Limited {
         run();
         if self.ticks.load(Relaxed) != ticks {
             let tasks = self.tasks.lock().expect("a panic ends the scene");
-            tasks.iter().for_each(|(task, _)| task.outdated.store(true, Relaxed));
+            tasks.iter().for_each(|task| task.outdated.store(true, Relaxed));
         }
     }
 
@@ -317,8 +314,8 @@ impl Limited {
         control(rng);
         join(turns);
         join([clock]);
-        let tasks = std::mem::take(&mut *self.tasks.lock().expect("a panic ends the scene"));
-        join(tasks.into_iter().filter_map(|(_, thread)| thread));
+        let threads = std::mem::take(&mut *self.threads.lock().expect("a panic ends the scene"));
+        join(threads);
     }
 
     /// Long after: every permit has expired, and no waiter is queued.

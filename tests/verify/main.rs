@@ -119,7 +119,7 @@ fn promise_table(promises: &[Promise], results: &Results, outcomes: &[Outcome]) 
         };
         let counts = [
             results.count("contract", tests),
-            results.sum("oracle", "schedules", tests),
+            results.sum("oracle", "schedules", tests) + results.sum("scene", "schedules", tests),
             results.sum("model", "executions", tests),
             results.count("storms", tests),
             caught as u64,

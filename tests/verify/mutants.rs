@@ -55,11 +55,11 @@ impl Outcome {
     }
 }
 
-/// Models that no mutation makes fail.
+/// Models, oracles and scenes that no mutation makes fail.
 pub(crate) fn models_without(results: &Results) -> Vec<String> {
     let caught = |model: &str| MUTATIONS.iter().any(|mutation| mutation.caught_by.contains(&model));
-    let without =
-        results.of_kind("model").chain(results.of_kind("oracle")).filter(|name| !caught(name));
+    let named = ["model", "oracle", "scene"].into_iter().flat_map(|kind| results.of_kind(kind));
+    let without = named.filter(|name| !caught(name));
     without.map(|name| format!("no mutation makes {name} fail")).collect()
 }
 
@@ -192,6 +192,7 @@ impl Tree {
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target");
         // The same schedules each time: caught once is caught always.
         command.env("CARGO_TARGET_DIR", target).env("PROPTEST_RNG_SEED", "1");
+        command.env("SHUTTLE_RANDOM_SEED", "1");
         command
     }
 }

@@ -49,6 +49,7 @@ const GRPC_CLASSIFIER: &str = "src/grpc/classifier.rs";
 
 /// The targets of the tests.
 const MODELS: &str = "models";
+const SHUTTLE: &str = "shuttle";
 const PROMISES: &str = "promises";
 const CONTRACT: &str = "contract";
 const EDGES: &str = "edges";
@@ -2373,5 +2374,80 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "self.gate.set_limit(limit, || {}, now);\n        note();",
         ),
         &["limits_changed_at_once_leave_the_stride_of_the_last"],
+    ),
+    // Wake-ups in time.
+    mutation(
+        MODELS,
+        "released permits are granted to no waiter",
+        GATE,
+        "fn put_back",
+        ("word & (WAITING | WATCHED) != 0", "word & WATCHED != 0"),
+        &[
+            "released_permits_are_granted_and_their_waiters_woken",
+            "cancelled_waiter_passes_its_grant_on_and_the_next_is_woken",
+            "polled_again_during_a_grant_sees_it_or_is_woken",
+        ],
+    ),
+    mutation(
+        MODELS,
+        "a shorter window wakes no refill task",
+        WINDOW,
+        "fn set_length",
+        ("self.refill(now);\n        self.rouse(now);", "let _ = now;"),
+        &["refill_task_is_due_by_the_first_waiters_permit_or_woken"],
+    ),
+    // Many threads.
+    mutation(
+        SHUTTLE,
+        "released permits are granted to no waiter of many",
+        GATE,
+        "fn put_back",
+        ("word & (WAITING | WATCHED) != 0", "word & WATCHED != 0"),
+        &[
+            "permits_pass_among_waiters_that_cancel_and_are_polled_again",
+            "changed_limits_grant_all_permits_and_none_over_them",
+        ],
+    ),
+    mutation(
+        SHUTTLE,
+        "released permits end no drain",
+        GATE,
+        "fn put_back",
+        ("word & (WAITING | WATCHED) != 0", "word & WAITING != 0"),
+        &["closed_tells_all_waiters_and_drains"],
+    ),
+    mutation(
+        SHUTTLE,
+        "a refund wakes no refill task",
+        WINDOW,
+        "fn give_back",
+        ("self.rouse(now);", "let _ = now;"),
+        &[
+            "sliding_permits_reach_waiters_in_time_in_runtimes_that_stop",
+            "fixed_permits_reach_waiters_in_time_and_stay_on_the_grid",
+        ],
+    ),
+    mutation(
+        SHUTTLE,
+        "the end of a pause grants nothing",
+        GATE,
+        "fn lift",
+        ("self.hand_over(now);", ""),
+        &["changed_windows_and_pauses_reach_waiters_in_time"],
+    ),
+    mutation(
+        SHUTTLE,
+        "a withdrawal is a load and a store",
+        BUDGET,
+        "fn withdraw_saved",
+        (
+            "balance.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(RETRY))",
+            "balance.load(Relaxed).checked_sub(RETRY).map(|left| balance.store(left, Relaxed)).ok_or(())",
+        ),
+        &[
+            "deposits_among_many_withdrawals_are_withdrawn_or_saved",
+            "savings_at_their_bound_never_exceed_it",
+            "floor_among_many_withdrawals_is_paid_once",
+        ],
     ),
 ];

@@ -106,7 +106,7 @@ fn outage(length: Length) -> Result<Option<String>, Box<dyn Error>> {
 
 impl Results {
     fn read(&mut self, suite: &'static str, line: &str) {
-        for kind in ["model", "oracle", "storm"] {
+        for kind in ["model", "oracle", "scene", "storm"] {
             // The test runner's dots and half lines may stand before it.
             if let Some((_, said)) = line.split_once(&format!("{kind} ")) {
                 if let Some((name, values)) = said.split_once(": ") {
