@@ -177,3 +177,16 @@ fn c5_a_refill_task_that_goes_before_its_time_wakes_its_own_waiters() {
     let woken = [0, 1].map(|key| wakes[key].0.load(Relaxed));
     assert_eq!(woken, [2, 0]);
 }
+
+#[test]
+fn c5_cancelled_waiters_in_between_delay_no_refill_task() {
+    let mut scene = Scene::new(1, 1);
+    let _first = scene.queue(HERE, Nanos::NEVER);
+    let between = [(); 3].map(|()| scene.queue(HERE, Nanos::NEVER));
+    let _last = scene.queue(THERE, Nanos::NEVER);
+    assert_eq!(scene.attend(THERE), Some(5 * LENGTH));
+    for ticket in between {
+        assert!(!scene.window.give_up(ticket, &scene.now()));
+    }
+    assert_eq!(scene.attend(THERE), Some(2 * LENGTH), "one waiter is before it");
+}

@@ -384,6 +384,7 @@ async fn b6_close_tells_all_who_wait_and_all_who_come() {
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
 
+    assert!(!handle.is_closed());
     handle.close();
     for waiting in waiting {
         assert!(rejected(&waiting.await.unwrap().unwrap_err()).is_closed());
