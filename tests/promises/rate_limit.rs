@@ -712,16 +712,17 @@ fn c2_a_waiter_moves_to_another_runtime() {
         let first = (!first_is_gone).then_some(first);
         runtime().block_on(async {
             // Never comes if the refill task is on a runtime that is not driven. Turns of this one
-            // are counted, not time: each of them polls all tasks that are ready.
-            let turns = async {
+            // are counted, not time: each of them polls all tasks that are ready. In a task of its own,
+            // because the waiter must not be polled with each turn.
+            let turns = tokio::spawn(async {
                 for _ in 0..10_000 {
                     sleep(ms(1)).await;
                 }
-            };
+            });
             tokio::select! {
                 biased;
                 ready = waiting.ready() => ready.unwrap().call(1).await.unwrap(),
-                () = turns => panic!("it is waited for in vain"),
+                _ = turns => panic!("it is waited for in vain"),
             }
         });
         drop(first);

@@ -2371,7 +2371,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "fn set_limit",
         (
             "self.gate.set_limit(limit, note, now);",
-            "self.gate.set_limit(limit, || {}, now);\n        note();",
+            "let mut note = note;\n        self.gate.set_limit(limit, || {}, now);\n        note();",
         ),
         &["limits_changed_at_once_leave_the_stride_of_the_last"],
     ),
