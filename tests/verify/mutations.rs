@@ -1693,7 +1693,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         &["c4_a_waker_that_panics_loses_nothing_of_others"],
     ),
     mutation(
-        PROMISES,
+        EDGES,
         "a waiter stays with the ringer it had",
         GATE,
         "fn mind",
@@ -1701,7 +1701,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             "if !books.line.is_waiting(ticket) {",
             "if !books.line.is_waiting(ticket) || books.line.head_bell() != BellId::NONE {",
         ),
-        &["c2_a_waiter_moves_to_another_runtime"],
+        &["c5_a_waiter_that_moves_tells_the_refill_task_that_would_be_late_for_it"],
     ),
     mutation(
         PROMISES,
@@ -2263,10 +2263,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         FAILURE,
         "fn look_at_h2",
         ("error.is_go_away() => Look::Interrupted", "error.is_go_away() => Look::Unreached"),
-        &[
-            "r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be",
-            "r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again",
-        ],
+        &["r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be"],
     ),
     // Readiness that grows old, and deadlines.
     mutation(
