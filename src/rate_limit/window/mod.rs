@@ -44,7 +44,9 @@
 //!   early, waiters that give up and changed settings make the line move faster than was expected. After
 //!   each such step the ringer is told if the head's time has become earlier ([`Gate::rouse`]).
 //! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a ringer
-//!   that knows of nothing to wait for looks again after a window, and is never late.
+//!   that knows of nothing to wait for looks again after a window. It is late only if the thread of an
+//!   issue is held up between reading the time and noting it: by as long, or at a fixed window that ends
+//!   meanwhile, by up to a window.
 
 mod log;
 
