@@ -102,6 +102,9 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     /// Requests may come again right after it, unless the layer is closed. If several wait for it and
     /// requests come in between, the later ones may see only the next such moment. A clone of the service that is
     /// ready and not called counts as in flight.
+    ///
+    /// Has no timer. If an abandoned wait is the last, and its `max_wait` ends while nothing else happens,
+    /// this is ready only when it is polled again, or a request arrives.
     pub fn drained(&self) -> Drained {
         Drained { limiter: Arc::clone(&self.limiter), watch: Watch::New }
     }
