@@ -127,12 +127,12 @@ impl WindowRateLimitHandle {
     ///
     /// Those who were ready before are not called back.
     pub fn pause_until(&self, instant: Instant) {
-        self.limiter.window.pause(self.limiter.clock.read(instant));
+        self.limiter.pause(self.limiter.clock.read(instant));
     }
 
     /// [`pause_until`](Self::pause_until) `wait` from now.
     pub fn pause_for(&self, wait: Duration) {
-        self.limiter.window.pause(self.limiter.clock.now().after(wait));
+        self.limiter.pause(self.limiter.clock.now().after(wait));
     }
 }
 

@@ -63,6 +63,11 @@ impl RateLimiter {
         self.nested.id()
     }
 
+    /// Nobody enters before `until`.
+    pub(super) fn pause(&self, until: Nanos) {
+        self.window.pause(until, &|| self.clock.now());
+    }
+
     /// To be held while the inner service is called: the reservation becomes an issue when it is
     /// dropped, even by a panic, because then the request may well have gone out.
     #[inline]

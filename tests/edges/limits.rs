@@ -109,7 +109,7 @@ fn w9_settings_of_any_size_follow_one_another() {
             let clock = || Nanos::new(now);
             window.set_limit(limit, &clock);
             window.set_length(length, &clock);
-            window.pause(Nanos::new(pause));
+            window.pause(Nanos::new(pause), &clock);
             if window.try_enter() {
                 window.issue(clock);
             }

@@ -143,7 +143,7 @@ fn c5_settings_that_make_the_head_earlier_tell_its_refill_task() {
 #[test]
 fn w7_the_end_of_a_pause_tells_the_refill_task_of_the_next_head() {
     let mut scene = Scene::new(2, 1);
-    scene.window.pause(Nanos::new(LENGTH));
+    scene.window.pause(Nanos::new(LENGTH), &scene.now());
     let (first, _second) = (scene.queue(HERE, Nanos::NEVER), scene.queue(THERE, Nanos::NEVER));
     // Behind the pause: a permit is free for the first, and the held one counts as issued then.
     assert_eq!(scene.attend(HERE), Some(LENGTH));
@@ -154,6 +154,17 @@ fn w7_the_end_of_a_pause_tells_the_refill_task_of_the_next_head() {
     assert_eq!(scene.told(HERE), 1, "its last waiter is gone");
     let after = scene.attend(THERE).expect("a waiter");
     assert!(after >= before, "{after} is not later than {before}");
+}
+
+#[test]
+fn w7_a_pause_that_is_over_when_it_is_set_holds_nobody_back() {
+    let mut scene = Scene::new(1, 1);
+    scene.now = Nanos::new(LENGTH / 2);
+    let wakes = Arc::<Wakes>::default();
+    let _first = scene.queue_with(&Arc::clone(&wakes).into(), HERE, Nanos::NEVER);
+    scene.window.pause(Nanos::new(LENGTH / 2), &scene.now());
+    scene.window.give_back(&scene.now());
+    assert_eq!(wakes.0.load(Relaxed), 1, "is granted the permit");
 }
 
 #[test]

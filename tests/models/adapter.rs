@@ -211,8 +211,8 @@ impl Quota {
         self.0.set_length(length, &now);
     }
 
-    pub(crate) fn pause(&self, until: Nanos) {
-        self.0.pause(until);
+    pub(crate) fn pause(&self, until: Nanos, now: impl Fn() -> Nanos) {
+        self.0.pause(until, &now);
     }
 
     /// Refills, and returns how many permits are left and how many waiters are queued.

@@ -15,7 +15,10 @@ use loom::{
     future::block_on,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Relaxed},
+        },
     },
 };
 
@@ -33,6 +36,8 @@ const DEEP: usize = 4;
 
 /// One tick.
 const TICK: Duration = Duration::from_nanos(1);
+/// The finest that timers tell apart.
+const TIMER: Duration = Duration::from_millis(1);
 
 /// Where all wait unless said otherwise.
 const HERE: u32 = 0;
@@ -68,6 +73,12 @@ impl Limited {
 
     fn tick(&self) {
         self.clock.fetch_add(1, Relaxed);
+    }
+
+    /// Lets `ticks` pass, and returns the time. As with a real clock, what a thread does before this is seen
+    /// by all that see a later time.
+    fn pass(&self, ticks: u64) -> Nanos {
+        Nanos::new(self.clock.fetch_add(ticks, AcqRel) + ticks)
     }
 
     /// Issues if there is a place, and says when.
@@ -164,6 +175,22 @@ impl Limited {
             self.window.read(&|| self.now());
         }
         assert_eq!(self.window.read(&|| self.now()).remaining, limit, "a place was lost");
+    }
+}
+
+/// Counts wakes.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl std::task::Wake for Wakes {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
     }
 }
 
@@ -550,14 +577,6 @@ fn who_comes_when_the_ringer_goes_has_one_or_knows() {
 /// C5: one ringer is sent, and woken only if it would look too late.
 #[test]
 fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
-    #[derive(Default)]
-    struct Wakes(std::sync::atomic::AtomicUsize);
-    impl std::task::Wake for Wakes {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-
     Model { promises: "C5", threads: 1, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 5);
         assert!(limited.try_issue().is_some());
@@ -568,7 +587,7 @@ fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
         assert!(limited.window.attend(HERE, &wakes.clone().into(), &now).is_some());
         let second = limited.line_up(THERE);
         assert!(!limited.window.mind(&second, HERE, &now), "one has been sent");
-        let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
+        let woken = || wakes.count();
         assert_eq!(woken(), 0, "its time is before that of the second");
         limited.give_up(second);
         assert_eq!(woken(), 0, "it still has somebody to ring for");
@@ -594,12 +613,64 @@ fn a_ringer_is_told_of_an_earlier_time() {
     });
 }
 
+/// C5: a thread held up across a boundary before it notes the time of an issue does not make the refill task
+/// a window late.
+#[test]
+fn a_refill_task_is_in_time_for_an_issue_noted_late() {
+    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+        let millisecond = 1_000_000;
+        let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
+        assert!(limited.window.try_enter());
+        let ticket = limited.line_up(HERE);
+        let boundary = u64::from(10 * millisecond);
+        limited.clock.store(boundary - 1, Relaxed);
+        let issuing = spawn(&limited, |limited| limited.window.issue(|| limited.pass(0)));
+        limited.pass(1);
+        let again = limited.window.attend(HERE, &noop_waker(), &|| limited.pass(0));
+        issuing.join().expect("issued");
+        limited.look();
+        if limited.window.read(&|| limited.now()).waiting == 0 {
+            // The permit expired at the boundary.
+            let in_time = Nanos::new(boundary).after(TIMER);
+            assert!(again.is_none_or(|again| again <= in_time), "{again:?} is too late");
+        }
+        drop(ticket); // not before: it waits
+    });
+}
+
+/// C5: the same if the head of the queue leaves, and the refill task of the next is told.
+#[test]
+fn a_next_head_is_in_time_for_an_issue_noted_late() {
+    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+        let millisecond = 1_000_000;
+        let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
+        assert!(limited.window.try_enter());
+        let boundary = u64::from(10 * millisecond);
+        limited.clock.store(boundary - 1, Relaxed);
+        let (head, next) = (limited.line_up(HERE), limited.line_up(THERE));
+        let wakes = std::sync::Arc::<Wakes>::default();
+        let waker = wakes.clone().into();
+        let again = limited.window.attend(THERE, &waker, &|| limited.now());
+        assert_eq!(again, Some(Nanos::new(2 * boundary)), "behind the head");
+        let issuing = spawn(&limited, |limited| limited.window.issue(|| limited.pass(0)));
+        limited.pass(1);
+        assert!(!limited.window.give_up(head, &|| limited.pass(0)), "nothing has been granted");
+        issuing.join().expect("issued");
+        let told = wakes.count() > 0; // later it is told that nobody waits
+        limited.look();
+        if limited.window.read(&|| limited.now()).waiting == 0 {
+            assert!(told, "the permit expired at the boundary, and nobody looks");
+        }
+        drop(next); // not before: it waits
+    });
+}
+
 /// W7, C5: who waits through a pause is called when somebody looks after it.
 #[test]
 fn a_pause_ends_for_those_who_wait() {
     Model { promises: "W7,C5", threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        limited.window.pause(Nanos::new(1));
+        limited.window.pause(Nanos::new(1), &|| limited.now());
         let waiting = spawn(&limited, |limited| {
             block_on(limited.wait());
             limited.issue()
@@ -616,11 +687,11 @@ fn a_pause_ends_for_those_who_wait() {
 fn a_pause_moves_only_forward() {
     Model { promises: "W7", threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        limited.window.pause(Nanos::new(1));
+        limited.window.pause(Nanos::new(1), &|| limited.now());
         limited.tick();
         let newer = spawn(&limited, |limited| {
-            limited.window.pause(Nanos::new(5));
-            limited.window.pause(Nanos::new(3));
+            limited.window.pause(Nanos::new(5), &|| limited.now());
+            limited.window.pause(Nanos::new(3), &|| limited.now());
         });
         limited.look();
         newer.join().expect("paused");
@@ -638,7 +709,7 @@ fn a_refund_in_a_pause_calls_nobody() {
     Model { promises: "W7,W4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.window.try_enter());
-        limited.window.pause(Nanos::new(2));
+        limited.window.pause(Nanos::new(2), &|| limited.now());
         let waiting = spawn(&limited, |limited| {
             block_on(limited.wait());
             limited.issue()

@@ -100,6 +100,17 @@ struct Slot {
     time: AtomicU64,
 }
 
+/// What is noted about an issue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It had happened by this time.
+    At(Nanos),
+    /// A slot is claimed for its time, which is not yet written.
+    Soon,
+    /// Nothing: it has just happened, or is still to come.
+    Not,
+}
+
 /// What the log holds at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -167,11 +178,17 @@ impl Log {
         entry.mark.store(Pair { slot, issues }.pack(), Release);
     }
 
-    /// Makes room by leaving out observations for later ones, until a quarter of the ring is free. `same` says
-    /// if the places of two that lie close together come back at nearly the same time. True if there is room.
+    /// Makes room by leaving out observations for later ones, until a quarter of the ring is free. `over` says
+    /// if the places of one are to come back by now, `same` if those of two that lie close together come back at
+    /// nearly the same time. True if there is room.
     ///
     /// To be called by one at a time.
-    pub(super) fn thin(&self, window: Duration, same: impl Fn(Nanos, Nanos) -> bool) -> bool {
+    pub(super) fn thin(
+        &self,
+        window: Duration,
+        over: impl Fn(Nanos) -> bool,
+        same: impl Fn(Nanos, Nanos) -> bool,
+    ) -> bool {
         // From here on nobody retires and nobody claims. Acquire: what others retired is known to be.
         let word = self.oldest.load(Acquire);
         let oldest = Pair::unpack(word);
@@ -180,7 +197,7 @@ impl Log {
             return true; // another thread has just retired some
         }
         let newest = Pair::unpack(self.newest.load(Relaxed));
-        let first = self.leave_out(oldest.slot, newest.slot, window, same);
+        let first = self.leave_out(oldest.slot, newest.slot, window, over, same);
         // Release: whoever reads this reads the entries as they were left.
         let left = Pair { slot: first, ..oldest };
         self.oldest.store(left.pack(), Release);
@@ -193,6 +210,7 @@ impl Log {
         oldest: u16,
         newest: u16,
         window: Duration,
+        over: impl Fn(Nanos) -> bool,
         same: impl Fn(Nanos, Nanos) -> bool,
     ) -> u16 {
         let used = newest.wrapping_sub(oldest);
@@ -200,14 +218,15 @@ impl Log {
         if numbers().any(|number| self.entry(number).is_none()) {
             return oldest; // one is not written yet
         }
-        // From the newest on, those that stay: the latest of each cell.
-        let same = &same;
+        // From the newest on, those that stay: the latest of each cell, and of all that are over.
+        let (over, same) = (&over, &same);
         let latest = |cell: u32| {
             let mut last: Option<Nanos> = None;
             let entries = numbers().filter_map(|number| self.entry(number));
             entries.filter(move |&(_, time)| {
                 let is_in = |last: Nanos| last.get() >> cell == time.get() >> cell;
-                let stays = last.is_none_or(|last| !is_in(last) || !same(time, last));
+                let covered = |last| over(last) || (is_in(last) && same(time, last));
+                let stays = !last.is_some_and(covered);
                 last = Some(time);
                 stays
             })
@@ -274,14 +293,14 @@ impl Log {
         }
     }
 
-    /// The time noted for the observation that covers the issue number `index` of those observed and
-    /// not yet retired; `None` if there is none, or none that is written. Not while the log is thinned out.
-    pub(super) fn time_of(&self, index: u32) -> Option<Nanos> {
+    /// What is noted about the issue number `index` of those not yet retired. Not while the log is thinned out.
+    pub(super) fn time_of(&self, index: u32) -> Noted {
         let (oldest, newest) = self.ends();
         let count = oldest.issues.after(index);
+        let end = newest.slot.wrapping_sub(oldest.slot);
         // The first entry whose count is beyond the index, by halving: counts only grow. Those that are
         // claimed and not yet written are the newest.
-        let (mut low, mut high) = (0, newest.slot.wrapping_sub(oldest.slot));
+        let (mut low, mut high) = (0, end);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.entry(oldest.slot.wrapping_add(middle)) {
@@ -289,7 +308,11 @@ impl Log {
                 _ => high = middle,
             }
         }
-        self.entry(oldest.slot.wrapping_add(low)).map(|(_, time)| time)
+        match self.entry(oldest.slot.wrapping_add(low)) {
+            _ if low == end => Noted::Not,
+            Some((_, time)) => Noted::At(time),
+            None => Noted::Soon,
+        }
     }
 
     /// The next slot to read and the next to write, which is never behind it.

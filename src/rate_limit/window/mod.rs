@@ -44,15 +44,18 @@
 //!   early, waiters that give up and changed settings make the line move faster than was expected. After
 //!   each such step the ringer is told if the head's time has become earlier ([`Gate::rouse`]).
 //! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a ringer
-//!   that knows of nothing to wait for looks again after a window. It is late only if the thread of an
-//!   issue is held up between reading the time and noting it: by as long, or at a fixed window that ends
-//!   meanwhile, by up to a window.
+//!   that knows of nothing to wait for looks again after a window.
+//!
+//! The thread of an issue may be held up between reading the time and noting it. So whoever works out a time
+//! *settles* the log first: it reads the time, and then notes by itself what has been issued and is not noted.
+//! An issue that is noted later has then read a later time. If the slot of an issue is claimed and its time not
+//! yet written, the place may come back at any time, and the ringer looks again after a tick.
 
 mod log;
 
 use std::{task::Waker, time::Duration};
 
-use self::log::Log;
+use self::log::{Log, Noted};
 use crate::{
     clock::{Nanos, nanos},
     count::Count,
@@ -189,7 +192,8 @@ impl<K: Copy + Eq> Window<K> {
     /// Lets the ringer of `key` look for the owner of `ticket`, who waits. True if there is no ringer: the
     /// caller sends one.
     pub(crate) fn mind(&self, ticket: &Ticket, key: K, now: Now<'_>) -> bool {
-        self.gate.mind(ticket, key, |standing| self.expected(standing, now()))
+        let moment = self.settle(now);
+        self.gate.mind(ticket, key, |standing| self.expected(standing, moment))
     }
 
     /// The ringer of `key` looks. Returns when it is to look again; `None` if nobody waits for it, and it is
@@ -209,7 +213,7 @@ impl<K: Copy + Eq> Window<K> {
     pub(crate) fn give_up(&self, ticket: Ticket, now: Now<'_>) -> bool {
         let given_up = self.gate.give_up(ticket);
         if given_up == GivenUp::Head {
-            self.rouse(now);
+            self.rouse(self.settle(now));
         }
         given_up == GivenUp::Entered
     }
@@ -218,7 +222,7 @@ impl<K: Copy + Eq> Window<K> {
     #[inline]
     pub(crate) fn give_back(&self, now: Now<'_>) {
         if self.gate.put_back(1, now) {
-            self.rouse(now);
+            self.rouse(self.settle(now));
         }
     }
 
@@ -243,53 +247,56 @@ impl<K: Copy + Eq> Window<K> {
         let time = now();
         // Again if another thread thins the log out just then. If there is no room, a later observation
         // covers these issues.
-        while !self.log.observe(issues, time) && self.thin(now) {}
+        while !self.log.observe(issues, time) && self.thin(time) {}
     }
 
     /// Makes room in the log. True if there is some.
     #[cold]
-    fn thin(&self, now: Now<'_>) -> bool {
-        self.collect(now);
+    fn thin(&self, moment: Nanos) -> bool {
+        let over = |time| self.due(time) <= moment;
         let same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
-        self.gate.read(|_| self.log.thin(self.length(), same))
+        self.gate.read(|_| self.log.thin(self.length(), over, same))
     }
 
-    /// Takes back the places whose time has come, ends a pause that is over, and hands out what there
-    /// is. Returns the time by which it did.
-    pub(crate) fn refill(&self, now: Now<'_>) -> Nanos {
-        let expired = self.gate.expire(now);
-        let moment = self.collect(now);
-        if expired {
-            self.rouse(now);
-        }
+    /// Notes what has been issued and is not noted. Returns a time from before: what is noted from now on has
+    /// been issued later.
+    fn settle(&self, now: Now<'_>) -> Nanos {
+        let moment = now();
+        self.close_stride(moment, now);
+        moment
+    }
+
+    /// Notes what has been issued and is not noted.
+    fn close_stride(&self, moment: Nanos, now: Now<'_>) {
         let held = self.log.held();
         if held.open > 0 {
             if held.is_tight {
-                self.thin(now); // so that those who issue find room, and need not do it
+                self.thin(moment); // so that those who issue find room, and need not do it
             }
-            // For those who wait for what is open. The time is read again, after the count.
             self.observe(self.log.issued(), now);
         }
-        moment
     }
 
-    /// Takes back the places whose time has come, and ends a pause that is over.
-    fn collect(&self, now: Now<'_>) -> Nanos {
+    /// Takes back the places whose time has come, ends a pause that is over, hands out what there is, and
+    /// settles the log. Returns the time by which it did.
+    pub(crate) fn refill(&self, now: Now<'_>) -> Nanos {
+        let expired = self.gate.expire(now);
         let moment = now();
         let over = || moment.get() >= self.paused_until.load(Relaxed);
-        if self.gate.is_barred() && self.gate.lift(over, now) {
-            self.rouse(now);
-        }
+        let lifted = self.gate.is_barred() && self.gate.lift(over, now);
         let places = self.log.retire(|time| self.due(time) <= moment);
-        if places > 0 && self.gate.put_back(places, now) {
-            self.rouse(now);
+        let freed = places > 0 && self.gate.put_back(places, now);
+        self.close_stride(moment, now);
+        if expired || lifted || freed {
+            self.rouse(moment);
         }
         moment
     }
 
-    /// Tells the ringer of the head of the line if the head's place is expected sooner than it would look.
-    fn rouse(&self, now: Now<'_>) {
-        self.gate.rouse(|standing| self.expected(standing, now()));
+    /// Tells the ringer of the head of the line if the head's place is expected sooner than it would look. At
+    /// `moment` the log was settled.
+    fn rouse(&self, moment: Nanos) {
+        self.gate.rouse(|standing| self.expected(standing, moment));
     }
 
     /// When the place of an issue comes back.
@@ -304,7 +311,8 @@ impl<K: Copy + Eq> Window<K> {
         }
     }
 
-    /// When somebody can go who has `ahead` before it, if whoever can go before it goes at once.
+    /// When somebody can go who has `ahead` before it, if whoever can go before it goes at once. At `moment`
+    /// the log was settled; if not, the time may be too late.
     ///
     /// The places come back in the order of their issues: first those that are taken now, then those
     /// taken by the ones ahead. So one who goes on the place of another goes one round later.
@@ -316,8 +324,12 @@ impl<K: Copy + Eq> Window<K> {
         let rounds = if index < taken { 0 } else { (index - taken) / limit + 1 };
         let first = match u32::try_from(index - rounds * limit) {
             Err(_) => moment,
-            // One that is noted: its own time. One that isn't, or is only reserved: as if issued now.
-            Ok(index) => self.due(self.log.time_of(index).unwrap_or(moment)),
+            Ok(index) => match self.log.time_of(index) {
+                Noted::At(time) => self.due(time),
+                Noted::Soon => moment,
+                // Only reserved, or issued since.
+                Noted::Not => self.due(moment),
+            },
         };
         let mut at = first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)));
         if rounds > 0 {
@@ -370,21 +382,21 @@ impl<K: Copy + Eq> Window<K> {
             // An open stride may be long by the new measure.
             self.observe(self.log.issued(), now);
         }
-        self.rouse(now);
+        self.rouse(self.settle(now));
     }
 
     /// Changes the length of the window, for the issues that are still held, too.
     pub(crate) fn set_length(&self, length: Duration, now: Now<'_>) {
         self.length.store(nanos(length), Relaxed);
-        self.refill(now);
-        self.rouse(now);
+        self.rouse(self.refill(now));
     }
 
     /// Nobody enters before `until`. Moves only forward.
-    pub(crate) fn pause(&self, until: Nanos) {
+    pub(crate) fn pause(&self, until: Nanos, now: Now<'_>) {
         self.gate.bar(|| {
             self.paused_until.fetch_max(until.get(), Relaxed);
         });
+        self.refill(now); // it may be over already
     }
 }
 
