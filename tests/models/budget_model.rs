@@ -16,8 +16,8 @@ fn withdrawn(budget: &RetryBudget) -> u64 {
 
 /// R5: what requests have paid in is taken out once, whoever pays in and takes out at the same time.
 #[test]
-fn nothing_is_withdrawn_twice() {
-    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn r5_balance_is_withdrawn_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
         budget.deposit();
         let other = spawn(&budget, |budget| {
@@ -34,8 +34,8 @@ fn nothing_is_withdrawn_twice() {
 
 /// R5: of three who want the two retries that are there, two get one.
 #[test]
-fn nothing_is_overdrawn() {
-    Model { promises: "R5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn r5_withdrawals_of_two_threads_never_overdraw() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
         budget.deposit();
         budget.deposit();
@@ -49,8 +49,8 @@ fn nothing_is_overdrawn() {
 
 /// R5: what is saved stays below its bound, and what is taken out makes room again.
 #[test]
-fn savings_stay_bounded() {
-    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn r5_savings_of_two_threads_stay_bounded() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let budget = shared(RetryBudget::new(1.0).floor_per_second(0).max_saved(1));
         budget.deposit();
         let other = spawn(&budget, |budget| {
@@ -67,12 +67,12 @@ fn savings_stay_bounded() {
 
 /// R5: the floor of one a second is given to one of three.
 #[test]
-fn the_floor_is_given_once() {
+fn r5_floor_claimed_by_two_threads_is_granted_once() {
     // Time stands still: a process that is stopped for a second would earn another.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     let _paused = runtime.enter();
-    Model { promises: "R5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let budget = shared(RetryBudget::new(0.0).floor_per_second(1));
         let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
         let mine = withdrawn(&budget);
@@ -83,11 +83,11 @@ fn the_floor_is_given_once() {
 
 /// R5: a refund at the time of another withdrawal leaves as much as was there, and not more.
 #[test]
-fn a_refund_is_given_once() {
+fn r5_refund_of_two_threads_is_added_once() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     let _paused = runtime.enter();
-    Model { promises: "R5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         // One retry from the balance, and two from the floor.
         let budget = shared(RetryBudget::new(1.0).floor_per_second(2));
         budget.deposit();

@@ -149,8 +149,8 @@ impl Inside {
 
 /// B1, C5: one at a time, each sees what the one before did, and nobody sleeps for ever.
 #[test]
-fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
-    Model { promises: "B1,C5", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b1_c5_permit_has_one_holder_and_every_waiter_is_served() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         let others = [spawn(&inside, Inside::pass), spawn(&inside, Inside::pass)];
         inside.pass();
@@ -163,8 +163,8 @@ fn a_place_is_held_by_one_at_a_time_and_nobody_is_forgotten() {
 
 /// B4, C4: whoever gives up takes nothing along, neither a place nor the call meant for the next.
 #[test]
-fn giving_up_loses_neither_a_place_nor_a_call() {
-    Model { promises: "B4,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b4_c4_cancelled_waiter_loses_neither_permit_nor_grant() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         let passing = spawn(&inside, Inside::pass);
         let giving_up = spawn(&inside, Inside::come_and_give_up);
@@ -177,8 +177,8 @@ fn giving_up_loses_neither_a_place_nor_a_call() {
 
 /// B2: a newcomer can't enter by the fast way while somebody waits, even while a place is on its way.
 #[test]
-fn a_newcomer_never_overtakes() {
-    Model { promises: "B2", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn b2_newcomer_never_overtakes_a_waiter() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let first = inside.line_up();
@@ -195,8 +195,8 @@ fn a_newcomer_never_overtakes() {
 
 /// B2: two places that come back at once go to the first two in the line, not to the third.
 #[test]
-fn those_who_wait_go_in_the_order_they_came() {
-    Model { promises: "B2", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b2_waiters_are_served_in_order_of_arrival() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
         let line = [inside.line_up(), inside.line_up(), inside.line_up()];
@@ -224,8 +224,8 @@ fn those_who_wait_go_in_the_order_they_came() {
 
 /// C5: a task that moved while it waited is woken where it is now.
 #[test]
-fn a_waker_that_changes_is_the_one_that_is_woken() {
-    Model { promises: "C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn c5_replaced_waker_is_the_one_woken() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let ticket = inside.line_up();
@@ -239,8 +239,8 @@ fn a_waker_that_changes_is_the_one_that_is_woken() {
 
 /// B2, C5: who was called and looks late, perhaps just as another joins, leaves alone what is the other's now.
 #[test]
-fn an_entry_that_is_used_again_is_its_new_owners() {
-    Model { promises: "B2,C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn b2_c5_reused_queue_entry_belongs_to_its_new_waiter() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let ticket = inside.line_up();
@@ -257,8 +257,8 @@ fn an_entry_that_is_used_again_is_its_new_owners() {
 
 /// B6: as many are called as a raised limit has room for, whoever else leaves just then.
 #[test]
-fn a_changed_limit_calls_all_who_can_go() {
-    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn b6_raised_limit_grants_to_every_waiter_with_room() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = [inside.line_up(), inside.line_up(), inside.line_up()];
@@ -272,8 +272,8 @@ fn a_changed_limit_calls_all_who_can_go() {
 
 /// B6: a raised limit admits those who wait, a lowered one is never exceeded by a newcomer.
 #[test]
-fn a_changed_limit_counts_at_once() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_changed_limit_holds_at_once() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = spawn(&inside, |inside| {
@@ -296,8 +296,8 @@ fn a_changed_limit_counts_at_once() {
 
 /// B6: who waits while a limit is lowered goes when what is over it has drained, and not before.
 #[test]
-fn a_lowered_limit_drains_before_anybody_is_called() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_lowered_limit_drains_before_the_next_grant() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
         inside.gate.set_limit(1, || {}, &start);
@@ -320,8 +320,8 @@ fn a_lowered_limit_drains_before_anybody_is_called() {
 
 /// B6: closing tells everybody, whether it waits, comes, or is being called.
 #[test]
-fn closing_tells_all_who_wait_and_come() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_close_ends_queued_and_later_waits() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = spawn(&inside, |inside| {
@@ -341,8 +341,8 @@ fn closing_tells_all_who_wait_and_come() {
 /// B6, C4: of closing and giving up at once, the line counts right, and a place that was handed over
 /// just before comes back.
 #[test]
-fn closing_and_giving_up_at_once_lose_nothing() {
-    Model { promises: "B6,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_c4_close_beside_cancel_loses_nothing() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let leaving = spawn(&inside, Inside::leave);
@@ -356,8 +356,8 @@ fn closing_and_giving_up_at_once_lose_nothing() {
 
 /// B6: whoever watches hears of it when all is drained, and sees what was done by then, by all.
 #[test]
-fn draining_is_told_and_seen() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_drained_sees_writes_made_before_release() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
         let leaving =
@@ -372,8 +372,8 @@ fn draining_is_told_and_seen() {
 
 /// B6: whoever reads that nobody is inside sees what was done there.
 #[test]
-fn what_is_read_was_done() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_reading_sees_writes_made_before_release() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(2);
         assert!(inside.gate.try_enter() && inside.gate.try_enter());
         let leaving =
@@ -389,8 +389,8 @@ fn what_is_read_was_done() {
 
 /// B6: it isn't drained while somebody waits, even if just then nobody is inside.
 #[test]
-fn who_waits_keeps_it_from_being_drained() {
-    Model { promises: "B6", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn b6_waiter_keeps_the_limit_from_being_drained() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let waiting = inside.line_up();
@@ -409,8 +409,8 @@ fn who_waits_keeps_it_from_being_drained() {
 
 /// B6: whoever watches hears of it, too, if the last of the line gives up, called or not.
 #[test]
-fn draining_is_told_when_the_last_who_waits_gives_up() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_drained_completes_when_the_last_waiter_is_cancelled() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let leaving = spawn(&inside, Inside::leave);
@@ -424,8 +424,8 @@ fn draining_is_told_when_the_last_who_waits_gives_up() {
 
 /// B6: of two who watch, one may leave, and the other still hears of it.
 #[test]
-fn one_who_watches_no_more_takes_no_call_along() {
-    Model { promises: "B6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn b6_cancelled_drain_takes_no_wake_along() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let inside = Inside::new(1);
         assert!(inside.gate.try_enter());
         let leaving = spawn(&inside, Inside::leave);
@@ -492,8 +492,8 @@ impl Timed {
 
 /// C12, C4: of a grant and a deadline at once one comes first, and the permit is the waiter's or free.
 #[test]
-fn a_permit_granted_as_the_deadline_passes_is_not_lost() {
-    Model { promises: "C12,C4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn c12_c4_permit_granted_as_the_deadline_passes_is_not_lost() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let timed = Timed::new();
         let ticket = timed.line_up(DEADLINE);
         let releasing = spawn(&timed, Timed::release);
@@ -512,8 +512,8 @@ fn a_permit_granted_as_the_deadline_passes_is_not_lost() {
 
 /// C12, B5: a permit that its waiter doesn't acquire goes to the next one, unless the waiter was faster.
 #[test]
-fn a_permit_taken_back_from_a_waiter_goes_to_the_next() {
-    Model { promises: "C12,B5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn c12_b5_permit_taken_back_from_a_waiter_goes_to_the_next() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let timed = Timed::new();
         let (first, second) = (timed.line_up(DEADLINE), timed.line_up(Nanos::NEVER));
         timed.release();

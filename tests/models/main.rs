@@ -20,27 +20,9 @@ mod count;
 mod gate;
 #[path = "../../src/settings.rs"]
 mod settings;
+mod sync;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
-
-mod sync {
-    //! What `src/sync.rs` takes from `std`.
-
-    use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("a panic ends the model")
-        }
-    }
-}
 
 mod budget_model;
 mod gate_model;
@@ -55,9 +37,8 @@ use std::{
 
 use loom::{sync::Arc, thread::JoinHandle};
 
-/// What a model shows, with how many threads, and how far it looks.
+/// The threads of a model, and the bound of its preemptions.
 struct Model {
-    promises: &'static str,
     threads: usize,
     preemptions: usize,
 }
@@ -70,7 +51,7 @@ thread_local! {
 impl Model {
     /// Runs all executions, and prints what that was worth.
     fn check(self, run: impl Fn() + Sync + Send + 'static) {
-        let Self { promises, threads, preemptions } = self;
+        let Self { threads, preemptions } = self;
         let name = name_of(&run);
         let mut builder = loom::model::Builder::new();
         let asked_for = builder.preemption_bound.unwrap_or(0);
@@ -87,8 +68,7 @@ impl Model {
         });
         let executions = executions.load(Relaxed);
         println!(
-            "model {name}: promises={promises} threads={threads} preemptions={preemptions} \
-             executions={executions}"
+            "model {name}: threads={threads} preemptions={preemptions} executions={executions}"
         );
     }
 }

@@ -79,8 +79,8 @@ impl Waiter {
 
 /// C5, B2: permits that are released while waiters queue are granted by then, each with a wake.
 #[test]
-fn released_permits_are_granted_and_their_waiters_woken() {
-    Model { promises: "C5,B2", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn c5_b2_released_permits_are_granted_and_their_waiters_woken() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let gate = Arc::new(Semaphore::new(2));
         assert!(gate.try_acquire() && gate.try_acquire());
         let releasing = spawn(&gate, |gate: &Semaphore| {
@@ -98,8 +98,8 @@ fn released_permits_are_granted_and_their_waiters_woken() {
 
 /// C5, B4: a grant that reaches a cancelled waiter is passed on to the next by then, with a wake.
 #[test]
-fn cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
-    Model { promises: "C5,B4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn c5_b4_cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let gate = Arc::new(Semaphore::new(1));
         assert!(gate.try_acquire());
         let first = Waiter::of(&gate);
@@ -119,8 +119,8 @@ fn cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
 /// C5: a waiter that is polled again while a permit is granted learns of it there, or by the new
 /// waker.
 #[test]
-fn polled_again_during_a_grant_sees_it_or_is_woken() {
-    Model { promises: "C5", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn c5_poll_during_a_grant_sees_it_or_is_woken() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let gate = Arc::new(Semaphore::new(1));
         assert!(gate.try_acquire());
         let mut waiter = Waiter::of(&gate);
@@ -159,8 +159,8 @@ impl Limited {
 /// C5, W6: however the first waiter comes to be first, its refill task is due by its permit, or
 /// woken.
 #[test]
-fn refill_task_is_due_by_the_first_waiters_permit_or_woken() {
-    Model { promises: "C5,W6", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn c5_w6_refill_task_is_due_by_the_first_waiters_permit_or_woken() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let quota = Quota::new(Shape::Sliding, 1, MILLISECOND * 10);
         let limited = Arc::new(Limited { quota, clock: AtomicU64::new(0) });
         assert!(limited.quota.try_acquire());

@@ -203,8 +203,8 @@ fn assert_at_most(limit: usize, issued: &[u64], span: u64) {
 
 /// W1: a place is issued on again only when a full window has passed.
 #[test]
-fn a_sliding_window_never_issues_too_many() {
-    Model { promises: "W1", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w1_sliding_window_never_exceeds_its_limit() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         let other = spawn(&limited, |limited| {
             limited.tick();
@@ -221,8 +221,8 @@ fn a_sliding_window_never_issues_too_many() {
 
 /// W1: whoever notes the time for the issue of another, it is no earlier than that issue.
 #[test]
-fn a_time_is_noted_after_all_it_covers() {
-    Model { promises: "W1", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn w1_checkpoint_is_later_than_every_issue_it_covers() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
         assert!(limited.window.try_enter() && limited.window.try_enter());
         let late = spawn(&limited, |limited| {
@@ -241,8 +241,8 @@ fn a_time_is_noted_after_all_it_covers() {
 
 /// W2: in no window of the grid are more issued than the limit.
 #[test]
-fn a_fixed_window_never_issues_too_many() {
-    Model { promises: "W2", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn w2_fixed_window_never_exceeds_its_limit() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Fixed, 1, 2);
         let one = spawn(&limited, |limited| {
             limited.tick();
@@ -264,8 +264,8 @@ fn a_fixed_window_never_issues_too_many() {
 
 /// W1, W8: one time for two issues holds for both, whoever of the two notes it.
 #[test]
-fn a_stride_holds_both_its_issues_long_enough() {
-    Model { promises: "W1,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w1_w8_permits_of_a_stride_expire_not_before_its_last_issue() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 2, 1, 1, 2);
         let other = spawn(&limited, |limited| {
             limited.tick();
@@ -282,8 +282,8 @@ fn a_stride_holds_both_its_issues_long_enough() {
 
 /// W1, W8: a stride that is open is closed by whoever looks, with a time that holds for all in it.
 #[test]
-fn an_open_stride_is_closed_by_whoever_looks() {
-    Model { promises: "W1,W8", threads: 2, preemptions: DEEP }.check(|| {
+fn w1_w8_open_stride_is_closed_by_any_refill() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         // Two to a time; the first of these has one of its own, the second is left open.
         let limited = Limited::with_sizes(Shape::Sliding, 2, 1, 1, 4);
         assert!(limited.window.try_enter() && limited.window.try_enter());
@@ -303,8 +303,8 @@ fn an_open_stride_is_closed_by_whoever_looks() {
 
 /// W9: a lowered limit holds for whoever comes after, whatever is reserved or issued just then.
 #[test]
-fn a_lowered_limit_counts_at_once() {
-    Model { promises: "W9", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w9_lowered_limit_holds_at_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
         let other = spawn(&limited, |limited| {
             let issued = [limited.try_issue(), limited.try_issue()];
@@ -322,8 +322,8 @@ fn a_lowered_limit_counts_at_once() {
 /// W9, W8: a limit that is raised, and with it the number of issues to a time, loses no place and gives
 /// none back too early.
 #[test]
-fn a_raised_limit_keeps_what_is_noted() {
-    Model { promises: "W9,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w9_w8_raised_limit_keeps_recorded_issues() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 1, 1, 1, 2);
         let other = spawn(&limited, |limited| {
             limited.tick();
@@ -339,8 +339,8 @@ fn a_raised_limit_keeps_what_is_noted() {
 
 /// W9: a longer window holds for what is issued after it was set, by those who know of it.
 #[test]
-fn a_longer_window_holds_for_what_is_issued_from_then_on() {
-    Model { promises: "W9", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w9_longer_window_holds_for_later_issues() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         let other = spawn(&limited, |limited| {
             limited.tick();
@@ -358,8 +358,8 @@ fn a_longer_window_holds_for_what_is_issued_from_then_on() {
 
 /// W9: a shorter window gives back at once what it no longer holds.
 #[test]
-fn a_shorter_window_lets_go_at_once() {
-    Model { promises: "W9,C4", threads: 2, preemptions: DEEP }.check(|| {
+fn w9_c4_shorter_window_expires_permits_at_once() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 5);
         assert!(limited.try_issue().is_some());
         limited.tick();
@@ -375,8 +375,8 @@ fn a_shorter_window_lets_go_at_once() {
 
 /// W2: places come back at the boundary, to whoever looks first, even if others still read an older time.
 #[test]
-fn a_fixed_window_rolls_over_once() {
-    Model { promises: "W2,C4", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn w2_c4_fixed_window_rolls_over_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Fixed, 2, 2);
         assert_eq!((limited.try_issue(), limited.try_issue()), (Some(0), Some(0)));
         // May read any time up to the boundary.
@@ -395,8 +395,8 @@ fn a_fixed_window_rolls_over_once() {
 /// C4, W8: the ring of the log goes round while it is read and written, and no place is lost or comes
 /// back twice.
 #[test]
-fn the_log_goes_round() {
-    Model { promises: "C4,W8", threads: 2, preemptions: PREEMPTIONS }.check(|| {
+fn c4_w8_log_wraps_around_and_stays_true() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
         // Three of the four slots have been used; the rest happens across the end of the ring.
         for _ in 0..3 {
@@ -416,8 +416,8 @@ fn the_log_goes_round() {
 
 /// W5, W6: the time of the next place is known whatever happens to the newest entries of the log.
 #[test]
-fn the_next_place_is_known_while_others_are_noted() {
-    Model { promises: "W5,W6", threads: 2, preemptions: DEEP }.check(|| {
+fn w5_w6_next_expiry_is_known_while_checkpoints_are_written() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 10);
         assert!(limited.window.try_enter() && limited.window.try_enter());
         limited.issue();
@@ -430,8 +430,8 @@ fn the_next_place_is_known_while_others_are_noted() {
 
 /// C4: a log that is full leaves observations out; the next one covers their issues.
 #[test]
-fn a_full_log_loses_no_place() {
-    Model { promises: "C4", threads: 2, preemptions: 1 }.check(|| {
+fn c4_full_log_loses_no_permit() {
+    Model { threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 1, 4, 1);
         for _ in 0..3 {
             assert!(limited.window.try_enter());
@@ -448,8 +448,8 @@ fn a_full_log_loses_no_place() {
 
 /// W1, W8, C4: a log that is thinned out while another thread retires gives each permit back once, and not early.
 #[test]
-fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
-    Model { promises: "W1,W8,C4", threads: 2, preemptions: 1 }.check(|| {
+fn w1_w8_c4_log_thinned_beside_a_refill_expires_permits_once_and_not_early() {
+    Model { threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 2, 8, 2);
         let mut issued = vec![limited.try_issue().expect("free")];
         limited.tick();
@@ -466,8 +466,8 @@ fn a_log_thinned_out_beside_a_refill_gives_permits_back_once_and_not_early() {
 
 /// W8, C4: of two threads that find the log full, each gets its checkpoint in.
 #[test]
-fn a_log_that_two_find_full_has_room_for_both() {
-    Model { promises: "W8,C4", threads: 2, preemptions: 1 }.check(|| {
+fn w8_c4_log_found_full_by_two_threads_has_room_for_both() {
+    Model { threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 6, 4, 8, 4);
         for _ in 0..4 {
             assert!(limited.try_issue().is_some());
@@ -487,8 +487,8 @@ fn a_log_that_two_find_full_has_room_for_both() {
 
 /// W9: of two threads that change the limit, the same one leaves the limit and the stride.
 #[test]
-fn limits_changed_at_once_leave_the_stride_of_the_last() {
-    Model { promises: "W9,W3", threads: 2, preemptions: DEEP }.check(|| {
+fn w9_w3_limits_changed_by_two_threads_leave_the_stride_of_the_last() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 1, 1, 1, 4);
         let other = spawn(&limited, |limited| limited.window.set_limit(2, &|| limited.now()));
         limited.window.set_limit(1, &|| limited.now());
@@ -506,8 +506,8 @@ fn limits_changed_at_once_leave_the_stride_of_the_last() {
 
 /// W4, C5: a reservation that is given back unissued goes to whoever waits.
 #[test]
-fn a_refund_reaches_the_one_who_waits() {
-    Model { promises: "W4,C5", threads: 2, preemptions: DEEP }.check(|| {
+fn w4_c5_refund_reaches_the_waiter() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.window.try_enter());
         let waiting = spawn(&limited, |limited| {
@@ -522,8 +522,8 @@ fn a_refund_reaches_the_one_who_waits() {
 
 /// C5: who looks while a place is on its way is not told to look again at once, which would be a busy loop.
 #[test]
-fn nobody_is_told_to_look_again_at_once() {
-    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_next_look_is_at_least_a_timer_tick_away() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.window.try_enter());
         let now = || limited.now();
@@ -541,8 +541,8 @@ fn nobody_is_told_to_look_again_at_once() {
 
 /// C5: when the last who waits for it has gone, the ringer is told to go.
 #[test]
-fn a_ringer_goes_when_nobody_waits_for_it() {
-    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_refill_task_ends_without_waiters() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.try_issue().is_some());
         let ticket = limited.line_up(HERE);
@@ -554,8 +554,8 @@ fn a_ringer_goes_when_nobody_waits_for_it() {
 
 /// C5: whoever comes when the ringer is about to go keeps it, or is told that there is none.
 #[test]
-fn who_comes_when_the_ringer_goes_has_one_or_knows() {
-    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_waiter_arriving_as_the_refill_task_ends_has_one_or_spawns_one() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.try_issue().is_some());
         let first = limited.line_up(HERE);
@@ -576,8 +576,8 @@ fn who_comes_when_the_ringer_goes_has_one_or_knows() {
 
 /// C5: one ringer is sent, and woken only if it would look too late.
 #[test]
-fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
-    Model { promises: "C5", threads: 1, preemptions: DEEP }.check(|| {
+fn c5_refill_task_is_spawned_once_and_woken_only_for_an_earlier_time() {
+    Model { threads: 1, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 5);
         assert!(limited.try_issue().is_some());
         let now = || limited.now();
@@ -598,8 +598,8 @@ fn a_bell_has_one_ringer_which_is_told_only_what_it_must_know() {
 
 /// C5, B5: when the head gives up, the ringer of the next learns that its place comes sooner.
 #[test]
-fn a_ringer_is_told_of_an_earlier_time() {
-    Model { promises: "C5,B5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_b5_refill_task_is_woken_for_an_earlier_time() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let millisecond = 1_000_000;
         let limited = Limited::new(Shape::Sliding, 1, 10 * millisecond);
         assert!(limited.try_issue().is_some());
@@ -616,8 +616,8 @@ fn a_ringer_is_told_of_an_earlier_time() {
 /// C5: a thread held up across a boundary before it notes the time of an issue does not make the refill task
 /// a window late.
 #[test]
-fn a_refill_task_is_in_time_for_an_issue_noted_late() {
-    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_refill_task_is_in_time_for_an_issue_recorded_late() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let millisecond = 1_000_000;
         let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
         assert!(limited.window.try_enter());
@@ -640,8 +640,8 @@ fn a_refill_task_is_in_time_for_an_issue_noted_late() {
 
 /// C5: the same if the head of the queue leaves, and the refill task of the next is told.
 #[test]
-fn a_next_head_is_in_time_for_an_issue_noted_late() {
-    Model { promises: "C5", threads: 2, preemptions: DEEP }.check(|| {
+fn c5_next_head_is_in_time_for_an_issue_recorded_late() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let millisecond = 1_000_000;
         let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
         assert!(limited.window.try_enter());
@@ -667,8 +667,8 @@ fn a_next_head_is_in_time_for_an_issue_noted_late() {
 
 /// W7, C5: who waits through a pause is called when somebody looks after it.
 #[test]
-fn a_pause_ends_for_those_who_wait() {
-    Model { promises: "W7,C5", threads: 2, preemptions: DEEP }.check(|| {
+fn w7_c5_waiter_is_granted_a_permit_after_a_pause() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         limited.window.pause(Nanos::new(1), &|| limited.now());
         let waiting = spawn(&limited, |limited| {
@@ -684,8 +684,8 @@ fn a_pause_ends_for_those_who_wait() {
 
 /// W7: a pause that is over is not lifted over the head of a newer one, nor shortened by an earlier one.
 #[test]
-fn a_pause_moves_only_forward() {
-    Model { promises: "W7", threads: 2, preemptions: DEEP }.check(|| {
+fn w7_pause_moves_only_forward() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         limited.window.pause(Nanos::new(1), &|| limited.now());
         limited.tick();
@@ -705,8 +705,8 @@ fn a_pause_moves_only_forward() {
 
 /// W7, W4: a place that is given back in a pause goes to whoever waits when the pause ends, not before.
 #[test]
-fn a_refund_in_a_pause_calls_nobody() {
-    Model { promises: "W7,W4", threads: 3, preemptions: PREEMPTIONS }.check(|| {
+fn w7_w4_refund_in_a_pause_grants_nothing() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.window.try_enter());
         limited.window.pause(Nanos::new(2), &|| limited.now());

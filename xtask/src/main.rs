@@ -1,0 +1,99 @@
+//! Runs the checks that take longer than a test, and those of the text.
+//!
+//! ```text
+//! cargo xtask prose         the text against the rules of CONTRIBUTING.md
+//! cargo xtask promises      which tests show which promise
+//! cargo xtask orderings     every memory ordering weakened: a model has to fail
+//! cargo xtask protocol      steps of the protocols broken: the named models have to fail
+//! cargo xtask mutants       cargo-mutants, all or a sample
+//! cargo xtask verify        all of them, and the suites in their long form
+//! ```
+
+mod mutants;
+mod orderings;
+mod package;
+mod promises;
+mod prose;
+mod protocol;
+mod suites;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Runs the checks of tower-floodgate that take longer than a test.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    check: Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Measures comments and Markdown against the rules of CONTRIBUTING.md
+    Prose {
+        /// Files or folders; by default the whole tree
+        paths: Vec<PathBuf>,
+        /// Lists every place that counts
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Prints the tests of each promise, and reports a promise without tests or a test without a promise
+    Promises {
+        /// Prints the names of the tests instead of their numbers
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Weakens every memory ordering that a model passes, one at a time
+    Orderings {
+        /// Tries only every n-th
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        every: usize,
+    },
+    /// Breaks steps of the protocols, one at a time (`tests/models/protocol.toml`)
+    Protocol {
+        /// Tries only mutations with this text in their description, file or tests
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        only: String,
+        /// Tries only every n-th
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        every: usize,
+    },
+    /// Runs cargo-mutants with `.cargo/mutants.toml`
+    Mutants {
+        /// Tries only every n-th
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        every: usize,
+        /// Options for cargo-mutants
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
+    /// Runs every suite in its long form, and all other checks
+    Verify,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let faults = match Args::parse().check {
+        Check::Prose { paths, verbose } => prose::faults(&paths, verbose)?,
+        Check::Promises { verbose } => promises::faults(verbose)?,
+        Check::Orderings { every } => orderings::faults(every)?,
+        Check::Protocol { only, every } => protocol::faults(&only, every)?,
+        Check::Mutants { every, options } => mutants::faults(every, &options)?,
+        Check::Verify => verify()?,
+    };
+    for fault in &faults {
+        println!("FAULT: {fault}");
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verify() -> anyhow::Result<Vec<String>> {
+    let mut faults = prose::faults(&[], false)?;
+    faults.extend(promises::faults(false)?);
+    faults.extend(suites::faults()?);
+    faults.extend(orderings::faults(1)?);
+    faults.extend(protocol::faults("", 1)?);
+    faults.extend(mutants::faults(1, &[])?);
+    Ok(faults)
+}

@@ -1,0 +1,49 @@
+//! The package under test: its folder, its suites, and cargo.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+/// The suites whose tests are named after promises.
+pub(crate) const SUITES: &[&str] =
+    &["promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms"];
+
+/// Returns the folder of the package.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the package").to_owned()
+}
+
+/// Returns a cargo command for the package at `root`.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root).env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
+    command
+}
+
+/// Builds the test binary of `suite` in the package at `root`, and returns its path.
+///
+/// The target directory is that of the package itself, so that no dependency is built again.
+pub(crate) fn test_binary(root: &Path, suite: &str) -> anyhow::Result<PathBuf> {
+    let target = self::root().join("target");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
+    let arguments = ["test", "--no-run", "--all-features", "--message-format=json", "--test", suite];
+    let output = cargo(root, &arguments).env("CARGO_TARGET_DIR", target).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout)?;
+    let executables = stdout.lines().filter_map(|line| line.split("\"executable\":\"").nth(1));
+    let path = executables.filter_map(|rest| rest.split('"').next()).last();
+    Ok(path.with_context(|| format!("cargo built no executable for {suite}"))?.into())
+}
+
+/// Returns the names of the tests of `suite`, without the modules that they stand in.
+pub(crate) fn tests(suite: &str) -> anyhow::Result<Vec<String>> {
+    let binary = test_binary(&root(), suite)?;
+    let output = Command::new(binary).arg("--list").output()?;
+    let listed = String::from_utf8(output.stdout)?;
+    let paths = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(paths.map(|path| path.rsplit("::").next().unwrap_or(path).to_owned()).collect())
+}

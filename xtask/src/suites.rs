@@ -1,0 +1,33 @@
+//! Runs the suites in their long form.
+
+use crate::package::{SUITES, cargo, root};
+
+/// More cases, schedules and rounds than `cargo test` runs.
+const LONG: &[(&str, &str)] = &[
+    ("PROPTEST_CASES", "50000"),
+    ("SHUTTLE_ITERATIONS", "50000"),
+    ("STORM_ROUNDS", "10"),
+];
+
+/// The simulated outage checks itself.
+const OUTAGE: &[&str] = &["run", "--release", "--example", "storm", "--", "--outage", "10m"];
+
+/// Returns the suites that fail.
+pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for suite in SUITES {
+        let mut test = cargo(&root(), &["test", "--all-features", "--test", suite]);
+        test.envs(LONG.iter().copied());
+        // Each case of the promises' oracles is a schedule of many steps.
+        if *suite == "promises" {
+            test.env("PROPTEST_CASES", "5000");
+        }
+        if !test.status()?.success() {
+            faults.push(format!("the suite {suite} fails"));
+        }
+    }
+    if !cargo(&root(), OUTAGE).status()?.success() {
+        faults.push("the outage overdraws the budget".to_owned());
+    }
+    Ok(faults)
+}
