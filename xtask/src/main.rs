@@ -39,7 +39,7 @@ enum Check {
         #[arg(short, long)]
         verbose: bool,
     },
-    /// Prints the tests of each promise, and reports a promise without tests or a test without a promise
+    /// Prints the tests of each promise, and reports promises and tests without the other
     Promises {
         /// Prints the names of the tests instead of their numbers
         #[arg(short, long)]

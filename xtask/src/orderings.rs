@@ -70,7 +70,7 @@ fn weaker(site: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns whether `model` fails with the weakened ordering. A model that deadlocks ends its process.
+/// Returns whether `model` fails with the weakened ordering. A deadlock ends its process.
 fn fails(binary: &Path, model: &str, weakening: &str) -> anyhow::Result<bool> {
     let output = models(binary, weakening).args(["--exact", model]).output()?;
     let stdout = String::from_utf8_lossy(&output.stdout);

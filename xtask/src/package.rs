@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-/// The suites whose tests are named after promises.
+/// The suites that show promises, in the names of their tests.
 pub(crate) const SUITES: &[&str] =
     &["promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms"];
 
