@@ -2,14 +2,11 @@
 
 mod support;
 
-use divan::{AllocProfiler, Bencher, black_box};
+use divan::{Bencher, black_box};
 use tower::Layer;
 use tower_floodgate::ConcurrencyBackpressureLayer;
 
 use self::support::{INNER, call, poll_ready};
-
-#[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

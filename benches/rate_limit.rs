@@ -4,15 +4,12 @@ mod support;
 
 use std::time::Duration;
 
-use divan::{AllocProfiler, Bencher, black_box};
+use divan::{Bencher, black_box};
 use tokio::runtime::{Builder, Runtime};
 use tower::Layer;
 use tower_floodgate::WindowRateLimitLayer;
 
 use self::support::{INNER, call, poll_ready};
-
-#[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

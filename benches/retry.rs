@@ -4,15 +4,12 @@ mod support;
 
 use std::time::Duration;
 
-use divan::{AllocProfiler, Bencher, black_box};
+use divan::{Bencher, black_box};
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Layer, retry::Policy};
 use tower_floodgate::{ExponentialRetry, ExponentialRetryLayer, retry::RetryBudget};
 
 use self::support::{INNER, Inner, call};
-
-#[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

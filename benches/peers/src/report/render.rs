@@ -1,6 +1,6 @@
 //! Figures and ratios as tables or as lines of JSON.
 
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::section::{References, Row, Section, ratio};
@@ -9,7 +9,7 @@ use super::section::{References, Row, Section, ratio};
 pub(crate) fn tables(scenario: &str, sections: &[Section]) -> String {
     let mut text = String::new();
     for section in sections {
-        text += &format!("{scenario} · {}\n{}\n", section.title, table(section));
+        text += &format!("{scenario} · {}\n{}", section.title, table(section));
         if let Some(note) = &section.note {
             text += &format!("{note}\n");
         }
@@ -24,12 +24,9 @@ pub(crate) fn lines(scenario: &str, sections: &[Section]) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn table(section: &Section) -> Table {
+fn table(section: &Section) -> String {
     let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .remove_style(TableComponent::HorizontalLines)
-        .remove_style(TableComponent::MiddleIntersections);
+    table.load_preset(presets::NOTHING);
     let mut header = vec![String::new(), String::new()];
     for &figure in &section.figures {
         header.push(format!("{}\n{}", figure.name, figure.unit));
@@ -50,10 +47,13 @@ fn table(section: &Section) -> Table {
         }
         table.add_row(cells);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 fn json(section: &Section, scenario: &str) -> Vec<String> {

@@ -98,6 +98,8 @@ pub(super) struct References<'a> {
 }
 
 /// Returns the median of the ratios within the rounds, or without rounds the ratio of the medians.
+///
+/// Returns `None` if it is not positive: a time close to the empty service's has no ratio.
 pub(super) fn ratio(row: &Row, reference: &Row, figure: Figure) -> Option<f64> {
     let (own, other) = (row.samples(figure)?, reference.samples(figure)?);
     let ratio = if own.len() == other.len() {
@@ -105,5 +107,5 @@ pub(super) fn ratio(row: &Row, reference: &Row, figure: Figure) -> Option<f64> {
     } else {
         median(own)? / median(other)?
     };
-    ratio.is_finite().then_some(ratio)
+    (ratio.is_finite() && ratio > 0.0).then_some(ratio)
 }
