@@ -33,15 +33,20 @@ pub(crate) fn faults(every: usize) -> anyhow::Result<Vec<String>> {
             }
         }
         if let Some(model) = noticed {
-            println!("{weakening}: {model}");
+            println!("{}: {model}", shown(&weakening));
             likely.retain(|other| *other != model);
             likely.insert(0, model);
         } else {
-            println!("{weakening}: NOT NOTICED");
-            faults.push(format!("no model notices {weakening}"));
+            println!("{}: NOT NOTICED", shown(&weakening));
+            faults.push(format!("no model notices {}", shown(&weakening)));
         }
     }
     Ok(faults)
+}
+
+/// Returns `site` without the way from the models to the sources.
+fn shown(site: &str) -> &str {
+    site.rsplit_once("../").map_or(site, |(_, source)| source)
 }
 
 /// Runs all models, and returns the sites that they pass.
