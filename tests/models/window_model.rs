@@ -724,3 +724,27 @@ fn w7_w4_refund_in_a_pause_grants_nothing() {
         limited.assert_whole(1);
     });
 }
+
+/// Thinning moves a checkpoint into a slot whose last one had more issues and a later time. A
+/// refill at the same time reads both words of one of them.
+#[test]
+fn w1_w8_log_thinned_beside_a_refill_pairs_no_count_with_an_earlier_time() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::with_sizes(Shape::Sliding, 5, 8, 8, 4);
+        assert!((0..5).all(|_| limited.window.try_enter()));
+        let mut issued = Vec::new();
+        // The first checkpoint is two ticks before the others.
+        for pass in [0, 2, 1, 1] {
+            (0..pass).for_each(|_| limited.tick());
+            issued.push(limited.issue());
+        }
+        (4..8).for_each(|_| limited.tick());
+        // The log is full, and the first permit has expired.
+        let refilling = spawn(&limited, Limited::look);
+        issued.push(limited.issue());
+        refilling.join().expect("refilled");
+        issued.extend([(); 5].into_iter().filter_map(|()| limited.try_issue()));
+        assert_at_most(5, &issued, 8);
+        limited.assert_whole(5);
+    });
+}

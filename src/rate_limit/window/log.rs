@@ -189,14 +189,13 @@ impl Log {
         over: impl Fn(Nanos) -> bool,
         same: impl Fn(Nanos, Nanos) -> bool,
     ) -> bool {
-        // From here on nobody retires and nobody claims. Acquire: what others retired is known to be.
-        let word = self.oldest.load(Acquire);
-        let oldest = Pair::unpack(word);
+        let (oldest, newest) = self.ends();
         let away = Pair { slot: oldest.slot.wrapping_add(AWAY), ..oldest };
-        if self.oldest.compare_exchange(word, away.pack(), Acquire, Relaxed).is_err() {
+        // From this step on no entry is retired, and none claimed. Relaxed: it tells nothing, and entries that
+        // were claimed since `newest` was read stay as they are.
+        if self.oldest.compare_exchange(oldest.pack(), away.pack(), Relaxed, Relaxed).is_err() {
             return true; // another thread has just retired some
         }
-        let newest = Pair::unpack(self.newest.load(Relaxed));
         let first = self.leave_out(oldest.slot, newest.slot, window, over, same);
         // Release: whoever reads this reads the entries as they were left.
         let left = Pair { slot: first, ..oldest };
