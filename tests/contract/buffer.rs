@@ -7,6 +7,7 @@ use tower::{ServiceBuilder, buffer::Buffer};
 use tower_floodgate::{WindowRateLimitLayer, caused_by};
 
 use crate::{
+    paused_time::settle,
     probe::{Failed, Mood, NOT_READY, Script},
     stacks::{Boxed, PLACES, WINDOW},
     trial::Customer,
@@ -24,15 +25,8 @@ fn ours() -> (Arc<Script>, Boxed) {
     (probe, Boxed::new(ServiceBuilder::new().layer(layer).service(service)))
 }
 
-/// Lets the worker go on as far as it can.
-async fn work() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_buffer_is_ready_though_the_inner_service_is_not() {
+async fn c3_buffer_is_ready_while_the_inner_service_is_not() {
     for ((probe, mut service), ready) in [(buffered(), true), (ours(), false)] {
         probe.be(Mood::Pending);
         assert_eq!(service.is_ready(), ready);
@@ -41,12 +35,12 @@ async fn a_buffer_is_ready_though_the_inner_service_is_not() {
 
 /// The caller is told by the answer, which wraps the error. All others are told the same, from then on.
 #[tokio::test(start_paused = true)]
-async fn a_buffer_dies_of_one_error_of_readiness() {
+async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     let (probe, mut service) = buffered();
     let mut other = service.clone();
     probe.be(Mood::Failing);
     let mut sent = service.send(1);
-    work().await;
+    settle().await;
     let error = sent.answer().unwrap_err();
     assert!(!error.is::<Failed>());
     assert_eq!(caused_by(&*error), Some(&NOT_READY));
@@ -63,16 +57,16 @@ async fn a_buffer_dies_of_one_error_of_readiness() {
 
 /// No difference here: both count a place when the inner service is called.
 #[tokio::test(start_paused = true)]
-async fn a_buffer_loses_no_place_to_who_is_ready_and_dropped() {
+async fn c3_buffer_loses_no_permit_to_dropped_ready_clones() {
     for (probe, mut service) in [buffered(), ours()] {
         for _ in 0..10 {
             assert!(service.clone().is_ready());
-            work().await;
+            settle().await;
         }
         let mut sent = Vec::new();
         for request in (1..).take(PLACES) {
             sent.push(service.send(request));
-            work().await;
+            settle().await;
         }
         assert_eq!(probe.calls(), [1, 2], "the whole window is there");
     }

@@ -3,14 +3,15 @@
 
 use crate::{
     at_every, on_every,
+    paused_time::pass,
     probe::{End, Mood},
     stacks::{BACKOFF, Bound, PLACES, Retry, WINDOW, all, limits, retried, retries},
-    trial::{Customer, pass, waker},
+    trial::{Customer, waker},
 };
 
 /// Fresh, ready, and with a place but an inner service that isn't ready.
 #[tokio::test(start_paused = true)]
-async fn dropped_before_it_is_called_it_gives_its_place_back() {
+async fn c4_service_drop_before_the_call_releases_its_permit() {
     on_every(all(), async |trial| {
         let Some((fresh, mut ready)) = trial.two_customers() else { return };
         drop(fresh);
@@ -28,7 +29,7 @@ async fn dropped_before_it_is_called_it_gives_its_place_back() {
 
 /// Whether it still waits or was called up and not polled since: the place that comes back is the next one's.
 #[tokio::test(start_paused = true)]
-async fn dropped_in_the_line_it_leaves_it_to_the_next() {
+async fn c4_waiter_drop_leaves_its_permit_to_the_next() {
     at_every(limits(all()), async |trial, limit| {
         for called_up in [false, true] {
             let Some((mut gone, mut next)) = trial.two_customers() else { return };
@@ -58,7 +59,7 @@ async fn dropped_in_the_line_it_leaves_it_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_in_flight_it_gives_its_place_back() {
+async fn c4_response_drop_in_flight_releases_its_permit() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         let (unpolled, mut polled) = (service.send(1), service.send(2));
@@ -74,7 +75,7 @@ async fn dropped_in_flight_it_gives_its_place_back() {
 
 /// In the backoff, while the inner service isn't ready for the second attempt, and in that.
 #[tokio::test(start_paused = true)]
-async fn dropped_in_a_retry_it_gives_its_places_back() {
+async fn c4_response_drop_in_a_retry_releases_its_permits() {
     on_every(retries(), async |trial| {
         for state in ["backoff", "not ready", "second attempt"] {
             let mut sent = trial.customer().send(1);
@@ -100,7 +101,7 @@ async fn dropped_in_a_retry_it_gives_its_places_back() {
 
 /// Where the second attempt stands in line again: waiting, and called up but not polled since.
 #[tokio::test(start_paused = true)]
-async fn dropped_in_the_line_in_a_retry_it_gives_its_places_back() {
+async fn c4_response_drop_while_a_retry_is_queued_releases_its_permits() {
     at_every(retried(limits(all())), async |trial, limit| {
         for called_up in [false, true] {
             let mut sent = trial.customer().send(1);
@@ -126,7 +127,7 @@ async fn dropped_in_the_line_in_a_retry_it_gives_its_places_back() {
 
 /// A response doesn't need its service. What it holds comes back when it ends.
 #[tokio::test(start_paused = true)]
-async fn a_response_outlives_its_service() {
+async fn c4_response_outlives_its_service() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         let mut sent = service.send(1);

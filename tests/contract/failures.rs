@@ -4,9 +4,10 @@ use std::task::Waker;
 
 use crate::{
     at_every, on_every,
+    paused_time::pass,
     probe::{End, Mood, NOT_READY},
     stacks::{BACKOFF, Bound, PLACES, Rate, Stack, WINDOW, all, limits, retries},
-    trial::{Customer, message_of, pass, waker},
+    trial::{Customer, message_of, waker},
 };
 
 const KEEPS: &str = "tower's limit keeps its permit when readiness fails, until it is dropped: \
@@ -18,7 +19,7 @@ fn keeps(stack: &Stack) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_passes_and_nothing_stays_held() {
+async fn c3_readiness_error_passes_and_no_permit_stays_held() {
     on_every(all(), async |trial| {
         let kept = usize::from(keeps(&trial.stack));
         trial.differs = keeps(&trial.stack).then_some(KEEPS);
@@ -45,7 +46,7 @@ async fn an_error_of_readiness_passes_and_nothing_stays_held() {
 
 /// One has the last place, and its inner service fails to get ready.
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_lets_the_next_in_line_go() {
+async fn c3_readiness_error_admits_the_next_waiter() {
     at_every(limits(all()), async |trial, limit| {
         let Some((mut failing, mut next)) = trial.two_customers() else { return };
         let _in_flight = trial.occupy(&mut failing, limit, PLACES - 1).await;
@@ -75,7 +76,7 @@ async fn an_error_of_readiness_lets_the_next_in_line_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_ends_a_retry() {
+async fn c3_readiness_error_ends_a_retry() {
     on_every(retries(), async |trial| {
         let mut sent = trial.customer().send(1);
         trial.fail_once(&mut sent);
@@ -93,7 +94,7 @@ async fn an_error_of_readiness_ends_a_retry() {
 
 /// It has its place still, and one only. Dropped, it gives it back.
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_poll_ready_loses_nothing() {
+async fn c4_panic_in_poll_ready_loses_no_permit() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         for _ in 0..3 {
@@ -114,7 +115,7 @@ async fn a_panic_in_poll_ready_loses_nothing() {
 
 /// It may have gone out, so the window counts it. It is not in flight.
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_call_loses_nothing() {
+async fn c4_panic_in_call_loses_no_permit() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         assert!(service.is_ready());
@@ -132,7 +133,7 @@ async fn a_panic_in_call_loses_nothing() {
 
 /// Whoever polls it drops it then, and it isn't retried.
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_a_response_loses_nothing() {
+async fn c4_panic_in_a_response_loses_no_permit() {
     on_every(all(), async |trial| {
         let mut sent = trial.customer().send(1);
         trial.probe.end(1, End::Panic);
@@ -146,7 +147,7 @@ async fn a_panic_in_a_response_loses_nothing() {
 
 /// The same three in the second attempt.
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_a_retry_loses_nothing() {
+async fn c4_panic_in_a_retry_loses_no_permit() {
     on_every(retries(), async |trial| {
         for panic in ["in poll_ready", "in call", "in the response"] {
             let mut sent = trial.customer().send(1);
@@ -173,7 +174,7 @@ async fn a_panic_in_a_retry_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_done_holds_nothing_though_it_is_kept() {
+async fn c4_completed_response_holds_no_permit_though_it_is_kept() {
     on_every(all(), async |trial| {
         let mut sent = trial.customer().send(1);
         trial.probe.end(1, End::Ok(7));

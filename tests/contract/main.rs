@@ -32,11 +32,15 @@
 mod buffer;
 mod drops;
 mod failures;
+#[path = "../support/paused_time.rs"]
+mod paused_time;
 mod probe;
 mod readiness;
 mod stacks;
 mod trial;
 mod wakers;
+#[path = "../support/wakes.rs"]
+mod wakes;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 

@@ -5,17 +5,18 @@ use tower_floodgate::Rejected;
 
 use crate::{
     at_every, on_every,
+    paused_time::pass,
     probe::{CALLED_UNREADY, End, Failed, Mood},
     stacks::{
         Answer, BACKOFF, Bound, Bounds, Does, PLACES, Rate, Retry, TURNED_AWAY, Towers, WIDE,
         WINDOW, all, bounded, limits, retried,
     },
-    trial::{Customer, Trial, message_of, pass, waker},
+    trial::{Customer, Trial, message_of, waker},
 };
 
 /// And on the very instance that was polled ready: the probe panics otherwise, and its clones aren't ready.
 #[tokio::test(start_paused = true)]
-async fn the_inner_service_is_called_once_for_each_request() {
+async fn c3_inner_service_is_called_once_per_request() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         for request in 1..=6 {
@@ -39,7 +40,7 @@ async fn the_inner_service_is_called_once_for_each_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_pass_through_untouched_and_of_a_retry_the_last() {
+async fn c3_error_passes_through_unchanged_and_of_a_retry_the_last() {
     on_every(all(), async |trial| {
         let mut sent = trial.customer().send(1);
         if trial.stack.has(Retry) {
@@ -55,7 +56,7 @@ async fn errors_pass_through_untouched_and_of_a_retry_the_last() {
 
 /// Polled again and again it takes one place, and keeps it however long it sits there.
 #[tokio::test(start_paused = true)]
-async fn ready_is_ready_until_it_is_called() {
+async fn c3_ready_service_stays_ready_until_it_is_called() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         for _ in 0..10 {
@@ -74,7 +75,7 @@ async fn ready_is_ready_until_it_is_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clone_of_a_ready_service_is_not_ready_and_holds_nothing() {
+async fn c3_clone_of_a_ready_service_is_not_ready_and_holds_no_permit() {
     on_every(all(), async |trial| {
         let Some((mut service, _)) = trial.two_customers() else { return };
         for mood in [Mood::Ready, Mood::Pending] {
@@ -101,7 +102,7 @@ const CALLS_ON: &str =
 
 /// Fresh, called already, and while the inner service isn't ready yet.
 #[tokio::test(start_paused = true)]
-async fn calling_without_readiness_panics_and_says_so() {
+async fn c3_call_without_readiness_panics_with_the_message_of_its_layer() {
     on_every(all(), async |trial| {
         let (fresh, again) = match trial.stack.layers[0] {
             // A retry is as ready as the inner service.
@@ -137,7 +138,7 @@ async fn calling_without_readiness_panics_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calling_while_it_waits_panics_and_leaves_it_in_the_line() {
+async fn c3_call_while_queued_panics_and_the_waiter_stays_queued() {
     at_every(limits(all()), async |trial, limit| {
         let mut service = trial.customer();
         let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
@@ -179,7 +180,7 @@ fn rejected(trial: &Trial, limit: Does, answer: Result<u32, BoxError>, why: fn(&
 
 /// It has no place of that limit, asks nothing of the inner service, and gives back what it has from others.
 #[tokio::test(start_paused = true)]
-async fn turned_away_it_is_ready_and_the_call_is_told() {
+async fn c3_rejected_service_is_ready_and_its_call_returns_the_rejection() {
     at_every(bounded(NO_LINE), async |trial, limit| {
         let mut service = trial.customer();
         let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
@@ -213,7 +214,7 @@ async fn turned_away_it_is_ready_and_the_call_is_told() {
 
 /// Who may wait for a while is woken when that is over. (The window knows at once that it will be.)
 #[tokio::test(start_paused = true)]
-async fn turned_away_after_a_wait_it_is_woken_to_be_told() {
+async fn c3_c5_waiter_past_max_wait_is_woken_for_its_rejection() {
     at_every(bounded(Bounds { max_wait: BACKOFF, ..WIDE }), async |trial, limit| {
         let mut service = trial.customer();
         let _in_flight = trial.occupy(&mut service, limit, PLACES).await;
@@ -236,7 +237,7 @@ async fn turned_away_after_a_wait_it_is_woken_to_be_told() {
 
 /// A second attempt that is turned away is the end: the inner service hasn't failed.
 #[tokio::test(start_paused = true)]
-async fn turned_away_in_a_retry_that_is_the_answer() {
+async fn c3_rejection_of_a_retry_is_its_result() {
     at_every(retried(bounded(NO_LINE)), async |trial, limit| {
         let mut sent = trial.customer().send(1);
         trial.fail_once(&mut sent);

@@ -6,47 +6,23 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
     pin::Pin,
-    sync::{
-        Arc, Once,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    sync::{Arc, Once},
+    task::{Context, Poll, Waker},
 };
 
 use tower::{BoxError, Service};
 
 use crate::{
+    paused_time::pass,
     probe::{End, Failed, Mood, Script},
     stacks::{BACKOFF, Bound, Boxed, Does, Handles, PLACES, Rate, Retry, Stack, WIDE, WINDOW},
+    wakes::Wakes,
 };
-
-/// Lets time pass, and every timer that is due fire.
-pub(crate) async fn pass(time: Duration) {
-    tokio::time::advance(time).await;
-    tokio::task::yield_now().await;
-}
-
-/// A waker that counts.
-#[derive(Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
 
 /// A waker, and what it counts.
 pub(crate) fn waker() -> (Waker, Arc<Wakes>) {
-    let wakes = Arc::<Wakes>::default();
-    (Waker::from(Arc::clone(&wakes)), wakes)
+    let wakes = Wakes::new();
+    (wakes.waker(), wakes)
 }
 
 /// What `panics` panics with. That is meant, so nothing is printed.

@@ -5,9 +5,11 @@ use std::{sync::Arc, task::Waker};
 
 use crate::{
     at_every, on_every,
+    paused_time::pass,
     probe::{End, Mood},
     stacks::{BACKOFF, PLACES, all, limits, retried, retries},
-    trial::{Customer, Wakes, pass, waker},
+    trial::{Customer, waker},
+    wakes::Wakes,
 };
 
 /// Somebody who waits, and the last two wakers it polled with.
@@ -36,7 +38,7 @@ impl Waiting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_limit_is_woken() {
+async fn c5_waiter_at_a_limit_is_woken() {
     at_every(limits(all()), async |trial, limit| {
         let mut service = trial.customer();
         let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
@@ -57,7 +59,7 @@ async fn who_waits_for_a_limit_is_woken() {
 
 /// It has its place meanwhile.
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_inner_service_is_woken() {
+async fn c5_task_pending_on_the_inner_service_is_woken() {
     on_every(all(), async |trial| {
         let mut service = trial.customer();
         trial.probe.be(Mood::Pending);
@@ -71,7 +73,7 @@ async fn who_waits_for_the_inner_service_is_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_response_is_woken() {
+async fn c5_task_pending_on_a_response_is_woken() {
     on_every(all(), async |trial| {
         let mut sent = trial.customer().send(1);
         let waiting = Waiting::polls(|waker| sent.poll(waker).is_pending());
@@ -86,7 +88,7 @@ async fn who_waits_for_a_response_is_woken() {
 
 /// In a retry: for the backoff, for the inner service to get ready again, and for the second response.
 #[tokio::test(start_paused = true)]
-async fn every_attempt_of_a_retry_waits_for_readiness_and_is_woken() {
+async fn c3_c5_each_attempt_of_a_retry_waits_for_readiness_and_is_woken() {
     on_every(retries(), async |trial| {
         let mut sent = trial.customer().send(1);
         trial.fail_once(&mut sent);
@@ -114,7 +116,7 @@ async fn every_attempt_of_a_retry_waits_for_readiness_and_is_woken() {
 
 /// The second attempt stands in line again.
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_limit_in_a_retry_is_woken() {
+async fn c5_waiter_at_a_limit_in_a_retry_is_woken() {
     at_every(retried(limits(all())), async |trial, limit| {
         let mut sent = trial.customer().send(1);
         trial.fail_once(&mut sent);

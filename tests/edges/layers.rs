@@ -14,22 +14,13 @@ use tower_floodgate::{
     retry::{Backoff, Verdict},
 };
 
-use crate::{clock::nanos, duration, holds};
-
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(test)
-}
+use crate::{clock::nanos, duration, holds, paused_runtime::run};
 
 /// B3, C8: one may wait for any time, up to the longest there is.
 #[test]
-fn b3_one_may_wait_for_any_time() {
+fn c8_b3_max_wait_may_have_any_length() {
     holds(file!(), duration(), |wait| {
-        paused(async {
+        run(async {
             let layer = ConcurrencyBackpressureLayer::new(1).max_wait(wait).respond(|_| ());
             let handle = layer.handle();
             let mut cx = Context::from_waker(Waker::noop());
@@ -45,9 +36,9 @@ fn b3_one_may_wait_for_any_time() {
 
 /// W5, W6, W7, C8: pauses and waits of any length: turned away at once with the time, or let wait.
 #[test]
-fn w7_a_pause_may_be_of_any_length() {
+fn c8_w5_w6_w7_pause_and_max_wait_may_have_any_length() {
     holds(file!(), (duration(), duration()), |(pause, wait)| {
-        paused(async {
+        run(async {
             let layer = WindowRateLimitLayer::new(1, Duration::from_nanos(1));
             let handle = layer.handle();
             let mut service = layer
@@ -77,10 +68,10 @@ fn w7_a_pause_may_be_of_any_length() {
 /// R2, R3, R4, C8: hints, backoffs and bounds of any length; who may not wait gives up at once, and who may
 /// waits.
 #[test]
-fn r4_a_hint_may_be_of_any_length() {
+fn c8_r2_r3_r4_hint_backoff_and_max_elapsed_may_have_any_length() {
     let hint = proptest::option::of(duration());
     holds(file!(), (duration(), hint, duration(), duration()), |(base, hint, most, elapsed)| {
-        paused(async {
+        run(async {
             let base = base.max(Duration::from_nanos(1));
             let policy = ExponentialRetry::new(2)
                 .backoff(Backoff::new(base, Duration::MAX))

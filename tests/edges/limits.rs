@@ -14,7 +14,7 @@ use crate::{
 /// B1, B6: however limits of any size follow one another, as many can enter as the last one leaves room
 /// for, and the counts are exact.
 #[test]
-fn b6_limits_of_any_size_follow_one_another() {
+fn b1_b6_limits_of_any_size_follow_one_another() {
     let steps = proptest::collection::vec((places(), 0..6_u32, 0..6_u32), 1..20);
     holds(file!(), (places(), steps), |(first, steps)| {
         let gate = Gate::<()>::new(first);
@@ -53,7 +53,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 /// the end of the clock (after 584 years, when it stands still): never one too many, and a place comes
 /// back at the very nanosecond.
 #[test]
-fn w1_windows_are_exact_from_a_nanosecond_to_a_century() {
+fn c8_w1_w2_w3_windows_are_exact_from_a_nanosecond_to_a_century() {
     // Steps in time: by a share of the window, or right to, or beside, a boundary.
     let pass = prop_oneof![Just((0, 0)), (1..4_u64, 0..3_u64), (0..3_u64, 0..3_u64)];
     let steps = proptest::collection::vec((pass, 1..4_u32), 1..60);

@@ -17,14 +17,18 @@ mod clock;
 mod count;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
-#[path = "../promises/hold.rs"]
+#[path = "../support/hold.rs"]
 mod hold;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
 #[path = "../../src/rejected.rs"]
 mod rejected;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[path = "../../src/sync.rs"]
 mod sync;
+#[path = "../support/wakes.rs"]
+mod wakes;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 

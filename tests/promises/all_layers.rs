@@ -48,7 +48,7 @@ async fn c1_one_layer_on_many_services_is_one_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c1_a_limit_for_each_service_is_asked_for_by_name() {
+async fn c1_per_service_gives_each_service_its_own_limit() {
     let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0).per_service();
     let (one, other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     one.clone().oneshot(0).await.unwrap();
@@ -92,7 +92,7 @@ static RATE: LazyLock<WindowRateLimitLayer> =
     LazyLock::new(|| WindowRateLimitLayer::new(1000, secs(1)));
 
 #[test]
-fn c2_built_and_used_without_a_runtime() {
+fn c2_layers_are_built_and_used_without_a_runtime() {
     let service = ServiceBuilder::new()
         .layer(GATE.clone())
         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
@@ -114,7 +114,7 @@ fn c2_built_and_used_without_a_runtime() {
 }
 
 #[test]
-fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
+fn c2_c4_wait_for_a_window_without_a_runtime_panics_and_leaves_the_queue() {
     let layer = WindowRateLimitLayer::new(1, secs(3600));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) }));
@@ -126,7 +126,7 @@ fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_the_inner_service_is_called_on_the_very_instance_polled_ready() {
+async fn c3_inner_service_is_called_on_the_instance_polled_ready() {
     // The probe panics otherwise; clones of it forget readiness.
     let probe = Probe::new();
     let notes = probe.notes();
@@ -161,7 +161,7 @@ impl Service<()> for Moody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_an_error_of_readiness_passes_and_gives_the_place_back() {
+async fn c3_readiness_error_passes_and_releases_the_permit() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let rate = WindowRateLimitLayer::new(1, secs(1));
     let mut gated = gate.layer(Moody(Poll::Ready(Err("dead"))));
@@ -176,7 +176,7 @@ async fn c3_an_error_of_readiness_passes_and_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_polling_again_takes_one_place_not_several() {
+async fn c3_repeated_poll_ready_acquires_one_permit() {
     let gate = ConcurrencyBackpressureLayer::new(3);
     let rate = WindowRateLimitLayer::new(3, secs(1));
     let mut service =
@@ -197,7 +197,7 @@ async fn c3_polling_again_takes_one_place_not_several() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_a_place_is_held_while_the_inner_service_gets_ready() {
+async fn c3_permit_is_held_while_the_inner_service_gets_ready() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let mut service = gate.layer(Moody(Poll::Pending));
     assert!(poll_ready(&mut service, Waker::noop()).is_pending());
@@ -209,7 +209,7 @@ async fn c3_a_place_is_held_while_the_inner_service_gets_ready() {
 }
 
 #[test]
-fn c3_calling_without_readiness_panics_and_says_so() {
+fn c3_c4_call_without_readiness_panics_with_a_message() {
     fn message<S: Service<()> + Send + 'static>(mut service: S, polled: bool) -> String {
         let panicked = std::thread::spawn(move || {
             if polled {
@@ -243,7 +243,7 @@ fn c3_calling_without_readiness_panics_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_turning_away_is_the_answer_of_call_and_the_service_lives_on() {
+async fn c3_rejection_is_the_result_of_call_and_the_service_stays_usable() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let mut service = layer.layer(Probe::new());
     let mut other = layer.layer(Probe::new());
@@ -261,7 +261,7 @@ async fn c3_turning_away_is_the_answer_of_call_and_the_service_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_panic_in_the_inner_service_gives_the_place_back() {
+async fn c4_panic_in_the_inner_service_releases_the_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let at_once = layer.layer(service_fn(|(): ()| -> std::future::Ready<Result<(), ()>> {
         panic!("in the call")
@@ -274,7 +274,7 @@ async fn c4_a_panic_in_the_inner_service_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_response_future_that_is_dropped_gives_the_place_back() {
+async fn c4_response_future_drop_releases_the_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut service = layer.layer(Probe::answering_after(secs(1)));
     drop(service.ready().await.unwrap().call(0)); // never polled
@@ -286,7 +286,7 @@ async fn c4_a_response_future_that_is_dropped_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_waiter_is_woken_when_it_can_go_and_not_before() {
+async fn c5_b2_waiter_is_woken_once_when_it_is_granted_a_permit() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let mut held = gate.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
@@ -308,7 +308,7 @@ async fn c5_a_waiter_is_woken_when_it_can_go_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_where_all_goes_as_expected_the_window_wakes_once_per_admission() {
+async fn c5_undisturbed_window_wakes_once_per_admission() {
     let layer = WindowRateLimitLayer::new(10, ms(100));
     let service = layer.layer(Probe::new());
     let waiters: Vec<_> = (0..500)
@@ -334,7 +334,7 @@ async fn c5_where_all_goes_as_expected_the_window_wakes_once_per_admission() {
 
 /// A moved task: only the last waker that polled is woken.
 #[tokio::test(start_paused = true)]
-async fn c5_a_waker_that_changes_between_polls_is_the_one_that_is_woken() {
+async fn c5_last_waker_that_polled_is_woken() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let mut held = gate.layer(Probe::new());
     let mut waiting = gate.layer(Probe::new());
@@ -348,7 +348,7 @@ async fn c5_a_waker_that_changes_between_polls_is_the_one_that_is_woken() {
 
 /// A wait of less than the timer's millisecond is one wait, not a loop.
 #[tokio::test(start_paused = true)]
-async fn c5_a_wait_shorter_than_the_timer_does_not_spin() {
+async fn c5_wait_shorter_than_a_timer_tick_does_not_spin() {
     let window = std::time::Duration::from_micros(50);
     let mut service = WindowRateLimitLayer::new(1, window).layer(Probe::new());
     for n in 0..20 {
@@ -385,7 +385,7 @@ impl<'a> Service<&'a str> for Borrowing<'a> {
 }
 
 #[tokio::test]
-async fn c6_no_bounds_on_the_inner_service_its_requests_and_responses() {
+async fn c6_inner_service_request_and_response_need_no_bounds() {
     let (name, request) = (String::from("name"), String::from("request"));
     let mut service = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(1))
@@ -396,7 +396,7 @@ async fn c6_no_bounds_on_the_inner_service_its_requests_and_responses() {
 }
 
 #[tokio::test]
-async fn c10_the_error_type_is_untouched_where_nobody_is_turned_away() {
+async fn c10_error_type_is_the_inner_one_where_nothing_is_rejected() {
     fn error_of<S: Service<u32, Error = E>, E>(_: &S) {}
     let inner = || service_fn(|_: u32| async { Err::<(), _>(io::Error::other("disk")) });
     error_of::<_, io::Error>(&ConcurrencyBackpressureLayer::new(1).layer(inner()));
@@ -430,7 +430,7 @@ impl From<io::Error> for Own {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
+async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     let full = || WindowRateLimitLayer::new(1, secs(9)).max_waiting(0);
     let inner = || {
         service_fn(|n: u32| async move {
@@ -464,7 +464,7 @@ async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
 }
 
 #[test]
-fn c10_a_rejection_is_found_behind_wrappers() {
+fn c10_rejection_is_found_behind_wrapping_errors() {
     #[derive(Debug)]
     struct Wrapper(BoxError);
     impl fmt::Display for Wrapper {
@@ -497,7 +497,7 @@ fn c10_a_rejection_is_found_behind_wrappers() {
 
 /// The limits stand behind a `Buffer`, a `LoadShed`, a `Timeout`: what others stack around them.
 #[tokio::test(start_paused = true)]
-async fn c3_they_stand_among_towers_own() {
+async fn c3_layers_stack_with_buffer_timeout_and_load_shed() {
     let service = ServiceBuilder::new()
         .buffer(10)
         .layer(ConcurrencyBackpressureLayer::new(2))
@@ -523,7 +523,7 @@ async fn c3_they_stand_among_towers_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c8_a_paused_clock_steers_everything() {
+async fn c8_paused_clock_controls_the_window() {
     let service = WindowRateLimitLayer::new(1, secs(3600)).layer(Probe::new());
     let mut service = Spawn::new(service);
     assert_ready_ok!(service.poll_ready::<u32>());
@@ -557,7 +557,7 @@ impl Wake for Bomb {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_waker_that_panics_loses_nothing_of_others() {
+async fn c4_panicking_waker_loses_no_permit_and_no_wake_up() {
     // The ringer runs the wakers of all who wait.
     let layer = WindowRateLimitLayer::new(2, secs(1));
     let handle = layer.handle();

@@ -38,7 +38,7 @@ fn call<S: Service<u32>>(service: &mut S, request: u32) {
 }
 
 #[test]
-fn c6_a_call_that_does_not_wait_allocates_nothing() {
+fn c6_call_that_does_not_wait_allocates_nothing() {
     let policy = ExponentialRetry::new(3).budget(RetryBudget::new(0.1)).max_elapsed(secs(60));
     let retry = ExponentialRetryLayer::new(policy);
     let stack = |window| {
@@ -65,7 +65,7 @@ fn c6_a_call_that_does_not_wait_allocates_nothing() {
 }
 
 #[test]
-fn c6_waiting_allocates_nothing_once_the_line_has_been_as_long() {
+fn c6_wait_allocates_nothing_once_the_queue_has_been_as_long() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut inside = layer.layer(Free);
     let mut cx = Context::from_waker(Waker::noop());
@@ -97,7 +97,7 @@ fn w8_memory_does_not_grow_with_the_limit() {
 }
 
 #[test]
-fn r1_a_request_that_succeeds_costs_no_allocation_in_towers_retry() {
+fn c6_r1_successful_request_in_towers_retry_allocates_nothing() {
     let mut service = Retry::new(ExponentialRetry::new(3), Free);
     assert_eq!(measure(|| call(&mut service, 1)).count_total, 0);
 }

@@ -18,7 +18,7 @@ fn rejected(error: &tower::BoxError) -> &Rejected {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_never_more_than_max_in_flight() {
+async fn b1_at_most_max_in_flight_requests_run() {
     let probe = Probe::answering_after(ms(10));
     let notes = probe.notes();
     let service = ConcurrencyBackpressureLayer::new(3).layer(probe);
@@ -32,7 +32,7 @@ async fn b1_never_more_than_max_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_a_place_is_held_from_readiness_to_the_end_of_the_response() {
+async fn b1_permit_is_held_from_readiness_to_the_end_of_the_response() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let handle = layer.handle();
     let mut service = layer.layer(Probe::answering_after(ms(10)));
@@ -60,7 +60,7 @@ impl Drop for Dropped {
 }
 
 #[tokio::test]
-async fn b1_a_permit_is_released_after_the_inner_future_is_dropped() {
+async fn b1_permit_is_released_after_the_inner_future_is_dropped() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let (handle, seen) = (Arc::new(OnceLock::new()), Arc::default());
     assert!(handle.set(layer.handle()).is_ok());
@@ -85,7 +85,7 @@ async fn b1_a_permit_is_released_after_the_inner_future_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_those_who_wait_go_in_the_order_they_came() {
+async fn b2_waiters_are_served_in_order_of_arrival() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::answering_after(ms(10)));
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -104,7 +104,7 @@ async fn b2_those_who_wait_go_in_the_order_they_came() {
 }
 
 #[tokio::test]
-async fn b2_a_newcomer_never_overtakes() {
+async fn b2_newcomer_never_overtakes_a_waiter() {
     let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
     let mut first = service.clone();
     let mut second = Spawn::new(service.clone());
@@ -120,7 +120,7 @@ async fn b2_a_newcomer_never_overtakes() {
 }
 
 #[tokio::test]
-async fn b3_the_line_is_bounded() {
+async fn b3_arrival_at_a_full_queue_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -143,7 +143,7 @@ async fn b3_the_line_is_bounded() {
 }
 
 #[tokio::test]
-async fn b3_a_line_of_none_sheds_at_once() {
+async fn b3_queue_of_zero_rejects_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let mut service = layer.layer(Probe::new());
 
@@ -155,7 +155,7 @@ async fn b3_a_line_of_none_sheds_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_whoever_stood_too_long_is_turned_away() {
+async fn b3_waiter_past_max_wait_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -178,7 +178,7 @@ async fn b3_whoever_stood_too_long_is_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_a_place_handed_over_at_the_last_moment_is_taken() {
+async fn b3_permit_granted_before_a_late_poll_is_acquired() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -195,7 +195,7 @@ async fn b3_a_place_handed_over_at_the_last_moment_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_both_bounds_together() {
+async fn b3_both_bounds_hold_together() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -209,7 +209,7 @@ async fn b3_both_bounds_together() {
 }
 
 #[tokio::test]
-async fn b4_giving_up_frees_the_place_in_line_at_once() {
+async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -227,7 +227,7 @@ async fn b4_giving_up_frees_the_place_in_line_at_once() {
 }
 
 #[tokio::test]
-async fn b4_giving_up_hands_a_granted_place_to_the_next() {
+async fn c4_b4_cancelled_waiter_passes_its_permit_to_the_next() {
     let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
     let mut inside = service.clone();
     inside.ready().await.unwrap();
@@ -244,7 +244,7 @@ async fn b4_giving_up_hands_a_granted_place_to_the_next() {
 }
 
 #[tokio::test]
-async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
+async fn b5_granted_task_that_is_not_polled_costs_one_permit() {
     let layer = ConcurrencyBackpressureLayer::new(2);
     let service = layer.layer(Probe::new());
     let (mut one, mut two) = (service.clone(), service.clone());
@@ -266,7 +266,7 @@ async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
 }
 
 #[tokio::test]
-async fn b6_growing_admits_those_who_wait_at_once() {
+async fn b6_raised_limit_admits_waiters_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -283,7 +283,7 @@ async fn b6_growing_admits_those_who_wait_at_once() {
 }
 
 #[tokio::test]
-async fn b6_shrinking_drains() {
+async fn b6_lowered_limit_drains() {
     let layer = ConcurrencyBackpressureLayer::new(3);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -306,7 +306,7 @@ async fn b6_shrinking_drains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b6_drained_waits_for_the_last() {
+async fn b6_drained_waits_for_the_last_request() {
     let layer = ConcurrencyBackpressureLayer::new(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::answering_after(ms(10)));
@@ -325,7 +325,7 @@ async fn b6_drained_waits_for_the_last() {
 }
 
 #[tokio::test]
-async fn b6_drained_hears_of_the_last_who_waits_giving_up() {
+async fn b6_drained_ends_when_the_last_waiter_is_cancelled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::new());
     let mut inside = Spawn::new(service.clone());
@@ -344,7 +344,7 @@ async fn b6_drained_hears_of_the_last_who_waits_giving_up() {
 
 /// The future of a shutdown that moves to another task.
 #[tokio::test]
-async fn b6_drained_polled_by_another_task_wakes_that_one() {
+async fn b6_drained_wakes_the_last_task_that_polled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
@@ -360,7 +360,7 @@ async fn b6_drained_polled_by_another_task_wakes_that_one() {
 }
 
 #[tokio::test]
-async fn b6_drained_that_is_dropped_keeps_no_waker() {
+async fn b6_dropped_drained_keeps_no_waker() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
@@ -375,7 +375,7 @@ async fn b6_drained_that_is_dropped_keeps_no_waker() {
 }
 
 #[tokio::test]
-async fn b6_close_tells_all_who_wait_and_all_who_come() {
+async fn b6_close_rejects_waiters_and_newcomers() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -401,7 +401,7 @@ async fn b6_close_tells_all_who_wait_and_all_who_come() {
 
 /// Those who only wait can't be told, so they don't share a limit that can be closed.
 #[tokio::test]
-async fn b6_closing_reaches_nobody_who_cannot_be_told() {
+async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
     let plain = ConcurrencyBackpressureLayer::new(1);
     let handle = plain.handle();
     let too_late = std::panic::catch_unwind(|| plain.max_waiting(1)).unwrap_err();
@@ -419,7 +419,7 @@ async fn b6_closing_reaches_nobody_who_cannot_be_told() {
 }
 
 #[tokio::test]
-async fn b6_a_limit_changed_after_closing_opens_nothing() {
+async fn b6_limit_changed_after_close_stays_closed() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     layer.handle().close();
     layer.handle().set_limit(10).unwrap();
@@ -430,7 +430,7 @@ async fn b6_a_limit_changed_after_closing_opens_nothing() {
 /// Dropping a waker can drop a task, and with it a service that stands in the same line: that must not
 /// happen under the line's lock.
 #[test]
-fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
+fn b4_waker_that_drops_a_waiter_does_not_deadlock() {
     let service = ConcurrencyBackpressureLayer::new(1)
         .layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
     let mut inside = service.clone();
@@ -462,7 +462,7 @@ impl std::task::Wake for Holds {
 /// A service in the queue is owned by the waker of another one, whose timer has gone off: the queue
 /// has the last reference to it.
 #[tokio::test(start_paused = true)]
-async fn c12_the_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
+async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
@@ -483,7 +483,7 @@ async fn c12_the_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
 
 /// The shape of a graceful shutdown: `drained` in a `select!` loop with a deadline.
 #[tokio::test(start_paused = true)]
-async fn b6_drained_stands_in_a_select_loop() {
+async fn b6_drained_works_in_a_select_loop() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let running = tokio::spawn(layer.layer(Probe::answering_after(secs(5))).oneshot(0));
     settle().await;

@@ -30,7 +30,7 @@ async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window() {
+async fn w3_limit_raised_and_used_up_repeatedly_is_whole_after_a_window() {
     for between in [Duration::ZERO, ms(1), ms(10), ms(900)] {
         let layer = WindowRateLimitLayer::new(256, secs(100));
         let handle = layer.handle();
@@ -87,14 +87,14 @@ async fn share_of(
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_set_every_millisecond_to_the_same_value_costs_nothing() {
+async fn w3_limit_set_to_the_same_value_every_millisecond_costs_nothing() {
     let layer = WindowRateLimitLayer::new(1000, secs(1));
     let share = share_of(layer, 1000.0, 10, |handle, _| handle.set_limit(1000).unwrap()).await;
     assert!((0.99..=1.0).contains(&share), "{share}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hundredth() {
+async fn w3_limit_set_to_other_values_every_millisecond_costs_under_one_percent() {
     // Permits come back one by one, so that the higher limit is reached again and again.
     for (low, high) in [(1000, 1010), (1000, 1040), (1020, 1030), (500, 520)] {
         let layer = WindowRateLimitLayer::new(high, secs(1));
@@ -134,7 +134,7 @@ async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_client_that_mirrors_the_servers_limit_uses_its_quota() {
+async fn w3_client_that_mirrors_the_servers_limit_uses_its_quota() {
     for (limit, window) in [(5_000, secs(3600)), (100_000, secs(86_400)), (1_000, secs(1))] {
         let share = mirrored(limit, window, 0).await;
         assert!((0.99..=1.0).contains(&share), "{share} of {limit}");
@@ -172,7 +172,7 @@ async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
 
 /// A thousand changes in a window, of all kinds: a promise that was made is kept.
 #[tokio::test(start_paused = true)]
-async fn w6_a_promised_time_stays_exact_while_settings_are_set_again() {
+async fn w6_promised_time_stays_exact_while_settings_are_set_again() {
     for limit in [3, 256, 300, 1500] {
         let layer = WindowRateLimitLayer::new(limit, secs(10));
         let handle = layer.handle();
@@ -221,7 +221,7 @@ impl Naive {
 /// W1, W3, W8, W9: while settings change, no permit comes back early, and none later than by the
 /// 190th of the longest window. Left alone, all are back a window later.
 #[tokio::test(start_paused = true)]
-async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
+async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
     let mut rng = fastrand::Rng::with_seed(7);
     for round in 0..32 {
         let fixed = round % 4 == 3;

@@ -2,14 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "../support/hold.rs"]
+mod hold;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
+#[path = "../support/paused_time.rs"]
+mod paused_time;
+#[path = "../support/reports.rs"]
 mod reports;
+#[path = "../support/wakes.rs"]
+mod wakes;
+
 mod support;
 
 mod all_layers;
 mod allocations;
 mod backpressure;
 mod changing;
-mod hold;
 mod nested;
 mod no_runtime;
 mod oracle;

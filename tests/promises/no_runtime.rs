@@ -56,7 +56,7 @@ fn both(wait: fn()) -> [(String, String); 2] {
 }
 
 #[test]
-fn c2_a_wait_for_a_window_without_a_timer_names_layer_and_remedy_at_the_poll() {
+fn c2_wait_for_a_window_without_a_timer_names_layer_and_remedy() {
     for (said, missing) in
         both(wait_for_a_window).into_iter().zip(["there is none here", "this one has none"])
     {
@@ -73,7 +73,7 @@ fn c2_a_wait_for_a_window_without_a_timer_names_layer_and_remedy_at_the_poll() {
 }
 
 #[test]
-fn c2_a_bounded_wait_without_a_timer_names_layer_and_remedy_at_the_poll() {
+fn c2_bounded_wait_without_a_timer_names_layer_and_remedy() {
     for (said, missing) in
         both(wait_with_a_bound).into_iter().zip(["there is none here", "this one has none"])
     {
@@ -90,7 +90,7 @@ fn c2_a_bounded_wait_without_a_timer_names_layer_and_remedy_at_the_poll() {
 }
 
 #[test]
-fn c2_a_backoff_without_a_timer_names_layer_and_remedy() {
+fn c2_backoff_without_a_timer_names_layer_and_remedy() {
     let retry = || {
         let mut policy = ExponentialRetry::new(3);
         let _: Option<_> = Policy::<(), (), &str>::retry(&mut policy, &mut (), &mut Err("broken"));
@@ -109,7 +109,7 @@ fn c2_a_backoff_without_a_timer_names_layer_and_remedy() {
 }
 
 #[test]
-fn c2_a_wait_that_panics_without_a_timer_leaves_the_queue() {
+fn c2_c4_wait_that_panics_without_a_timer_leaves_the_queue() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (handle, mut holder) = (layer.handle(), layer.layer(Probe::new()));
     assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());

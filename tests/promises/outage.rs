@@ -119,7 +119,7 @@ fn sum(counts: &[u64]) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_an_outage_overdraws_the_budget_in_no_span() {
+async fn r5_outage_overdraws_the_budget_in_no_span() {
     for setting in SETTINGS {
         for (backoff, longest) in waits() {
             let counts = through_an_outage(backoff, budget(setting), 1).await;
@@ -149,7 +149,7 @@ async fn r5_an_outage_overdraws_the_budget_in_no_span() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_an_outage_gets_all_that_the_budget_has() {
+async fn r5_outage_spends_the_whole_budget() {
     for setting in SETTINGS {
         for (backoff, _) in waits() {
             let counts = through_an_outage(backoff, budget(setting), 2).await;

@@ -79,7 +79,7 @@ fn plain(max_attempts: u32) -> ExponentialRetry {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r1_it_is_a_policy_for_towers_own_layer() {
+async fn r1_policy_works_in_towers_own_layer() {
     let unstable = Unstable::failing(2);
     let ours = ExponentialRetryLayer::new(plain(3)).layer(unstable.clone());
     let _: &tower::retry::Retry<ExponentialRetry, Unstable> = &ours;
@@ -93,7 +93,7 @@ async fn r1_it_is_a_policy_for_towers_own_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
+async fn r2_max_attempts_counts_the_first_attempt_and_the_last_error_passes() {
     for attempts in 1..=5 {
         let unstable = Unstable::failing(u32::MAX);
         let service = ExponentialRetryLayer::new(plain(attempts)).layer(unstable.clone());
@@ -108,7 +108,7 @@ async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r2_never_sleeps_past_max_elapsed() {
+async fn r2_no_wait_ends_past_max_elapsed() {
     let unstable = Unstable::failing(u32::MAX);
     let policy = plain(10).max_elapsed(secs(6));
     let mut service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
@@ -122,7 +122,7 @@ async fn r2_never_sleeps_past_max_elapsed() {
 }
 
 #[test]
-fn r3_the_wait_doubles_up_to_max() {
+fn c8_r3_ceiling_doubles_up_to_max_and_saturates() {
     let backoff = Backoff::new(ms(100), secs(5));
     let waits: Vec<_> = (0..8).map(|retry| backoff.ceiling(retry).as_millis()).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
@@ -144,7 +144,7 @@ async fn waits(policy: ExponentialRetry) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r3_jitter_stays_in_its_span_and_is_still_there_at_max() {
+async fn r3_jitter_stays_in_its_span_and_persists_at_max() {
     /// From the ceiling and the last wait, the shortest and the longest.
     type Span = fn(Duration, Duration) -> (Duration, Duration);
     let spans: [(Jitter, Span); 3] = [
@@ -214,7 +214,7 @@ fn hinted(
 }
 
 #[tokio::test(start_paused = true)]
-async fn r4_a_hint_is_a_floor_with_jitter_on_top() {
+async fn r4_hint_is_a_floor_with_jitter_on_top() {
     for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
         let backoff = Backoff::new(secs(1), secs(10)).jitter(jitter);
         let policy = ExponentialRetry::new(2).backoff(backoff).seed(5);
@@ -233,7 +233,7 @@ async fn r4_a_hint_is_a_floor_with_jitter_on_top() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
+async fn r4_hint_that_is_too_long_or_never_returns_the_response_at_once() {
     let cases = [
         (Some(Duration::from_secs(9_999_999_999)), plain(5), GiveUp::HintTooLong),
         (
@@ -257,7 +257,7 @@ async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_the_budget_is_shared_and_exact() {
+async fn c1_r5_budget_is_shared_by_clones_and_exact() {
     for (ratio, requests, retries) in
         [(0.1, 100, 10), (0.3, 1000, 300), (0.6, 10, 6), (1.0, 7, 7), (2.5, 4, 10)]
     {
@@ -282,7 +282,7 @@ async fn r5_the_budget_is_shared_and_exact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_the_floor_lets_a_quiet_client_retry() {
+async fn r5_floor_lets_a_quiet_client_retry() {
     let budget = RetryBudget::new(0.0).floor_per_second(3);
     let mut paid = Vec::new();
     for _ in 0..30 {
@@ -305,7 +305,7 @@ fn r5_savings_are_bounded() {
 }
 
 #[test]
-fn r5_no_overdraw_from_many_threads() {
+fn r5_many_threads_never_overdraw_the_budget() {
     let budget = RetryBudget::new(0.25).floor_per_second(0).max_saved(1_000_000);
     let withdrawn: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -326,7 +326,7 @@ fn r5_no_overdraw_from_many_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_errors_are_found_down_the_chain() {
+async fn r6_cause_is_found_down_the_source_chain() {
     #[derive(Debug)]
     struct Wrapped(Flaky);
     impl fmt::Display for Wrapped {
@@ -359,7 +359,7 @@ async fn r6_errors_are_found_down_the_chain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes() {
+async fn r7_request_that_cannot_be_cloned_is_sent_once_and_its_response_passes() {
     struct Body(&'static str);
 
     let calls = Arc::new(AtomicU32::new(0));
@@ -380,7 +380,7 @@ async fn r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_hook_sees_every_decision() {
+async fn r8_hook_sees_every_decision() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3).on_decision(move |decision| {
@@ -396,7 +396,7 @@ async fn r8_the_hook_sees_every_decision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_hook_hears_of_a_spent_budget() {
+async fn r8_hook_sees_a_spent_budget() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3)
@@ -408,7 +408,7 @@ async fn r8_the_hook_hears_of_a_spent_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
+async fn r8_caller_learns_the_number_of_attempts() {
     #[derive(Clone)]
     struct Noting;
     impl Classify<u32, (u32, u32), Flaky> for Noting {
@@ -435,7 +435,7 @@ async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r9_a_hint_pauses_all_callers() {
+async fn w7_r9_hint_pauses_all_callers() {
     let rate = WindowRateLimitLayer::new(100, secs(1));
     let handle = rate.handle();
     let hint = |result: &Result<u16, Flaky>| match result {
@@ -474,7 +474,7 @@ async fn r9_a_hint_pauses_all_callers() {
 /// Whatever becomes of the request itself, and no longer than is allowed. Nobody is paused by an answer that
 /// nobody waited for.
 #[tokio::test(start_paused = true)]
-async fn r9_every_answer_pauses_up_to_the_longest_that_is_allowed() {
+async fn r9_every_awaited_response_pauses_for_at_most_max_pause() {
     let nano = Duration::from_nanos(1);
     for (hint, paused) in [(secs(5) - nano, secs(5) - nano), (secs(5) + nano, secs(5))] {
         for answer in [Ok(()), Err(Flaky(1))] {
@@ -498,7 +498,7 @@ async fn r9_every_answer_pauses_up_to_the_longest_that_is_allowed() {
 
 /// A wait that a server asks for to the millisecond is neither spread nor backed off, and bounded like every hint.
 #[tokio::test(start_paused = true)]
-async fn r4_an_exact_hint_is_kept_exactly() {
+async fn r4_exact_hint_is_kept_exactly() {
     for (hint, attempts) in [(secs(7), 3), (secs(0), 3), (secs(61), 1)] {
         let policy = ExponentialRetry::new(3)
             .classify(move |_: &u32, _: &Result<u32, Flaky>| Verdict::RetryExactly(hint));
@@ -512,7 +512,7 @@ async fn r4_an_exact_hint_is_kept_exactly() {
 /// A copy that can't be sent any more ends it, whatever the budget and the server say; one that is sent can
 /// be changed before.
 #[tokio::test(start_paused = true)]
-async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
+async fn r7_copy_is_prepared_and_dropped_if_it_cannot_be_sent() {
     #[derive(Clone)]
     struct Counting;
     impl Classify<u32, u32, Flaky> for Counting {
@@ -555,7 +555,7 @@ async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
 
 /// The copy is claimed only for a retry that is made, and none is made without.
 #[tokio::test(start_paused = true)]
-async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
+async fn r7_copy_is_claimed_after_all_else_is_decided() {
     #[derive(Clone)]
     struct Claimed(Arc<AtomicU32>, bool);
     impl CloneRequest<u32> for Claimed {
@@ -590,7 +590,7 @@ async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
 /// Threads keep references to what policies share, but to nothing of a user's; and of policies that are used in
 /// turns each has its own.
 #[tokio::test(start_paused = true)]
-async fn r8_a_hook_goes_with_the_last_of_its_policies() {
+async fn r8_hook_is_dropped_with_the_last_of_its_policies() {
     for budget in [None, Some(RetryBudget::new(1.0))] {
         let hooked = Arc::new(());
         let held = Arc::clone(&hooked);
@@ -608,7 +608,7 @@ async fn r8_a_hook_goes_with_the_last_of_its_policies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_policies_used_in_turns_on_one_thread_have_their_own_budgets() {
+async fn r5_policies_used_in_turns_on_one_thread_keep_their_own_budgets() {
     let spendthrift = || RetryBudget::new(0.0).floor_per_second(0);
     let policies =
         [plain(2).budget(spendthrift()), plain(2).budget(RetryBudget::new(1.0)), plain(2)];
@@ -829,7 +829,7 @@ async fn c3_readiness_is_driven_before_every_attempt() {
 
 /// What each order of limit and retry means for a place held through a backoff.
 #[tokio::test(start_paused = true)]
-async fn b1_a_backoff_holds_a_place_only_where_the_limit_is_outside() {
+async fn b1_permit_is_held_through_a_backoff_only_if_the_limit_is_outside() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let handle = limit.handle();
     let retry = ExponentialRetryLayer::new(plain(2));
@@ -869,7 +869,7 @@ async fn w1_retries_count_against_the_quota() {
 
 /// A rejection from below is an error like others; its time can be the hint.
 #[tokio::test(start_paused = true)]
-async fn r6_a_rejection_can_be_retried_after_its_time() {
+async fn r6_rejection_can_be_retried_after_its_time() {
     let policy = plain(2).classify(|_: &u32, result: &Result<u32, tower::BoxError>| {
         let rejected = result.as_ref().err().and_then(|error| Rejected::find(&**error));
         match rejected.and_then(Rejected::retry_after) {

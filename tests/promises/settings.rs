@@ -14,7 +14,7 @@ fn said<T>(checked: Result<T, InvalidSetting>) -> String {
 }
 
 #[test]
-fn c7_wrong_settings_are_said_with_name_value_and_what_would_be_right() {
+fn c7_invalid_setting_is_reported_with_name_value_and_range() {
     let nanosecond = Duration::from_nanos(1);
     assert_eq!(
         [
@@ -57,7 +57,7 @@ fn c7_wrong_settings_are_said_with_name_value_and_what_would_be_right() {
 }
 
 #[test]
-fn c7_the_largest_settings_are_right() {
+fn c7_largest_settings_are_valid() {
     let most = (1 << 31) - 1;
     assert_eq!(ConcurrencyBackpressureLayer::new(most).handle().limit(), most);
     let rate = WindowRateLimitLayer::new(most as u64, CENTURY);
@@ -69,7 +69,7 @@ fn c7_the_largest_settings_are_right() {
 }
 
 #[test]
-fn c7_literals_panic_at_the_callers_line() {
+fn c7_invalid_literal_panics_at_the_callers_line() {
     let panics: [(fn(), &str, u32); 4] = [
         (|| drop(ConcurrencyBackpressureLayer::new(0)), "max_in_flight is 0", line!()),
         (|| drop(WindowRateLimitLayer::new(1, Duration::ZERO)), "window is 0ns", line!()),
@@ -99,7 +99,7 @@ fn c7_literals_panic_at_the_callers_line() {
 }
 
 #[test]
-fn c7_a_handle_refuses_and_changes_nothing() {
+fn c7_handle_refuses_an_invalid_setting_and_changes_nothing() {
     let gate = ConcurrencyBackpressureLayer::new(3).handle();
     let rate = WindowRateLimitLayer::new(3, secs(1)).handle();
     assert_eq!(gate.set_limit(0).unwrap_err().setting(), "max_in_flight");

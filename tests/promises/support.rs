@@ -7,12 +7,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tower::Service;
+
+pub(crate) use crate::{paused_time::settle, wakes::Wakes};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -129,41 +131,10 @@ pub(crate) fn most_in_any_span(times: &[Duration], span: Duration) -> usize {
     times.iter().map(inside).max().unwrap_or(0)
 }
 
-/// A waker that counts.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-
-    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::clone(self))
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 /// Polls the readiness of `service` once.
 pub(crate) fn poll_ready<S, R>(service: &mut S, waker: &Waker) -> Poll<Result<(), S::Error>>
 where
     S: Service<R>,
 {
     service.poll_ready(&mut Context::from_waker(waker))
-}
-
-/// Lets every task that can go on do so, without letting time pass.
-pub(crate) async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
 }

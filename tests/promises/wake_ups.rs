@@ -40,7 +40,7 @@ async fn wakes_of_bounded_waiters<T: Future<Output = ()>>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_bounded_waiter_is_woken_twice_at_most_whatever_holds_it_up() {
+async fn c5_delayed_bounded_waiter_is_woken_at_most_twice() {
     for fixed in [false, true] {
         let layer = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let renewed = wakes_of_bounded_waiters(layer(1, ms(50)), |_, handle| async move {
@@ -77,7 +77,7 @@ async fn c5_a_bounded_waiter_is_woken_twice_at_most_whatever_holds_it_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_permit_held_ready_wakes_no_bounded_waiter_more_than_twice() {
+async fn c5_permit_held_ready_wakes_each_bounded_waiter_at_most_twice() {
     let layer = WindowRateLimitLayer::new(1, ms(50));
     let mut holder = layer.layer(Probe::new());
     let bounded = layer.max_wait(secs(3600)).layer(Probe::new());

@@ -345,10 +345,10 @@ impl Limited {
     }
 }
 
-/// W1, W4, C4, C5: permits expire, are refunded and cancelled in two runtimes that may stop.
+/// Permits expire, are refunded and cancelled in two runtimes that may stop.
 #[test]
-fn sliding_permits_reach_waiters_in_time_in_runtimes_that_stop() {
-    Scene { promises: "W1,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+fn c4_c5_w1_w4_sliding_permits_reach_waiters_in_runtimes_that_stop() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
         let stop = rng.bool();
         let limited = Limited::new(Shape::Sliding, limit, length, stop);
@@ -358,10 +358,10 @@ fn sliding_permits_reach_waiters_in_time_in_runtimes_that_stop() {
     });
 }
 
-/// W2, W4, C4, C5: the same on the grid of a fixed window.
+/// The same on the grid of a fixed window.
 #[test]
-fn fixed_permits_reach_waiters_in_time_and_stay_on_the_grid() {
-    Scene { promises: "W2,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+fn c4_c5_w2_w4_fixed_permits_reach_waiters_and_stay_on_the_grid() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
         let limited = Limited::new(Shape::Fixed, limit, length, false);
         limited.run(4, &mut rng, |_| {});
@@ -370,10 +370,10 @@ fn fixed_permits_reach_waiters_in_time_and_stay_on_the_grid() {
     });
 }
 
-/// W7, W9, C5: limit and length change, and there are pauses, while permits expire.
+/// Limit and length change, and there are pauses, while permits expire.
 #[test]
-fn changed_windows_and_pauses_reach_waiters_in_time() {
-    Scene { promises: "W7,W9,C5", threads: 5 }.explore(|mut rng| {
+fn c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let limited = Limited::new(Shape::Sliding, 2, 6, false);
         limited.run(3, &mut rng, |rng| {
             for _ in 0..6 {

@@ -53,7 +53,7 @@ fn hammering(name: &str, max_saved: u32, one_in: u8) {
 }
 
 #[test]
-fn what_is_paid_is_withdrawn_or_saved() {
+fn r5_every_deposit_is_withdrawn_or_saved() {
     hammering("budget", u32::MAX, 3);
     hammering("budget_bounded", 10, 6);
 }

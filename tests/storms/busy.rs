@@ -93,7 +93,7 @@ where
 }
 
 #[test]
-fn c13_a_task_that_waited_once_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_waited_once_delays_no_waiter() {
     beside(4, |mut service, go, served| async move {
         poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_pending())).await;
         drop(service);
@@ -103,7 +103,7 @@ fn c13_a_task_that_waited_once_and_computes_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_task_that_waited_for_a_while_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_waited_for_a_while_delays_no_waiter() {
     beside(1, |service, go, served| async move {
         // A second waiter behind, so that this one is not granted the permit first.
         let mut waiting = [service.clone(), service];
@@ -117,7 +117,7 @@ fn c13_a_task_that_waited_for_a_while_and_computes_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
+fn c13_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
     beside(10, |mut service, go, served| async move {
         let computing = async {
             go.store(true, SeqCst);
@@ -128,7 +128,7 @@ fn c13_a_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_waiter_that_was_granted_a_permit_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_was_granted_a_permit_delays_no_waiter() {
     beside(1, |mut service, go, served| async move {
         poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_pending())).await;
         go.store(true, SeqCst);

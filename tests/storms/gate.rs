@@ -12,22 +12,22 @@ use crate::site::Site;
 use crate::support::{Steps, guarded, storm};
 
 #[test]
-fn whoever_gives_up_at_a_gate_takes_nothing_along() {
+fn c4_b1_cancellations_at_a_gate_lose_no_permit() {
     giving_up("gate_giving_up", 4, 20, || Site::gate(8));
 }
 
 #[test]
-fn whoever_gives_up_at_a_gate_takes_nothing_along_on_one_thread() {
+fn c4_b1_cancellations_at_a_gate_lose_no_permit_on_one_thread() {
     giving_up("gate_giving_up_on_one_thread", 0, 20, || Site::gate(8));
 }
 
 #[test]
-fn tasks_that_are_not_polled_again_cost_one_place_each() {
+fn b5_tasks_that_are_not_polled_again_cost_one_permit_each() {
     some_are_not_polled_again("gate_not_polled_again", 7, || Site::gate(8));
 }
 
 #[test]
-fn a_limit_that_changes_in_a_storm_holds_for_newcomers() {
+fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
     changing("gate_changing", 10, || Site::gate(32), |_, _| {});
 }
 
@@ -96,7 +96,7 @@ fn millions(name: &str, limit: usize) {
 }
 
 #[test]
-fn millions_pass_a_gate_and_never_too_many_at_once() {
+fn b1_millions_pass_a_gate_and_never_too_many_at_once() {
     millions("gate_millions", 1);
     millions("gate_millions_three_places", 3);
 }

@@ -136,21 +136,21 @@ const WINDOW: fn() -> Site = || Site::window(false, 200, Duration::from_millis(1
 const GATE: fn() -> Site = || Site::gate(4);
 
 #[test]
-fn a_gate_outlives_the_runtimes_that_wait_at_it() {
+fn c2_c4_gate_outlives_the_runtimes_of_its_waiters() {
     shutting_down("gate_runtimes_shut_down", GATE);
 }
 
 #[test]
-fn a_window_outlives_the_runtimes_that_wait_at_it() {
+fn c2_c4_window_outlives_the_runtimes_of_its_waiters() {
     shutting_down("window_runtimes_shut_down", WINDOW);
 }
 
 #[test]
-fn places_at_a_gate_pass_among_plain_threads() {
+fn c2_c4_permits_of_a_gate_pass_among_plain_threads() {
     passing_on("gate_plain_threads", false, GATE);
 }
 
 #[test]
-fn places_in_a_window_pass_among_threads_that_block() {
+fn c2_c4_permits_of_a_window_pass_among_threads_that_block() {
     passing_on("window_blocking_threads", true, WINDOW);
 }

@@ -17,25 +17,25 @@ const fn ms(millis: u64) -> Duration {
 }
 
 #[test]
-fn whoever_gives_up_at_a_sliding_window_takes_nothing_along() {
+fn c4_w1_cancellations_at_a_sliding_window_lose_no_permit() {
     giving_up("window_giving_up", 4, 1, || Site::window(false, 1000, ms(100)));
     giving_up("window_giving_up_short", 4, 1, || Site::window(false, 50, ms(10)));
 }
 
 #[test]
-fn whoever_gives_up_at_a_sliding_window_takes_nothing_along_on_one_thread() {
+fn c4_w1_cancellations_at_a_sliding_window_lose_no_permit_on_one_thread() {
     giving_up("window_giving_up_on_one_thread", 0, 1, || Site::window(false, 1000, ms(100)));
     giving_up("window_giving_up_short_on_one_thread", 0, 1, || Site::window(false, 50, ms(10)));
 }
 
 #[test]
-fn whoever_gives_up_at_a_fixed_window_takes_nothing_along() {
+fn c4_w2_cancellations_at_a_fixed_window_lose_no_permit() {
     giving_up("window_giving_up_fixed", 4, 1, || Site::window(true, 1000, ms(100)));
     giving_up("window_giving_up_short_fixed", 4, 1, || Site::window(true, 50, ms(10)));
 }
 
 #[test]
-fn tasks_that_are_not_polled_again_cost_one_place_each_and_stop_nobody() {
+fn b5_tasks_that_are_not_polled_again_at_a_window_delay_no_waiter() {
     some_are_not_polled_again("window_not_polled_again", 50, || Site::window(false, 200, ms(10)));
 }
 
@@ -44,7 +44,7 @@ fn tasks_that_are_not_polled_again_cost_one_place_each_and_stop_nobody() {
 /// place last. The others had theirs then, and none of those had come back, by the steps that are told
 /// at [`Span::judge`]; so all of them were within the limit of that moment.
 #[test]
-fn a_window_that_changes_in_a_storm_holds_and_comes_to_rest() {
+fn c4_w1_w9_changing_window_holds_and_loses_no_permit() {
     changing(
         "window_changing",
         3,
@@ -110,7 +110,7 @@ fn millions(name: &str, fixed: bool) {
 }
 
 #[test]
-fn millions_at_a_window_are_never_too_many() {
+fn w1_w2_millions_at_a_window_are_never_too_many() {
     millions("window_millions", false);
     millions("window_millions_fixed", true);
 }

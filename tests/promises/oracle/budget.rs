@@ -32,7 +32,7 @@ fn ratio() -> impl Strategy<Value = (u64, u64)> {
 
 /// R5: as many retries as the requests have paid for, to the last fraction, and those of the floor.
 #[test]
-fn r5_the_budget_is_as_the_naive_one() {
+fn r5_budget_agrees_with_the_naive_one() {
     let schedules = (ratio(), 0..30_u32, prop_oneof![0..6_u32, Just(1000)], steps());
     hold(file!(), schedules, |((numerator, denominator), floor, saved, steps)| async move {
         let budget = RetryBudget::new(numerator as f64 / denominator as f64)

@@ -8,8 +8,8 @@ use tokio_test::task;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
 
-use super::{CUSTOMERS, Customer, hold, pass};
-use crate::support::ms;
+use super::{CUSTOMERS, Customer, hold};
+use crate::{paused_time::pass, support::ms};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -189,7 +189,7 @@ fn reason(rejected: &Rejected) -> Reason {
 /// naive gate says; whoever was called, told or timed out has been woken exactly as often; and in the end
 /// nothing is left.
 #[test]
-fn b2_the_gate_is_as_the_naive_one() {
+fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
     hold(file!(), (1..5_usize, bounds(), steps()), |(limit, bounds, steps)| async move {
         let mut layer =
             ConcurrencyBackpressureLayer::new(limit).max_waiting(bounds.waiting).respond(Some);
@@ -266,7 +266,7 @@ fn b2_the_gate_is_as_the_naive_one() {
                     polled = Some(who);
                 }
                 Step::Advance(millis) => {
-                    pass(millis).await;
+                    pass(ms(millis)).await;
                     now += millis;
                     naive.settle(now);
                 }

@@ -21,7 +21,7 @@ use std::{
 use proptest::prelude::*;
 use tower::Service;
 
-use crate::{hold, support::Wakes};
+use crate::{hold, paused_runtime::run, wakes::Wakes};
 
 /// Who may be there at a time.
 const CUSTOMERS: usize = 8;
@@ -32,22 +32,7 @@ where
     S: Strategy,
     T: Future<Output = Result<usize, TestCaseError>>,
 {
-    hold::hold(file, hold::name_of(&test), schedules, |schedule| paused(test(schedule)));
-}
-
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime")
-        .block_on(test)
-}
-
-/// Lets time pass, and the timers go off.
-async fn pass(millis: u64) {
-    tokio::time::advance(crate::support::ms(millis)).await;
-    tokio::task::yield_now().await;
+    hold::hold(file, hold::name_of(&test), schedules, |schedule| run(test(schedule)));
 }
 
 /// A customer's service, and the waker of its task.

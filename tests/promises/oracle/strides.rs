@@ -15,8 +15,12 @@ use tokio::time::advance;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::WindowRateLimitLayer;
 
-use super::{hold, pass};
-use crate::support::{ms, now};
+use super::hold;
+use crate::{
+    paused_runtime::run,
+    paused_time::pass,
+    support::{ms, now},
+};
 
 const WINDOW: Duration = Duration::from_millis(1000);
 
@@ -25,16 +29,16 @@ type Bursts = Vec<(usize, u64)>;
 
 /// W1, W3, W8: never too many, and no more than a stride too few.
 #[test]
-fn w8_strides_never_let_too_many_through() {
+fn w1_w3_w8_strides_issue_never_too_many_and_at_most_a_stride_too_few() {
     let bursts = proptest::collection::vec((1..600_usize, 1..400_u64), 1..20);
     hold(file!(), (257..2000_u64, bursts), |(limit, bursts)| strides(limit, bursts));
 }
 
 /// Once found: a burst that ends within a stride, and then nobody who comes.
 #[test]
-fn w8_a_stride_that_stays_open_comes_back() {
+fn w8_permits_of_a_stride_that_stays_open_expire() {
     for burst in [14, 15] {
-        super::paused(strides(505, vec![(burst, 1)])).unwrap();
+        run(strides(505, vec![(burst, 1)])).unwrap();
     }
 }
 
@@ -69,7 +73,7 @@ async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
     }
     drop(service);
     for _ in 0..2 {
-        pass(1000).await;
+        pass(WINDOW).await;
         let _ = handle.remaining();
     }
     prop_assert_eq!(handle.remaining(), limit, "something was lost");

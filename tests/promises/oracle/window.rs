@@ -11,8 +11,11 @@ use proptest::prelude::*;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::{Rejected, WindowRateLimitLayer};
 
-use super::{CUSTOMERS, Customer, hold, pass};
-use crate::support::{most_in_any_span, ms};
+use super::{CUSTOMERS, Customer, hold};
+use crate::{
+    paused_time::pass,
+    support::{most_in_any_span, ms},
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -254,7 +257,7 @@ fn rejection(answer: impl Future<Output = Result<Option<Rejected>, ()>>) -> Opti
 /// time is what the naive window says; whoever could go has been woken; and in no span at all more was
 /// issued.
 #[test]
-fn w1_the_window_is_as_the_naive_one() {
+fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
         let Settings { unit, fixed, limit, window, max_waiting, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
@@ -316,7 +319,7 @@ fn w1_the_window_is_as_the_naive_one() {
                 }
                 Step::Advance(units) => {
                     let millis = unit * units;
-                    pass(millis).await;
+                    pass(ms(millis)).await;
                     naive.now += millis;
                     naive.settle();
                 }
@@ -377,14 +380,14 @@ fn w1_the_window_is_as_the_naive_one() {
                 prop_assert!(next.poll());
                 let rejected = rejection(next.service.call(())).expect("turned away");
                 prop_assert_eq!(rejected.retry_after(), Some(ms(left)));
-                pass(then).await;
+                pass(ms(then)).await;
             }
         }
         prop_assert!(next.poll());
         prop_assert!(rejection(next.service.call(())).is_none(), "not admitted when promised");
 
         drop(next);
-        pass(2 * naive.window).await;
+        pass(ms(2 * naive.window)).await;
         prop_assert_eq!(handle.remaining(), naive.limit as u64, "something was lost");
         Ok(taken)
     });
