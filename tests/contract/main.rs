@@ -38,9 +38,9 @@ mod probe;
 mod readiness;
 mod stacks;
 mod trial;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 mod wakers;
-#[path = "../support/wakes.rs"]
-mod wakes;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 

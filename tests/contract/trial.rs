@@ -16,12 +16,12 @@ use crate::{
     paused_time::pass,
     probe::{End, Failed, Mood, Script},
     stacks::{BACKOFF, Bound, Boxed, Does, Handles, PLACES, Rate, Retry, Stack, WIDE, WINDOW},
-    wakes::Wakes,
+    wake_counter::WakeCounter,
 };
 
 /// A waker, and what it counts.
-pub(crate) fn waker() -> (Waker, Arc<Wakes>) {
-    let wakes = Wakes::new();
+pub(crate) fn waker() -> (Waker, Arc<WakeCounter>) {
+    let wakes = WakeCounter::new();
     (wakes.waker(), wakes)
 }
 

@@ -9,13 +9,13 @@ use crate::{
     probe::{End, Mood},
     stacks::{BACKOFF, PLACES, all, limits, retried, retries},
     trial::{Customer, waker},
-    wakes::Wakes,
+    wake_counter::WakeCounter,
 };
 
 /// Somebody who waits, and the last two wakers it polled with.
 struct Waiting {
-    old: Arc<Wakes>,
-    new: Arc<Wakes>,
+    old: Arc<WakeCounter>,
+    new: Arc<WakeCounter>,
 }
 
 impl Waiting {

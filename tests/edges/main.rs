@@ -27,8 +27,8 @@ mod rejected;
 mod settings;
 #[path = "../../src/sync.rs"]
 mod sync;
-#[path = "../support/wakes.rs"]
-mod wakes;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 

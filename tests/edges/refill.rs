@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker, time::Duration};
 use crate::{
     clock::Nanos,
     gate::{Entry, Look, Ticket},
-    wakes::Wakes,
+    wake_counter::WakeCounter,
     window::{Shape, Window},
 };
 
@@ -21,7 +21,7 @@ struct Scene {
     window: Window<u32>,
     now: Nanos,
     /// Of the refill tasks.
-    wakes: [Arc<Wakes>; 2],
+    wakes: [Arc<WakeCounter>; 2],
     /// When they last said that they would look.
     at: [Option<Nanos>; 2],
 }
@@ -31,7 +31,12 @@ impl Scene {
     fn new(limit: u32, held: u32) -> Self {
         let window = Window::new(Shape::Sliding, limit, Duration::from_nanos(LENGTH));
         assert!((0..held).all(|_| window.try_enter()));
-        Self { window, now: Nanos::ZERO, wakes: [(); 2].map(|()| Wakes::new()), at: [None; 2] }
+        Self {
+            window,
+            now: Nanos::ZERO,
+            wakes: [(); 2].map(|()| WakeCounter::new()),
+            at: [None; 2],
+        }
     }
 
     fn now(&self) -> impl Fn() -> Nanos + use<> {
@@ -145,7 +150,7 @@ fn c5_w7_end_of_a_pause_wakes_the_refill_task_of_the_granted_head() {
 fn w7_pause_that_is_over_when_it_is_set_delays_no_waiter() {
     let mut scene = Scene::new(1, 1);
     scene.now = Nanos::new(LENGTH / 2);
-    let wakes = Wakes::new();
+    let wakes = WakeCounter::new();
     let _first = scene.queue_with(&wakes.waker(), HERE, Nanos::NEVER);
     scene.window.pause(Nanos::new(LENGTH / 2), &scene.now());
     scene.window.give_back(&scene.now());
@@ -164,7 +169,7 @@ fn c2_c5_waiter_that_moves_wakes_the_refill_task_that_would_be_late() {
 #[test]
 fn c5_refill_task_that_ends_early_wakes_its_own_waiters() {
     let scene = Scene::new(1, 1);
-    let wakes = [(); 2].map(|()| Wakes::new());
+    let wakes = [(); 2].map(|()| WakeCounter::new());
     let _tickets = [HERE, THERE, HERE]
         .map(|key| scene.queue_with(&wakes[key as usize - 1].waker(), key, Nanos::NEVER));
     scene.window.abandon(HERE);

@@ -11,10 +11,10 @@ use tower::{Layer, Service, ServiceExt};
 use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected};
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, Wakes, ms, now, secs, settle};
+use crate::support::{Probe, WakeCounter, ms, now, secs, settle};
 
 fn rejected(error: &tower::BoxError) -> &Rejected {
-    Rejected::find(&**error).expect("turned away by the layer")
+    Rejected::find(&**error).expect("a rejection")
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +28,7 @@ async fn b1_at_most_max_in_flight_requests_run() {
 
     assert_eq!(notes.most_inside(), 3);
     assert_eq!(notes.calls().len(), 50);
-    assert_eq!(notes.calls_ms().last(), Some(&160), "seventeen rounds of three");
+    assert_eq!(notes.calls_ms().last(), Some(&160), "seventeen rounds of up to three");
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,13 +44,13 @@ async fn b1_permit_is_held_from_readiness_to_the_end_of_the_response() {
     assert_pending!(response.poll());
     advance(ms(10)).await;
     assert_ready_ok!(response.poll());
-    // The future is still there: it is the end of the inner one that counts.
-    assert_eq!(handle.in_flight(), 0, "answered");
+    // The future is kept: the end of the inner one counts.
+    assert_eq!(handle.in_flight(), 0, "completed");
     drop(response);
-    assert_eq!(handle.in_flight(), 0, "given back once");
+    assert_eq!(handle.in_flight(), 0, "released once");
 }
 
-/// Says how many requests are in flight when it is dropped.
+/// Records the number of requests in flight when it is dropped.
 struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<usize>>>);
 
 impl Drop for Dropped {
@@ -80,7 +80,11 @@ async fn b1_permit_is_released_after_the_inner_future_is_dropped() {
     assert_pending!(response.poll());
     drop(response);
     service.ready().await.unwrap().call(true).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [1, 1, 1], "its permit is held while it is dropped");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [1, 1, 1],
+        "the permit is held while the inner future is dropped"
+    );
     assert_eq!(handle.get().unwrap().in_flight(), 0);
 }
 
@@ -97,7 +101,7 @@ async fn b2_waiters_are_served_in_order_of_arrival() {
             service.oneshot(n).await.unwrap();
             order.lock().unwrap().push(n);
         }));
-        settle().await; // it stands in line
+        settle().await; // it is queued
     }
     join_all(tasks).await;
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
@@ -114,7 +118,7 @@ async fn b2_newcomer_never_overtakes_a_waiter() {
     assert_pending!(second.poll_ready::<u32>());
     drop(first);
     assert!(second.is_woken());
-    // The place is the second's, although it has not been polled since.
+    // The permit was granted to `second`, although it has not been polled since.
     assert_pending!(newcomer.poll_ready::<u32>());
     assert_ready_ok!(second.poll_ready::<u32>());
 }
@@ -124,8 +128,8 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let mut waiting: Vec<_> = (0..2).map(|_| Spawn::new(service.clone())).collect();
     for waiting in &mut waiting {
@@ -133,13 +137,13 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
     }
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full());
-    assert_eq!(rejected(&error).retry_after(), None, "nobody knows when a request ends");
+    assert_eq!(rejected(&error).retry_after(), None, "the end of a request is not known");
     assert_eq!((handle.waiting(), handle.rejected().queue_full), (2, 1));
 
-    drop(inside);
+    drop(holder);
     assert!(waiting[0].is_woken() && !waiting[1].is_woken());
     let mut third = Spawn::new(service);
-    assert_pending!(third.poll_ready::<u32>(), "there is room in the line again");
+    assert_pending!(third.poll_ready::<u32>(), "there is room in the queue again");
 }
 
 #[tokio::test]
@@ -159,8 +163,8 @@ async fn b3_waiter_past_max_wait_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
     let began = now();
 
     let error = service.clone().oneshot(0).await.unwrap_err();
@@ -168,11 +172,11 @@ async fn b3_waiter_past_max_wait_is_rejected() {
     assert_eq!(began.elapsed(), ms(100));
     assert_eq!((handle.waiting(), handle.rejected().wait_timeout), (0, 1));
 
-    // One that gets its place in time is not.
+    // A waiter that is granted a permit in time is admitted.
     let waiting = tokio::spawn(service.oneshot(0));
     settle().await;
     advance(ms(99)).await;
-    drop(inside);
+    drop(holder);
     waiting.await.unwrap().unwrap();
     assert_eq!(handle.rejected().total(), 1);
 }
@@ -182,13 +186,13 @@ async fn b3_permit_granted_before_a_late_poll_is_acquired() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
-    advance(ms(150)).await; // the time is up, but nobody has looked
-    drop(inside);
+    advance(ms(150)).await; // past the deadline, and not polled since
+    drop(holder);
     assert_ready_ok!(waiting.poll_ready::<u32>());
     assert_ready_ok!(task::spawn(waiting.call(0)).poll());
     assert_eq!(handle.rejected().total(), 0);
@@ -199,8 +203,8 @@ async fn b3_both_bounds_hold_together() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let (one, two) = futures::join!(service.clone().oneshot(0), service.clone().oneshot(0));
     assert!(rejected(&one.unwrap_err()).is_wait_timeout());
@@ -213,8 +217,8 @@ async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     for _ in 0..100 {
         let mut waiting = Spawn::new(service.clone());
@@ -229,16 +233,16 @@ async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
 #[tokio::test]
 async fn c4_b4_cancelled_waiter_passes_its_permit_to_the_next() {
     let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
-    let mut called = Spawn::new(service.clone());
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
+    let mut granted = Spawn::new(service.clone());
     let mut next = Spawn::new(service);
-    assert_pending!(called.poll_ready::<u32>());
+    assert_pending!(granted.poll_ready::<u32>());
     assert_pending!(next.poll_ready::<u32>());
 
-    drop(inside);
-    assert!(called.is_woken() && !next.is_woken());
-    drop(called);
+    drop(holder);
+    assert!(granted.is_woken() && !next.is_woken());
+    drop(granted);
     assert!(next.is_woken());
     assert_ready_ok!(next.poll_ready::<u32>());
 }
@@ -253,9 +257,9 @@ async fn b5_granted_task_that_is_not_polled_costs_one_permit() {
 
     let mut stuck = Spawn::new(service.clone());
     assert_pending!(stuck.poll_ready::<u32>());
-    drop(one); // handed to `stuck`, which is never polled again
+    drop(one); // granted to `stuck`, which is not polled again
 
-    // The other place serves everybody else.
+    // The other permit serves the other requests.
     let others: Vec<_> = (0..10).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     settle().await;
     drop(two);
@@ -287,19 +291,19 @@ async fn b6_lowered_limit_drains() {
     let layer = ConcurrencyBackpressureLayer::new(3);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside: Vec<_> = (0..3).map(|_| Spawn::new(service.clone())).collect();
-    for inside in &mut inside {
-        assert_ready_ok!(inside.poll_ready::<u32>());
+    let mut holders: Vec<_> = (0..3).map(|_| Spawn::new(service.clone())).collect();
+    for holder in &mut holders {
+        assert_ready_ok!(holder.poll_ready::<u32>());
     }
     handle.set_limit(1).unwrap();
-    assert_eq!((handle.in_flight(), handle.limit()), (3, 1), "nobody is thrown out");
+    assert_eq!((handle.in_flight(), handle.limit()), (3, 1), "requests in flight go on");
 
     let mut next = Spawn::new(service);
     assert_pending!(next.poll_ready::<u32>());
-    inside.pop();
-    inside.pop();
-    assert!(!next.is_woken(), "one is still inside");
-    inside.pop();
+    holders.pop();
+    holders.pop();
+    assert!(!next.is_woken(), "one request is still in flight");
+    holders.pop();
     assert!(next.is_woken());
     assert_ready_ok!(next.poll_ready::<u32>());
     assert_eq!(handle.in_flight(), 1);
@@ -310,7 +314,7 @@ async fn b6_drained_waits_for_the_last_request() {
     let layer = ConcurrencyBackpressureLayer::new(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::answering_after(ms(10)));
-    handle.drained().await; // nothing has come yet
+    handle.drained().await; // no request has arrived yet
 
     let began = now();
     let tasks: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -319,7 +323,7 @@ async fn b6_drained_waits_for_the_last_request() {
     assert_pending!(dropped.poll());
     drop(dropped);
     futures::join!(handle.drained(), handle.drained());
-    assert_eq!(began.elapsed(), ms(30), "five, two at a time");
+    assert_eq!(began.elapsed(), ms(30), "five requests, two at a time");
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
     assert!(join_all(tasks).await.into_iter().all(|result| result.unwrap().is_ok()));
 }
@@ -328,28 +332,28 @@ async fn b6_drained_waits_for_the_last_request() {
 async fn b6_drained_ends_when_the_last_waiter_is_cancelled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::new());
-    let mut inside = Spawn::new(service.clone());
+    let mut holder = Spawn::new(service.clone());
     let mut waiting = Spawn::new(service);
-    assert_ready_ok!(inside.poll_ready::<u32>());
+    assert_ready_ok!(holder.poll_ready::<u32>());
     assert_pending!(waiting.poll_ready::<u32>());
     let mut drained = task::spawn(layer.handle().drained());
     assert_pending!(drained.poll());
 
-    drop(inside);
-    assert!(!drained.is_woken(), "handed over, not empty");
+    drop(holder);
+    assert!(!drained.is_woken(), "granted to the waiter");
     drop(waiting);
     assert!(drained.is_woken());
     assert_ready!(drained.poll());
 }
 
-/// The future of a shutdown that moves to another task.
+/// The future moves to another task, as in a shutdown.
 #[tokio::test]
 async fn b6_drained_wakes_the_last_task_that_polled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
     let mut drained = Box::pin(layer.handle().drained());
-    let (first, last) = (Wakes::new(), Wakes::new());
+    let (first, last) = (WakeCounter::new(), WakeCounter::new());
     for wakes in [&first, &first, &last, &first, &last] {
         let waker = wakes.waker();
         assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -364,7 +368,7 @@ async fn b6_dropped_drained_keeps_no_waker() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
-    let wakes = Wakes::new();
+    let wakes = WakeCounter::new();
     let mut drained = Box::pin(layer.handle().drained());
     assert!(drained.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
     assert_eq!(Arc::strong_count(&wakes), 2);
@@ -379,8 +383,8 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
 
@@ -393,13 +397,14 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     assert!(handle.is_closed());
     assert_eq!((handle.waiting(), handle.rejected().closed), (0, 4));
 
-    // What is in flight ends in peace.
+    // A request in flight completes.
     assert_eq!(handle.drained().now_or_never(), None);
-    inside.call(0).await.unwrap();
+    holder.call(0).await.unwrap();
     handle.drained().await;
 }
 
-/// Those who only wait can't be told, so they don't share a limit that can be closed.
+/// A service without rejections cannot report that its limit is closed, so it shares none that can
+/// be closed.
 #[tokio::test]
 async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
     let plain = ConcurrencyBackpressureLayer::new(1);
@@ -414,7 +419,7 @@ async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
     closable.handle().close();
     for layer in [closable, shedding] {
         let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
-        assert!(rejected(&error).is_closed(), "those that can be told share their limit");
+        assert!(rejected(&error).is_closed(), "services with rejections share their limit");
     }
 }
 
@@ -427,17 +432,17 @@ async fn b6_limit_changed_after_close_stays_closed() {
     assert!(rejected(&error).is_closed());
 }
 
-/// Dropping a waker can drop a task, and with it a service that stands in the same line: that must not
-/// happen under the line's lock.
+/// The drop of a waker can drop a task, and with it a service that is queued at the same limit, so
+/// no waker is dropped under the lock of the queue.
 #[test]
 fn b4_waker_that_drops_a_waiter_does_not_deadlock() {
     let service = ConcurrencyBackpressureLayer::new(1)
         .layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
-    let mut inside = service.clone();
+    let mut holder = service.clone();
     let noop = Waker::noop();
-    assert!(crate::support::poll_ready(&mut inside, noop).is_ready());
+    assert!(crate::support::poll_ready(&mut holder, noop).is_ready());
 
-    // A service in line, owned by the waker of another one in the same line.
+    // A queued service, owned by the waker of `waiting` in the same queue.
     let mut owned = service.clone();
     assert!(crate::support::poll_ready(&mut owned, noop).is_pending());
     let holds = Arc::new(Holds(Mutex::new(Box::new(owned))));
@@ -446,21 +451,21 @@ fn b4_waker_that_drops_a_waiter_does_not_deadlock() {
     assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
     drop(waker);
 
-    // The line holds the last reference to the waker: polled by another task, it is dropped.
+    // The queue holds the last reference to the waker, which a poll by another task drops.
     assert!(crate::support::poll_ready(&mut waiting, noop).is_pending());
-    drop(inside);
+    drop(holder);
     assert!(crate::support::poll_ready(&mut waiting, noop).is_ready());
 }
 
-/// Holds a service, which is dropped with the last waker.
+/// Owns a service, which is dropped with the last waker.
 struct Holds(#[allow(dead_code, reason = "to be dropped")] Mutex<Box<dyn std::any::Any + Send>>);
 
 impl std::task::Wake for Holds {
     fn wake(self: Arc<Self>) {}
 }
 
-/// A service in the queue is owned by the waker of another one, whose timer has gone off: the queue
-/// has the last reference to it.
+/// The waker of `waiting` owns a queued service. When the timer fires, the queue holds the last
+/// reference to that waker.
 #[tokio::test(start_paused = true)]
 async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
@@ -481,7 +486,7 @@ async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     drop(waiting);
 }
 
-/// The shape of a graceful shutdown: `drained` in a `select!` loop with a deadline.
+/// A graceful shutdown: `drained` in a `select!` loop beside a timer.
 #[tokio::test(start_paused = true)]
 async fn b6_drained_works_in_a_select_loop() {
     let layer = ConcurrencyBackpressureLayer::new(1);

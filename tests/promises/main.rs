@@ -1,4 +1,4 @@
-//! What the layers promise, promise by promise. `tests/README.md` lists which test holds us to which.
+//! The promises of the layers, under paused time. A test is named after the promises that it shows.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -10,8 +10,8 @@ mod paused_runtime;
 mod paused_time;
 #[path = "../support/reports.rs"]
 mod reports;
-#[path = "../support/wakes.rs"]
-mod wakes;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 
 mod support;
 

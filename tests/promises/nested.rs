@@ -65,7 +65,7 @@ impl Future for Broken {
     }
 }
 
-/// Put on twice with nothing between, and on a service and on one inside it.
+/// Applied twice in a row, and to a service and to one inside it.
 #[test]
 fn c1_one_layer_twice_on_a_request_hangs_and_is_reported_once() {
     let reports =
@@ -116,7 +116,7 @@ fn c1_one_window_twice_on_a_request_counts_twice_and_is_reported_once() {
     }
 }
 
-/// However many limits are between, and in the call as well as in its response.
+/// With many limits in between, and in the call as well as in its response.
 #[test]
 fn c1_second_permit_of_a_limit_is_reported_at_any_depth() {
     let reports =

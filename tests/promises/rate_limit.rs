@@ -19,7 +19,7 @@ use crate::{
 };
 
 fn rejected(error: &tower::BoxError) -> &Rejected {
-    Rejected::find(&**error).expect("turned away by the layer")
+    Rejected::find(&**error).expect("a rejection")
 }
 
 async fn ready(service: &WindowRateLimit<Probe>) -> WindowRateLimit<Probe> {
@@ -43,16 +43,16 @@ async fn w1_ready_clones_that_call_ten_windows_later_stay_within_the_limit() {
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(3, secs(1)).layer(probe);
 
-    let mut sitting = Vec::new();
+    let mut ready_clones = Vec::new();
     for _ in 0..3 {
-        sitting.push(ready(&service).await);
+        ready_clones.push(ready(&service).await);
     }
     let others = tokio::spawn(join_all((0..6).map(|_| service.clone().oneshot(0))));
     settle().await;
     advance(secs(10)).await;
     settle().await;
-    assert_eq!(notes.calls().len(), 0, "all places are reserved");
-    for mut service in sitting {
+    assert_eq!(notes.calls().len(), 0, "all permits are reserved");
+    for mut service in ready_clones {
         service.call(0).await.unwrap();
     }
     others.await.unwrap();
@@ -63,7 +63,7 @@ async fn w1_ready_clones_that_call_ten_windows_later_stay_within_the_limit() {
     );
 }
 
-/// A hundred at 0.9 s and a hundred at 1.1 s pass a fixed window and a two-bucket counter.
+/// A fixed window and a two-bucket counter admit a hundred at 0.9 s and a hundred at 1.1 s.
 #[tokio::test(start_paused = true)]
 async fn w1_sliding_window_has_no_burst_at_a_boundary() {
     let probe = Probe::new();
@@ -96,7 +96,7 @@ async fn w2_fixed_window_counts_by_its_grid_and_does_not_drift() {
     let notes = probe.notes();
     let service = WindowRateLimitLayer::fixed(2, secs(1)).layer(probe);
 
-    // Begins in the middle of a window: the grid is the layer's, not that of the first to look.
+    // The first request comes in the middle of a window of the grid, which begins with the layer.
     advance(ms(1700)).await;
     join_all((0..5).map(|n| service.clone().oneshot(n))).await;
     advance(ms(650)).await; // 3.65
@@ -114,7 +114,7 @@ async fn w2_fixed_window_allows_the_documented_burst_at_a_boundary() {
     assert_eq!(most_in_any_span(&notes.calls(), ms(2)), 200, "as documented");
 }
 
-/// With demand at all times, the share of the quota that is issued.
+/// The share of the quota that is issued under constant demand.
 async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 {
     const WINDOWS: u32 = 20;
     let probe = Probe::new();
@@ -126,7 +126,6 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
         let mut service = service.clone();
         async move {
             while now() < until {
-                // Ready in the end, or the time is up.
                 match tokio::time::timeout_at(until, service.ready()).await {
                     Ok(ready) => drop(ready.unwrap().call(0)),
                     Err(_) => return,
@@ -140,7 +139,7 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
     calls.len() as f64 / (limit * u64::from(WINDOWS)) as f64
 }
 
-/// [`most_in_any_span`] for many times, which are in order.
+/// [`most_in_any_span`] of many times in ascending order.
 fn most_in_any_span_sorted(times: &[Duration], span: Duration) -> usize {
     let mut from = 0;
     let mut most = 0;
@@ -230,7 +229,7 @@ async fn w5_arrival_at_a_full_queue_is_rejected_with_its_time() {
 
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full() && rejected(&error).is_rate_limited());
-    assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the one that waits");
+    assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the waiter");
     waiting.await.unwrap().unwrap();
     assert_eq!(layer.handle().rejected().queue_full, 1);
 }
@@ -246,9 +245,9 @@ async fn w5_request_that_cannot_be_issued_in_time_is_rejected_at_once() {
     let calls: Vec<_> = (0..8).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     settle().await;
     assert_eq!(began.elapsed(), Duration::ZERO);
-    let turned_away: Vec<_> = calls.iter().map(|call| call.is_finished()).collect();
-    // Two go now and two in a second; two seconds would be too long for the rest.
-    assert_eq!(turned_away, [true, true, false, false, true, true, true, true]);
+    let completed: Vec<_> = calls.iter().map(|call| call.is_finished()).collect();
+    // Two are issued now and two in a second. The others would wait for two seconds.
+    assert_eq!(completed, [true, true, false, false, true, true, true, true]);
     for (n, call) in calls.into_iter().enumerate() {
         match call.await.unwrap() {
             Ok(_) => assert!(n < 4),
@@ -273,7 +272,7 @@ async fn w5_delayed_waiter_is_rejected_when_the_delay_is_known() {
 
     let error = waiting.await.unwrap().unwrap_err();
     assert!(rejected(&error).is_wait_timeout());
-    assert_eq!(began.elapsed(), secs(1), "when it looked for its turn");
+    assert_eq!(began.elapsed(), secs(1), "when it was due to be granted its permit");
     assert_eq!(rejected(&error).retry_after(), Some(secs(59)));
     assert_eq!(layer.handle().waiting(), 0);
 }
@@ -324,12 +323,12 @@ async fn w7_pause_holds_back_all_requests_and_moves_only_forward() {
     let service = layer.layer(probe);
 
     let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
-    settle().await; // two have gone, two wait
+    settle().await; // two are issued, two wait
     handle.pause_until(now() + secs(5));
     handle.pause_until(now() + secs(2)); // earlier: changes nothing
     handle.pause_for(secs(1));
     let newcomer = tokio::spawn(service.clone().oneshot(4));
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind those who wait");
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind the waiters");
 
     calls.await.unwrap();
     newcomer.await.unwrap().unwrap();
@@ -354,7 +353,7 @@ async fn w7_refund_in_a_pause_admits_no_request() {
     assert_ready_ok!(waiting.poll_ready::<u32>());
 }
 
-/// Nothing else happens at the end of the pause: no permit comes back, and nothing arrives.
+/// At the end of the pause no permit expires, and no request arrives.
 #[tokio::test(start_paused = true)]
 async fn w7_waiters_with_free_permits_are_woken_when_the_pause_ends() {
     let probe = Probe::new();
@@ -387,7 +386,7 @@ async fn w8_largest_limit_works_like_any_other() {
     let handle = layer.handle();
     assert!((most - 10_000..=most).contains(&handle.remaining()));
     assert_eq!(handle.wait(), Duration::ZERO);
-    // The stride is open until somebody looks; a window later all is as it was.
+    // The stride is open until the next reading. A window later all permits have expired.
     advance(ms(10)).await;
     assert_eq!(handle.remaining(), most);
 }
@@ -405,10 +404,10 @@ async fn w9_handle_reads_limit_remaining_wait_and_queue() {
     assert_eq!(handle.remaining(), 2);
     let mut held = service.clone();
     poll_ready::<_, u32>(&mut held, Waker::noop()).map(|ready| ready.unwrap()).is_ready();
-    assert_eq!(handle.remaining(), 1, "a ready clone has its place");
+    assert_eq!(handle.remaining(), 1, "a ready clone holds a permit");
     service.clone().oneshot(0).await.unwrap();
     assert_eq!((handle.remaining(), handle.wait()), (0, ms(600)));
-    assert_eq!(handle.reset(), secs(1), "of what has just been issued");
+    assert_eq!(handle.reset(), secs(1), "of the last issue");
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
@@ -449,14 +448,14 @@ async fn w9_window_changes_at_run_time() {
     let service = layer.layer(probe);
     let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
     sleep(secs(2)).await;
-    handle.set_window(secs(3)).unwrap(); // the first is held until 3, not 10
+    handle.set_window(secs(3)).unwrap(); // the first permit expires at 3, not at 10
     sleep(secs(2)).await;
-    handle.set_window(secs(5)).unwrap(); // the second until 8, not 6
+    handle.set_window(secs(5)).unwrap(); // the second at 8, not at 6
     calls.await.unwrap();
     assert_eq!(notes.calls_ms(), [0, 3000, 8000, 13_000]);
 }
 
-/// One timer for all waiters would wake only the last that polled it.
+/// A timer that all waiters polled would wake only the last one.
 #[tokio::test(start_paused = true)]
 async fn c5_every_one_of_many_waiters_is_served() {
     let probe = Probe::new();
@@ -469,7 +468,7 @@ async fn c5_every_one_of_many_waiters_is_served() {
     assert_eq!(notes.calls_ms().last(), Some(&1900));
 }
 
-/// The head of the line must not be the only one that minds the time.
+/// The timer of the queue does not belong to the task of its head.
 #[tokio::test(start_paused = true)]
 async fn b5_head_that_is_never_polled_again_delays_no_waiter() {
     let probe = Probe::new();
@@ -480,27 +479,26 @@ async fn b5_head_that_is_never_polled_again_delays_no_waiter() {
     assert_pending!(stuck.poll_ready::<u32>());
 
     let others = join_all((0..3).map(|n| service.clone().oneshot(n)));
-    tokio::time::timeout(secs(100), others).await.expect("they wait for one who never comes");
-    // One place is the stuck one's for good; the other serves everybody else.
+    tokio::time::timeout(secs(100), others).await.expect("they wait for the head");
+    // One permit stays with the head, the other one serves the other requests.
     assert_eq!(notes.calls_ms(), [0, 0, 1000, 2000, 3000]);
     assert!(stuck.is_woken());
 }
 
-/// Those behind move up when those before give up, and must not sleep until the time they were first
-/// told.
+/// Waiters move up when those before them are cancelled, and are woken at their new times.
 #[tokio::test(start_paused = true)]
 async fn c5_queue_moves_up_when_the_head_is_cancelled() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(1, secs(1)).layer(probe);
     service.clone().oneshot(0).await.unwrap();
-    let mut giving_up: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
-    for waiting in &mut giving_up {
+    let mut cancelled: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
+    for waiting in &mut cancelled {
         assert_pending!(waiting.poll_ready::<u32>());
     }
     let last = tokio::spawn(join_all((0..2).map(|n| service.clone().oneshot(n))));
     settle().await;
-    drop(giving_up);
+    drop(cancelled);
     last.await.unwrap();
     assert_eq!(notes.calls_ms(), [0, 1000, 2000], "not 6000");
 }
@@ -514,12 +512,12 @@ async fn c4_panic_in_the_inner_call_counts_as_issued() {
     }));
     let panicked = tokio::spawn(service.oneshot(())).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "it may have gone out");
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "the request may have gone out");
     advance(secs(1)).await;
     assert_eq!(handle.remaining(), 1);
 }
 
-/// A limit of one that counted those it turned away would be locked for ever.
+/// If rejected requests counted, a limit of one would reject all requests for good.
 #[tokio::test(start_paused = true)]
 async fn w6_rejected_requests_are_not_counted_as_issued() {
     let service = WindowRateLimitLayer::new(1, secs(1)).max_waiting(0).layer(Probe::new());
@@ -532,7 +530,8 @@ async fn w6_rejected_requests_are_not_counted_as_issued() {
     service.oneshot(0).await.unwrap();
 }
 
-/// The outer limit spends none of its quota on what waits for the inner one and gives up.
+/// The outer limit spends no permit on a request that is cancelled while it waits for the inner
+/// one.
 #[tokio::test(start_paused = true)]
 async fn w4_stacked_limits_lose_no_quota_to_each_other() {
     let outer = WindowRateLimitLayer::new(10, secs(60));
@@ -568,7 +567,7 @@ fn c2_waiters_are_served_in_another_runtime() {
     assert_eq!(second.block_on(service.oneshot(2)), Ok(2));
 }
 
-/// A concurrency limit and a rate limit in both orders: neither holds what the other needs.
+/// A concurrency limit and a rate limit, with either one outside.
 #[tokio::test(start_paused = true)]
 async fn b1_w1_limits_hold_in_either_order_of_the_layers() {
     for outer_first in [true, false] {
@@ -591,7 +590,7 @@ async fn b1_w1_limits_hold_in_either_order_of_the_layers() {
     }
 }
 
-/// Those who have come and gone are nobody's reason to be turned away.
+/// Cancelled waiters do not count for the expected wait.
 #[tokio::test(start_paused = true)]
 async fn w5_repeated_poll_behind_cancelled_waiters_is_not_rejected() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_wait(secs(3));
@@ -600,8 +599,8 @@ async fn w5_repeated_poll_behind_cancelled_waiters_is_not_rejected() {
     let mut head = Spawn::new(service.clone());
     assert_pending!(head.poll_ready::<u32>());
     for _ in 0..10 {
-        let mut passing = Spawn::new(service.clone());
-        assert_pending!(passing.poll_ready::<u32>());
+        let mut cancelled = Spawn::new(service.clone());
+        assert_pending!(cancelled.poll_ready::<u32>());
     }
     let mut second = Spawn::new(service);
     assert_pending!(second.poll_ready::<u32>());
@@ -613,7 +612,7 @@ async fn w5_repeated_poll_behind_cancelled_waiters_is_not_rejected() {
     assert_ready_ok!(second.poll_ready::<u32>());
 }
 
-/// With strides, the last issues may not have been noted yet when somebody asks how long it takes.
+/// With strides, the last issues may not be recorded when an arrival computes its wait.
 #[tokio::test(start_paused = true)]
 async fn w5_wait_for_an_open_stride_is_known() {
     let layer = WindowRateLimitLayer::new(511, secs(1)).max_wait(secs(1));
@@ -637,7 +636,7 @@ async fn w9_lowered_limit_waits_for_an_open_stride_at_most_one_window() {
     assert_eq!(began.elapsed(), secs(1));
 }
 
-/// The stride that is open when the limit changes is noted then, and not when somebody looks later.
+/// An open stride is recorded when the limit changes, and not at the next reading.
 #[tokio::test(start_paused = true)]
 async fn w9_changed_limit_closes_the_open_stride_at_once() {
     for (limit, wait, remaining) in [(10, ms(100), 0), (1_000_000, ms(0), 998_977)] {
@@ -652,7 +651,7 @@ async fn w9_changed_limit_closes_the_open_stride_at_once() {
     }
 }
 
-/// Whoever looks closes the open stride, but leaves half of the log to those who issue.
+/// A reading closes the open stride, but leaves half of the log to the requests.
 #[tokio::test(start_paused = true)]
 async fn w3_repeated_readings_delay_no_permit() {
     let layer = WindowRateLimitLayer::new(2000, secs(1));
@@ -665,9 +664,9 @@ async fn w3_repeated_readings_delay_no_permit() {
     join_all((0..1000).map(|n| service.clone().oneshot(n))).await;
     advance(ms(500)).await;
     // A stride, of 8, may be open.
-    assert!(handle.remaining() > 1000 - 8, "noted late");
+    assert!(handle.remaining() > 1000 - 8, "recorded late");
     advance(ms(500)).await;
-    assert!(handle.remaining() > 2000 - 8, "noted late");
+    assert!(handle.remaining() > 2000 - 8, "recorded late");
 }
 
 /// The refill task would never run.
@@ -707,8 +706,8 @@ fn c2_waiter_that_moves_to_another_runtime_is_woken_there() {
         });
         let first = (!first_is_gone).then_some(first);
         runtime().block_on(async {
-            // The time limit is polled first: a last poll of the waiter would refill the window, and
-            // hide that no refill task of this runtime has.
+            // The time limit is polled first. A last poll of the waiter would refill the window, as
+            // if a refill task of this runtime had.
             tokio::select! {
                 biased;
                 () = sleep(secs(3600)) => panic!("the waiter is not woken"),

@@ -9,7 +9,7 @@ use crate::support::secs;
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-fn said<T>(checked: Result<T, InvalidSetting>) -> String {
+fn message<T>(checked: Result<T, InvalidSetting>) -> String {
     checked.err().expect("refused").to_string()
 }
 
@@ -18,22 +18,22 @@ fn c7_invalid_setting_is_reported_with_name_value_and_range() {
     let nanosecond = Duration::from_nanos(1);
     assert_eq!(
         [
-            said(ConcurrencyBackpressureLayer::try_new(0)),
-            said(ConcurrencyBackpressureLayer::try_new(1 << 31)),
-            said(ConcurrencyBackpressureLayer::try_new(usize::MAX)),
-            said(WindowRateLimitLayer::try_new(0, secs(1))),
-            said(WindowRateLimitLayer::try_new(u64::MAX, secs(1))),
-            said(WindowRateLimitLayer::try_new(1, Duration::ZERO)),
-            said(WindowRateLimitLayer::try_fixed(1, CENTURY + nanosecond)),
-            said(ExponentialRetry::try_new(0)),
-            said(Backoff::try_new(Duration::ZERO, secs(1))),
-            said(Backoff::try_new(secs(2), secs(1))),
-            said(Backoff::default().try_factor(0.5)),
-            said(Backoff::default().try_factor(f64::NAN)),
-            said(Backoff::default().try_factor(f64::INFINITY)),
-            said(RetryBudget::try_new(-0.1)),
-            said(RetryBudget::try_new(f64::NAN)),
-            said(RetryBudget::try_new(1000.5)),
+            message(ConcurrencyBackpressureLayer::try_new(0)),
+            message(ConcurrencyBackpressureLayer::try_new(1 << 31)),
+            message(ConcurrencyBackpressureLayer::try_new(usize::MAX)),
+            message(WindowRateLimitLayer::try_new(0, secs(1))),
+            message(WindowRateLimitLayer::try_new(u64::MAX, secs(1))),
+            message(WindowRateLimitLayer::try_new(1, Duration::ZERO)),
+            message(WindowRateLimitLayer::try_fixed(1, CENTURY + nanosecond)),
+            message(ExponentialRetry::try_new(0)),
+            message(Backoff::try_new(Duration::ZERO, secs(1))),
+            message(Backoff::try_new(secs(2), secs(1))),
+            message(Backoff::default().try_factor(0.5)),
+            message(Backoff::default().try_factor(f64::NAN)),
+            message(Backoff::default().try_factor(f64::INFINITY)),
+            message(RetryBudget::try_new(-0.1)),
+            message(RetryBudget::try_new(f64::NAN)),
+            message(RetryBudget::try_new(1000.5)),
         ],
         [
             "max_in_flight is 0: it must be between 1 and 2147483647",
@@ -79,7 +79,7 @@ fn c7_invalid_literal_panics_at_the_callers_line() {
     for (panics, reason, line) in panics {
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            // Only in this thread: the hook is one for all, so it asks where it is.
+            // The hook is the process's, and tells the threads apart.
             let id = std::thread::current().id();
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {

@@ -1,4 +1,4 @@
-//! Runtimes of one thread whose clock is paused.
+//! Runtimes of one thread with a paused clock.
 
 use tokio::runtime::{Builder, Runtime};
 

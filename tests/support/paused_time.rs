@@ -1,4 +1,4 @@
-//! Steps in a runtime whose clock is paused.
+//! Steps in a runtime with a paused clock.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 
-/// Returns the name of the test that this closure was written in.
+/// Returns the name of the test around this closure.
 pub(crate) fn name_of<T>(_: &T) -> &'static str {
     let name = type_name::<T>().trim_end_matches("::{{closure}}");
     name.rsplit("::").next().unwrap_or(name)

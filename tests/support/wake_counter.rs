@@ -10,9 +10,9 @@ use std::{
 
 /// Counts the wake-ups of its waker.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes(AtomicUsize);
+pub(crate) struct WakeCounter(AtomicUsize);
 
-impl Wakes {
+impl WakeCounter {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -26,7 +26,7 @@ impl Wakes {
     }
 }
 
-impl Wake for Wakes {
+impl Wake for WakeCounter {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, SeqCst);
     }
