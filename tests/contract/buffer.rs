@@ -1,5 +1,7 @@
-//! tower's rate limit is shared through a `Buffer`, whose worker is its one customer. What becomes of the
-//! contract behind it, and what ours does on the same script.
+//! The contract behind a `Buffer`, which shares tower's rate limit, and without one.
+//!
+//! The worker of the `Buffer` is the only caller of tower's limit. Ours runs through the same
+//! script.
 
 use std::sync::Arc;
 
@@ -9,19 +11,19 @@ use tower_floodgate::{WindowRateLimitLayer, caused_by};
 use crate::{
     paused_time::settle,
     probe::{Failed, Mood, NOT_READY, Script},
-    stacks::{Boxed, PLACES, WINDOW},
-    trial::Customer,
+    stacks::{Boxed, PERMITS, WINDOW},
+    trial::Caller,
 };
 
 fn buffered() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let limited = ServiceBuilder::new().rate_limit(PLACES as u64, WINDOW).service(service);
-    (probe, Boxed::new(Buffer::new(limited, PLACES)))
+    let limited = ServiceBuilder::new().rate_limit(PERMITS as u64, WINDOW).service(service);
+    (probe, Boxed::new(Buffer::new(limited, PERMITS)))
 }
 
 fn ours() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let layer = WindowRateLimitLayer::new(PLACES as u64, WINDOW);
+    let layer = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
     (probe, Boxed::new(ServiceBuilder::new().layer(layer).service(service)))
 }
 
@@ -33,7 +35,7 @@ async fn c3_buffer_is_ready_while_the_inner_service_is_not() {
     }
 }
 
-/// The caller is told by the answer, which wraps the error. All others are told the same, from then on.
+/// The response is an error that wraps the readiness error, as are all later responses.
 #[tokio::test(start_paused = true)]
 async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     let (probe, mut service) = buffered();
@@ -41,7 +43,7 @@ async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     probe.be(Mood::Failing);
     let mut sent = service.send(1);
     settle().await;
-    let error = sent.answer().unwrap_err();
+    let error = sent.outcome().unwrap_err();
     assert!(!error.is::<Failed>());
     assert_eq!(caused_by(&*error), Some(&NOT_READY));
     probe.be(Mood::Ready);
@@ -55,7 +57,7 @@ async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     drop(other.send(1));
 }
 
-/// No difference here: both count a place when the inner service is called.
+/// No difference: both limits count calls of the inner service.
 #[tokio::test(start_paused = true)]
 async fn c3_buffer_loses_no_permit_to_dropped_ready_clones() {
     for (probe, mut service) in [buffered(), ours()] {
@@ -64,10 +66,10 @@ async fn c3_buffer_loses_no_permit_to_dropped_ready_clones() {
             settle().await;
         }
         let mut sent = Vec::new();
-        for request in (1..).take(PLACES) {
+        for request in (1..).take(PERMITS) {
             sent.push(service.send(request));
             settle().await;
         }
-        assert_eq!(probe.calls(), [1, 2], "the whole window is there");
+        assert_eq!(probe.calls(), [1, 2], "the whole window can be used");
     }
 }

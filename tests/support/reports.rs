@@ -1,11 +1,11 @@
-//! Runs a scene in a process of its own, to read what it reports on standard error.
+//! Runs a scene in a process of its own, to read its reports on standard error.
 
 use std::{env, future::Future, process, process::Command, time::Duration};
 
 use tokio::{runtime::Builder, time::timeout};
 
 const CHILD: &str = "FLOODGATE_SCENE";
-/// The exit status of a child whose scene has run to its end.
+/// The exit status of a child after its scene has run to the end.
 const PLAYED: i32 = 17;
 
 /// The number of reports of a nested request.
