@@ -1,4 +1,4 @@
-//! Times, and settings.
+//! Times and settings.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const TIMER: TimerUse = TimerUse { what: "a test", otherwise: "wait for nothing" };
 
-/// C8: what is beyond the end is the end; nothing wraps.
+/// Times beyond the end of the clock are its end.
 #[test]
 fn c8_times_saturate_and_never_wrap() {
     holds(file!(), (number(), duration(), number()), |(at, wait, other)| {
@@ -27,7 +27,7 @@ fn c8_times_saturate_and_never_wrap() {
     });
 }
 
-/// C8: a timer can be set for any time, and goes off at once only if that has come.
+/// The timer fires at once only if its time has passed.
 #[test]
 fn c8_timer_can_be_set_for_any_time() {
     let runtime = paused_runtime::runtime();
@@ -42,15 +42,15 @@ fn c8_timer_can_be_set_for_any_time() {
     });
 }
 
-/// C7: every number is right or refused, and what is refused is named with its value.
+/// The error of a refused setting has its name and its value.
 #[test]
 fn c7_every_number_is_valid_or_refused() {
     holds(file!(), (number(), duration()), |(number, length)| {
-        let places = settings::places("limit", number);
+        let permits = settings::places("limit", number);
         if (1..=2_147_483_647).contains(&number) {
-            prop_assert_eq!(places.map(u64::from), Ok(number));
+            prop_assert_eq!(permits.map(u64::from), Ok(number));
         } else {
-            let error = places.unwrap_err().to_string();
+            let error = permits.unwrap_err().to_string();
             prop_assert!(error.starts_with(&format!("limit is {number}: ")), "{}", error);
         }
         let window = settings::window(length);
@@ -67,7 +67,7 @@ fn c7_every_number_is_valid_or_refused() {
     });
 }
 
-/// W6: as a header a wait is rounded up to whole seconds, and never zero, up to 584 years.
+/// The longest wait is 584 years.
 #[test]
 fn w6_any_wait_is_rounded_up_to_seconds_and_never_zero() {
     holds(file!(), duration(), |wait| {
