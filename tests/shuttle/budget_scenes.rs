@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::{Scene, budget::RetryBudget, join, paused_runtime, spawn};
 
-/// Deposits and withdraws at random. Returns how many of each succeeded.
+/// Deposits and withdraws at random. Returns the numbers of deposits and of successful withdrawals.
 fn hammer(budget: &RetryBudget, mut rng: Rng) -> (u64, u64) {
     let (mut deposits, mut withdrawn) = (0, 0);
     for _ in 0..6 {

@@ -176,8 +176,7 @@ fn c4_c5_b1_b4_permits_pass_among_waiters_that_cancel_and_are_polled_again() {
     });
 }
 
-/// A limit goes up and down, and admission is blocked for a while; the last settings
-/// count.
+/// A limit goes up and down, and admission is blocked for a while. The last settings count.
 #[test]
 fn c4_c5_b6_changed_limits_grant_all_permits_and_none_over_them() {
     Scene { threads: 6 }.explore(|mut rng| {
@@ -204,7 +203,7 @@ fn c4_c5_b6_changed_limits_grant_all_permits_and_none_over_them() {
     });
 }
 
-/// Closing tells every waiter, and draining ends after the last permit.
+/// Closing rejects every waiter, and draining ends after the last permit.
 #[test]
 fn c4_b6_close_rejects_all_waiters_and_drains() {
     Scene { threads: 6 }.explore(|mut rng| {
