@@ -1,5 +1,7 @@
-//! tower's rate limit is shared through a `Buffer`, whose worker is its one customer. What becomes of the
-//! contract behind it, and what ours does on the same script.
+//! The contract behind a `Buffer`, which shares tower's rate limit, and without one.
+//!
+//! The worker of the `Buffer` is the only caller of tower's limit. Ours runs through the same
+//! script.
 
 use std::sync::Arc;
 
@@ -7,47 +9,41 @@ use tower::{ServiceBuilder, buffer::Buffer};
 use tower_floodgate::{WindowRateLimitLayer, caused_by};
 
 use crate::{
+    paused_time::settle,
     probe::{Failed, Mood, NOT_READY, Script},
-    stacks::{Boxed, PLACES, WINDOW},
-    trial::Customer,
+    stacks::{Boxed, PERMITS, WINDOW},
+    trial::Caller,
 };
 
 fn buffered() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let limited = ServiceBuilder::new().rate_limit(PLACES as u64, WINDOW).service(service);
-    (probe, Boxed::new(Buffer::new(limited, PLACES)))
+    let limited = ServiceBuilder::new().rate_limit(PERMITS as u64, WINDOW).service(service);
+    (probe, Boxed::new(Buffer::new(limited, PERMITS)))
 }
 
 fn ours() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let layer = WindowRateLimitLayer::new(PLACES as u64, WINDOW);
+    let layer = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
     (probe, Boxed::new(ServiceBuilder::new().layer(layer).service(service)))
 }
 
-/// Lets the worker go on as far as it can.
-async fn work() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_buffer_is_ready_though_the_inner_service_is_not() {
+async fn c3_buffer_is_ready_while_the_inner_service_is_not() {
     for ((probe, mut service), ready) in [(buffered(), true), (ours(), false)] {
         probe.be(Mood::Pending);
         assert_eq!(service.is_ready(), ready);
     }
 }
 
-/// The caller is told by the answer, which wraps the error. All others are told the same, from then on.
+/// The response is an error that wraps the readiness error, as are all later responses.
 #[tokio::test(start_paused = true)]
-async fn a_buffer_dies_of_one_error_of_readiness() {
+async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     let (probe, mut service) = buffered();
     let mut other = service.clone();
     probe.be(Mood::Failing);
     let mut sent = service.send(1);
-    work().await;
-    let error = sent.answer().unwrap_err();
+    settle().await;
+    let error = sent.outcome().unwrap_err();
     assert!(!error.is::<Failed>());
     assert_eq!(caused_by(&*error), Some(&NOT_READY));
     probe.be(Mood::Ready);
@@ -61,19 +57,19 @@ async fn a_buffer_dies_of_one_error_of_readiness() {
     drop(other.send(1));
 }
 
-/// No difference here: both count a place when the inner service is called.
+/// No difference: both limits count calls of the inner service.
 #[tokio::test(start_paused = true)]
-async fn a_buffer_loses_no_place_to_who_is_ready_and_dropped() {
+async fn c3_buffer_loses_no_permit_to_dropped_ready_clones() {
     for (probe, mut service) in [buffered(), ours()] {
         for _ in 0..10 {
             assert!(service.clone().is_ready());
-            work().await;
+            settle().await;
         }
         let mut sent = Vec::new();
-        for request in (1..).take(PLACES) {
+        for request in (1..).take(PERMITS) {
             sent.push(service.send(request));
-            work().await;
+            settle().await;
         }
-        assert_eq!(probe.calls(), [1, 2], "the whole window is there");
+        assert_eq!(probe.calls(), [1, 2], "the whole window can be used");
     }
 }

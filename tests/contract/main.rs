@@ -1,27 +1,28 @@
-//! The Tower `Service` contract, which every stack of layers has to hold.
+//! The Tower `Service` contract, which every stack of layers has to keep.
 //!
-//! One suite of checks, over our three layers alone and in **all combinations and orders** (fifteen), each without
-//! bounds, with an error and with a response for who is turned away; and, as the control, over eight stacks of
-//! tower's own layers. A check knows no more of a stack than which layer is outside which.
+//! One suite of checks runs over our three layers alone and in **all combinations and orders**
+//! (fifteen), each without bounds, with an error and with a response for rejections. As a control
+//! it runs over eight stacks of tower's own layers. A check knows only the order of the layers.
 //!
-//! | read | for |
+//! | file | subject |
 //! | --- | --- |
-//! | `stacks.rs` | the table of stacks: a layer *bounds* what is in flight, bounds the *rate*, or *retries* |
-//! | `probe.rs` | the service behind every stack, which does what the test says |
-//! | `trial.rs` | the steps of the checks: send, occupy, free, and **`stands`**, which counts |
-//! | `readiness.rs` | who may call, what readiness takes, what passes through; turning away |
-//! | `wakers.rs` | whoever is pending is woken; polling for nothing changes nothing |
-//! | `failures.rs` | errors of readiness, and panics |
-//! | `drops.rs` | dropped in each state |
-//! | `buffer.rs` | tower's rate limit, as it is shared: behind a `Buffer` |
+//! | `stacks.rs` | the stacks: a layer *bounds* the requests in flight, bounds the *rate*, or *retries* |
+//! | `probe.rs` | the service behind every stack, which follows a script |
+//! | `trial.rs` | the steps of the checks: send, occupy, free, and **`assert_counts`** |
+//! | `readiness.rs` | calls, readiness, errors that pass through, rejections |
+//! | `wakers.rs` | every pending task is woken; repeated polls change nothing |
+//! | `failures.rs` | readiness errors, and panics |
+//! | `drops.rs` | drops in each state |
+//! | `buffer.rs` | tower's rate limit behind a `Buffer`, which shares it |
 //!
-//! `stands(in_flight, spent, waiting)` asserts how many places are taken in flight and in the window, and how many
-//! wait: by the handles, and by counting the clones that can be ready. (tower's rate limit can be
-//! neither asked nor cloned: of it only what its customer sees is checked.) Every check ends with it: when all is
-//! dropped and a window has passed, everything is back, and no inner service or response is alive.
+//! `assert_counts(in_flight, spent, queued)` asserts the permits held in flight, those spent of the
+//! window, and the waiters: by the handles, and by the number of clones that can be ready. tower's
+//! rate limit has no handle and no clones, so only its caller is checked. At the end of every check
+//! all is dropped and a window passes. Then all permits are free, and no inner service or response
+//! is left.
 //!
-//! Where tower's layers do something else, the check asserts both sides and sets `differs` to the
-//! reason. Ours must not differ. To see what was found:
+//! Where tower's layers differ, the check asserts both behaviours and sets `differs` to the reason.
+//! Ours must not differ. To see the differences:
 //!
 //! ```console
 //! $ cargo test --test contract -- --nocapture --test-threads 1
@@ -32,10 +33,14 @@
 mod buffer;
 mod drops;
 mod failures;
+#[path = "../support/paused_time.rs"]
+mod paused_time;
 mod probe;
 mod readiness;
 mod stacks;
 mod trial;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 mod wakers;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
@@ -60,7 +65,8 @@ async fn at_every(limits: Vec<(Stack, Does)>, check: impl AsyncFn(&mut Trial, Do
     run(cases, async |trial: &mut Trial, at: Option<Does>| check(trial, at.unwrap()).await).await;
 }
 
-/// Runs all cases, prints what was found, and fails with the names of all stacks on which the check does.
+/// Runs all cases, prints the differences, and fails with the names of the stacks on which the
+/// check fails.
 async fn run(cases: Vec<(Stack, Option<Does>)>, check: impl AsyncFn(&mut Trial, Option<Does>)) {
     let (mut holds, mut differs, mut failures) = (0, BTreeMap::new(), String::new());
     for (stack, at) in cases {
@@ -70,7 +76,7 @@ async fn run(cases: Vec<(Stack, Option<Does>)>, check: impl AsyncFn(&mut Trial, 
             check(&mut trial, at).await;
             trial.leaves_nothing().await;
         };
-        // tokio would make a timer pending for who has polled a lot, which checks do on purpose.
+        // Under tokio's budget, the timers of a check that polls many times would be pending.
         let panicked = AssertUnwindSafe(unconstrained(checked)).catch_unwind().await.err();
         match (panicked, trial.differs) {
             (None, None) => holds += 1,

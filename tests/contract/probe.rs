@@ -1,6 +1,7 @@
-//! The service behind every stack. It does what the test says, takes note of all that reaches it, and
-//! panics at whoever calls an instance that isn't ready. (Its responses are `async` blocks, which panic
-//! at whoever polls them when they are over.)
+//! The service behind every stack, which follows a script and records its polls and calls.
+//!
+//! It panics if an instance is called that is not ready. Its responses are `async` blocks, which
+//! panic if they are polled after they have completed.
 
 use std::{
     fmt,
@@ -14,7 +15,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::oneshot;
 use tower::{BoxError, Service};
 
-/// What the probe fails with.
+/// An error of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed(pub(crate) &'static str);
 
@@ -26,12 +27,12 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// What it fails to get ready with.
+/// The readiness error of the probe.
 pub(crate) const NOT_READY: Failed = Failed("not ready, and never again");
-/// What it panics with if it is called unready.
+/// The message of the panic of a probe that is called unready.
 pub(crate) const CALLED_UNREADY: &str = "the inner service was called unready";
 
-/// What `poll_ready` answers.
+/// The outcome of `poll_ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     Ready,
@@ -48,77 +49,77 @@ pub(crate) enum End {
     Panic,
 }
 
-/// The test's end of the probe: says what it does, and reads what it saw.
-pub(crate) struct Script(Mutex<Notes>);
+/// Controls the probe, and reads its records.
+pub(crate) struct Script(Mutex<Records>);
 
-struct Notes {
+struct Records {
     mood: Mood,
     panics_in_call: bool,
     polls: usize,
-    /// The requests, and what ends the response to each.
+    /// The requests, and for each the sender that ends its response.
     calls: Vec<(u32, Option<oneshot::Sender<End>>)>,
-    /// All instances and all responses, of which some are alive.
+    /// All instances and all responses, whether dropped or not.
     made: Vec<Weak<AtomicWaker>>,
 }
 
 impl Script {
-    /// A probe, and the script it follows: it is ready, and its responses are pending.
+    /// Returns a probe and its script. The probe is ready, and its responses are pending.
     pub(crate) fn new() -> (Arc<Self>, Probe) {
         let (calls, made) = (Vec::new(), Vec::new());
-        let notes = Notes { mood: Mood::Ready, panics_in_call: false, polls: 0, calls, made };
-        let script = Arc::new(Self(Mutex::new(notes)));
+        let records = Records { mood: Mood::Ready, panics_in_call: false, polls: 0, calls, made };
+        let script = Arc::new(Self(Mutex::new(records)));
         let probe = Probe { ready: false, waker: script.make(), script: Arc::clone(&script) };
         (script, probe)
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap()
     }
 
-    /// From now on readiness is as `mood` says. Who waits for it is woken, by the last waker of each instance.
+    /// Sets the readiness, and wakes the last waker of each instance.
     pub(crate) fn be(&self, mood: Mood) {
         self.be_unnoticed(mood);
-        let made = self.notes().made.clone();
+        let made = self.records().made.clone();
         made.iter().filter_map(Weak::upgrade).for_each(|waker| waker.wake());
     }
 
-    /// The same, and nobody is woken. Returns the mood before.
+    /// Sets the readiness without a wake-up, and returns the previous one.
     pub(crate) fn be_unnoticed(&self, mood: Mood) -> Mood {
-        std::mem::replace(&mut self.notes().mood, mood)
+        std::mem::replace(&mut self.records().mood, mood)
     }
 
     pub(crate) fn panic_in_call(&self, panics: bool) {
-        self.notes().panics_in_call = panics;
+        self.records().panics_in_call = panics;
     }
 
-    /// Ends the response that is under way to `request`.
+    /// Ends the response in flight to `request`.
     pub(crate) fn end(&self, request: u32, end: End) {
         let ends = {
-            let mut notes = self.notes();
-            let mut calls = notes.calls.iter_mut().rev();
+            let mut records = self.records();
+            let mut calls = records.calls.iter_mut().rev();
             calls.find(|call| call.0 == request).and_then(|call| call.1.take())
         };
-        ends.expect("it is under way").send(end).expect("it is waited for");
+        ends.expect("in flight").send(end).expect("not dropped");
     }
 
-    /// The requests in the order in which they arrived.
+    /// The requests in order of arrival.
     pub(crate) fn calls(&self) -> Vec<u32> {
-        self.notes().calls.iter().map(|call| call.0).collect()
+        self.records().calls.iter().map(|call| call.0).collect()
     }
 
-    /// How often readiness was polled.
+    /// The number of polls of readiness.
     pub(crate) fn polls(&self) -> usize {
-        self.notes().polls
+        self.records().polls
     }
 
-    /// How many instances and responses there are.
+    /// The number of instances and responses that are not dropped.
     pub(crate) fn alive(&self) -> usize {
-        self.notes().made.iter().filter(|one| one.strong_count() > 0).count()
+        self.records().made.iter().filter(|one| one.strong_count() > 0).count()
     }
 
     fn make(&self) -> Arc<AtomicWaker> {
         let one = Arc::default();
-        self.notes().made.push(Arc::downgrade(&one));
+        self.records().made.push(Arc::downgrade(&one));
         one
     }
 }
@@ -142,8 +143,8 @@ impl Service<u32> for Probe {
     type Future = Pin<Box<dyn Future<Output = Result<u32, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.script.notes().polls += 1;
-        let mood = self.script.notes().mood;
+        self.script.records().polls += 1;
+        let mood = self.script.records().mood;
         self.ready = mood == Mood::Ready;
         match mood {
             Mood::Ready => Poll::Ready(Ok(())),
@@ -159,13 +160,13 @@ impl Service<u32> for Probe {
     fn call(&mut self, request: u32) -> Self::Future {
         assert!(std::mem::take(&mut self.ready), "{CALLED_UNREADY}");
         let (ends, end) = oneshot::channel();
-        self.script.notes().calls.push((request, Some(ends)));
-        let panics = self.script.notes().panics_in_call;
+        self.script.records().calls.push((request, Some(ends)));
+        let panics = self.script.records().panics_in_call;
         assert!(!panics, "in call");
         let alive = self.script.make();
         Box::pin(async move {
             let _alive = alive;
-            match end.await.expect("the script lives on") {
+            match end.await.expect("the script is kept") {
                 End::Ok(response) => Ok(response),
                 End::Err(failed) => Err(failed.into()),
                 End::Panic => panic!("in the response"),

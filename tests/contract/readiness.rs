@@ -1,23 +1,24 @@
-//! Who may call, what readiness takes, and what passes through.
+//! Calls, readiness, and errors that pass through.
 
 use tower::BoxError;
 use tower_floodgate::Rejected;
 
 use crate::{
     at_every, on_every,
+    paused_time::pass,
     probe::{CALLED_UNREADY, End, Failed, Mood},
     stacks::{
-        Answer, BACKOFF, Bound, Bounds, Does, PLACES, Rate, Retry, TURNED_AWAY, Towers, WIDE,
-        WINDOW, all, bounded, limits, retried,
+        Answer, BACKOFF, Bound, Bounds, Does, PERMITS, REJECTED, Rate, Retry, Towers, WIDE, WINDOW,
+        all, bounded, limits, retried,
     },
-    trial::{Customer, Trial, message_of, pass, waker},
+    trial::{Caller, Trial, message_of, waker},
 };
 
-/// And on the very instance that was polled ready: the probe panics otherwise, and its clones aren't ready.
+/// The probe panics unless that instance was polled ready, and its clones are not ready.
 #[tokio::test(start_paused = true)]
-async fn the_inner_service_is_called_once_for_each_request() {
+async fn c3_inner_service_is_called_once_per_request() {
     on_every(all(), async |trial| {
-        let mut service = trial.customer();
+        let mut service = trial.caller();
         for request in 1..=6 {
             assert!(service.is_ready());
             let polls = trial.probe.polls();
@@ -39,9 +40,9 @@ async fn the_inner_service_is_called_once_for_each_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_pass_through_untouched_and_of_a_retry_the_last() {
+async fn c3_error_passes_through_unchanged_and_of_a_retry_the_last() {
     on_every(all(), async |trial| {
-        let mut sent = trial.customer().send(1);
+        let mut sent = trial.caller().send(1);
         if trial.stack.has(Retry) {
             trial.fail_once(&mut sent);
             pass(BACKOFF).await;
@@ -53,39 +54,39 @@ async fn errors_pass_through_untouched_and_of_a_retry_the_last() {
     .await;
 }
 
-/// Polled again and again it takes one place, and keeps it however long it sits there.
+/// Repeated polls acquire one permit, and it is held for any time.
 #[tokio::test(start_paused = true)]
-async fn ready_is_ready_until_it_is_called() {
+async fn c3_ready_service_stays_ready_until_it_is_called() {
     on_every(all(), async |trial| {
-        let mut service = trial.customer();
+        let mut service = trial.caller();
         for _ in 0..10 {
             assert!((0..10).all(|_| service.is_ready()));
-            trial.stands(1, 1, 0);
+            trial.assert_counts(1, 1, 0);
             pass(WINDOW).await;
         }
         let sent = service.send(1);
-        trial.stands(1, 1, 0);
+        trial.assert_counts(1, 1, 0);
         assert!((0..10).all(|_| service.is_ready()), "for the next request");
-        trial.stands(2, 2, 0);
+        trial.assert_counts(2, 2, 0);
         drop((sent, service));
-        trial.stands(0, 1, 0);
+        trial.assert_counts(0, 1, 0);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clone_of_a_ready_service_is_not_ready_and_holds_nothing() {
+async fn c3_clone_of_a_ready_service_is_not_ready_and_holds_no_permit() {
     on_every(all(), async |trial| {
-        let Some((mut service, _)) = trial.two_customers() else { return };
+        let Some((mut service, _)) = trial.two_callers() else { return };
         for mood in [Mood::Ready, Mood::Pending] {
             trial.probe.be(mood);
             assert_eq!(service.is_ready(), mood == Mood::Ready);
             let mut clone = service.clone();
-            trial.stands(1, 1, 0);
+            trial.assert_counts(1, 1, 0);
             message_of(|| clone.dispatch(1));
-            trial.stands(1, 1, 0);
+            trial.assert_counts(1, 1, 0);
             drop(clone);
-            trial.stands(1, 1, 0);
+            trial.assert_counts(1, 1, 0);
         }
         assert_eq!(trial.probe.calls(), []);
     })
@@ -97,27 +98,27 @@ const OURS: &str =
 const TOWERS_BOUND: &str = "max requests in-flight; poll_ready must be called first";
 const TOWERS_RATE: &str = "service not ready; poll_ready must be called first";
 const CALLS_ON: &str =
-    "tower's limits call an inner service that isn't ready, and leave it to that to panic";
+    "tower's limits call an inner service that is not ready, and it is that service that panics";
 
-/// Fresh, called already, and while the inner service isn't ready yet.
+/// New, called before, and while the inner service is not ready.
 #[tokio::test(start_paused = true)]
-async fn calling_without_readiness_panics_and_says_so() {
+async fn c3_call_without_readiness_panics_with_the_message_of_its_layer() {
     on_every(all(), async |trial| {
         let (fresh, again) = match trial.stack.layers[0] {
             // A retry is as ready as the inner service.
             _ if trial.stack.limits().is_empty() => (CALLED_UNREADY, CALLED_UNREADY),
             _ if trial.stack.is_ours() => (OURS, OURS),
-            // tower's rate limit notices nothing until its window is used up, and counts that call, too.
+            // tower's rate limit panics only once its window is used up, and counts that call, too.
             Towers(Rate) if trial.stack.has(Bound) => (TOWERS_BOUND, TOWERS_RATE),
             Towers(Rate) => (CALLED_UNREADY, TOWERS_RATE),
             _ => (TOWERS_BOUND, TOWERS_BOUND),
         };
-        let mut service = trial.customer();
+        let mut service = trial.caller();
         assert_eq!(message_of(|| service.dispatch(1)), fresh);
-        trial.stands(0, 0, 0);
+        trial.assert_counts(0, 0, 0);
         drop(service.send(2));
         assert_eq!(message_of(|| service.dispatch(3)), again);
-        trial.stands(0, 1, 0);
+        trial.assert_counts(0, 1, 0);
 
         pass(WINDOW).await;
         trial.probe.be(Mood::Pending);
@@ -126,10 +127,10 @@ async fn calling_without_readiness_panics_and_says_so() {
         assert_eq!(trial.probe.calls(), [2]);
         if trial.stack.is_ours() || trial.stack.limits().is_empty() {
             assert_eq!(message, fresh);
-            trial.stands(1, 1, 0);
+            trial.assert_counts(1, 1, 0);
         } else {
             assert_eq!(message, CALLED_UNREADY);
-            trial.stands(0, 0, 0);
+            trial.assert_counts(0, 0, 0);
             trial.differs = Some(CALLS_ON);
         }
     })
@@ -137,10 +138,10 @@ async fn calling_without_readiness_panics_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calling_while_it_waits_panics_and_leaves_it_in_the_line() {
+async fn c3_call_while_queued_panics_and_the_waiter_stays_queued() {
     at_every(limits(all()), async |trial, limit| {
-        let mut service = trial.customer();
-        let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
+        let mut service = trial.caller();
+        let mut in_flight = trial.occupy(&mut service, limit, PERMITS).await;
         assert!(!service.is_ready());
         let calls = trial.probe.calls();
         let message = message_of(|| service.dispatch(1));
@@ -151,10 +152,10 @@ async fn calling_while_it_waits_panics_and_leaves_it_in_the_line() {
             assert_eq!(message, if limit == Bound { TOWERS_BOUND } else { TOWERS_RATE });
         }
         if !trial.stack.is_ours() && trial.stack.outside(Bound, limit) {
-            trial.stands(0, PLACES, 1);
+            trial.assert_counts(0, PERMITS, 1);
             trial.differs = Some(CALLS_ON);
         } else {
-            trial.stands_at(limit, 1, 1);
+            trial.assert_counts_at(limit, 1, 1);
         }
         trial.free(limit, &mut in_flight).await;
         drop(service.send(2));
@@ -162,14 +163,13 @@ async fn calling_while_it_waits_panics_and_leaves_it_in_the_line() {
     .await;
 }
 
-const NO_LINE: Bounds = Bounds { max_waiting: 0, ..WIDE };
+const NO_QUEUE: Bounds = Bounds { max_waiting: 0, ..WIDE };
 
-/// Asserts that it was `limit` that turned a request away, as its stack says so. If that is an error, it tells
-/// more.
+/// Asserts that `limit` rejected a request, in the way of its stack. An error also has the reason.
 #[track_caller]
 fn rejected(trial: &Trial, limit: Does, answer: Result<u32, BoxError>, why: fn(&Rejected) -> bool) {
     if trial.stack.answer == Answer::Respond {
-        assert_eq!(answer.unwrap(), TURNED_AWAY);
+        assert_eq!(answer.unwrap(), REJECTED);
     } else {
         let error = answer.unwrap_err();
         let rejected = Rejected::find(&*error).expect("a rejection");
@@ -177,31 +177,36 @@ fn rejected(trial: &Trial, limit: Does, answer: Result<u32, BoxError>, why: fn(&
     }
 }
 
-/// It has no place of that limit, asks nothing of the inner service, and gives back what it has from others.
+/// It holds no permit of that limit, does not poll the inner service, and releases the permits of
+/// other limits.
 #[tokio::test(start_paused = true)]
-async fn turned_away_it_is_ready_and_the_call_is_told() {
-    at_every(bounded(NO_LINE), async |trial, limit| {
-        let mut service = trial.customer();
-        let mut in_flight = trial.occupy(&mut service, limit, PLACES).await;
+async fn c3_rejected_service_is_ready_and_its_call_returns_the_rejection() {
+    at_every(bounded(NO_QUEUE), async |trial, limit| {
+        let mut service = trial.caller();
+        let mut in_flight = trial.occupy(&mut service, limit, PERMITS).await;
         let calls = trial.probe.calls();
         trial.probe.be(Mood::Failing);
         assert!((0..20).all(|_| service.is_ready()));
-        assert_eq!(trial.turned_away(limit), 0, "it is counted when it is told");
-        trial.stands_at(limit, 1, 0);
+        assert_eq!(trial.rejections(limit), 0, "counted at the call");
+        trial.assert_counts_at(limit, 1, 0);
         drop(service);
-        trial.stands_at(limit, 0, 0);
+        trial.assert_counts_at(limit, 0, 0);
 
-        let mut service = trial.customer();
+        let mut service = trial.caller();
         let mut sent = service.send(1);
-        trial.stands_at(limit, 1, 0);
-        rejected(trial, limit, sent.answer(), Rejected::is_queue_full);
-        assert_eq!((trial.turned_away(limit), trial.probe.calls()), (1, calls));
-        // A window further out has let it go, and counts it.
+        trial.assert_counts_at(limit, 1, 0);
+        rejected(trial, limit, sent.outcome(), Rejected::is_queue_full);
+        assert_eq!((trial.rejections(limit), trial.probe.calls()), (1, calls));
+        // An outer window has issued the request.
         let spent = usize::from(trial.stack.outside(Rate, limit));
         let bound = limit == Bound;
-        trial.stands(if bound { PLACES } else { 0 }, if bound { spent } else { PLACES }, 0);
+        trial.assert_counts(
+            if bound { PERMITS } else { 0 },
+            if bound { spent } else { PERMITS },
+            0,
+        );
 
-        // And the service is as good as ever.
+        // The service stays usable.
         trial.probe.be(Mood::Ready);
         trial.free(limit, &mut in_flight).await;
         let mut sent = service.send(2);
@@ -211,40 +216,40 @@ async fn turned_away_it_is_ready_and_the_call_is_told() {
     .await;
 }
 
-/// Who may wait for a while is woken when that is over. (The window knows at once that it will be.)
+/// A window rejects at once, because the wait is known to be too long.
 #[tokio::test(start_paused = true)]
-async fn turned_away_after_a_wait_it_is_woken_to_be_told() {
+async fn c3_c5_waiter_past_max_wait_is_woken_for_its_rejection() {
     at_every(bounded(Bounds { max_wait: BACKOFF, ..WIDE }), async |trial, limit| {
-        let mut service = trial.customer();
-        let _in_flight = trial.occupy(&mut service, limit, PLACES).await;
+        let mut service = trial.caller();
+        let _in_flight = trial.occupy(&mut service, limit, PERMITS).await;
         if limit == Bound {
             let (waker, wakes) = waker();
             assert!((0..20).all(|_| !service.is_ready()));
             assert!((0..20).all(|_| !service.is_ready_for(&waker)));
-            trial.stands_at(limit, 1, 1);
+            trial.assert_counts_at(limit, 1, 1);
             pass(BACKOFF).await;
             assert!(wakes.count() > 0);
         }
         assert!(service.is_ready());
-        assert_eq!(trial.turned_away(limit), 0, "it is counted when it is told");
-        trial.stands_at(limit, 1, 0);
-        rejected(trial, limit, service.dispatch(1).answer(), Rejected::is_wait_timeout);
-        assert_eq!(trial.turned_away(limit), 1);
+        assert_eq!(trial.rejections(limit), 0, "counted at the call");
+        trial.assert_counts_at(limit, 1, 0);
+        rejected(trial, limit, service.dispatch(1).outcome(), Rejected::is_wait_timeout);
+        assert_eq!(trial.rejections(limit), 1);
     })
     .await;
 }
 
-/// A second attempt that is turned away is the end: the inner service hasn't failed.
+/// A rejected second attempt is not retried: the inner service has not failed.
 #[tokio::test(start_paused = true)]
-async fn turned_away_in_a_retry_that_is_the_answer() {
-    at_every(retried(bounded(NO_LINE)), async |trial, limit| {
-        let mut sent = trial.customer().send(1);
+async fn c3_rejection_of_a_retry_is_its_result() {
+    at_every(retried(bounded(NO_QUEUE)), async |trial, limit| {
+        let mut sent = trial.caller().send(1);
         trial.fail_once(&mut sent);
         let _in_flight = trial.occupy_in_backoff(limit).await;
         let calls = trial.probe.calls();
-        rejected(trial, limit, sent.answer(), Rejected::is_queue_full);
-        assert_eq!((trial.turned_away(limit), trial.probe.calls()), (1, calls));
-        trial.retry_stands_at(limit, 0);
+        rejected(trial, limit, sent.outcome(), Rejected::is_queue_full);
+        assert_eq!((trial.rejections(limit), trial.probe.calls()), (1, calls));
+        trial.assert_retry_counts_at(limit, 0);
     })
     .await;
 }

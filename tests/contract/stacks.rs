@@ -1,4 +1,4 @@
-//! The table of stacks: which layers, in which order, and how they are put on the probe.
+//! The stacks: their layers, the order of these, and how they are put on the probe.
 
 use std::{
     fmt,
@@ -25,15 +25,15 @@ use tower_floodgate::{
 
 use crate::probe::{Failed, Probe};
 
-/// Every limit has two places, so that two can be ready while a third waits.
-pub(crate) const PLACES: usize = 2;
+/// The permits of every limit: two services can be ready while a third waits.
+pub(crate) const PERMITS: usize = 2;
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// Every retry makes two attempts, so far apart. Only the probe's failures are retried.
+/// The time between the two attempts of every retry. Only the probe's errors are retried.
 pub(crate) const BACKOFF: Duration = Duration::from_secs(1);
 /// The response that stands for a rejection.
-pub(crate) const TURNED_AWAY: u32 = 503;
+pub(crate) const REJECTED: u32 = 503;
 
-/// What a layer does, whoever made it.
+/// The kind of a layer, ours or tower's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     /// Bounds the requests in flight.
@@ -55,10 +55,10 @@ pub(crate) enum Layer {
 }
 pub(crate) use Layer::{Ours, Towers, TowersGlobal};
 
-/// How our limits answer if they turn a request away.
+/// The reject policy of our limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// They don't.
+    /// They do not reject.
     Wait,
     Fail,
     Respond,
@@ -71,7 +71,7 @@ pub(crate) struct Bounds {
     pub(crate) max_wait: Duration,
 }
 
-/// So wide that nobody is turned away, and all must be as without bounds.
+/// Too wide to reject any request: all must be as without bounds.
 pub(crate) const WIDE: Bounds = Bounds { max_waiting: 10, max_wait: Duration::from_secs(3600) };
 
 /// Layers on the probe, the outermost first.
@@ -82,7 +82,7 @@ pub(crate) struct Stack {
     pub(crate) bounds: Bounds,
 }
 
-/// Ours: alone, in pairs and in threes, in all fifteen orders.
+/// Our layers alone, in pairs and in threes, in all fifteen orders.
 fn ours(answer: Answer, bounds: Bounds) -> Vec<Stack> {
     let (all, mut stacks) = ([Bound, Rate, Retry], Vec::new());
     let mut put = |layers: &[Does]| {
@@ -101,7 +101,7 @@ fn ours(answer: Answer, bounds: Bounds) -> Vec<Stack> {
     stacks
 }
 
-/// tower's, as the control.
+/// Stacks of tower's layers, as the control.
 fn towers() -> Vec<Stack> {
     let stacks: [&[Layer]; 8] = [
         &[Towers(Bound)],
@@ -116,17 +116,17 @@ fn towers() -> Vec<Stack> {
     stacks.map(|layers| Stack { layers: layers.to_vec(), answer: Wait, bounds: WIDE }).to_vec()
 }
 
-/// Everybody that has to hold the contract: the fifteen with each answer, and tower's.
+/// All stacks: the fifteen with each reject policy, and tower's.
 pub(crate) fn all() -> Vec<Stack> {
     [ours(Wait, WIDE), ours(Fail, WIDE), ours(Respond, WIDE), towers()].concat()
 }
 
-/// Our limits, turning away who is beyond the bounds.
+/// The limits of our stacks with bounds.
 pub(crate) fn bounded(bounds: Bounds) -> Vec<(Stack, Does)> {
     limits([ours(Fail, bounds), ours(Respond, bounds)].concat())
 }
 
-/// Those that retry.
+/// The stacks with a retry.
 pub(crate) fn retries() -> Vec<Stack> {
     all().into_iter().filter(|stack| stack.has(Retry)).collect()
 }
@@ -137,7 +137,7 @@ pub(crate) fn limits(stacks: Vec<Stack>) -> Vec<(Stack, Does)> {
     stacks.into_iter().flat_map(limits).collect()
 }
 
-/// Those of `limits` that every attempt of a retry has to pass.
+/// The limits inside of a retry, which every attempt passes.
 pub(crate) fn retried(mut limits: Vec<(Stack, Does)>) -> Vec<(Stack, Does)> {
     limits.retain(|(stack, limit)| stack.outside(Retry, *limit));
     limits
@@ -157,10 +157,10 @@ impl Stack {
         self.layers.iter().any(|layer| layer.does() == does)
     }
 
-    /// Does it have both, `outer` further out than `inner`?
+    /// Returns whether the stack has both, and `outer` is outside of `inner`.
     pub(crate) fn outside(&self, outer: Does, inner: Does) -> bool {
-        let place = |does| self.layers.iter().position(|layer| layer.does() == does);
-        matches!((place(outer), place(inner)), (Some(outer), Some(inner)) if outer < inner)
+        let position = |does| self.layers.iter().position(|layer| layer.does() == does);
+        matches!((position(outer), position(inner)), (Some(outer), Some(inner)) if outer < inner)
     }
 
     pub(crate) fn limits(&self) -> Vec<Does> {
@@ -171,7 +171,7 @@ impl Stack {
         self.layers.iter().all(|layer| matches!(layer, Ours(_)))
     }
 
-    /// tower's rate limit is no `Clone`: it has its count in itself, and so one customer.
+    /// Returns whether the stack is `Clone`. tower's rate limit holds its count, and is not.
     pub(crate) fn is_clone(&self) -> bool {
         !self.layers.contains(&Towers(Rate))
     }
@@ -193,28 +193,28 @@ impl fmt::Display for Stack {
     }
 }
 
-/// A service whose type is forgotten.
+/// A type-erased service.
 pub(crate) type Boxed = BoxCloneService<u32, u32, BoxError>;
 
-/// How a limit stands, as its handle says.
+/// The counts of a limit, read from its handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Counts {
     pub(crate) taken: usize,
     pub(crate) waiting: usize,
     pub(crate) rejected: u64,
 }
 
-/// What the handles of the limits in a stack say.
+/// The readings of the limits of a stack.
 pub(crate) struct Handles {
-    pub(crate) bound: Option<Box<dyn Fn() -> Standing>>,
-    pub(crate) rate: Option<Box<dyn Fn() -> Standing>>,
+    pub(crate) bound: Option<Box<dyn Fn() -> Counts>>,
+    pub(crate) rate: Option<Box<dyn Fn() -> Counts>>,
 }
 
 impl Handles {
     fn wrap(&mut self, inner: Boxed, layer: Layer, stack: &Stack) -> Boxed {
         let Bounds { max_waiting, max_wait } = stack.bounds;
-        let bound = ConcurrencyBackpressureLayer::new(PLACES);
-        let rate = WindowRateLimitLayer::new(PLACES as u64, WINDOW);
+        let bound = ConcurrencyBackpressureLayer::new(PERMITS);
+        let rate = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
         match (layer, stack.answer) {
             (Ours(Bound), Wait) => self.bound(bound, inner),
             (Ours(Rate), Wait) => self.rate(rate, inner),
@@ -226,11 +226,11 @@ impl Handles {
             }
             (Ours(Bound), Respond) => {
                 let bound = bound.max_waiting(max_waiting).max_wait(max_wait);
-                self.bound(bound.respond(|_| TURNED_AWAY), inner)
+                self.bound(bound.respond(|_| REJECTED), inner)
             }
             (Ours(Rate), Respond) => {
                 let rate = rate.max_waiting(max_waiting).max_wait(max_wait);
-                self.rate(rate.respond(|_| TURNED_AWAY), inner)
+                self.rate(rate.respond(|_| REJECTED), inner)
             }
             (Ours(Retry), _) => {
                 let policy = ExponentialRetry::new(2)
@@ -241,18 +241,18 @@ impl Handles {
                     });
                 Boxed::new(ExponentialRetryLayer::new(policy).layer(inner))
             }
-            (Towers(Bound), _) => Boxed::new(ConcurrencyLimitLayer::new(PLACES).layer(inner)),
+            (Towers(Bound), _) => Boxed::new(ConcurrencyLimitLayer::new(PERMITS).layer(inner)),
             (TowersGlobal, _) => {
-                let semaphore = Arc::new(Semaphore::new(PLACES));
+                let semaphore = Arc::new(Semaphore::new(PERMITS));
                 let layer = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&semaphore));
-                self.bound = Some(Box::new(move || Standing {
-                    taken: PLACES - semaphore.available_permits(),
-                    ..Standing::default()
+                self.bound = Some(Box::new(move || Counts {
+                    taken: PERMITS - semaphore.available_permits(),
+                    ..Counts::default()
                 }));
                 Boxed::new(layer.layer(inner))
             }
             (Towers(Rate), _) => {
-                Boxed::new(Single(RateLimitLayer::new(PLACES as u64, WINDOW).layer(inner)))
+                Boxed::new(Single(RateLimitLayer::new(PERMITS as u64, WINDOW).layer(inner)))
             }
             (Towers(Retry), _) => Boxed::new(RetryLayer::new(Once(true)).layer(inner)),
         }
@@ -263,7 +263,7 @@ impl Handles {
         A: AnswerTo<u32, BoxError, Error = BoxError, Outcome: 'static> + Send + 'static,
     {
         let handle = layer.handle();
-        self.bound = Some(Box::new(move || Standing {
+        self.bound = Some(Box::new(move || Counts {
             taken: handle.in_flight(),
             waiting: handle.waiting(),
             rejected: handle.rejected().total(),
@@ -276,8 +276,8 @@ impl Handles {
         A: AnswerTo<u32, BoxError, Error = BoxError> + Send + 'static,
     {
         let handle = layer.handle();
-        self.rate = Some(Box::new(move || Standing {
-            taken: PLACES - usize::try_from(handle.remaining()).unwrap(),
+        self.rate = Some(Box::new(move || Counts {
+            taken: PERMITS - usize::try_from(handle.remaining()).unwrap(),
             waiting: handle.waiting(),
             rejected: handle.rejected().total(),
         }));
@@ -285,7 +285,7 @@ impl Handles {
     }
 }
 
-/// A policy for tower's retry: once more, if it may.
+/// A policy for tower's retry that retries once.
 #[derive(Clone)]
 struct Once(bool);
 
@@ -302,12 +302,12 @@ impl Policy<u32, u32, BoxError> for Once {
     }
 }
 
-/// What is no `Clone`, to be boxed like those that are, and not to be cloned.
+/// Makes a service that is not `Clone` fit the box. Its clone panics.
 struct Single<S>(S);
 
 impl<S> Clone for Single<S> {
     fn clone(&self) -> Self {
-        panic!("it is no `Clone`")
+        panic!("not `Clone`")
     }
 }
 

@@ -1,4 +1,4 @@
-//! A stack on trial, and the steps that the checks are made of.
+//! A stack under test, and the steps of the checks.
 
 use std::{
     any::Any,
@@ -6,66 +6,42 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
     pin::Pin,
-    sync::{
-        Arc, Once,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    sync::{Arc, Once},
+    task::{Context, Poll, Waker},
 };
 
 use tower::{BoxError, Service};
 
 use crate::{
+    paused_time::pass,
     probe::{End, Failed, Mood, Script},
-    stacks::{BACKOFF, Bound, Boxed, Does, Handles, PLACES, Rate, Retry, Stack, WIDE, WINDOW},
+    stacks::{BACKOFF, Bound, Boxed, Does, Handles, PERMITS, Rate, Retry, Stack, WIDE, WINDOW},
+    wake_counter::WakeCounter,
 };
 
-/// Lets time pass, and every timer that is due fire.
-pub(crate) async fn pass(time: Duration) {
-    tokio::time::advance(time).await;
-    tokio::task::yield_now().await;
+/// Returns a waker and its counter.
+pub(crate) fn waker() -> (Waker, Arc<WakeCounter>) {
+    let wakes = WakeCounter::new();
+    (wakes.waker(), wakes)
 }
 
-/// A waker that counts.
-#[derive(Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-/// A waker, and what it counts.
-pub(crate) fn waker() -> (Waker, Arc<Wakes>) {
-    let wakes = Arc::<Wakes>::default();
-    (Waker::from(Arc::clone(&wakes)), wakes)
-}
-
-/// What `panics` panics with. That is meant, so nothing is printed.
+/// Returns the message of the panic of `panics`, and prints nothing.
 #[track_caller]
 pub(crate) fn message_of<T>(panics: impl FnOnce() -> T) -> String {
-    thread_local!(static MEANT: Cell<bool> = const { Cell::new(false) });
+    thread_local!(static EXPECTED: Cell<bool> = const { Cell::new(false) });
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = take_hook();
         set_hook(Box::new(move |panic| {
-            if !MEANT.get() {
+            if !EXPECTED.get() {
                 print(panic);
             }
         }));
     });
-    MEANT.set(true);
+    EXPECTED.set(true);
     let caught = catch_unwind(AssertUnwindSafe(|| drop(panics())));
-    MEANT.set(false);
-    text(&*caught.expect_err("it has to panic"))
+    EXPECTED.set(false);
+    text(&*caught.expect_err("a panic"))
 }
 
 /// The text of a panic.
@@ -74,14 +50,18 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> String {
     literal.or_else(|| payload.downcast_ref().cloned()).unwrap_or_default()
 }
 
-/// What is done with a service.
-pub(crate) trait Customer {
+/// The calls of a user of a service.
+pub(crate) trait Caller {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<(), BoxError>>;
 
     /// Calls it, ready or not.
     fn dispatch(&mut self, request: u32) -> Sent;
 
-    /// Polls readiness with a waker. An error is neither of the two.
+    /// Polls readiness with a waker.
+    ///
+    /// # Panics
+    ///
+    /// If readiness fails.
     #[track_caller]
     fn is_ready_for(&mut self, waker: &Waker) -> bool {
         match self.poll(waker) {
@@ -91,13 +71,13 @@ pub(crate) trait Customer {
         }
     }
 
-    /// Polls readiness for nobody in particular.
+    /// Polls readiness without a task to wake.
     #[track_caller]
     fn is_ready(&mut self) -> bool {
         self.is_ready_for(Waker::noop())
     }
 
-    /// What it fails to get ready with: if it is the probe's error, untouched.
+    /// Returns the readiness error, if it is the probe's, unchanged.
     #[track_caller]
     fn failure(&mut self) -> Option<Failed> {
         match self.poll(Waker::noop()) {
@@ -106,7 +86,7 @@ pub(crate) trait Customer {
         }
     }
 
-    /// Sends a request. It has to be ready by now.
+    /// Sends a request to a service that is ready.
     #[track_caller]
     fn send(&mut self, request: u32) -> Sent {
         assert!(self.is_ready(), "not ready for request {request}");
@@ -114,7 +94,7 @@ pub(crate) trait Customer {
     }
 }
 
-impl Customer for Boxed {
+impl Caller for Boxed {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<(), BoxError>> {
         self.poll_ready(&mut Context::from_waker(waker))
     }
@@ -124,7 +104,7 @@ impl Customer for Boxed {
     }
 }
 
-/// A request under way.
+/// A request in flight.
 pub(crate) struct Sent {
     request: u32,
     response: Pin<Box<dyn Future<Output = Result<u32, BoxError>> + Send>>,
@@ -139,29 +119,29 @@ impl Sent {
         self.poll(Waker::noop()).is_pending()
     }
 
-    /// Its answer, which has to be there by now.
+    /// Returns the result of a response that is complete.
     #[track_caller]
-    pub(crate) fn answer(&mut self) -> Result<u32, BoxError> {
+    pub(crate) fn outcome(&mut self) -> Result<u32, BoxError> {
         match self.poll(Waker::noop()) {
             Poll::Ready(answer) => answer,
-            Poll::Pending => panic!("there is no answer to request {} yet", self.request),
+            Poll::Pending => panic!("the response to request {} is pending", self.request),
         }
     }
 
-    /// The same, where only the probe's own error can be one.
+    /// The same, where the only error is the probe's.
     #[track_caller]
     pub(crate) fn result(&mut self) -> Result<u32, Failed> {
-        self.answer().map_err(|error| *error.downcast().expect("the probe's error, untouched"))
+        self.outcome().map_err(|error| *error.downcast().expect("the probe's error, unchanged"))
     }
 }
 
 pub(crate) struct Trial {
     pub(crate) stack: Stack,
     pub(crate) probe: Arc<Script>,
-    /// What tower's layers do otherwise.
+    /// The reason for which tower's layers differ.
     pub(crate) differs: Option<&'static str>,
     handles: Handles,
-    /// The customers are clones of it. What can't be cloned becomes the one customer itself.
+    /// The callers are clones of it. If it is not `Clone`, it is the only caller.
     template: Option<Boxed>,
 }
 
@@ -172,35 +152,36 @@ impl Trial {
         Self { stack, probe, differs: None, handles, template: Some(template) }
     }
 
-    /// Somebody who uses the service; the one who can, if it can't be cloned.
-    pub(crate) fn customer(&mut self) -> Boxed {
-        self.another().or_else(|| self.template.take()).expect("it has its one customer already")
+    /// Returns a caller: a clone, or the only service if it is not `Clone`.
+    pub(crate) fn caller(&mut self) -> Boxed {
+        self.another().or_else(|| self.template.take()).expect("the only caller exists already")
     }
 
     fn another(&self) -> Option<Boxed> {
         self.template.as_ref().filter(|_| self.stack.is_clone()).cloned()
     }
 
-    /// Two who use the service, unless it can't be cloned: that differs.
-    pub(crate) fn two_customers(&mut self) -> Option<(Boxed, Boxed)> {
+    /// Returns two callers, unless the stack is not `Clone`: then it differs.
+    pub(crate) fn two_callers(&mut self) -> Option<(Boxed, Boxed)> {
         if !self.stack.is_clone() {
-            self.differs = Some("tower's rate limit is no `Clone`, and can't be shared");
+            self.differs = Some("tower's rate limit is not `Clone`, and cannot be shared");
         }
         Some((self.another()?, self.another()?))
     }
 
-    /// Others use the limit up, so that it is this one at which the next waits; or only so many of its places.
-    /// (`service` is used for it if it can't be cloned.) Returned are those that are still in flight.
-    /// The places in a window come back one by one, a `BACKOFF` apart.
+    /// Uses up `permits` of the limit, so that the next request waits at this one if none is left.
+    ///
+    /// `service` sends the requests if it is not `Clone`. Returns the requests still in flight. The
+    /// permits of a window expire one by one, a `BACKOFF` apart.
     pub(crate) async fn occupy(
         &mut self,
         service: &mut Boxed,
         limit: Does,
-        places: usize,
+        permits: usize,
     ) -> Vec<Sent> {
         let mut in_flight = Vec::new();
-        for request in (100..).take(places) {
-            // No other limit is to be in the way.
+        for request in (100..).take(permits) {
+            // All permits of the other limit are free.
             pass(if limit == Bound { WINDOW } else { BACKOFF }).await;
             let mut sent = self.another().as_mut().unwrap_or(service).send(request);
             if limit == Bound {
@@ -216,15 +197,15 @@ impl Trial {
         in_flight
     }
 
-    /// The same during the backoff of a request, which ends meanwhile.
+    /// The same during the backoff of a request, which ends in the meantime.
     pub(crate) async fn occupy_in_backoff(&mut self, limit: Does) -> Vec<Sent> {
-        // In the window, its first attempt has a place already.
-        let places = if limit == Rate { PLACES - 1 } else { PLACES };
-        let mut other = self.customer();
-        self.occupy(&mut other, limit, places).await
+        // The first attempt of the request has spent a permit of the window.
+        let permits = if limit == Rate { PERMITS - 1 } else { PERMITS };
+        let mut other = self.caller();
+        self.occupy(&mut other, limit, permits).await
     }
 
-    /// One place of what was occupied comes back; of a window, the oldest.
+    /// Releases one of the occupied permits; of a window, the oldest expires.
     pub(crate) async fn free(&mut self, limit: Does, in_flight: &mut Vec<Sent>) {
         match limit {
             Bound => drop(in_flight.remove(0)),
@@ -232,79 +213,80 @@ impl Trial {
         }
     }
 
-    /// Fails the attempt that is under way. The retry waits.
+    /// Fails the attempt in flight. The retry waits.
     #[track_caller]
     pub(crate) fn fail_once(&self, sent: &mut Sent) {
         self.probe.end(sent.request, End::Err(Failed("once")));
         assert!(sent.is_pending(), "a failure is retried");
     }
 
-    /// Asserts how many places in flight are taken, how many of the window, and how many wait; of the
-    /// limits that the stack has.
+    /// Asserts the permits in flight, the permits spent of the window, and the waiters, as far as
+    /// the stack has these limits.
     ///
-    /// By their handles. And, if nobody waits, by trial: so many more can be ready.
+    /// They are read from the handles. If no waiter is queued, they are also tried: the number of
+    /// clones that can be ready is that of the free permits.
     #[track_caller]
-    pub(crate) fn stands(&self, in_flight: usize, spent: usize, waiting: usize) {
+    pub(crate) fn assert_counts(&self, in_flight: usize, spent: usize, waiting: usize) {
         let Handles { bound, rate } = &self.handles;
         let (bound, rate) = (bound.as_ref().map(|read| read()), rate.as_ref().map(|read| read()));
         assert_eq!(bound.map_or(in_flight, |bound| bound.taken), in_flight, "in flight");
         assert_eq!(rate.map_or(spent, |rate| rate.taken), spent, "spent of the window");
         let limits = self.stack.limits();
         if self.stack.is_ours() && !limits.is_empty() {
-            let in_line: usize = bound.into_iter().chain(rate).map(|limit| limit.waiting).sum();
-            assert_eq!(in_line, waiting, "in line");
+            let queued: usize = bound.into_iter().chain(rate).map(|limit| limit.waiting).sum();
+            assert_eq!(queued, waiting, "queued");
         }
-        // Where the bounds are narrow everybody is ready, if only to be turned away.
+        // With narrow bounds every clone is ready, if only to be rejected.
         if waiting == 0 && self.stack.is_clone() && self.stack.bounds == WIDE {
             let taken = |limit: &Does| if *limit == Bound { in_flight } else { spent };
-            let free = limits.iter().map(|limit| PLACES - taken(limit)).min();
-            let free = free.unwrap_or(usize::MAX).min(PLACES + 1);
+            let free = limits.iter().map(|limit| PERMITS - taken(limit)).min();
+            let free = free.unwrap_or(usize::MAX).min(PERMITS + 1);
             let mood = self.probe.be_unnoticed(Mood::Ready);
-            let mut more: Vec<_> = (0..=PLACES).filter_map(|_| self.another()).collect();
-            let ready = more.iter_mut().map(Customer::is_ready).filter(|&ready| ready).count();
+            let mut more: Vec<_> = (0..=PERMITS).filter_map(|_| self.another()).collect();
+            let ready = more.iter_mut().map(Caller::is_ready).filter(|&ready| ready).count();
             self.probe.be_unnoticed(mood);
-            assert_eq!(ready, free, "so many more can be ready");
+            assert_eq!(ready, free, "clones that can be ready");
         }
     }
 
-    /// Asserts how it stands when `limit` is used up, and `customers` have come as far as to it, of whom so
-    /// many wait. They hold what they got of a limit further out.
+    /// Asserts the counts while `limit` is used up and `callers` requests have come as far as to
+    /// it, `waiting` of them in its queue. They hold permits of an outer limit.
     #[track_caller]
-    pub(crate) fn stands_at(&self, limit: Does, customers: usize, waiting: usize) {
+    pub(crate) fn assert_counts_at(&self, limit: Does, callers: usize, waiting: usize) {
         let taken = |of| match of {
-            _ if of == limit => PLACES,
-            _ if self.stack.outside(of, limit) => customers,
+            _ if of == limit => PERMITS,
+            _ if self.stack.outside(of, limit) => callers,
             _ => 0,
         };
-        self.stands(taken(Bound), taken(Rate), waiting);
+        self.assert_counts(taken(Bound), taken(Rate), waiting);
     }
 
-    /// The same, when it is its second attempt that has brought one customer there, and the first was long ago.
+    /// The same, for the second attempt of one request, more than a window after the first.
     #[track_caller]
-    pub(crate) fn retry_stands_at(&self, limit: Does, waiting: usize) {
+    pub(crate) fn assert_retry_counts_at(&self, limit: Does, waiting: usize) {
         let stack = &self.stack;
         let again = stack.outside(Retry, Rate) && stack.outside(Rate, limit);
-        let spent = if limit == Rate { PLACES } else { usize::from(again) };
+        let spent = if limit == Rate { PERMITS } else { usize::from(again) };
         let held = usize::from(stack.outside(Bound, limit) && waiting > 0);
-        self.stands(if limit == Bound { PLACES } else { held }, spent, waiting);
+        self.assert_counts(if limit == Bound { PERMITS } else { held }, spent, waiting);
     }
 
-    /// How many requests our `limit` has turned away.
-    pub(crate) fn turned_away(&self, limit: Does) -> u64 {
+    /// The number of requests that our `limit` has rejected.
+    pub(crate) fn rejections(&self, limit: Does) -> u64 {
         let handle = if limit == Bound { &self.handles.bound } else { &self.handles.rate };
         handle.as_ref().map_or(0, |read| read().rejected)
     }
 
-    /// How many places of the window a request has taken by its second call.
+    /// The permits of the window that a request has spent by its second attempt.
     pub(crate) fn spent_by_two_attempts(&self) -> usize {
         if self.stack.outside(Retry, Rate) { 2 } else { 1 }
     }
 
-    /// What has to be at the end of every check: a window later, nothing is left of anything.
+    /// Asserts that a window later no permit, inner service or response is left.
     pub(crate) async fn leaves_nothing(&self) {
         pass(WINDOW).await;
-        self.stands(0, 0, 0);
+        self.assert_counts(0, 0, 0);
         let template = usize::from(self.template.is_some());
-        assert_eq!(self.probe.alive(), template, "inner services and responses alive");
+        assert_eq!(self.probe.alive(), template, "inner services and responses that are left");
     }
 }

@@ -1,4 +1,4 @@
-//! The layers with the longest waits there are.
+//! The layers with waits up to the longest ones.
 
 use std::{
     future::{pending, ready},
@@ -14,22 +14,12 @@ use tower_floodgate::{
     retry::{Backoff, Verdict},
 };
 
-use crate::{clock::nanos, duration, holds};
+use crate::{clock::nanos, duration, holds, paused_runtime::run};
 
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(test)
-}
-
-/// B3, C8: one may wait for any time, up to the longest there is.
 #[test]
-fn b3_one_may_wait_for_any_time() {
+fn c8_b3_max_wait_may_have_any_length() {
     holds(file!(), duration(), |wait| {
-        paused(async {
+        run(async {
             let layer = ConcurrencyBackpressureLayer::new(1).max_wait(wait).respond(|_| ());
             let handle = layer.handle();
             let mut cx = Context::from_waker(Waker::noop());
@@ -43,11 +33,11 @@ fn b3_one_may_wait_for_any_time() {
     });
 }
 
-/// W5, W6, W7, C8: pauses and waits of any length: turned away at once with the time, or let wait.
+/// A request is queued, or rejected at once with its time.
 #[test]
-fn w7_a_pause_may_be_of_any_length() {
+fn c8_w5_w6_w7_pause_and_max_wait_may_have_any_length() {
     holds(file!(), (duration(), duration()), |(pause, wait)| {
-        paused(async {
+        run(async {
             let layer = WindowRateLimitLayer::new(1, Duration::from_nanos(1));
             let handle = layer.handle();
             let mut service = layer
@@ -59,13 +49,15 @@ fn w7_a_pause_may_be_of_any_length() {
             let polled = service.poll_ready(&mut cx);
             if pause.is_zero() || nanos(pause) > nanos(wait) {
                 prop_assert!(polled.is_ready());
-                let mut answer = task::spawn(service.call(()));
-                let Poll::Ready(Ok(answer)) = answer.poll() else { panic!("answered at once") };
-                let told = answer.map(|rejected| rejected.retry_after().unwrap());
-                // As far as can be told: 584 years, less a nanosecond.
+                let mut response = task::spawn(service.call(()));
+                let Poll::Ready(Ok(rejected)) = response.poll() else {
+                    panic!("the rejection is pending")
+                };
+                let wait = rejected.map(|rejected| rejected.retry_after().unwrap());
+                // The longest time of a rejection: 584 years, less a nanosecond.
                 let longest = Duration::from_nanos(u64::MAX - 1);
                 let expected = (!pause.is_zero()).then_some(pause.min(longest));
-                prop_assert_eq!(told, expected);
+                prop_assert_eq!(wait, expected);
             } else {
                 prop_assert!(polled.is_pending());
             }
@@ -74,13 +66,12 @@ fn w7_a_pause_may_be_of_any_length() {
     });
 }
 
-/// R2, R3, R4, C8: hints, backoffs and bounds of any length; who may not wait gives up at once, and who may
-/// waits.
+/// The retry waits if its bounds allow for the wait, and otherwise ends at once.
 #[test]
-fn r4_a_hint_may_be_of_any_length() {
+fn c8_r2_r3_r4_hint_backoff_and_max_elapsed_may_have_any_length() {
     let hint = proptest::option::of(duration());
     holds(file!(), (duration(), hint, duration(), duration()), |(base, hint, most, elapsed)| {
-        paused(async {
+        run(async {
             let base = base.max(Duration::from_nanos(1));
             let policy = ExponentialRetry::new(2)
                 .backoff(Backoff::new(base, Duration::MAX))
@@ -95,16 +86,16 @@ fn r4_a_hint_may_be_of_any_length() {
             let mut cx = Context::from_waker(Waker::noop());
             prop_assert!(service.poll_ready(&mut cx).is_ready());
             let mut answer = task::spawn(service.call(()));
-            let gave_up = answer.poll().is_ready();
-            // Twice the wait and the hint is more than any draw; the hint (as far as nanoseconds reach) is
-            // no more than any.
+            let ends = answer.poll().is_ready();
+            // Twice the base and the hint are more than any draw. The hint, as far as nanoseconds
+            // reach, is no more than any.
             let floor = hint.map_or(Duration::ZERO, |hint| Duration::from_nanos(nanos(hint)));
             let too_long = hint.is_some_and(|hint| nanos(hint) > nanos(most));
             if too_long || floor > elapsed {
-                prop_assert!(gave_up, "waits longer than it may");
+                prop_assert!(ends, "waits beyond its bounds");
             }
             if !too_long && base.saturating_mul(2).saturating_add(floor) < elapsed {
-                prop_assert!(!gave_up, "gave up although there is time");
+                prop_assert!(!ends, "ends although there is time");
             }
             Ok(())
         })

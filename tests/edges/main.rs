@@ -1,6 +1,7 @@
-//! Numbers at their edges: the smallest, the largest, those beside them, and anything in between.
+//! Numbers at their edges: the smallest, the largest, those beside them, and any in between.
 //!
-//! The source files of the cores are compiled here once more, so that clocks near their end can be had. Every property tries `PROPTEST_CASES` cases, 256 unless set.
+//! The source files of the cores are compiled once more, to test clocks near their end. Every
+//! property tries `PROPTEST_CASES` cases, 256 unless set.
 
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -17,14 +18,18 @@ mod clock;
 mod count;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
-#[path = "../promises/hold.rs"]
+#[path = "../support/hold.rs"]
 mod hold;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
 #[path = "../../src/rejected.rs"]
 mod rejected;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[path = "../../src/sync.rs"]
 mod sync;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 
@@ -49,7 +54,7 @@ fn holds<S: Strategy>(
     hold(file, name_of(&test), cases, |case| test(case).map(|()| 1));
 }
 
-/// A number at or beside an edge, or any.
+/// A number at or beside an edge, or any number.
 fn number() -> impl Strategy<Value = u64> {
     let edges = vec![0, 1, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
     let beside = (proptest::sample::select(edges), 0..3_u64, any::<bool>());
@@ -75,7 +80,7 @@ fn duration() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// How many places a limit may have.
-fn places() -> impl Strategy<Value = u32> {
+/// The permits of a limit.
+fn permits() -> impl Strategy<Value = u32> {
     number().prop_map(|number| u32::try_from(number.clamp(1, settings::MAX_PLACES.into())).unwrap())
 }

@@ -1,4 +1,4 @@
-//! Times, and settings.
+//! Times and settings.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use crate::{
     clock::{CENTURY, Clock, Nanos, TimerUse, nanos},
-    duration, holds, number,
+    duration, holds, number, paused_runtime,
     rejected::{Limit, Reason, Rejected},
     settings,
 };
 
 const TIMER: TimerUse = TimerUse { what: "a test", otherwise: "wait for nothing" };
 
-/// C8: what is beyond the end is the end; nothing wraps.
+/// Times beyond the end of the clock are its end.
 #[test]
 fn c8_times_saturate_and_never_wrap() {
     holds(file!(), (number(), duration(), number()), |(at, wait, other)| {
@@ -27,14 +27,10 @@ fn c8_times_saturate_and_never_wrap() {
     });
 }
 
-/// C8: a timer can be set for any time, and goes off at once only if that has come.
+/// The timer fires at once only if its time has passed.
 #[test]
-fn c8_a_timer_can_be_set_for_any_time() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+fn c8_timer_can_be_set_for_any_time() {
+    let runtime = paused_runtime::runtime();
     holds(file!(), number(), |at| {
         runtime.block_on(async {
             let clock = Clock::start();
@@ -46,15 +42,15 @@ fn c8_a_timer_can_be_set_for_any_time() {
     });
 }
 
-/// C7: every number is right or refused, and what is refused is named with its value.
+/// The error of a refused setting has its name and its value.
 #[test]
-fn c7_every_number_is_right_or_refused() {
+fn c7_every_number_is_valid_or_refused() {
     holds(file!(), (number(), duration()), |(number, length)| {
-        let places = settings::places("limit", number);
+        let permits = settings::places("limit", number);
         if (1..=2_147_483_647).contains(&number) {
-            prop_assert_eq!(places.map(u64::from), Ok(number));
+            prop_assert_eq!(permits.map(u64::from), Ok(number));
         } else {
-            let error = places.unwrap_err().to_string();
+            let error = permits.unwrap_err().to_string();
             prop_assert!(error.starts_with(&format!("limit is {number}: ")), "{}", error);
         }
         let window = settings::window(length);
@@ -71,9 +67,9 @@ fn c7_every_number_is_right_or_refused() {
     });
 }
 
-/// W6: as a header a wait is rounded up to whole seconds, and never zero, up to 584 years.
+/// The longest wait is 584 years.
 #[test]
-fn w6_any_wait_is_rounded_up_and_never_zero() {
+fn w6_any_wait_is_rounded_up_to_seconds_and_never_zero() {
     holds(file!(), duration(), |wait| {
         let rejected = Rejected::new(Limit::Rate, Reason::QueueFull, Some(wait));
         let wait = wait.min(Duration::from_nanos(u64::MAX - 1));

@@ -1,4 +1,4 @@
-//! Backoff and budget.
+//! The backoff and the budget.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     backoff::{Backoff, Jitter},
     budget::RetryBudget,
     clock::nanos,
-    duration, holds, number,
+    duration, holds, number, paused_runtime,
 };
 
 fn jitter() -> impl Strategy<Value = Jitter> {
@@ -20,7 +20,7 @@ fn factor() -> impl Strategy<Value = f64> {
     prop_oneof![Just(1.0), Just(1.0 + f64::EPSILON), Just(2.0), 1.0..10.0, Just(f64::MAX)]
 }
 
-/// Any settings that may be.
+/// Any valid settings.
 fn backoff() -> impl Strategy<Value = (Duration, Duration, Backoff)> {
     (duration(), duration(), factor(), jitter()).prop_map(|(one, other, factor, jitter)| {
         let base = one.min(other).max(Duration::from_nanos(1));
@@ -29,15 +29,14 @@ fn backoff() -> impl Strategy<Value = (Duration, Duration, Backoff)> {
     })
 }
 
-/// A retry's number: all that is beyond a few hundred is alike.
+/// The number of a retry. Numbers beyond a few hundred are alike.
 fn retry() -> impl Strategy<Value = u32> {
     prop_oneof![0..200_u32, number().prop_map(|number| number as u32)]
 }
 
-/// R3, R4: whatever is drawn, no wait is zero, none is above `max` (as far as nanoseconds reach) unless a
-/// hint asks for it, and none is below the hint.
+/// No draw is above `max`, as far as nanoseconds reach, unless a hint asks for it.
 #[test]
-fn r3_no_wait_is_zero_too_long_or_below_the_hint() {
+fn r3_r4_no_wait_is_zero_too_long_or_below_the_hint() {
     let hint = proptest::option::of(duration());
     let last = proptest::option::of(duration());
     holds(file!(), (backoff(), jitter(), retry(), last, hint), |case| {
@@ -53,7 +52,7 @@ fn r3_no_wait_is_zero_too_long_or_below_the_hint() {
             }
             Jitter::None => (ceiling, ceiling),
         };
-        // At least what it is without a hint, and at least the hint; then as wide as without.
+        // The hint raises the lower end of the span, which keeps its width.
         let floor = hint.map_or(0, nanos).max(least);
         let top = floor.saturating_add(most.saturating_sub(least));
         let wait_at = |end: fn((u64, u64)) -> u64| {
@@ -65,10 +64,9 @@ fn r3_no_wait_is_zero_too_long_or_below_the_hint() {
     });
 }
 
-/// R3: the ceiling grows with the number of the retry, from `base` to `max` and never beyond, as far as
-/// nanoseconds reach.
+/// The ceiling grows with the number of the retry, and stays at `max`, as far as nanoseconds reach.
 #[test]
-fn r3_the_ceiling_grows_from_base_to_max() {
+fn r3_ceiling_grows_from_base_to_max() {
     holds(file!(), (backoff(), retry(), retry()), |((base, max, backoff), one, other)| {
         prop_assert_eq!(nanos(backoff.ceiling(0)), nanos(base));
         let (one, other) = (one.min(other), one.max(other));
@@ -78,9 +76,9 @@ fn r3_the_ceiling_grows_from_base_to_max() {
     });
 }
 
-/// R3: doubled, it is what whole numbers say, to the nanosecond.
+/// With the factor 2, the ceiling is exact to the nanosecond.
 #[test]
-fn r3_the_ceiling_is_base_times_a_power_of_two() {
+fn r3_ceiling_is_base_times_a_power_of_two() {
     holds(file!(), (1..u64::MAX, 1..u64::MAX, 0..70_u32), |(one, other, retry)| {
         let (base, max) = (one.min(other), one.max(other));
         let backoff = Backoff::new(Duration::from_nanos(base), Duration::from_nanos(max));
@@ -90,10 +88,9 @@ fn r3_the_ceiling_is_base_times_a_power_of_two() {
     });
 }
 
-/// R5: with ratios from none to a thousand and bounds from none to the largest, no deposit is too many, and
-/// what is saved is what was paid in, up to the bound.
+/// The savings are the deposits, up to the bound.
 #[test]
-fn r5_savings_are_exact_at_the_edges() {
+fn r5_savings_are_exact_for_extreme_ratios_and_bounds() {
     let ratio = proptest::sample::select(&[0, 1, 999_999, 1_000_000, 1_000_001, 1_000_000_000][..]);
     let saved = number().prop_map(|number| number as u32);
     holds(file!(), (ratio, saved, 0..300_u64), |(millionths, most, requests)| {
@@ -110,7 +107,7 @@ fn r5_savings_are_exact_at_the_edges() {
     });
 }
 
-/// R5: every thousandth, up to three, is exact, though hardly one of them is in binary.
+/// Ratios up to three, few of which are exact in binary.
 #[test]
 fn r5_every_thousandth_is_exact() {
     for thousandths in 0..=3000 {
@@ -120,14 +117,9 @@ fn r5_every_thousandth_is_exact() {
     }
 }
 
-/// R5: a floor gives what it says at once, and not one more.
 #[test]
-fn r5_a_floor_gives_what_it_says() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+fn r5_floor_gives_exactly_its_rate_at_once() {
+    let runtime = paused_runtime::runtime();
     holds(file!(), 0..2000_u32, |floor| {
         let _paused = runtime.enter();
         let budget = RetryBudget::new(0.0).floor_per_second(floor);
@@ -137,19 +129,14 @@ fn r5_a_floor_gives_what_it_says() {
         prop_assert!(!budget.withdraw());
         Ok(())
     });
-    // The largest can't be counted out; but it gives.
+    // The largest floor has too many retries to count.
     assert!(RetryBudget::new(0.0).floor_per_second(u32::MAX).withdraw());
 }
 
-/// R5: a refund restores what was paid, to the last millionth and nanosecond, and nothing above the
-/// bound.
+/// A refund is exact to the millionth and the nanosecond, and bounded.
 #[test]
-fn r5_refund_restores_what_was_paid() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+fn r5_refund_restores_the_amount_withdrawn() {
+    let runtime = paused_runtime::runtime();
     let ratio = (0..=3_000_000_u32).prop_map(|millionths| f64::from(millionths) / 1e6);
     let steps = proptest::collection::vec((0..4_u32, 0..3_u32, 0..400_u64), 1..30);
     holds(file!(), (ratio, 0..5_u32, 0..4_u32, steps), |(ratio, floor, most, steps)| {
@@ -174,7 +161,7 @@ fn r5_refund_restores_what_was_paid() {
     });
 }
 
-/// R5: what was deposited between a withdrawal and its refund is not saved beyond the bound.
+/// The bound holds for deposits between a withdrawal and its refund.
 #[test]
 fn r5_refunded_savings_are_bounded() {
     let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
@@ -187,14 +174,10 @@ fn r5_refunded_savings_are_bounded() {
     assert_eq!(budget.saved(), 2);
 }
 
-/// R5: a share of the floor that lies before another one's is not given a second time.
+/// A refunded share of the floor that lies before a later withdrawal is not given again.
 #[test]
 fn r5_refunded_floor_is_not_given_twice() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
     let budget = RetryBudget::new(0.0).floor_per_second(2);
     let reserved = budget.reserve();
@@ -206,15 +189,14 @@ fn r5_refunded_floor_is_not_given_twice() {
     assert!(budget.withdraw() && !budget.withdraw());
 }
 
-/// C7, R5: every ratio is right or refused.
 #[test]
-fn c7_every_ratio_is_right_or_refused() {
+fn c7_r5_every_ratio_is_valid_or_refused() {
     let ratio = prop_oneof![any::<f64>(), -2.0..2000.0, Just(f64::NAN), Just(f64::INFINITY)];
     holds(file!(), ratio, |ratio| {
-        let right = ratio.partial_cmp(&0.0).is_some_and(Ordering::is_ge) && ratio <= 1000.0;
-        prop_assert_eq!(RetryBudget::try_new(ratio).is_ok(), right);
-        let right = ratio >= 1.0 && ratio.is_finite();
-        prop_assert_eq!(Backoff::default().try_factor(ratio).is_ok(), right);
+        let valid = ratio.partial_cmp(&0.0).is_some_and(Ordering::is_ge) && ratio <= 1000.0;
+        prop_assert_eq!(RetryBudget::try_new(ratio).is_ok(), valid);
+        let valid = ratio >= 1.0 && ratio.is_finite();
+        prop_assert_eq!(Backoff::default().try_factor(ratio).is_ok(), valid);
         Ok(())
     });
 }

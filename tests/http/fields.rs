@@ -1,6 +1,6 @@
 //! What is read off fields: tables of what is in use, and properties against what was written.
 
-#[path = "../promises/hold.rs"]
+#[path = "../support/hold.rs"]
 mod hold;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

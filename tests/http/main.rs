@@ -17,7 +17,7 @@ mod hold_body;
 mod nested;
 mod rate_limit_fields;
 mod replay;
-#[path = "../promises/reports.rs"]
+#[path = "../support/reports.rs"]
 mod reports;
 #[cfg(feature = "grpc")]
 mod respond;

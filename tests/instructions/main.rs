@@ -1,14 +1,14 @@
-//! How many instructions an admitted call takes, compared with what it took when it was last looked at.
+//! Counts the instructions of an admitted call, and compares them with the recorded numbers.
 //!
-//! Counted by valgrind's callgrind, so that the machine need not be quiet: a program that calls n times is
-//! compared with one that calls 2n times. What is counted is what a release build makes of it:
+//! valgrind's callgrind counts them, independently of other load: a program that calls n times is
+//! compared with one that calls 2n times. The numbers are those of a release build:
 //!
 //! ```text
 //! cargo test --release --test instructions
 //! ```
 //!
-//! Another compiler makes other code, so there is some slack. If a count has grown for a reason, or has
-//! become smaller, note the new one here.
+//! There is some slack, because compilers differ. If a count has grown for a reason, or has become
+//! smaller, record the new one here.
 
 use std::{
     convert::Infallible,
@@ -27,10 +27,10 @@ use tower_floodgate::{
     retry::RetryBudget,
 };
 
-/// A number of calls.
+/// Makes the given number of calls.
 type Run = fn(u64);
 
-/// What is called, and how many instructions a call took.
+/// The names of the stacks, their calls, and the recorded instructions per call.
 const CALLS: [(&str, Run, u64); 6] = [
     ("gate", |calls| call(calls, gate().layer(Echo)), 91),
     ("gate, bounded", |calls| call(calls, gate().max_waiting(10).layer(Echo)), 106),
@@ -40,10 +40,10 @@ const CALLS: [(&str, Run, u64); 6] = [
     ("all three", |calls| call(calls, stack(Echo)), 369),
 ];
 
-/// In percent.
+/// The slack, in percent.
 const SLACK: u64 = 25;
 
-/// Of the shorter run.
+/// The calls of the shorter run.
 const N: u64 = 10_000;
 
 fn main() -> ExitCode {
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     if grown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Of a run of this program with so many calls.
+/// Returns the instructions of a run of this program with the given number of calls.
 fn instructions(name: &str, calls: u64) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -75,17 +75,18 @@ fn instructions(name: &str, calls: u64) -> u64 {
         .args([name, &calls.to_string()])
         .output()
         .expect("valgrind must be installed");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report.lines().find_map(|line| line.split_once("Collected :"));
     let count = collected.and_then(|(_, count)| count.trim().parse().ok());
-    count.unwrap_or_else(|| panic!("valgrind counted nothing:\n{said}"))
+    count.unwrap_or_else(|| panic!("valgrind counted nothing:\n{report}"))
 }
 
 fn gate() -> ConcurrencyBackpressureLayer {
     ConcurrencyBackpressureLayer::new(100)
 }
 
-/// Never fills, so that the clock is read now and then only: under valgrind that is a system call.
+/// Returns a window that is never used up, so that the clock is read rarely: under valgrind that is
+/// a system call.
 fn window() -> WindowRateLimitLayer {
     WindowRateLimitLayer::new(100_000_000, Duration::from_secs(1))
 }
@@ -125,9 +126,9 @@ impl Service<u64> for Echo {
 fn call<S: Service<u64, Response = u64>>(calls: u64, mut service: S) {
     let mut cx = Context::from_waker(Waker::noop());
     for request in 0..calls {
-        assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))), "it had to wait");
+        assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))), "the call waits");
         let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut cx) else {
-            panic!("it was not answered")
+            panic!("the response is pending")
         };
         assert_eq!(black_box(response), request);
     }

@@ -21,7 +21,7 @@ use tower_floodgate::{
 };
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, Wakes, ms, now, poll_ready, secs, settle};
+use crate::support::{Probe, WakeCounter, ms, now, poll_ready, secs, settle};
 
 #[tokio::test(start_paused = true)]
 async fn c1_one_layer_on_many_services_is_one_limit() {
@@ -48,12 +48,12 @@ async fn c1_one_layer_on_many_services_is_one_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c1_a_limit_for_each_service_is_asked_for_by_name() {
+async fn c1_per_service_gives_each_service_its_own_limit() {
     let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0).per_service();
     let (one, other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     one.clone().oneshot(0).await.unwrap();
     other.oneshot(0).await.unwrap();
-    one.oneshot(0).await.unwrap_err(); // clones of one service share, and keep the bounds
+    one.oneshot(0).await.unwrap_err(); // clones of one service share the limit, and keep the bounds
 
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0).per_service();
     let (mut one, mut other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
@@ -62,7 +62,7 @@ async fn c1_a_limit_for_each_service_is_asked_for_by_name() {
     one.ready().await.unwrap().call(0).await.unwrap_err();
 }
 
-/// A thread keeps a reference to the limit it used last.
+/// Each thread has an arc cache, which holds the limit that it used last.
 #[tokio::test(start_paused = true)]
 async fn c1_limits_used_in_turns_on_one_thread_stay_apart() {
     let gates: Vec<_> = (1..5).map(ConcurrencyBackpressureLayer::new).collect();
@@ -92,7 +92,7 @@ static RATE: LazyLock<WindowRateLimitLayer> =
     LazyLock::new(|| WindowRateLimitLayer::new(1000, secs(1)));
 
 #[test]
-fn c2_built_and_used_without_a_runtime() {
+fn c2_layers_are_built_and_used_without_a_runtime() {
     let service = ServiceBuilder::new()
         .layer(GATE.clone())
         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
@@ -100,7 +100,7 @@ fn c2_built_and_used_without_a_runtime() {
         .service(service_fn(|n: u32| async move { Ok::<_, Infallible>(n) }));
     assert_eq!(block_on(service.clone().oneshot(1)), Ok(1));
 
-    // Waiting for a place takes no timer either: only waiting for a time does.
+    // A wait for a permit that is released needs no timer: only a wait for a time does.
     let threads: Vec<_> = (0..4)
         .map(|n| {
             let service = service.clone();
@@ -114,7 +114,7 @@ fn c2_built_and_used_without_a_runtime() {
 }
 
 #[test]
-fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
+fn c2_c4_wait_for_a_window_without_a_runtime_panics_and_leaves_the_queue() {
     let layer = WindowRateLimitLayer::new(1, secs(3600));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) }));
@@ -122,12 +122,12 @@ fn c2_who_waits_for_a_time_without_a_runtime_is_told_so_and_loses_nothing() {
     let panicked = std::thread::spawn(move || block_on(service.oneshot(()))).join().unwrap_err();
     let message = panicked.downcast_ref::<String>().expect("tokio's message");
     assert!(message.contains("Tokio"), "{message}");
-    assert_eq!(handle.waiting(), 0, "it has left the line");
+    assert_eq!(handle.waiting(), 0, "the waiter is still queued");
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_the_inner_service_is_called_on_the_very_instance_polled_ready() {
-    // The probe panics otherwise; clones of it forget readiness.
+async fn c3_inner_service_is_called_on_the_instance_polled_ready() {
+    // The probe panics otherwise; its clones are not ready.
     let probe = Probe::new();
     let notes = probe.notes();
     let mut service = ServiceBuilder::new()
@@ -144,11 +144,11 @@ async fn c3_the_inner_service_is_called_on_the_very_instance_polled_ready() {
     assert_eq!(notes.calls().len(), 40);
 }
 
-/// Fails to become ready when told to.
+/// A service with the given readiness.
 #[derive(Clone)]
-struct Moody(Poll<Result<(), &'static str>>);
+struct Readiness(Poll<Result<(), &'static str>>);
 
-impl Service<()> for Moody {
+impl Service<()> for Readiness {
     type Response = ();
     type Error = BoxError;
     type Future = futures::future::Ready<Result<(), BoxError>>;
@@ -161,14 +161,14 @@ impl Service<()> for Moody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_an_error_of_readiness_passes_and_gives_the_place_back() {
+async fn c3_readiness_error_passes_and_releases_the_permit() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let rate = WindowRateLimitLayer::new(1, secs(1));
-    let mut gated = gate.layer(Moody(Poll::Ready(Err("dead"))));
-    let mut rated = rate.layer(Moody(Poll::Ready(Err("dead"))));
+    let mut gated = gate.layer(Readiness(Poll::Ready(Err("dead"))));
+    let mut rated = rate.layer(Readiness(Poll::Ready(Err("dead"))));
     assert_eq!(gated.ready().await.err().unwrap().to_string(), "dead");
     assert_eq!(rated.ready().await.err().unwrap().to_string(), "dead");
-    // Still there, and hold nothing.
+    // The services are alive, and hold no permit.
     assert_eq!(gate.handle().in_flight(), 0);
     assert_eq!(rate.handle().remaining(), 1);
     drop((gated, rated));
@@ -176,7 +176,7 @@ async fn c3_an_error_of_readiness_passes_and_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_polling_again_takes_one_place_not_several() {
+async fn c3_repeated_poll_ready_acquires_one_permit() {
     let gate = ConcurrencyBackpressureLayer::new(3);
     let rate = WindowRateLimitLayer::new(3, secs(1));
     let mut service =
@@ -186,7 +186,7 @@ async fn c3_polling_again_takes_one_place_not_several() {
     }
     assert_eq!((gate.handle().in_flight(), rate.handle().remaining()), (1, 2));
 
-    // Nor does a waiter stand in line twice.
+    // A waiter is queued once.
     let layer = ConcurrencyBackpressureLayer::new(1);
     let (mut held, mut waiting) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
@@ -197,19 +197,19 @@ async fn c3_polling_again_takes_one_place_not_several() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_a_place_is_held_while_the_inner_service_gets_ready() {
+async fn c3_permit_is_held_while_the_inner_service_gets_ready() {
     let gate = ConcurrencyBackpressureLayer::new(1);
-    let mut service = gate.layer(Moody(Poll::Pending));
+    let mut service = gate.layer(Readiness(Poll::Pending));
     assert!(poll_ready(&mut service, Waker::noop()).is_pending());
     assert_eq!(gate.handle().in_flight(), 1);
-    *service.get_mut() = Moody(Poll::Ready(Ok(())));
+    *service.get_mut() = Readiness(Poll::Ready(Ok(())));
     service.ready().await.unwrap().call(()).await.unwrap();
     drop(service.into_inner());
     assert_eq!(gate.handle().in_flight(), 0);
 }
 
 #[test]
-fn c3_calling_without_readiness_panics_and_says_so() {
+fn c3_c4_call_without_readiness_panics_with_a_message() {
     fn message<S: Service<()> + Send + 'static>(mut service: S, polled: bool) -> String {
         let panicked = std::thread::spawn(move || {
             if polled {
@@ -226,11 +226,11 @@ fn c3_calling_without_readiness_panics_and_says_so() {
     }
     let gate = ConcurrencyBackpressureLayer::new(1);
     let rate = WindowRateLimitLayer::new(1, secs(1));
-    let pending = || Moody(Poll::Pending);
+    let pending = || Readiness(Poll::Pending);
     for message in [
         message(gate.layer(pending()), false),
         message(rate.layer(pending()), false),
-        // The layer has a place, but the inner service isn't ready.
+        // The service holds a permit, but the inner one is not ready.
         message(gate.layer(pending()), true),
         message(rate.layer(pending()), true),
     ] {
@@ -243,17 +243,17 @@ fn c3_calling_without_readiness_panics_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_turning_away_is_the_answer_of_call_and_the_service_lives_on() {
+async fn c3_rejection_is_the_result_of_call_and_the_service_stays_usable() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let mut service = layer.layer(Probe::new());
     let mut other = layer.layer(Probe::new());
     let held = other.ready().await.unwrap().call(0);
 
     for _ in 0..3 {
-        // Ready stays ready until it is called.
+        // The service stays ready until it is called.
         assert!(matches!(poll_ready(&mut service, Waker::noop()), Poll::Ready(Ok(()))));
     }
-    assert_eq!(layer.handle().rejected().total(), 0, "counted when it is told");
+    assert_eq!(layer.handle().rejected().total(), 0, "counted at the call");
     service.call(1).await.unwrap_err();
     assert_eq!(layer.handle().rejected().total(), 1);
     drop(held);
@@ -261,7 +261,7 @@ async fn c3_turning_away_is_the_answer_of_call_and_the_service_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_panic_in_the_inner_service_gives_the_place_back() {
+async fn c4_panic_in_the_inner_service_releases_the_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let at_once = layer.layer(service_fn(|(): ()| -> std::future::Ready<Result<(), ()>> {
         panic!("in the call")
@@ -274,7 +274,7 @@ async fn c4_a_panic_in_the_inner_service_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_response_future_that_is_dropped_gives_the_place_back() {
+async fn c4_response_future_drop_releases_the_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut service = layer.layer(Probe::answering_after(secs(1)));
     drop(service.ready().await.unwrap().call(0)); // never polled
@@ -286,11 +286,11 @@ async fn c4_a_response_future_that_is_dropped_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_waiter_is_woken_when_it_can_go_and_not_before() {
+async fn c5_b2_waiter_is_woken_once_when_it_is_granted_a_permit() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let mut held = gate.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
-    let wakes: Vec<_> = (0..100).map(|_| Wakes::new()).collect();
+    let wakes: Vec<_> = (0..100).map(|_| WakeCounter::new()).collect();
     let mut waiting: Vec<_> = wakes
         .iter()
         .map(|wakes| {
@@ -303,12 +303,12 @@ async fn c5_a_waiter_is_woken_when_it_can_go_and_not_before() {
     for turn in 0..100 {
         let counts: Vec<_> = wakes.iter().map(|wakes| wakes.count()).collect();
         assert!(counts.iter().enumerate().all(|(n, &woken)| woken == usize::from(n <= turn)));
-        drop(waiting.remove(0)); // gives its place to the next
+        drop(waiting.remove(0)); // its permit goes to the next
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_where_all_goes_as_expected_the_window_wakes_once_per_admission() {
+async fn c5_undisturbed_window_wakes_once_per_admission() {
     let layer = WindowRateLimitLayer::new(10, ms(100));
     let service = layer.layer(Probe::new());
     let waiters: Vec<_> = (0..500)
@@ -332,23 +332,23 @@ async fn c5_where_all_goes_as_expected_the_window_wakes_once_per_admission() {
     }
 }
 
-/// A moved task: only the last waker that polled is woken.
+/// The waiter moves to another task between its polls.
 #[tokio::test(start_paused = true)]
-async fn c5_a_waker_that_changes_between_polls_is_the_one_that_is_woken() {
+async fn c5_last_waker_that_polled_is_woken() {
     let gate = ConcurrencyBackpressureLayer::new(1);
     let mut held = gate.layer(Probe::new());
     let mut waiting = gate.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
-    let (old, new) = (Wakes::new(), Wakes::new());
+    let (old, new) = (WakeCounter::new(), WakeCounter::new());
     assert!(poll_ready::<_, u32>(&mut waiting, &old.waker()).is_pending());
     assert!(poll_ready::<_, u32>(&mut waiting, &new.waker()).is_pending());
     drop(held);
     assert_eq!((old.count(), new.count()), (0, 1));
 }
 
-/// A wait of less than the timer's millisecond is one wait, not a loop.
+/// The timer resolves a millisecond.
 #[tokio::test(start_paused = true)]
-async fn c5_a_wait_shorter_than_the_timer_does_not_spin() {
+async fn c5_wait_shorter_than_a_timer_tick_does_not_spin() {
     let window = std::time::Duration::from_micros(50);
     let mut service = WindowRateLimitLayer::new(1, window).layer(Probe::new());
     for n in 0..20 {
@@ -368,7 +368,7 @@ async fn c5_a_wait_shorter_than_the_timer_does_not_spin() {
 #[derive(Debug)]
 struct NotCloneNotSend(#[allow(dead_code)] std::rc::Rc<()>);
 
-/// Borrows, and is neither `Clone` nor `Send` nor `'static`, like its requests and responses.
+/// Neither `Clone` nor `Send` nor `'static`, like its requests and responses.
 struct Borrowing<'a>(&'a str, std::rc::Rc<()>);
 
 impl<'a> Service<&'a str> for Borrowing<'a> {
@@ -385,7 +385,7 @@ impl<'a> Service<&'a str> for Borrowing<'a> {
 }
 
 #[tokio::test]
-async fn c6_no_bounds_on_the_inner_service_its_requests_and_responses() {
+async fn c6_inner_service_request_and_response_need_no_bounds() {
     let (name, request) = (String::from("name"), String::from("request"));
     let mut service = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(1))
@@ -396,7 +396,7 @@ async fn c6_no_bounds_on_the_inner_service_its_requests_and_responses() {
 }
 
 #[tokio::test]
-async fn c10_the_error_type_is_untouched_where_nobody_is_turned_away() {
+async fn c10_error_type_is_the_inner_one_where_nothing_is_rejected() {
     fn error_of<S: Service<u32, Error = E>, E>(_: &S) {}
     let inner = || service_fn(|_: u32| async { Err::<(), _>(io::Error::other("disk")) });
     error_of::<_, io::Error>(&ConcurrencyBackpressureLayer::new(1).layer(inner()));
@@ -404,7 +404,7 @@ async fn c10_the_error_type_is_untouched_where_nobody_is_turned_away() {
     let retried = ExponentialRetryLayer::new(ExponentialRetry::new(1)).layer(inner());
     error_of::<_, io::Error>(&retried);
 
-    // And where a response answers.
+    // The same where a rejection becomes a response.
     let responding = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_| ());
     error_of::<_, io::Error>(&responding.layer(inner()));
     let error = responding.layer(inner()).oneshot(1).await.unwrap_err();
@@ -430,7 +430,7 @@ impl From<io::Error> for Own {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
+async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     let full = || WindowRateLimitLayer::new(1, secs(9)).max_waiting(0);
     let inner = || {
         service_fn(|n: u32| async move {
@@ -450,7 +450,7 @@ async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
     assert!(matches!(error, Err(Own::Inner(error)) if error.to_string() == "disk"));
     assert!(matches!(service.oneshot(1).await, Err(Own::Rejected(why)) if why.is_queue_full()));
 
-    // The order of bounding and answering doesn't matter.
+    // The bounds and the reject policy may be set in either order.
     let respond = |why: Rejected| format!("429 after {:?}", why.retry_after().unwrap());
     for layer in [
         full().respond(respond),
@@ -464,7 +464,7 @@ async fn c10_a_rejection_is_an_error_an_own_error_or_a_response() {
 }
 
 #[test]
-fn c10_a_rejection_is_found_behind_wrappers() {
+fn c10_rejection_is_found_behind_wrapping_errors() {
     #[derive(Debug)]
     struct Wrapper(BoxError);
     impl fmt::Display for Wrapper {
@@ -488,16 +488,16 @@ fn c10_a_rejection_is_found_behind_wrappers() {
     let rejected = Rejected::find(&wrapped).unwrap();
     assert_eq!(rejected.to_string(), "too many requests in flight, and no more may wait");
     assert!(Rejected::find(&io::Error::other("disk")).is_none());
-    // An `io::Error` doesn't name what it was made of as its source.
+    // The source of an `io::Error` is not the error that it wraps.
     let inside = io::Error::other(Wrapper(Box::new(rejected.clone())));
     assert_eq!(Rejected::find(&inside), Some(rejected));
     let bare = io::Error::other(rejected.clone());
     assert_eq!(Rejected::find(&bare), Some(rejected));
 }
 
-/// The limits stand behind a `Buffer`, a `LoadShed`, a `Timeout`: what others stack around them.
+/// The limits stand behind a `Buffer`, a `Timeout` and a `LoadShed`.
 #[tokio::test(start_paused = true)]
-async fn c3_they_stand_among_towers_own() {
+async fn c3_layers_stack_with_buffer_timeout_and_load_shed() {
     let service = ServiceBuilder::new()
         .buffer(10)
         .layer(ConcurrencyBackpressureLayer::new(2))
@@ -517,13 +517,13 @@ async fn c3_they_stand_among_towers_own() {
     let held = tokio::spawn(shedding.clone().oneshot(1));
     settle().await;
     shedding.clone().oneshot(2).await.unwrap_err();
-    // Shed by `LoadShed`, which asked and went away: nothing is left in the line.
+    // `LoadShed` polled readiness once and rejected the request: no waiter is left.
     assert_eq!(gate.handle().waiting(), 0);
     held.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn c8_a_paused_clock_steers_everything() {
+async fn c8_paused_clock_controls_the_window() {
     let service = WindowRateLimitLayer::new(1, secs(3600)).layer(Probe::new());
     let mut service = Spawn::new(service);
     assert_ready_ok!(service.poll_ready::<u32>());
@@ -534,7 +534,6 @@ async fn c8_a_paused_clock_steers_everything() {
     assert_ready_ok!(service.poll_ready::<u32>());
 }
 
-/// Both limits' futures can be named.
 #[test]
 fn c6_futures_have_names() {
     use tower_floodgate::{answer::Wait, backpressure, rate_limit, retry};
@@ -546,73 +545,73 @@ fn c6_futures_have_names() {
     future::<tower_floodgate::backpressure::Drained>();
 }
 
-/// A waker that panics when it is woken, once it is armed, once.
+/// A waker that panics at the next wake-up once it is armed.
 #[derive(Default)]
-struct Bomb(AtomicBool);
+struct Panicking(AtomicBool);
 
-impl Wake for Bomb {
+impl Wake for Panicking {
     fn wake(self: Arc<Self>) {
         assert!(!self.0.swap(false, SeqCst), "in a waker");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_waker_that_panics_loses_nothing_of_others() {
-    // The ringer runs the wakers of all who wait.
+async fn c4_panicking_waker_loses_no_permit_and_no_wake_up() {
+    // The refill task wakes all waiters of its runtime.
     let layer = WindowRateLimitLayer::new(2, secs(1));
     let handle = layer.handle();
     let mut service = layer.layer(Probe::new());
     for n in 0..2 {
         service.ready().await.unwrap().call(n).await.unwrap();
     }
-    let (mut head, mut looking) = (service.clone(), service.clone());
-    let bomb = Arc::<Bomb>::default();
-    let bomb_waker = Waker::from(Arc::clone(&bomb));
-    assert!(poll_ready(&mut head, &bomb_waker).is_pending());
-    let wakes = Wakes::new();
-    assert!(poll_ready(&mut looking, &wakes.waker()).is_pending());
-    bomb.0.store(true, SeqCst);
+    let (mut head, mut second) = (service.clone(), service.clone());
+    let panicking = Arc::<Panicking>::default();
+    let panicking_waker = Waker::from(Arc::clone(&panicking));
+    assert!(poll_ready(&mut head, &panicking_waker).is_pending());
+    let wakes = WakeCounter::new();
+    assert!(poll_ready(&mut second, &wakes.waker()).is_pending());
+    panicking.0.store(true, SeqCst);
     advance(secs(1)).await;
     settle().await;
-    assert!(!bomb.0.load(SeqCst), "nobody woke it");
-    assert!(wakes.count() > 0, "the next in line was not woken");
-    assert!(poll_ready(&mut looking, Waker::noop()).is_ready());
-    drop((head, looking));
+    assert!(!panicking.0.load(SeqCst), "it was not woken");
+    assert!(wakes.count() > 0, "the next waiter was not woken");
+    assert!(poll_ready(&mut second, Waker::noop()).is_ready());
+    drop((head, second));
     assert_eq!((handle.remaining(), handle.waiting()), (2, 0));
 
-    // The ringer is none the worse for it: who waits next is called, too.
+    // Later waiters are woken, too.
     for n in 0..2 {
         service.ready().await.unwrap().call(n).await.unwrap();
     }
     let began = now();
     let next = tokio::time::timeout(secs(100), service.ready()).await;
-    next.expect("nobody looks for it").unwrap().call(3).await.unwrap();
-    assert_eq!(began.elapsed(), secs(1), "nobody has looked for it");
+    next.expect("the window is not refilled").unwrap().call(3).await.unwrap();
+    assert_eq!(began.elapsed(), secs(1));
 
-    // And the next in line is called all the same.
+    // The next waiter of a concurrency limit is granted its permit.
     let layer = ConcurrencyBackpressureLayer::new(1);
     let handle = layer.handle();
     let mut held = layer.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let (mut first, mut second) = (held.clone(), held.clone());
-    let wakes = Wakes::new();
-    assert!(poll_ready(&mut first, &bomb_waker).is_pending());
+    let wakes = WakeCounter::new();
+    assert!(poll_ready(&mut first, &panicking_waker).is_pending());
     assert!(poll_ready(&mut second, &wakes.waker()).is_pending());
-    bomb.0.store(true, SeqCst);
+    panicking.0.store(true, SeqCst);
     assert!(catch_unwind(AssertUnwindSafe(|| handle.set_limit(3))).is_err());
     assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (3, 0, 1));
 
-    // And told, if it was closing that woke it.
+    // The next waiter is rejected if closing woke it.
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     let handle = layer.handle();
     let mut held = layer.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let (mut first, mut second) = (held.clone(), held.clone());
-    let wakes = Wakes::new();
-    assert!(poll_ready::<_, u32>(&mut first, &bomb_waker).is_pending());
+    let wakes = WakeCounter::new();
+    assert!(poll_ready::<_, u32>(&mut first, &panicking_waker).is_pending());
     assert!(poll_ready::<_, u32>(&mut second, &wakes.waker()).is_pending());
-    bomb.0.store(true, SeqCst);
+    panicking.0.store(true, SeqCst);
     assert!(catch_unwind(AssertUnwindSafe(|| handle.close())).is_err());
     assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (1, 0, 1));
-    assert!(poll_ready::<_, u32>(&mut second, Waker::noop()).is_ready(), "told");
+    assert!(poll_ready::<_, u32>(&mut second, Waker::noop()).is_ready(), "rejected");
 }

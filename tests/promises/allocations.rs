@@ -1,4 +1,4 @@
-//! Counted in this thread by a counting allocator.
+//! Allocations and memory, counted in this thread by a counting allocator.
 
 use std::{
     future::{Ready, ready},
@@ -38,7 +38,7 @@ fn call<S: Service<u32>>(service: &mut S, request: u32) {
 }
 
 #[test]
-fn c6_a_call_that_does_not_wait_allocates_nothing() {
+fn c6_call_that_does_not_wait_allocates_nothing() {
     let policy = ExponentialRetry::new(3).budget(RetryBudget::new(0.1)).max_elapsed(secs(60));
     let retry = ExponentialRetryLayer::new(policy);
     let stack = |window| {
@@ -48,7 +48,7 @@ fn c6_a_call_that_does_not_wait_allocates_nothing() {
             .layer(window)
             .service(Free)
     };
-    // Among them a window that has to take places back all the time, and one with strides.
+    // Among them a window that refills at each call, and one with strides.
     for layer in [
         WindowRateLimitLayer::new(1, Duration::from_nanos(1)),
         WindowRateLimitLayer::new(1_000_000, secs(3600)),
@@ -58,18 +58,18 @@ fn c6_a_call_that_does_not_wait_allocates_nothing() {
         call(&mut service, 0);
         let counted = measure(|| (0..1000).for_each(|n| call(&mut service, n)));
         assert_eq!(counted.count_total, 0);
-        // Nor does a clone that is called once, as servers do it.
+        // The same for a clone that is called once, as in servers.
         let counted = measure(|| (0..1000).for_each(|n| call(&mut service.clone(), n)));
         assert_eq!(counted.count_total, 0);
     }
 }
 
 #[test]
-fn c6_waiting_allocates_nothing_once_the_line_has_been_as_long() {
+fn c6_wait_allocates_nothing_once_the_queue_has_been_as_long() {
     let layer = ConcurrencyBackpressureLayer::new(1);
-    let mut inside = layer.layer(Free);
+    let mut holder = layer.layer(Free);
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(inside.poll_ready(&mut cx).is_ready());
+    assert!(holder.poll_ready(&mut cx).is_ready());
     let mut waiting: Vec<_> = (0..100).map(|_| layer.layer(Free)).collect();
     let mut round = || {
         let mut cx = Context::from_waker(Waker::noop());
@@ -77,7 +77,7 @@ fn c6_waiting_allocates_nothing_once_the_line_has_been_as_long() {
             assert!(service.poll_ready(&mut cx).is_pending());
         }
         for service in &mut waiting {
-            *service = service.clone(); // gives up
+            *service = service.clone(); // cancels the wait
         }
     };
     round();
@@ -97,7 +97,7 @@ fn w8_memory_does_not_grow_with_the_limit() {
 }
 
 #[test]
-fn r1_a_request_that_succeeds_costs_no_allocation_in_towers_retry() {
+fn c6_r1_successful_request_in_towers_retry_allocates_nothing() {
     let mut service = Retry::new(ExponentialRetry::new(3), Free);
     assert_eq!(measure(|| call(&mut service, 1)).count_total, 0);
 }

@@ -11,14 +11,14 @@ use tower::{Layer, Service, ServiceExt};
 use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected};
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, Wakes, ms, now, secs, settle};
+use crate::support::{Probe, WakeCounter, ms, now, secs, settle};
 
 fn rejected(error: &tower::BoxError) -> &Rejected {
-    Rejected::find(&**error).expect("turned away by the layer")
+    Rejected::find(&**error).expect("a rejection")
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_never_more_than_max_in_flight() {
+async fn b1_at_most_max_in_flight_requests_run() {
     let probe = Probe::answering_after(ms(10));
     let notes = probe.notes();
     let service = ConcurrencyBackpressureLayer::new(3).layer(probe);
@@ -28,11 +28,11 @@ async fn b1_never_more_than_max_in_flight() {
 
     assert_eq!(notes.most_inside(), 3);
     assert_eq!(notes.calls().len(), 50);
-    assert_eq!(notes.calls_ms().last(), Some(&160), "seventeen rounds of three");
+    assert_eq!(notes.calls_ms().last(), Some(&160), "seventeen rounds of up to three");
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_a_place_is_held_from_readiness_to_the_end_of_the_response() {
+async fn b1_permit_is_held_from_readiness_to_the_end_of_the_response() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let handle = layer.handle();
     let mut service = layer.layer(Probe::answering_after(ms(10)));
@@ -44,13 +44,13 @@ async fn b1_a_place_is_held_from_readiness_to_the_end_of_the_response() {
     assert_pending!(response.poll());
     advance(ms(10)).await;
     assert_ready_ok!(response.poll());
-    // The future is still there: it is the end of the inner one that counts.
-    assert_eq!(handle.in_flight(), 0, "answered");
+    // The future is kept: the end of the inner one counts.
+    assert_eq!(handle.in_flight(), 0, "completed");
     drop(response);
-    assert_eq!(handle.in_flight(), 0, "given back once");
+    assert_eq!(handle.in_flight(), 0, "released once");
 }
 
-/// Says how many requests are in flight when it is dropped.
+/// Records the number of requests in flight when it is dropped.
 struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<usize>>>);
 
 impl Drop for Dropped {
@@ -60,7 +60,7 @@ impl Drop for Dropped {
 }
 
 #[tokio::test]
-async fn b1_a_permit_is_released_after_the_inner_future_is_dropped() {
+async fn b1_permit_is_released_after_the_inner_future_is_dropped() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let (handle, seen) = (Arc::new(OnceLock::new()), Arc::default());
     assert!(handle.set(layer.handle()).is_ok());
@@ -80,12 +80,16 @@ async fn b1_a_permit_is_released_after_the_inner_future_is_dropped() {
     assert_pending!(response.poll());
     drop(response);
     service.ready().await.unwrap().call(true).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [1, 1, 1], "its permit is held while it is dropped");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [1, 1, 1],
+        "the permit is held while the inner future is dropped"
+    );
     assert_eq!(handle.get().unwrap().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_those_who_wait_go_in_the_order_they_came() {
+async fn b2_waiters_are_served_in_order_of_arrival() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::answering_after(ms(10)));
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -97,14 +101,14 @@ async fn b2_those_who_wait_go_in_the_order_they_came() {
             service.oneshot(n).await.unwrap();
             order.lock().unwrap().push(n);
         }));
-        settle().await; // it stands in line
+        settle().await; // it is queued
     }
     join_all(tasks).await;
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn b2_a_newcomer_never_overtakes() {
+async fn b2_newcomer_never_overtakes_a_waiter() {
     let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
     let mut first = service.clone();
     let mut second = Spawn::new(service.clone());
@@ -114,18 +118,18 @@ async fn b2_a_newcomer_never_overtakes() {
     assert_pending!(second.poll_ready::<u32>());
     drop(first);
     assert!(second.is_woken());
-    // The place is the second's, although it has not been polled since.
+    // The permit was granted to `second`, although it has not been polled since.
     assert_pending!(newcomer.poll_ready::<u32>());
     assert_ready_ok!(second.poll_ready::<u32>());
 }
 
 #[tokio::test]
-async fn b3_the_line_is_bounded() {
+async fn b3_arrival_at_a_full_queue_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let mut waiting: Vec<_> = (0..2).map(|_| Spawn::new(service.clone())).collect();
     for waiting in &mut waiting {
@@ -133,17 +137,17 @@ async fn b3_the_line_is_bounded() {
     }
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full());
-    assert_eq!(rejected(&error).retry_after(), None, "nobody knows when a request ends");
+    assert_eq!(rejected(&error).retry_after(), None, "the end of a request is not known");
     assert_eq!((handle.waiting(), handle.rejected().queue_full), (2, 1));
 
-    drop(inside);
+    drop(holder);
     assert!(waiting[0].is_woken() && !waiting[1].is_woken());
     let mut third = Spawn::new(service);
-    assert_pending!(third.poll_ready::<u32>(), "there is room in the line again");
+    assert_pending!(third.poll_ready::<u32>(), "there is room in the queue again");
 }
 
 #[tokio::test]
-async fn b3_a_line_of_none_sheds_at_once() {
+async fn b3_queue_of_zero_rejects_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let mut service = layer.layer(Probe::new());
 
@@ -155,12 +159,12 @@ async fn b3_a_line_of_none_sheds_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_whoever_stood_too_long_is_turned_away() {
+async fn b3_waiter_past_max_wait_is_rejected() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
     let began = now();
 
     let error = service.clone().oneshot(0).await.unwrap_err();
@@ -168,39 +172,39 @@ async fn b3_whoever_stood_too_long_is_turned_away() {
     assert_eq!(began.elapsed(), ms(100));
     assert_eq!((handle.waiting(), handle.rejected().wait_timeout), (0, 1));
 
-    // One that gets its place in time is not.
+    // A waiter that is granted a permit in time is admitted.
     let waiting = tokio::spawn(service.oneshot(0));
     settle().await;
     advance(ms(99)).await;
-    drop(inside);
+    drop(holder);
     waiting.await.unwrap().unwrap();
     assert_eq!(handle.rejected().total(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_a_place_handed_over_at_the_last_moment_is_taken() {
+async fn b3_permit_granted_before_a_late_poll_is_acquired() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
-    advance(ms(150)).await; // the time is up, but nobody has looked
-    drop(inside);
+    advance(ms(150)).await; // past the deadline, and not polled since
+    drop(holder);
     assert_ready_ok!(waiting.poll_ready::<u32>());
     assert_ready_ok!(task::spawn(waiting.call(0)).poll());
     assert_eq!(handle.rejected().total(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b3_both_bounds_together() {
+async fn b3_both_bounds_hold_together() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     let (one, two) = futures::join!(service.clone().oneshot(0), service.clone().oneshot(0));
     assert!(rejected(&one.unwrap_err()).is_wait_timeout());
@@ -209,12 +213,12 @@ async fn b3_both_bounds_together() {
 }
 
 #[tokio::test]
-async fn b4_giving_up_frees_the_place_in_line_at_once() {
+async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
 
     for _ in 0..100 {
         let mut waiting = Spawn::new(service.clone());
@@ -227,24 +231,24 @@ async fn b4_giving_up_frees_the_place_in_line_at_once() {
 }
 
 #[tokio::test]
-async fn b4_giving_up_hands_a_granted_place_to_the_next() {
+async fn c4_b4_cancelled_waiter_passes_its_permit_to_the_next() {
     let service = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
-    let mut called = Spawn::new(service.clone());
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
+    let mut granted = Spawn::new(service.clone());
     let mut next = Spawn::new(service);
-    assert_pending!(called.poll_ready::<u32>());
+    assert_pending!(granted.poll_ready::<u32>());
     assert_pending!(next.poll_ready::<u32>());
 
-    drop(inside);
-    assert!(called.is_woken() && !next.is_woken());
-    drop(called);
+    drop(holder);
+    assert!(granted.is_woken() && !next.is_woken());
+    drop(granted);
     assert!(next.is_woken());
     assert_ready_ok!(next.poll_ready::<u32>());
 }
 
 #[tokio::test]
-async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
+async fn b5_granted_task_that_is_not_polled_costs_one_permit() {
     let layer = ConcurrencyBackpressureLayer::new(2);
     let service = layer.layer(Probe::new());
     let (mut one, mut two) = (service.clone(), service.clone());
@@ -253,9 +257,9 @@ async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
 
     let mut stuck = Spawn::new(service.clone());
     assert_pending!(stuck.poll_ready::<u32>());
-    drop(one); // handed to `stuck`, which is never polled again
+    drop(one); // granted to `stuck`, which is not polled again
 
-    // The other place serves everybody else.
+    // The other permit serves the other requests.
     let others: Vec<_> = (0..10).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     settle().await;
     drop(two);
@@ -266,7 +270,7 @@ async fn b5_a_called_task_that_is_not_polled_costs_one_place() {
 }
 
 #[tokio::test]
-async fn b6_growing_admits_those_who_wait_at_once() {
+async fn b6_raised_limit_admits_waiters_at_once() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -283,34 +287,34 @@ async fn b6_growing_admits_those_who_wait_at_once() {
 }
 
 #[tokio::test]
-async fn b6_shrinking_drains() {
+async fn b6_lowered_limit_drains() {
     let layer = ConcurrencyBackpressureLayer::new(3);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside: Vec<_> = (0..3).map(|_| Spawn::new(service.clone())).collect();
-    for inside in &mut inside {
-        assert_ready_ok!(inside.poll_ready::<u32>());
+    let mut holders: Vec<_> = (0..3).map(|_| Spawn::new(service.clone())).collect();
+    for holder in &mut holders {
+        assert_ready_ok!(holder.poll_ready::<u32>());
     }
     handle.set_limit(1).unwrap();
-    assert_eq!((handle.in_flight(), handle.limit()), (3, 1), "nobody is thrown out");
+    assert_eq!((handle.in_flight(), handle.limit()), (3, 1), "requests in flight go on");
 
     let mut next = Spawn::new(service);
     assert_pending!(next.poll_ready::<u32>());
-    inside.pop();
-    inside.pop();
-    assert!(!next.is_woken(), "one is still inside");
-    inside.pop();
+    holders.pop();
+    holders.pop();
+    assert!(!next.is_woken(), "one request is still in flight");
+    holders.pop();
     assert!(next.is_woken());
     assert_ready_ok!(next.poll_ready::<u32>());
     assert_eq!(handle.in_flight(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b6_drained_waits_for_the_last() {
+async fn b6_drained_waits_for_the_last_request() {
     let layer = ConcurrencyBackpressureLayer::new(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::answering_after(ms(10)));
-    handle.drained().await; // nothing has come yet
+    handle.drained().await; // no request has arrived yet
 
     let began = now();
     let tasks: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -319,37 +323,37 @@ async fn b6_drained_waits_for_the_last() {
     assert_pending!(dropped.poll());
     drop(dropped);
     futures::join!(handle.drained(), handle.drained());
-    assert_eq!(began.elapsed(), ms(30), "five, two at a time");
+    assert_eq!(began.elapsed(), ms(30), "five requests, two at a time");
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
     assert!(join_all(tasks).await.into_iter().all(|result| result.unwrap().is_ok()));
 }
 
 #[tokio::test]
-async fn b6_drained_hears_of_the_last_who_waits_giving_up() {
+async fn b6_drained_ends_when_the_last_waiter_is_cancelled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::new());
-    let mut inside = Spawn::new(service.clone());
+    let mut holder = Spawn::new(service.clone());
     let mut waiting = Spawn::new(service);
-    assert_ready_ok!(inside.poll_ready::<u32>());
+    assert_ready_ok!(holder.poll_ready::<u32>());
     assert_pending!(waiting.poll_ready::<u32>());
     let mut drained = task::spawn(layer.handle().drained());
     assert_pending!(drained.poll());
 
-    drop(inside);
-    assert!(!drained.is_woken(), "handed over, not empty");
+    drop(holder);
+    assert!(!drained.is_woken(), "granted to the waiter");
     drop(waiting);
     assert!(drained.is_woken());
     assert_ready!(drained.poll());
 }
 
-/// The future of a shutdown that moves to another task.
+/// The future moves to another task, as in a shutdown.
 #[tokio::test]
-async fn b6_drained_polled_by_another_task_wakes_that_one() {
+async fn b6_drained_wakes_the_last_task_that_polled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
     let mut drained = Box::pin(layer.handle().drained());
-    let (first, last) = (Wakes::new(), Wakes::new());
+    let (first, last) = (WakeCounter::new(), WakeCounter::new());
     for wakes in [&first, &first, &last, &first, &last] {
         let waker = wakes.waker();
         assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -360,11 +364,11 @@ async fn b6_drained_polled_by_another_task_wakes_that_one() {
 }
 
 #[tokio::test]
-async fn b6_drained_that_is_dropped_keeps_no_waker() {
+async fn b6_dropped_drained_keeps_no_waker() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
-    let wakes = Wakes::new();
+    let wakes = WakeCounter::new();
     let mut drained = Box::pin(layer.handle().drained());
     assert!(drained.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
     assert_eq!(Arc::strong_count(&wakes), 2);
@@ -375,12 +379,12 @@ async fn b6_drained_that_is_dropped_keeps_no_waker() {
 }
 
 #[tokio::test]
-async fn b6_close_tells_all_who_wait_and_all_who_come() {
+async fn b6_close_rejects_waiters_and_newcomers() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
-    let mut inside = service.clone();
-    inside.ready().await.unwrap();
+    let mut holder = service.clone();
+    holder.ready().await.unwrap();
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
 
@@ -393,15 +397,16 @@ async fn b6_close_tells_all_who_wait_and_all_who_come() {
     assert!(handle.is_closed());
     assert_eq!((handle.waiting(), handle.rejected().closed), (0, 4));
 
-    // What is in flight ends in peace.
+    // A request in flight completes.
     assert_eq!(handle.drained().now_or_never(), None);
-    inside.call(0).await.unwrap();
+    holder.call(0).await.unwrap();
     handle.drained().await;
 }
 
-/// Those who only wait can't be told, so they don't share a limit that can be closed.
+/// A service without rejections cannot report that its limit is closed, so it shares none that can
+/// be closed.
 #[tokio::test]
-async fn b6_closing_reaches_nobody_who_cannot_be_told() {
+async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
     let plain = ConcurrencyBackpressureLayer::new(1);
     let handle = plain.handle();
     let too_late = std::panic::catch_unwind(|| plain.max_waiting(1)).unwrap_err();
@@ -414,12 +419,12 @@ async fn b6_closing_reaches_nobody_who_cannot_be_told() {
     closable.handle().close();
     for layer in [closable, shedding] {
         let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
-        assert!(rejected(&error).is_closed(), "those that can be told share their limit");
+        assert!(rejected(&error).is_closed(), "services with rejections share their limit");
     }
 }
 
 #[tokio::test]
-async fn b6_a_limit_changed_after_closing_opens_nothing() {
+async fn b6_limit_changed_after_close_stays_closed() {
     let layer = ConcurrencyBackpressureLayer::new(1).fail();
     layer.handle().close();
     layer.handle().set_limit(10).unwrap();
@@ -427,17 +432,17 @@ async fn b6_a_limit_changed_after_closing_opens_nothing() {
     assert!(rejected(&error).is_closed());
 }
 
-/// Dropping a waker can drop a task, and with it a service that stands in the same line: that must not
-/// happen under the line's lock.
+/// The drop of a waker can drop a task, and with it a service that is queued at the same limit, so
+/// no waker is dropped under the lock of the queue.
 #[test]
-fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
+fn b4_waker_that_drops_a_waiter_does_not_deadlock() {
     let service = ConcurrencyBackpressureLayer::new(1)
         .layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
-    let mut inside = service.clone();
+    let mut holder = service.clone();
     let noop = Waker::noop();
-    assert!(crate::support::poll_ready(&mut inside, noop).is_ready());
+    assert!(crate::support::poll_ready(&mut holder, noop).is_ready());
 
-    // A service in line, owned by the waker of another one in the same line.
+    // A queued service, owned by the waker of `waiting` in the same queue.
     let mut owned = service.clone();
     assert!(crate::support::poll_ready(&mut owned, noop).is_pending());
     let holds = Arc::new(Holds(Mutex::new(Box::new(owned))));
@@ -446,23 +451,23 @@ fn b4_a_waker_that_drops_a_waiter_does_not_lock_up() {
     assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
     drop(waker);
 
-    // The line holds the last reference to the waker: polled by another task, it is dropped.
+    // The queue holds the last reference to the waker, which a poll by another task drops.
     assert!(crate::support::poll_ready(&mut waiting, noop).is_pending());
-    drop(inside);
+    drop(holder);
     assert!(crate::support::poll_ready(&mut waiting, noop).is_ready());
 }
 
-/// Holds a service, which is dropped with the last waker.
+/// Owns a service, which is dropped with the last waker.
 struct Holds(#[allow(dead_code, reason = "to be dropped")] Mutex<Box<dyn std::any::Any + Send>>);
 
 impl std::task::Wake for Holds {
     fn wake(self: Arc<Self>) {}
 }
 
-/// A service in the queue is owned by the waker of another one, whose timer has gone off: the queue
-/// has the last reference to it.
+/// The waker of `waiting` owns a queued service. When the timer fires, the queue holds the last
+/// reference to that waker.
 #[tokio::test(start_paused = true)]
-async fn c12_the_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
+async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
@@ -481,9 +486,9 @@ async fn c12_the_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     drop(waiting);
 }
 
-/// The shape of a graceful shutdown: `drained` in a `select!` loop with a deadline.
+/// A graceful shutdown: `drained` in a `select!` loop beside a timer.
 #[tokio::test(start_paused = true)]
-async fn b6_drained_stands_in_a_select_loop() {
+async fn b6_drained_works_in_a_select_loop() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let running = tokio::spawn(layer.layer(Probe::answering_after(secs(5))).oneshot(0));
     settle().await;

@@ -1,4 +1,4 @@
-//! Windows with settings that change while they run.
+//! Windows with settings that change at run time.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use tower_floodgate::{WindowRateLimitHandle, WindowRateLimitLayer};
 
 use crate::support::{Probe, ms, now, secs, settle};
 
-/// Issues as many requests as can go at once, at most `most`. Returns how many.
+/// Issues as many requests as the limit has permits for, up to `most`. Returns their number.
 async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
     let mut service = layer
         .clone()
@@ -30,7 +30,7 @@ async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window() {
+async fn w3_limit_raised_and_used_up_repeatedly_is_whole_after_a_window() {
     for between in [Duration::ZERO, ms(1), ms(10), ms(900)] {
         let layer = WindowRateLimitLayer::new(256, secs(100));
         let handle = layer.handle();
@@ -41,7 +41,7 @@ async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window()
             sleep(between).await;
         }
         sleep(secs(100) - between).await;
-        // A stride, of 512, may have been open, and a checkpoint left out for the next one.
+        // A stride, of 512, may have been open, and a checkpoint merged into the next one.
         let back = handle.remaining();
         let whole = if between.is_zero() { 100_000 } else { 99_000 };
         assert!(back >= whole, "{back} of 100000, raised every {between:?}");
@@ -50,8 +50,8 @@ async fn w3_a_limit_raised_and_used_up_again_and_again_is_whole_after_a_window()
     }
 }
 
-/// The share of the quota that is issued while `steer` runs after each millisecond, under a demand
-/// that never ends.
+/// The share of the quota that is issued under constant demand, while `steer` runs after each
+/// millisecond.
 async fn share_of(
     layer: WindowRateLimitLayer,
     quota: f64,
@@ -87,15 +87,15 @@ async fn share_of(
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_set_every_millisecond_to_the_same_value_costs_nothing() {
+async fn w3_limit_set_to_the_same_value_every_millisecond_costs_nothing() {
     let layer = WindowRateLimitLayer::new(1000, secs(1));
     let share = share_of(layer, 1000.0, 10, |handle, _| handle.set_limit(1000).unwrap()).await;
     assert!((0.99..=1.0).contains(&share), "{share}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hundredth() {
-    // Permits come back one by one, so that the higher limit is reached again and again.
+async fn w3_limit_set_to_other_values_every_millisecond_costs_under_one_percent() {
+    // Permits expire one by one, so that the higher limit is reached repeatedly.
     for (low, high) in [(1000, 1010), (1000, 1040), (1020, 1030), (500, 520)] {
         let layer = WindowRateLimitLayer::new(high, secs(1));
         let steer = |handle: &WindowRateLimitHandle, step: u64| {
@@ -106,7 +106,8 @@ async fn w3_a_limit_set_every_millisecond_to_other_values_costs_less_than_a_hund
     }
 }
 
-/// The share that a client uses which mirrors the server's limit, under even demand of 105 %.
+/// The share of the quota used by a client that mirrors the server's limit, under an even demand of
+/// 105 %.
 async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
     let layer = WindowRateLimitLayer::new(limit, window);
     let (handle, issued) = (layer.handle(), Arc::new(Mutex::new(VecDeque::new())));
@@ -134,12 +135,12 @@ async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_client_that_mirrors_the_servers_limit_uses_its_quota() {
+async fn w3_client_that_mirrors_the_servers_limit_uses_its_quota() {
     for (limit, window) in [(5_000, secs(3600)), (100_000, secs(86_400)), (1_000, secs(1))] {
         let share = mirrored(limit, window, 0).await;
         assert!((0.99..=1.0).contains(&share), "{share} of {limit}");
     }
-    // To and fro across a power of two, at which the stride changes.
+    // Across a power of two, where the stride changes, and back.
     for (limit, window) in [(1025, secs(10)), (4097, secs(60))] {
         let share = mirrored(limit, window, 1).await;
         assert!((0.99..=1.01).contains(&share), "{share} of {limit}");
@@ -166,18 +167,18 @@ async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
     for call in calls {
         served += usize::from(call.await.unwrap().is_ok());
     }
-    assert_eq!(served, queued, "queued, and then rejected");
+    assert_eq!(served, queued, "a queued request was rejected");
     assert_eq!(served, 900);
 }
 
-/// A thousand changes in a window, of all kinds: a promise that was made is kept.
+/// A thousand changes of limit, length and pause within a window.
 #[tokio::test(start_paused = true)]
-async fn w6_a_promised_time_stays_exact_while_settings_are_set_again() {
+async fn w6_promised_time_stays_exact_while_settings_are_set_again() {
     for limit in [3, 256, 300, 1500] {
         let layer = WindowRateLimitLayer::new(limit, secs(10));
         let handle = layer.handle();
         use_up(&layer, limit / 2).await;
-        let _ = handle.remaining(); // a look, which closes an open stride
+        let _ = handle.remaining(); // a reading closes an open stride
         sleep(ms(1234)).await;
         use_up(&layer, u64::MAX).await;
         let promised = handle.wait();
@@ -198,16 +199,16 @@ async fn w6_a_promised_time_stays_exact_while_settings_are_set_again() {
     }
 }
 
-/// The times of the issues with permits that have not come back, in a list.
+/// The times of issues with permits that have not expired.
 #[derive(Clone)]
 struct Naive {
     issued: Vec<Duration>,
-    /// By how much they come back late.
+    /// The delay with which permits expire.
     late: Duration,
 }
 
 impl Naive {
-    /// Counts them at `now`, and forgets the others for good: a longer window brings none back.
+    /// Counts them at `now`, and forgets the others: a longer window does not hold them again.
     fn count(&mut self, now: Duration, window: Duration, fixed: bool) -> u64 {
         let due = |issued: Duration| match fixed {
             false => issued + window,
@@ -218,10 +219,10 @@ impl Naive {
     }
 }
 
-/// W1, W3, W8, W9: while settings change, no permit comes back early, and none later than by the
-/// 190th of the longest window. Left alone, all are back a window later.
+/// No permit expires early, and none later than by the 190th of the longest window. A window after
+/// the last change, all have expired.
 #[tokio::test(start_paused = true)]
-async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
+async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
     let mut rng = fastrand::Rng::with_seed(7);
     for round in 0..32 {
         let fixed = round % 4 == 3;
@@ -249,7 +250,7 @@ async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
             handle.set_limit(limit).unwrap();
             handle.set_window(window).unwrap();
             longest = longest.max(window);
-            // On another grid, a time moved up by a cell may come back a window later.
+            // On another grid, a time moved up by a cell may expire a window later.
             late.late = if fixed { 2 * longest } else { longest / 190 };
             let least = exact.count(began.elapsed(), window, fixed);
             let most = late.count(began.elapsed(), window, fixed);
@@ -257,8 +258,8 @@ async fn w9_permits_come_back_in_time_whatever_the_settings_do() {
             if began.elapsed() < paused_until {
                 assert_eq!(free, 0, "paused");
             } else {
-                assert!(free <= limit.saturating_sub(least), "back too early");
-                assert!(free >= limit.saturating_sub(most), "back too late");
+                assert!(free <= limit.saturating_sub(least), "expired too early");
+                assert!(free >= limit.saturating_sub(most), "expired too late");
             }
             let issued = use_up(&layer, rng.u64(..30)).await;
             for naive in [&mut exact, &mut late] {

@@ -1,15 +1,24 @@
-//! What the layers promise, promise by promise. `tests/README.md` lists which test holds us to which.
+//! The promises of the layers, under paused time. A test is named after the promises that it shows.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "../support/hold.rs"]
+mod hold;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
+#[path = "../support/paused_time.rs"]
+mod paused_time;
+#[path = "../support/reports.rs"]
 mod reports;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
+
 mod support;
 
 mod all_layers;
 mod allocations;
 mod backpressure;
 mod changing;
-mod hold;
 mod nested;
 mod no_runtime;
 mod oracle;

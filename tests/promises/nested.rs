@@ -65,7 +65,7 @@ impl Future for Broken {
     }
 }
 
-/// Put on twice with nothing between, and on a service and on one inside it.
+/// Applied twice in a row, and to a service and to one inside it.
 #[test]
 fn c1_one_layer_twice_on_a_request_hangs_and_is_reported_once() {
     let reports =
@@ -116,12 +116,11 @@ fn c1_one_window_twice_on_a_request_counts_twice_and_is_reported_once() {
     }
 }
 
-/// However many limits are between, and in the call as well as in its response.
+/// With many limits in between, and in the call as well as in its response.
 #[test]
-fn c1_one_layer_twice_on_a_request_is_reported_wherever_the_second_is() {
-    let reports = reports_of(
-        "nested::c1_one_layer_twice_on_a_request_is_reported_wherever_the_second_is",
-        async {
+fn c1_second_permit_of_a_limit_is_reported_at_any_depth() {
+    let reports =
+        reports_of("nested::c1_second_permit_of_a_limit_is_reported_at_any_depth", async {
             let layer = ConcurrencyBackpressureLayer::new(2);
             let mut service = layer.layer(Probe::new()).boxed_clone();
             let between = WindowRateLimitLayer::new(100, secs(1)).per_service();
@@ -134,17 +133,15 @@ fn c1_one_layer_twice_on_a_request_is_reported_wherever_the_second_is() {
             layer.layer(polling(layer.layer(Probe::new()))).oneshot(0).await.unwrap();
             let layer = WindowRateLimitLayer::new(4, secs(1));
             layer.layer(polling(layer.layer(Probe::new()))).oneshot(0).await.unwrap();
-        },
-    );
+        });
     assert_eq!(reports.len(), 3 * ONCE, "{reports:#?}");
 }
 
 /// A limit per service, services side by side, requests one after another, and panics.
 #[test]
-fn c1_requests_that_acquire_one_permit_of_a_limit_are_not_reported() {
-    let reports = reports_of(
-        "nested::c1_requests_that_acquire_one_permit_of_a_limit_are_not_reported",
-        async {
+fn c1_requests_with_one_permit_of_a_limit_are_not_reported() {
+    let reports =
+        reports_of("nested::c1_requests_with_one_permit_of_a_limit_are_not_reported", async {
             let probe = Probe::answering_after(secs(1));
             let gates = ConcurrencyBackpressureLayer::new(2).per_service();
             let windows = WindowRateLimitLayer::new(2, secs(1)).per_service();
@@ -185,7 +182,6 @@ fn c1_requests_that_acquire_one_permit_of_a_limit_are_not_reported() {
             }
             gate.layer(Probe::new()).oneshot(0).await.unwrap();
             window.layer(Probe::new()).oneshot(0).await.unwrap();
-        },
-    );
+        });
     assert_eq!(reports, [""; 0]);
 }

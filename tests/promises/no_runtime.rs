@@ -1,4 +1,4 @@
-//! Waiting where there is no runtime, or one without a timer.
+//! Waits without a runtime, or in one without a timer.
 
 use std::{
     convert::Infallible,
@@ -13,24 +13,24 @@ use tower_floodgate::{ConcurrencyBackpressureLayer, ExponentialRetry, WindowRate
 
 use crate::support::{Probe, poll_ready, secs};
 
-/// The last message that `panics` panics with, and the file where it does.
+/// The message and the file of the last panic of `panics`.
 fn panic_of(panics: impl FnOnce()) -> (String, String) {
     static ONE: Mutex<()> = Mutex::new(());
-    thread_local!(static SAID: Mutex<Vec<(String, String)>> = const { Mutex::new(Vec::new()) });
+    thread_local!(static PANICS: Mutex<Vec<(String, String)>> = const { Mutex::new(Vec::new()) });
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = take_hook();
     set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let message = panic.payload().downcast_ref::<String>().cloned().unwrap_or_default();
         let file = panic.location().map_or("", |at| at.file()).to_owned();
-        SAID.with(|said| said.lock().unwrap().push((message, file)));
+        PANICS.with(|panics| panics.lock().unwrap().push((message, file)));
     }));
     let outcome = catch_unwind(AssertUnwindSafe(panics));
     set_hook(before);
-    outcome.expect_err("it has to panic");
-    SAID.with(|said| std::mem::take(&mut *said.lock().unwrap())).pop().expect("a panic")
+    outcome.expect_err("a panic");
+    PANICS.with(|panics| std::mem::take(&mut *panics.lock().unwrap())).pop().expect("a panic")
 }
 
-/// Polls the readiness of a service that has to wait.
+/// Polls a service at a window without a free permit.
 fn wait_for_a_window() {
     let layer = WindowRateLimitLayer::new(1, secs(60));
     let mut holder = layer.layer(Probe::new());
@@ -38,6 +38,7 @@ fn wait_for_a_window() {
     let _ = poll_ready::<_, u32>(&mut layer.layer(Probe::new()), Waker::noop());
 }
 
+/// Polls a service with a `max_wait` at a limit without a free permit.
 fn wait_with_a_bound() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let mut holder = layer.layer(Probe::new());
@@ -56,11 +57,11 @@ fn both(wait: fn()) -> [(String, String); 2] {
 }
 
 #[test]
-fn c2_a_wait_for_a_window_without_a_timer_names_layer_and_remedy_at_the_poll() {
-    for (said, missing) in
+fn c2_wait_for_a_window_without_a_timer_names_layer_and_remedy() {
+    for (panic, missing) in
         both(wait_for_a_window).into_iter().zip(["there is none here", "this one has none"])
     {
-        let (message, file) = said;
+        let (message, file) = panic;
         assert_eq!(
             message,
             format!(
@@ -68,16 +69,16 @@ fn c2_a_wait_for_a_window_without_a_timer_names_layer_and_remedy_at_the_poll() {
                  {REMEDY}reject what would wait, with `max_waiting(0)`"
             )
         );
-        assert!(file.ends_with("tests/promises/support.rs"), "where it is polled, not {file}");
+        assert!(file.ends_with("tests/promises/support.rs"), "at the poll, not in {file}");
     }
 }
 
 #[test]
-fn c2_a_bounded_wait_without_a_timer_names_layer_and_remedy_at_the_poll() {
-    for (said, missing) in
+fn c2_bounded_wait_without_a_timer_names_layer_and_remedy() {
+    for (panic, missing) in
         both(wait_with_a_bound).into_iter().zip(["there is none here", "this one has none"])
     {
-        let (message, file) = said;
+        let (message, file) = panic;
         assert_eq!(
             message,
             format!(
@@ -85,12 +86,12 @@ fn c2_a_bounded_wait_without_a_timer_names_layer_and_remedy_at_the_poll() {
                  and {missing}: {REMEDY}leave `max_wait` out"
             )
         );
-        assert!(file.ends_with("tests/promises/support.rs"), "where it is polled, not {file}");
+        assert!(file.ends_with("tests/promises/support.rs"), "at the poll, not in {file}");
     }
 }
 
 #[test]
-fn c2_a_backoff_without_a_timer_names_layer_and_remedy() {
+fn c2_backoff_without_a_timer_names_layer_and_remedy() {
     let retry = || {
         let mut policy = ExponentialRetry::new(3);
         let _: Option<_> = Policy::<(), (), &str>::retry(&mut policy, &mut (), &mut Err("broken"));
@@ -109,7 +110,7 @@ fn c2_a_backoff_without_a_timer_names_layer_and_remedy() {
 }
 
 #[test]
-fn c2_a_wait_that_panics_without_a_timer_leaves_the_queue() {
+fn c2_c4_wait_that_panics_without_a_timer_leaves_the_queue() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (handle, mut holder) = (layer.handle(), layer.layer(Probe::new()));
     assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());

@@ -1,4 +1,4 @@
-//! Retries through a long outage, held against the budget in every span of whole seconds.
+//! Retries through a long outage, compared with the budget in every span of whole seconds.
 
 use std::{
     future::ready,
@@ -20,22 +20,22 @@ use tower_floodgate::{
 
 use crate::support::{ms, now, secs};
 
-/// Seconds in which all is well, in which nothing succeeds, and for the last retries to end.
+/// Seconds in which all requests succeed, in which all fail, and in which the last retries end.
 const GOOD: usize = 15;
 const DOWN: usize = 45;
 const REST: usize = 15;
 
-/// What was counted in each second.
+/// The counts of each second.
 #[derive(Debug)]
 struct Counts {
     requests: Vec<u64>,
     /// Attempts that the service saw.
     attempts: Vec<u64>,
-    /// Retries that the policy decided for. They are made after a wait.
+    /// Retries that the policy decided on. They are made after a wait.
     granted: Vec<u64>,
 }
 
-/// Some fifty requests a second, now more and now fewer, while the service is well, and then down.
+/// Sends about fifty requests a second through a service that works and then fails.
 async fn through_an_outage(backoff: Backoff, budget: RetryBudget, seed: u64) -> Counts {
     let seconds = GOOD + DOWN + REST;
     let counter = || Arc::new(Mutex::new(vec![0_u64; seconds]));
@@ -86,7 +86,7 @@ async fn through_an_outage(backoff: Backoff, budget: RetryBudget, seed: u64) -> 
     }
 }
 
-/// Tenths of a retry for each request, retries a second on top, and how many can be saved up.
+/// Tenths of a retry for each request, the floor per second, and the bound of the savings.
 type Setting = (u64, u32, u32);
 
 const SETTINGS: [Setting; 6] =
@@ -105,9 +105,9 @@ fn budget((tenths, floor, saved): Setting) -> RetryBudget {
     RetryBudget::new(tenths as f64 / 10.0).floor_per_second(floor).max_saved(saved)
 }
 
-/// The most retries, in tenths, in a span of seconds.
+/// The largest number of retries in a span of seconds, in tenths.
 fn most((tenths, floor, saved): Setting, requests: &[u64], span: Range<usize>) -> u64 {
-    // Where nothing can be saved, nothing can be paid in.
+    // Without savings there are no deposits.
     let tenths = if saved == 0 { 0 } else { tenths };
     let paid = tenths * sum(&requests[span.clone()]);
     let saved = (tenths * sum(&requests[..span.start])).min(10 * u64::from(saved));
@@ -119,7 +119,7 @@ fn sum(counts: &[u64]) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_an_outage_overdraws_the_budget_in_no_span() {
+async fn r5_outage_overdraws_the_budget_in_no_span() {
     for setting in SETTINGS {
         for (backoff, longest) in waits() {
             let counts = through_an_outage(backoff, budget(setting), 1).await;
@@ -133,13 +133,10 @@ async fn r5_an_outage_overdraws_the_budget_in_no_span() {
                         "{setting:?}, {backoff:?}: {retries} retries from {from} s to {to} s, of {most} tenths"
                     );
 
-                    // What the service saw of these seconds, once the waits are over.
+                    // The attempts that the service saw, once the waits are over.
                     let made = sum(&attempts[..to]) - sum(&requests[..to]);
                     let seen = sum(&attempts[from..to]) - sum(&requests[from..to]);
-                    assert!(
-                        made <= sum(&granted[..to]),
-                        "nothing is retried without being decided"
-                    );
+                    assert!(made <= sum(&granted[..to]), "a retry without a decision");
                     assert!(seen <= sum(&granted[from.saturating_sub(longest)..to]));
                 }
             }
@@ -149,7 +146,7 @@ async fn r5_an_outage_overdraws_the_budget_in_no_span() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_an_outage_gets_all_that_the_budget_has() {
+async fn r5_outage_spends_the_whole_budget() {
     for setting in SETTINGS {
         for (backoff, _) in waits() {
             let counts = through_an_outage(backoff, budget(setting), 2).await;
@@ -157,7 +154,7 @@ async fn r5_an_outage_gets_all_that_the_budget_has() {
             assert_eq!(sum(&counts.granted[good]), 0);
             let most = most(setting, &counts.requests, down.clone());
             let retries = sum(&counts.granted[down]);
-            // While it spends what was saved up, the floor's share of that time is lost.
+            // While savings are spent, the floor's share of that time is lost.
             let lost = 10 * (2 * u64::from(setting.1) + 2);
             assert!(
                 10 * retries + lost >= most,

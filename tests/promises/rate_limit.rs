@@ -1,4 +1,8 @@
-use std::{sync::Arc, sync::Mutex, task::Poll, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    task::Waker,
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::{advance, sleep};
@@ -9,10 +13,13 @@ use tower_floodgate::{
 };
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, most_in_any_span, ms, now, poll_ready, secs, settle};
+use crate::{
+    paused_runtime::runtime,
+    support::{Probe, most_in_any_span, ms, now, poll_ready, secs, settle},
+};
 
 fn rejected(error: &tower::BoxError) -> &Rejected {
-    Rejected::find(&**error).expect("turned away by the layer")
+    Rejected::find(&**error).expect("a rejection")
 }
 
 async fn ready(service: &WindowRateLimit<Probe>) -> WindowRateLimit<Probe> {
@@ -22,7 +29,7 @@ async fn ready(service: &WindowRateLimit<Probe>) -> WindowRateLimit<Probe> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_five_at_two_a_second() {
+async fn w1_five_requests_at_two_per_second_take_three_windows() {
     let probe = Probe::answering_after(ms(300));
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(2, secs(1)).layer(probe);
@@ -31,21 +38,21 @@ async fn w1_five_at_two_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_ready_clones_that_sit_for_ten_windows_and_call_at_once() {
+async fn w1_ready_clones_that_call_ten_windows_later_stay_within_the_limit() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(3, secs(1)).layer(probe);
 
-    let mut sitting = Vec::new();
+    let mut ready_clones = Vec::new();
     for _ in 0..3 {
-        sitting.push(ready(&service).await);
+        ready_clones.push(ready(&service).await);
     }
     let others = tokio::spawn(join_all((0..6).map(|_| service.clone().oneshot(0))));
     settle().await;
     advance(secs(10)).await;
     settle().await;
-    assert_eq!(notes.calls().len(), 0, "all places are reserved");
-    for mut service in sitting {
+    assert_eq!(notes.calls().len(), 0, "all permits are reserved");
+    for mut service in ready_clones {
         service.call(0).await.unwrap();
     }
     others.await.unwrap();
@@ -56,9 +63,9 @@ async fn w1_ready_clones_that_sit_for_ten_windows_and_call_at_once() {
     );
 }
 
-/// A hundred at 0.9 s and a hundred at 1.1 s pass a fixed window and a two-bucket counter.
+/// A fixed window and a two-bucket counter admit a hundred at 0.9 s and a hundred at 1.1 s.
 #[tokio::test(start_paused = true)]
-async fn w1_no_burst_at_a_boundary() {
+async fn w1_sliding_window_has_no_burst_at_a_boundary() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(100, secs(1)).layer(probe);
@@ -72,7 +79,7 @@ async fn w1_no_burst_at_a_boundary() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_the_span_is_half_open() {
+async fn w1_span_is_half_open() {
     let service = WindowRateLimitLayer::new(1, ms(100)).layer(Probe::new());
     let mut service = Spawn::new(service);
     assert_ready_ok!(service.poll_ready::<u32>());
@@ -84,12 +91,12 @@ async fn w1_the_span_is_half_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w2_a_fixed_window_counts_by_its_grid_and_does_not_drift() {
+async fn w2_fixed_window_counts_by_its_grid_and_does_not_drift() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::fixed(2, secs(1)).layer(probe);
 
-    // Begins in the middle of a window: the grid is the layer's, not that of the first to look.
+    // The first request comes in the middle of a window of the grid, which begins with the layer.
     advance(ms(1700)).await;
     join_all((0..5).map(|n| service.clone().oneshot(n))).await;
     advance(ms(650)).await; // 3.65
@@ -98,7 +105,7 @@ async fn w2_a_fixed_window_counts_by_its_grid_and_does_not_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w2_the_burst_at_the_boundary_is_there() {
+async fn w2_fixed_window_allows_the_documented_burst_at_a_boundary() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::fixed(100, secs(1)).layer(probe);
@@ -107,7 +114,7 @@ async fn w2_the_burst_at_the_boundary_is_there() {
     assert_eq!(most_in_any_span(&notes.calls(), ms(2)), 200, "as documented");
 }
 
-/// With demand at all times, the share of the quota that is issued.
+/// The share of the quota that is issued under constant demand.
 async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 {
     const WINDOWS: u32 = 20;
     let probe = Probe::new();
@@ -119,7 +126,6 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
         let mut service = service.clone();
         async move {
             while now() < until {
-                // Ready in the end, or the time is up.
                 match tokio::time::timeout_at(until, service.ready()).await {
                     Ok(ready) => drop(ready.unwrap().call(0)),
                     Err(_) => return,
@@ -133,7 +139,7 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
     calls.len() as f64 / (limit * u64::from(WINDOWS)) as f64
 }
 
-/// [`most_in_any_span`] for many times, which are in order.
+/// [`most_in_any_span`] of many times in ascending order.
 fn most_in_any_span_sorted(times: &[Duration], span: Duration) -> usize {
     let mut from = 0;
     let mut most = 0;
@@ -147,7 +153,7 @@ fn most_in_any_span_sorted(times: &[Duration], span: Duration) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_w8_the_quota_is_used_whatever_it_is() {
+async fn w3_w8_quota_of_any_size_is_used() {
     for limit in [1, 2, 7, 256, 257, 1000, 5000] {
         let share = used(WindowRateLimitLayer::new(limit, secs(1)), limit, secs(1)).await;
         assert!((0.99..=1.0).contains(&share), "{share} of {limit} per second");
@@ -155,7 +161,7 @@ async fn w3_w8_the_quota_is_used_whatever_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_a_fixed_window_is_used_too() {
+async fn w3_quota_of_a_fixed_window_is_used() {
     for limit in [1, 7, 256, 1000] {
         let probe = Probe::new();
         let notes = probe.notes();
@@ -169,7 +175,7 @@ async fn w3_a_fixed_window_is_used_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w4_ready_and_then_dropped_gives_the_place_to_the_next() {
+async fn w4_ready_service_drop_refunds_its_permit_to_the_next_waiter() {
     let service = WindowRateLimitLayer::new(1, secs(1)).layer(Probe::new());
     let holding = ready(&service).await;
     let mut first = Spawn::new(service.clone());
@@ -187,7 +193,7 @@ async fn w4_ready_and_then_dropped_gives_the_place_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w4_a_thousand_ready_and_dropped_cost_nothing() {
+async fn w4_thousand_refunds_cost_no_quota() {
     let layer = WindowRateLimitLayer::new(5, secs(1));
     let service = layer.layer(Probe::new());
     for _ in 0..1000 {
@@ -197,7 +203,7 @@ async fn w4_a_thousand_ready_and_dropped_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w5_those_who_wait_go_in_the_order_they_came() {
+async fn w5_waiters_are_served_in_order_of_arrival() {
     let service = WindowRateLimitLayer::new(3, ms(100)).layer(Probe::new());
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -214,7 +220,7 @@ async fn w5_those_who_wait_go_in_the_order_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w5_the_line_is_bounded() {
+async fn w5_arrival_at_a_full_queue_is_rejected_with_its_time() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1);
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
@@ -223,13 +229,13 @@ async fn w5_the_line_is_bounded() {
 
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full() && rejected(&error).is_rate_limited());
-    assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the one that waits");
+    assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the waiter");
     waiting.await.unwrap().unwrap();
     assert_eq!(layer.handle().rejected().queue_full, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn w5_who_could_not_go_in_time_is_turned_away_at_once() {
+async fn w5_request_that_cannot_be_issued_in_time_is_rejected_at_once() {
     let layer = WindowRateLimitLayer::new(2, secs(1)).max_wait(ms(1500));
     let probe = Probe::new();
     let notes = probe.notes();
@@ -239,9 +245,9 @@ async fn w5_who_could_not_go_in_time_is_turned_away_at_once() {
     let calls: Vec<_> = (0..8).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     settle().await;
     assert_eq!(began.elapsed(), Duration::ZERO);
-    let turned_away: Vec<_> = calls.iter().map(|call| call.is_finished()).collect();
-    // Two go now and two in a second; two seconds would be too long for the rest.
-    assert_eq!(turned_away, [true, true, false, false, true, true, true, true]);
+    let completed: Vec<_> = calls.iter().map(|call| call.is_finished()).collect();
+    // Two are issued now and two in a second. The others would wait for two seconds.
+    assert_eq!(completed, [true, true, false, false, true, true, true, true]);
     for (n, call) in calls.into_iter().enumerate() {
         match call.await.unwrap() {
             Ok(_) => assert!(n < 4),
@@ -255,7 +261,7 @@ async fn w5_who_could_not_go_in_time_is_turned_away_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known() {
+async fn w5_delayed_waiter_is_rejected_when_the_delay_is_known() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_wait(secs(2));
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
@@ -266,13 +272,13 @@ async fn w5_who_is_held_up_in_the_line_is_turned_away_when_that_is_known() {
 
     let error = waiting.await.unwrap().unwrap_err();
     assert!(rejected(&error).is_wait_timeout());
-    assert_eq!(began.elapsed(), secs(1), "when it looked for its turn");
+    assert_eq!(began.elapsed(), secs(1), "when it was due to be granted its permit");
     assert_eq!(rejected(&error).retry_after(), Some(secs(59)));
     assert_eq!(layer.handle().waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn w6_turned_away_until_the_promised_instant_and_admitted_at_it() {
+async fn w6_request_is_rejected_until_the_promised_instant_and_admitted_then() {
     let layers = [
         (3, WindowRateLimitLayer::new(3, secs(10))),
         (1, WindowRateLimitLayer::fixed(1, secs(10))),
@@ -295,7 +301,7 @@ async fn w6_turned_away_until_the_promised_instant_and_admitted_at_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w6_as_a_header_it_is_rounded_up_and_never_zero() {
+async fn w6_retry_after_seconds_are_rounded_up_and_never_zero() {
     let layer = WindowRateLimitLayer::new(1, secs(3)).max_waiting(0);
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
@@ -309,7 +315,7 @@ async fn w6_as_a_header_it_is_rounded_up_and_never_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w7_a_pause_holds_back_everybody_and_moves_only_forward() {
+async fn w7_pause_holds_back_all_requests_and_moves_only_forward() {
     let probe = Probe::new();
     let notes = probe.notes();
     let layer = WindowRateLimitLayer::new(2, secs(1));
@@ -317,12 +323,12 @@ async fn w7_a_pause_holds_back_everybody_and_moves_only_forward() {
     let service = layer.layer(probe);
 
     let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
-    settle().await; // two have gone, two wait
+    settle().await; // two are issued, two wait
     handle.pause_until(now() + secs(5));
     handle.pause_until(now() + secs(2)); // earlier: changes nothing
     handle.pause_for(secs(1));
     let newcomer = tokio::spawn(service.clone().oneshot(4));
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind those who wait");
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind the waiters");
 
     calls.await.unwrap();
     newcomer.await.unwrap().unwrap();
@@ -334,7 +340,7 @@ async fn w7_a_pause_holds_back_everybody_and_moves_only_forward() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w7_a_refund_in_a_pause_admits_nobody() {
+async fn w7_refund_in_a_pause_admits_no_request() {
     let layer = WindowRateLimitLayer::new(1, secs(1));
     let service = layer.layer(Probe::new());
     let holding = ready(&service).await;
@@ -347,7 +353,7 @@ async fn w7_a_refund_in_a_pause_admits_nobody() {
     assert_ready_ok!(waiting.poll_ready::<u32>());
 }
 
-/// Nothing else happens at the end of the pause: no permit comes back, and nothing arrives.
+/// At the end of the pause no permit expires, and no request arrives.
 #[tokio::test(start_paused = true)]
 async fn w7_waiters_with_free_permits_are_woken_when_the_pause_ends() {
     let probe = Probe::new();
@@ -369,7 +375,7 @@ async fn w7_waiters_with_free_permits_are_woken_when_the_pause_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w8_the_largest_limit_works_like_any_other() {
+async fn w8_largest_limit_works_like_any_other() {
     let most = (1 << 31) - 1;
     let layer = WindowRateLimitLayer::new(most, ms(10));
     let service = layer.layer(Probe::new());
@@ -380,13 +386,13 @@ async fn w8_the_largest_limit_works_like_any_other() {
     let handle = layer.handle();
     assert!((most - 10_000..=most).contains(&handle.remaining()));
     assert_eq!(handle.wait(), Duration::ZERO);
-    // The stride is open until somebody looks; a window later all is as it was.
+    // The stride is open until the next reading. A window later all permits have expired.
     advance(ms(10)).await;
     assert_eq!(handle.remaining(), most);
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_handle_reads() {
+async fn w9_handle_reads_limit_remaining_wait_and_queue() {
     let layer = WindowRateLimitLayer::new(3, secs(1)).max_waiting(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -397,13 +403,11 @@ async fn w9_the_handle_reads() {
     advance(ms(400)).await;
     assert_eq!(handle.remaining(), 2);
     let mut held = service.clone();
-    poll_ready::<_, u32>(&mut held, std::task::Waker::noop())
-        .map(|ready| ready.unwrap())
-        .is_ready();
-    assert_eq!(handle.remaining(), 1, "a ready clone has its place");
+    poll_ready::<_, u32>(&mut held, Waker::noop()).map(|ready| ready.unwrap()).is_ready();
+    assert_eq!(handle.remaining(), 1, "a ready clone holds a permit");
     service.clone().oneshot(0).await.unwrap();
     assert_eq!((handle.remaining(), handle.wait()), (0, ms(600)));
-    assert_eq!(handle.reset(), secs(1), "of what has just been issued");
+    assert_eq!(handle.reset(), secs(1), "of the last issue");
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
@@ -417,7 +421,7 @@ async fn w9_the_handle_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_limit_changes_while_running() {
+async fn w9_limit_changes_at_run_time() {
     let probe = Probe::new();
     let notes = probe.notes();
     let layer = WindowRateLimitLayer::new(1, secs(1));
@@ -436,7 +440,7 @@ async fn w9_the_limit_changes_while_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_window_changes_while_running() {
+async fn w9_window_changes_at_run_time() {
     let probe = Probe::new();
     let notes = probe.notes();
     let layer = WindowRateLimitLayer::new(1, secs(10));
@@ -444,16 +448,16 @@ async fn w9_the_window_changes_while_running() {
     let service = layer.layer(probe);
     let calls = tokio::spawn(join_all((0..4).map(|n| service.clone().oneshot(n))));
     sleep(secs(2)).await;
-    handle.set_window(secs(3)).unwrap(); // the first is held until 3, not 10
+    handle.set_window(secs(3)).unwrap(); // the first permit expires at 3, not at 10
     sleep(secs(2)).await;
-    handle.set_window(secs(5)).unwrap(); // the second until 8, not 6
+    handle.set_window(secs(5)).unwrap(); // the second at 8, not at 6
     calls.await.unwrap();
     assert_eq!(notes.calls_ms(), [0, 3000, 8000, 13_000]);
 }
 
-/// One timer for all waiters would wake only the last that polled it.
+/// A timer that all waiters polled would wake only the last one.
 #[tokio::test(start_paused = true)]
-async fn c5_many_waiters_all_have_their_turn() {
+async fn c5_every_one_of_many_waiters_is_served() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(100, ms(100)).layer(probe);
@@ -464,9 +468,9 @@ async fn c5_many_waiters_all_have_their_turn() {
     assert_eq!(notes.calls_ms().last(), Some(&1900));
 }
 
-/// The head of the line must not be the only one that minds the time.
+/// The timer of the queue does not belong to the task of its head.
 #[tokio::test(start_paused = true)]
-async fn b5_a_head_that_is_never_polled_again_holds_up_nobody() {
+async fn b5_head_that_is_never_polled_again_delays_no_waiter() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(2, secs(1)).layer(probe);
@@ -475,33 +479,32 @@ async fn b5_a_head_that_is_never_polled_again_holds_up_nobody() {
     assert_pending!(stuck.poll_ready::<u32>());
 
     let others = join_all((0..3).map(|n| service.clone().oneshot(n)));
-    tokio::time::timeout(secs(100), others).await.expect("they wait for one who never comes");
-    // One place is the stuck one's for good; the other serves everybody else.
+    tokio::time::timeout(secs(100), others).await.expect("they wait for the head");
+    // One permit stays with the head, the other one serves the other requests.
     assert_eq!(notes.calls_ms(), [0, 0, 1000, 2000, 3000]);
     assert!(stuck.is_woken());
 }
 
-/// Those behind move up when those before give up, and must not sleep until the time they were first
-/// told.
+/// Waiters move up when those before them are cancelled, and are woken at their new times.
 #[tokio::test(start_paused = true)]
-async fn c5_the_line_moves_up_when_the_head_gives_up() {
+async fn c5_queue_moves_up_when_the_head_is_cancelled() {
     let probe = Probe::new();
     let notes = probe.notes();
     let service = WindowRateLimitLayer::new(1, secs(1)).layer(probe);
     service.clone().oneshot(0).await.unwrap();
-    let mut giving_up: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
-    for waiting in &mut giving_up {
+    let mut cancelled: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
+    for waiting in &mut cancelled {
         assert_pending!(waiting.poll_ready::<u32>());
     }
     let last = tokio::spawn(join_all((0..2).map(|n| service.clone().oneshot(n))));
     settle().await;
-    drop(giving_up);
+    drop(cancelled);
     last.await.unwrap();
     assert_eq!(notes.calls_ms(), [0, 1000, 2000], "not 6000");
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_a_panic_in_the_inner_call_counts_as_issued() {
+async fn c4_panic_in_the_inner_call_counts_as_issued() {
     let layer = WindowRateLimitLayer::new(1, secs(1));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|(): ()| -> std::future::Ready<Result<(), ()>> {
@@ -509,14 +512,14 @@ async fn c4_a_panic_in_the_inner_call_counts_as_issued() {
     }));
     let panicked = tokio::spawn(service.oneshot(())).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "it may have gone out");
+    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "the request may have gone out");
     advance(secs(1)).await;
     assert_eq!(handle.remaining(), 1);
 }
 
-/// A limit of one that counted those it turned away would be locked for ever.
+/// If rejected requests counted, a limit of one would reject all requests for good.
 #[tokio::test(start_paused = true)]
-async fn w6_those_turned_away_are_not_counted() {
+async fn w6_rejected_requests_are_not_counted_as_issued() {
     let service = WindowRateLimitLayer::new(1, secs(1)).max_waiting(0).layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     for _ in 0..9 {
@@ -527,7 +530,8 @@ async fn w6_those_turned_away_are_not_counted() {
     service.oneshot(0).await.unwrap();
 }
 
-/// The outer limit spends none of its quota on what waits for the inner one and gives up.
+/// The outer limit spends no permit on a request that is cancelled while it waits for the inner
+/// one.
 #[tokio::test(start_paused = true)]
 async fn w4_stacked_limits_lose_no_quota_to_each_other() {
     let outer = WindowRateLimitLayer::new(10, secs(60));
@@ -542,35 +546,30 @@ async fn w4_stacked_limits_lose_no_quota_to_each_other() {
     assert_eq!(outer_handle.remaining(), 9);
 }
 
-/// Clones in other runtimes, one of which is gone.
+/// The head of the queue was polled in a runtime that is gone.
 #[test]
-fn c2_waiting_goes_on_in_another_runtime() {
-    let layer = WindowRateLimitLayer::new(1, ms(50));
+fn c2_waiters_are_served_in_another_runtime() {
+    let layer = WindowRateLimitLayer::new(1, secs(60));
     let service = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
-    let runtime =
-        || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
 
     let first = runtime();
     let mut left_behind = service.clone();
     first.block_on(async {
-        // In the queue at last, with a timer that is driven no more. On a slow machine a window may
-        // be over before the next request comes.
-        while let Poll::Ready(ready) = futures::poll!(left_behind.ready()) {
-            ready.unwrap().call(1).await.unwrap();
-        }
+        service.clone().oneshot(1).await.unwrap();
+        assert!(futures::poll!(left_behind.ready()).is_pending());
     });
     let second = runtime();
     second.spawn(async move {
-        tokio::time::sleep(ms(100)).await;
+        sleep(secs(100)).await;
         drop(left_behind);
     });
     drop(first);
     assert_eq!(second.block_on(service.oneshot(2)), Ok(2));
 }
 
-/// A concurrency limit and a rate limit in both orders: neither holds what the other needs.
+/// A concurrency limit and a rate limit, with either one outside.
 #[tokio::test(start_paused = true)]
-async fn w1_holds_in_every_order_of_the_layers() {
+async fn b1_w1_limits_hold_in_either_order_of_the_layers() {
     for outer_first in [true, false] {
         let probe = Probe::answering_after(ms(30));
         let notes = probe.notes();
@@ -591,17 +590,17 @@ async fn w1_holds_in_every_order_of_the_layers() {
     }
 }
 
-/// Those who have come and gone are nobody's reason to be turned away.
+/// Cancelled waiters do not count for the expected wait.
 #[tokio::test(start_paused = true)]
-async fn w5_a_second_look_turns_nobody_away() {
+async fn w5_repeated_poll_behind_cancelled_waiters_is_not_rejected() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_wait(secs(3));
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     let mut head = Spawn::new(service.clone());
     assert_pending!(head.poll_ready::<u32>());
     for _ in 0..10 {
-        let mut passing = Spawn::new(service.clone());
-        assert_pending!(passing.poll_ready::<u32>());
+        let mut cancelled = Spawn::new(service.clone());
+        assert_pending!(cancelled.poll_ready::<u32>());
     }
     let mut second = Spawn::new(service);
     assert_pending!(second.poll_ready::<u32>());
@@ -613,9 +612,9 @@ async fn w5_a_second_look_turns_nobody_away() {
     assert_ready_ok!(second.poll_ready::<u32>());
 }
 
-/// With strides, the last issues may not have been noted yet when somebody asks how long it takes.
+/// With strides, the last issues may not be recorded when an arrival computes its wait.
 #[tokio::test(start_paused = true)]
-async fn w5_the_wait_for_an_open_stride_is_known() {
+async fn w5_wait_for_an_open_stride_is_known() {
     let layer = WindowRateLimitLayer::new(511, secs(1)).max_wait(secs(1));
     let service = layer.layer(Probe::new());
     let calls: Vec<_> = (0..1022).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -626,7 +625,7 @@ async fn w5_the_wait_for_an_open_stride_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_a_lowered_limit_waits_for_an_open_stride_no_longer_than_a_window() {
+async fn w9_lowered_limit_waits_for_an_open_stride_at_most_one_window() {
     let layer = WindowRateLimitLayer::new(100_000, secs(1));
     let service = layer.layer(Probe::new());
     join_all((0..1023).map(|n| service.clone().oneshot(n))).await;
@@ -637,9 +636,9 @@ async fn w9_a_lowered_limit_waits_for_an_open_stride_no_longer_than_a_window() {
     assert_eq!(began.elapsed(), secs(1));
 }
 
-/// The stride that is open when the limit changes is noted then, and not when somebody looks later.
+/// An open stride is recorded when the limit changes, and not at the next reading.
 #[tokio::test(start_paused = true)]
-async fn w9_a_changed_limit_notes_what_is_open_at_once() {
+async fn w9_changed_limit_closes_the_open_stride_at_once() {
     for (limit, wait, remaining) in [(10, ms(100), 0), (1_000_000, ms(0), 998_977)] {
         let layer = WindowRateLimitLayer::new(100_000, secs(1));
         let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
@@ -652,9 +651,9 @@ async fn w9_a_changed_limit_notes_what_is_open_at_once() {
     }
 }
 
-/// Whoever looks closes the open stride, but leaves half of the log to those who issue.
+/// A reading closes the open stride, but leaves half of the log to the requests.
 #[tokio::test(start_paused = true)]
-async fn w3_who_looks_all_the_time_delays_nobody() {
+async fn w3_repeated_readings_delay_no_permit() {
     let layer = WindowRateLimitLayer::new(2000, secs(1));
     let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
     for n in 0..1000 {
@@ -665,64 +664,54 @@ async fn w3_who_looks_all_the_time_delays_nobody() {
     join_all((0..1000).map(|n| service.clone().oneshot(n))).await;
     advance(ms(500)).await;
     // A stride, of 8, may be open.
-    assert!(handle.remaining() > 1000 - 8, "noted late");
+    assert!(handle.remaining() > 1000 - 8, "recorded late");
     advance(ms(500)).await;
-    assert!(handle.remaining() > 2000 - 8, "noted late");
+    assert!(handle.remaining() > 2000 - 8, "recorded late");
 }
 
-/// Like a timer: it would never go off.
+/// The refill task would never run.
 #[test]
-fn c2_who_waits_in_a_runtime_that_is_shut_down_is_told_so() {
+fn c2_wait_in_a_runtime_that_is_shut_down_panics() {
     let layer = WindowRateLimitLayer::new(1, secs(3600));
     let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime();
     runtime.block_on(service.clone().oneshot(0)).unwrap();
     let kept = runtime.handle().clone();
     drop(runtime);
     let _inside = kept.enter();
     let mut waiting = service.clone();
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        poll_ready::<_, u32>(&mut waiting, std::task::Waker::noop())
+        poll_ready::<_, u32>(&mut waiting, Waker::noop())
     }));
-    let said = polled.expect_err("there is nobody to look for it");
-    let said =
-        said.downcast_ref::<String>().map(String::as_str).or(said.downcast_ref::<&str>().copied());
-    assert!(said.is_some_and(|said| said.contains("shut down")), "{said:?}");
+    let panic = polled.expect_err("no refill task can run");
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    assert!(message.is_some_and(|text| text.contains("shut down")), "{message:?}");
     drop(waiting);
-    assert_eq!(handle.waiting(), 0, "it stands in line for ever");
+    assert_eq!(handle.waiting(), 0, "the waiter is still queued");
 }
 
-/// A timer stays with the runtime it was made on; a waiter doesn't.
+/// A timer stays with the runtime that made it; a waiter is polled in any.
 #[test]
-fn c2_a_waiter_moves_to_another_runtime() {
-    let runtime =
-        || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+fn c2_waiter_that_moves_to_another_runtime_is_woken_there() {
     for first_is_gone in [true, false] {
-        let layer = WindowRateLimitLayer::new(1, ms(50));
+        let layer = WindowRateLimitLayer::new(1, secs(60));
         let mut waiting = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
         let first = runtime();
         first.block_on(async {
-            // On a slow machine a window may be over before the next request comes.
-            while poll_ready(&mut waiting, std::task::Waker::noop()).is_ready() {
-                waiting.call(0).await.unwrap();
-            }
+            waiting.ready().await.unwrap().call(0).await.unwrap();
+            assert!(poll_ready(&mut waiting, Waker::noop()).is_pending());
         });
         let first = (!first_is_gone).then_some(first);
         runtime().block_on(async {
-            // Never comes if the refill task is on a runtime that is not driven. Turns of this one
-            // are counted, not time: each of them polls all tasks that are ready. In a task of its own,
-            // because the waiter must not be polled with each turn.
-            let turns = tokio::spawn(async {
-                for _ in 0..10_000 {
-                    sleep(ms(1)).await;
-                }
-            });
+            // The time limit is polled first. A last poll of the waiter would refill the window, as
+            // if a refill task of this runtime had.
             tokio::select! {
                 biased;
+                () = sleep(secs(3600)) => panic!("the waiter is not woken"),
                 ready = waiting.ready() => ready.unwrap().call(1).await.unwrap(),
-                _ = turns => panic!("it is waited for in vain"),
             }
         });
         drop(first);

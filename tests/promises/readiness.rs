@@ -1,4 +1,4 @@
-//! Readiness that grows old, and waits that outlive their requests.
+//! Old readiness, and waits that outlive their requests.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use tower_floodgate::{
 };
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, Wakes, ms, now, poll_ready, secs, settle};
+use crate::support::{Probe, WakeCounter, ms, now, poll_ready, secs, settle};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -62,7 +62,7 @@ fn release_after<T: Send + 'static>(time: Duration, holder: T) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_steered_service_polled_while_full_admits_an_hour_later() {
+async fn c11_steered_service_polled_while_full_admits_an_hour_later() {
     let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
     let boxed = limited.boxed();
     let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 100) }).boxed();
@@ -75,7 +75,7 @@ async fn c11_a_steered_service_polled_while_full_admits_an_hour_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_balanced_endpoint_polled_while_full_admits_an_hour_later() {
+async fn c11_balanced_endpoint_polled_while_full_admits_an_hour_later() {
     let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
     let endpoints = ServiceList::new([Constant::new(limited, 1)]);
     let mut balance = Balance::new(endpoints);
@@ -86,7 +86,7 @@ async fn c11_a_balanced_endpoint_polled_while_full_admits_an_hour_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_window_polled_again_decides_again() {
+async fn c11_window_polled_again_decides_again() {
     for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10))), (ms(1), Some(ms(59_999)))] {
         let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
         let mut service = layer.layer(Probe::new());
@@ -101,7 +101,7 @@ async fn c11_a_window_polled_again_decides_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_window_called_without_another_poll_decides_again() {
+async fn c11_window_called_without_another_poll_decides_again() {
     for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10)))] {
         let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
         let mut service = layer.layer(Probe::new());
@@ -114,7 +114,7 @@ async fn c11_a_window_called_without_another_poll_decides_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_rejection_that_is_never_told_is_not_counted() {
+async fn c11_rejection_without_a_call_is_not_counted() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let handle = layer.handle();
     let (mut service, _holder) = full(layer).await;
@@ -131,7 +131,7 @@ async fn c11_a_rejection_that_is_never_told_is_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_rejection_after_close_says_closed() {
+async fn c11_rejection_after_close_says_closed() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let handle = layer.handle();
     let (mut service, _holder) = full(layer).await;
@@ -142,7 +142,7 @@ async fn c11_a_rejection_after_close_says_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_an_old_rejection_polled_again_waits_if_the_queue_has_room() {
+async fn c11_old_rejection_polled_again_waits_if_the_queue_has_room() {
     let (mut service, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(1)).await;
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
@@ -155,9 +155,9 @@ async fn c11_an_old_rejection_polled_again_waits_if_the_queue_has_room() {
     assert_eq!(began.elapsed(), ms(500));
 }
 
-/// Which asks the inner service again, in a task that it can wake.
+/// That polls the inner service, in a task that it can wake.
 #[tokio::test(start_paused = true)]
-async fn c11_a_rejection_polled_again_at_once_acquires_a_permit_that_is_free_by_then() {
+async fn c11_rejection_polled_again_acquires_a_permit_that_is_free_by_then() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let inner = ConcurrencyBackpressureLayer::new(1);
     let mut occupied = inner.layer(Probe::new());
@@ -165,7 +165,7 @@ async fn c11_a_rejection_polled_again_at_once_acquires_a_permit_that_is_free_by_
     let mut holder = layer.layer(Probe::new());
     holder.ready().await.unwrap();
     let mut service = layer.layer(inner.layer(Probe::new()));
-    service.ready().await.unwrap(); // to be rejected
+    service.ready().await.unwrap(); // with a rejection
     drop(holder);
     release_after(ms(10), occupied);
     let began = now();
@@ -173,11 +173,11 @@ async fn c11_a_rejection_polled_again_at_once_acquires_a_permit_that_is_free_by_
     assert_eq!((began.elapsed(), layer.handle().rejected().total()), (ms(10), 0));
 }
 
-/// An inner service that is ready, not ready, or fails, as it is told.
+/// An inner service that is pending while its flag is set, and then fails.
 #[derive(Clone, Debug)]
-struct Moody(Arc<AtomicBool>);
+struct Dying(Arc<AtomicBool>);
 
-impl Service<u32> for Moody {
+impl Service<u32> for Dying {
     type Response = u32;
     type Error = io::Error;
     type Future = Ready<Result<u32, io::Error>>;
@@ -192,11 +192,11 @@ impl Service<u32> for Moody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_a_call_finds_a_permit_but_no_ready_inner_service_and_refunds_it() {
+async fn c11_call_refunds_a_permit_if_the_inner_service_is_not_ready() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let window = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
     let busy = Arc::new(AtomicBool::new(true));
-    let inner = Moody(Arc::clone(&busy));
+    let inner = Dying(Arc::clone(&busy));
     let mut other = layer.layer(service_fn(|_: u32| async { Ok::<_, io::Error>(0) }));
     let mut issued = window.layer(service_fn(|_: u32| async { Ok::<_, io::Error>(0) }));
     issued.ready().await.unwrap().call(0).await.unwrap();
@@ -210,7 +210,7 @@ async fn c11_a_call_finds_a_permit_but_no_ready_inner_service_and_refunds_it() {
     assert!(rejected(&service.call(1).await.unwrap_err()).is_queue_full());
     assert!(rejected(&windowed.call(1).await.unwrap_err()).is_queue_full());
     assert_eq!((layer.handle().in_flight(), window.handle().remaining()), (0, 1));
-    // An error of its readiness is told by the next poll.
+    // A readiness error is the result of the next poll.
     busy.store(false, SeqCst);
     let error = service.ready().await.unwrap_err();
     assert_eq!(error.to_string(), "dead");
@@ -218,7 +218,7 @@ async fn c11_a_call_finds_a_permit_but_no_ready_inner_service_and_refunds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_a_timeout_around_readiness_does_not_burden_the_next_request() {
+async fn c12_timeout_around_readiness_does_not_burden_the_next_request() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (mut service, holder) = full(layer).await;
     timeout(ms(100), service.ready()).await.unwrap_err();
@@ -230,7 +230,7 @@ async fn c12_a_timeout_around_readiness_does_not_burden_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_the_next_request_waits_its_own_max_wait_and_is_rejected_then() {
+async fn c12_next_request_is_rejected_after_its_own_max_wait() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (mut service, _holder) = full(layer).await;
     for _ in 0..3 {
@@ -261,9 +261,9 @@ async fn c12_another_task_waits_its_own_max_wait_in_the_old_position() {
     assert_ready_ok!(behind.poll_ready::<u32>(), "late, but a permit is free");
 }
 
-/// A `select!` loop polls one wait again and again: that is no new request.
+/// A `select!` loop polls one wait repeatedly, which is no new request.
 #[tokio::test(start_paused = true)]
-async fn b3_a_wait_polled_again_by_its_task_keeps_its_deadline() {
+async fn b3_wait_polled_again_by_its_task_keeps_its_deadline() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (mut service, _holder) = full(layer).await;
     let began = now();
@@ -282,7 +282,7 @@ async fn b3_a_wait_polled_again_by_its_task_keeps_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_abandoned_waits_leave_the_queue_by_their_own_max_wait() {
+async fn c12_abandoned_waits_leave_the_queue_after_their_own_max_wait() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(3).max_wait(secs(1));
     let handle = layer.handle();
     let (service, holder) = full(layer).await;
@@ -304,14 +304,14 @@ async fn c12_abandoned_waits_leave_the_queue_by_their_own_max_wait() {
     assert_eq!((handle.waiting(), handle.in_flight()), (0, 0));
     handle.drained().await;
     assert_eq!(handle.rejected().total(), 0);
-    // And each of them is as good as new.
+    // Each of their services is usable.
     for service in &mut abandoned {
         assert_eq!(service.ready().await.unwrap().call(2).await.unwrap(), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_a_permit_released_after_abandoned_waits_goes_to_the_next_waiter() {
+async fn c12_permit_released_after_abandoned_waits_goes_to_the_next_waiter() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (service, holder) = full(layer).await;
     let mut abandoned = service.clone();
@@ -327,7 +327,7 @@ async fn c12_a_permit_released_after_abandoned_waits_goes_to_the_next_waiter() {
 
 /// Unlike a wait without a bound, which costs its permit for good (B5).
 #[tokio::test(start_paused = true)]
-async fn c12_a_permit_granted_to_an_abandoned_wait_returns_after_its_deadline() {
+async fn c12_permit_granted_to_an_abandoned_wait_returns_after_its_deadline() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let handle = layer.handle();
     let (service, holder) = full(layer).await;
@@ -336,7 +336,7 @@ async fn c12_a_permit_granted_to_an_abandoned_wait_returns_after_its_deadline() 
     drop(holder);
     assert_eq!(handle.in_flight(), 1, "granted");
     advance(ms(999)).await;
-    assert_eq!(handle.in_flight(), 1, "its task may be a tenth of a second late");
+    assert_eq!(handle.in_flight(), 1, "its task may be 100 ms late");
     advance(ms(1)).await;
     assert_eq!(handle.in_flight(), 0);
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
@@ -344,7 +344,7 @@ async fn c12_a_permit_granted_to_an_abandoned_wait_returns_after_its_deadline() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_a_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
+async fn c12_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
     let layer = WindowRateLimitLayer::new(1, secs(10)).max_wait(secs(15));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -357,14 +357,14 @@ async fn c12_a_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
     sleep(secs(600)).await;
     assert_eq!(handle.remaining(), 1);
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
-    // The next request on that service waits for its own turn, ten seconds later.
+    // The next request on that service waits for the next permit, ten seconds later.
     let began = now();
     assert_eq!(abandoned.ready().await.unwrap().call(2).await.unwrap(), 2);
     assert_eq!(began.elapsed(), secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn c12_a_wait_held_up_in_a_window_leaves_the_queue_by_its_own_max_wait() {
+async fn c12_delayed_wait_at_a_window_leaves_the_queue_after_its_own_max_wait() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1).max_wait(secs(2));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
@@ -379,9 +379,9 @@ async fn c12_a_wait_held_up_in_a_window_leaves_the_queue_by_its_own_max_wait() {
     assert_eq!(began.elapsed(), secs(1));
 }
 
-/// The worker of a `Buffer` waits on for a cancelled message, and learns of it at the next.
+/// The worker of a `Buffer` keeps the wait of a cancelled message until the next message.
 #[tokio::test(start_paused = true)]
-async fn c12_a_message_cancelled_in_a_buffer_does_not_burden_the_next() {
+async fn c12_message_cancelled_in_a_buffer_does_not_burden_the_next() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let handle = layer.handle();
     let (service, holder) = full(layer).await;
@@ -399,24 +399,24 @@ async fn c12_a_message_cancelled_in_a_buffer_does_not_burden_the_next() {
     assert_eq!(began.elapsed(), ms(500));
 }
 
-/// A task that is always polled late, as under an overload, is rejected in the end.
+/// Such a task, as under an overload, is rejected in the end.
 #[tokio::test(start_paused = true)]
-async fn b3_a_wait_whose_task_is_always_late_ends() {
+async fn b3_wait_of_a_task_that_is_always_late_ends() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(10));
     let (mut service, _holder) = full(layer).await;
-    let wakes = Wakes::new();
+    let wakes = WakeCounter::new();
     assert_pending!(poll_ready::<_, u32>(&mut service, &wakes.waker()));
     advance(secs(11)).await;
-    assert_pending!(poll_ready::<_, u32>(&mut service, &wakes.waker()), "a request of its own");
+    assert_pending!(poll_ready::<_, u32>(&mut service, &wakes.waker()), "taken for a new request");
     advance(secs(11)).await;
     assert_ready_ok!(poll_ready::<_, u32>(&mut service, &wakes.waker()), "as late again");
     let error = service.call(1).await.unwrap_err();
     assert!(rejected(&error).is_wait_timeout());
 }
 
-/// A service polled by a task that lives, and by one that is dropped, in turns.
+/// Waits are abandoned by timeouts and resumed by the same tasks.
 #[tokio::test(start_paused = true)]
-async fn c12_the_queue_is_exact_while_waits_are_abandoned_and_resumed() {
+async fn c4_c12_counts_are_exact_after_waits_are_abandoned_and_resumed() {
     let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(4).max_wait(ms(300));
     let handle = layer.handle();
     let service = layer.layer(Probe::answering_after(ms(70)));
@@ -449,25 +449,24 @@ async fn c12_the_queue_is_exact_while_waits_are_abandoned_and_resumed() {
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
 }
 
-/// The inner service is never asked for a rejection that stands.
 #[tokio::test(start_paused = true)]
-async fn c3_a_rejection_that_stands_asks_nothing_of_the_inner_service() {
+async fn c3_rejection_does_not_poll_the_inner_service() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let polls = Arc::new(AtomicBool::new(false));
     let polled = Arc::clone(&polls);
     let inner = service_fn(|n: u32| ready(Ok::<_, Infallible>(n)));
     let mut holder = layer.layer(inner);
     holder.ready().await.unwrap();
-    let mut service = layer.layer(Asked(polled));
+    let mut service = layer.layer(Polled(polled));
     poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
     service.call(1).await.unwrap_err();
     assert!(!polls.load(SeqCst));
 }
 
 #[derive(Clone)]
-struct Asked(Arc<AtomicBool>);
+struct Polled(Arc<AtomicBool>);
 
-impl Service<u32> for Asked {
+impl Service<u32> for Polled {
     type Response = u32;
     type Error = Infallible;
     type Future = Ready<Result<u32, Infallible>>;

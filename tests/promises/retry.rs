@@ -35,7 +35,7 @@ impl fmt::Display for Flaky {
 
 impl std::error::Error for Flaky {}
 
-/// Fails the first `failures` times with the number of the attempt, and notes when it was called.
+/// Fails the first `failures` calls with the number of the attempt, and records their times.
 #[derive(Clone, Default)]
 struct Unstable {
     failures: u32,
@@ -79,7 +79,7 @@ fn plain(max_attempts: u32) -> ExponentialRetry {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r1_it_is_a_policy_for_towers_own_layer() {
+async fn r1_policy_works_in_towers_own_layer() {
     let unstable = Unstable::failing(2);
     let ours = ExponentialRetryLayer::new(plain(3)).layer(unstable.clone());
     let _: &tower::retry::Retry<ExponentialRetry, Unstable> = &ours;
@@ -93,14 +93,14 @@ async fn r1_it_is_a_policy_for_towers_own_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
+async fn r2_max_attempts_counts_the_first_attempt_and_the_last_error_passes() {
     for attempts in 1..=5 {
         let unstable = Unstable::failing(u32::MAX);
         let service = ExponentialRetryLayer::new(plain(attempts)).layer(unstable.clone());
         assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
         assert_eq!(unstable.calls_ms(), [0, 1000, 3000, 7000, 15_000][..attempts as usize]);
 
-        // With a hook the last attempt is copied, and the decision ends it.
+        // With a hook the last attempt is copied, and ends with the decision.
         let unstable = Unstable::failing(u32::MAX);
         let layer = ExponentialRetryLayer::new(plain(attempts).on_decision(|_| {}));
         assert_eq!(layer.layer(unstable.clone()).oneshot(7).await, Err(Flaky(attempts)));
@@ -108,21 +108,21 @@ async fn r2_max_attempts_counts_the_first_and_the_last_error_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r2_never_sleeps_past_max_elapsed() {
+async fn r2_no_wait_ends_past_max_elapsed() {
     let unstable = Unstable::failing(u32::MAX);
     let policy = plain(10).max_elapsed(secs(6));
     let mut service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
-    advance(secs(100)).await; // the time counts from the request, not from the layer
+    advance(secs(100)).await; // the time counts from the request
     for _ in 0..2 {
         let began = now();
         service.ready().await.unwrap().call(7).await.unwrap_err();
-        assert_eq!(began.elapsed(), secs(3), "1 + 2; four more would be past six");
+        assert_eq!(began.elapsed(), secs(3), "after 1 s and 2 s; 4 s more would be past 6 s");
     }
     assert_eq!(unstable.calls_ms().len(), 6);
 }
 
 #[test]
-fn r3_the_wait_doubles_up_to_max() {
+fn c8_r3_ceiling_doubles_up_to_max_and_saturates() {
     let backoff = Backoff::new(ms(100), secs(5));
     let waits: Vec<_> = (0..8).map(|retry| backoff.ceiling(retry).as_millis()).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
@@ -135,7 +135,7 @@ fn r3_the_wait_doubles_up_to_max() {
     }
 }
 
-/// The waits of one request that fails until it has made `attempts`.
+/// The waits of one request that fails at each attempt.
 async fn waits(policy: ExponentialRetry) -> Vec<Duration> {
     let unstable = Unstable::failing(u32::MAX);
     ExponentialRetryLayer::new(policy).layer(unstable.clone()).oneshot(0).await.unwrap_err();
@@ -144,8 +144,8 @@ async fn waits(policy: ExponentialRetry) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r3_jitter_stays_in_its_span_and_is_still_there_at_max() {
-    /// From the ceiling and the last wait, the shortest and the longest.
+async fn r3_jitter_stays_in_its_span_and_persists_at_max() {
+    /// The shortest and the longest wait, from the ceiling and the last wait.
     type Span = fn(Duration, Duration) -> (Duration, Duration);
     let spans: [(Jitter, Span); 3] = [
         (Jitter::Full, |ceiling, _| (Duration::ZERO, ceiling)),
@@ -167,7 +167,7 @@ async fn r3_jitter_stays_in_its_span_and_is_still_there_at_max() {
             last = wait;
         }
         let at_max: HashSet<_> = waits[10..].iter().collect();
-        assert!(at_max.len() > 150, "{jitter:?} has collapsed at max: {} waits", at_max.len());
+        assert!(at_max.len() > 150, "{jitter:?} at max: {} distinct waits", at_max.len());
     }
 }
 
@@ -188,12 +188,12 @@ async fn r3_requests_draw_independently_and_a_seed_repeats_them() {
     }
     let one = firsts(1).await;
     let distinct: HashSet<_> = one.iter().collect();
-    assert!(distinct.len() > 40, "of 50 within a second: {}", distinct.len());
+    assert!(distinct.len() > 40, "{} distinct waits of 50", distinct.len());
     assert_eq!(one, firsts(1).await);
     assert_ne!(one, firsts(2).await);
 }
 
-/// A service and what was decided about its requests: each is answered with a `hint` (`None`: never).
+/// A service that responds with a `hint` (`None`: never), and the decisions about its requests.
 #[allow(clippy::type_complexity, reason = "once")]
 fn hinted(
     hint: Option<Duration>,
@@ -214,7 +214,7 @@ fn hinted(
 }
 
 #[tokio::test(start_paused = true)]
-async fn r4_a_hint_is_a_floor_with_jitter_on_top() {
+async fn r4_hint_is_a_floor_with_jitter_on_top() {
     for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
         let backoff = Backoff::new(secs(1), secs(10)).jitter(jitter);
         let policy = ExponentialRetry::new(2).backoff(backoff).seed(5);
@@ -233,7 +233,7 @@ async fn r4_a_hint_is_a_floor_with_jitter_on_top() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
+async fn r4_hint_that_is_too_long_or_never_returns_the_response_at_once() {
     let cases = [
         (Some(Duration::from_secs(9_999_999_999)), plain(5), GiveUp::HintTooLong),
         (
@@ -248,7 +248,7 @@ async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
     for (hint, policy, why) in cases {
         let began = now();
         let (service, decisions) = hinted(hint, policy);
-        assert_eq!(service.oneshot(0).await, Ok(429), "the response is handed on");
+        assert_eq!(service.oneshot(0).await, Ok(429), "the response is returned");
         assert_eq!(began.elapsed(), Duration::ZERO);
         let decisions = decisions.lock().unwrap();
         assert_eq!((decisions.len(), decisions[0].next()), (1, Err(why)));
@@ -257,7 +257,7 @@ async fn r4_gives_up_at_once_where_the_hint_is_too_long_or_says_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_the_budget_is_shared_and_exact() {
+async fn c1_r5_budget_is_shared_by_clones_and_exact() {
     for (ratio, requests, retries) in
         [(0.1, 100, 10), (0.3, 1000, 300), (0.6, 10, 6), (1.0, 7, 7), (2.5, 4, 10)]
     {
@@ -282,7 +282,7 @@ async fn r5_the_budget_is_shared_and_exact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_the_floor_lets_a_quiet_client_retry() {
+async fn r5_floor_lets_a_quiet_client_retry() {
     let budget = RetryBudget::new(0.0).floor_per_second(3);
     let mut paid = Vec::new();
     for _ in 0..30 {
@@ -291,7 +291,7 @@ async fn r5_the_floor_lets_a_quiet_client_retry() {
     }
     assert_eq!(paid[0], 3);
     let total: usize = paid.iter().sum();
-    assert!((11..=12).contains(&total), "three, and three a second: {total}");
+    assert!((11..=12).contains(&total), "three at once, and three a second: {total}");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn r5_savings_are_bounded() {
 }
 
 #[test]
-fn r5_no_overdraw_from_many_threads() {
+fn r5_many_threads_never_overdraw_the_budget() {
     let budget = RetryBudget::new(0.25).floor_per_second(0).max_saved(1_000_000);
     let withdrawn: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -326,7 +326,7 @@ fn r5_no_overdraw_from_many_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_errors_are_found_down_the_chain() {
+async fn r6_cause_is_found_down_the_source_chain() {
     #[derive(Debug)]
     struct Wrapped(Flaky);
     impl fmt::Display for Wrapped {
@@ -359,7 +359,7 @@ async fn r6_errors_are_found_down_the_chain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes() {
+async fn r7_request_that_cannot_be_cloned_is_sent_once_and_its_response_passes() {
     struct Body(&'static str);
 
     let calls = Arc::new(AtomicU32::new(0));
@@ -374,13 +374,13 @@ async fn r7_what_cannot_be_cloned_is_sent_once_and_its_answer_passes() {
     }));
     assert_eq!(service.clone().oneshot(Body("stream")).await, Err(Flaky(9)));
     assert_eq!(calls.swap(0, SeqCst), 1);
-    assert_eq!(budget.saved(), 1, "a request that can't be retried pays in all the same");
+    assert_eq!(budget.saved(), 1, "a request that cannot be retried deposits, too");
     service.oneshot(Body("bytes")).await.unwrap_err();
-    assert_eq!(calls.load(SeqCst), 3, "paid for by the two requests");
+    assert_eq!(calls.load(SeqCst), 3, "paid by the deposits of two requests");
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_hook_sees_every_decision() {
+async fn r8_hook_sees_every_decision() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3).on_decision(move |decision| {
@@ -396,7 +396,7 @@ async fn r8_the_hook_sees_every_decision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_hook_hears_of_a_spent_budget() {
+async fn r8_hook_sees_a_spent_budget() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3)
@@ -408,7 +408,7 @@ async fn r8_the_hook_hears_of_a_spent_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
+async fn r8_caller_learns_the_number_of_attempts() {
     #[derive(Clone)]
     struct Noting;
     impl Classify<u32, (u32, u32), Flaky> for Noting {
@@ -428,14 +428,14 @@ async fn r8_the_caller_learns_how_many_attempts_an_answer_took() {
         let layer = ExponentialRetryLayer::new(plain(4).classify(Noting));
         assert_eq!(layer.layer(unstable).oneshot(7).await, answer);
     }
-    // An only attempt, too, is seen by a classifier that doesn't say otherwise.
+    // By default a classifier sees a single attempt, too.
     let unstable = Unstable::failing(9).map_response(|n| (n, 0));
     let layer = ExponentialRetryLayer::new(plain(1).classify(Noting));
     assert_eq!(layer.layer(unstable).oneshot(7).await, Err(Flaky(101)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn r9_a_hint_pauses_all_callers() {
+async fn w7_r9_hint_pauses_all_callers() {
     let rate = WindowRateLimitLayer::new(100, secs(1));
     let handle = rate.handle();
     let hint = |result: &Result<u16, Flaky>| match result {
@@ -466,15 +466,14 @@ async fn r9_a_hint_pauses_all_callers() {
     first.await.unwrap().unwrap();
     assert_eq!(*calls.lock().unwrap(), [0, 20, 20, 20, 20, 20, 20]);
 
-    // One that is absurd pauses for a while: then somebody asks again.
+    // An absurd hint pauses for `max_pause`, by default a minute.
     service.oneshot(430).await.unwrap();
     assert_eq!(handle.wait(), secs(60));
 }
 
-/// Whatever becomes of the request itself, and no longer than is allowed. Nobody is paused by an answer that
-/// nobody waited for.
+/// With any outcome of the request. A response that is never polled pauses nothing.
 #[tokio::test(start_paused = true)]
-async fn r9_every_answer_pauses_up_to_the_longest_that_is_allowed() {
+async fn r9_every_awaited_response_pauses_for_at_most_max_pause() {
     let nano = Duration::from_nanos(1);
     for (hint, paused) in [(secs(5) - nano, secs(5) - nano), (secs(5) + nano, secs(5))] {
         for answer in [Ok(()), Err(Flaky(1))] {
@@ -496,9 +495,9 @@ async fn r9_every_answer_pauses_up_to_the_longest_that_is_allowed() {
     }
 }
 
-/// A wait that a server asks for to the millisecond is neither spread nor backed off, and bounded like every hint.
+/// An exact hint has neither jitter nor backoff, and is bounded like every hint.
 #[tokio::test(start_paused = true)]
-async fn r4_an_exact_hint_is_kept_exactly() {
+async fn r4_exact_hint_is_kept_exactly() {
     for (hint, attempts) in [(secs(7), 3), (secs(0), 3), (secs(61), 1)] {
         let policy = ExponentialRetry::new(3)
             .classify(move |_: &u32, _: &Result<u32, Flaky>| Verdict::RetryExactly(hint));
@@ -509,10 +508,9 @@ async fn r4_an_exact_hint_is_kept_exactly() {
     }
 }
 
-/// A copy that can't be sent any more ends it, whatever the budget and the server say; one that is sent can
-/// be changed before.
+/// A copy that can no longer be sent ends the retry, and one that is sent can be changed before.
 #[tokio::test(start_paused = true)]
-async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
+async fn r7_copy_is_prepared_and_dropped_if_it_cannot_be_sent() {
     #[derive(Clone)]
     struct Counting;
     impl Classify<u32, u32, Flaky> for Counting {
@@ -534,8 +532,8 @@ async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
             *copy < self.0
         }
     }
-    let given_up = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&given_up);
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&reasons);
     let budget = RetryBudget::new(1.0);
     let policy = plain(5)
         .classify(Counting)
@@ -550,12 +548,12 @@ async fn r7_a_copy_is_prepared_and_given_up_when_it_can_t_be_sent() {
     }));
     assert_eq!(service.oneshot(100).await, Err(Flaky(1)));
     assert_eq!(*sent.lock().unwrap(), [100, 101, 102]);
-    assert_eq!(*given_up.lock().unwrap(), [GiveUp::NotReplayable]);
+    assert_eq!(*reasons.lock().unwrap(), [GiveUp::NotReplayable]);
 }
 
 /// The copy is claimed only for a retry that is made, and none is made without.
 #[tokio::test(start_paused = true)]
-async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
+async fn r7_copy_is_claimed_after_all_else_is_decided() {
     #[derive(Clone)]
     struct Claimed(Arc<AtomicU32>, bool);
     impl CloneRequest<u32> for Claimed {
@@ -573,24 +571,23 @@ async fn r7_a_copy_is_claimed_when_all_else_is_decided() {
         (false, 2.0, 1, GiveUp::NotReplayable),
     ] {
         let claimed = Arc::new(AtomicU32::new(0));
-        let given_up = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&given_up);
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&reasons);
         let policy = plain(4)
             .clone_with(Claimed(Arc::clone(&claimed), claimable))
             .budget(RetryBudget::new(affordable).floor_per_second(0))
-            .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
+            .on_decision(move |decision| noted.lock().unwrap().extend(decision.next().err()));
         let service = ExponentialRetryLayer::new(policy)
             .layer(service_fn(|_: u32| ready(Err::<u32, _>(Flaky(1)))));
         assert_eq!(service.oneshot(0).await, Err(Flaky(1)));
         assert_eq!(claimed.load(SeqCst), claims);
-        assert_eq!(*given_up.lock().unwrap(), [why]);
+        assert_eq!(*reasons.lock().unwrap(), [why]);
     }
 }
 
-/// Threads keep references to what policies share, but to nothing of a user's; and of policies that are used in
-/// turns each has its own.
+/// Arc caches hold the shared state of policies, but nothing that belongs to a user.
 #[tokio::test(start_paused = true)]
-async fn r8_a_hook_goes_with_the_last_of_its_policies() {
+async fn r8_hook_is_dropped_with_the_last_of_its_policies() {
     for budget in [None, Some(RetryBudget::new(1.0))] {
         let hooked = Arc::new(());
         let held = Arc::clone(&hooked);
@@ -608,7 +605,7 @@ async fn r8_a_hook_goes_with_the_last_of_its_policies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r5_policies_used_in_turns_on_one_thread_have_their_own_budgets() {
+async fn r5_policies_used_in_turns_on_one_thread_keep_their_own_budgets() {
     let spendthrift = || RetryBudget::new(0.0).floor_per_second(0);
     let policies =
         [plain(2).budget(spendthrift()), plain(2).budget(RetryBudget::new(1.0)), plain(2)];
@@ -631,7 +628,7 @@ fn left(budget: &RetryBudget) -> usize {
     (0..10).filter(|_| budget.withdraw()).count()
 }
 
-/// The hook is told of the retry, and its panic reaches the caller.
+/// The hook sees the retry, and its panic reaches the caller.
 #[tokio::test(start_paused = true)]
 async fn r5_panicking_hook_costs_no_budget() {
     // Both requests deposit, the second one after the refund of the first one's retry.
@@ -652,7 +649,7 @@ async fn r5_panicking_hook_costs_no_budget() {
     }
 }
 
-/// A copy that can't be claimed, and panics of what is called after the withdrawal.
+/// A copy that cannot be claimed, and panics in calls that follow the withdrawal.
 #[tokio::test(start_paused = true)]
 async fn r5_retry_that_is_not_made_costs_no_budget() {
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -752,10 +749,10 @@ async fn r7_last_attempt_that_is_not_observed_is_not_copied() {
     }
 }
 
-/// A hook is told that the attempts are spent, and a classifier that sees results sees the last.
+/// A hook sees that the attempts are spent, and a classifier that sees results sees the last one.
 #[tokio::test(start_paused = true)]
 async fn r7_last_attempt_that_is_observed_is_copied() {
-    /// `settled` is called for results of at least so many attempts.
+    /// Sees results of at least the given number of attempts.
     #[derive(Clone)]
     struct Seeing(Option<u32>, Arc<Mutex<Vec<u32>>>);
     impl Classify<u32, u32, Flaky> for Seeing {
@@ -827,9 +824,8 @@ async fn c3_readiness_is_driven_before_every_attempt() {
     assert_eq!(polled.load(SeqCst), 3);
 }
 
-/// What each order of limit and retry means for a place held through a backoff.
 #[tokio::test(start_paused = true)]
-async fn b1_a_backoff_holds_a_place_only_where_the_limit_is_outside() {
+async fn b1_permit_is_held_through_a_backoff_only_if_the_limit_is_outside() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let handle = limit.handle();
     let retry = ExponentialRetryLayer::new(plain(2));
@@ -837,11 +833,7 @@ async fn b1_a_backoff_holds_a_place_only_where_the_limit_is_outside() {
         ServiceBuilder::new().layer(limit).layer(retry.clone()).service(Unstable::failing(1));
     let running = tokio::spawn(outside.oneshot(0));
     settle().await;
-    assert_eq!(
-        handle.in_flight(),
-        1,
-        "held through the backoff: the task is still being worked on"
-    );
+    assert_eq!(handle.in_flight(), 1, "held through the backoff");
     running.await.unwrap().unwrap();
 
     let limit = ConcurrencyBackpressureLayer::new(1);
@@ -849,11 +841,11 @@ async fn b1_a_backoff_holds_a_place_only_where_the_limit_is_outside() {
     let inside = ServiceBuilder::new().layer(retry).layer(limit).service(Unstable::failing(1));
     let running = tokio::spawn(inside.oneshot(0));
     settle().await;
-    assert_eq!(handle.in_flight(), 0, "free for others: only what is sent counts");
+    assert_eq!(handle.in_flight(), 0, "free for other requests during the backoff");
     running.await.unwrap().unwrap();
 }
 
-/// Retries stand outside the rate limit, so every attempt counts against the quota.
+/// The retry is outside of the rate limit, so each attempt is issued.
 #[tokio::test(start_paused = true)]
 async fn w1_retries_count_against_the_quota() {
     let unstable = Unstable::failing(3);
@@ -867,9 +859,9 @@ async fn w1_retries_count_against_the_quota() {
     assert_eq!(unstable.calls_ms(), [0, 1000, 2000, 3000]);
 }
 
-/// A rejection from below is an error like others; its time can be the hint.
+/// The rejection of an inner limit is an error with a time that can be the hint.
 #[tokio::test(start_paused = true)]
-async fn r6_a_rejection_can_be_retried_after_its_time() {
+async fn r6_rejection_can_be_retried_after_its_time() {
     let policy = plain(2).classify(|_: &u32, result: &Result<u32, tower::BoxError>| {
         let rejected = result.as_ref().err().and_then(|error| Rejected::find(&**error));
         match rejected.and_then(Rejected::retry_after) {

@@ -9,31 +9,31 @@ use crate::support::secs;
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-fn said<T>(checked: Result<T, InvalidSetting>) -> String {
+fn message<T>(checked: Result<T, InvalidSetting>) -> String {
     checked.err().expect("refused").to_string()
 }
 
 #[test]
-fn c7_wrong_settings_are_said_with_name_value_and_what_would_be_right() {
+fn c7_invalid_setting_is_reported_with_name_value_and_range() {
     let nanosecond = Duration::from_nanos(1);
     assert_eq!(
         [
-            said(ConcurrencyBackpressureLayer::try_new(0)),
-            said(ConcurrencyBackpressureLayer::try_new(1 << 31)),
-            said(ConcurrencyBackpressureLayer::try_new(usize::MAX)),
-            said(WindowRateLimitLayer::try_new(0, secs(1))),
-            said(WindowRateLimitLayer::try_new(u64::MAX, secs(1))),
-            said(WindowRateLimitLayer::try_new(1, Duration::ZERO)),
-            said(WindowRateLimitLayer::try_fixed(1, CENTURY + nanosecond)),
-            said(ExponentialRetry::try_new(0)),
-            said(Backoff::try_new(Duration::ZERO, secs(1))),
-            said(Backoff::try_new(secs(2), secs(1))),
-            said(Backoff::default().try_factor(0.5)),
-            said(Backoff::default().try_factor(f64::NAN)),
-            said(Backoff::default().try_factor(f64::INFINITY)),
-            said(RetryBudget::try_new(-0.1)),
-            said(RetryBudget::try_new(f64::NAN)),
-            said(RetryBudget::try_new(1000.5)),
+            message(ConcurrencyBackpressureLayer::try_new(0)),
+            message(ConcurrencyBackpressureLayer::try_new(1 << 31)),
+            message(ConcurrencyBackpressureLayer::try_new(usize::MAX)),
+            message(WindowRateLimitLayer::try_new(0, secs(1))),
+            message(WindowRateLimitLayer::try_new(u64::MAX, secs(1))),
+            message(WindowRateLimitLayer::try_new(1, Duration::ZERO)),
+            message(WindowRateLimitLayer::try_fixed(1, CENTURY + nanosecond)),
+            message(ExponentialRetry::try_new(0)),
+            message(Backoff::try_new(Duration::ZERO, secs(1))),
+            message(Backoff::try_new(secs(2), secs(1))),
+            message(Backoff::default().try_factor(0.5)),
+            message(Backoff::default().try_factor(f64::NAN)),
+            message(Backoff::default().try_factor(f64::INFINITY)),
+            message(RetryBudget::try_new(-0.1)),
+            message(RetryBudget::try_new(f64::NAN)),
+            message(RetryBudget::try_new(1000.5)),
         ],
         [
             "max_in_flight is 0: it must be between 1 and 2147483647",
@@ -57,7 +57,7 @@ fn c7_wrong_settings_are_said_with_name_value_and_what_would_be_right() {
 }
 
 #[test]
-fn c7_the_largest_settings_are_right() {
+fn c7_largest_settings_are_valid() {
     let most = (1 << 31) - 1;
     assert_eq!(ConcurrencyBackpressureLayer::new(most).handle().limit(), most);
     let rate = WindowRateLimitLayer::new(most as u64, CENTURY);
@@ -69,7 +69,7 @@ fn c7_the_largest_settings_are_right() {
 }
 
 #[test]
-fn c7_literals_panic_at_the_callers_line() {
+fn c7_invalid_literal_panics_at_the_callers_line() {
     let panics: [(fn(), &str, u32); 4] = [
         (|| drop(ConcurrencyBackpressureLayer::new(0)), "max_in_flight is 0", line!()),
         (|| drop(WindowRateLimitLayer::new(1, Duration::ZERO)), "window is 0ns", line!()),
@@ -79,7 +79,7 @@ fn c7_literals_panic_at_the_callers_line() {
     for (panics, reason, line) in panics {
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            // Only in this thread: the hook is one for all, so it asks where it is.
+            // The hook is the process's, and tells the threads apart.
             let id = std::thread::current().id();
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -99,7 +99,7 @@ fn c7_literals_panic_at_the_callers_line() {
 }
 
 #[test]
-fn c7_a_handle_refuses_and_changes_nothing() {
+fn c7_handle_refuses_an_invalid_setting_and_changes_nothing() {
     let gate = ConcurrencyBackpressureLayer::new(3).handle();
     let rate = WindowRateLimitLayer::new(3, secs(1)).handle();
     assert_eq!(gate.set_limit(0).unwrap_err().setting(), "max_in_flight");

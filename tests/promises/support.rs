@@ -1,4 +1,4 @@
-//! A probe to put behind the layers, and what the tests share.
+//! A probe to put behind the layers, and helpers of the tests.
 
 use std::{
     future::Future,
@@ -7,12 +7,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tower::Service;
+
+pub(crate) use crate::{paused_time::settle, wake_counter::WakeCounter};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -27,8 +29,9 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// A service that answers after a while and takes note of everything. Its clones forget readiness, and it
-/// panics if it is called unready.
+/// A service that responds after a while and records its calls.
+///
+/// Its clones are not ready, and it panics if it is called unready.
 #[derive(Debug)]
 pub(crate) struct Probe {
     ready: bool,
@@ -39,7 +42,7 @@ pub(crate) struct Probe {
 #[derive(Debug)]
 pub(crate) struct Notes {
     started: Instant,
-    /// When it was called.
+    /// The times of the calls.
     calls: Mutex<Vec<Duration>>,
     inside: AtomicUsize,
     most_inside: AtomicUsize,
@@ -70,7 +73,7 @@ impl Notes {
         self.calls.lock().unwrap().clone()
     }
 
-    /// The calls in milliseconds since the probe was made.
+    /// The times of the calls, in milliseconds since the probe was made.
     pub(crate) fn calls_ms(&self) -> Vec<u128> {
         self.calls().iter().map(Duration::as_millis).collect()
     }
@@ -121,36 +124,13 @@ impl Drop for Leaving {
     }
 }
 
-/// The most of `times` in any half-open span as long as `span`. Every span that holds the most begins,
-/// or can be moved to begin, at one of the times.
+/// The largest number of `times` in any half-open span as long as `span`.
+///
+/// A span with that number begins, or can be moved to begin, at one of the times.
 pub(crate) fn most_in_any_span(times: &[Duration], span: Duration) -> usize {
     let inside =
         |from: &Duration| times.iter().filter(|&at| at >= from && *at < *from + span).count();
     times.iter().map(inside).max().unwrap_or(0)
-}
-
-/// A waker that counts.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-
-    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::clone(self))
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
 }
 
 /// Polls the readiness of `service` once.
@@ -159,11 +139,4 @@ where
     S: Service<R>,
 {
     service.poll_ready(&mut Context::from_waker(waker))
-}
-
-/// Lets every task that can go on do so, without letting time pass.
-pub(crate) async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
 }

@@ -1,4 +1,4 @@
-//! What is `Send`, `Sync`, `Unpin` and `Clone`, and what is not.
+//! The public types that are `Send`, `Sync`, `Unpin` and `Clone`, and those that are not.
 
 use std::{marker::PhantomPinned, rc::Rc};
 

@@ -1,4 +1,4 @@
-//! How often a waiter is woken.
+//! The number of wake-ups of a waiter.
 
 use std::future::{Future, poll_fn};
 
@@ -7,10 +7,10 @@ use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceExt};
 use tower_floodgate::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer};
 
-use crate::support::{Probe, Wakes, ms, poll_ready, secs, settle};
+use crate::support::{Probe, WakeCounter, ms, poll_ready, secs, settle};
 
-/// Counts the wakes of twenty waiters with a `max_wait` of an hour until each is admitted, while
-/// `disturb` goes on.
+/// Counts the wake-ups of twenty waiters with a `max_wait` of an hour until each is admitted, while
+/// `disturb` runs.
 async fn wakes_of_bounded_waiters<T: Future<Output = ()>>(
     layer: WindowRateLimitLayer,
     disturb: impl FnOnce(WindowRateLimit<Probe>, WindowRateLimitHandle) -> T,
@@ -40,7 +40,7 @@ async fn wakes_of_bounded_waiters<T: Future<Output = ()>>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_bounded_waiter_is_woken_twice_at_most_whatever_holds_it_up() {
+async fn c5_delayed_bounded_waiter_is_woken_at_most_twice() {
     for fixed in [false, true] {
         let layer = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let renewed = wakes_of_bounded_waiters(layer(1, ms(50)), |_, handle| async move {
@@ -50,7 +50,7 @@ async fn c5_a_bounded_waiter_is_woken_twice_at_most_whatever_holds_it_up() {
             }
         });
         let held = wakes_of_bounded_waiters(layer(1, ms(50)), |mut service, _| async move {
-            // Behind the others, and then ready for two windows, again and again.
+            // Repeatedly queued behind the others, and then ready for two windows.
             for _ in 0..5 {
                 ServiceExt::<u32>::ready(&mut service).await.unwrap();
                 sleep(ms(100)).await;
@@ -77,17 +77,17 @@ async fn c5_a_bounded_waiter_is_woken_twice_at_most_whatever_holds_it_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_a_permit_held_ready_wakes_no_bounded_waiter_more_than_twice() {
+async fn c5_permit_held_ready_wakes_each_bounded_waiter_at_most_twice() {
     let layer = WindowRateLimitLayer::new(1, ms(50));
     let mut holder = layer.layer(Probe::new());
     let bounded = layer.max_wait(secs(3600)).layer(Probe::new());
     ServiceExt::<u32>::ready(&mut holder).await.unwrap();
-    let wakes: Vec<_> = (0..20).map(|_| Wakes::new()).collect();
+    let wakes: Vec<_> = (0..20).map(|_| WakeCounter::new()).collect();
     let mut waiters: Vec<_> = wakes.iter().map(|wakes| (bounded.clone(), wakes)).collect();
     for (service, wakes) in &mut waiters {
         assert!(poll_ready::<_, u32>(service, &wakes.waker()).is_pending());
     }
-    // Each is polled as often as it is woken, and admitted in its turn.
+    // Each waiter is polled as often as it is woken.
     let mut seen = [0; 20];
     let mut admitted = 0;
     for step in 0..300 {

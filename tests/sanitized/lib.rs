@@ -1,1 +1,1 @@
-//! Nothing: see the tests.
+//! An empty crate: the package consists of its tests.

@@ -11,7 +11,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_waits_at_a_gate_that_are_served_cancelled_or_expire_leave_it_empty() {
+async fn c4_gate_is_empty_after_waits_that_end_in_every_way() {
     let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(5).max_wait(ms(50));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|n: u64| async move {
@@ -38,7 +38,7 @@ async fn c4_waits_at_a_gate_that_are_served_cancelled_or_expire_leave_it_empty()
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_waits_at_a_window_that_are_served_cancelled_or_paused_leave_it_whole() {
+async fn c4_window_is_whole_after_waits_that_end_in_every_way() {
     let layer = WindowRateLimitLayer::new(2, ms(20));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|n: u64| ready(Ok::<_, Infallible>(n))));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use crate::{Scene, budget::RetryBudget, join, spawn};
+use crate::{Scene, budget::RetryBudget, join, paused_runtime, spawn};
 
-/// Deposits and withdraws at random. Returns how many of each succeeded.
+/// Deposits and withdraws at random. Returns the numbers of deposits and of successful withdrawals.
 fn hammer(budget: &RetryBudget, mut rng: Rng) -> (u64, u64) {
     let (mut deposits, mut withdrawn) = (0, 0);
     for _ in 0..6 {
@@ -31,20 +31,20 @@ fn hammer_on_five_threads(budget: RetryBudget, rng: &mut Rng) -> (Arc<RetryBudge
     (budget, sum(|&(deposits, _)| deposits), sum(|&(_, withdrawn)| withdrawn))
 }
 
-/// R5: each deposit is withdrawn or saved.
+/// Each deposit is withdrawn or saved.
 #[test]
-fn deposits_among_many_withdrawals_are_withdrawn_or_saved() {
-    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+fn r5_deposits_among_many_withdrawals_are_withdrawn_or_saved() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let budget = RetryBudget::new(1.0).floor_per_second(0);
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         assert_eq!(withdrawn + budget.saved(), deposits);
     });
 }
 
-/// R5: savings stay below their bound, which loses deposits and makes none.
+/// Savings stay below their bound, which loses deposits and makes none.
 #[test]
-fn savings_at_their_bound_never_exceed_it() {
-    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+fn r5_savings_at_their_bound_never_exceed_it() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         assert!(budget.saved() <= 2, "{} are saved", budget.saved());
@@ -53,14 +53,13 @@ fn savings_at_their_bound_never_exceed_it() {
     });
 }
 
-/// R5: the floor pays for its retries once, beside the deposits.
+/// The floor pays for its retries once, beside the deposits.
 #[test]
-fn floor_among_many_withdrawals_is_paid_once() {
+fn r5_floor_among_many_withdrawals_is_paid_once() {
     // Time stands still, so that a second's worth is all that the floor has.
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
-    Scene { promises: "R5", threads: 5 }.explore(|mut rng| {
+    Scene { threads: 5 }.explore(|mut rng| {
         let budget = RetryBudget::new(1.0).floor_per_second(3);
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         let mut left = 0;

@@ -162,10 +162,10 @@ impl Crowd {
     }
 }
 
-/// B1, B4, C4, C5: permits pass among waiters that are polled by several wakers, cancel, or stay.
+/// Permits pass among waiters that are polled by several wakers, cancel, or stay.
 #[test]
-fn permits_pass_among_waiters_that_cancel_and_are_polled_again() {
-    Scene { promises: "B1,B4,C4,C5", threads: 5 }.explore(|mut rng| {
+fn c4_c5_b1_b4_permits_pass_among_waiters_that_cancel_and_are_polled_again() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let limit = rng.u32(1..=2);
         let crowd = Crowd::new(limit);
         join([(); 5].map(|()| {
@@ -176,11 +176,10 @@ fn permits_pass_among_waiters_that_cancel_and_are_polled_again() {
     });
 }
 
-/// B6, C4, C5: a limit goes up and down, and admission is blocked for a while; the last settings
-/// count.
+/// A limit goes up and down, and admission is blocked for a while. The last settings count.
 #[test]
-fn changed_limits_grant_all_permits_and_none_over_them() {
-    Scene { promises: "B6,C4,C5", threads: 6 }.explore(|mut rng| {
+fn c4_c5_b6_changed_limits_grant_all_permits_and_none_over_them() {
+    Scene { threads: 6 }.explore(|mut rng| {
         let crowd = Crowd::new(2);
         let turns = [(); 4].map(|()| {
             let rng = rng.fork();
@@ -204,10 +203,10 @@ fn changed_limits_grant_all_permits_and_none_over_them() {
     });
 }
 
-/// B6, C4: closing tells every waiter, and draining ends after the last permit.
+/// Closing rejects every waiter, and draining ends after the last permit.
 #[test]
-fn closed_tells_all_waiters_and_drains() {
-    Scene { promises: "B6,C4", threads: 6 }.explore(|mut rng| {
+fn c4_b6_close_rejects_all_waiters_and_drains() {
+    Scene { threads: 6 }.explore(|mut rng| {
         let crowd = Crowd::new(1);
         let turns = [(); 4].map(|()| {
             let rng = rng.fork();

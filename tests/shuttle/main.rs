@@ -34,8 +34,12 @@ mod clock;
 mod count;
 #[path = "../../src/gate/mod.rs"]
 mod gate;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
 #[path = "../../src/settings.rs"]
 mod settings;
+#[path = "../support/test_name.rs"]
+mod test_name;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 
@@ -64,7 +68,6 @@ mod steps;
 mod window_scenes;
 
 use std::{
-    any::type_name,
     env,
     sync::{
         Arc,
@@ -84,9 +87,8 @@ const ITERATIONS: usize = 5000;
 /// Priority changes in a schedule of PCT, plus one.
 const DEPTH: usize = 4;
 
-/// The promises that a scene tests, and how often it runs.
+/// A scene, named after the test that explores it.
 struct Scene {
-    promises: &'static str,
     threads: usize,
 }
 
@@ -95,8 +97,8 @@ impl Scene {
     ///
     /// `run` draws its steps from the generator that it is given.
     fn explore(self, run: impl Fn(Rng) + Sync + Send + 'static) {
-        let Self { promises, threads } = self;
-        let name = name_of(&run);
+        let Self { threads } = self;
+        let name = test_name::name_of(&run);
         let from_env = |name: &str| env::var(name).ok().and_then(|value| value.parse().ok());
         let iterations = from_env("SHUTTLE_ITERATIONS").unwrap_or(ITERATIONS);
         let seed = from_env("SHUTTLE_RANDOM_SEED").unwrap_or_else(|| fastrand::usize(..)) as u64;
@@ -122,10 +124,7 @@ impl Scene {
         schedule(Box::new(RandomScheduler::new_from_seed(seed, at_random)));
         let by_priority = (iterations - at_random).max(1);
         schedule(Box::new(PctScheduler::new_from_seed(seed, DEPTH, by_priority)));
-        println!(
-            "scene {name}: promises={promises} threads={threads} schedules={}",
-            begun.load(Relaxed)
-        );
+        println!("scene {name}: threads={threads} schedules={}", begun.load(Relaxed));
     }
 }
 
@@ -142,12 +141,6 @@ impl Drop for Failed<'_> {
         let begun = begun.load(Relaxed);
         eprintln!("scene {name} failed at schedule {begun}: SHUTTLE_RANDOM_SEED={seed}");
     }
-}
-
-/// Returns the name of the test that this closure was written in.
-fn name_of<T>(_: &T) -> &'static str {
-    let name = type_name::<T>().trim_end_matches("::{{closure}}");
-    name.rsplit("::").next().unwrap_or(name)
 }
 
 /// Runs `run` on another thread of a scene.

@@ -36,7 +36,7 @@ impl Steps {
     }
 }
 
-/// A waker that counts its wakes, and clears a flag, before it wakes the inner one.
+/// A waker that counts its wake-ups, and clears a flag, before it wakes the inner one.
 pub(crate) struct Counted {
     pub(crate) inner: Waker,
     pub(crate) wakes: Arc<AtomicUsize>,

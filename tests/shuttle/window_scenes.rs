@@ -39,7 +39,7 @@ const RUNTIMES: u32 = 2;
 struct Task {
     /// Its timer and its waker, as long as the timer has not fired.
     timer: Mutex<Option<(Nanos, Waker)>>,
-    /// No wake has reached it since it last looked.
+    /// No wake-up has reached it since its last poll.
     asleep: Arc<AtomicBool>,
     ended: AtomicBool,
 }
@@ -56,13 +56,13 @@ struct Limited {
     checks: AtomicUsize,
     tasks: Mutex<Vec<Arc<Task>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Wakes of waiters.
+    /// Wake-ups of waiters.
     wakes: Arc<AtomicUsize>,
-    /// For each queued waiter, whether no wake has reached it since it last looked.
+    /// For each queued waiter, whether no wake-up has reached it since its last poll.
     waiters: Mutex<Vec<Arc<AtomicBool>>>,
     /// Threads that still take turns.
     busy: AtomicUsize,
-    /// When requests were issued.
+    /// The times of the issues.
     issues: Mutex<Vec<u64>>,
     /// Refill tasks end now and then before their time, as where a runtime shuts down.
     runtimes_stop: bool,
@@ -98,16 +98,16 @@ impl Limited {
         result
     }
 
-    /// Holds that no permit is due for a waiter before a refill task looks.
+    /// Asserts that no permit is due for a waiter before a refill task reads the window.
     ///
     /// If the scene is at rest and the timers of all refill tasks are still to fire, a reader that
     /// refills the window grants nothing. Where a refill task has been dropped, its waiters have
-    /// been woken, and the scene is at rest once they have looked.
+    /// been woken, and the scene is at rest once they are polled.
     ///
-    /// A refill task that finds the time of an issue not yet written looks again a tick later, and
+    /// A refill task that finds the time of an issue not yet written reads again a tick later, and
     /// so may be late by one.
     fn assert_in_time(&self) {
-        // A check is no step, and refills: another one may be halfway through that.
+        // A check is no step, and refills the window: another check may be halfway through that.
         if self.checks.fetch_add(1, Relaxed) > 0 {
             self.checks.fetch_sub(1, Relaxed);
             return;
@@ -136,7 +136,7 @@ impl Limited {
         });
         self.checks.fetch_sub(1, Relaxed);
         if let Some((grants @ 1.., now)) = grants {
-            panic!("{grants} permits were due at {now:?}, before the refill tasks look");
+            panic!("{grants} permits were due at {now:?}, before the refill tasks read the window");
         }
     }
 
@@ -189,7 +189,7 @@ impl Limited {
             }));
             stops -= 1;
             let ended = self.steps.step(|| {
-                // Before the look: a wake from now on counts.
+                // Before the window is read: a wake-up from now on counts.
                 task.asleep.store(true, Relaxed);
                 let due = if stops == 0 {
                     self.quota.abandon(runtime);
@@ -199,7 +199,7 @@ impl Limited {
                 };
                 *task.timer.lock().expect("a panic ends the scene") =
                     due.map(|at| (at, waker.clone()));
-                // The clock may have ticked since the look.
+                // The clock may have ticked since the window was read.
                 if due.is_some_and(|at| at <= self.now()) {
                     waker.wake();
                 }
@@ -314,7 +314,7 @@ impl Limited {
         join(threads);
     }
 
-    /// Long after: every permit has expired, and no waiter is queued.
+    /// Asserts that in the end every permit has expired, and no waiter is queued.
     fn assert_whole(&self, limit: u32) {
         // Twice: the first reading closes an open stride.
         for _ in 0..2 {
@@ -324,7 +324,7 @@ impl Limited {
         assert_eq!(self.quota.read(|| self.now()), (limit, 0), "a permit or a waiter is lost");
     }
 
-    /// Holds that at most `limit` requests were issued in any half-open span of `length` ticks.
+    /// Asserts that at most `limit` requests were issued in any half-open span of `length` ticks.
     fn assert_at_most(&self, limit: u32, length: u32) {
         let issues = self.issues.lock().expect("a panic ends the scene");
         let span = u64::try_from((TICK * length).as_nanos()).expect("is short");
@@ -334,7 +334,8 @@ impl Limited {
         }
     }
 
-    /// Holds that at most `limit` requests were issued in each window of a grid of `length` ticks.
+    /// Asserts that at most `limit` requests were issued in each window of a grid of `length`
+    /// ticks.
     fn assert_at_most_on_grid(&self, limit: u32, length: u32) {
         let issues = self.issues.lock().expect("a panic ends the scene");
         let length = u64::try_from((TICK * length).as_nanos()).expect("is short");
@@ -345,10 +346,10 @@ impl Limited {
     }
 }
 
-/// W1, W4, C4, C5: permits expire, are refunded and cancelled in two runtimes that may stop.
+/// Permits expire, are refunded and cancelled in two runtimes that may stop.
 #[test]
-fn sliding_permits_reach_waiters_in_time_in_runtimes_that_stop() {
-    Scene { promises: "W1,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+fn c4_c5_w1_w4_sliding_permits_reach_waiters_in_runtimes_that_stop() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
         let stop = rng.bool();
         let limited = Limited::new(Shape::Sliding, limit, length, stop);
@@ -358,10 +359,10 @@ fn sliding_permits_reach_waiters_in_time_in_runtimes_that_stop() {
     });
 }
 
-/// W2, W4, C4, C5: the same on the grid of a fixed window.
+/// The same on the grid of a fixed window.
 #[test]
-fn fixed_permits_reach_waiters_in_time_and_stay_on_the_grid() {
-    Scene { promises: "W2,W4,C4,C5", threads: 5 }.explore(|mut rng| {
+fn c4_c5_w2_w4_fixed_permits_reach_waiters_and_stay_on_the_grid() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let (limit, length) = (rng.u32(1..=2), rng.u32(1..=4));
         let limited = Limited::new(Shape::Fixed, limit, length, false);
         limited.run(4, &mut rng, |_| {});
@@ -370,10 +371,10 @@ fn fixed_permits_reach_waiters_in_time_and_stay_on_the_grid() {
     });
 }
 
-/// W7, W9, C5: limit and length change, and there are pauses, while permits expire.
+/// Limit and length change, and there are pauses, while permits expire.
 #[test]
-fn changed_windows_and_pauses_reach_waiters_in_time() {
-    Scene { promises: "W7,W9,C5", threads: 5 }.explore(|mut rng| {
+fn c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
+    Scene { threads: 5 }.explore(|mut rng| {
         let limited = Limited::new(Shape::Sliding, 2, 6, false);
         limited.run(3, &mut rng, |rng| {
             for _ in 0..6 {

@@ -7,8 +7,9 @@ use tower_floodgate::retry::RetryBudget;
 
 use crate::support::{Steps, guarded, storm};
 
-/// Three retries for ten requests, and no floor. Four threads deposit, and now and then (`one_in` times)
-/// withdraw.
+/// Four threads deposit, and withdraw at one in `one_in` steps.
+///
+/// The budget has three retries for ten requests, and no floor.
 fn hammering(name: &str, max_saved: u32, one_in: u8) {
     storm(name, |seed, line| {
         let budget = RetryBudget::new(0.3).floor_per_second(0).max_saved(max_saved);
@@ -38,22 +39,22 @@ fn hammering(name: &str, max_saved: u32, one_in: u8) {
         };
         let counts = guarded(budget.clone(), || steps.get(), threads);
         let [deposits, withdrawn, refused] = [0, 1, 2].map(|n| counts.iter().map(|c| c[n]).sum());
-        let (paid_for, saved) = (deposits * 3 / 10, budget.saved() as usize);
+        let (deposited, saved) = (deposits * 3 / 10, budget.saved() as usize);
         line.count("deposits", deposits);
-        line.count("paid_for", paid_for);
+        line.count("deposited", deposited);
         line.count("withdrawn", withdrawn);
         line.count("refused", refused);
         line.count("saved", saved);
-        assert!(withdrawn + saved <= paid_for, "too many");
-        assert!(withdrawn + saved == paid_for || max_saved < u32::MAX, "too few");
+        assert!(withdrawn + saved <= deposited, "too many withdrawals");
+        assert!(withdrawn + saved == deposited || max_saved < u32::MAX, "too few withdrawals");
         assert!(saved <= max_saved as usize, "{saved} saved");
         let left = iter::repeat_with(|| budget.withdraw()).take(saved + 1).filter(|paid| *paid);
-        assert_eq!(left.count(), saved, "can be withdrawn");
+        assert_eq!(left.count(), saved, "savings that can be withdrawn");
     });
 }
 
 #[test]
-fn what_is_paid_is_withdrawn_or_saved() {
+fn r5_every_deposit_is_withdrawn_or_saved() {
     hammering("budget", u32::MAX, 3);
     hammering("budget_bounded", 10, 6);
 }

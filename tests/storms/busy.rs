@@ -1,7 +1,7 @@
 //! Tasks that compute for long without yielding, beside others that wait for a window.
 //!
-//! Judged by order: a computing task goes on until the others are served. It gives up after a time
-//! that only a waiter that depends on it would need.
+//! The order is judged: a computing task goes on until the others are served. It stops after a time
+//! that is exceeded only by waiters that depend on it.
 
 use std::{
     convert::Infallible,
@@ -22,9 +22,9 @@ use tower_floodgate::WindowRateLimitLayer;
 
 use crate::support::{guarded, nanos, runtime};
 
-/// A computing task computes for no longer.
+/// The longest time of a computation.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where a wake-up ends up is a matter of chance.
+/// The worker that runs a woken task is random.
 const ROUNDS: usize = 10;
 
 type Limited = BoxCloneService<(), (), Infallible>;
@@ -38,7 +38,7 @@ async fn issue(service: &mut Limited) {
     let Ok(()) = service.ready().await.unwrap().call(()).await;
 }
 
-/// Computes until `served`. True if it was in time.
+/// Computes until `served` is set. Returns false after [`PATIENCE`].
 fn compute(served: &AtomicBool) -> bool {
     let began = nanos();
     while !served.load(SeqCst) {
@@ -50,12 +50,12 @@ fn compute(served: &AtomicBool) -> bool {
     true
 }
 
-/// Runs `scene` in runtimes with 2 and 4 workers, on a window without a free permit, with two flags.
-/// The scene sets the first when another request is to be made, and computes until the second is set,
-/// when that request has been issued.
+/// Runs `scene` in runtimes with 2 and 4 workers, on a window without a free permit, with two
+/// flags.
 ///
-/// The other task comes from outside of the runtime, because a computing task delays the tasks that it
-/// wakes itself.
+/// The scene sets the first flag to let another task make a request, and computes until the second
+/// is set, when that request has been issued. The other task is spawned from outside of the
+/// runtime, because a computing task delays the tasks that it wakes itself.
 fn beside<S, T>(limit: u64, scene: S)
 where
     S: Fn(Limited, Arc<AtomicBool>, Arc<AtomicBool>) -> T + Copy + Send + 'static,
@@ -93,7 +93,7 @@ where
 }
 
 #[test]
-fn c13_a_task_that_waited_once_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_waited_once_delays_no_waiter() {
     beside(4, |mut service, go, served| async move {
         poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_pending())).await;
         drop(service);
@@ -103,7 +103,7 @@ fn c13_a_task_that_waited_once_and_computes_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_task_that_waited_for_a_while_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_waited_for_a_while_delays_no_waiter() {
     beside(1, |service, go, served| async move {
         // A second waiter behind, so that this one is not granted the permit first.
         let mut waiting = [service.clone(), service];
@@ -117,7 +117,7 @@ fn c13_a_task_that_waited_for_a_while_and_computes_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
+fn c13_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
     beside(10, |mut service, go, served| async move {
         let computing = async {
             go.store(true, SeqCst);
@@ -128,7 +128,7 @@ fn c13_a_task_that_waits_and_computes_in_one_poll_delays_no_waiter() {
 }
 
 #[test]
-fn c13_a_waiter_that_was_granted_a_permit_and_computes_delays_no_waiter() {
+fn c13_computing_task_that_was_granted_a_permit_delays_no_waiter() {
     beside(1, |mut service, go, served| async move {
         poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_pending())).await;
         go.store(true, SeqCst);

@@ -1,4 +1,4 @@
-//! Crowds: half of which gives up, or at a limit that changes, or among clones that are not polled again.
+//! Crowds of tasks: half of them cancel, or the limit changes, or some clones are not polled again.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{iter, sync::Arc, time::Duration};
@@ -11,12 +11,12 @@ use tower::{Service, ServiceExt};
 use crate::site::{Handle, Limited, Notes, Site};
 use crate::support::{Line, guarded_task, wait_until};
 
-/// The progress of a crowd, printed if it is stuck.
+/// A crowd and its progress, printed if it is stuck.
 #[derive(Debug, Default)]
 struct Crowd {
     tasks: usize,
-    had_all_turns: AtomicUsize,
-    gave_up: AtomicUsize,
+    completed: AtomicUsize,
+    cancelled: AtomicUsize,
 }
 
 impl Crowd {
@@ -24,57 +24,57 @@ impl Crowd {
         Arc::new(Self { tasks, ..Self::default() })
     }
 
-    /// A random half has so many turns, the others give up at random moments.
-    async fn storm(self: Arc<Self>, turns: u32, service: Limited, seed: u64) {
+    /// A random half makes `requests` requests each, the others cancel at random times.
+    async fn storm(self: Arc<Self>, requests: u32, service: Limited, seed: u64) {
         let mut rng = Rng::with_seed(seed);
         let services = iter::repeat_n(service, self.tasks);
         let tasks = services.map(|service| {
-            tokio::spawn(Arc::clone(&self).member(turns, rng.bool(), service, rng.fork()))
+            tokio::spawn(Arc::clone(&self).member(requests, rng.bool(), service, rng.fork()))
         });
         try_join_all(tasks.collect::<Vec<_>>()).await.unwrap();
     }
 
-    async fn member(self: Arc<Self>, turns: u32, stays: bool, service: Limited, mut rng: Rng) {
+    async fn member(self: Arc<Self>, requests: u32, stays: bool, service: Limited, mut rng: Rng) {
         if stays {
-            take_turns(turns, service).await;
-            self.had_all_turns.fetch_add(1, Relaxed);
+            make_requests(requests, service).await;
+            self.completed.fetch_add(1, Relaxed);
         } else {
-            take_turns(rng.u32(..turns), service.clone()).await;
-            give_up(service, rng).await;
-            self.gave_up.fetch_add(1, Relaxed);
+            make_requests(rng.u32(..requests), service.clone()).await;
+            cancel(service, rng).await;
+            self.cancelled.fetch_add(1, Relaxed);
         }
     }
 
-    /// Calls, and members that are done.
+    /// The number of calls, and of members that have ended.
     fn steps(&self, notes: &Notes) -> usize {
-        notes.calls() + self.had_all_turns.load(Relaxed) + self.gave_up.load(Relaxed)
+        notes.calls() + self.completed.load(Relaxed) + self.cancelled.load(Relaxed)
     }
 
     fn count(&self, line: &mut Line) {
         line.count("tasks", self.tasks);
-        line.count("gave_up", self.gave_up.load(Relaxed));
+        line.count("cancelled", self.cancelled.load(Relaxed));
     }
 }
 
-/// Each turn is a clone's that has looked before, with another waker.
-pub(crate) async fn take_turns(turns: u32, service: Limited) {
-    for _ in 0..turns {
+/// Makes requests, each on a clone that was polled before with another waker.
+pub(crate) async fn make_requests(requests: u32, service: Limited) {
+    for _ in 0..requests {
         let mut service = service.clone();
         service.ready().now_or_never();
         let Ok(()) = service.oneshot(()).await;
     }
 }
 
-async fn give_up(mut service: Limited, mut rng: Rng) {
+async fn cancel(mut service: Limited, mut rng: Rng) {
     match rng.u8(..5) {
-        // In the line, or called there and not told.
+        // Queued, or granted a permit and not polled since.
         0 => {
             service.ready().now_or_never();
             for _ in 0..rng.u8(..4) {
                 yield_now().await;
             }
         }
-        // Called: when woken in the line, it goes instead of looking why.
+        // Granted a permit: dropped when it is woken.
         1 => {
             if futures::poll!(service.ready()).is_pending() {
                 futures::pending!();
@@ -85,7 +85,7 @@ async fn give_up(mut service: Limited, mut rng: Rng) {
             let Ok(_) = service.ready().await;
             yield_now().await;
         }
-        // In flight, its response polled once or not at all.
+        // In flight, with a response that is polled once or not at all.
         3 => {
             let Ok(service) = service.ready().await;
             let response = service.call(());
@@ -93,36 +93,36 @@ async fn give_up(mut service: Limited, mut rng: Rng) {
                 response.now_or_never();
             }
         }
-        // At some time or other, whatever it is doing then.
+        // At a random time, in any state.
         _ => {
             let soon = Duration::from_micros(rng.u64(..300_000));
-            timeout(soon, take_turns(u32::MAX, service)).await.unwrap_err();
+            timeout(soon, make_requests(u32::MAX, service)).await.unwrap_err();
         }
     }
 }
 
-/// Ten thousand, of whom half give up.
-pub(crate) fn giving_up(name: &str, workers: usize, turns: u32, site: fn() -> Site) {
+/// Runs ten thousand tasks, half of which cancel.
+pub(crate) fn cancelling(name: &str, workers: usize, requests: u32, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let crowd = Crowd::new(10_000);
-        let storm = Arc::clone(&crowd).storm(turns, site.service.clone(), seed);
+        let storm = Arc::clone(&crowd).storm(requests, site.service.clone(), seed);
         let state = (site.handle.clone(), Arc::clone(&crowd));
         guarded_task(workers, state, || crowd.steps(&site.notes), storm);
         crowd.count(line);
     });
 }
 
-/// Two thousand, among clones that are polled once and not again: up to `most` at a time, of which some
-/// are dropped now and then.
+/// Runs two thousand tasks among up to `most` clones that are polled once and not again. Some of
+/// these are dropped now and then.
 pub(crate) fn some_are_not_polled_again(name: &str, most: usize, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let Site { service, notes, .. } = site.clone();
         let storm = async move {
             let services = iter::repeat_n(service.clone(), 2000);
-            let tasks = services.map(|service| tokio::spawn(take_turns(10, service)));
+            let tasks = services.map(|service| tokio::spawn(make_requests(10, service)));
             let tasks = tokio::spawn(try_join_all(tasks.collect::<Vec<_>>()));
             let mut rng = Rng::with_seed(seed);
-            let (mut in_all, mut held) = (0, Vec::new());
+            let (mut all, mut held) = (0, Vec::new());
             while !tasks.is_finished() {
                 if held.len() == most {
                     rng.shuffle(&mut held);
@@ -131,32 +131,34 @@ pub(crate) fn some_are_not_polled_again(name: &str, most: usize, site: fn() -> S
                 let mut clone = service.clone();
                 clone.ready().now_or_never();
                 held.push(clone);
-                in_all += 1;
-                wait_until(|| notes.calls() >= 5 * in_all || tasks.is_finished()).await;
+                all += 1;
+                wait_until(|| notes.calls() >= 5 * all || tasks.is_finished()).await;
             }
             tasks.await.unwrap().unwrap();
-            (in_all, held)
+            (all, held)
         };
         let steps = || site.notes.calls();
-        let (in_all, held) = guarded_task(4, site.handle.clone(), steps, storm);
+        let (all, held) = guarded_task(4, site.handle.clone(), steps, storm);
         line.count("tasks", 2000);
-        line.count("not_polled_again", in_all);
+        line.count("not_polled_again", all);
         line.count("still_held", held.len());
         site.comes_to_rest(held.len());
     });
 }
 
-/// Five thousand, of whom half give up while the limit changes: it is random up to the site's, and
-/// `change` does more. Once those are gone whom a lower one found at a gate, it holds for all who come.
+/// Runs five thousand tasks, half of which cancel, while the limit changes at random up to the
+/// site's, and `change` runs.
+///
+/// Once the requests over a lowered limit of a gate have completed, the limit holds.
 pub(crate) fn changing(
     name: &str,
-    turns: u32,
+    requests: u32,
     site: fn() -> Site,
     change: impl Fn(&Handle, &mut Rng) + Copy + Send + 'static,
 ) {
     Site::storm(name, site, |seed, site, line| {
         let crowd = Crowd::new(5000);
-        let storm = Arc::clone(&crowd).storm(turns, site.service.clone(), seed);
+        let storm = Arc::clone(&crowd).storm(requests, site.service.clone(), seed);
         let Site { handle, notes, limit: most, .. } = site.clone();
         let is_gate = matches!(handle, Handle::Gate(_));
         let changing = async move {
@@ -176,7 +178,7 @@ pub(crate) fn changing(
                 wait_until(|| notes.calls() >= calls || storm.is_finished()).await;
                 if is_gate {
                     let inside = notes.most_inside();
-                    assert!(inside <= limit, "{inside} inside at a limit of {limit}");
+                    assert!(inside <= limit, "{inside} in flight at a limit of {limit}");
                 }
             }
             storm.await.unwrap();
@@ -190,7 +192,7 @@ pub(crate) fn changing(
         line.count("changes", changes);
         if is_gate {
             line.count("most_inside", most_inside);
-            assert!(most_inside <= most, "{most_inside} inside");
+            assert!(most_inside <= most, "{most_inside} in flight");
         }
     });
 }

@@ -7,37 +7,34 @@ use futures::executor::block_on;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
 
-use crate::crowd::{changing, giving_up, some_are_not_polled_again};
+use crate::crowd::{cancelling, changing, some_are_not_polled_again};
 use crate::site::Site;
 use crate::support::{Steps, guarded, storm};
 
 #[test]
-fn whoever_gives_up_at_a_gate_takes_nothing_along() {
-    giving_up("gate_giving_up", 4, 20, || Site::gate(8));
+fn c4_b1_cancellations_at_a_gate_lose_no_permit() {
+    cancelling("gate_cancelling", 4, 20, || Site::gate(8));
 }
 
 #[test]
-fn whoever_gives_up_at_a_gate_takes_nothing_along_on_one_thread() {
-    giving_up("gate_giving_up_on_one_thread", 0, 20, || Site::gate(8));
+fn c4_b1_cancellations_at_a_gate_lose_no_permit_on_one_thread() {
+    cancelling("gate_cancelling_on_one_thread", 0, 20, || Site::gate(8));
 }
 
 #[test]
-fn tasks_that_are_not_polled_again_cost_one_place_each() {
+fn b5_tasks_that_are_not_polled_again_cost_one_permit_each() {
     some_are_not_polled_again("gate_not_polled_again", 7, || Site::gate(8));
 }
 
 #[test]
-fn a_limit_that_changes_in_a_storm_holds_for_newcomers() {
+fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
     changing("gate_changing", 10, || Site::gate(32), |_, _| {});
 }
 
-/// Four plain threads that mostly don't wait. One finds the gate open and another finds it full,
-/// over and over, and now and then there is a queue.
+/// Four plain threads make requests, most of which are rejected rather than queued.
 ///
-/// With one permit a gate is a mutex: what is loaded and stored in two steps inside loses nothing.
-///
-/// Threads yield rarely: beside other programs a yield lasts as long as the scheduler lets those
-/// run.
+/// With one permit a gate is a mutex: a sum that the inner service loads and stores in two steps is
+/// exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
 fn millions(name: &str, limit: usize) {
     const EACH: usize = 200_000;
     storm(name, |_, line| {
@@ -50,7 +47,7 @@ fn millions(name: &str, limit: usize) {
                 most_inside.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
                 let loaded = sum.load(Relaxed);
                 match loaded {
-                    // The others ask meanwhile, on this processor or on another one.
+                    // Other threads make requests meanwhile, on any processor.
                     _ if loaded % 256 == 0 => thread::yield_now(),
                     _ if loaded % 8 == 0 => (0..100).for_each(|_| hint::spin_loop()),
                     _ => {}
@@ -60,23 +57,23 @@ fn millions(name: &str, limit: usize) {
                 ready(Ok::<_, Infallible>(true))
             });
             let waiting = layer.layer(inner);
-            let passing = layer.clone().max_waiting(0).layer(inner);
+            let rejecting = layer.clone().max_waiting(0).layer(inner);
             let pass = || {
-                let (mut asked, mut admitted, mut shed_in_a_row) = (0, 0, 0);
+                let (mut requests, mut admitted, mut rejected_in_a_row) = (0, 0, 0);
                 while admitted < EACH {
-                    let waits = asked % 64 == 0;
-                    let service = if waits { waiting.clone() } else { passing.clone() };
+                    let waits = requests % 64 == 0;
+                    let service = if waits { waiting.clone() } else { rejecting.clone() };
                     if block_on(service.oneshot(())) == Ok(true) {
                         count.note(admitted);
-                        (admitted, shed_in_a_row) = (admitted + 1, 0);
+                        (admitted, rejected_in_a_row) = (admitted + 1, 0);
                     } else {
-                        shed_in_a_row += 1;
-                        // The thread that is inside may need this processor.
-                        if shed_in_a_row % 16 == 0 {
+                        rejected_in_a_row += 1;
+                        // The thread that holds the permit may need this processor.
+                        if rejected_in_a_row % 16 == 0 {
                             thread::yield_now();
                         }
                     }
-                    asked += 1;
+                    requests += 1;
                 }
             };
             thread::scope(|scope| [(); 4].map(|()| scope.spawn(pass)).map(drop));
@@ -85,18 +82,18 @@ fn millions(name: &str, limit: usize) {
         let (most, sum) = guarded(handle.clone(), || steps.get(), threads);
         let left = (handle.in_flight(), handle.waiting());
         line.count("admitted", 4 * EACH);
-        line.count("shed", handle.rejected().total() as usize);
+        line.count("rejected", handle.rejected().total() as usize);
         line.count("most_inside", most);
         line.count("left_in_flight", left.0);
         line.count("left_waiting", left.1);
-        assert!(most <= limit, "{most} inside");
-        assert!(limit > 1 || sum == 4 * EACH, "{sum} were counted inside");
+        assert!(most <= limit, "{most} in flight");
+        assert!(limit > 1 || sum == 4 * EACH, "the inner service counted {sum}");
         assert_eq!(left, (0, 0), "left in flight and waiting");
     });
 }
 
 #[test]
-fn millions_pass_a_gate_and_never_too_many_at_once() {
+fn b1_millions_pass_a_gate_and_never_too_many_at_once() {
     millions("gate_millions", 1);
-    millions("gate_millions_three_places", 3);
+    millions("gate_millions_three_permits", 3);
 }

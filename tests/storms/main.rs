@@ -1,22 +1,24 @@
-//! Storms: many tasks on real threads and in real time, and nobody to tell them who goes first.
+//! Storms: many tasks on real threads, in real time.
 //!
-//! The promises are tested under paused time, where a test is the same each time, and the cores under
-//! loom, which tries every interleaving of two or three threads. What lies between is for storms:
-//! thousands of waiters, several runtimes, plain threads, wakers and timers of the real kind, and the
-//! preemptions of a busy machine. They are there for what nobody thought of, so they all ask for the same:
-//! **nothing lost, nothing over, nothing stuck.**
+//! The promises are tested under paused time, where a test runs the same each time, and the cores
+//! under loom, which runs every interleaving of two or three threads. Storms test the rest:
+//! thousands of waiters, several runtimes, plain threads, real wakers and timers, and the
+//! preemptions of a busy machine. They look for faults that no scene was written for, so they all
+//! assert the same: **nothing lost, nothing over, nothing stuck.**
 //!
-//! - *Nothing lost:* afterwards the counts are exact, and as many can be ready at once as the limit says.
-//! - *Nothing over:* never more inside than the limit, from readiness to the end of the response; never
-//!   more in any span of a window, by the times at which the inner service was called.
-//! - *Nothing stuck:* a waiter that is not cancelled has its turns. A storm is stuck once sixty
-//!   looks, a second apart, have found no progress. It then fails and prints its state.
+//! - *Nothing lost:* afterwards the counts are exact, and as many services can be ready at once as
+//!   the limit allows.
+//! - *Nothing over:* no more requests are in flight than the limit, from readiness to the end of
+//!   the response, and no more are issued in any span of a window, by the times at which the inner
+//!   service was called.
+//! - *Nothing stuck:* every waiter that is not cancelled is served. A storm is stuck once sixty
+//!   checks, a second apart, have found no progress. It then fails and prints its state.
 //!
-//! No verdict depends on how fast or how busy the machine is. How much of its quota a window used is
-//! printed, not judged.
+//! No verdict depends on the speed or the load of the machine. The used share of a window's quota
+//! is printed, not judged.
 //!
-//! Each storm prints a line of counts, `storm NAME: key=value, ...`. Counts are added up over the rounds, but
-//! `most_...` is the highest and `least_...` the lowest of any round.
+//! Each storm prints a line of counts, `storm NAME: key=value, ...`. Counts are summed over the
+//! rounds, but `most_...` is the highest and `least_...` the lowest of any round.
 //!
 //! ```text
 //! cargo test --test storms -- --show-output
@@ -24,8 +26,8 @@
 //! ```
 //!
 //! One round takes some twenty seconds on an idle machine of two processors, and a minute beside
-//! two busy loops: its work is bounded, not its time. What is random is drawn from a seed, the
-//! number of the round; what the threads make of it is another storm each time.
+//! two busy loops: its work is bounded, not its time. Random choices are drawn from a seed, the
+//! number of the round, but each run has another interleaving of its threads.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 

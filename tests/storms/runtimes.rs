@@ -1,4 +1,4 @@
-//! Storms across runtimes, and on threads that have none.
+//! Storms across runtimes, and on threads without one.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Sender};
@@ -10,40 +10,41 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
-use crate::crowd::take_turns;
+use crate::crowd::make_requests;
 use crate::site::{Limited, Site};
 use crate::support::{guarded, runtime};
 
 const SURVIVORS: usize = 300;
-const TURNS: usize = 20;
+const REQUESTS: usize = 20;
 const DOOMED_RUNTIMES: usize = 12;
 const DOOMED_TASKS: usize = 100;
 
-/// Runtimes come and go, with tasks in line and in flight. One survives, and its tasks have their turns.
+/// Runtimes with tasks in the queue and in flight are shut down. One survives, and its tasks are
+/// served.
 fn shutting_down(name: &str, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let service = site.service.clone();
-        // Steps are the survivors' turns: doomed tasks go on while survivors are stuck.
-        let survivors_turns = Arc::new(AtomicUsize::new(0));
-        let had = Arc::clone(&survivors_turns);
-        let storm = move || shut_runtimes_down(&service, &had, seed);
-        guarded(site.handle.clone(), || survivors_turns.load(Relaxed), storm);
+        // Steps are the survivors' requests: other tasks go on while survivors are stuck.
+        let survivors_requests = Arc::new(AtomicUsize::new(0));
+        let made = Arc::clone(&survivors_requests);
+        let storm = move || shut_runtimes_down(&service, &made, seed);
+        guarded(site.handle.clone(), || survivors_requests.load(Relaxed), storm);
         line.count("survivors", SURVIVORS);
         line.count("shut_down", DOOMED_RUNTIMES * DOOMED_TASKS);
     });
 }
 
-fn shut_runtimes_down(service: &Limited, had: &Arc<AtomicUsize>, seed: u64) {
+fn shut_runtimes_down(service: &Limited, made: &Arc<AtomicUsize>, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let survivor = runtime(2);
-    let turns = Arc::new(Semaphore::new(0)); // one for each that has been had
-    let each = (service.clone(), Arc::clone(&turns), Arc::clone(had));
-    let survivors = iter::repeat_n(each, SURVIVORS).map(|(service, turns, had)| {
+    let requests = Arc::new(Semaphore::new(0)); // a permit for each request of a survivor
+    let each = (service.clone(), Arc::clone(&requests), Arc::clone(made));
+    let survivors = iter::repeat_n(each, SURVIVORS).map(|(service, requests, made)| {
         survivor.spawn(async move {
-            for _ in 0..TURNS {
-                take_turns(1, service.clone()).await;
-                turns.add_permits(1);
-                had.fetch_add(1, Relaxed);
+            for _ in 0..REQUESTS {
+                make_requests(1, service.clone()).await;
+                requests.add_permits(1);
+                made.fetch_add(1, Relaxed);
             }
         })
     });
@@ -52,12 +53,12 @@ fn shut_runtimes_down(service: &Limited, had: &Arc<AtomicUsize>, seed: u64) {
     for _ in 0..DOOMED_RUNTIMES {
         let doomed = runtime(rng.usize(..3));
         for service in iter::repeat_n(service.clone(), DOOMED_TASKS) {
-            doomed.spawn(take_turns(u32::MAX, service));
+            doomed.spawn(make_requests(u32::MAX, service));
         }
-        // Some of the survivors' turns later. After that a runtime without workers stands still for a
-        // while: its tasks may be called, and don't hear of it.
-        let some = rng.u32(1..=(SURVIVORS * TURNS / DOOMED_RUNTIMES) as u32);
-        doomed.block_on(turns.acquire_many(some)).unwrap().forget();
+        // After some requests of the survivors. A runtime without workers then pauses for a while:
+        // its tasks may be granted permits, and are not polled.
+        let some = rng.u32(1..=(SURVIVORS * REQUESTS / DOOMED_RUNTIMES) as u32);
+        doomed.block_on(requests.acquire_many(some)).unwrap().forget();
         (0..rng.u32(..200)).for_each(|_| thread::yield_now());
         match rng.u8(..3) {
             0 => doomed.shutdown_background(),
@@ -68,13 +69,15 @@ fn shut_runtimes_down(service: &Limited, had: &Arc<AtomicUsize>, seed: u64) {
     survivor.block_on(survivors).unwrap().unwrap();
 }
 
-/// Eight plain threads wait for places, without a runtime or with the timer of one. They use some
-/// themselves, and pass others, ready or in flight, to a thread that uses them and never waits in line.
+/// Eight plain threads wait for permits, without a runtime or with the timer of one.
+///
+/// They use some themselves, and pass others, ready or in flight, to a thread that uses them and
+/// never waits for one.
 fn passing_on(name: &str, timed: bool, site: fn() -> Site) {
     Site::storm(name, site, |seed, site, line| {
         let service = site.service.clone();
-        let taken = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&taken);
+        let acquired = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&acquired);
         let threads = move || {
             let runtime = timed.then(|| runtime(1));
             let timer = runtime.as_ref().map(Runtime::handle);
@@ -83,37 +86,37 @@ fn passing_on(name: &str, timed: bool, site: fn() -> Site) {
             thread::scope(|scope| {
                 for _ in 0..8 {
                     let (service, user, rng) = (service.clone(), user.clone(), rng.fork());
-                    let taken = &count;
-                    scope.spawn(move || take_places(&service, &user, timer, rng, taken));
+                    let acquired = &count;
+                    scope.spawn(move || acquire_permits(&service, &user, timer, rng, acquired));
                 }
-                drop(user); // it is over when all threads are done with theirs
-                for place in uses {
-                    place();
+                drop(user); // ends when all threads have dropped theirs
+                for use_permit in uses {
+                    use_permit();
                 }
             });
         };
-        guarded(site.handle.clone(), || taken.load(Relaxed), threads);
-        line.count("taken", taken.load(Relaxed));
+        guarded(site.handle.clone(), || acquired.load(Relaxed), threads);
+        line.count("acquired", acquired.load(Relaxed));
     });
 }
 
-const PLACES_EACH: usize = 2000;
+const PERMITS_EACH: usize = 2000;
 
-/// What is done with a place, on whatever thread.
+/// Uses a permit, on any thread.
 type Use = Box<dyn FnOnce() + Send>;
 
-fn take_places(
+fn acquire_permits(
     service: &Limited,
     user: &Sender<Use>,
     timer: Option<&Handle>,
     mut rng: Rng,
-    taken: &AtomicUsize,
+    acquired: &AtomicUsize,
 ) {
-    for _ in 0..PLACES_EACH {
+    for _ in 0..PERMITS_EACH {
         let (mut service, timer) = (service.clone(), timer.cloned());
         let Ok(_) = block_on(timer.as_ref(), service.ready());
-        taken.fetch_add(1, Relaxed);
-        let place: Use = match rng.u8(..3) {
+        acquired.fetch_add(1, Relaxed);
+        let use_permit: Use = match rng.u8(..3) {
             0 => Box::new(move || drop(service)),
             1 => Box::new(move || block_on(timer.as_ref(), service.call(())).unwrap()),
             _ => {
@@ -121,7 +124,7 @@ fn take_places(
                 Box::new(move || block_on(timer.as_ref(), response).unwrap())
             }
         };
-        if rng.bool() { place() } else { user.send(place).unwrap() }
+        if rng.bool() { use_permit() } else { user.send(use_permit).unwrap() }
     }
 }
 
@@ -136,21 +139,21 @@ const WINDOW: fn() -> Site = || Site::window(false, 200, Duration::from_millis(1
 const GATE: fn() -> Site = || Site::gate(4);
 
 #[test]
-fn a_gate_outlives_the_runtimes_that_wait_at_it() {
+fn c2_c4_gate_outlives_the_runtimes_of_its_waiters() {
     shutting_down("gate_runtimes_shut_down", GATE);
 }
 
 #[test]
-fn a_window_outlives_the_runtimes_that_wait_at_it() {
+fn c2_c4_window_outlives_the_runtimes_of_its_waiters() {
     shutting_down("window_runtimes_shut_down", WINDOW);
 }
 
 #[test]
-fn places_at_a_gate_pass_among_plain_threads() {
+fn c2_c4_permits_of_a_gate_pass_among_plain_threads() {
     passing_on("gate_plain_threads", false, GATE);
 }
 
 #[test]
-fn places_in_a_window_pass_among_threads_that_block() {
+fn c2_c4_permits_of_a_window_pass_among_threads_that_block() {
     passing_on("window_blocking_threads", true, WINDOW);
 }

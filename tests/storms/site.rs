@@ -1,4 +1,4 @@
-//! A limit with an inner service that takes notes, and what is asked of them after a storm.
+//! A limit with an inner service that records its calls, and the assertions after a storm.
 
 use std::sync::{Arc, Mutex};
 use std::{convert::Infallible, mem, time::Duration};
@@ -21,7 +21,7 @@ pub(crate) struct Site {
     pub(crate) service: Limited,
     pub(crate) handle: Handle,
     pub(crate) notes: Arc<Notes>,
-    /// Of a window.
+    /// The span of a window.
     span: Option<Span>,
 }
 
@@ -40,7 +40,7 @@ impl Handle {
         .unwrap();
     }
 
-    /// How many places are taken, and how many wait. (A look at a window takes back what is due.)
+    /// The permits taken, and the waiters. The reading of a window refills it.
     pub(crate) fn taken_and_waiting(&self) -> (usize, usize) {
         match self {
             Self::Gate(gate) => (gate.in_flight(), gate.waiting()),
@@ -54,17 +54,17 @@ impl Handle {
 impl Site {
     pub(crate) fn gate(limit: usize) -> Self {
         let (layer, notes) = (ConcurrencyBackpressureLayer::new(limit), Arc::default());
-        let service = Limited::new(layer.layer(service_fn(take_notes(&notes))));
+        let service = Limited::new(layer.layer(service_fn(record(&notes))));
         Self { limit, service, handle: Handle::Gate(layer.handle()), notes, span: None }
     }
 
     pub(crate) fn window(fixed: bool, limit: usize, length: Duration) -> Self {
         let ((layer, span), notes) = (Span::new(fixed, limit, length), Arc::default());
-        let service = Limited::new(layer.layer(service_fn(take_notes(&notes))));
+        let service = Limited::new(layer.layer(service_fn(record(&notes))));
         Self { limit, service, handle: Handle::Window(layer.handle()), notes, span: Some(span) }
     }
 
-    /// A storm at a site, after which nothing is over and nothing lost.
+    /// Runs a storm at a site. Afterwards nothing is over and nothing lost.
     pub(crate) fn storm(name: &str, site: fn() -> Self, round: impl Fn(u64, &Self, &mut Line)) {
         storm(name, |seed, line| {
             let site = site();
@@ -84,11 +84,12 @@ impl Site {
         } else {
             let most = self.notes.most_inside();
             line.count("most_inside", most);
-            assert!(most <= self.limit, "{most} inside");
+            assert!(most <= self.limit, "{most} in flight");
         }
     }
 
-    /// Holds that in a while nobody waits, `held` places are taken, and all others can be had at once.
+    /// Asserts that in a while no waiter is queued, `held` permits are taken, and all others can be
+    /// acquired at once.
     pub(crate) fn comes_to_rest(&self, held: usize) {
         let handle = self.handle.clone();
         let at_rest = wait_until(move || handle.taken_and_waiting() == (held, 0));
@@ -99,7 +100,7 @@ impl Site {
             || 0,
             move || {
                 let runtime = runtime(0);
-                let _timer = runtime.enter(); // for the one that has to wait
+                let _timer = runtime.enter(); // for the clone that waits
                 clones.iter_mut().map_while(|clone| clone.ready().now_or_never()).count()
             },
         );
@@ -109,9 +110,10 @@ impl Site {
 
 #[derive(Default)]
 pub(crate) struct Notes {
-    /// When the inner service was called.
+    /// The times of the calls of the inner service.
     times: Mutex<Vec<u64>>,
-    /// How many are inside, from the call to the end of the response, and the most that were.
+    /// The requests in flight, from the call to the end of the response, and the largest number so
+    /// far.
     inside: Mutex<(usize, usize)>,
 }
 
@@ -120,7 +122,7 @@ impl Notes {
         self.times.lock().unwrap().len()
     }
 
-    /// The most that were inside at a time since this was last asked.
+    /// The largest number of requests in flight since the last reading.
     pub(crate) fn most_inside(&self) -> usize {
         let mut inside = self.inside.lock().unwrap();
         let now = inside.0;
@@ -128,8 +130,8 @@ impl Notes {
     }
 }
 
-/// The inner service. Its call takes longer now and then, and its response one turn of the scheduler.
-fn take_notes(
+/// The inner service. Some of its calls take longer, and its response is ready at the second poll.
+fn record(
     notes: &Arc<Notes>,
 ) -> impl Fn(()) -> BoxFuture<'static, Result<(), Infallible>> + Clone + Send + Sync + use<> {
     let notes = Arc::clone(notes);

@@ -1,4 +1,4 @@
-//! Were there never too many in a window? Judged by the times at which the inner service was called.
+//! The check of a window, by the times at which the inner service was called.
 
 use std::{ops::Range, time::Duration};
 
@@ -6,13 +6,13 @@ use tower_floodgate::WindowRateLimitLayer;
 
 use crate::support::{Line, nanos};
 
-/// What is known of a window. Times are in nanoseconds.
+/// The settings of a window. Times are in nanoseconds.
 #[derive(Clone)]
 pub(crate) struct Span {
     limit: usize,
     length: u64,
     fixed: bool,
-    /// From when to when its layer was being made. A fixed window's grid begins in between.
+    /// The span in which its layer was made. The grid of a fixed window begins in it.
     made: Range<u64>,
 }
 
@@ -25,25 +25,25 @@ impl Span {
         (layer, Self { limit, length: length.as_nanos() as u64, fixed, made })
     }
 
-    /// Holds that there were never too many at `times`.
+    /// Asserts that there were never too many requests at `times`.
     ///
-    /// **Sliding**: at most N are in any half-open span of W. That is exact, although the window reads
-    /// the clock for itself. Of two requests that have the same place, one after the other,
+    /// **Sliding**: at most N are in any half-open span of W. That is exact, although the window
+    /// reads the clock by itself. Of two successive requests with the same permit,
     ///
-    /// 1. the inner service, called, notes the first at `t1`;
-    /// 2. the window notes it at `n1`, when that call has returned: `t1 <= n1`;
-    /// 3. the place comes back at a moment `m`, read before that: `n1 + W <= m`;
-    /// 4. whoever has it then calls the inner service, which notes `t2`: `m <= t2`.
+    /// 1. the inner service records the first at `t1`, in the call;
+    /// 2. the window records it at `n1`, when that call has returned: `t1 <= n1`;
+    /// 3. the permit expires at a time `m`, read before that: `n1 + W <= m`;
+    /// 4. its next holder calls the inner service, which records `t2`: `m <= t2`.
     ///
-    /// Each step happens before the next and the clock never goes backwards, so `t1 + W <= t2`: the span
-    /// holds one of each place at most.
+    /// Each step happens before the next and the clock never goes backwards, so `t1 + W <= t2`: the
+    /// span holds at most one request of each permit.
     ///
-    /// **Fixed**: at most N are in a window of the grid, since in step 3 there is a boundary of it after
-    /// `n1` and up to `m`. Window k certainly has what was noted from `made.end + k W` up to
-    /// `made.start + (k + 1) W`; what is between is left out. And as any span touches only two windows,
-    /// at most 2 N are in it.
+    /// **Fixed**: at most N are in a window of the grid, since in step 3 there is a boundary of it
+    /// after `n1` and up to `m`. The requests from `made.end + k W` up to `made.start + (k + 1) W`
+    /// are certainly in window k; those in between are left out. Any span touches only two windows,
+    /// so at most 2 N are in it.
     pub(crate) fn judge(&self, mut times: Vec<u64>, line: &mut Line) {
-        times.sort(); // not unstable: they are in order, or are several that are
+        times.sort(); // the stable sort, which is fast for a few ascending runs
         let (limit, most) = (self.limit, self.most_in_any_span(&times));
         line.count("most_in_a_span", most);
         assert!(most <= if self.fixed { 2 * limit } else { limit }, "{most} in a span");
@@ -64,7 +64,8 @@ impl Span {
         line.count("least_share_permille", (share * 1000.0) as usize);
     }
 
-    /// Of `times` in order. A span with the most can be taken to end just after one of them.
+    /// The largest number of `times`, in ascending order, in a span. Such a span can end at one of
+    /// them.
     fn most_in_any_span(&self, times: &[u64]) -> usize {
         let (mut first, mut most) = (0, 0);
         for (last, time) in times.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rounds and their lines, a watch that judges progress, runtimes, and the clock.
+//! Rounds and their lines of counts, a guard of progress, runtimes, and the clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
@@ -8,13 +8,13 @@ use std::{fmt::Debug, panic, thread};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Work is stuck once this many looks in a row have found the same number of steps.
-const LOOKS: u32 = 60;
+/// Checks in a row that find the same number of steps before work counts as stuck.
+const CHECKS: u32 = 60;
 
-/// The sleep before each look.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// The time before each check.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 
-/// What a storm counts.
+/// The counts of a storm.
 pub(crate) struct Line(Vec<(&'static str, usize)>);
 
 /// Runs the rounds of a storm, each with a seed, and prints its line.
@@ -27,7 +27,7 @@ pub(crate) fn storm(name: &str, round: impl Fn(u64, &mut Line)) {
 }
 
 impl Line {
-    /// One more round's count.
+    /// Adds the count of a round.
     pub(crate) fn count(&mut self, key: &'static str, count: usize) {
         match self.0.iter_mut().find(|(known, _)| *known == key) {
             None => self.0.push((key, count)),
@@ -40,31 +40,31 @@ impl Line {
 
 /// Runs `work` on a thread of its own, and panics with `state` once the work is stuck.
 ///
-/// It is stuck once [`LOOKS`] looks in a row have found the same number of `steps`.
+/// It is stuck once [`CHECKS`] checks in a row have found the same number of `steps`.
 ///
-/// Looks are counted because time proves nothing: while the machine is suspended or the process is
-/// starved there are no looks either, and slow work makes a step between two of them.
+/// Checks are counted because time proves nothing: while the machine is suspended or the process is
+/// starved there are no checks either, and slow work makes a step between two of them.
 ///
-/// `steps` counts what ends by itself. Calls of tasks that call for ever would hide a waiter that
-/// is stuck.
+/// `steps` counts steps of work that ends by itself. The calls of a task without an end would hide
+/// a waiter that is stuck.
 pub(crate) fn guarded<T: Send + 'static>(
     state: impl Debug + Send + 'static,
     steps: impl Fn() -> usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     let result = on_a_thread(work);
-    let (mut seen, mut looks) = (steps(), 0);
-    while looks < LOOKS {
-        if let Ok(result) = result.recv_timeout(BETWEEN_LOOKS) {
+    let (mut seen, mut checks) = (steps(), 0);
+    while checks < CHECKS {
+        if let Ok(result) = result.recv_timeout(BETWEEN_CHECKS) {
             return result.unwrap_or_else(|panicked| panic::resume_unwind(panicked));
         }
         let now = steps();
-        looks = if now == seen { looks + 1 } else { 0 };
+        checks = if now == seen { checks + 1 } else { 0 };
         seen = now;
     }
     // Formatting the state may take a lock that is held for good.
-    let state = on_a_thread(move || format!("{state:#?}")).recv_timeout(5 * BETWEEN_LOOKS);
-    let state = state.ok().and_then(Result::ok).unwrap_or("its state can't be read".to_owned());
+    let state = on_a_thread(move || format!("{state:#?}")).recv_timeout(5 * BETWEEN_CHECKS);
+    let state = state.ok().and_then(Result::ok).unwrap_or("its state cannot be read".to_owned());
     panic!("stuck after {seen} steps: {state}")
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn guarded_task<T: Send + 'static>(
 pub(crate) struct Steps(Arc<AtomicUsize>);
 
 impl Steps {
-    /// Notes the `n`-th step of a thread. Counts every thousandth only: threads are to contend for
-    /// the limit, not for this counter.
+    /// Counts the `n`-th step of a thread if it is a thousandth, so that threads contend for the
+    /// limit and not for this counter.
     pub(crate) fn note(&self, n: usize) {
         if n % 1000 == 0 {
             self.0.fetch_add(1, Relaxed);
@@ -106,7 +106,7 @@ impl Steps {
     }
 }
 
-/// A runtime with so many worker threads. With none, whoever blocks on it is its only thread.
+/// A runtime with `workers` threads, or one that runs in the thread that blocks on it.
 pub(crate) fn runtime(workers: usize) -> Runtime {
     let mut builder = match workers {
         0 => Builder::new_current_thread(),
@@ -115,22 +115,23 @@ pub(crate) fn runtime(workers: usize) -> Runtime {
     builder.worker_threads(workers.max(1)).enable_time().build().unwrap()
 }
 
-/// Gives way to the other tasks until it is so.
-pub(crate) async fn wait_until(so: impl Fn() -> bool) {
-    while !so() {
+/// Yields to other tasks until `condition` holds.
+pub(crate) async fn wait_until(condition: impl Fn() -> bool) {
+    while !condition() {
         tokio::task::yield_now().await;
     }
 }
 
-/// Nanoseconds since the first look at the clock. Never backwards, whatever thread looks.
+/// Nanoseconds since the first reading of the clock, which never goes backwards on any thread.
 pub(crate) fn nanos() -> u64 {
-    #[allow(clippy::disallowed_methods, reason = "storms look at the real clock")]
+    #[allow(clippy::disallowed_methods, reason = "storms read the real clock")]
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap()
 }
 
-/// The time at which a call ends that gives way to other threads before, now and then. Whenever in a call
-/// a request goes out, it counts from then on at the latest.
+/// The time at which a call ends that yields to other threads now and then.
+///
+/// A request goes out at any time in a call, and counts from its end at the latest.
 pub(crate) fn nanos_at_the_end() -> u64 {
     match nanos() {
         now if now % 256 != 0 => now,

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::Rejected;
 
-use crate::crowd::{changing, giving_up, some_are_not_polled_again};
+use crate::crowd::{cancelling, changing, some_are_not_polled_again};
 use crate::site::{Handle, Site};
 use crate::spans::Span;
 use crate::support::{Steps, guarded, nanos_at_the_end, storm};
@@ -17,34 +17,36 @@ const fn ms(millis: u64) -> Duration {
 }
 
 #[test]
-fn whoever_gives_up_at_a_sliding_window_takes_nothing_along() {
-    giving_up("window_giving_up", 4, 1, || Site::window(false, 1000, ms(100)));
-    giving_up("window_giving_up_short", 4, 1, || Site::window(false, 50, ms(10)));
+fn c4_w1_cancellations_at_a_sliding_window_lose_no_permit() {
+    cancelling("window_cancelling", 4, 1, || Site::window(false, 1000, ms(100)));
+    cancelling("window_cancelling_short", 4, 1, || Site::window(false, 50, ms(10)));
 }
 
 #[test]
-fn whoever_gives_up_at_a_sliding_window_takes_nothing_along_on_one_thread() {
-    giving_up("window_giving_up_on_one_thread", 0, 1, || Site::window(false, 1000, ms(100)));
-    giving_up("window_giving_up_short_on_one_thread", 0, 1, || Site::window(false, 50, ms(10)));
+fn c4_w1_cancellations_at_a_sliding_window_lose_no_permit_on_one_thread() {
+    cancelling("window_cancelling_on_one_thread", 0, 1, || Site::window(false, 1000, ms(100)));
+    cancelling("window_cancelling_short_on_one_thread", 0, 1, || Site::window(false, 50, ms(10)));
 }
 
 #[test]
-fn whoever_gives_up_at_a_fixed_window_takes_nothing_along() {
-    giving_up("window_giving_up_fixed", 4, 1, || Site::window(true, 1000, ms(100)));
-    giving_up("window_giving_up_short_fixed", 4, 1, || Site::window(true, 50, ms(10)));
+fn c4_w2_cancellations_at_a_fixed_window_lose_no_permit() {
+    cancelling("window_cancelling_fixed", 4, 1, || Site::window(true, 1000, ms(100)));
+    cancelling("window_cancelling_short_fixed", 4, 1, || Site::window(true, 50, ms(10)));
 }
 
 #[test]
-fn tasks_that_are_not_polled_again_cost_one_place_each_and_stop_nobody() {
+fn b5_tasks_that_are_not_polled_again_at_a_window_delay_no_waiter() {
     some_are_not_polled_again("window_not_polled_again", 50, || Site::window(false, 200, ms(10)));
 }
 
-/// While limit and length change and there are pauses, there are certainly never more than the highest
-/// limit in any span of the shortest length. Of the requests in a span, look at the one that got its
-/// place last. The others had theirs then, and none of those had come back, by the steps that are told
-/// at [`Span::judge`]; so all of them were within the limit of that moment.
+/// Limit and length change, and there are pauses. At most the highest limit is issued in any span
+/// of the shortest length.
+///
+/// Take the request of a span that was granted its permit last. The others held theirs by then, and
+/// none of these had expired, by the steps at [`Span::judge`]. So all of them were within the limit
+/// of that time.
 #[test]
-fn a_window_that_changes_in_a_storm_holds_and_comes_to_rest() {
+fn c4_w1_w9_changing_window_holds_and_loses_no_permit() {
     changing(
         "window_changing",
         3,
@@ -60,10 +62,10 @@ fn a_window_that_changes_in_a_storm_holds_and_comes_to_rest() {
     );
 }
 
-/// Four plain threads that never wait: what can't go at once is shed. Now and then one gets ready
-/// twenty times before it calls, so that permits are held for a while.
+/// Four plain threads make requests that are issued at once or rejected. Now and then one has
+/// twenty clones ready before it calls, so that permits are held for a while.
 ///
-/// Each thread asks a number of times, admitted or not. Slow machines reach the limit, too.
+/// The number of requests is fixed, so that slow machines reach the limit, too.
 fn millions(name: &str, fixed: bool) {
     const EACH: usize = 400_000;
     storm(name, |seed, line| {
@@ -79,7 +81,7 @@ fn millions(name: &str, fixed: bool) {
                 count.note(n);
                 let mut clones = vec![service.clone(); if rng.u8(..) == 0 { 20 } else { 1 }];
                 for clone in &mut clones {
-                    clone.ready().now_or_never().expect("nobody waits").unwrap();
+                    clone.ready().now_or_never().expect("no request waits").unwrap();
                 }
                 let responses = clones.iter_mut().map(|clone| clone.call(()).now_or_never());
                 times.extend(responses.filter_map(|response| response.unwrap().unwrap()));
@@ -95,7 +97,7 @@ fn millions(name: &str, fixed: bool) {
         };
         let times = guarded(handle.clone(), || steps.get(), threads);
         line.count("admitted", times.len());
-        line.count("shed", handle.rejected().total() as usize);
+        line.count("rejected", handle.rejected().total() as usize);
         span.judge(times, line);
         let all_expire = {
             let handle = handle.clone();
@@ -110,7 +112,7 @@ fn millions(name: &str, fixed: bool) {
 }
 
 #[test]
-fn millions_at_a_window_are_never_too_many() {
+fn w1_w2_millions_at_a_window_are_never_too_many() {
     millions("window_millions", false);
     millions("window_millions_fixed", true);
 }

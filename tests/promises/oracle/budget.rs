@@ -1,4 +1,4 @@
-//! The budget in whole numbers: fractions as numerators over one denominator, the floor as a bucket.
+//! The budget in whole numbers: fractions over one denominator, and the floor as a bucket.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::hold;
 enum Step {
     Deposit(u32),
     Withdraw(u32),
-    /// By so many steps of the floor, and a nanosecond less or more.
+    /// By the given number of steps of the floor, and a nanosecond less or more.
     Advance(u64, i64),
 }
 
@@ -24,15 +24,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..200)
 }
 
-/// A ratio as a fraction whose denominator divides a million: what the budget promises to be exact for.
+/// A ratio as a fraction. Its denominator divides a million, for which the budget is exact.
 fn ratio() -> impl Strategy<Value = (u64, u64)> {
     let denominators = vec![1, 2, 4, 5, 8, 10, 20, 25, 32, 50, 64, 100, 125, 1000, 1_000_000];
     proptest::sample::select(denominators).prop_flat_map(|d| (0..=3 * d, Just(d)))
 }
 
-/// R5: as many retries as the requests have paid for, to the last fraction, and those of the floor.
+/// There are as many retries as the requests and the floor pay for, to the last fraction.
 #[test]
-fn r5_the_budget_is_as_the_naive_one() {
+fn r5_budget_agrees_with_the_naive_one() {
     let schedules = (ratio(), 0..30_u32, prop_oneof![0..6_u32, Just(1000)], steps());
     hold(file!(), schedules, |((numerator, denominator), floor, saved, steps)| async move {
         let budget = RetryBudget::new(numerator as f64 / denominator as f64)
@@ -40,7 +40,8 @@ fn r5_the_budget_is_as_the_naive_one() {
             .max_saved(saved);
         // In `denominator`ths of a retry.
         let (mut paid, most) = (0, u64::from(saved) * denominator);
-        // In nanoseconds: what a retry of the floor takes, and what of that is there. It takes whole ones.
+        // In nanoseconds: the cost of a retry of the floor, and its balance. Only whole retries are
+        // paid.
         let step = 1_000_000_000_u64.div_ceil(u64::from(floor).max(1));
         let full = step * u64::from(floor);
         let mut spare = full;

@@ -1,4 +1,4 @@
-//! The gate as anybody would write it down.
+//! The naive concurrency limit: the states of the callers, and a queue.
 
 use std::{collections::VecDeque, future::pending, task::Poll};
 
@@ -8,23 +8,23 @@ use tokio_test::task;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected};
 
-use super::{CUSTOMERS, Customer, hold, pass};
-use crate::support::ms;
+use super::{CALLERS, Caller, hold};
+use crate::{paused_time::pass, support::ms};
 
 #[derive(Clone, Debug)]
 enum Step {
     Poll(usize),
-    /// The service goes to another task, which polls it.
+    /// The service moves to another task, which polls it.
     Move(usize),
     Call(usize),
-    /// Ends what is in flight.
-    End(usize),
-    /// Drops the service, in whatever state it is, and what it has in flight.
-    Leave(usize),
+    /// Drops the response in flight.
+    Complete(usize),
+    /// Drops the service, in any state, and its response.
+    Drop(usize),
     Advance(u64),
     Limit(usize),
-    /// Watches for the moment when all is drained.
-    Watch,
+    /// Waits until the limit is idle.
+    Drain,
     Close,
 }
 
@@ -35,18 +35,18 @@ struct Bounds {
     wait: Option<u64>,
 }
 
-/// Times are tens of milliseconds, so that things meet.
+/// Times are tens of milliseconds, so that events coincide.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let who = 0..CUSTOMERS;
+    let caller = 0..CALLERS;
     let step = prop_oneof![
-        60 => who.clone().prop_map(Step::Poll),
-        5 => who.clone().prop_map(Step::Move),
-        30 => who.clone().prop_map(Step::Call),
-        30 => who.clone().prop_map(Step::End),
-        20 => who.prop_map(Step::Leave),
+        60 => caller.clone().prop_map(Step::Poll),
+        5 => caller.clone().prop_map(Step::Move),
+        30 => caller.clone().prop_map(Step::Call),
+        30 => caller.clone().prop_map(Step::Complete),
+        20 => caller.prop_map(Step::Drop),
         20 => (1..6_u64).prop_map(|tens| Step::Advance(10 * tens)),
         10 => (1..5_usize).prop_map(Step::Limit),
-        10 => Just(Step::Watch),
+        10 => Just(Step::Drain),
         1 => Just(Step::Close),
     ];
     proptest::collection::vec(step, 1..200)
@@ -68,30 +68,31 @@ enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Idle,
-    /// Until when.
+    /// Until the given time.
     Waiting(Option<u64>),
-    /// It was granted a permit while it waited, until when, and has not polled since.
+    /// Granted a permit while it waited until the given time, and not polled since.
     Granted(Option<u64>),
-    /// It has a place: ready or in flight.
+    /// Ready, or in flight.
     Holds,
-    /// The gate was closed while it waited, which it hears when it polls.
-    Dismissed,
-    /// Its deadline has passed, when, and it has not polled since.
+    /// The limit was closed while it waited, and it has not been polled since.
+    Closed,
+    /// Its deadline passed at the given time, and it has not been polled since.
     Expired(u64),
-    /// And when.
-    TurnedAway(Reason, u64),
+    /// Rejected at the given time.
+    Rejected(Reason, u64),
 }
 
-/// How late a task may be polled, and for how long it is the same request, in milliseconds.
+/// The time by which a poll may be late for its deadline and still be the same request's, in
+/// milliseconds.
 const GRACE: u64 = 100;
 
 struct Naive {
     limit: usize,
     closed: bool,
     bounds: Bounds,
-    states: [State; CUSTOMERS],
-    line: VecDeque<usize>,
-    turned_away: u64,
+    states: [State; CALLERS],
+    queue: VecDeque<usize>,
+    rejections: u64,
 }
 
 impl Naive {
@@ -101,19 +102,19 @@ impl Naive {
     }
 
     fn is_free(&self) -> bool {
-        !self.closed && self.holders() < self.limit && self.line.is_empty()
+        !self.closed && self.holders() < self.limit && self.queue.is_empty()
     }
 
-    /// Forgets the waits whose deadlines have passed, and grants what there is.
+    /// Ends the waits that are past their deadlines, and grants free permits.
     fn settle(&mut self, now: u64) {
-        for who in 0..CUSTOMERS {
-            match self.states[who] {
+        for caller in 0..CALLERS {
+            match self.states[caller] {
                 State::Waiting(Some(until)) if until <= now => {
-                    self.states[who] = State::Expired(until);
-                    self.line.retain(|&waiter| waiter != who);
+                    self.states[caller] = State::Expired(until);
+                    self.queue.retain(|&waiter| waiter != caller);
                 }
                 State::Granted(Some(until)) if until + GRACE <= now => {
-                    self.states[who] = State::Expired(until);
+                    self.states[caller] = State::Expired(until);
                 }
                 _ => {}
             }
@@ -122,57 +123,57 @@ impl Naive {
     }
 
     fn is_empty(&self) -> bool {
-        self.holders() == 0 && self.line.is_empty()
+        self.holders() == 0 && self.queue.is_empty()
     }
 
     fn admit(&mut self) {
         while !self.closed && self.holders() < self.limit {
-            let Some(next) = self.line.pop_front() else { return };
-            let State::Waiting(until) = self.states[next] else { unreachable!("it waits") };
+            let Some(next) = self.queue.pop_front() else { return };
+            let State::Waiting(until) = self.states[next] else { unreachable!("a waiter") };
             self.states[next] = State::Granted(until);
         }
     }
 
-    fn poll(&mut self, who: usize, same_task: bool, now: u64) {
+    fn poll(&mut self, caller: usize, same_task: bool, now: u64) {
         let until = self.bounds.wait.map(|wait| now + wait);
-        self.states[who] = match self.states[who] {
-            State::TurnedAway(_, at) if now >= at + GRACE => self.arrive(who, now),
-            State::Expired(_) | State::TurnedAway(..) if self.is_free() => State::Holds,
-            State::Expired(at) if now <= at + GRACE => State::TurnedAway(Reason::WaitTimeout, now),
-            State::Idle | State::Expired(_) => self.arrive(who, now),
-            State::Dismissed => State::TurnedAway(Reason::Closed, now),
+        self.states[caller] = match self.states[caller] {
+            State::Rejected(_, at) if now >= at + GRACE => self.arrive(caller, now),
+            State::Expired(_) | State::Rejected(..) if self.is_free() => State::Holds,
+            State::Expired(at) if now <= at + GRACE => State::Rejected(Reason::WaitTimeout, now),
+            State::Idle | State::Expired(_) => self.arrive(caller, now),
+            State::Closed => State::Rejected(Reason::Closed, now),
             State::Granted(_) => State::Holds,
             State::Waiting(_) if !same_task => State::Waiting(until),
             state => state,
         };
     }
 
-    fn arrive(&mut self, who: usize, now: u64) -> State {
+    fn arrive(&mut self, caller: usize, now: u64) -> State {
         if self.closed {
-            State::TurnedAway(Reason::Closed, now)
+            State::Rejected(Reason::Closed, now)
         } else if self.is_free() {
             State::Holds
-        } else if self.line.len() >= self.bounds.waiting {
-            State::TurnedAway(Reason::QueueFull, now)
+        } else if self.queue.len() >= self.bounds.waiting {
+            State::Rejected(Reason::QueueFull, now)
         } else if self.bounds.wait == Some(0) {
-            State::TurnedAway(Reason::WaitTimeout, now)
+            State::Rejected(Reason::WaitTimeout, now)
         } else {
-            self.line.push_back(who);
+            self.queue.push_back(caller);
             State::Waiting(self.bounds.wait.map(|wait| now + wait))
         }
     }
 
-    /// Has, and waits for, nothing any more.
-    fn leave(&mut self, who: usize) {
-        self.states[who] = State::Idle;
-        self.line.retain(|&waiter| waiter != who);
+    /// Releases its permit, or cancels its wait.
+    fn release(&mut self, caller: usize) {
+        self.states[caller] = State::Idle;
+        self.queue.retain(|&waiter| waiter != caller);
         self.admit();
     }
 
     fn close(&mut self) {
         self.closed = true;
-        for who in std::mem::take(&mut self.line) {
-            self.states[who] = State::Dismissed;
+        for caller in std::mem::take(&mut self.queue) {
+            self.states[caller] = State::Closed;
         }
     }
 }
@@ -185,11 +186,11 @@ fn reason(rejected: &Rejected) -> Reason {
     }
 }
 
-/// B1 to B4, B6, C4, C5, C11, C12: after each step, who holds a place, who waits and who is turned away is what the
-/// naive gate says; whoever was called, told or timed out has been woken exactly as often; and in the end
-/// nothing is left.
+/// After each step, permits, waiters and rejections are those of the naive limit. A waiter that was
+/// granted a permit, was rejected or has timed out was woken exactly once for each. In the end no
+/// permit is held and no waiter is queued.
 #[test]
-fn b2_the_gate_is_as_the_naive_one() {
+fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
     hold(file!(), (1..5_usize, bounds(), steps()), |(limit, bounds, steps)| async move {
         let mut layer =
             ConcurrencyBackpressureLayer::new(limit).max_waiting(bounds.waiting).respond(Some);
@@ -202,71 +203,71 @@ fn b2_the_gate_is_as_the_naive_one() {
             limit,
             closed: false,
             bounds,
-            states: [State::Idle; CUSTOMERS],
-            line: VecDeque::new(),
-            turned_away: 0,
+            states: [State::Idle; CALLERS],
+            queue: VecDeque::new(),
+            rejections: 0,
         };
-        let mut customers: Vec<_> =
-            (0..CUSTOMERS).map(|_| Customer::new(layer.layer(inner))).collect();
-        let mut ready = [false; CUSTOMERS];
-        // When each will look again by itself.
-        let mut timers = [None; CUSTOMERS];
-        let mut watch = None;
+        let mut callers: Vec<_> = (0..CALLERS).map(|_| Caller::new(layer.layer(inner))).collect();
+        let mut ready = [false; CALLERS];
+        // The deadlines of the last polls.
+        let mut timers = [None; CALLERS];
+        let mut drain = None;
         let mut now = 0;
         let taken = steps.len();
 
         for step in steps {
             let before = naive.states;
-            let woken: Vec<_> = customers.iter().map(Customer::woken).collect();
+            let woken: Vec<_> = callers.iter().map(Caller::woken).collect();
             let mut polled = None;
-            if let Step::Move(who) = step {
-                if customers[who].flight.is_none() {
-                    customers[who].move_on();
+            if let Step::Move(caller) = step {
+                if callers[caller].response.is_none() {
+                    callers[caller].move_to_another_task();
                 }
             }
             match step {
-                Step::Poll(who) | Step::Move(who) if customers[who].flight.is_none() => {
-                    polled = Some(who);
-                    naive.poll(who, matches!(step, Step::Poll(_)), now);
-                    let waits = matches!(naive.states[who], State::Waiting(_));
-                    ready[who] = customers[who].poll();
-                    prop_assert_eq!(ready[who], !waits, "{:?}", naive.states[who]);
-                    timers[who] = match naive.states[who] {
+                Step::Poll(caller) | Step::Move(caller) if callers[caller].response.is_none() => {
+                    polled = Some(caller);
+                    naive.poll(caller, matches!(step, Step::Poll(_)), now);
+                    let waits = matches!(naive.states[caller], State::Waiting(_));
+                    ready[caller] = callers[caller].poll();
+                    prop_assert_eq!(ready[caller], !waits, "{:?}", naive.states[caller]);
+                    timers[caller] = match naive.states[caller] {
                         State::Waiting(until) => until,
                         _ => None,
                     };
                 }
-                Step::Call(who) if ready[who] => {
-                    ready[who] = false;
-                    let mut flight = Box::pin(customers[who].service.call(()));
-                    let is_rejected = matches!(naive.states[who], State::TurnedAway(..));
+                Step::Call(caller) if ready[caller] => {
+                    ready[caller] = false;
+                    let mut response = Box::pin(callers[caller].service.call(()));
+                    let is_rejected = matches!(naive.states[caller], State::Rejected(..));
                     if is_rejected && naive.is_free() {
-                        naive.states[who] = State::Holds;
+                        naive.states[caller] = State::Holds;
                     }
-                    if let State::TurnedAway(expected, _) = naive.states[who] {
+                    if let State::Rejected(expected, _) = naive.states[caller] {
                         let expected = if naive.closed { Reason::Closed } else { expected };
-                        naive.turned_away += 1;
-                        let answer = flight.as_mut().now_or_never().and_then(Result::ok).flatten();
-                        let rejected = answer.expect("answered at once");
+                        naive.rejections += 1;
+                        let outcome =
+                            response.as_mut().now_or_never().and_then(Result::ok).flatten();
+                        let rejected = outcome.expect("rejected at once");
                         prop_assert_eq!(reason(&rejected), expected);
                         prop_assert_eq!(rejected.retry_after(), None);
-                        naive.leave(who);
+                        naive.release(caller);
                     } else {
-                        customers[who].flight = Some(flight);
+                        callers[caller].response = Some(response);
                     }
                 }
-                Step::End(who) if customers[who].flight.is_some() => {
-                    customers[who].flight = None;
-                    naive.leave(who);
+                Step::Complete(caller) if callers[caller].response.is_some() => {
+                    callers[caller].response = None;
+                    naive.release(caller);
                 }
-                Step::Leave(who) => {
-                    customers[who] = Customer::new(layer.layer(inner));
-                    (timers[who], ready[who]) = (None, false);
-                    naive.leave(who);
-                    polled = Some(who);
+                Step::Drop(caller) => {
+                    callers[caller] = Caller::new(layer.layer(inner));
+                    (timers[caller], ready[caller]) = (None, false);
+                    naive.release(caller);
+                    polled = Some(caller);
                 }
                 Step::Advance(millis) => {
-                    pass(millis).await;
+                    pass(ms(millis)).await;
                     now += millis;
                     naive.settle(now);
                 }
@@ -275,11 +276,11 @@ fn b2_the_gate_is_as_the_naive_one() {
                     naive.limit = limit;
                     naive.admit();
                 }
-                Step::Watch => {
+                Step::Drain => {
                     let mut drained = task::spawn(handle.drained());
                     match drained.poll() {
                         Poll::Ready(()) => prop_assert!(naive.is_empty()),
-                        Poll::Pending => watch = Some(drained),
+                        Poll::Pending => drain = Some(drained),
                     }
                 }
                 Step::Close => {
@@ -290,30 +291,40 @@ fn b2_the_gate_is_as_the_naive_one() {
             }
 
             prop_assert_eq!(handle.in_flight(), naive.holders());
-            prop_assert_eq!(handle.waiting(), naive.line.len());
-            for who in (0..CUSTOMERS).filter(|who| polled != Some(*who)) {
-                let waited = matches!(before[who], State::Waiting(_));
-                let told = matches!(naive.states[who], State::Granted(_) | State::Dismissed);
-                let called = usize::from(waited && told);
-                let rang = timers[who].is_some_and(|at| at <= now);
-                if rang {
-                    timers[who] = None;
+            prop_assert_eq!(handle.waiting(), naive.queue.len());
+            for caller in (0..CALLERS).filter(|caller| polled != Some(*caller)) {
+                let waited = matches!(before[caller], State::Waiting(_));
+                let ended = matches!(naive.states[caller], State::Granted(_) | State::Closed);
+                let ended = usize::from(waited && ended);
+                let fired = timers[caller].is_some_and(|at| at <= now);
+                if fired {
+                    timers[caller] = None;
                 }
-                let wakes = customers[who].woken() - woken[who];
-                prop_assert_eq!(wakes, called + usize::from(rang), "{} was {:?}", who, before[who]);
+                let wakes = callers[caller].woken() - woken[caller];
+                prop_assert_eq!(
+                    wakes,
+                    ended + usize::from(fired),
+                    "{} was {:?}",
+                    caller,
+                    before[caller]
+                );
             }
             if !naive.is_empty() {
-                let told = watch.as_ref().is_some_and(|drained| drained.is_woken());
-                prop_assert!(!told, "told that it is drained before it was");
-            } else if watch.is_some() {
-                let mut drained = watch.take().expect("watches");
+                let woken = drain.as_ref().is_some_and(|drained| drained.is_woken());
+                prop_assert!(!woken, "woken before it is drained");
+            } else if drain.is_some() {
+                let mut drained = drain.take().expect("a drain");
                 prop_assert!(drained.is_woken() && drained.poll().is_ready());
             }
         }
 
-        drop(customers);
-        prop_assert_eq!((handle.in_flight(), handle.waiting()), (0, 0), "something was lost");
-        prop_assert_eq!(handle.rejected().total(), naive.turned_away);
+        drop(callers);
+        prop_assert_eq!(
+            (handle.in_flight(), handle.waiting()),
+            (0, 0),
+            "a permit or a waiter is lost"
+        );
+        prop_assert_eq!(handle.rejected().total(), naive.rejections);
         prop_assert!(handle.drained().now_or_never().is_some());
         Ok(taken)
     });

@@ -1,11 +1,11 @@
-//! Random schedules against obviously right versions.
+//! Random schedules, compared with naive versions.
 //!
-//! A schedule is a list of small steps: a customer polls for readiness, calls, ends its request or goes
-//! away; time passes; settings change. The oracle sees the same steps and says what must be true after each.
+//! A schedule is a list of small steps: a caller polls readiness, calls, completes its request or
+//! is dropped; time passes; settings change. The oracle takes the same steps, and is compared
+//! after each.
 //!
-//! A schedule that fails is made as short as it can be, and its seed is kept in
-//! `tests/proptest-regressions`, to be tried first from then on. How many are tried: `PROPTEST_CASES`, 256
-//! unless set.
+//! A schedule that fails is shortened, and its seed is kept in `tests/proptest-regressions`, to be
+//! tried first from then on. `PROPTEST_CASES` schedules are tried, 256 unless set.
 
 mod budget;
 mod gate;
@@ -21,52 +21,38 @@ use std::{
 use proptest::prelude::*;
 use tower::Service;
 
-use crate::{hold, support::Wakes};
+use crate::{hold, paused_runtime::run, wake_counter::WakeCounter};
 
-/// Who may be there at a time.
-const CUSTOMERS: usize = 8;
+/// Callers of a limit.
+const CALLERS: usize = 8;
 
-/// Tries random schedules, each under a paused clock of its own. `test` returns how many steps it took.
+/// Tries random schedules, each under a paused clock of its own. `test` returns the number of its
+/// steps.
 fn hold<S, T>(file: &'static str, schedules: S, test: impl Fn(S::Value) -> T)
 where
     S: Strategy,
     T: Future<Output = Result<usize, TestCaseError>>,
 {
-    hold::hold(file, hold::name_of(&test), schedules, |schedule| paused(test(schedule)));
+    hold::hold(file, hold::name_of(&test), schedules, |schedule| run(test(schedule)));
 }
 
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime")
-        .block_on(test)
-}
-
-/// Lets time pass, and the timers go off.
-async fn pass(millis: u64) {
-    tokio::time::advance(crate::support::ms(millis)).await;
-    tokio::task::yield_now().await;
-}
-
-/// A customer's service, and the waker of its task.
-struct Customer<S, F> {
+/// The service of a caller, and the waker of its task.
+struct Caller<S, F> {
     service: S,
-    flight: Option<Pin<Box<F>>>,
-    wakes: Arc<Wakes>,
-    /// How often it had been woken when it was last polled.
+    response: Option<Pin<Box<F>>>,
+    wakes: Arc<WakeCounter>,
+    /// Wake-ups before the last poll.
     seen: usize,
 }
 
-impl<S: Service<(), Future = F>, F> Customer<S, F> {
+impl<S: Service<(), Future = F>, F> Caller<S, F> {
     fn new(service: S) -> Self {
-        Self { service, flight: None, wakes: Wakes::new(), seen: 0 }
+        Self { service, response: None, wakes: WakeCounter::new(), seen: 0 }
     }
 
-    /// Goes to another task.
-    fn move_on(&mut self) {
-        (self.wakes, self.seen) = (Wakes::new(), 0);
+    /// Moves to another task.
+    fn move_to_another_task(&mut self) {
+        (self.wakes, self.seen) = (WakeCounter::new(), 0);
     }
 
     fn poll(&mut self) -> bool {
@@ -74,12 +60,12 @@ impl<S: Service<(), Future = F>, F> Customer<S, F> {
         let waker = self.wakes.waker();
         match self.service.poll_ready(&mut Context::from_waker(&waker)) {
             Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) => unreachable!("turning away is no error of readiness"),
+            Poll::Ready(Err(_)) => unreachable!("a rejection is the result of `call`"),
             Poll::Pending => false,
         }
     }
 
-    /// How often it has been woken since it was last polled.
+    /// Wake-ups since the last poll.
     fn woken(&self) -> usize {
         self.wakes.count() - self.seen
     }

@@ -1,4 +1,4 @@
-//! Above N = 256 the window counts by strides: never too many, and hardly too few.
+//! Windows of more than 256 permits, which count by strides.
 
 use std::{
     collections::VecDeque,
@@ -15,26 +15,29 @@ use tokio::time::advance;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::WindowRateLimitLayer;
 
-use super::{hold, pass};
-use crate::support::{ms, now};
+use super::hold;
+use crate::{
+    paused_runtime::run,
+    paused_time::pass,
+    support::{ms, now},
+};
 
 const WINDOW: Duration = Duration::from_millis(1000);
 
-/// Bursts, and how many milliseconds pass after each.
+/// Bursts, and the milliseconds after each.
 type Bursts = Vec<(usize, u64)>;
 
-/// W1, W3, W8: never too many, and no more than a stride too few.
 #[test]
-fn w8_strides_never_let_too_many_through() {
+fn w1_w3_w8_strides_issue_never_too_many_and_at_most_a_stride_too_few() {
     let bursts = proptest::collection::vec((1..600_usize, 1..400_u64), 1..20);
     hold(file!(), (257..2000_u64, bursts), |(limit, bursts)| strides(limit, bursts));
 }
 
-/// Once found: a burst that ends within a stride, and then nobody who comes.
+/// A burst ends within a stride, and no request follows.
 #[test]
-fn w8_a_stride_that_stays_open_comes_back() {
+fn w8_permits_of_a_stride_that_stays_open_expire() {
     for burst in [14, 15] {
-        super::paused(strides(505, vec![(burst, 1)])).unwrap();
+        run(strides(505, vec![(burst, 1)])).unwrap();
     }
 }
 
@@ -62,16 +65,16 @@ async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
                 recent.push_back(time);
                 prop_assert!(recent.len() <= limit as usize, "too many");
             } else {
-                prop_assert!(recent.len() + stride > limit as usize, "more than a stride lost");
+                prop_assert!(recent.len() + stride > limit as usize, "more than a stride too few");
             }
         }
         advance(ms(pause)).await;
     }
     drop(service);
     for _ in 0..2 {
-        pass(1000).await;
+        pass(WINDOW).await;
         let _ = handle.remaining();
     }
-    prop_assert_eq!(handle.remaining(), limit, "something was lost");
+    prop_assert_eq!(handle.remaining(), limit, "a permit is lost");
     Ok(taken)
 }

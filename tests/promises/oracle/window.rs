@@ -1,4 +1,4 @@
-//! The window as anybody would write it down: the times of the issues in a list, and a queue.
+//! The naive window: the times of the issues in a list, and a queue.
 
 use std::{
     collections::VecDeque,
@@ -11,25 +11,28 @@ use proptest::prelude::*;
 use tower::{Layer, Service, service_fn};
 use tower_floodgate::{Rejected, WindowRateLimitLayer};
 
-use super::{CUSTOMERS, Customer, hold, pass};
-use crate::support::{most_in_any_span, ms};
+use super::{CALLERS, Caller, hold};
+use crate::{
+    paused_time::pass,
+    support::{most_in_any_span, ms},
+};
 
 #[derive(Clone, Debug)]
 enum Step {
     Poll(usize),
     Call(usize),
-    /// Drops the service, in whatever state it is.
-    Leave(usize),
+    /// Drops the service, in any state.
+    Drop(usize),
     Advance(u64),
     Limit(usize),
     Window(u64),
     Pause(u64),
 }
 
-/// What a schedule starts from. Times are in milliseconds.
+/// The settings at the beginning of a schedule. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    /// All times are multiples of this, so that things meet.
+    /// All times are multiples of it, so that events coincide.
     unit: u64,
     fixed: bool,
     limit: usize,
@@ -56,11 +59,11 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 /// Times are in units.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let who = 0..CUSTOMERS;
+    let caller = 0..CALLERS;
     let step = prop_oneof![
-        60 => who.clone().prop_map(Step::Poll),
-        40 => who.clone().prop_map(Step::Call),
-        15 => who.prop_map(Step::Leave),
+        60 => caller.clone().prop_map(Step::Poll),
+        40 => caller.clone().prop_map(Step::Call),
+        15 => caller.prop_map(Step::Drop),
         30 => (1..8_u64).prop_map(Step::Advance),
         5 => (1..6_usize).prop_map(Step::Limit),
         5 => (1..15_u64).prop_map(Step::Window),
@@ -76,28 +79,28 @@ struct Naive {
     limit: usize,
     window: u64,
     paused_until: u64,
-    /// Those that count.
+    /// The times of issues with permits that have not expired.
     issued: Vec<u64>,
-    /// Who has a place and has not called.
+    /// Callers with a permit, before their calls.
     held: Vec<usize>,
-    line: VecDeque<Waiting>,
-    /// Those whose deadlines have passed and that have not polled since.
+    queue: VecDeque<Waiting>,
+    /// Waiters past their deadlines that have not been polled since.
     expired: Vec<Waiting>,
-    /// Those whose wait was taken for another request's, and that have had nothing since.
+    /// Callers with a wait that was taken for a new request's, without an outcome since.
     renewed: Vec<usize>,
     now: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Waiting {
-    who: usize,
-    /// Not later than this.
+    caller: usize,
+    /// The deadline.
     until: u64,
 }
 
 impl Naive {
-    /// When an issue counts no more.
-    fn over(&self, issued: u64) -> u64 {
+    /// The time when the permit of an issue expires.
+    fn expires(&self, issued: u64) -> u64 {
         if self.fixed { (issued / self.window + 1) * self.window } else { issued + self.window }
     }
 
@@ -105,167 +108,169 @@ impl Naive {
         self.limit.saturating_sub(self.held.len() + self.issued.len())
     }
 
-    /// Lets go what is over, and lets in who can go.
+    /// Expires permits and waits, and grants free permits.
     fn settle(&mut self) {
-        let over: Vec<_> = self.issued.iter().map(|&at| self.over(at)).collect();
-        let mut over = over.into_iter();
-        self.issued.retain(|_| over.next().is_some_and(|at| at > self.now));
-        self.expired.extend(self.line.iter().filter(|waiting| waiting.until <= self.now));
-        self.line.retain(|waiting| waiting.until > self.now);
+        let expire: Vec<_> = self.issued.iter().map(|&at| self.expires(at)).collect();
+        let mut expire = expire.into_iter();
+        self.issued.retain(|_| expire.next().is_some_and(|at| at > self.now));
+        self.expired.extend(self.queue.iter().filter(|waiting| waiting.until <= self.now));
+        self.queue.retain(|waiting| waiting.until > self.now);
         while self.now >= self.paused_until && self.room() > 0 {
-            let Some(next) = self.line.pop_front() else { return };
-            self.held.push(next.who);
+            let Some(next) = self.queue.pop_front() else { return };
+            self.held.push(next.caller);
         }
     }
 
-    /// When somebody can go with so many before it, if each issues as soon as it can.
+    /// The time when a request with `ahead` waiters before it can be issued, if each of them is
+    /// issued as soon as it can.
     fn expected(&self, ahead: usize) -> u64 {
         let mut at = self.now;
-        let now = self.held.iter().map(|_| &at);
-        let mut taken: Vec<_> = self.issued.iter().chain(now).map(|&at| self.over(at)).collect();
+        let held = self.held.iter().map(|_| &at);
+        let mut taken: Vec<_> =
+            self.issued.iter().chain(held).map(|&at| self.expires(at)).collect();
         at = at.max(self.paused_until);
         for _ in 0..=ahead {
-            taken.retain(|&over| over > at);
+            taken.retain(|&expires| expires > at);
             while taken.len() >= self.limit {
                 at = *taken.iter().min().expect("as many as the limit");
-                taken.retain(|&over| over > at);
+                taken.retain(|&expires| expires > at);
             }
-            taken.push(self.over(at));
+            taken.push(self.expires(at));
         }
         at
     }
 
-    fn waits(&self, who: usize) -> Option<Waiting> {
-        self.line.iter().chain(&self.expired).find(|waiting| waiting.who == who).copied()
+    fn waits(&self, caller: usize) -> Option<Waiting> {
+        self.queue.iter().chain(&self.expired).find(|waiting| waiting.caller == caller).copied()
     }
 
-    fn leave(&mut self, who: usize) {
-        self.renewed.retain(|&renewed| renewed != who);
-        self.expired.retain(|waiting| waiting.who != who);
-        self.held.retain(|&holder| holder != who);
-        self.line.retain(|waiting| waiting.who != who);
+    fn release(&mut self, caller: usize) {
+        self.renewed.retain(|&renewed| renewed != caller);
+        self.expired.retain(|waiting| waiting.caller != caller);
+        self.held.retain(|&holder| holder != caller);
+        self.queue.retain(|waiting| waiting.caller != caller);
         self.settle();
     }
 }
 
-/// What somebody has got by polling.
+/// The outcome of the polls of a caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Has {
     Nothing,
-    Place,
-    /// To be told when it calls. Was the queue full? And since when?
+    Permit,
+    /// For its call: whether the queue was full, and the time of the poll.
     Rejection {
         queue_full: bool,
         at: u64,
     },
 }
 
-/// How late a task may be polled, and for how long it is the same request, in milliseconds.
+/// The time by which a poll may be late for its deadline and still be the same request's, in
+/// milliseconds.
 const GRACE: u64 = 100;
 
 impl Naive {
-    /// What `who` has after it has polled, having had this.
-    fn poll(&mut self, who: usize, had: Has, settings: &Settings) -> Has {
+    /// Returns the outcome of a poll of `caller`, after the outcome `had`.
+    fn poll(&mut self, caller: usize, had: Has, settings: &Settings) -> Has {
         self.settle();
         match had {
             Has::Rejection { at, .. } if self.now < at + GRACE && !self.is_free() => return had,
             _ => {}
         }
-        if self.held.contains(&who) {
-            self.renewed.retain(|&renewed| renewed != who);
-            return Has::Place;
+        if self.held.contains(&caller) {
+            self.renewed.retain(|&renewed| renewed != caller);
+            return Has::Permit;
         }
-        if let Some(Waiting { until, .. }) = self.waits(who) {
-            // Not too late, nor known to be: the first of all could go in time.
+        if let Some(Waiting { until, .. }) = self.waits(caller) {
+            // Before the deadline, and the head could be issued before it.
             if self.now < until && self.expected(0) <= until {
                 return Has::Nothing;
             }
-            self.line.retain(|waiting| waiting.who != who);
-            self.expired.retain(|waiting| waiting.who != who);
+            self.queue.retain(|waiting| waiting.caller != caller);
+            self.expired.retain(|waiting| waiting.caller != caller);
             if self.is_free() {
-                self.held.push(who);
-                return Has::Place;
+                self.held.push(caller);
+                return Has::Permit;
             }
-            // Later than that, and for the first time: it is another request.
-            let again = self.renewed.contains(&who);
+            // Later than that, for the first time: the poll is a new request's.
+            let again = self.renewed.contains(&caller);
             let patience = if again { GRACE.max(settings.max_wait.unwrap_or(0)) } else { GRACE };
             if self.now <= until + patience {
-                self.renewed.retain(|&renewed| renewed != who);
+                self.renewed.retain(|&renewed| renewed != caller);
                 return Has::Rejection { queue_full: false, at: self.now };
             }
-            self.renewed.push(who);
+            self.renewed.push(caller);
         }
         let until = settings.max_wait.map_or(u64::MAX, |wait| self.now + wait);
         let has = if self.is_free() {
-            self.held.push(who);
-            Has::Place
-        } else if self.line.len() >= settings.max_waiting {
+            self.held.push(caller);
+            Has::Permit
+        } else if self.queue.len() >= settings.max_waiting {
             Has::Rejection { queue_full: true, at: self.now }
-        } else if self.expected(self.line.len()) > until {
+        } else if self.expected(self.queue.len()) > until {
             Has::Rejection { queue_full: false, at: self.now }
         } else {
-            self.line.push_back(Waiting { who, until });
+            self.queue.push_back(Waiting { caller, until });
             return Has::Nothing;
         };
-        self.renewed.retain(|&renewed| renewed != who);
+        self.renewed.retain(|&renewed| renewed != caller);
         has
     }
 
-    /// Could a newcomer go at once?
+    /// Whether a newcomer could be issued at once.
     fn is_free(&self) -> bool {
-        self.line.is_empty() && self.expected(0) == self.now
+        self.queue.is_empty() && self.expected(0) == self.now
     }
 
-    /// What `who` is told when it calls, having this.
-    fn call(&mut self, who: usize, had: Has) -> Told {
+    /// Returns the result of a call of `caller`, after the outcome `had`.
+    fn call(&mut self, caller: usize, had: Has) -> Called {
         self.settle();
         match had {
             Has::Rejection { queue_full, .. } if !self.is_free() => {
-                let millis = self.expected(self.line.len()) - self.now;
-                Told::Rejected { queue_full, millis }
+                let millis = self.expected(self.queue.len()) - self.now;
+                Called::Rejected { queue_full, millis }
             }
             _ => {
-                self.held.retain(|&holder| holder != who);
+                self.held.retain(|&holder| holder != caller);
                 self.issued.push(self.now);
-                Told::Issued
+                Called::Issued
             }
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
+enum Called {
     Issued,
-    /// How long is it until there is room?
+    /// With the time until a permit is free.
     Rejected {
         queue_full: bool,
         millis: u64,
     },
 }
 
-type Answer = Ready<Result<Option<Rejected>, ()>>;
+type Response = Ready<Result<Option<Rejected>, ()>>;
 
-/// The rejection that a call was answered with.
-fn rejection(answer: impl Future<Output = Result<Option<Rejected>, ()>>) -> Option<Rejected> {
-    answer.now_or_never().expect("answers at once").expect("never fails")
+/// The rejection that a call returned.
+fn rejection(response: impl Future<Output = Result<Option<Rejected>, ()>>) -> Option<Rejected> {
+    response.now_or_never().expect("responds at once").expect("never fails")
 }
 
-/// W1 to W7, W9, C4, C5, C11, C12: at every moment, who has a place, who waits, and who is turned away with which
-/// time is what the naive window says; whoever could go has been woken; and in no span at all more was
-/// issued.
+/// After each step, permits, waiters, and rejections with their times are those of the naive
+/// window. Every waiter with a permit was woken. No span has more issues than the limit.
 #[test]
-fn w1_the_window_is_as_the_naive_one() {
+fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
         let Settings { unit, fixed, limit, window, max_waiting, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let layer = of(limit as u64, ms(window));
         let handle = layer.handle();
-        let shedding = layer.clone().max_waiting(0).respond(Some);
+        let rejecting = layer.clone().max_waiting(0).respond(Some);
         let mut layer = layer.max_waiting(max_waiting).respond(Some);
         if let Some(wait) = max_wait {
             layer = layer.max_wait(ms(wait));
         }
-        let inner = service_fn(|(): ()| -> Answer { ready(Ok(None)) });
+        let inner = service_fn(|(): ()| -> Response { ready(Ok(None)) });
         let mut naive = Naive {
             fixed,
             limit,
@@ -273,14 +278,13 @@ fn w1_the_window_is_as_the_naive_one() {
             paused_until: 0,
             issued: Vec::new(),
             held: Vec::new(),
-            line: VecDeque::new(),
+            queue: VecDeque::new(),
             expired: Vec::new(),
             renewed: Vec::new(),
             now: 0,
         };
-        let mut customers: Vec<_> =
-            (0..CUSTOMERS).map(|_| Customer::new(layer.layer(inner))).collect();
-        let mut has = [Has::Nothing; CUSTOMERS];
+        let mut callers: Vec<_> = (0..CALLERS).map(|_| Caller::new(layer.layer(inner))).collect();
+        let mut has = [Has::Nothing; CALLERS];
         let mut times: Vec<Duration> = Vec::new();
         let mut rejections = 0;
         let (mut most, mut shortest) = (limit, window);
@@ -288,35 +292,40 @@ fn w1_the_window_is_as_the_naive_one() {
 
         for step in steps {
             match step {
-                Step::Poll(who) if has[who] != Has::Place => {
-                    has[who] = naive.poll(who, has[who], &settings);
-                    prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
+                Step::Poll(caller) if has[caller] != Has::Permit => {
+                    has[caller] = naive.poll(caller, has[caller], &settings);
+                    prop_assert_eq!(
+                        callers[caller].poll(),
+                        has[caller] != Has::Nothing,
+                        "{:?}",
+                        has
+                    );
                 }
-                Step::Call(who) if has[who] != Has::Nothing => {
-                    let rejected = rejection(customers[who].service.call(()));
-                    let told = match rejected {
-                        None => Told::Issued,
-                        Some(rejected) => Told::Rejected {
+                Step::Call(caller) if has[caller] != Has::Nothing => {
+                    let rejected = rejection(callers[caller].service.call(()));
+                    let called = match rejected {
+                        None => Called::Issued,
+                        Some(rejected) => Called::Rejected {
                             queue_full: rejected.is_queue_full(),
                             millis: whole_millis(rejected.retry_after().expect("known"))?,
                         },
                     };
-                    prop_assert_eq!(told, naive.call(who, has[who]));
-                    if told == Told::Issued {
+                    prop_assert_eq!(called, naive.call(caller, has[caller]));
+                    if called == Called::Issued {
                         times.push(ms(naive.now));
                     } else {
                         rejections += 1;
                     }
-                    has[who] = Has::Nothing;
+                    has[caller] = Has::Nothing;
                 }
-                Step::Leave(who) => {
-                    customers[who] = Customer::new(layer.layer(inner));
-                    has[who] = Has::Nothing;
-                    naive.leave(who);
+                Step::Drop(caller) => {
+                    callers[caller] = Caller::new(layer.layer(inner));
+                    has[caller] = Has::Nothing;
+                    naive.release(caller);
                 }
                 Step::Advance(units) => {
                     let millis = unit * units;
-                    pass(millis).await;
+                    pass(ms(millis)).await;
                     naive.now += millis;
                     naive.settle();
                 }
@@ -327,7 +336,7 @@ fn w1_the_window_is_as_the_naive_one() {
                 }
                 Step::Window(units) => {
                     let window = unit * units;
-                    let _ = handle.remaining(); // lets go what is over, as the naive one has
+                    let _ = handle.remaining(); // expires permits, as the naive window has
                     handle.set_window(ms(window)).unwrap();
                     (naive.window, shortest) = (window, shortest.min(window));
                     naive.settle();
@@ -339,53 +348,58 @@ fn w1_the_window_is_as_the_naive_one() {
                 }
                 _ => {}
             }
-            // Lets the ringer look, if it was told to.
+            // Lets the refill task run, if it was woken.
             tokio::task::yield_now().await;
 
-            // Whoever waits and is woken polls.
-            while let Some(who) =
-                (0..CUSTOMERS).find(|&who| has[who] == Has::Nothing && customers[who].woken() > 0)
+            // Waiters that were woken poll.
+            while let Some(caller) = (0..CALLERS)
+                .find(|&caller| has[caller] == Has::Nothing && callers[caller].woken() > 0)
             {
-                has[who] = naive.poll(who, has[who], &settings);
-                prop_assert_eq!(customers[who].poll(), has[who] != Has::Nothing, "{:?}", has);
+                has[caller] = naive.poll(caller, has[caller], &settings);
+                prop_assert_eq!(callers[caller].poll(), has[caller] != Has::Nothing, "{:?}", has);
             }
-            for &who in &naive.held {
-                prop_assert_eq!(has[who], Has::Place, "{} could go and wasn't woken", who);
+            for &caller in &naive.held {
+                prop_assert_eq!(
+                    has[caller],
+                    Has::Permit,
+                    "{} was granted a permit and not woken",
+                    caller
+                );
             }
-            for Waiting { who, until } in &naive.line {
-                prop_assert!(naive.now < *until, "{} waits for longer than it would", who);
+            for Waiting { caller, until } in &naive.queue {
+                prop_assert!(naive.now < *until, "{} waits past its deadline", caller);
             }
         }
 
-        let free = naive.line.is_empty() && naive.now >= naive.paused_until;
+        let free = naive.queue.is_empty() && naive.now >= naive.paused_until;
         prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
-        prop_assert_eq!(handle.waiting(), naive.line.len());
-        prop_assert_eq!(handle.rejected().total(), rejections, "counted when it is told");
+        prop_assert_eq!(handle.waiting(), naive.queue.len());
+        prop_assert_eq!(handle.rejected().total(), rejections, "counted at the calls");
         if !fixed {
             prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);
         }
 
-        // W6: turned away until the promised instant, and admitted at it.
-        drop(customers);
-        (naive.held, naive.line) = (Vec::new(), VecDeque::new());
+        // The next request is rejected until the promised time, and admitted then.
+        drop(callers);
+        (naive.held, naive.queue) = (Vec::new(), VecDeque::new());
         naive.settle();
         let promised = naive.expected(0) - naive.now;
-        let mut next = Customer::new(shedding.layer(inner));
-        // Asked at first, and a millisecond before.
+        let mut next = Caller::new(rejecting.layer(inner));
+        // At once, and a millisecond before.
         for (left, then) in [(promised, promised.saturating_sub(1)), (1, 1)] {
             if promised >= left && left > 0 {
                 prop_assert!(next.poll());
-                let rejected = rejection(next.service.call(())).expect("turned away");
+                let rejected = rejection(next.service.call(())).expect("a rejection");
                 prop_assert_eq!(rejected.retry_after(), Some(ms(left)));
-                pass(then).await;
+                pass(ms(then)).await;
             }
         }
         prop_assert!(next.poll());
         prop_assert!(rejection(next.service.call(())).is_none(), "not admitted when promised");
 
         drop(next);
-        pass(2 * naive.window).await;
-        prop_assert_eq!(handle.remaining(), naive.limit as u64, "something was lost");
+        pass(ms(2 * naive.window)).await;
+        prop_assert_eq!(handle.remaining(), naive.limit as u64, "a permit is lost");
         Ok(taken)
     });
 }

@@ -1,15 +1,21 @@
-//! Properties: random cases, counted, and the seeds of those that fail kept.
+//! Properties, tried with random cases.
 
-use std::{any::type_name, cell::Cell};
+#[path = "test_name.rs"]
+mod test_name;
+
+use std::cell::Cell;
 
 use proptest::{
     prelude::*,
     test_runner::{FileFailurePersistence, TestRunner},
 };
 
-/// Tries random cases, and prints how many, and how many steps they took in all.
+pub(crate) use self::test_name::name_of;
+
+/// Tries random cases, and prints the numbers of cases and of steps.
 ///
-/// `file` is where the test stands: its failures are kept in `proptest-regressions` beside the tests.
+/// `file` is the file of the test. The seeds of cases that fail are kept in `proptest-regressions`
+/// beside the tests. `test` returns the number of its steps.
 pub(crate) fn hold<S: Strategy>(
     file: &'static str,
     name: &str,
@@ -32,10 +38,4 @@ pub(crate) fn hold<S: Strategy>(
         panic!("{error}");
     }
     println!("oracle {name}: schedules={} steps={}", tried.get(), steps.get());
-}
-
-/// The name of the test that this closure was written in.
-pub(crate) fn name_of<T>(_: &T) -> &'static str {
-    let name = type_name::<T>().trim_end_matches("::{{closure}}");
-    name.rsplit("::").next().unwrap_or(name)
 }
