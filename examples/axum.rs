@@ -26,7 +26,8 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
     WindowRateLimitLayer,
-    http::{self, Attempts, HttpClassifier, RateLimitFieldsLayer},
+    client::{Attempts, HttpClassifier},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,15 +38,15 @@ async fn main() -> Result<(), BoxError> {
     // At most two at a time, their bodies included, and no line.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
         .max_waiting(0)
-        .respond(http::respond_or_after(SECOND * 5));
+        .respond(http_rejection_with_fallback(SECOND * 5));
     // At most four in any minute.
-    let rate = WindowRateLimitLayer::new(4, MINUTE).max_waiting(0).respond(http::respond);
+    let rate = WindowRateLimitLayer::new(4, MINUTE).max_waiting(0).respond(http_rejection);
     let (places, quota) = (in_flight.handle(), rate.handle());
 
     let limits = ServiceBuilder::new()
         .map_response(IntoResponse::into_response) // of one type again, for the exempted
         .layer(in_flight.until_body_ends())
-        .layer(RateLimitFieldsLayer::new("app", rate.handle()))
+        .layer(RateLimitHeadersLayer::new("app", rate.handle()))
         .layer(rate);
     let is_health = |request: &extract::Request| request.uri().path() == "/health";
     let app = Router::new()
@@ -80,7 +81,7 @@ async fn main() -> Result<(), BoxError> {
     quota.set_window(SECOND)?;
     let policy = ExponentialRetry::new(10)
         .clone_with(Request::try_clone)
-        .classify(HttpClassifier::new().without_redirects());
+        .classify(HttpClassifier::new().assume_no_redirects());
     let patient = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(2))
         .layer(ExponentialRetryLayer::new(policy))
@@ -90,7 +91,7 @@ async fn main() -> Result<(), BoxError> {
         patient.clone().oneshot(request).await
     });
     for answer in try_join_all(answers).await? {
-        println!("  {} at attempt {}", answer.status(), Attempts::of(&answer).get());
+        println!("  {} at attempt {}", answer.status(), Attempts::from_response(&answer).get());
         assert_eq!(answer.status(), 200);
     }
 

@@ -25,11 +25,9 @@ use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    http::{
-        self as limits, Attempts, HttpClassifier, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
     retry::Backoff,
+    server::{RateLimitHeadersLayer, http_rejection},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .backoff(Backoff::new(SECOND / 20, SECOND / 5));
     let client = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(4))
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(WindowRateLimitLayer::new(20, SECOND))
         .service(Client::builder(TokioExecutor::new()).build_http());
@@ -60,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     });
     let mut attempts = 0;
     for answer in try_join_all(answers).await? {
-        let (status, took) = (answer.status(), Attempts::of(&answer).get());
+        let (status, took) = (answer.status(), Attempts::from_response(&answer).get());
         let body = answer.into_body().collect().await?.to_bytes();
         println!("  {status} at attempt {took}: {}", String::from_utf8_lossy(&body));
         assert_eq!(status, StatusCode::OK);
@@ -81,12 +79,11 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// Accepts until it is dropped.
 async fn serve(listener: TcpListener) {
-    let in_flight =
-        ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(limits::respond);
-    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(limits::respond);
+    let in_flight = ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(http_rejection);
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(http_rejection);
     let service = ServiceBuilder::new()
         .layer(in_flight.until_body_ends())
-        .layer(RateLimitFieldsLayer::new("echo", rate.handle()))
+        .layer(RateLimitHeadersLayer::new("echo", rate.handle()))
         .layer(rate)
         .service(service_fn(echo));
 

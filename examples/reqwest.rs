@@ -21,8 +21,9 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    http::{self, Attempts, HttpClassifier, ServerHints},
+    client::{Attempts, HttpClassifier, HttpHints},
     retry::Backoff,
+    server::http_rejection,
 };
 
 const QUOTA: u64 = 5;
@@ -42,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
         let call = client.clone().oneshot(Request::new(Method::GET, url.clone()));
         tasks.spawn(async move {
             let response = call.await?;
-            let (status, attempts) = (response.status(), Attempts::of(&response).get());
+            let (status, attempts) = (response.status(), Attempts::from_response(&response).get());
             let text = response.text().await?;
             let at = start.elapsed().as_secs_f64();
             println!("{at:>7.2} s  task {task:>2} has {text:?}, attempts: {attempts}");
@@ -89,10 +90,10 @@ fn client(
         Client::builder().retry(retry::never()).redirect(redirect::Policy::none()).build()?;
     let policy = ExponentialRetry::new(5)
         .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(2)))
-        .classify(HttpClassifier::new().without_redirects())
+        .classify(HttpClassifier::new().assume_no_redirects())
         .clone_with(Request::try_clone);
     let rate = WindowRateLimitLayer::new(100, SECOND);
-    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
 
     let refusals = Arc::clone(&events);
     Ok(ServiceBuilder::new()
@@ -119,7 +120,7 @@ fn client(
 async fn serve() -> Result<String, BoxError> {
     let quota = WindowRateLimitLayer::new(QUOTA, SECOND).max_wait(Duration::ZERO);
     let app: Router =
-        Router::new().route("/", get(|| async { "hello" })).layer(quota.respond(http::respond));
+        Router::new().route("/", get(|| async { "hello" })).layer(quota.respond(http_rejection));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app).await });

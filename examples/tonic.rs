@@ -20,11 +20,8 @@ use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    grpc::{self, Code, GrpcClassifier},
-    http::{
-        Attempts,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer},
+    server::grpc_rejection,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,9 +31,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     // A stream holds its place until it has ended, or the client has gone.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
         .max_waiting(10)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
-    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(grpc::respond);
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(grpc_rejection);
     let (places, quota) = (in_flight.handle(), rate.handle());
     let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder().layer(in_flight).layer(rate).add_service(health);
@@ -45,13 +42,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     tokio::spawn(server.serve_with_incoming(incoming));
 
     // Retries what has not been done: which calls may be done twice is for you to say.
-    let policy = ExponentialRetry::new(5)
-        .clone_with(ByReplay)
-        .classify(GrpcClassifier::new().codes([Code::Unavailable, Code::ResourceExhausted]));
+    let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(
+        GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]),
+    );
     let own_rate = WindowRateLimitLayer::new(100, SECOND);
-    let pause = PauseOnHintLayer::new(own_rate.handle(), grpc::ServerHints);
+    let pause = PauseOnHintLayer::new(own_rate.handle(), GrpcHints);
     let channel = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(own_rate)
         .layer(pause)
@@ -66,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     });
     let mut attempts = 0;
     for answer in try_join_all(calls).await? {
-        let took = Attempts::of_extensions(answer.extensions()).get();
+        let took = Attempts::from_extensions(answer.extensions()).get();
         println!("  status {} at attempt {took}", answer.get_ref().status);
         attempts += u64::from(took);
     }

@@ -55,9 +55,9 @@
 //!
 //! | | the layers go | with |
 //! | --- | --- | --- |
-//! | axum, a server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`http::respond`](http::respond()) |
-//! | hyper, a server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`http::respond`](http::respond()) |
-//! | tonic, a server | on the builder: `Server::builder().layer(limits)` | `grpc::respond` |
+//! | axum, a server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`server::http_rejection`](server::http_rejection()) |
+//! | hyper, a server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`server::http_rejection`](server::http_rejection()) |
+//! | tonic, a server | on the builder: `Server::builder().layer(limits)` | `server::grpc_rejection` |
 //! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`HttpClassifier`](http::HttpClassifier) |
 //! | tonic, a client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `grpc::GrpcClassifier` |
 //!
@@ -142,11 +142,11 @@
 //!
 //! | it says | write |
 //! | --- | --- |
-//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(http::respond)` on each limit that may turn away |
-//! | `expected Response<Body>, found Response<HeldBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
+//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(server::http_rejection)` on each limit that may turn away |
+//! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
 //! | that a copy can't be made | [`clone_with`](ExponentialRetry::clone_with) |
 //! | that `close` isn't found | a bound, `.respond(...)` or [`.fail()`](ConcurrencyBackpressureLayer::fail) on the layer, before its handle is taken |
-//! | that `without_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
+//! | that `assume_no_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
 //! | `cannot find Request in http` | `use tower_floodgate::http as limits;` |
 
 #![forbid(unsafe_code)]
@@ -155,14 +155,17 @@
 pub mod answer;
 pub mod backpressure;
 mod cause;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod client;
 mod clock;
 mod count;
 pub mod exempt;
 mod gate;
-#[cfg(feature = "grpc")]
-pub mod grpc;
-#[cfg(feature = "http")]
-pub mod http;
+#[cfg(any(doc, doctest))]
+pub mod guide;
+#[cfg(any(feature = "client", feature = "server"))]
+mod headers;
 mod macros;
 #[cfg(debug_assertions)]
 mod nested;
@@ -172,6 +175,9 @@ pub mod rate_limit;
 mod rejected;
 pub mod retry;
 mod seat;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub mod server;
 mod settings;
 mod spare;
 mod sync;
@@ -180,7 +186,7 @@ pub use self::{
     backpressure::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     },
-    cause::caused_by,
+    cause::find_cause,
     exempt::ExemptLayer,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,

@@ -16,7 +16,7 @@
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let limit = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //! let handle = limit.handle();
-//! // What says when to come again; `http::ServerHints` and `grpc::ServerHints` read it off headers.
+//! // What says when to come again; `client::HttpHints` and `client::GrpcHints` read it off headers.
 //! let hint = |result: &Result<u16, _>| match result {
 //!     Ok(429) => Some(Duration::from_secs(20)),
 //!     _ => None,
@@ -51,8 +51,8 @@
 //!   limit, every rejection pauses those who could go.
 
 pub mod future;
-mod hint;
 mod layer;
+mod read_hint;
 mod service;
 
-pub use self::{hint::ServerHint, layer::PauseOnHintLayer, service::PauseOnHint};
+pub use self::{layer::PauseOnHintLayer, read_hint::ReadHint, service::PauseOnHint};

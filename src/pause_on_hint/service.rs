@@ -5,7 +5,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ServerHint, future::ResponseFuture};
+use super::{ReadHint, future::ResponseFuture};
 use crate::{macros::inner_access, rate_limit::WindowRateLimitHandle};
 
 /// A service whose answers can pause a rate limit. See the [module](crate::pause_on_hint).
@@ -33,7 +33,7 @@ impl<S, H> PauseOnHint<S, H> {
 impl<S, H, Request> Service<Request> for PauseOnHint<S, H>
 where
     S: Service<Request>,
-    H: ServerHint<S::Response, S::Error> + Clone,
+    H: ReadHint<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;

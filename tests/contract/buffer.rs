@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tower::{ServiceBuilder, buffer::Buffer};
-use tower_floodgate::{WindowRateLimitLayer, caused_by};
+use tower_floodgate::{WindowRateLimitLayer, find_cause};
 
 use crate::{
     probe::{Failed, Mood, NOT_READY, Script},
@@ -49,7 +49,7 @@ async fn a_buffer_dies_of_one_error_of_readiness() {
     work().await;
     let error = sent.answer().unwrap_err();
     assert!(!error.is::<Failed>());
-    assert_eq!(caused_by(&*error), Some(&NOT_READY));
+    assert_eq!(find_cause(&*error), Some(&NOT_READY));
     probe.be(Mood::Ready);
     assert_eq!(other.failure(), None, "an error, and not the probe's");
 

@@ -13,12 +13,10 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use proptest::{collection::vec, prelude::*, sample::select};
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-#[cfg(feature = "grpc")]
-use tower_floodgate::grpc;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer, http as floodgate,
-    pause_on_hint::ServerHint,
+    WindowRateLimitLayer, client,
+    pause_on_hint::ReadHint,
     retry::{Backoff, Classify, Jitter},
 };
 
@@ -121,7 +119,7 @@ async fn calls<C, H>(
 ) -> Vec<(usize, Instant)>
 where
     C: Classify<Request<usize>, Response<()>, Infallible> + Clone,
-    H: ServerHint<Response<()>, Infallible> + Clone,
+    H: ReadHint<Response<()>, Infallible> + Clone,
 {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&calls);
@@ -185,14 +183,14 @@ fn r2_r4_no_answer_makes_for_more_attempts_or_longer_waits_than_are_allowed() {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
-            let classify = floodgate::HttpClassifier::new();
+            let classify = client::HttpClassifier::new();
             let calls_made =
-                calls(&settings, answers.clone(), classify, floodgate::ServerHints).await;
+                calls(&settings, answers.clone(), classify, client::HttpHints).await;
             judge(&settings, &calls_made)?;
             #[cfg(feature = "grpc")]
             {
-                let classify = grpc::GrpcClassifier::new();
-                let calls_made = calls(&settings, answers, classify, grpc::ServerHints).await;
+                let classify = client::GrpcClassifier::new();
+                let calls_made = calls(&settings, answers, classify, client::GrpcHints).await;
                 judge(&settings, &calls_made)?;
             }
             Ok::<_, TestCaseError>(())

@@ -15,7 +15,7 @@ use tokio_test::{assert_pending, assert_ready, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
-    http::{RateLimitFieldsLayer, respond, respond_or_after},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ async fn hang() -> Response {
 /// However a layer is put on: all routes share one limit, and answer by themselves.
 #[tokio::test(start_paused = true)]
 async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
-    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(respond);
+    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(http_rejection);
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     let method: MethodRouter = get(hello).layer(limit());
     let shared = limit();
@@ -70,7 +70,8 @@ async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
 
 #[tokio::test]
 async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
-    let limit = ConcurrencyBackpressureLayer::new(10).fail().respond(respond_or_after(SECOND));
+    let limit =
+        ConcurrencyBackpressureLayer::new(10).fail().respond(http_rejection_with_fallback(SECOND));
     let handle = limit.handle();
     let app = Router::new().route("/", get(hello)).route("/hang", get(hang)).layer(limit);
     assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);
@@ -89,8 +90,8 @@ async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
 
 #[tokio::test(start_paused = true)]
 async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(respond);
-    let fields = RateLimitFieldsLayer::new("app", limit.handle());
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(http_rejection);
+    let fields = RateLimitHeadersLayer::new("app", limit.handle());
     let app = Router::new().route("/", get(hello)).layer(limit).layer(fields);
     for (path, status) in
         [("/nowhere", StatusCode::NOT_FOUND), ("/", StatusCode::TOO_MANY_REQUESTS)]
@@ -104,8 +105,10 @@ async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
 
 #[tokio::test]
 async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_past() {
-    let limit =
-        ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+    let limit = ConcurrencyBackpressureLayer::new(1)
+        .max_waiting(0)
+        .respond(http_rejection)
+        .until_body_ends();
     let handle = limit.handle();
     let layer = ExemptLayer::new(
         |request: &Request| request.uri().path() == "/health",

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    http::{Attempts, Boxed, HttpClassifier, Plain, RETRIED_STATUSES},
+    client::{Attempts, BoxedError, DEFAULT_RETRIED_STATUSES, HttpClassifier, PlainError},
     retry::{Backoff, Classify, Jitter, Verdict},
 };
 
@@ -45,7 +45,7 @@ fn r6_http_is_retried_by_status() {
     let at_edges = HttpClassifier::new()
         .statuses(edges.iter().map(|&status| StatusCode::from_u16(status).unwrap()));
     let retried = [408, 425, 429, 500, 502, 503, 504];
-    assert_eq!(RETRIED_STATUSES.map(|status| status.as_u16()), retried);
+    assert!(DEFAULT_RETRIED_STATUSES.iter().map(StatusCode::as_u16).eq(retried));
     for status in 100..1000 {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
         assert_eq!(judge(&default, &get, status), verdict(retried.contains(&status)), "{status}");
@@ -140,7 +140,7 @@ async fn r8_an_answer_tells_how_many_attempts_it_took() {
             }));
         let response = service.oneshot(request("GET")).await.unwrap();
         assert_eq!(response.status(), status);
-        assert_eq!(Attempts::of(&response).get(), attempts);
+        assert_eq!(Attempts::from_response(&response).get(), attempts);
         // One that took no more than that costs nothing.
         assert_eq!(response.extensions().is_empty(), attempts == 1);
     }
@@ -160,7 +160,7 @@ async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
         let service = ExponentialRetryLayer::new(policy)
             .layer(service_fn(|_: Request<()>| async { Ok::<_, BoxError>(answer(503)) }));
         let answer = service.oneshot(request("GET")).await.unwrap();
-        assert_eq!(Attempts::of(&answer).get(), attempts);
+        assert_eq!(Attempts::from_response(&answer).get(), attempts);
         assert_eq!(*copied.lock().unwrap(), copies);
     }
 }
@@ -266,11 +266,12 @@ fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
 fn c7_a_status_that_is_no_failure_is_refused() {
     for status in [100, 200, 304, 399, 600, 999] {
         let wrong = [StatusCode::CONFLICT, StatusCode::from_u16(status).unwrap()];
-        let error = HttpClassifier::<Plain>::new().try_statuses(wrong).unwrap_err();
+        let error = HttpClassifier::<PlainError>::new().try_statuses(wrong).unwrap_err();
         assert_eq!(error.setting(), "statuses");
         let said = format!("statuses is {status}: it must be between 400 and 599");
         assert_eq!(error.to_string(), said);
-        let panic = std::panic::catch_unwind(|| HttpClassifier::<Boxed>::new().statuses(wrong));
+        let panic =
+            std::panic::catch_unwind(|| HttpClassifier::<BoxedError>::new().statuses(wrong));
         assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
     }
 }
@@ -293,7 +294,7 @@ async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
     );
     assert_eq!(classify.classify(&request(reqwest::Method::POST), &result), Verdict::Done);
     classify.settled(&request(reqwest::Method::GET), 3, &mut result);
-    assert_eq!(Attempts::of(&result.unwrap()).get(), 3);
+    assert_eq!(Attempts::from_response(&result.unwrap()).get(), 3);
 
     // The usual way to put it together compiles, and a client that fails is asked again.
     let resolver = Arc::new(Unknown(Arc::default()));

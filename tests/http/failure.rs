@@ -6,7 +6,7 @@ use http::{Request, Response};
 use tower::{BoxError, Layer, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    http::{AsError, HttpClassifier},
+    client::{AsError, HttpClassifier},
     retry::{Classify, Verdict},
 };
 
@@ -124,7 +124,6 @@ async fn r6_a_rejection_is_taken_for_what_it_says() {
     assert_eq!(judge(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
 }
 
-#[cfg(feature = "hyper")]
 mod hyper_and_h2 {
     use std::convert::Infallible;
 
@@ -241,7 +240,7 @@ mod hyper_and_h2 {
             Err::<http_body::Frame<Bytes>, _>(io::Error::from(ErrorKind::ConnectionRefused));
         let body = StreamBody::new(futures::stream::iter([refused]));
         let error = client.send_request(post(body)).await.unwrap_err();
-        assert!(tower_floodgate::caused_by::<io::Error>(&error).is_some());
+        assert!(tower_floodgate::find_cause::<io::Error>(&error).is_some());
         assert_eq!(taken(error), Other);
     }
 
@@ -371,22 +370,22 @@ mod of_reqwest {
     /// That it could not connect says nothing about a request that was answered with a redirect before.
     #[tokio::test(start_paused = true)]
     async fn r6_reqwest_is_believed_where_it_follows_no_redirects() {
-        let without_redirects = HttpClassifier::new().without_redirects();
+        let assume_no_redirects = HttpClassifier::new().assume_no_redirects();
         for client in [|| client(true), || client(false).connect_timeout(secs(1))] {
             assert!(fail(client()).await.is_connect());
             assert_eq!(taken(fail(client()).await), MayHaveReached);
-            assert_eq!(taken_by(&without_redirects, fail(client()).await), NeverReached);
+            assert_eq!(taken_by(&assume_no_redirects, fail(client()).await), NeverReached);
         }
 
         let error = fail(client(false).timeout(secs(1))).await;
         assert!(error.is_timeout() && !error.is_connect());
-        assert_eq!(taken_by(&without_redirects, error), MayHaveReached);
+        assert_eq!(taken_by(&assume_no_redirects, error), MayHaveReached);
 
         let error = Client::new().post("not a url").send().await.unwrap_err();
         assert!(error.is_builder());
-        assert_eq!(taken_by(&without_redirects, error), Other);
+        assert_eq!(taken_by(&assume_no_redirects, error), Other);
 
         let answer = reqwest::Response::from(Response::builder().status(503).body("").unwrap());
-        assert_eq!(taken_by(&without_redirects, answer.error_for_status().unwrap_err()), Other);
+        assert_eq!(taken_by(&assume_no_redirects, answer.error_for_status().unwrap_err()), Other);
     }
 }

@@ -11,32 +11,31 @@ use proptest::prelude::*;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    grpc::{Code, GrpcClassifier, ServerHints},
-    http::{Attempts, Boxed, Plain},
-    pause_on_hint::ServerHint,
+    client::{Attempts, BoxedError, GrpcClassifier, GrpcCode, GrpcHints, PlainError},
+    pause_on_hint::ReadHint,
     retry::{Classify, Verdict},
 };
 
 use crate::{full, secs};
 
-const CODES: [Code; 17] = [
-    Code::Ok,
-    Code::Cancelled,
-    Code::Unknown,
-    Code::InvalidArgument,
-    Code::DeadlineExceeded,
-    Code::NotFound,
-    Code::AlreadyExists,
-    Code::PermissionDenied,
-    Code::ResourceExhausted,
-    Code::FailedPrecondition,
-    Code::Aborted,
-    Code::OutOfRange,
-    Code::Unimplemented,
-    Code::Internal,
-    Code::Unavailable,
-    Code::DataLoss,
-    Code::Unauthenticated,
+const CODES: [GrpcCode; 17] = [
+    GrpcCode::Ok,
+    GrpcCode::Cancelled,
+    GrpcCode::Unknown,
+    GrpcCode::InvalidArgument,
+    GrpcCode::DeadlineExceeded,
+    GrpcCode::NotFound,
+    GrpcCode::AlreadyExists,
+    GrpcCode::PermissionDenied,
+    GrpcCode::ResourceExhausted,
+    GrpcCode::FailedPrecondition,
+    GrpcCode::Aborted,
+    GrpcCode::OutOfRange,
+    GrpcCode::Unimplemented,
+    GrpcCode::Internal,
+    GrpcCode::Unavailable,
+    GrpcCode::DataLoss,
+    GrpcCode::Unauthenticated,
 ];
 
 fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
@@ -53,32 +52,32 @@ fn judge(classify: GrpcClassifier, status: u16, lines: &[(&str, &str)]) -> Verdi
 }
 
 fn hint(status: u16, lines: &[(&str, &str)]) -> Option<Duration> {
-    ServerHints.hint(&Ok::<_, io::Error>(answer(status, lines)))
+    GrpcHints.read_hint(&Ok::<_, io::Error>(answer(status, lines)))
 }
 
 #[test]
 fn r6_codes_are_numbered_as_grpc_does() {
     for (number, code) in (0..).zip(CODES) {
-        assert_eq!(Code::from(number), code);
+        assert_eq!(GrpcCode::from(number), code);
         assert_eq!(code.to_string(), number.to_string());
         // As tonic has them.
         assert_eq!(format!("{code:?}"), format!("{:?}", tonic::Code::from_i32(number)));
     }
     for number in [17, 99, -1, i32::MIN, i32::MAX] {
-        assert_eq!(Code::from(number), Code::Unknown);
+        assert_eq!(GrpcCode::from(number), GrpcCode::Unknown);
     }
 }
 
 #[test]
 fn r6_grpc_is_retried_by_code() {
     let default = GrpcClassifier::new();
-    let chosen = GrpcClassifier::new().codes([Code::Cancelled, Code::Unauthenticated]);
+    let chosen = GrpcClassifier::new().codes([GrpcCode::Cancelled, GrpcCode::Unauthenticated]);
     for code in CODES {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
         let lines = [("grpc-status", &*code.to_string())];
         for http in [200, 503] {
-            assert_eq!(judge(default, http, &lines), verdict(code == Code::Unavailable));
-            let is_chosen = matches!(code, Code::Cancelled | Code::Unauthenticated);
+            assert_eq!(judge(default, http, &lines), verdict(code == GrpcCode::Unavailable));
+            let is_chosen = matches!(code, GrpcCode::Cancelled | GrpcCode::Unauthenticated);
             assert_eq!(judge(chosen, http, &lines), verdict(is_chosen));
         }
     }
@@ -86,7 +85,7 @@ fn r6_grpc_is_retried_by_code() {
     for value in ["", "x", "17", "-14", "1 4", "99999999999999999999", "\u{661}"] {
         let lines = [("grpc-status", value)];
         assert_eq!(judge(default, 503, &lines), Verdict::Done, "{value:?}");
-        let unknown = default.codes([Code::Unknown]);
+        let unknown = default.codes([GrpcCode::Unknown]);
         assert_eq!(judge(unknown, 200, &lines), Verdict::Retry, "{value:?}");
     }
     assert!(format!("{chosen:?}").contains("{Cancelled, Unauthenticated}"));
@@ -97,17 +96,17 @@ fn r6_grpc_is_retried_by_code() {
 fn r6_the_http_status_of_a_proxy_is_taken_for_a_code() {
     for (status, code) in [
         (200, None),
-        (400, Some(Code::Internal)),
-        (401, Some(Code::Unauthenticated)),
-        (403, Some(Code::PermissionDenied)),
-        (404, Some(Code::Unimplemented)),
-        (429, Some(Code::Unavailable)),
-        (500, Some(Code::Unknown)),
-        (502, Some(Code::Unavailable)),
-        (503, Some(Code::Unavailable)),
-        (504, Some(Code::Unavailable)),
-        (302, Some(Code::Unknown)),
-        (204, Some(Code::Unknown)),
+        (400, Some(GrpcCode::Internal)),
+        (401, Some(GrpcCode::Unauthenticated)),
+        (403, Some(GrpcCode::PermissionDenied)),
+        (404, Some(GrpcCode::Unimplemented)),
+        (429, Some(GrpcCode::Unavailable)),
+        (500, Some(GrpcCode::Unknown)),
+        (502, Some(GrpcCode::Unavailable)),
+        (503, Some(GrpcCode::Unavailable)),
+        (504, Some(GrpcCode::Unavailable)),
+        (302, Some(GrpcCode::Unknown)),
+        (204, Some(GrpcCode::Unknown)),
     ] {
         for retried in CODES.into_iter().skip(1) {
             let classify = GrpcClassifier::new().codes([retried]);
@@ -170,7 +169,7 @@ fn r4_pushback_is_read_as_it_is_written() {
         response.headers_mut().insert("grpc-retry-pushback-ms", value);
         let result = Ok::<_, io::Error>(response);
         let verdict = GrpcClassifier::new().classify(&Request::new(()), &result);
-        let hint = ServerHints.hint(&result);
+        let hint = GrpcHints.read_hint(&result);
         prop_assert_eq!(verdict, hint.map_or(Verdict::Never, Verdict::RetryExactly));
         // Written back it is what was read, but for zeros in front.
         let written = hint.map(|wait| wait.as_millis().to_string());
@@ -193,12 +192,12 @@ fn r9_hints_are_read_off_the_answers_of_grpc_and_of_proxies() {
     assert_eq!(hint(503, &[("retry-after", "7")]), Some(secs(7)));
     assert_eq!(hint(503, &[("retry-after", "7"), ("grpc-status", "14")]), None);
     assert_eq!(hint(200, &[("ratelimit", "p;r=0;t=7")]), None);
-    assert_eq!(ServerHints.hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
+    assert_eq!(GrpcHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
-    let judge = |codes: &[Code], error: BoxError| {
+    let judge = |codes: &[GrpcCode], error: BoxError| {
         let classify = GrpcClassifier::new().codes(codes.iter().copied());
         classify.classify(&Request::new(()), &Err::<Response<()>, _>(error))
     };
@@ -210,8 +209,8 @@ async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
         (ErrorKind::InvalidData, false),
     ] {
         let verdict = if retried { Verdict::Retry } else { Verdict::Done };
-        assert_eq!(judge(&[Code::Unavailable], io(kind)), verdict);
-        assert_eq!(judge(&[Code::ResourceExhausted], io(kind)), Verdict::Done);
+        assert_eq!(judge(&[GrpcCode::Unavailable], io(kind)), verdict);
+        assert_eq!(judge(&[GrpcCode::ResourceExhausted], io(kind)), Verdict::Done);
     }
 
     // Rejections are none of the transport's.
@@ -219,11 +218,11 @@ async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(()).await.unwrap();
     let error = rate.oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[Code::Aborted], error), Verdict::RetryAfter(secs(7)));
+    assert_eq!(judge(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     layer.handle().close();
     let error = layer.layer(client()).oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[Code::Unavailable], error), Verdict::Never);
+    assert_eq!(judge(&[GrpcCode::Unavailable], error), Verdict::Never);
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,7 +242,7 @@ async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took()
     let began = now();
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_millis(500));
-    assert_eq!(Attempts::of(&response).get(), 3);
+    assert_eq!(Attempts::from_response(&response).get(), 3);
     assert_eq!(*seen.lock().unwrap(), [None, Some("1".to_owned()), Some("2".to_owned())]);
 }
 
@@ -267,11 +266,11 @@ async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
 
 #[test]
 fn c7_a_code_that_is_no_failure_is_refused() {
-    let wrong = [Code::Unavailable, Code::Ok];
-    let error = GrpcClassifier::<Plain>::new().try_codes(wrong).unwrap_err();
+    let wrong = [GrpcCode::Unavailable, GrpcCode::Ok];
+    let error = GrpcClassifier::<PlainError>::new().try_codes(wrong).unwrap_err();
     let said = "codes is {Ok, Unavailable}: it must be codes of failures, without Ok";
     assert_eq!((error.setting(), &*error.to_string()), ("codes", said));
-    let panic = std::panic::catch_unwind(|| GrpcClassifier::<Boxed>::new().codes(wrong));
+    let panic = std::panic::catch_unwind(|| GrpcClassifier::<BoxedError>::new().codes(wrong));
     assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
 }
 

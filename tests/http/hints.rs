@@ -6,7 +6,7 @@ use allocation_counter::measure;
 use http::Response;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    PauseOnHintLayer, WindowRateLimitLayer, http::ServerHints, pause_on_hint::ServerHint,
+    PauseOnHintLayer, WindowRateLimitLayer, client::HttpHints, pause_on_hint::ReadHint,
 };
 
 use crate::secs;
@@ -41,10 +41,10 @@ fn r9_hints_are_read_off_answers() {
         for status in [200, 304, 404, 408, 428, 429, 430, 500, 502, 503, 504] {
             let hint = if [429, 503].contains(&status) { turned_away } else { other };
             let result = Ok::<_, io::Error>(answer(status, lines));
-            assert_eq!(ServerHints.hint(&result), hint.map(secs), "{status} {lines:?}");
+            assert_eq!(HttpHints.read_hint(&result), hint.map(secs), "{status} {lines:?}");
         }
     }
-    assert_eq!(ServerHints.hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
+    assert_eq!(HttpHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn r9_a_spent_quota_pauses_everybody_before_anybody_is_turned_away() {
     let handle = limit.handle();
     let mut service = ServiceBuilder::new()
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle.clone(), ServerHints))
+        .layer(PauseOnHintLayer::new(handle.clone(), HttpHints))
         .service(service_fn(|left: u32| async move {
             let left = left.to_string();
             let lines = [("ratelimit-remaining", &*left), ("ratelimit-reset", "20")];
@@ -75,7 +75,7 @@ fn c6_reading_hints_allocates_nothing() {
     ] {
         let result = Ok::<_, io::Error>(answer(200, lines));
         let counted =
-            measure(|| assert_eq!(ServerHints.hint(&result).is_some(), !lines.is_empty()));
+            measure(|| assert_eq!(HttpHints.read_hint(&result).is_some(), !lines.is_empty()));
         assert_eq!(counted.count_total, 0, "{lines:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! What the crate reads off HTTP and gRPC messages and writes into them, under paused time and without a network.
 //! `tests/README.md` lists which test holds us to which promise.
 
-#![cfg(feature = "http")]
+#![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod any_answer;
@@ -9,20 +9,20 @@ mod axum;
 mod classifier;
 mod exempt;
 mod failure;
-mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod headers;
 mod hints;
-mod hold_body;
 mod nested;
-mod rate_limit_fields;
+mod rate_limit_headers;
+#[cfg(feature = "grpc")]
+mod rejections;
 mod replay;
 #[path = "../promises/reports.rs"]
 mod reports;
 #[cfg(feature = "grpc")]
-mod respond;
-#[cfg(feature = "grpc")]
 mod servers;
+mod until_body_ends;
 
 use std::time::Duration;
 

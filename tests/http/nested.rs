@@ -23,7 +23,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer, http::respond};
+use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer, server::http_rejection};
 
 use crate::{
     reports::{ONCE, hangs, reports_of},
@@ -95,7 +95,7 @@ fn c1_a_limit_of_its_own_for_a_router_and_its_route_answers_all() {
 /// axum puts a layer on every handler, as soon as the handler has its state.
 #[tokio::test(start_paused = true)]
 async fn c1_a_limit_per_service_on_a_router_with_state_is_one_per_method_and_route() {
-    let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(respond);
+    let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(http_rejection);
     let app = Router::new()
         .route("/a", get(async || ()).post(async || ()))
         .route("/b", get(async || ()))

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
-    http::replay::{ByReplay, ReplayBody, ReplayBodyLayer, ReplayError},
+    client::replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
     retry::{Backoff, Classify, CloneRequest, GiveUp, Jitter, RetryBudget, Verdict},
 };
 
@@ -414,7 +414,7 @@ async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
         }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(server));
     let request = Request::put("/there")
@@ -445,7 +445,7 @@ async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&sent);
         let client = ServiceBuilder::new()
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .service(service_fn(move |request: Request<ReplayBody<Script>>| {
                 let noted = Arc::clone(&noted);
@@ -489,7 +489,7 @@ async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
         }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new().max_bytes(500))
+        .layer(ReplayLayer::new().max_bytes(500))
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(server));
     let answer = tokio::spawn(client.oneshot(Request::new(body)));
@@ -520,7 +520,7 @@ async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
         async { Ok::<_, BoxError>(503) }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(
             policy().budget(RetryBudget::new(0.0).floor_per_second(0)),
         ))
@@ -538,7 +538,7 @@ async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
 async fn r7_a_body_that_was_not_read_is_still_whole() {
     let attempts = Arc::new(AtomicU32::new(0));
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(move |request: Request<ReplayBody<Script>>| {
             let first = attempts.fetch_add(1, SeqCst) == 0;

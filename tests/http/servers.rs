@@ -18,8 +18,8 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{ServiceBuilder, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, WindowRateLimitLayer, grpc,
-    http::{RateLimitFieldsLayer, respond},
+    ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    server::{RateLimitHeadersLayer, grpc_rejection, http_rejection},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,8 +35,8 @@ async fn channel(end: DuplexStream) -> Channel {
 
 #[tokio::test(start_paused = true)]
 async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc::respond);
-    let fields = RateLimitFieldsLayer::new("rpc", limit.handle());
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc_rejection);
+    let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
     let (client, server) = duplex(1 << 16);
     let health = tonic_health::server::health_reporter().1;
     let router = Server::builder().layer(fields).layer(limit).add_service(health);
@@ -63,7 +63,7 @@ async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
 async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let (client, server) = duplex(1 << 16);
@@ -89,8 +89,10 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
 #[tokio::test(start_paused = true)]
 async fn b1_a_hyper_server_gives_places_back_as_soon_as_bodies_have_been_sent() {
     for http2 in [false, true] {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(
             |request: Request<Incoming>| async move {

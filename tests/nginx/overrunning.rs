@@ -13,7 +13,7 @@ use reqwest::{Client, Method, Request, Response, StatusCode, retry};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
-    http::{HttpClassifier, ServerHints},
+    client::{HttpClassifier, HttpHints},
     retry::Backoff,
 };
 
@@ -49,7 +49,7 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle, ServerHints))
+        .layer(PauseOnHintLayer::new(handle, HttpHints))
         .map_response(move |response: Response| {
             assert!([200, zone.status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);

@@ -27,8 +27,9 @@ mod peer;
 mod quota;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(all(feature = "client", feature = "server"))]
 mod servers;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "client")]
 mod shutting_down;
 #[cfg(feature = "grpc")]
 mod tonic_client;

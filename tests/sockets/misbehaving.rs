@@ -21,11 +21,9 @@ use tower::{
 };
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer, caused_by,
-    http::{
-        Attempts, HttpClassifier, ServerHints,
-        replay::{ByReplay, ReplayBodyLayer},
-    },
+    WindowRateLimitLayer,
+    client::{Attempts, ByReplay, HttpClassifier, HttpHints, ReplayLayer},
+    find_cause,
     retry::Backoff,
 };
 
@@ -84,7 +82,7 @@ impl Setup {
         let in_flight = ConcurrencyBackpressureLayer::new(8);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
         let pause =
-            PauseOnHintLayer::new(rate.handle(), ServerHints).max_pause(Duration::from_millis(50));
+            PauseOnHintLayer::new(rate.handle(), HttpHints).max_pause(Duration::from_millis(50));
         let timeout = TimeoutLayer::new(self.patience);
         let attempts = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&attempts);
@@ -95,7 +93,7 @@ impl Setup {
                 let policy = policy.classify(HttpClassifier::new()).clone_with(ByReplay);
                 Client::Hyper(BoxCloneSyncService::new(
                     ServiceBuilder::new()
-                        .layer(ReplayBodyLayer::new().max_bytes(1 << 20))
+                        .layer(ReplayLayer::new().max_bytes(1 << 20))
                         .layer(in_flight)
                         .layer(ExponentialRetryLayer::new(policy))
                         .layer(rate)
@@ -114,7 +112,7 @@ impl Setup {
                     .redirect(reqwest::redirect::Policy::none());
                 let reqwest = if self.http2 { reqwest.http2_prior_knowledge() } else { reqwest };
                 let policy = policy
-                    .classify(HttpClassifier::new().without_redirects())
+                    .classify(HttpClassifier::new().assume_no_redirects())
                     .clone_with(reqwest::Request::try_clone);
                 Client::Reqwest(BoxCloneSyncService::new(
                     ServiceBuilder::new()
@@ -185,7 +183,7 @@ impl Client {
                 go_on();
                 Ok(Answer {
                     status: response.status().as_u16(),
-                    attempts: Attempts::of(&response).get(),
+                    attempts: Attempts::from_response(&response).get(),
                     body: match soon(response.into_body().collect()).await {
                         Ok(body) => Ok(body.to_bytes()),
                         Err(error) => Err(error.into()),
@@ -198,7 +196,7 @@ impl Client {
                 go_on();
                 Ok(Answer {
                     status: response.status().as_u16(),
-                    attempts: Attempts::of(&response).get(),
+                    attempts: Attempts::from_response(&response).get(),
                     body: soon(response.bytes()).await.map_err(Into::into),
                 })
             }
@@ -364,7 +362,7 @@ async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
                 assert!(answer.attempts >= 2, "{act:?} {which:?} {kind:?}");
             } else {
                 let error = outcome.err().unwrap();
-                assert!(caused_by::<tower::timeout::error::Elapsed>(&*error).is_some());
+                assert!(find_cause::<tower::timeout::error::Elapsed>(&*error).is_some());
                 assert_eq!(attempts.load(Relaxed), 1, "{act:?} {which:?} {kind:?}");
             }
         })

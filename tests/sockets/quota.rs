@@ -12,8 +12,8 @@ use tower::{ServiceBuilder, ServiceExt, util::BoxCloneService};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    http::{HttpClassifier, ServerHints},
-    pause_on_hint::ServerHint,
+    client::{HttpClassifier, HttpHints},
+    pause_on_hint::ReadHint,
     retry::Backoff,
 };
 
@@ -73,7 +73,7 @@ impl Setup {
         let retry = ExponentialRetryLayer::new(policy);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
         let hint = move |result: &Result<Response, reqwest::Error>| {
-            ServerHints.hint(result).filter(|_| self.obeys)
+            HttpHints.read_hint(result).filter(|_| self.obeys)
         };
         let pause = PauseOnHintLayer::new(rate.handle(), hint);
         let (issued, refused) = (events.clone(), events.clone());

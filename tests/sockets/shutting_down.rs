@@ -17,7 +17,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{io::duplex, task::JoinSet, time::timeout};
 use tower_floodgate::{
-    http::HttpClassifier,
+    client::HttpClassifier,
     retry::{Classify, Verdict},
 };
 

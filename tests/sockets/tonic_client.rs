@@ -24,11 +24,7 @@ use tower::{Service, ServiceBuilder, layer::layer_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    grpc::{GrpcClassifier, ServerHints},
-    http::{
-        Attempts,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, GrpcHints, ReplayBody, ReplayLayer},
     retry::{Backoff, Decision, GiveUp},
 };
 
@@ -130,10 +126,10 @@ fn client(
         .clone_with(ByReplay)
         .on_decision(on_decision);
     let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
-    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
     let service = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(8))
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(rate)
         .layer(pause)

@@ -21,7 +21,7 @@ use tokio::{
 use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
-    http::{RateLimitFieldsLayer, respond, respond_or_after},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
 use super::{HOUR, field, tells_what_is_left, tells_when_to_come_again, until};
@@ -121,8 +121,8 @@ async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     for http2 in [false, true] {
         let limit = || {
-            let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(respond);
-            let fields = RateLimitFieldsLayer::new("app", limit.handle());
+            let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
+            let fields = RateLimitHeadersLayer::new("app", limit.handle());
             ServiceBuilder::new().layer(fields).layer(limit)
         };
         let (on_each, on_one) = (limit(), limit());
@@ -161,8 +161,9 @@ async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
 async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_health_check() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond_or_after(HOUR));
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(1)
+            .respond(http_rejection_with_fallback(HOUR));
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -196,7 +197,7 @@ async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_healt
 async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond);
+        let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -223,7 +224,7 @@ async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
 async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(respond);
+        let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -251,8 +252,10 @@ async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
 #[tokio::test]
 async fn b1_a_streamed_answer_of_axum_holds_its_place_until_it_is_read_or_the_client_goes() {
     for http2 in [false, true] {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let limit = ServiceBuilder::new().map_response(IntoResponse::into_response).layer(limit);
         let app = Router::new()

@@ -29,12 +29,9 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
     WindowRateLimitLayer,
-    http::{
-        Attempts, HttpClassifier, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBodyLayer},
-        respond,
-    },
+    client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
     retry::{Backoff, GiveUp},
+    server::{RateLimitHeadersLayer, http_rejection},
 };
 
 use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
@@ -108,9 +105,9 @@ async fn read(client: &Client<Empty<Bytes>>, url: &str) -> (StatusCode, HeaderMa
 #[tokio::test]
 async fn c1_a_hyper_server_has_one_limit_for_its_connections_and_says_what_is_left() {
     for (by, http2) in ALL {
-        let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(respond);
+        let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
         let service = ServiceBuilder::new()
-            .layer(RateLimitFieldsLayer::new("hyper", limit.handle()))
+            .layer(RateLimitHeadersLayer::new("hyper", limit.handle()))
             .layer(limit)
             .service(service_fn(|_: Request<Incoming>| async {
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
@@ -158,8 +155,10 @@ async fn streamed(
 #[tokio::test]
 async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_client_goes() {
     for (by, http2) in ALL {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         // Of one type again, for those that go past.
         let limit = ServiceBuilder::new()
@@ -197,8 +196,10 @@ async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_c
 #[tokio::test]
 async fn b2_who_waits_at_a_hyper_server_goes_when_a_body_is_over() {
     for (by, http2) in ALL {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(1)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(streamed));
         let server = serve(by, service).await;
@@ -259,7 +260,7 @@ async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arriv
         let policy = policy(3).clone_with(ByReplay).classify(HttpClassifier::new());
         let client = ServiceBuilder::new()
             .layer(gate)
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .layer(rate)
             .service(client(http2));
@@ -269,7 +270,7 @@ async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arriv
         let request = request.body(frames(PARTS.to_vec())).unwrap();
         let response = soon(client.oneshot(request)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{by:?}");
-        assert_eq!(Attempts::of(&response).get(), 3);
+        assert_eq!(Attempts::from_response(&response).get(), 3);
         assert_eq!(read.lock().unwrap().as_slice(), [PARTS.concat(), PARTS.concat()], "{by:?}");
         assert_eq!(window.remaining(), 7, "three were issued");
         assert_eq!(in_flight.in_flight(), 0);
@@ -293,7 +294,7 @@ async fn r6_a_port_where_nobody_listens_is_tried_again_whatever_the_method() {
             .on_decision(move |decision| noted.lock().unwrap().push(decision.next().err()));
         let client = ServiceBuilder::new()
             .layer(ConcurrencyBackpressureLayer::new(5))
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .layer(WindowRateLimitLayer::new(10, HOUR))
             .service(client(http2));

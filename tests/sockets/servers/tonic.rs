@@ -25,12 +25,9 @@ use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
     WindowRateLimitLayer,
-    grpc::{self, GrpcClassifier},
-    http::{
-        Attempts, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, ReplayBody, ReplayLayer},
     retry::Backoff,
+    server::{RateLimitHeadersLayer, grpc_rejection},
 };
 
 use super::{HOUR, tells_what_is_left, until};
@@ -83,8 +80,8 @@ fn pushback(status: &Status) -> Option<u32> {
 
 #[tokio::test]
 async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
-    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc::respond);
-    let fields = RateLimitFieldsLayer::new("rpc", limit.handle());
+    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc_rejection);
+    let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
     let server = serve!(ServiceBuilder::new().layer(fields).layer(limit));
     let mut clients = [client(&server).await, client(&server).await];
 
@@ -109,7 +106,7 @@ async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
 async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it_or_goes() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -145,7 +142,7 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it
 async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
     let limit = ConcurrencyBackpressureLayer::new(10)
         .max_waiting(10)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -167,7 +164,7 @@ async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
 async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let server = serve!(limit);
     let mut watching = client(&server).await;
@@ -184,7 +181,7 @@ async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
             noted.fetch_add(1, SeqCst);
         });
     let channel = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .map_request(|request: http::Request<ReplayBody<_>>| request.map(Body::new))
         .service(server.connect().await);
@@ -194,14 +191,14 @@ async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
         drop(statuses);
     };
     let (answer, ()) = join(soon(client.check(all())), gone).await;
-    let attempts = Attempts::of_extensions(answer.unwrap().extensions()).get();
+    let attempts = Attempts::from_extensions(answer.unwrap().extensions()).get();
     assert_eq!(attempts, failed.load(SeqCst) + 1);
 }
 
 /// The health service of a server whose other services are limited.
 #[tokio::test]
 async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
-    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc::respond);
+    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
     let handle = limit.handle();
     let is_check =
         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
@@ -219,7 +216,7 @@ async fn c10_a_tonic_client_reads_a_status_of_a_limit_of_its_own() {
     let server = serve!(ServiceBuilder::new());
     let limit = || WindowRateLimitLayer::new(1, HOUR).max_waiting(0);
 
-    let layer = limit().respond(grpc::respond);
+    let layer = limit().respond(grpc_rejection);
     let channel = ServiceBuilder::new().layer(layer).service(server.connect().await);
     let mut client = HealthClient::new(channel);
     soon(client.check(all())).await.unwrap();
