@@ -1,4 +1,5 @@
-//! Tells from an error whether the request reached the server. The [module page](super) has the table.
+//! Tells from an error whether the request reached the server, by the table of the
+//! [module page](super).
 
 use std::{error::Error, io};
 
@@ -166,8 +167,8 @@ fn inspect_h2(error: &h2::Error) -> Evidence {
 
 /// Returns true if the error may belong to a later request, made for a redirect.
 ///
-/// reqwest follows redirects by default, also with a `GET` after a `POST` was carried out (RFC 9110,
-/// 15.4.4), and its error doesn't tell which of the requests failed.
+/// reqwest follows redirects by default, also with a `GET` after a `POST` was carried out (RFC
+/// 9110, 15.4.4), and its error doesn't tell which of the requests failed.
 pub(super) fn may_be_of_redirect(error: &(dyn Error + 'static)) -> bool {
     #[cfg(feature = "reqwest")]
     return crate::find_cause::<reqwest::Error>(error).is_some();

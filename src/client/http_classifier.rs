@@ -13,7 +13,7 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// The statuses that an [`HttpClassifier`] retries by default: 408, 425, 429, 500, 502, 503 and 504.
+/// The statuses that [`HttpClassifier`] retries by default: 408, 425, 429, 500, 502, 503, 504.
 pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::TOO_EARLY,
@@ -87,7 +87,7 @@ pub struct HttpClassifier<M = PlainError> {
 }
 
 impl<M> HttpClassifier<M> {
-    /// Retries [`DEFAULT_RETRIED_STATUSES`] and failed connections, where the request is repeatable.
+    /// Retries [`DEFAULT_RETRIED_STATUSES`] and failed connections of repeatable requests.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -142,9 +142,9 @@ impl<M> HttpClassifier<M> {
     /// Assumes that the reqwest client follows no redirects.
     ///
     /// By default reqwest follows them (see `redirect::Policy::none()`), and a server may respond
-    /// with one to a POST that it has carried out. If the request that follows fails to connect, its
-    /// error looks as if the POST never reached the server. So without this setting, such an error
-    /// of reqwest's is retried only if the request is repeatable.
+    /// with one to a POST that it has carried out. If the request that follows fails to connect,
+    /// its error looks as if the POST never reached the server. So without this setting, such an
+    /// error of reqwest's is retried only if the request is repeatable.
     #[cfg(feature = "reqwest")]
     #[must_use]
     pub fn assume_no_redirects(mut self) -> Self {
@@ -241,7 +241,7 @@ impl<M> fmt::Debug for HttpClassifier<M> {
     }
 }
 
-/// A set of statuses from 400 to 599, one bit each. A bit set because it is copied for each request.
+/// A set of statuses from 400 to 599, as bits because it is copied for each request.
 #[derive(Clone, Copy)]
 struct Statuses([u64; 4]);
 

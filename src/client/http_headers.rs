@@ -60,8 +60,8 @@ pub fn parse_retry_after(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> O
 /// Returns the time until a spent quota is reset, by the rate-limit headers.
 ///
 /// A quota is spent if *nothing remains*, whatever the status, and on a 429 or 503 also if the
-/// server doesn't say how much remains. (If something remains, the rejection has another reason, and
-/// the wait is unknown.)
+/// server doesn't say how much remains. (If something remains, the rejection has another reason,
+/// and the wait is unknown.)
 ///
 /// | header | meaning | source |
 /// | --- | --- | --- |
@@ -77,9 +77,9 @@ pub fn parse_retry_after(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> O
 ///
 /// `RateLimit-Reset` and `X-RateLimit-Reset` are in use with different meanings, told apart by
 /// their size; decimals are accepted. Below 10<sup>9</sup> (31 years) the number is seconds from
-/// now, below 10<sup>11</sup> (the year 5138) seconds since 1970, below 10<sup>14</sup> milliseconds
-/// since 1970. Anything above is ignored. Points in time count from the response's `Date`, or else
-/// from `now`; those in the past are zero.
+/// now, below 10<sup>11</sup> (the year 5138) seconds since 1970, below 10<sup>14</sup>
+/// milliseconds since 1970. Anything above is ignored. Points in time count from the response's
+/// `Date`, or else from `now`; those in the past are zero.
 #[must_use]
 pub fn parse_rate_limit_reset(
     status: StatusCode,

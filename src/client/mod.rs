@@ -111,5 +111,4 @@ pub use self::{
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
 #[cfg(feature = "grpc")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::{grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints};

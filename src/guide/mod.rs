@@ -19,8 +19,8 @@
 //! # Common to all frameworks
 //!
 //! - **A layer has one limit, however often it is put on.** If a request passes two services with
-//!   the same layer, it acquires two permits of one limit: on an axum `Router` and on a route of it,
-//!   twice in one `ServiceBuilder`, on a server and on a client that its handler calls. With
+//!   the same layer, it acquires two permits of one limit: on an axum `Router` and on a route of
+//!   it, twice in one `ServiceBuilder`, on a server and on a client that its handler calls. With
 //!   [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer), requests that hold all
 //!   permits at the outer service then wait for each other at the inner one, and the server stops
 //!   responding for good. With [`WindowRateLimitLayer`](crate::WindowRateLimitLayer), each request
@@ -31,8 +31,8 @@
 //! - **A hint of more than 60 s is not waited for**: the response is returned as it is.
 //!   [`max_hint`](crate::ExponentialRetry::max_hint) changes that, and
 //!   [`max_pause`](crate::PauseOnHintLayer::max_pause) how long a hint holds back other callers.
-//! - How a stack is stored in a field or returned, and how the compiler names a missing trait bound,
-//!   stands on the [front page](crate).
+//! - How a stack is stored in a field or returned, and how the compiler names a missing trait
+//!   bound, stands on the [front page](crate).
 
 #[cfg(feature = "server")]
 pub mod axum;

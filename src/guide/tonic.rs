@@ -37,8 +37,8 @@
 //!
 //! - All services and connections share the limit. `Server::concurrency_limit_per_connection` is a
 //!   different limit.
-//! - Without `until_body_ends`, a call is in flight until its response begins, which for a stream is
-//!   at once.
+//! - Without `until_body_ends`, a call is in flight until its response begins, which for a stream
+//!   is at once.
 //!
 //! # A client
 //!

@@ -12,9 +12,9 @@ use pin_project::pin_project;
 use super::ReadHint;
 use crate::rate_limit::WindowRateLimitHandle;
 
-/// The response of the inner service, of which the hint has been read.
+/// Resolves to the inner service's response, after its hint has been applied.
 ///
-/// Dropped before, it drops the inner future, and pauses nobody.
+/// Dropping it drops the inner future, and pauses nothing.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

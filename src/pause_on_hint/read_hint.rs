@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-/// Reads off an answer for how long the server wants no requests.
+/// Reads from a response for how long the server wants no requests.
 ///
-/// Any `Fn(&Result<Res, E>) -> Option<Duration>` whose argument is annotated is one.
+/// Implemented by any `Fn(&Result<Res, E>) -> Option<Duration>` with an annotated argument.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` reads no hint off a `Result<{Res}, {E}>`",
+    message = "`{Self}` reads no hint from a `Result<{Res}, {E}>`",
     label = "can't read hints of these",
-    note = "`client::HttpHints` and `client::GrpcHints` are for responses of the `http` crate, the former with the feature \
-            `reqwest` for reqwest's, too"
+    note = "`client::HttpHints` and `client::GrpcHints` are for responses of the `http` crate; with \
+            the feature `reqwest` the former is for reqwest's too"
 )]
 pub trait ReadHint<Res, E> {
-    /// How long, counted from now; `None` if it doesn't say so.
+    /// Returns the time, counted from now, or `None` without a hint.
     fn read_hint(&self, result: &Result<Res, E>) -> Option<Duration>;
 }
 

@@ -74,7 +74,6 @@ pub mod rate_limit_headers;
 pub mod until_body_ends;
 
 #[cfg(feature = "grpc")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc_rejection::grpc_rejection;
 pub use self::{
     http_rejection::{

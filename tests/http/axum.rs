@@ -42,7 +42,7 @@ async fn hang() -> Response {
 
 /// However a layer is put on: all routes share one limit, and answer by themselves.
 #[tokio::test(start_paused = true)]
-async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
+async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
     let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(http_rejection);
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     let method: MethodRouter = get(hello).layer(limit());
@@ -69,7 +69,7 @@ async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
 }
 
 #[tokio::test]
-async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
+async fn b6_closed_axum_router_responds_503_and_drains() {
     let limit =
         ConcurrencyBackpressureLayer::new(10).fail().respond(http_rejection_with_fallback(SECOND));
     let handle = limit.handle();
@@ -89,7 +89,7 @@ async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
+async fn w9_axum_router_reports_the_limit_on_every_response() {
     let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(http_rejection);
     let fields = RateLimitHeadersLayer::new("app", limit.handle());
     let app = Router::new().route("/", get(hello)).layer(limit).layer(fields);
@@ -104,7 +104,7 @@ async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
 }
 
 #[tokio::test]
-async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_past() {
+async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
         .respond(http_rejection)

@@ -37,7 +37,7 @@ fn plain(max_attempts: u32) -> ExponentialRetry {
 }
 
 #[test]
-fn r6_http_is_retried_by_status() {
+fn r6_http_responses_are_retried_by_status() {
     let get = request("GET");
     let default = HttpClassifier::new();
     let chosen = HttpClassifier::new().statuses([StatusCode::CONFLICT, StatusCode::LOOP_DETECTED]);
@@ -57,7 +57,7 @@ fn r6_http_is_retried_by_status() {
 }
 
 #[test]
-fn r6_http_is_retried_where_the_request_may_be_repeated() {
+fn r6_http_requests_are_retried_if_repeatable() {
     let failed = || Err::<Response<()>, _>(io::Error::from(ErrorKind::ConnectionReset));
     for (method, idempotent) in [
         ("GET", true),
@@ -86,7 +86,7 @@ fn r6_http_is_retried_where_the_request_may_be_repeated() {
 }
 
 #[test]
-fn r4_the_hint_of_a_retried_answer_is_a_floor() {
+fn r4_hint_of_a_retried_response_is_a_floor() {
     let hinted = |status, name: &'static str, value: &'static str| {
         let mut response = answer(status);
         response.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
@@ -125,7 +125,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_an_answer_tells_how_many_attempts_it_took() {
+async fn r8_response_carries_its_number_of_attempts() {
     for (statuses, attempts, status) in [
         (&[200][..], 1, 200),
         (&[503, 200], 2, 200),
@@ -148,7 +148,7 @@ async fn r8_an_answer_tells_how_many_attempts_it_took() {
 
 /// Of an only attempt nothing is noted, so nothing needs to be copied.
 #[tokio::test(start_paused = true)]
-async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
+async fn r7_last_attempt_is_copied_to_store_its_number() {
     for (attempts, copies) in [(1, 0), (2, 2), (3, 3)] {
         let copied = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&copied);
@@ -166,7 +166,7 @@ async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
+async fn r8_attempt_header_carries_the_earlier_attempts() {
     for (name, told) in
         [(None, [None, None, None]), (Some("x-attempts"), [None, Some("1"), Some("2")])]
     {
@@ -190,7 +190,7 @@ async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
 
 /// A request that has no room for the field is repeated without it.
 #[tokio::test(start_paused = true)]
-async fn r8_a_request_whose_fields_are_full_is_repeated_as_it_is() {
+async fn r8_request_with_full_headers_is_retried_unchanged() {
     let site = Site::new(&[503, 200]);
     let requests = Arc::clone(&site.requests);
     let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("x-attempts"));
@@ -208,7 +208,7 @@ async fn r8_a_request_whose_fields_are_full_is_repeated_as_it_is() {
 
 /// Whatever error type the service has, nobody has to name it for the classifier.
 #[tokio::test(start_paused = true)]
-async fn r6_any_error_type_is_understood_without_being_named() {
+async fn r6_classifier_infers_the_error_type() {
     fn reset() -> io::Error {
         ErrorKind::ConnectionReset.into()
     }
@@ -245,7 +245,7 @@ async fn r6_any_error_type_is_understood_without_being_named() {
 }
 
 #[test]
-fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
+fn c6_classifying_a_final_response_allocates_nothing() {
     let all = HttpClassifier::new()
         .statuses([StatusCode::CONFLICT])
         .attempt_header(HeaderName::from_static("x-attempts"));
@@ -263,7 +263,7 @@ fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
 }
 
 #[test]
-fn c7_a_status_that_is_no_failure_is_refused() {
+fn c7_status_of_no_failure_is_an_invalid_setting() {
     for status in [100, 200, 304, 399, 600, 999] {
         let wrong = [StatusCode::CONFLICT, StatusCode::from_u16(status).unwrap()];
         let error = HttpClassifier::<PlainError>::new().try_statuses(wrong).unwrap_err();
@@ -279,7 +279,7 @@ fn c7_a_status_that_is_no_failure_is_refused() {
 /// One classifier for the requests, responses and errors of both.
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
+async fn r6_reqwest_messages_are_classified_as_those_of_http() {
     use reqwest::{Client, Url};
 
     let url = || Url::parse("http://unknown.test/").unwrap();

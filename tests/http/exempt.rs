@@ -58,7 +58,7 @@ impl Service<u32> for Probe {
 }
 
 #[tokio::test]
-async fn c3_past_a_layer_or_through_it_only_who_is_ready_is_called() {
+async fn c3_exempt_calls_only_ready_services_on_both_ways() {
     let probe = Probe::default();
     let layer = ExemptLayer::new(is_health, ConcurrencyBackpressureLayer::new(1));
     let mut service = layer.layer(probe.clone());
@@ -69,7 +69,7 @@ async fn c3_past_a_layer_or_through_it_only_who_is_ready_is_called() {
 }
 
 #[tokio::test]
-async fn b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away() {
+async fn b1_exempt_request_is_not_counted_delayed_or_rejected() {
     let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_: Rejected| 503);
     let handle = limit.handle();
     let mut service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
@@ -91,7 +91,7 @@ async fn b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_behind_an_exemption_the_waiting_is_in_the_call_and_in_order() {
+async fn b2_calls_behind_an_exemption_wait_in_order() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let handle = limit.handle();
     let inner = service_fn(|n: u32| async move {
@@ -134,7 +134,7 @@ impl Service<u32> for Dead {
 }
 
 #[tokio::test]
-async fn c3_an_error_of_readiness_is_one_of_the_call_behind_an_exemption() {
+async fn c3_readiness_error_behind_an_exemption_is_returned_by_the_call() {
     let mut service = ExemptLayer::new(is_health, ConcurrencyBackpressureLayer::new(1)).layer(Dead);
     for request in [0, 1] {
         let service = service.ready().await.unwrap();
@@ -143,7 +143,7 @@ async fn c3_an_error_of_readiness_is_one_of_the_call_behind_an_exemption() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_errors_past_a_layer_become_those_of_the_layer() {
+async fn c10_errors_of_exempt_requests_become_those_of_the_layer() {
     let limit = WindowRateLimitLayer::new(1, Duration::from_secs(9)).max_waiting(0);
     let service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
         if n == 0 { Err(io::Error::other("disk")) } else { Ok(n) }
@@ -156,7 +156,7 @@ async fn c10_errors_past_a_layer_become_those_of_the_layer() {
 }
 
 #[test]
-fn c6_an_exemption_costs_no_allocation() {
+fn c6_exemption_allocates_nothing() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let inner = service_fn(|n: u32| ready(Ok::<_, io::Error>(n)));
     let mut service = ExemptLayer::new(is_health, limit).layer(inner);

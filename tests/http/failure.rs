@@ -57,7 +57,7 @@ impl<E: Error + 'static> Error for Wrapped<E> {
 }
 
 #[test]
-fn r6_errors_of_connections_say_if_the_server_was_reached() {
+fn r6_connection_errors_tell_if_the_server_was_reached() {
     for (kind, reached) in [
         (ErrorKind::ConnectionRefused, NeverReached),
         (ErrorKind::ConnectionReset, MayHaveReached),
@@ -89,7 +89,7 @@ fn r6_errors_of_connections_say_if_the_server_was_reached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_timeouts_are_understood() {
+async fn r6_timeouts_are_interruptions() {
     let error = tokio::time::timeout(secs(1), pending::<()>()).await.unwrap_err();
     assert_eq!(taken(Wrapped(error)), MayHaveReached);
 
@@ -100,7 +100,7 @@ async fn r6_timeouts_are_understood() {
 
 /// Of whichever limit, and whatever the request is.
 #[tokio::test(start_paused = true)]
-async fn r6_a_rejection_is_taken_for_what_it_says() {
+async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let post = || Request::post("/").body(()).unwrap();
     let client = || service_fn(|_: Request<()>| async { Ok::<_, io::Error>(Response::new(())) });
     let judge = |error: BoxError| {
@@ -151,7 +151,7 @@ mod hyper_and_h2 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn r6_hyper_says_if_it_has_written_anything() {
+    async fn r6_hyper_errors_tell_if_the_request_was_written() {
         // The server takes the request, and goes.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
@@ -189,7 +189,7 @@ mod hyper_and_h2 {
 
     /// It has several reasons to, behind one kind of error.
     #[tokio::test(start_paused = true)]
-    async fn r6_what_hyper_calls_canceled_was_not_written_unless_it_is_an_upgrade() {
+    async fn r6_canceled_hyper_request_was_not_written_unless_an_upgrade() {
         // It stands in line for a connection that is dropped, or that fails.
         for fails in [false, true] {
             let (ours, mut theirs) = duplex(1024);
@@ -232,7 +232,7 @@ mod hyper_and_h2 {
 
     /// What a body fails with is about where the body comes from.
     #[tokio::test(start_paused = true)]
-    async fn r6_an_error_of_the_requests_own_body_says_nothing_of_the_server() {
+    async fn r6_error_of_the_request_body_is_not_retried() {
         let (ours, _theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -245,7 +245,7 @@ mod hyper_and_h2 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn r6_a_pool_says_if_it_could_not_connect() {
+    async fn r6_hyper_util_errors_tell_if_the_connection_failed() {
         let connector = service_fn(|_| {
             std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::from(ErrorKind::TimedOut)))
         });
@@ -300,7 +300,7 @@ mod hyper_and_h2 {
     /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed, but its error
     /// doesn't tell on which side of that the request is.
     #[tokio::test(start_paused = true)]
-    async fn r6_http2_says_if_a_stream_was_processed() {
+    async fn r6_http2_errors_tell_if_the_stream_was_processed() {
         let reset = |reason: h2::Reason| frame(RST_STREAM, 1, &[reason.into()]);
         let go_away = |last, reason: h2::Reason| frame(GOAWAY, 0, &[last, reason.into()]);
         for (frames, reached) in [
@@ -328,7 +328,7 @@ mod hyper_and_h2 {
 
     /// What goes wrong on our side is no news of the server.
     #[test]
-    fn r6_errors_that_h2_makes_are_not_the_servers() {
+    fn r6_local_h2_errors_are_not_retried() {
         assert_eq!(taken(h2::Error::from(h2::Reason::REFUSED_STREAM)), Other);
         assert_eq!(taken(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Other);
     }
@@ -369,7 +369,7 @@ mod of_reqwest {
 
     /// That it could not connect says nothing about a request that was answered with a redirect before.
     #[tokio::test(start_paused = true)]
-    async fn r6_reqwest_is_believed_where_it_follows_no_redirects() {
+    async fn r6_reqwest_connect_errors_are_retried_without_redirects() {
         let assume_no_redirects = HttpClassifier::new().assume_no_redirects();
         for client in [|| client(true), || client(false).connect_timeout(secs(1))] {
             assert!(fail(client()).await.is_connect());

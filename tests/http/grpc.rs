@@ -56,7 +56,7 @@ fn hint(status: u16, lines: &[(&str, &str)]) -> Option<Duration> {
 }
 
 #[test]
-fn r6_codes_are_numbered_as_grpc_does() {
+fn r6_codes_have_the_numbers_of_grpc() {
     for (number, code) in (0..).zip(CODES) {
         assert_eq!(GrpcCode::from(number), code);
         assert_eq!(code.to_string(), number.to_string());
@@ -69,7 +69,7 @@ fn r6_codes_are_numbered_as_grpc_does() {
 }
 
 #[test]
-fn r6_grpc_is_retried_by_code() {
+fn r6_grpc_responses_are_retried_by_code() {
     let default = GrpcClassifier::new();
     let chosen = GrpcClassifier::new().codes([GrpcCode::Cancelled, GrpcCode::Unauthenticated]);
     for code in CODES {
@@ -93,7 +93,7 @@ fn r6_grpc_is_retried_by_code() {
 
 /// A proxy that knows no gRPC answers with a status of HTTP.
 #[test]
-fn r6_the_http_status_of_a_proxy_is_taken_for_a_code() {
+fn r6_http_status_of_a_proxy_maps_to_a_code() {
     for (status, code) in [
         (200, None),
         (400, Some(GrpcCode::Internal)),
@@ -123,7 +123,7 @@ fn r6_the_http_status_of_a_proxy_is_taken_for_a_code() {
 }
 
 #[test]
-fn r4_pushback_is_kept_exactly_and_never_is_obeyed() {
+fn r4_pushback_is_exact_and_negative_means_never() {
     for (value, wait) in [
         ("0", Some(0)),
         ("1", Some(1)),
@@ -155,7 +155,7 @@ fn r4_pushback_is_kept_exactly_and_never_is_obeyed() {
 }
 
 #[test]
-fn r4_pushback_is_read_as_it_is_written() {
+fn r4_written_pushback_is_read_back() {
     let value = || {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..12),
@@ -186,7 +186,7 @@ fn r4_pushback_is_read_as_it_is_written() {
 }
 
 #[test]
-fn r9_hints_are_read_off_the_answers_of_grpc_and_of_proxies() {
+fn r9_hints_are_read_from_responses_of_grpc_and_proxies() {
     assert_eq!(hint(200, &[]), None);
     assert_eq!(hint(200, &[("grpc-status", "14")]), None);
     assert_eq!(hint(503, &[("retry-after", "7")]), Some(secs(7)));
@@ -196,7 +196,7 @@ fn r9_hints_are_read_off_the_answers_of_grpc_and_of_proxies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
+async fn r6_transport_errors_count_as_unavailable() {
     let judge = |codes: &[GrpcCode], error: BoxError| {
         let classify = GrpcClassifier::new().codes(codes.iter().copied());
         classify.classify(&Request::new(()), &Err::<Response<()>, _>(error))
@@ -226,7 +226,7 @@ async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took() {
+async fn r8_calls_carry_earlier_attempts_and_responses_all_attempts() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
@@ -247,7 +247,7 @@ async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took()
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
+async fn r8_call_with_full_headers_is_retried_unchanged() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
@@ -265,7 +265,7 @@ async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
 }
 
 #[test]
-fn c7_a_code_that_is_no_failure_is_refused() {
+fn c7_code_of_no_failure_is_an_invalid_setting() {
     let wrong = [GrpcCode::Unavailable, GrpcCode::Ok];
     let error = GrpcClassifier::<PlainError>::new().try_codes(wrong).unwrap_err();
     let said = "codes is {Ok, Unavailable}: it must be codes of failures, without Ok";

@@ -40,7 +40,7 @@ fn holds<S: Strategy>(cases: S, test: impl Fn(S::Value) -> Result<(), TestCaseEr
 }
 
 #[test]
-fn r4_retry_after_is_read_in_seconds_or_as_a_date() {
+fn r4_retry_after_is_seconds_or_a_date() {
     for (value, wait) in [
         ("0", Some(secs(0))),
         ("120", Some(secs(120))),
@@ -79,7 +79,7 @@ fn r4_retry_after_is_read_in_seconds_or_as_a_date() {
 }
 
 #[test]
-fn r4_of_several_retry_afters_the_longest_counts() {
+fn r4_longest_of_several_retry_afters_counts() {
     let lines = ["soon", "3", LATER, "7"].map(|value| ("retry-after", value));
     assert_eq!(parse_retry_after(&fields(&lines), at(NOW)), Some(secs(23)));
     assert_eq!(parse_retry_after(&fields(&lines[..2]), never), Some(secs(3)));
@@ -87,7 +87,7 @@ fn r4_of_several_retry_afters_the_longest_counts() {
 
 /// It doesn't matter how wrong our clock is, if the server tells the time by its own.
 #[test]
-fn r4_a_date_counts_from_the_servers_own() {
+fn r4_date_counts_from_the_date_of_the_response() {
     let told = |date| fields(&[("retry-after", LATER), ("date", date)]);
     assert_eq!(parse_retry_after(&told(DATE), never), Some(secs(23)));
     assert_eq!(parse_retry_after(&told("today"), at(NOW + 3)), Some(secs(20)));
@@ -108,7 +108,7 @@ fn r4_a_date_counts_from_the_servers_own() {
 
 /// `RateLimit` as it is now, and as it was.
 #[test]
-fn r4_the_longest_reset_of_a_spent_policy_counts() {
+fn r4_longest_reset_of_a_spent_policy_counts() {
     for (lines, ok, too_many) in [
         (&[r#""p";r=0;t=30"#][..], Some(30), Some(30)),
         (&[r#""p";t=30;r=0;pk=:cHNzdA==:"#], Some(30), Some(30)),
@@ -152,7 +152,7 @@ fn r4_the_longest_reset_of_a_spent_policy_counts() {
 }
 
 #[test]
-fn r4_resets_in_fields_of_their_own_are_told_apart_by_their_size() {
+fn r4_separate_reset_headers_are_interpreted_by_size() {
     let date = 1_700_000_000;
     let millis = Duration::from_millis;
     for (value, wait) in [
@@ -207,7 +207,7 @@ fn r4_resets_in_fields_of_their_own_are_told_apart_by_their_size() {
 }
 
 #[test]
-fn r4_a_reset_counts_where_nothing_remains() {
+fn r4_reset_counts_if_nothing_remains() {
     for (remaining, ok, too_many) in [
         (&["0"][..], true, true),
         (&["00"], true, true),
@@ -245,7 +245,7 @@ fn r4_a_reset_counts_where_nothing_remains() {
 }
 
 #[test]
-fn r4_the_first_kind_of_field_that_tells_a_reset_counts() {
+fn r4_first_header_kind_with_a_reset_counts() {
     let mut lines = vec![
         ("ratelimit", r#""p";r=0;t=1"#),
         ("ratelimit-remaining", "0"),
@@ -314,7 +314,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 
 /// No field of any server makes it panic or overflow, and the clock is the only thing it needs.
 #[test]
-fn r4_no_field_is_too_strange_to_be_looked_at() {
+fn r4_arbitrary_headers_never_panic() {
     let lines =
         proptest::collection::vec((proptest::sample::select(NAMES.to_vec()), value()), 0..9);
     holds((lines, any::<u32>(), any::<bool>()), |(lines, now, spent)| {
@@ -348,7 +348,7 @@ fn r4_no_field_is_too_strange_to_be_looked_at() {
 }
 
 #[test]
-fn r4_seconds_are_read_as_they_are_written() {
+fn r4_written_seconds_are_read_back() {
     holds((any::<u128>(), 0..128_u32, 0..4_usize), |(number, by, zeros)| {
         let number = number >> by;
         let headers = fields(&[("retry-after", format!("{}{number}", "0".repeat(zeros)))]);
@@ -359,7 +359,7 @@ fn r4_seconds_are_read_as_they_are_written() {
 }
 
 #[test]
-fn r4_dates_are_read_as_they_are_written() {
+fn r4_written_dates_are_read_back() {
     // From 1970 to 9999.
     let time = 0..253_402_300_800_u64;
     holds((time.clone(), time), |(until, date)| {
@@ -390,7 +390,7 @@ fn r4_decimals_are_read_to_the_nanosecond() {
 }
 
 #[test]
-fn r4_times_since_1970_are_read_as_they_are_written() {
+fn r4_written_unix_times_are_read_back() {
     // From 2001 to 5138.
     let time = 1_000_000_000_000..100_000_000_000_000_u64;
     holds((time, 0..100_000_000_000_u64), |(until, now)| {
@@ -414,7 +414,7 @@ fn r4_times_since_1970_are_read_as_they_are_written() {
 }
 
 #[test]
-fn r4_policies_are_read_as_they_are_written() {
+fn r4_written_policies_are_read_back() {
     let number = || proptest::option::of(prop_oneof![Just(0), 0..1_000_000_000_000_000_u64]);
     let policies = proptest::collection::vec((number(), number(), any::<bool>()), 1..6);
     holds((policies, any::<bool>()), |(policies, in_one_line)| {

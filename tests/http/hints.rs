@@ -22,7 +22,7 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
 
 /// By status, and by what remains.
 #[test]
-fn r9_hints_are_read_off_answers() {
+fn r9_hints_are_read_from_responses() {
     const RETRY: &[(&str, &str)] = &[("retry-after", "7")];
     const SPENT: &[(&str, &str)] = &[("ratelimit", "p;r=0;t=9")];
     const LEFT: &[(&str, &str)] = &[("ratelimit", "p;r=1;t=9")];
@@ -48,7 +48,7 @@ fn r9_hints_are_read_off_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r9_a_spent_quota_pauses_everybody_before_anybody_is_turned_away() {
+async fn r9_spent_quota_pauses_all_callers_before_a_rejection() {
     let limit = WindowRateLimitLayer::new(100, secs(1));
     let handle = limit.handle();
     let mut service = ServiceBuilder::new()

@@ -56,7 +56,7 @@ fn item(headers: &HeaderMap, name: &str) -> (String, Vec<(String, i64)>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_fields_tell_what_is_left_whether_it_passes_or_is_turned_away() {
+async fn w9_headers_report_the_limit_on_accepted_and_rejected_requests() {
     let limit = WindowRateLimitLayer::new(2, SECOND * 10);
     let handle = limit.handle();
     let service = limited(limit, |fields| fields);
@@ -86,7 +86,7 @@ async fn w9_the_fields_tell_what_is_left_whether_it_passes_or_is_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_fields_tell_of_the_moment_of_the_response() {
+async fn w9_headers_report_the_moment_of_the_response() {
     let limit = WindowRateLimitLayer::new(1, SECOND * 10);
     let service = ServiceBuilder::new()
         .layer(RateLimitHeadersLayer::new("a", limit.handle()))
@@ -100,7 +100,7 @@ async fn w9_the_fields_tell_of_the_moment_of_the_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_a_fixed_window_tells_how_long_it_still_lasts() {
+async fn w9_headers_report_the_rest_of_a_fixed_window() {
     let service = limited(WindowRateLimitLayer::fixed(2, SECOND * 10), |fields| fields);
     advance(Duration::from_millis(13_500)).await;
     assert_eq!(get(&service).await.1["ratelimit"], "\"a\";r=1;t=7");
@@ -108,7 +108,7 @@ async fn w9_a_fixed_window_tells_how_long_it_still_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_a_window_of_no_whole_seconds_is_left_out() {
+async fn w9_fractional_window_is_left_out_of_the_policy() {
     for millis in [1, 100, 999, 1001, 1500] {
         let window = Duration::from_millis(millis);
         let service = limited(WindowRateLimitLayer::new(7, window), |fields| fields);
@@ -121,7 +121,7 @@ async fn w9_a_window_of_no_whole_seconds_is_left_out() {
 /// One who sends no more than `r`, and waits for `t` when `r` is 0, is never turned away; and, spread over `t`,
 /// `r` is never faster than the policy.
 #[test]
-fn w9_a_client_that_goes_by_the_fields_is_never_turned_away() {
+fn w9_client_that_obeys_the_headers_is_never_rejected() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
     let any = (1..6_u64, 1..4_000_u64, 0..600_u64, proptest::bool::ANY);
@@ -158,7 +158,7 @@ fn w9_a_client_that_goes_by_the_fields_is_never_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_x_fields_are_there_if_asked_for_and_reset_at_a_time_of_the_calendar() {
+async fn w9_x_headers_are_optional_and_reset_at_a_unix_time() {
     #[allow(clippy::disallowed_methods, reason = "a time of the calendar is compared with one")]
     let calendar = || {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -178,7 +178,7 @@ async fn w9_the_x_fields_are_there_if_asked_for_and_reset_at_a_time_of_the_calen
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_several_limits_are_told_beside_each_other() {
+async fn w9_headers_of_several_limits_are_appended() {
     let burst = WindowRateLimitLayer::new(10, SECOND);
     let daily = WindowRateLimitLayer::new(500, SECOND * 86_400);
     let service = ServiceBuilder::new()
@@ -200,7 +200,7 @@ async fn w9_several_limits_are_told_beside_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_the_x_fields_are_all_of_one_source() {
+async fn w9_x_headers_come_from_one_limit() {
     for own in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
         let limit = WindowRateLimitLayer::new(2, SECOND);
         let service = ServiceBuilder::new()
@@ -219,7 +219,7 @@ async fn w9_the_x_fields_are_all_of_one_source() {
 }
 
 #[tokio::test]
-async fn c3_an_error_passes_the_fields_untouched() {
+async fn c3_error_passes_rate_limit_headers_unchanged() {
     let limit = WindowRateLimitLayer::new(2, SECOND);
     let service = ServiceBuilder::new()
         .layer(RateLimitHeadersLayer::new("a", limit.handle()))
@@ -232,7 +232,7 @@ async fn c3_an_error_passes_the_fields_untouched() {
 
 /// What there is no room for is left out, and the answer passes.
 #[tokio::test(start_paused = true)]
-async fn w9_an_answer_whose_fields_are_full_passes_without_more() {
+async fn w9_response_with_full_headers_passes_unchanged() {
     let limit = WindowRateLimitLayer::new(2, SECOND);
     let service = ServiceBuilder::new()
         .layer(RateLimitHeadersLayer::new("a", limit.handle()).with_x_ratelimit())
@@ -246,7 +246,7 @@ async fn w9_an_answer_whose_fields_are_full_passes_without_more() {
 }
 
 #[test]
-fn c7_a_name_is_told_as_it_is_or_refused() {
+fn c7_name_is_reported_as_given_or_an_invalid_setting() {
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     TestRunner::default()
         .run(&proptest::string::string_regex("[ -~]{0,8}(.|\\PC|\"|\\\\)?").unwrap(), |name| {

@@ -58,7 +58,7 @@ fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_ready_made_answer_is_429_or_503_and_says_when_if_it_is_known() {
+async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
     let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(http_rejection);
     closed.handle().close();
     let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
@@ -112,7 +112,7 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_grpc_answer_is_trailers_only_with_the_code_that_tonic_reads() {
+async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
     let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(grpc_rejection);
     closed.handle().close();
     let answers = [
@@ -135,7 +135,7 @@ async fn c10_a_grpc_answer_is_trailers_only_with_the_code_that_tonic_reads() {
 
 /// The text has waits in microseconds, with a sign that isn't ASCII; waits of years, and of nanoseconds.
 #[test]
-fn c10_a_grpc_answer_says_why_and_when_whatever_the_time() {
+fn c10_grpc_rejection_has_reason_and_pushback_for_any_time() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
     let windows = 1_u64..=100 * 365 * 24 * 3600 * 1_000_000_000;

@@ -232,7 +232,7 @@ proptest! {
     /// Against a `Vec` of the frames: whichever copies are read, dropped and made in which order, each one that ends
     /// well has delivered them all, announces at any time what is left, and nothing is kept but what is needed.
     #[test]
-    fn r7_every_copy_is_as_the_frames_that_were_written(
+    fn r7_every_copy_yields_the_written_frames(
         steps in steps(),
         telling: bool,
         max_bytes in 0..2500_usize,
@@ -379,7 +379,7 @@ fn policy() -> ExponentialRetry<ByStatus, ByReplay> {
 /// The whole stack: the server reads half of a body that comes a frame each 100 ms, and fails, twice. Then it has all
 /// of it, and of the request.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
+async fn r7_body_half_read_twice_arrives_whole() {
     #[derive(Clone, Debug, PartialEq)]
     struct Extension(u32);
 
@@ -434,7 +434,7 @@ async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
 
 /// The failure is handed on, with the body sent to its end, and no retry is paid for.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
+async fn r7_body_that_exceeds_the_bound_is_sent_once() {
     for (frames, tries) in [(8, 3), (9, 1)] {
         let given_up = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&given_up);
@@ -468,7 +468,7 @@ async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
 /// The server answers before the body has come, and the connection goes on with it. When it is decided to retry, that
 /// ends, at once, with an error; the retry sends the rest, whatever comes until then.
 #[tokio::test(start_paused = true)]
-async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
+async fn r7_retry_after_an_early_response_ends_the_copy_still_sent() {
     let (feed, body) = fed();
     feed.send(Bytes::from_static(b"one ")).unwrap();
     let connection = Arc::new(Mutex::new(None));
@@ -510,7 +510,7 @@ async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
 
 /// Where the answer is handed on, what is still being sent goes on.
 #[tokio::test(start_paused = true)]
-async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
+async fn r7_early_response_that_is_final_ends_no_copy() {
     let (feed, body) = fed();
     feed.send(Bytes::from_static(b"one ")).unwrap();
     let connection = Arc::new(Mutex::new(None));
@@ -535,7 +535,7 @@ async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
 
 /// As with `Expect: 100-continue`, where the server refuses before it wants the body.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_was_not_read_is_still_whole() {
+async fn r7_unread_body_is_still_whole() {
     let attempts = Arc::new(AtomicU32::new(0));
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
@@ -555,7 +555,7 @@ async fn r7_a_body_that_was_not_read_is_still_whole() {
 
 /// An attempt that was abandoned before it began to read its body must not end the one that is under way.
 #[test]
-fn r7_an_older_copy_that_begins_late_ends_nothing() {
+fn r7_older_copy_read_late_ends_no_copy() {
     let mut older = ReplayBody::new(Script::of(3, 100), 1000);
     let mut newer = older.replay().unwrap();
     assert!(next(&mut newer).unwrap().is_ok());
@@ -568,7 +568,7 @@ fn r7_an_older_copy_that_begins_late_ends_nothing() {
 
 /// The one who waits for the stream is told that it waits in vain; from then on the stream wakes the other.
 #[test]
-fn r7_who_waits_for_the_stream_is_woken_when_replaced() {
+fn r7_waiting_copy_is_woken_when_replaced() {
     let (feed, body) = fed();
     let mut older = ReplayBody::new(body, 1000);
     let mut newer = older.replay().unwrap();
@@ -589,7 +589,7 @@ fn r7_who_waits_for_the_stream_is_woken_when_replaced() {
 
 /// A waker can be the last reference to the task in which another copy is.
 #[test]
-fn r7_a_copy_that_is_dropped_by_a_waker_does_not_lock_up() {
+fn r7_copy_dropped_by_a_waker_does_not_deadlock() {
     struct Task(Mutex<Option<ReplayBody<Fed>>>);
     impl Wake for Task {
         fn wake(self: Arc<Self>) {
@@ -616,7 +616,7 @@ fn r7_a_copy_that_is_dropped_by_a_waker_does_not_lock_up() {
 
 /// Of what a stream that panics was about to give nothing is known.
 #[test]
-fn r7_a_body_that_panicked_is_not_taken_for_complete() {
+fn r7_panicked_body_fails_instead_of_ending() {
     let script = Script::new([Step::Data(vec![1]), Step::Panic, Step::Data(vec![2])], true);
     let mut first = ReplayBody::new(script, 1000);
     let mut second = first.replay().unwrap();
@@ -629,7 +629,7 @@ fn r7_a_body_that_panicked_is_not_taken_for_complete() {
 
 /// Nor are they kept for ever: what is short counts for what keeping it takes.
 #[test]
-fn r7_frames_without_end_and_without_data_are_not_kept() {
+fn r7_endless_empty_frames_are_not_kept() {
     let mut body = ReplayBody::new(Script::of(1000, 0), 100 * SMALLEST);
     let copy = body.replay().unwrap();
     for n in 1..=1000 {
@@ -656,7 +656,7 @@ fn r7_frames_without_end_and_without_data_are_not_kept() {
 
 /// What is known to be empty or too long costs nothing, and `Bytes` are not copied.
 #[test]
-fn c6_a_body_costs_what_it_has_to() {
+fn c6_replay_body_allocates_only_for_kept_frames() {
     let counted = allocation_counter::measure(|| {
         let body = ReplayBody::new(Empty::<Bytes>::new(), 1000);
         let mut copy = body.replay().unwrap();
@@ -684,7 +684,7 @@ fn c6_a_body_costs_what_it_has_to() {
 
 /// Streams of gRPC go on for hours after their answer.
 #[test]
-fn c6_nothing_is_kept_for_nobody() {
+fn c6_frames_are_not_kept_without_another_copy() {
     let script = Script::of(10, 100);
     let alive = Arc::clone(&script.alive);
     let mut body = ReplayBody::new(script, 1000);
@@ -701,7 +701,7 @@ fn c6_nothing_is_kept_for_nobody() {
 
 /// The stream isn't asked again once it has ended, and let go of.
 #[test]
-fn r7_the_end_is_remembered() {
+fn r7_ended_copy_stays_ended() {
     let script = Script::of(1, 100);
     let polled = Arc::clone(&script.polled);
     let mut body = ReplayBody::new(script, 1000);
@@ -717,7 +717,7 @@ fn r7_the_end_is_remembered() {
 
 /// All copies are announced alike, or HTTP/1 would send one without its trailers.
 #[test]
-fn r7_a_copy_is_announced_as_the_first_one_was() {
+fn r7_copy_has_the_size_hint_of_the_first() {
     let steps = || [Step::Data(vec![1; 10]), Step::Trailers(1)];
     for (telling, exact) in [(true, Some(10)), (false, None)] {
         let mut body = ReplayBody::new(Script::new(steps(), telling), 1000);
@@ -730,7 +730,7 @@ fn r7_a_copy_is_announced_as_the_first_one_was() {
 
 /// On threads of their own, a copy reads while the next ones take over: the last one has all.
 #[test]
-fn r7_copies_that_are_read_on_many_threads_are_whole_or_replaced() {
+fn r7_copies_on_many_threads_are_whole_or_replaced() {
     fn read(mut body: ReplayBody<Script>, started: Receiver<()>) -> Result<Vec<u8>, ReplayError> {
         started.recv().unwrap();
         let mut data = Vec::new();
@@ -768,7 +768,7 @@ fn r7_copies_that_are_read_on_many_threads_are_whole_or_replaced() {
 
 /// They fit where bodies are wanted.
 #[tokio::test(start_paused = true)]
-async fn r7_other_peoples_bodies_are_made_of_it() {
+async fn r7_replay_body_converts_to_bodies_of_clients() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }

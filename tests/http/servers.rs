@@ -34,7 +34,7 @@ async fn channel(end: DuplexStream) -> Channel {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
+async fn c10_tonic_client_reads_the_status_of_a_rejection() {
     let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc_rejection);
     let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
     let (client, server) = duplex(1 << 16);
@@ -60,7 +60,7 @@ async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
+async fn b1_tonic_stream_holds_its_permit_until_the_client_disconnects() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
         .respond(grpc_rejection)
@@ -87,7 +87,7 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
 
 /// What a client has read to its end is not in flight any more.
 #[tokio::test(start_paused = true)]
-async fn b1_a_hyper_server_gives_places_back_as_soon_as_bodies_have_been_sent() {
+async fn b1_hyper_server_releases_permits_when_bodies_are_sent() {
     for http2 in [false, true] {
         let limit = ConcurrencyBackpressureLayer::new(1)
             .max_waiting(0)

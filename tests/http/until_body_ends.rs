@@ -96,7 +96,7 @@ fn poll(body: Pin<&mut PermitBody<Script>>) -> Poll<Option<io::Result<Frame<Byte
 
 /// After which of the frames the place is back: none, if it takes the end.
 #[tokio::test]
-async fn b1_a_body_holds_its_place_until_it_ends() {
+async fn b1_body_holds_its_permit_until_it_ends() {
     for (candid, steps, back_after) in [
         (false, &[][..], 1),
         (false, &[Data, Data], 3),
@@ -121,7 +121,7 @@ async fn b1_a_body_holds_its_place_until_it_ends() {
 }
 
 #[tokio::test]
-async fn c4_a_body_that_is_dropped_gives_its_place_back() {
+async fn c4_dropped_body_releases_its_permit() {
     for polls in 0..2 {
         let (response, handle) = response(false, &[Data, Wait, Data]).await;
         let mut body = Box::pin(response.into_body());
@@ -135,7 +135,7 @@ async fn c4_a_body_that_is_dropped_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn c4_a_body_that_panics_gives_its_place_back_when_it_is_dropped() {
+async fn c4_panicked_body_releases_its_permit_when_dropped() {
     let (response, handle) = response(false, &[Panic]).await;
     let mut body = Box::pin(response.into_body());
     catch_unwind(AssertUnwindSafe(|| poll(body.as_mut()))).unwrap_err();
@@ -144,7 +144,7 @@ async fn c4_a_body_that_panics_gives_its_place_back_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn c3_a_body_that_holds_a_place_is_the_same_body() {
+async fn c3_permit_body_yields_the_frames_of_the_inner_body() {
     let (response, _) = response(true, &[Data, Trailers]).await;
     let mut body = pin!(response.into_body());
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(2), false));
@@ -157,7 +157,7 @@ async fn c3_a_body_that_holds_a_place_is_the_same_body() {
 }
 
 #[tokio::test]
-async fn b2_who_waits_goes_when_a_body_ends() {
+async fn b2_waiter_is_granted_the_permit_of_an_ended_body() {
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let script = Script { steps: [Data].into(), candid: true };
     let service = layer.layer(answers(script));
@@ -172,7 +172,7 @@ async fn b2_who_waits_goes_when_a_body_ends() {
 }
 
 #[tokio::test]
-async fn c4_a_service_with_bodies_loses_no_place_to_errors_and_those_who_give_up() {
+async fn c4_errors_and_cancellations_with_bodies_release_all_permits() {
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let handle = layer.handle();
     let fails = layer.layer(service_fn(|_: Request<()>| async {
@@ -193,7 +193,7 @@ async fn c4_a_service_with_bodies_loses_no_place_to_errors_and_those_who_give_up
 }
 
 #[tokio::test]
-async fn c10_an_answer_to_one_turned_away_holds_no_place() {
+async fn c10_response_to_a_rejected_request_holds_no_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
         .respond(http_rejection)
@@ -231,7 +231,7 @@ async fn b6_drained_waits_for_bodies() {
 }
 
 #[tokio::test]
-async fn c1_a_limit_that_counts_bodies_can_be_one_for_each_service() {
+async fn c1_limit_with_bodies_can_be_per_service() {
     let script = Script { steps: [Data].into(), candid: true };
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let shared = [layer.layer(answers(script.clone())), layer.layer(answers(script.clone()))];
@@ -246,7 +246,7 @@ async fn c1_a_limit_that_counts_bodies_can_be_one_for_each_service() {
 }
 
 #[test]
-fn c6_a_body_holds_its_place_without_an_allocation() {
+fn c6_body_holds_its_permit_without_an_allocation() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(Duration::from_secs(1));
     let mut service = layer
         .respond(|rejected| panic!("{rejected}"))

@@ -141,7 +141,7 @@ fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>;
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_connection_that_breaks() {
+async fn r6_clients_report_a_broken_connection() {
     use http1::Act;
 
     // All of these requests were received to their end. None of these errors says so, nor the opposite.
@@ -161,7 +161,7 @@ async fn what_clients_say_of_a_connection_that_breaks() {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_body_was_read_is_no_error() {
+async fn r6_response_before_the_body_is_read_is_no_error() {
     let act = http1::Act::UnavailableBeforeBody;
     let (clients, server) = (Clients::new(false), http1::Misbehaving::start([act, act]).await);
     let url = server.listening().url("/");
@@ -171,7 +171,7 @@ async fn an_answer_before_the_body_was_read_is_no_error() {
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_request_that_was_never_sent() {
+async fn r6_clients_report_a_request_never_sent() {
     // Nobody listens at a port that nobody else gets.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -195,7 +195,7 @@ async fn what_clients_say_of_a_request_that_was_never_sent() {
 }
 
 #[tokio::test]
-async fn what_reqwest_says_when_its_time_is_over() {
+async fn r6_reqwest_reports_its_timeout() {
     use http1::Act;
 
     let impatient = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().unwrap();
@@ -215,7 +215,7 @@ async fn what_reqwest_says_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_stream_that_is_reset() {
+async fn r6_clients_report_a_reset_stream() {
     use http2::Act;
 
     // Only REFUSED_STREAM says that nothing was done about the request (RFC 9113, 8.7).
@@ -241,7 +241,7 @@ async fn what_clients_say_of_a_stream_that_is_reset() {
 }
 
 #[tokio::test]
-async fn what_clients_say_when_the_server_goes_away() {
+async fn r6_clients_report_a_goaway() {
     // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and are told of a
     // GOAWAY (as are, now and then, others: `shutting_down.rs`). Those below may have been processed, and are told of
     // a connection that broke.
@@ -277,7 +277,7 @@ async fn what_clients_say_when_the_server_goes_away() {
 }
 
 #[tokio::test]
-async fn reqwest_retries_what_a_server_left_out_unless_told_never_to() {
+async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
     let act = http2::Act::Reset(Reason::REFUSED_STREAM);
     let default = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let by_itself = Clients { reqwest: default, ..Clients::new(true) };
@@ -309,7 +309,7 @@ async fn reqwest_retries_what_a_server_left_out_unless_told_never_to() {
 }
 
 #[tokio::test]
-async fn hypers_client_hands_on_what_a_server_left_out() {
+async fn r6_hyper_client_returns_errors_of_streams_above_the_goaway() {
     // Its `retry_canceled_requests` is for requests that it could not hand to a connection.
     let mut hyper = legacy::Client::builder(TokioExecutor::new());
     let clients = Clients { hyper: hyper.http2_only(true).build_http(), ..Clients::new(true) };

@@ -46,7 +46,7 @@ fn field(response: &reqwest::Response, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_quota_is_enforced_and_notes_what_came_when() {
+async fn r4_peer_quota_is_enforced_and_logs_arrivals() {
     let (http1, http2) = (
         reqwest::Client::new(),
         reqwest::Client::builder().http2_prior_knowledge().build().unwrap(),
@@ -78,7 +78,7 @@ async fn a_quota_is_enforced_and_notes_what_came_when() {
 }
 
 #[tokio::test]
-async fn a_quota_holds_in_every_window() {
+async fn r4_peer_quota_holds_in_every_window() {
     let window = Duration::from_millis(100);
     let server = QuotaServer::start(quota(window, Tells::Nothing, RetryAfter::Seconds)).await;
     let client = reqwest::Client::new();
@@ -96,7 +96,7 @@ async fn a_quota_holds_in_every_window() {
 }
 
 #[tokio::test]
-async fn a_quota_tells_what_is_left_in_the_fields_that_are_asked_for() {
+async fn r4_peer_quota_reports_in_the_chosen_headers() {
     let client = reqwest::Client::new();
     let seconds = LONG.as_secs();
     for (tells, names) in [
@@ -148,7 +148,7 @@ async fn a_quota_tells_what_is_left_in_the_fields_that_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_quota_names_a_time_that_is_not_before_there_is_room() {
+async fn r4_peer_quota_names_no_time_before_the_next_permit() {
     let client = reqwest::Client::new();
     for retry_after in [RetryAfter::Seconds, RetryAfter::Date] {
         let began = now();
@@ -177,7 +177,7 @@ async fn a_quota_names_a_time_that_is_not_before_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_dropped_server_is_gone() {
+async fn r6_peer_is_gone_when_dropped() {
     let server = http1::Misbehaving::start([]).await;
     let address = server.listening().address();
     let mut open = TcpStream::connect(address).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_dropped_server_is_gone() {
 }
 
 #[tokio::test]
-async fn what_is_received_to_its_end_is_noted() {
+async fn r6_peer_logs_requests_received_to_their_end() {
     let h1 = http1::Misbehaving::start([]).await;
     let h2 = http2::Misbehaving::start([]).await;
     let client = reqwest::Client::new();
@@ -252,7 +252,7 @@ async fn then(stream: &mut TcpStream) -> Then {
 }
 
 #[tokio::test]
-async fn the_http1_server_misbehaves_as_told() {
+async fn r6_peer_http1_misbehaves_as_configured() {
     use http1::Act;
 
     const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
@@ -315,7 +315,7 @@ async fn the_http1_server_misbehaves_as_told() {
 }
 
 #[tokio::test]
-async fn the_http2_server_resets_streams_as_told() {
+async fn r6_peer_http2_resets_streams_as_configured() {
     use http2::Act;
 
     let acts = [
@@ -359,7 +359,7 @@ async fn the_http2_server_resets_streams_as_told() {
 }
 
 #[tokio::test]
-async fn the_server_that_goes_away_leaves_out_what_came_after_the_last_stream() {
+async fn r6_peer_goaway_omits_streams_above_the_last() {
     let server =
         GoingAway::start(Going { requests: 3, last: 3, reason: Reason::NO_ERROR, answers: true })
             .await;

@@ -223,7 +223,7 @@ impl Retried {
 }
 
 #[tokio::test]
-async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
+async fn r6_broken_request_is_resent_only_if_repeatable() {
     use http1::Act;
 
     for (act, retried) in [
@@ -259,7 +259,7 @@ async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
 }
 
 #[tokio::test]
-async fn r6_a_stream_that_was_reset_is_sent_again_if_it_was_refused_or_may_be() {
+async fn r6_reset_stream_is_resent_if_refused_or_repeatable() {
     use http2::Act;
 
     for (reason, retried) in [
@@ -291,7 +291,7 @@ async fn r6_a_stream_that_was_reset_is_sent_again_if_it_was_refused_or_may_be() 
 
 /// It says which requests it never got to, but what clients make of that they also make of others.
 #[tokio::test]
-async fn r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be() {
+async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
     for (which, kind) in pairs() {
         // On a slow machine, the next attempt may find the old connection still there, and is left out as well.
         let setup = Setup { max_attempts: 20, ..Setup::http2(which) };
@@ -328,7 +328,7 @@ async fn r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be
 
 /// ... and which it may have got to.
 #[tokio::test]
-async fn r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again() {
+async fn r6_request_below_the_goaway_is_not_resent() {
     for which in BOTH {
         let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, answers: false };
         let server = GoingAway::start(going).await;
@@ -342,7 +342,7 @@ async fn r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
+async fn r6_request_without_response_is_resent_only_if_repeatable() {
     use http1::Act;
 
     let scenes = [Act::Silence, Act::HalfHead].into_iter().flat_map(|act| {
@@ -372,7 +372,7 @@ async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
 
 /// No panic, no endless wait, and not one attempt more.
 #[tokio::test]
-async fn r4_garbage_is_no_hint() {
+async fn r4_unreadable_headers_are_no_hint() {
     for which in BOTH {
         for hint in GARBAGE_HINTS {
             let act = http1::Act::Unavailable(hint);
@@ -396,7 +396,7 @@ async fn r4_garbage_is_no_hint() {
 
 /// Of which its answers say nothing. The client may send the next request into the closed connection.
 #[tokio::test]
-async fn r6_a_server_that_closes_after_each_answer_receives_nothing_twice() {
+async fn r6_server_that_closes_after_each_response_receives_nothing_twice() {
     const REQUESTS: usize = 20;
 
     for (which, kind) in pairs() {
@@ -416,7 +416,7 @@ async fn r6_a_server_that_closes_after_each_answer_receives_nothing_twice() {
 
 /// The answer comes while the body is still sent: the next attempt sends it from the beginning.
 #[tokio::test]
-async fn r7_a_body_that_was_not_read_arrives_whole_at_the_next_attempt() {
+async fn r7_unread_body_arrives_whole_at_the_next_attempt() {
     const LENGTH: usize = 1_000_000;
 
     for (which, kind) in pairs() {
@@ -439,7 +439,7 @@ async fn r7_a_body_that_was_not_read_arrives_whole_at_the_next_attempt() {
 
 /// What has begun is the caller's.
 #[tokio::test]
-async fn r6_an_answer_that_breaks_off_is_not_asked_for_again() {
+async fn r6_request_of_a_truncated_response_is_not_resent() {
     let broken = |outcome: Result<Answer, BoxError>, received: Vec<Received>| {
         let answer = outcome.unwrap();
         assert_eq!((answer.status, answer.attempts), (200, 1));

@@ -174,7 +174,7 @@ async fn one_refusal_holds_back_everybody(setup: Setup, retry_after: RetryAfter)
 }
 
 #[tokio::test]
-async fn r9_after_a_429_nobody_comes_before_the_time_it_named() {
+async fn r9_no_request_arrives_before_the_time_of_a_429() {
     let mut scenes = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for order in [Order::Backpressure, Order::Retry] {
@@ -191,7 +191,7 @@ async fn r9_after_a_429_nobody_comes_before_the_time_it_named() {
 
 /// The control: where the hint holds back only the request that got it, others come before.
 #[tokio::test]
-async fn r9_without_a_pause_others_come_before_the_time_that_a_429_named() {
+async fn r9_requests_arrive_before_the_time_of_a_429_without_a_pause() {
     let setup =
         Setup { order: Order::Retry, in_flight: 1, version: Version::HTTP_11, obeys: false };
     let too_early = |(until, after): (Instant, &[Arrival])| after.iter().any(|a| a.at < until);
@@ -200,7 +200,7 @@ async fn r9_without_a_pause_others_come_before_the_time_that_a_429_named() {
 }
 
 #[tokio::test]
-async fn r9_where_the_server_tells_what_is_left_nobody_is_ever_refused() {
+async fn r9_no_request_is_rejected_if_the_server_reports_its_quota() {
     let mut scenes = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for tells in [Tells::RateLimit, Tells::Separately, Tells::XSeconds, Tells::XUnixTime] {

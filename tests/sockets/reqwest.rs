@@ -68,7 +68,7 @@ fn told(server: &Misbehaving) -> Vec<Option<HeaderValue>> {
 }
 
 #[tokio::test]
-async fn r8_reqwest_is_told_of_the_attempts_and_so_is_the_server() {
+async fn r8_reqwest_responses_and_requests_carry_attempts() {
     let server = Misbehaving::start([BUSY, BUSY, Act::Answer, Act::Answer]).await;
     let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("attempt"));
     let client = client(classify, |_| ());
@@ -95,7 +95,7 @@ async fn r8_reqwest_is_told_of_the_attempts_and_so_is_the_server() {
 }
 
 #[tokio::test]
-async fn r6_reqwest_repeats_a_post_only_if_it_may() {
+async fn r6_reqwest_post_is_resent_only_if_repeatable() {
     for act in [BUSY, Act::Reset, Act::Close] {
         let server = Misbehaving::start([act]).await;
         let client = client(HttpClassifier::new(), |_| ());
@@ -124,7 +124,7 @@ async fn r6_reqwest_repeats_a_post_only_if_it_may() {
 
 /// Nobody listens, until the client has heard so.
 #[tokio::test]
-async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
+async fn r6_post_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", socket.local_addr().unwrap());
@@ -155,7 +155,7 @@ async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
 }
 
 #[tokio::test]
-async fn r7_a_stream_is_sent_once_by_reqwest_and_its_answer_passes() {
+async fn r7_reqwest_stream_is_sent_once_and_its_response_passes() {
     for (act, status) in [(BUSY, 503), (Act::Answer, 200)] {
         let server = Misbehaving::start([act]).await;
         let mut put = request(Method::PUT, &server);

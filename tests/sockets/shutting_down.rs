@@ -29,7 +29,7 @@ const ENOUGH: Duration = Duration::from_millis(200);
 
 /// Whatever an error says, what the server has answered is not taken for what never reached it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again() {
+async fn r6_request_answered_during_shutdown_is_not_resent() {
     let number = Arc::new(AtomicU32::new(0));
     for _ in 0..CONNECTIONS {
         let (ours, theirs) = duplex(1 << 16);

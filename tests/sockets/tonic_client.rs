@@ -149,7 +149,7 @@ fn served(response: &tonic::Response<HealthCheckResponse>) -> u32 {
 }
 
 #[tokio::test]
-async fn r4_a_tonic_client_waits_as_long_as_the_server_pushes_back() {
+async fn r4_tonic_client_waits_for_the_pushback() {
     let pushback = Some("60");
     let health = Health::start(&[Fails(Code::Unavailable, pushback); 2]).await;
     let decisions = Log::new();
@@ -169,7 +169,7 @@ async fn r4_a_tonic_client_waits_as_long_as_the_server_pushes_back() {
 }
 
 #[tokio::test]
-async fn r4_a_tonic_client_gives_up_where_the_server_says_so() {
+async fn r4_tonic_client_obeys_a_negative_pushback() {
     let health = Health::start(&[
         Fails(Code::Unavailable, None),
         Fails(Code::Unavailable, Some("-1")),
@@ -187,7 +187,7 @@ async fn r4_a_tonic_client_gives_up_where_the_server_says_so() {
 
 /// One that isn't retried: it is the limit that holds back the next call.
 #[tokio::test]
-async fn r9_one_pushback_holds_back_every_call_of_a_tonic_client() {
+async fn r9_pushback_pauses_all_calls_of_a_tonic_client() {
     let health = Health::start(&[Fails(Code::ResourceExhausted, Some("100"))]).await;
     let mut client = client(&health.url, |_| ());
     let status = soon(client.check(check())).await.unwrap_err();
@@ -203,7 +203,7 @@ async fn r9_one_pushback_holds_back_every_call_of_a_tonic_client() {
 
 /// Nobody listens, until the client has heard so.
 #[tokio::test]
-async fn r6_a_tonic_client_tries_again_where_the_connection_was_refused() {
+async fn r6_tonic_call_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());

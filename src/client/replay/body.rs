@@ -11,12 +11,12 @@ use tower::BoxError;
 
 use super::source::{Copy, poll_bytes};
 
-/// A body that can be sent again, because it keeps what goes by, up to a bound. See the
-/// [module](crate::http::replay).
+/// A body that keeps its frames, up to a bound, so that it can be sent again. See the
+/// [module](crate::client::replay).
 ///
-/// The stream and what was kept of it live as long as one of the copies does.
+/// The stream and its kept frames live as long as any copy.
 ///
-/// Not `Clone`: a copy is not always to be had, and [`ByClone`](crate::retry::ByClone) would not know.
+/// Not `Clone`: making a copy can fail, which [`ByClone`](crate::retry::ByClone) could not express.
 ///
 /// # Errors
 ///
@@ -25,18 +25,18 @@ pub struct ReplayBody<B>(Kind<B>);
 
 enum Kind<B> {
     Empty,
-    /// Too long to be kept.
+    /// Known to be too long to be kept.
     Once(B),
     Kept(Copy<B>),
 }
 
-/// Why a copy of a body ended before it was complete.
+/// The reason why a copy of a body ended before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// One that was made later is sent in its place.
+    /// A copy made later is sent in its place.
     Replaced,
-    /// What was kept of the body isn't all that went by: that was too much, or the body failed.
+    /// Not all earlier frames are kept: they were too many, or the body failed.
     NotReplayable,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for ReplayError {
 impl Error for ReplayError {}
 
 impl<B: Body> ReplayBody<B> {
-    /// Keeps up to `max_bytes` of `body` while it is sent.
+    /// Wraps `body`, keeping up to `max_bytes` while it is sent.
     #[must_use]
     pub fn new(body: B, max_bytes: usize) -> Self {
         let hint = body.size_hint();
@@ -67,11 +67,10 @@ impl<B: Body> ReplayBody<B> {
 }
 
 impl<B> ReplayBody<B> {
-    /// Another copy, which begins at the beginning, however much of this one was read. `None` if it
-    /// [can't be](Self::can_replay).
+    /// Returns another copy, from the beginning, or `None` if it [can't be made](Self::can_replay).
     ///
-    /// Make it before this one is sent: what goes by while there is no other copy isn't kept. Reading a copy ends
-    /// those made before it (with [`ReplayError::Replaced`]), but for those that have come to their end.
+    /// Make it before sending this one: frames are kept only while there are two copies. Reading a
+    /// copy ends all earlier copies that are not complete, with [`ReplayError::Replaced`].
     #[must_use]
     pub fn replay(&self) -> Option<Self> {
         Some(Self(match &self.0 {
@@ -81,7 +80,7 @@ impl<B> ReplayBody<B> {
         }))
     }
 
-    /// Can it be sent again: is all kept that went by so far?
+    /// Returns true if all frames so far are kept, so that a copy can be made and sent.
     #[must_use]
     pub fn can_replay(&self) -> bool {
         match &self.0 {
@@ -91,7 +90,9 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// Ends all copies made before this one, as its first `poll_frame` would. False if it can't be sent.
+    /// Ends all earlier copies, as the first `poll_frame` would.
+    ///
+    /// Returns false if this copy can't be sent.
     pub(super) fn claim(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
@@ -101,8 +102,8 @@ impl<B> ReplayBody<B> {
     }
 }
 
-/// The size is at any time what the inner body said at first, less what was read: all copies are announced alike
-/// (HTTP/1 sends one whose size is known with a `Content-Length`, and without trailers).
+/// The size is that of the inner body at first, less the bytes read, so that all copies are
+/// announced alike (HTTP/1 sends a known size as `Content-Length`, and then no trailers).
 impl<B> Body for ReplayBody<B>
 where
     B: Body + Unpin,
@@ -139,7 +140,7 @@ where
     }
 }
 
-/// Nothing of what is in it, which is the user's.
+/// Leaves out the body, which is the user's.
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplayBody").finish_non_exhaustive()

@@ -2,15 +2,15 @@ use tower_layer::Layer;
 
 use super::Replay;
 
-/// How much of a body is kept, unless set otherwise.
+/// The default bound on the kept bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Makes request bodies such that they can be sent again. Stands outside the retry. See the
-/// [module](crate::http::replay).
+/// Makes request bodies replayable. Stands outside the retry. See the
+/// [module](crate::client::replay).
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
-/// | [`max_bytes`](Self::max_bytes) | 64 KiB | how much of each body is kept |
+/// | [`max_bytes`](Self::max_bytes) | 64 KiB | the bytes kept of each body |
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayLayer {
     max_bytes: usize,
@@ -23,7 +23,9 @@ impl ReplayLayer {
         Self { max_bytes: MAX_BYTES }
     }
 
-    /// Keeps up to so many bytes of each body; a longer one is sent once. With 0 only empty bodies are sent again.
+    /// Keeps up to `max_bytes` of each body; a longer body is sent once.
+    ///
+    /// With 0, only empty bodies are sent again.
     #[must_use]
     pub const fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;

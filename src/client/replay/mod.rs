@@ -1,12 +1,12 @@
-//! A request body that can be sent again.
+//! Request bodies that can be sent again.
 //!
-//! A retry needs a copy of the request, and a stream can't be copied. A [`ReplayBody`] keeps what goes by while it
-//! is being sent; its copies send the same from the beginning, and then go on with the stream where the last one
-//! was.
+//! A retry needs a copy of the request, and a stream can't be copied. A [`ReplayBody`] keeps its
+//! frames while it is being sent. Its copies send the same frames from the beginning, and continue
+//! the stream where the last copy stopped.
 //!
-//! It keeps no more than [`max_bytes`](ReplayLayer::max_bytes). Beyond that it gives up *retrying, not sending*: the
-//! body goes on untouched, what was kept is freed at once, and a failure is handed on as it is
-//! ([`GiveUp::NotReplayable`](crate::retry::GiveUp::NotReplayable)).
+//! A body keeps up to [`max_bytes`](ReplayLayer::max_bytes). Beyond that, it is *sent but not
+//! resent*: the body continues unchanged, the kept frames are freed at once, and a failure is
+//! returned as it is ([`GiveUp::NotReplayable`](crate::retry::GiveUp::NotReplayable)).
 //!
 //! The layer stands outside the retry, which makes its copies with [`ByReplay`]:
 //!
@@ -21,7 +21,7 @@
 //!     retry::Verdict,
 //! };
 //!
-//! type Body = Full<bytes::Bytes>; // any other is as good: axum's, hyper's, a stream
+//! type Body = Full<bytes::Bytes>; // or any other: axum's, hyper's, a stream
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
@@ -37,7 +37,7 @@
 //!     .layer(ReplayLayer::new())
 //!     .layer(ExponentialRetryLayer::new(policy))
 //!     .service(service_fn(|request: Request<ReplayBody<Body>>| {
-//!         // Fails once, after it has read the body.
+//!         // Fails once, after reading the body.
 //!         # let status = if failed.swap(true, Ordering::Relaxed) { 200 } else { 503 };
 //!         async move {
 //!             let body = request.into_body().collect().await?.to_bytes();
@@ -55,8 +55,8 @@
 //!
 //! # Clients with a body type of their own
 //!
-//! Where the client takes any body, as hyper's do, nothing is to be done. One with a body type of its own gets it made
-//! *inside* the retry, out of each copy:
+//! Clients that take any body, as hyper's do, need nothing else. For a client with its own body
+//! type, convert each copy *inside* the retry:
 //!
 //! ```
 //! # use http::{Request, Response};
@@ -82,31 +82,32 @@
 //! # }
 //! ```
 //!
-//! For axum's it is `axum::body::Body::new`, for reqwest's `reqwest::Body::wrap`.
+//! For axum's type it is `axum::body::Body::new`, for reqwest's `reqwest::Body::wrap`.
 //!
 //! # Two copies at once
 //!
-//! A server may answer before it has read the body, and the connection then still sends the first copy when the retry
-//! begins. There is one stream, so there is one who reads it: once a retry is decided upon, the copy it will send is the
-//! one, and those made before it end with [`ReplayError::Replaced`], an error, for a body that just ended would be
-//! taken for complete. They are woken to learn of it.
+//! A server may respond before it has read the body, so the connection may still send the first
+//! copy when the retry begins. The stream has one reader. Once the retry is decided, that is the
+//! copy of the retry, and copies made before it end with [`ReplayError::Replaced`]. They end with
+//! an error because a body that merely ended would be taken for complete. Their tasks are woken.
 //!
-//! # What it costs
+//! # Costs
 //!
-//! A body that is empty, or known to be longer than `max_bytes`, costs nothing. Any other is put behind an `Arc` with a
-//! mutex, which is locked for each frame and for each copy that is made, and contended only where two copies are read at
-//! once; what is kept stands in a `Vec`. Data that is `Bytes` is not copied. Nothing is kept once nobody is there who
-//! could send it again.
+//! A body that is empty, or known to be longer than `max_bytes`, costs nothing. Any other is placed
+//! behind an `Arc` with a mutex, locked for each frame and for each copy that is made, and
+//! contended only while two copies are read at once. Kept frames are stored in a `Vec`; data that
+//! is `Bytes` is not copied. Nothing is kept once no copy could send it again.
 //!
 //! # Caveats
 //!
-//! - `Bytes` are counted as long as they are, though they may be a small part of a large buffer that lives as
-//!   long as they do. What is shorter than 128 bytes counts as that much, for keeping it takes as much: a body of
-//!   very small frames is given up before `max_bytes`.
-//! - The body must be `Unpin`, for it moves among the copies. One that isn't is boxed before:
+//! - `Bytes` count by their length, though they may be a small part of a large buffer that they
+//!   keep alive. A frame of less than 128 bytes counts as 128, the memory for keeping it: a body of
+//!   very small frames exceeds `max_bytes` sooner.
+//! - The body must be `Unpin`, because it moves among the copies. Box any other before:
 //!   `map_request(|request: Request<_>| request.map(Box::pin))`.
-//! - What isn't polled isn't read: a body that the server didn't want (`Expect: 100-continue`) is still whole.
-//! - It says nothing about what may be sent twice. That is for the classifier to know.
+//! - A body that the server did not want (`Expect: 100-continue`) was not polled, and is still
+//!   whole.
+//! - Whether repeating a request does harm is for the classifier to decide.
 
 mod body;
 mod layer;

@@ -3,10 +3,12 @@ use http::Request;
 use super::ReplayBody;
 use crate::retry::CloneRequest;
 
-/// Copies requests whose body is a [`ReplayBody`]: for [`clone_with`](crate::ExponentialRetry::clone_with).
+/// Copies requests with a [`ReplayBody`].
 ///
-/// The copy has the request's method, URI, version, headers and extensions, and a [`replay`](ReplayBody::replay) of its
-/// body. A request whose body can't be sent again is not copied.
+/// For [`clone_with`](crate::ExponentialRetry::clone_with).
+///
+/// The copy has the request's method, URI, version, headers and extensions, and a
+/// [`replay`](ReplayBody::replay) of its body. If there is none, the request is not copied.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByReplay;
 

@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::ReplayBody;
 use crate::macros::inner_access;
 
-/// A service whose inner one gets bodies that can be sent again. See the [module](crate::http::replay).
+/// A service that makes request bodies replayable. See the [module](crate::client::replay).
 #[derive(Clone, Debug)]
 pub struct Replay<S> {
     inner: S,

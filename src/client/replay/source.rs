@@ -1,17 +1,18 @@
-//! What the copies of a body share: the stream, and what was kept of it.
+//! The state that the copies of a body share: the stream, and its kept frames.
 //!
-//! Copies are numbered as they are made. At any time one of them is *sending*, at first the first one. It alone
-//! reads the stream, and only when it has delivered all that is kept. So what is kept is never more than it has
-//! delivered, and can be dropped without its missing anything. One with a higher number takes over by
-//! [`claim`](Copy::claim), as long as all is kept; one with a lower number never does.
+//! Copies are numbered in the order they are made. At any time one of them is *sending*, initially
+//! the first. It alone reads the stream, and only after delivering all kept frames. So the kept
+//! frames are a prefix of the delivered ones, and dropping them costs the sending copy nothing. A
+//! copy with a higher number takes over by [`claim`](Copy::claim), as long as all frames are kept;
+//! a copy with a lower number never does.
 //!
-//! The mutex is held while the stream is polled, which is foreign code. Only one can poll it, so another could do no
-//! more than wait; and what waits for it does so for one poll. What a poll can do to the copies without meaning to is
-//! to drop one (with a waker, the last reference to a task): nothing is locked in a drop. Wakers are called
-//! without it.
+//! The mutex is held while the stream is polled, which is foreign code. Only one copy can poll the
+//! stream, so another copy waits for one poll at most. A poll may drop a copy as a side effect
+//! (with a waker, the last reference to a task), so drops take no lock. Wakers are called without
+//! the lock.
 //!
-//! A stream that panicked may have lost what it was about to give. The mutex's poison tells of it, and nobody
-//! reads on; that's why it is the standard library's own.
+//! A stream that panicked may have lost a frame. The poison of the standard library's mutex records
+//! that, and no copy reads on.
 
 use std::{
     cmp::Ordering,
@@ -27,40 +28,40 @@ use tower::BoxError;
 
 use super::ReplayError;
 
-/// Counts for a frame at the least: what it takes to keep one, however short, is about as much.
+/// The least that a frame counts for: about the memory for keeping an empty one.
 const SMALLEST_FRAME: usize = 128;
 
-/// Counts for a field of trailers besides its text, as in RFC 7541, section 4.1.
-const FIELD: usize = 32;
+/// Added to the text of each trailer, as in RFC 7541, section 4.1.
+const TRAILER: usize = 32;
 
 /// One copy of a body.
 pub(super) struct Copy<B> {
     shared: Arc<Shared<B>>,
     number: u64,
-    /// How many of the kept frames it has delivered. No longer of use once nothing is kept.
+    /// The number of kept frames it has delivered. Unused once nothing is kept.
     delivered: usize,
     left: SizeHint,
     ended: bool,
 }
 
 struct Shared<B> {
-    /// Of the whole body, when nothing had been read.
+    /// The size of the whole body, before any read.
     size: SizeHint,
     source: Mutex<Source<B>>,
 }
 
 struct Source<B> {
-    /// `None` once it has ended.
+    /// `None` once the stream has ended.
     stream: Option<B>,
-    /// All frames that went by; `None` once that's not to be had.
+    /// All frames so far; `None` once one of them is not kept.
     kept: Option<Vec<Frame<Bytes>>>,
-    /// How many bytes may still be kept.
+    /// The number of bytes that may still be kept.
     room: usize,
-    /// The number of the copy made last.
+    /// The number of the latest copy.
     made: u64,
-    /// The number of the one that is sending.
+    /// The number of the sending copy.
     sending: u64,
-    /// Of the one that is sending, since it waited for the stream last.
+    /// The waker of the sending copy, from its last wait for the stream.
     waker: Option<Waker>,
 }
 
@@ -123,7 +124,7 @@ where
         let frame = if let Some(kept) = source.kept(*delivered) {
             copy(kept)
         } else {
-            // The last one left: nobody makes another meanwhile, for that would be made of this one.
+            // The last copy: another could only be made from this one, which is borrowed.
             if Arc::strong_count(shared) == 1 {
                 source.kept = None;
             }
@@ -143,12 +144,12 @@ impl<B> Shared<B> {
         self.source.lock().map_err(|_| ReplayError::NotReplayable)
     }
 
-    /// What is shared, for the copy that is sending: which the one with this number is from now on, if it can be.
+    /// Locks the state for the copy with this number, which becomes the sending one if it can.
     fn claim(&self, number: u64) -> Result<MutexGuard<'_, Source<B>>, ReplayError> {
         let mut source = self.lock()?;
         if source.sending < number && source.kept.is_some() {
             source.sending = number;
-            // The stream will forget who waited for it: it learns from us that it does so in vain.
+            // The stream will drop that waker, so its task is woken here, to see the error.
             if let Some(replaced) = source.waker.take() {
                 drop(source);
                 replaced.wake();
@@ -164,12 +165,12 @@ impl<B> Shared<B> {
 }
 
 impl<B> Source<B> {
-    /// The kept frame with this index.
+    /// Returns the kept frame with this index.
     fn kept(&self, index: usize) -> Option<&Frame<Bytes>> {
         self.kept.as_ref()?.get(index)
     }
 
-    /// Keeps the frame, or else nothing any more.
+    /// Keeps the frame. If there is no room, drops all kept frames and keeps none from now on.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         let Some(kept) = &mut self.kept else { return };
         let room = self.room.checked_sub(cost(frame));
@@ -211,7 +212,9 @@ where
     }
 }
 
-/// Polls a body, whose data is made into `Bytes`. What is `Bytes` already, or made of a single one, is not copied.
+/// Polls a body and converts its data into `Bytes`.
+///
+/// Data that is `Bytes` already, or consists of a single one, is not copied.
 pub(super) fn poll_bytes<B>(
     body: &mut B,
     cx: &mut Context<'_>,
@@ -224,23 +227,23 @@ where
     Pin::new(body).poll_frame(cx).map_ok(|frame| frame.map_data(bytes)).map_err(Into::into)
 }
 
-/// How much of the room a frame takes.
+/// The room that a frame takes.
 fn cost(frame: &Frame<Bytes>) -> usize {
-    let field =
-        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + FIELD;
+    let trailer =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + TRAILER;
     let data = frame.data_ref().map_or(0, Bytes::len);
-    let trailers = frame.trailers_ref().map_or(0, |fields| fields.iter().map(field).sum());
+    let trailers = frame.trailers_ref().map_or(0, |trailers| trailers.iter().map(trailer).sum());
     SMALLEST_FRAME.max(data + trailers)
 }
 
-/// `None` if it is of a kind that isn't known here, and passes without being kept.
+/// Copies a frame. `None` for an unknown kind of frame, which passes without being kept.
 fn copy(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
     let data = || frame.data_ref().cloned().map(Frame::data);
     let trailers = || frame.trailers_ref().cloned().map(Frame::trailers);
     data().or_else(trailers)
 }
 
-/// What is left of a body after so many bytes.
+/// The size of the rest of a body after `bytes`.
 fn less(size: SizeHint, bytes: usize) -> SizeHint {
     let mut left = SizeHint::new();
     left.set_lower(size.lower().saturating_sub(bytes as u64));

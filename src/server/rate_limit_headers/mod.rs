@@ -59,10 +59,10 @@
 //! allows (section 8.5 of the draft), as it would if `t` were the time until the first of them.
 //!
 //! [`with_x_ratelimit`](RateLimitHeadersLayer::with_x_ratelimit) adds `X-RateLimit-Limit`,
-//! `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which no standard defines. The first two are `q`
-//! and `r`. The last is the end of `t` in **seconds since 1970**, as in the APIs of GitHub, GitLab
-//! and X. Other APIs count from now, and a client that mistakes one for the other waits far too long
-//! or not at all: leave them off unless your clients need them.
+//! `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which no standard defines. The first two are
+//! `q` and `r`. The last is the end of `t` in **seconds since 1970**, as in the APIs of GitHub,
+//! GitLab and X. Other APIs count from now, and a client that mistakes one for the other waits far
+//! too long or not at all: leave them off unless your clients need them.
 //!
 //! # Several limits
 //!

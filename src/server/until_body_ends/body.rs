@@ -17,8 +17,8 @@ use crate::backpressure::Permit;
 pub struct PermitBody<B> {
     #[pin]
     body: B,
-    /// Released as soon as the body has ended, before it is dropped. Declared after the body because
-    /// fields are dropped in order.
+    /// Released as soon as the body has ended, before it is dropped. Declared after the body
+    /// because fields are dropped in order.
     permit: Option<Permit>,
 }
 

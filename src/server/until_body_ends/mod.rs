@@ -41,8 +41,8 @@
 //!
 //! - The response has another type, [`PermitBody`]. axum, hyper and tonic pass it on as it is; an
 //!   outer layer that responds by itself makes one by `Default`, which holds no permit.
-//! - A client that reads slowly holds its permit as long. Bound that at the server, by a timeout for
-//!   writing.
+//! - A client that reads slowly holds its permit as long. Bound that at the server, by a timeout
+//!   for writing.
 //! - The use of a connection after an upgrade is not counted: it has no body.
 
 mod body;

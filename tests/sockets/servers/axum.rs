@@ -117,7 +117,7 @@ async fn quiet() -> Response {
 
 /// However the layers are put on, and whatever the connection.
 #[tokio::test]
-async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
+async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     for http2 in [false, true] {
         let limit = || {
@@ -158,7 +158,7 @@ async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
 }
 
 #[tokio::test]
-async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_health_check() {
+async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_checks() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
         let limit = ConcurrencyBackpressureLayer::new(1)
@@ -194,7 +194,7 @@ async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_healt
 
 /// A client that goes away before it has an answer takes neither its place nor its place in the line along.
 #[tokio::test]
-async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
+async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
         let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(http_rejection);
@@ -221,7 +221,7 @@ async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
 }
 
 #[tokio::test]
-async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
+async fn b6_closed_axum_server_responds_503_and_drains() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
         let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(http_rejection);
@@ -250,7 +250,7 @@ async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
 }
 
 #[tokio::test]
-async fn b1_a_streamed_answer_of_axum_holds_its_place_until_it_is_read_or_the_client_goes() {
+async fn b1_c4_streamed_axum_response_holds_its_permit_until_read_or_disconnected() {
     for http2 in [false, true] {
         let limit = ConcurrencyBackpressureLayer::new(1)
             .max_waiting(0)

@@ -103,7 +103,7 @@ async fn read(client: &Client<Empty<Bytes>>, url: &str) -> (StatusCode, HeaderMa
 }
 
 #[tokio::test]
-async fn c1_a_hyper_server_has_one_limit_for_its_connections_and_says_what_is_left() {
+async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
     for (by, http2) in ALL {
         let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
         let service = ServiceBuilder::new()
@@ -153,7 +153,7 @@ async fn streamed(
 }
 
 #[tokio::test]
-async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_client_goes() {
+async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconnects() {
     for (by, http2) in ALL {
         let limit = ConcurrencyBackpressureLayer::new(1)
             .max_waiting(0)
@@ -194,7 +194,7 @@ async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_c
 }
 
 #[tokio::test]
-async fn b2_who_waits_at_a_hyper_server_goes_when_a_body_is_over() {
+async fn b2_waiter_at_a_hyper_server_is_granted_the_permit_of_an_ended_body() {
     for (by, http2) in ALL {
         let limit = ConcurrencyBackpressureLayer::new(1)
             .max_waiting(1)
@@ -227,7 +227,7 @@ fn policy(max_attempts: u32) -> ExponentialRetry {
 /// The usual stack on hyper-util's client, and a server that answers 503 twice: once as soon as it has the head, once
 /// when it has read the body.
 #[tokio::test]
-async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arrives_whole() {
+async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
     const PARTS: [&str; 4] = ["stre", "amed ", "to ", "you"];
 
     for (by, http2) in ALL {
@@ -279,7 +279,7 @@ async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arriv
 
 /// Nothing of it has been sent, so a POST can be repeated like any other.
 #[tokio::test]
-async fn r6_a_port_where_nobody_listens_is_tried_again_whatever_the_method() {
+async fn r6_refused_connection_is_retried_for_any_method() {
     // Kept, so that nobody else gets it.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -79,7 +79,7 @@ fn pushback(status: &Status) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
+async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
     let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc_rejection);
     let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
     let server = serve!(ServiceBuilder::new().layer(fields).layer(limit));
@@ -103,7 +103,7 @@ async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it_or_goes() {
+async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
         .respond(grpc_rejection)
@@ -139,7 +139,7 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it
 }
 
 #[tokio::test]
-async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
+async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
     let limit = ConcurrencyBackpressureLayer::new(10)
         .max_waiting(10)
         .respond(grpc_rejection)
@@ -161,7 +161,7 @@ async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
 
 /// A tonic client that has its channel behind the layers comes again until the stream is gone that is in its way.
 #[tokio::test]
-async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
+async fn r8_tonic_response_carries_its_number_of_attempts() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
         .respond(grpc_rejection)
@@ -197,7 +197,7 @@ async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
 
 /// The health service of a server whose other services are limited.
 #[tokio::test]
-async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
+async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
     let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
     let handle = limit.handle();
     let is_check =
@@ -212,7 +212,7 @@ async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
 
 /// What a limit in front of the channel turns away is a status, too: of the code that it chooses, or of none.
 #[tokio::test]
-async fn c10_a_tonic_client_reads_a_status_of_a_limit_of_its_own() {
+async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let server = serve!(ServiceBuilder::new());
     let limit = || WindowRateLimitLayer::new(1, HOUR).max_waiting(0);
 
