@@ -1,5 +1,5 @@
-//! Whatever a server answers, the layers together make no more attempts than the most, and wait no longer than
-//! they are allowed to.
+//! For arbitrary responses of a server, the layers together stay within the bounds on attempts and
+//! waits.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tower_floodgate::{
     retry::{Backoff, Classify, Jitter},
 };
 
-/// All that is read of an answer.
+/// All headers that are read from a response.
 const NAMES: [&str; 10] = [
     "retry-after",
     "date",
@@ -34,10 +34,11 @@ const NAMES: [&str; 10] = [
     "grpc-retry-pushback-ms",
 ];
 
-/// One after the other, on the same client.
+/// Requests one after the other, on the same client.
 const REQUESTS: usize = 3;
 
-/// A timer goes off up to a millisecond late, and one follows on another: the backoff's, and that of the pause.
+/// The lateness of up to three timers in a row, a millisecond each: of the backoff and of the
+/// pause.
 const TIMERS: Duration = Duration::from_millis(3);
 
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ struct Settings {
 }
 
 fn number() -> impl Strategy<Value = u64> {
-    // As many of each length, and some dates of one minute.
+    // Equally many of each length, and dates within one minute.
     let any_length = (0_u32..64, any::<u64>()).prop_map(|(bits, number)| number >> bits);
     prop_oneof![3 => any_length, 1 => 1_700_000_000_u64..1_700_000_060]
 }
@@ -68,7 +69,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         1 => any::<i32>().prop_map(|number| number.to_string()),
         1 => (number(), number()).prop_map(|(whole, part)| format!("{whole}.{part}")),
         1 => select(&["0", "14", "8", "-1", "soon", ""][..]).prop_map(str::to_owned),
-        // Those that can be written: up to the year 9999.
+        // Only dates up to the year 9999 can be written.
         2 => number().prop_map(|secs| {
             let date = SystemTime::UNIX_EPOCH + Duration::from_secs(secs % 253_402_300_800);
             httpdate::fmt_http_date(date)
@@ -83,7 +84,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     let status = prop_oneof![select(&[200, 429, 500, 503][..]), 100_u16..1000];
     let lines = vec((select(&NAMES[..]), value()), 0..5);
     let any = (status, lines).prop_map(|(status, lines)| Answer { status, lines });
-    // Of all that can be put together, few say something: these do.
+    // Few random combinations have a meaning; these do.
     let told = |status: u16, lines: &'static [(&str, &str)], name: &'static str| {
         number().prop_map(move |number| {
             let lines = lines.iter().map(|&(name, value)| (name, value.as_bytes().to_vec()));
@@ -110,7 +111,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
-/// The number of the request and the time of each call, and of the end of the last request.
+/// The request's number and the time of each call, and the time at which the last request ended.
 async fn calls<C, H>(
     settings: &Settings,
     answers: Vec<Answer>,
@@ -129,7 +130,7 @@ where
         calls.push((*request.body(), now()));
         let mut response = Response::builder().status(status).body(()).unwrap();
         for (name, value) in lines {
-            // What can't be written is not sent.
+            // An invalid header value is left out.
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 response.headers_mut().append(HeaderName::from_static(name), value);
             }
@@ -157,7 +158,7 @@ where
     calls
 }
 
-/// As many as allowed, and as far apart.
+/// Checks the number of calls and the times between them.
 fn judge(settings: &Settings, calls: &[(usize, Instant)]) -> Result<(), TestCaseError> {
     for number in 0..REQUESTS {
         let attempts = calls.iter().filter(|(of, _)| *of == number).count();
@@ -166,7 +167,7 @@ fn judge(settings: &Settings, calls: &[(usize, Instant)]) -> Result<(), TestCase
     let backoff = settings.max_hint + settings.max;
     for pair in calls.windows(2) {
         let ((before, from), (after, to)) = (pair[0], pair[1]);
-        // Between requests there is no backoff, and after the last nothing.
+        // There is no backoff between requests or after the last one.
         let allowed = match after {
             REQUESTS => Duration::ZERO,
             _ if after == before => backoff.max(settings.max_pause) + TIMERS,

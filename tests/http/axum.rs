@@ -1,4 +1,4 @@
-//! On axum's routers: no `HandleErrorLayer`, no box.
+//! The layers on axum's routers, without a `HandleErrorLayer` and without a box.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -28,7 +28,7 @@ async fn hello() -> &'static str {
     "hello"
 }
 
-/// Goes on for ever.
+/// A body without end.
 async fn stream() -> Response {
     let frames = futures::stream::repeat_with(|| {
         Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(b"more")))
@@ -40,7 +40,7 @@ async fn hang() -> Response {
     std::future::pending().await
 }
 
-/// However a layer is put on: all routes share one limit, and answer by themselves.
+/// All ways to put a layer on share one limit among the routes.
 #[tokio::test(start_paused = true)]
 async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
     let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(http_rejection);
@@ -91,8 +91,8 @@ async fn b6_closed_axum_router_responds_503_and_drains() {
 #[tokio::test(start_paused = true)]
 async fn w9_axum_router_reports_the_limit_on_every_response() {
     let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(http_rejection);
-    let fields = RateLimitHeadersLayer::new("app", limit.handle());
-    let app = Router::new().route("/", get(hello)).layer(limit).layer(fields);
+    let headers = RateLimitHeadersLayer::new("app", limit.handle());
+    let app = Router::new().route("/", get(hello)).layer(limit).layer(headers);
     for (path, status) in
         [("/nowhere", StatusCode::NOT_FOUND), ("/", StatusCode::TOO_MANY_REQUESTS)]
     {
@@ -127,7 +127,7 @@ async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it(
     let health = ask(&app, "/health").await;
     assert_eq!(health.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(handle.in_flight(), 1);
-    drop(response); // the client has gone
+    drop(response); // as when the client disconnects
     assert_eq!(handle.in_flight(), 0);
 
     let response = ask(&app, "/").await;
@@ -135,7 +135,7 @@ async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it(
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(handle.in_flight(), 0);
 
-    // A layer without exemption is put on as it is: axum takes any body.
+    // Without an exemption, axum takes the response's other body type.
     let limit = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let handle = limit.handle();
     let app: Router = Router::new().route("/", get(hello)).layer(limit);

@@ -1,4 +1,4 @@
-//! What is retried of HTTP, and what the answer and the next attempt are told.
+//! Retry classification of HTTP, and the attempts that requests and responses carry.
 
 use std::{
     convert::Infallible,
@@ -105,7 +105,7 @@ fn r4_hint_of_a_retried_response_is_a_floor() {
     assert_eq!(hinted(404, "ratelimit", "p;r=0;t=7"), Verdict::Done);
 }
 
-/// Answers with these statuses in turn, and takes note of the requests.
+/// Responds with these statuses in turn, and logs the requests.
 #[derive(Clone)]
 struct Site {
     statuses: Arc<Mutex<Vec<u16>>>,
@@ -141,12 +141,12 @@ async fn r8_response_carries_its_number_of_attempts() {
         let response = service.oneshot(request("GET")).await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(Attempts::from_response(&response).get(), attempts);
-        // One that took no more than that costs nothing.
+        // A single attempt is not stored, which allocates nothing.
         assert_eq!(response.extensions().is_empty(), attempts == 1);
     }
 }
 
-/// Of an only attempt nothing is noted, so nothing needs to be copied.
+/// A single attempt is not stored, so its request is not copied.
 #[tokio::test(start_paused = true)]
 async fn r7_last_attempt_is_copied_to_store_its_number() {
     for (attempts, copies) in [(1, 0), (2, 2), (3, 3)] {
@@ -188,7 +188,7 @@ async fn r8_attempt_header_carries_the_earlier_attempts() {
     }
 }
 
-/// A request that has no room for the field is repeated without it.
+/// A request without room for the header is retried without it.
 #[tokio::test(start_paused = true)]
 async fn r8_request_with_full_headers_is_retried_unchanged() {
     let site = Site::new(&[503, 200]);
@@ -206,7 +206,7 @@ async fn r8_request_with_full_headers_is_retried_unchanged() {
     assert!(requests.iter().all(|request| *request.headers() == full()));
 }
 
-/// Whatever error type the service has, nobody has to name it for the classifier.
+/// The classifier's parameter is inferred from the service's error type.
 #[tokio::test(start_paused = true)]
 async fn r6_classifier_infers_the_error_type() {
     fn reset() -> io::Error {
@@ -258,7 +258,7 @@ fn c6_classifying_a_final_response_allocates_nothing() {
         });
         assert_eq!(counted.count_total, 0);
     }
-    // It is copied for every request.
+    // The classifier is copied for each request.
     assert!(size_of::<HttpClassifier>() <= 48);
 }
 
@@ -276,7 +276,7 @@ fn c7_status_of_no_failure_is_an_invalid_setting() {
     }
 }
 
-/// One classifier for the requests, responses and errors of both.
+/// One classifier takes the requests, responses and errors of both libraries.
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
 async fn r6_reqwest_messages_are_classified_as_those_of_http() {
@@ -296,7 +296,7 @@ async fn r6_reqwest_messages_are_classified_as_those_of_http() {
     classify.settled(&request(reqwest::Method::GET), 3, &mut result);
     assert_eq!(Attempts::from_response(&result.unwrap()).get(), 3);
 
-    // The usual way to put it together compiles, and a client that fails is asked again.
+    // The usual stack compiles, and a failed request is retried.
     let resolver = Arc::new(Unknown(Arc::default()));
     let client = Client::builder().no_proxy().dns_resolver(Arc::clone(&resolver)).build().unwrap();
     let policy = plain(3).classify(HttpClassifier::new()).clone_with(reqwest::Request::try_clone);
@@ -307,7 +307,7 @@ async fn r6_reqwest_messages_are_classified_as_those_of_http() {
     assert_eq!(*resolver.0.lock().unwrap(), 3);
 }
 
-/// Knows no name, and counts how often it is asked.
+/// Resolves no name, and counts its calls.
 #[cfg(feature = "reqwest")]
 struct Unknown(Arc<Mutex<u32>>);
 

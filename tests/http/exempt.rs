@@ -1,4 +1,4 @@
-//! Some requests go past a layer.
+//! Requests that bypass a layer.
 
 use std::{
     future::{Ready, ready},
@@ -22,7 +22,8 @@ fn is_health(request: &u32) -> bool {
     *request == 0
 }
 
-/// Answers with the request. Clones forget readiness, which comes at the second poll; calls without are told.
+/// Responds with the request. Ready at the second poll; a clone is not ready, and a call without
+/// readiness is reported.
 #[derive(Default)]
 struct Probe {
     polled: usize,
@@ -105,7 +106,7 @@ async fn b2_calls_behind_an_exemption_wait_in_order() {
         assert_pending!(call.poll());
     }
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 3));
-    drop(calls.remove(1)); // leaves the line
+    drop(calls.remove(1)); // leaves the queue
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 2));
     for (call, n) in calls.iter_mut().zip([1, 3, 4]) {
         assert_pending!(call.poll());

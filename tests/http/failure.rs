@@ -1,4 +1,4 @@
-//! Did it reach the server? Told by errors as they come from those who make them.
+//! Whether a request reached the server, by errors as the libraries produce them.
 
 use std::{error::Error, fmt, future::pending, io, io::ErrorKind};
 
@@ -12,12 +12,12 @@ use tower_floodgate::{
 
 use crate::secs;
 
-/// What a classifier takes an error for.
+/// A classifier's reading of an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Taken {
-    /// Retried whatever the request is.
+    /// Retried for any request.
     NeverReached,
-    /// Retried if the request may be repeated.
+    /// Retried if the request is repeatable.
     MayHaveReached,
     /// Never retried.
     Other,
@@ -40,7 +40,7 @@ fn taken_by<E: AsError<M>, M>(classify: &HttpClassifier<M>, error: E) -> Taken {
     }
 }
 
-/// Names another as its source.
+/// An error with another as its source.
 #[derive(Debug)]
 struct Wrapped<E>(E);
 
@@ -80,7 +80,7 @@ fn r6_connection_errors_tell_if_the_server_was_reached() {
         assert_eq!(taken(Wrapped(Wrapped(io()))), reached, "{kind}");
         assert_eq!(taken(BoxError::from(Wrapped(io()))), reached, "{kind}");
         assert_eq!(taken(io::Error::other(io::Error::other(Wrapped(io())))), reached, "{kind}");
-        // What is certain counts wherever it stands.
+        // Conclusive evidence counts anywhere in the chain.
         let certain = io::Error::new(kind, io::Error::from(ErrorKind::ConnectionRefused));
         assert_eq!(taken(certain), NeverReached, "{kind}");
     }
@@ -98,7 +98,7 @@ async fn r6_timeouts_are_interruptions() {
     assert_eq!(taken(error), MayHaveReached);
 }
 
-/// Of whichever limit, and whatever the request is.
+/// Rejections of both limits, for any request.
 #[tokio::test(start_paused = true)]
 async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let post = || Request::post("/").body(()).unwrap();
@@ -152,7 +152,7 @@ mod hyper_and_h2 {
 
     #[tokio::test(start_paused = true)]
     async fn r6_hyper_errors_tell_if_the_request_was_written() {
-        // The server takes the request, and goes.
+        // The server reads the request, then closes.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -165,7 +165,7 @@ mod hyper_and_h2 {
         assert!(error.is_incomplete_message());
         assert_eq!(taken(error), MayHaveReached);
 
-        // It was gone before.
+        // The server had closed before.
         let error = client.ready().await.unwrap_err();
         assert!(error.is_closed());
         assert_eq!(taken(error), NeverReached);
@@ -173,7 +173,7 @@ mod hyper_and_h2 {
         assert!(error.is_canceled());
         assert_eq!(taken(error), NeverReached);
 
-        // What it says is not HTTP.
+        // The response is not HTTP.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -187,17 +187,17 @@ mod hyper_and_h2 {
         assert_eq!(taken(error), Other);
     }
 
-    /// It has several reasons to, behind one kind of error.
+    /// One kind of error stands for several reasons.
     #[tokio::test(start_paused = true)]
     async fn r6_canceled_hyper_request_was_not_written_unless_an_upgrade() {
-        // It stands in line for a connection that is dropped, or that fails.
+        // Queued for a connection that is dropped, or that fails.
         for fails in [false, true] {
             let (ours, mut theirs) = duplex(1024);
             let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
             let answer = client.send_request(empty());
             if fails {
                 theirs.write_all(b"220 mail.test ESMTP\r\n\r\n").await.unwrap();
-                connection.await.unwrap(); // the request was told
+                connection.await.unwrap(); // the request got the error
             } else {
                 drop(connection);
             }
@@ -206,7 +206,7 @@ mod hyper_and_h2 {
             assert_eq!(taken(error), NeverReached);
         }
 
-        // The server has agreed to an upgrade, and the connection is gone before all of the body was sent.
+        // The server has agreed to an upgrade, and the connection closes before the body is sent.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         let connection = tokio::spawn(connection.with_upgrades());
@@ -230,7 +230,7 @@ mod hyper_and_h2 {
         assert_eq!(taken(error), MayHaveReached);
     }
 
-    /// What a body fails with is about where the body comes from.
+    /// A body's error is about the body's own source.
     #[tokio::test(start_paused = true)]
     async fn r6_error_of_the_request_body_is_not_retried() {
         let (ours, _theirs) = duplex(1024);
@@ -269,7 +269,7 @@ mod hyper_and_h2 {
         frame
     }
 
-    /// The error of a request that is answered with `frames` and the end of the connection.
+    /// The error of a request after `frames` and the end of the connection.
     async fn answered_with(frames: &[Vec<u8>]) -> hyper::Error {
         let (ours, mut theirs) = duplex(4096);
         let executor = TokioExecutor::new();
@@ -297,8 +297,8 @@ mod hyper_and_h2 {
         head[3]
     }
 
-    /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed, but its error
-    /// doesn't tell on which side of that the request is.
+    /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed,
+    /// but its error doesn't tell whether the request is above it.
     #[tokio::test(start_paused = true)]
     async fn r6_http2_errors_tell_if_the_stream_was_processed() {
         let reset = |reason: h2::Reason| frame(RST_STREAM, 1, &[reason.into()]);
@@ -326,7 +326,7 @@ mod hyper_and_h2 {
         }
     }
 
-    /// What goes wrong on our side is no news of the server.
+    /// A local failure tells nothing of the server.
     #[test]
     fn r6_local_h2_errors_are_not_retried() {
         assert_eq!(taken(h2::Error::from(h2::Reason::REFUSED_STREAM)), Other);
@@ -342,7 +342,7 @@ mod of_reqwest {
 
     use super::*;
 
-    /// Fails to resolve names, or never does.
+    /// A resolver that fails, or never responds.
     struct Resolver {
         fails: bool,
     }
@@ -367,7 +367,7 @@ mod of_reqwest {
         client.build().unwrap().post("http://unknown.test/").send().await.unwrap_err()
     }
 
-    /// That it could not connect says nothing about a request that was answered with a redirect before.
+    /// A failure to connect tells nothing of an earlier request that a redirect answered.
     #[tokio::test(start_paused = true)]
     async fn r6_reqwest_connect_errors_are_retried_without_redirects() {
         let assume_no_redirects = HttpClassifier::new().assume_no_redirects();

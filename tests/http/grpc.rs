@@ -1,4 +1,4 @@
-//! What is read off the answers of gRPC.
+//! Retry classification and hints of gRPC.
 
 use std::{
     io::{self, ErrorKind},
@@ -60,7 +60,7 @@ fn r6_codes_have_the_numbers_of_grpc() {
     for (number, code) in (0..).zip(CODES) {
         assert_eq!(GrpcCode::from(number), code);
         assert_eq!(code.to_string(), number.to_string());
-        // As tonic has them.
+        // As in tonic.
         assert_eq!(format!("{code:?}"), format!("{:?}", tonic::Code::from_i32(number)));
     }
     for number in [17, 99, -1, i32::MIN, i32::MAX] {
@@ -81,7 +81,7 @@ fn r6_grpc_responses_are_retried_by_code() {
             assert_eq!(judge(chosen, http, &lines), verdict(is_chosen));
         }
     }
-    // One that can't be read is unknown.
+    // An unreadable code is unknown.
     for value in ["", "x", "17", "-14", "1 4", "99999999999999999999", "\u{661}"] {
         let lines = [("grpc-status", value)];
         assert_eq!(judge(default, 503, &lines), Verdict::Done, "{value:?}");
@@ -91,7 +91,7 @@ fn r6_grpc_responses_are_retried_by_code() {
     assert!(format!("{chosen:?}").contains("{Cancelled, Unauthenticated}"));
 }
 
-/// A proxy that knows no gRPC answers with a status of HTTP.
+/// A proxy without gRPC responds with an HTTP status only.
 #[test]
 fn r6_http_status_of_a_proxy_maps_to_a_code() {
     for (status, code) in [
@@ -117,7 +117,7 @@ fn r6_http_status_of_a_proxy_maps_to_a_code() {
     let lines = [("retry-after", "7")];
     assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
     assert_eq!(judge(GrpcClassifier::new(), 200, &lines), Verdict::Done);
-    // gRPC's own word counts before that of HTTP.
+    // `grpc-status` takes precedence over the HTTP status.
     let lines = [("retry-after", "7"), ("grpc-status", "14")];
     assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
 }
@@ -145,7 +145,7 @@ fn r4_pushback_is_exact_and_negative_means_never() {
         assert_eq!(judge(GrpcClassifier::new(), 200, &with("14")), verdict, "{value:?}");
         assert_eq!(hint(200, &with("14")), wait, "{value:?}");
         assert_eq!(hint(200, &with("8")), wait, "{value:?}");
-        // What isn't retried is not pushed back.
+        // The pushback of a code that is not retried has no effect.
         assert_eq!(judge(GrpcClassifier::new(), 200, &with("8")), Verdict::Done, "{value:?}");
         for status in ["0", "4", "16", "17", ""] {
             assert_eq!(judge(GrpcClassifier::new(), 200, &with(status)), Verdict::Done);
@@ -171,7 +171,7 @@ fn r4_written_pushback_is_read_back() {
         let verdict = GrpcClassifier::new().classify(&Request::new(()), &result);
         let hint = GrpcHints.read_hint(&result);
         prop_assert_eq!(verdict, hint.map_or(Verdict::Never, Verdict::RetryExactly));
-        // Written back it is what was read, but for zeros in front.
+        // The written value equals the read one, except for leading zeros.
         let written = hint.map(|wait| wait.as_millis().to_string());
         let digits = std::str::from_utf8(&pushback).ok().filter(|text| {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -213,7 +213,7 @@ async fn r6_transport_errors_count_as_unavailable() {
         assert_eq!(judge(&[GrpcCode::ResourceExhausted], io(kind)), Verdict::Done);
     }
 
-    // Rejections are none of the transport's.
+    // Rejections are no transport errors.
     let client = || service_fn(|(): ()| async { Ok::<_, io::Error>(()) });
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is read off fields: tables of what is in use, and properties against what was written.
+//! Parsing of response headers: tables of values in use, and properties of written values.
 
 #[path = "../promises/hold.rs"]
 mod hold;
@@ -12,7 +12,7 @@ use tower_floodgate::client::{parse_rate_limit_reset, parse_retry_after};
 use crate::secs;
 
 const NOW: u64 = 784_111_777;
-/// [`NOW`] as a date.
+/// [`NOW`] in the format of a date.
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const LATER: &str = "Sun, 06 Nov 1994 08:50:00 GMT";
 
@@ -27,14 +27,14 @@ fn never() -> SystemTime {
     panic!("the clock was asked though it need not be")
 }
 
-fn fields<V: AsRef<[u8]>>(lines: &[(&'static str, V)]) -> HeaderMap {
+fn header_map<V: AsRef<[u8]>>(lines: &[(&'static str, V)]) -> HeaderMap {
     let line = |(name, value): &(&'static str, V)| {
         (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_ref()).unwrap())
     };
     lines.iter().map(line).collect()
 }
 
-/// Tries random cases.
+/// Checks a property for random cases.
 fn holds<S: Strategy>(cases: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     hold::hold(file!(), hold::name_of(&test), cases, |case| test(case).map(|()| 1));
 }
@@ -70,7 +70,7 @@ fn r4_retry_after_is_seconds_or_a_date() {
         ("2026-01-01T00:00:00Z", None),
     ] {
         assert_eq!(
-            parse_retry_after(&fields(&[("retry-after", value)]), at(NOW)),
+            parse_retry_after(&header_map(&[("retry-after", value)]), at(NOW)),
             wait,
             "{value:?}"
         );
@@ -81,19 +81,19 @@ fn r4_retry_after_is_seconds_or_a_date() {
 #[test]
 fn r4_longest_of_several_retry_afters_counts() {
     let lines = ["soon", "3", LATER, "7"].map(|value| ("retry-after", value));
-    assert_eq!(parse_retry_after(&fields(&lines), at(NOW)), Some(secs(23)));
-    assert_eq!(parse_retry_after(&fields(&lines[..2]), never), Some(secs(3)));
+    assert_eq!(parse_retry_after(&header_map(&lines), at(NOW)), Some(secs(23)));
+    assert_eq!(parse_retry_after(&header_map(&lines[..2]), never), Some(secs(3)));
 }
 
-/// It doesn't matter how wrong our clock is, if the server tells the time by its own.
+/// The local clock has no effect if the response has a `Date`.
 #[test]
 fn r4_date_counts_from_the_date_of_the_response() {
-    let told = |date| fields(&[("retry-after", LATER), ("date", date)]);
+    let told = |date| header_map(&[("retry-after", LATER), ("date", date)]);
     assert_eq!(parse_retry_after(&told(DATE), never), Some(secs(23)));
     assert_eq!(parse_retry_after(&told("today"), at(NOW + 3)), Some(secs(20)));
 
     let told = |date| {
-        fields(&[
+        header_map(&[
             ("x-ratelimit-remaining", "0"),
             ("x-ratelimit-reset", "1700000060"),
             ("date", date),
@@ -106,7 +106,7 @@ fn r4_date_counts_from_the_date_of_the_response() {
     assert_eq!(parse_rate_limit_reset(OK, &told("today"), at(1_700_000_059)), Some(secs(1)));
 }
 
-/// `RateLimit` as it is now, and as it was.
+/// `RateLimit` in its present form and the earlier one.
 #[test]
 fn r4_longest_reset_of_a_spent_policy_counts() {
     for (lines, ok, too_many) in [
@@ -116,7 +116,7 @@ fn r4_longest_reset_of_a_spent_policy_counts() {
         (&[r#""burst";r=0;t=2, "day";r=0;t=70, "year";r=1;t=900"#], Some(70), Some(70)),
         (&[r#""burst";r=0;t=2"#, r#""day";r=0;t=70"#], Some(70), Some(70)),
         (&[r#""p";r=0;t=1;t=2;r=1;r=0"#], Some(2), Some(2)),
-        // Something remains, or nobody knows.
+        // Something remains, or that is unknown.
         (&[r#""p";r=1;t=30"#], None, None),
         (&[r#""p";t=30"#], None, Some(30)),
         (&[r#""p";r=0"#], None, None),
@@ -125,7 +125,7 @@ fn r4_longest_reset_of_a_spent_policy_counts() {
         (&[r#""p";r=0;t=1;t=never"#], None, None),
         (&[r#"("a" "b");r=0;t=30"#], None, None),
         (&[r#""p";r=0;t=999999999999999"#], Some(999_999_999_999_999), Some(999_999_999_999_999)),
-        // One that can't be read spoils them all.
+        // An unreadable line invalidates all.
         (&[r#""p";r=0;t=9999999999999999"#], None, None),
         (&[r#""p";r=0;t=30,"#], None, None),
         (&[r#""p";r=0;t=30"#, "?"], None, None),
@@ -141,7 +141,7 @@ fn r4_longest_reset_of_a_spent_policy_counts() {
         (&["limit=100, remaining=0, reset=30, =", "?"], None, None),
     ] {
         let lines: Vec<_> = lines.iter().map(|line| ("ratelimit", line)).collect();
-        let headers = fields(&lines);
+        let headers = header_map(&lines);
         assert_eq!(parse_rate_limit_reset(OK, &headers, never), ok.map(secs), "{lines:?}");
         assert_eq!(
             parse_rate_limit_reset(TOO_MANY, &headers, never),
@@ -183,7 +183,7 @@ fn r4_separate_reset_headers_are_interpreted_by_size() {
             ["ratelimit-remaining", "ratelimit-reset"],
             ["x-ratelimit-remaining", "x-ratelimit-reset"],
         ] {
-            let headers = fields(&[(remaining, "0"), (reset_at, value)]);
+            let headers = header_map(&[(remaining, "0"), (reset_at, value)]);
             assert_eq!(
                 parse_rate_limit_reset(OK, &headers, at(date)),
                 wait,
@@ -191,9 +191,9 @@ fn r4_separate_reset_headers_are_interpreted_by_size() {
             );
         }
     }
-    // What says by its name that it is no date is none.
+    // `Reset-After` is never a date.
     let headers = |value| {
-        fields(&[
+        header_map(&[
             ("x-ratelimit-remaining", "0"),
             ("x-ratelimit-reset", "1700000030"),
             ("x-ratelimit-reset-after", value),
@@ -214,7 +214,7 @@ fn r4_reset_counts_if_nothing_remains() {
         (&["7", "0"], true, true),
         (&["1"], false, false),
         (&["99999999999999999999"], false, false),
-        // Nobody knows.
+        // Unknown.
         (&[], false, true),
         (&["-1"], false, true),
         (&["none"], false, true),
@@ -227,7 +227,7 @@ fn r4_reset_counts_if_nothing_remains() {
             };
             let mut lines: Vec<_> = remaining.iter().map(|value| (name, *value)).collect();
             lines.extend([(reset_at, "9"), (reset_at, "30")]);
-            let headers = fields(&lines);
+            let headers = header_map(&lines);
             for (status, counts) in [
                 (OK, ok),
                 (StatusCode::INTERNAL_SERVER_ERROR, ok),
@@ -254,13 +254,13 @@ fn r4_first_header_kind_with_a_reset_counts() {
         ("x-ratelimit-reset-after", "3"),
         ("x-ratelimit-reset", "4"),
     ];
-    assert_eq!(parse_rate_limit_reset(OK, &fields(&lines), never), Some(secs(1)));
+    assert_eq!(parse_rate_limit_reset(OK, &header_map(&lines), never), Some(secs(1)));
     lines[0].1 = r#""p";r=1;t=1"#;
-    assert_eq!(parse_rate_limit_reset(OK, &fields(&lines), never), Some(secs(2)));
+    assert_eq!(parse_rate_limit_reset(OK, &header_map(&lines), never), Some(secs(2)));
     lines[1].1 = "1";
-    assert_eq!(parse_rate_limit_reset(OK, &fields(&lines), never), Some(secs(3)));
+    assert_eq!(parse_rate_limit_reset(OK, &header_map(&lines), never), Some(secs(3)));
     lines[4].1 = "";
-    assert_eq!(parse_rate_limit_reset(OK, &fields(&lines), never), Some(secs(4)));
+    assert_eq!(parse_rate_limit_reset(OK, &header_map(&lines), never), Some(secs(4)));
 }
 
 const NAMES: [&str; 8] = [
@@ -274,7 +274,7 @@ const NAMES: [&str; 8] = [
     "x-ratelimit-reset",
 ];
 
-/// Anything that a header value can be, and what is nearly right.
+/// Arbitrary header values, and nearly valid ones.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let part = proptest::sample::select(vec![
         "0",
@@ -312,7 +312,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// No field of any server makes it panic or overflow, and the clock is the only thing it needs.
+/// No header value causes a panic or an overflow, and equal clocks give equal results.
 #[test]
 fn r4_arbitrary_headers_never_panic() {
     let lines =
@@ -329,14 +329,14 @@ fn r4_arbitrary_headers_never_panic() {
         }
         let now = at(now.into());
         for status in [OK, TOO_MANY] {
-            // The same whenever it is asked.
+            // Reading again gives the same.
             prop_assert_eq!(
                 parse_rate_limit_reset(status, &headers, &now),
                 parse_rate_limit_reset(status, &headers, &now)
             );
             prop_assert_eq!(parse_retry_after(&headers, &now), parse_retry_after(&headers, &now));
         }
-        // Where nothing is said nothing is heard.
+        // No header, no hint.
         if !headers.contains_key("retry-after") {
             prop_assert_eq!(parse_retry_after(&headers, &now), None);
         }
@@ -351,7 +351,7 @@ fn r4_arbitrary_headers_never_panic() {
 fn r4_written_seconds_are_read_back() {
     holds((any::<u128>(), 0..128_u32, 0..4_usize), |(number, by, zeros)| {
         let number = number >> by;
-        let headers = fields(&[("retry-after", format!("{}{number}", "0".repeat(zeros)))]);
+        let headers = header_map(&[("retry-after", format!("{}{number}", "0".repeat(zeros)))]);
         let seconds = u64::try_from(number).unwrap_or(u64::MAX);
         prop_assert_eq!(parse_retry_after(&headers, never), Some(secs(seconds)));
         Ok(())
@@ -366,9 +366,9 @@ fn r4_written_dates_are_read_back() {
         let written = |time| httpdate::fmt_http_date(UNIX_EPOCH + secs(time));
         let mut lines = vec![("retry-after", written(until))];
         let wait = Some(secs(until.saturating_sub(date)));
-        prop_assert_eq!(parse_retry_after(&fields(&lines), at(date)), wait);
+        prop_assert_eq!(parse_retry_after(&header_map(&lines), at(date)), wait);
         lines.push(("date", written(date)));
-        prop_assert_eq!(parse_retry_after(&fields(&lines), never), wait);
+        prop_assert_eq!(parse_retry_after(&header_map(&lines), never), wait);
         Ok(())
     });
 }
@@ -378,7 +378,7 @@ fn r4_decimals_are_read_to_the_nanosecond() {
     let one = (0..1_000_000_000_u64, 0..1_000_000_000_u32, 1..12_usize);
     holds(one, |(seconds, nanos, places)| {
         let fraction = format!("{nanos:09}00");
-        let headers = fields(&[
+        let headers = header_map(&[
             ("x-ratelimit-remaining", "0".to_owned()),
             ("x-ratelimit-reset", format!("{seconds}.{}", &fraction[..places])),
         ]);
@@ -395,7 +395,7 @@ fn r4_written_unix_times_are_read_back() {
     let time = 1_000_000_000_000..100_000_000_000_000_u64;
     holds((time, 0..100_000_000_000_u64), |(until, now)| {
         let headers = |value: String| {
-            fields(&[("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", value)])
+            header_map(&[("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", value)])
         };
         let wait = |until: u64| Some(Duration::from_millis(until.saturating_sub(now * 1000)));
         prop_assert_eq!(
@@ -432,7 +432,7 @@ fn r4_written_policies_are_read_back() {
             .collect();
         let lines = if in_one_line { vec![written.join(", ")] } else { written };
         let lines: Vec<_> = lines.into_iter().map(|line| ("ratelimit", line)).collect();
-        let headers = fields(&lines);
+        let headers = header_map(&lines);
         let longest = |unknown| {
             let spent =
                 policies.iter().filter(|(remaining, ..)| remaining.map_or(unknown, |r| r == 0));
@@ -441,12 +441,12 @@ fn r4_written_policies_are_read_back() {
         prop_assert_eq!(parse_rate_limit_reset(OK, &headers, never), longest(false));
         prop_assert_eq!(parse_rate_limit_reset(TOO_MANY, &headers, never), longest(true));
 
-        // The older form has room for one.
+        // The earlier form holds one policy.
         let (remaining, until, _) = policies[0];
         let mut entries = vec!["limit=100".to_owned()];
         entries.extend(remaining.map(|number| format!("remaining={number}")));
         entries.extend(until.map(|number| format!("reset={number}")));
-        let headers = fields(&[("ratelimit", entries.join(", "))]);
+        let headers = header_map(&[("ratelimit", entries.join(", "))]);
         let counts = |unknown| until.filter(|_| remaining.map_or(unknown, |r| r == 0)).map(secs);
         prop_assert_eq!(parse_rate_limit_reset(OK, &headers, never), counts(false));
         prop_assert_eq!(parse_rate_limit_reset(TOO_MANY, &headers, never), counts(true));

@@ -1,4 +1,4 @@
-//! A server's hint, read off its answers, holds back everybody.
+//! Hints of a server, read from its responses, pause all callers.
 
 use std::io;
 
@@ -20,7 +20,7 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
         .unwrap()
 }
 
-/// By status, and by what remains.
+/// By status, and by the remaining quota.
 #[test]
 fn r9_hints_are_read_from_responses() {
     const RETRY: &[(&str, &str)] = &[("retry-after", "7")];

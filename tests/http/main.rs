@@ -1,5 +1,4 @@
-//! What the crate reads off HTTP and gRPC messages and writes into them, under paused time and without a network.
-//! `tests/README.md` lists which test holds us to which promise.
+//! HTTP and gRPC messages that the crate reads and writes, under paused time and without a network.
 
 #![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -30,14 +29,14 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Fields to which no other can be added.
+/// A header map that is full.
 fn full() -> http::HeaderMap {
-    let mut fields = http::HeaderMap::new();
+    let mut headers = http::HeaderMap::new();
     for number in 0.. {
         let name = http::HeaderName::try_from(format!("n{number}")).unwrap();
-        if fields.try_insert(name, http::HeaderValue::from(number)).is_err() {
+        if headers.try_insert(name, http::HeaderValue::from(number)).is_err() {
             break;
         }
     }
-    fields
+    headers
 }

@@ -30,7 +30,7 @@ use crate::{
     secs,
 };
 
-/// Handlers that are running, and the most that ever were.
+/// The number of running handlers, and its maximum.
 #[derive(Clone, Default)]
 struct Running(Arc<[AtomicUsize; 2]>);
 
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-/// The statuses of six requests at once.
+/// The statuses of six concurrent requests.
 async fn six(app: Router) -> Vec<StatusCode> {
     let ask = |_| app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
     let responses = join_all((0..6).map(ask)).await;
@@ -92,7 +92,7 @@ fn c1_separate_limits_of_a_router_and_its_route_respond_to_all() {
     assert_eq!(reports, [""; 0]);
 }
 
-/// axum puts a layer on every handler, as soon as the handler has its state.
+/// axum puts a layer on each handler once the handler has its state.
 #[tokio::test(start_paused = true)]
 async fn c1_per_service_limit_on_a_router_with_state_is_per_method_and_route() {
     let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(http_rejection);
@@ -107,7 +107,7 @@ async fn c1_per_service_limit_on_a_router_with_state_is_per_method_and_route() {
             assert_eq!(response.unwrap().status(), expected);
         }
     };
-    // Without its state, a router makes the services, and their limits, for each request.
+    // Without state, a router creates the services, and their limits, for each request.
     all(&app, StatusCode::OK).await;
     all(&app, StatusCode::OK).await;
     let app = app.with_state(());

@@ -1,4 +1,4 @@
-//! The fields that tell what is left of a rate limit.
+//! Headers that report the state of a rate limit.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::full;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A limit that sheds, with its fields outside.
+/// A limit without a queue, with its headers outside.
 fn limited(
     limit: WindowRateLimitLayer,
-    fields: impl FnOnce(RateLimitHeadersLayer) -> RateLimitHeadersLayer,
+    configure: impl FnOnce(RateLimitHeadersLayer) -> RateLimitHeadersLayer,
 ) -> impl Service<Request<()>, Response = Response<String>, Error = Infallible> + Clone {
-    let told = fields(RateLimitHeadersLayer::new("a", limit.handle()));
+    let headers = configure(RateLimitHeadersLayer::new("a", limit.handle()));
     let inner = service_fn(|_: Request<()>| async { Ok(Response::new("hello".to_owned())) });
     ServiceBuilder::new()
         .layer(told)
@@ -44,7 +44,7 @@ fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
 }
 
-/// The one item of a list: its name and its parameters.
+/// The name and the parameters of a list's single item.
 fn item(headers: &HeaderMap, name: &str) -> (String, Vec<(String, i64)>) {
     let list: List = Parser::new(headers[name].as_bytes()).parse().unwrap();
     let [ListEntry::Item(Item { bare_item: BareItem::String(name), params })] = &list[..] else {
@@ -59,7 +59,7 @@ fn item(headers: &HeaderMap, name: &str) -> (String, Vec<(String, i64)>) {
 async fn w9_headers_report_the_limit_on_accepted_and_rejected_requests() {
     let limit = WindowRateLimitLayer::new(2, SECOND * 10);
     let handle = limit.handle();
-    let service = limited(limit, |fields| fields);
+    let service = limited(limit, |headers| headers);
     let tell = async || {
         let (status, headers) = get(&service).await;
         assert_eq!(all(&headers, "x-ratelimit-limit").len(), 0);
@@ -68,17 +68,17 @@ async fn w9_headers_report_the_limit_on_accepted_and_rejected_requests() {
     };
     let said = |status, q, left: &str| (status, format!("\"a\";q={q};w=10"), left.to_owned());
 
-    // With something left: within a window no more than that.
+    // With something left, `t` is the window.
     assert_eq!(tell().await, said(200, 2, "\"a\";r=1;t=10"));
     advance(Duration::from_millis(2500)).await;
-    // With nothing left: until there is room.
+    // With nothing left, `t` is the time until the next permit.
     assert_eq!(tell().await, said(200, 2, "\"a\";r=0;t=8"));
     assert_eq!(tell().await, said(429, 2, "\"a\";r=0;t=8"));
     advance(Duration::from_millis(7499)).await;
     assert_eq!(tell().await, said(429, 2, "\"a\";r=0;t=1"));
     advance(Duration::from_millis(1)).await;
     assert_eq!(tell().await, said(200, 2, "\"a\";r=0;t=3"));
-    // What the handle changes is told at once.
+    // Changes by the handle are reported at once.
     handle.set_limit(5).unwrap();
     assert_eq!(tell().await, said(200, 5, "\"a\";r=2;t=10"));
     handle.pause_for(SECOND * 77);
@@ -101,7 +101,7 @@ async fn w9_headers_report_the_moment_of_the_response() {
 
 #[tokio::test(start_paused = true)]
 async fn w9_headers_report_the_rest_of_a_fixed_window() {
-    let service = limited(WindowRateLimitLayer::fixed(2, SECOND * 10), |fields| fields);
+    let service = limited(WindowRateLimitLayer::fixed(2, SECOND * 10), |headers| headers);
     advance(Duration::from_millis(13_500)).await;
     assert_eq!(get(&service).await.1["ratelimit"], "\"a\";r=1;t=7");
     assert_eq!(get(&service).await.1["ratelimit"], "\"a\";r=0;t=7");
@@ -111,15 +111,15 @@ async fn w9_headers_report_the_rest_of_a_fixed_window() {
 async fn w9_fractional_window_is_left_out_of_the_policy() {
     for millis in [1, 100, 999, 1001, 1500] {
         let window = Duration::from_millis(millis);
-        let service = limited(WindowRateLimitLayer::new(7, window), |fields| fields);
+        let service = limited(WindowRateLimitLayer::new(7, window), |headers| headers);
         let (_, headers) = get(&service).await;
         assert_eq!(headers["ratelimit-policy"], "\"a\";q=7", "{window:?}");
         assert_eq!(headers["ratelimit"], format!("\"a\";r=6;t={}", millis.div_ceil(1000)));
     }
 }
 
-/// One who sends no more than `r`, and waits for `t` when `r` is 0, is never turned away; and, spread over `t`,
-/// `r` is never faster than the policy.
+/// A client that sends no more than `r`, and waits for `t` when `r` is 0, is never rejected. Spread
+/// over `t`, `r` is never faster than the policy.
 #[test]
 fn w9_client_that_obeys_the_headers_is_never_rejected() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -134,7 +134,7 @@ fn w9_client_that_obeys_the_headers_is_never_rejected() {
                 } else {
                     WindowRateLimitLayer::new(limit, window)
                 };
-                let service = limited(limit_layer, |fields| fields);
+                let service = limited(limit_layer, |headers| headers);
                 for _ in 0..20 {
                     advance(Duration::from_millis(gap)).await;
                     let (status, headers) = get(&service).await;
@@ -211,8 +211,8 @@ async fn w9_x_headers_come_from_one_limit() {
                 Ok::<_, Infallible>(response.unwrap())
             }));
         let (_, headers) = get(&service).await;
-        let x_fields = headers.keys().filter(|name| name.as_str().starts_with("x-"));
-        assert_eq!(x_fields.collect::<Vec<_>>(), [own]);
+        let x_headers = headers.keys().filter(|name| name.as_str().starts_with("x-"));
+        assert_eq!(x_headers.collect::<Vec<_>>(), [own]);
         assert_eq!(headers[own], "own");
         assert_eq!(headers["ratelimit"], "\"a\";r=1;t=1");
     }
@@ -230,7 +230,7 @@ async fn c3_error_passes_rate_limit_headers_unchanged() {
     assert_eq!(service.oneshot(Request::new(())).await.unwrap_err().to_string(), "disk");
 }
 
-/// What there is no room for is left out, and the answer passes.
+/// Headers without room are left out.
 #[tokio::test(start_paused = true)]
 async fn w9_response_with_full_headers_passes_unchanged() {
     let limit = WindowRateLimitLayer::new(2, SECOND);

@@ -1,4 +1,4 @@
-//! Ready-made answers of HTTP and gRPC.
+//! Ready-made responses of HTTP and gRPC to rejected requests.
 
 use std::{convert::Infallible, fmt::Debug, time::Duration};
 
@@ -18,7 +18,7 @@ use tower_floodgate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn full_line() -> ConcurrencyBackpressureLayer<Fail> {
+fn full_queue() -> ConcurrencyBackpressureLayer<Fail> {
     ConcurrencyBackpressureLayer::new(1).max_waiting(0)
 }
 
@@ -26,7 +26,7 @@ fn rate(window: Duration) -> WindowRateLimitLayer<Fail> {
     WindowRateLimitLayer::new(1, window).max_waiting(0)
 }
 
-/// What a layer on a service that says "hello" answers to the second request, while the first is held.
+/// The response of a layer to the second of two concurrent requests.
 async fn second<L>(layer: &L) -> <L::Service as Service<Request<()>>>::Response
 where
     L: Layer<Hello, Service: Service<Request<()>, Error: Debug> + Clone>,
@@ -42,7 +42,7 @@ type Hello = tower::util::ServiceFn<
     fn(Request<()>) -> std::future::Ready<Result<Response<String>, Infallible>>,
 >;
 
-/// The rejection that such a limit makes.
+/// The rejection by such a limit.
 async fn rejected_by(window: Duration) -> Rejected {
     let (said, hears) = std::sync::mpsc::channel();
     second(&rate(window).respond(move |rejected: Rejected| {
@@ -53,7 +53,7 @@ async fn rejected_by(window: Duration) -> Rejected {
     hears.recv().unwrap()
 }
 
-fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap())
 }
 
@@ -67,7 +67,7 @@ async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
     closed_with_fallback.handle().close();
 
     let said = |response: Response<String>| {
-        let retry_after = field(response.headers(), "retry-after").map(str::to_owned);
+        let retry_after = header(response.headers(), "retry-after").map(str::to_owned);
         (response.status(), retry_after, response.into_body())
     };
     let (busy, unavailable) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
@@ -79,16 +79,17 @@ async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
     let response =
         said(second(&rate(SECOND * 7).respond(http_rejection_with_fallback(SECOND))).await);
     assert_eq!(response, (busy, after("7"), empty()), "what is known counts");
-    let response = said(second(&full_line().respond(http_rejection)).await);
+    let response = said(second(&full_queue().respond(http_rejection)).await);
     assert_eq!(response, (unavailable, None, empty()));
     let fallback = Duration::from_millis(2001);
-    let response = said(second(&full_line().respond(http_rejection_with_fallback(fallback))).await);
+    let response =
+        said(second(&full_queue().respond(http_rejection_with_fallback(fallback))).await);
     assert_eq!(response, (unavailable, after("3"), empty()));
     assert_eq!(said(second(&closed).await), (unavailable, None, empty()));
     assert_eq!(said(second(&closed_with_fallback).await), (unavailable, after("3"), empty()));
 
     let own = |rejected: Rejected| http_rejection_with_body(&rejected, rejected.to_string());
-    let response = said(second(&full_line().respond(own)).await);
+    let response = said(second(&full_queue().respond(own)).await);
     let why = "too many requests in flight, and no more may wait".to_owned();
     assert_eq!(response, (unavailable, None, why));
 }
@@ -103,7 +104,7 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
     for (elapsed, expected) in [(0, "3"), (499, "3"), (1, "2"), (1000, "1"), (999, "1")] {
         advance(Duration::from_millis(elapsed)).await;
         let response = service.clone().oneshot(Request::new(())).await.unwrap();
-        assert_eq!(field(response.headers(), "retry-after"), Some(expected));
+        assert_eq!(header(response.headers(), "retry-after"), Some(expected));
     }
     advance(Duration::from_millis(1)).await;
     assert_eq!(service.oneshot(Request::new(())).await.unwrap().status(), StatusCode::OK);
@@ -121,25 +122,25 @@ async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
             Code::ResourceExhausted,
             Some("1000"),
         ),
-        (second(&full_line().respond(grpc_rejection)).await, Code::Unavailable, None),
+        (second(&full_queue().respond(grpc_rejection)).await, Code::Unavailable, None),
         (second(&closed).await, Code::Unavailable, None),
     ];
     for (response, code, pushback) in answers {
         assert_eq!((response.status(), response.body().as_str()), (StatusCode::OK, ""));
         let headers = response.headers();
-        assert_eq!(field(headers, "content-type"), Some("application/grpc"));
-        assert_eq!(field(headers, "grpc-retry-pushback-ms"), pushback);
+        assert_eq!(header(headers, "content-type"), Some("application/grpc"));
+        assert_eq!(header(headers, "grpc-retry-pushback-ms"), pushback);
         assert_eq!(tonic::Status::from_header_map(headers).unwrap().code(), code);
     }
 }
 
-/// The text has waits in microseconds, with a sign that isn't ASCII; waits of years, and of nanoseconds.
+/// Microseconds are written with a sign that isn't ASCII; waits range from nanoseconds to years.
 #[test]
 fn c10_grpc_rejection_has_reason_and_pushback_for_any_time() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
     let windows = 1_u64..=100 * 365 * 24 * 3600 * 1_000_000_000;
-    // As many of each length.
+    // Equally many of each length.
     let windows = proptest::strategy::Strategy::prop_flat_map(0_u32..62, move |bits| {
         1_u64..=(1 << bits).min(*windows.end())
     });

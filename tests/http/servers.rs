@@ -1,4 +1,4 @@
-//! On tonic's and hyper's servers, over pipes in memory.
+//! The layers on servers of tonic and hyper, over pipes in memory.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -36,10 +36,10 @@ async fn channel(end: DuplexStream) -> Channel {
 #[tokio::test(start_paused = true)]
 async fn c10_tonic_client_reads_the_status_of_a_rejection() {
     let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc_rejection);
-    let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
+    let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
     let (client, server) = duplex(1 << 16);
     let health = tonic_health::server::health_reporter().1;
-    let router = Server::builder().layer(fields).layer(limit).add_service(health);
+    let router = Server::builder().layer(headers).layer(limit).add_service(health);
     let accepts = stream::once(async { Ok::<_, std::io::Error>(server) });
     let serving = tokio::spawn(router.serve_with_incoming(accepts));
 
@@ -85,7 +85,7 @@ async fn b1_tonic_stream_holds_its_permit_until_the_client_disconnects() {
     serving.abort();
 }
 
-/// What a client has read to its end is not in flight any more.
+/// A response that the client has read is no longer in flight.
 #[tokio::test(start_paused = true)]
 async fn b1_hyper_server_releases_permits_when_bodies_are_sent() {
     for http2 in [false, true] {
@@ -123,7 +123,7 @@ async fn b1_hyper_server_releases_permits_when_bodies_are_sent() {
     }
 }
 
-/// A client of either version.
+/// A client of HTTP/1 or HTTP/2.
 enum Sender {
     One(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
     Two(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),

@@ -1,4 +1,4 @@
-//! A body holds its place.
+//! Permits that are held until a body ends.
 
 use std::{
     collections::VecDeque,
@@ -22,7 +22,7 @@ use tower_floodgate::{
     server::{PermitBody, http_rejection},
 };
 
-/// What a poll of a body does.
+/// The effect of one poll of a body.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Data,
@@ -33,7 +33,7 @@ enum Step {
 }
 use Step::{Data, Fail, Panic, Trailers, Wait};
 
-/// Does what it says, and tells that it has ended only if it is candid.
+/// A scripted body. It reports its end in `is_end_stream` only if it is candid.
 #[derive(Clone, Debug, Default)]
 struct Script {
     steps: VecDeque<Step>,
@@ -78,7 +78,7 @@ fn answers(
     service_fn(move |_| ready(Ok(Response::new(script.clone()))))
 }
 
-/// A response whose body does these steps, and the handle of its limit of one.
+/// A response with a scripted body, and the handle of its limit of one.
 async fn response(
     candid: bool,
     steps: &[Step],
@@ -94,7 +94,7 @@ fn poll(body: Pin<&mut PermitBody<Script>>) -> Poll<Option<io::Result<Frame<Byte
     body.poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
-/// After which of the frames the place is back: none, if it takes the end.
+/// The frame after which the permit is released; `None` if only the end releases it.
 #[tokio::test]
 async fn b1_body_holds_its_permit_until_it_ends() {
     for (candid, steps, back_after) in [
@@ -102,7 +102,7 @@ async fn b1_body_holds_its_permit_until_it_ends() {
         (false, &[Data, Data], 3),
         (false, &[Data, Wait, Data], 4),
         (false, &[Data, Trailers], 3),
-        // Nobody polls these after the last frame.
+        // Servers don't poll these after the last frame.
         (true, &[], 0),
         (true, &[Data], 1),
         (true, &[Wait, Data, Wait, Trailers], 4),
