@@ -27,7 +27,7 @@ fn limited(
     let headers = configure(RateLimitHeadersLayer::new("a", limit.handle()));
     let inner = service_fn(|_: Request<()>| async { Ok(Response::new("hello".to_owned())) });
     ServiceBuilder::new()
-        .layer(told)
+        .layer(headers)
         .layer(limit.max_waiting(0).respond(http_rejection))
         .service(inner)
 }
