@@ -1,8 +1,8 @@
-//! What the errors of clients look like, for each way in which a server misbehaves: the types down the chain of
-//! causes, and what they say.
+//! The errors of clients, for each way in which a server misbehaves: the types down the chain of
+//! causes, and their predicates.
 //!
-//! Whether a request can have reached the server is read off these errors, so a new version of a client that says
-//! it in another way must not go unnoticed.
+//! Classification depends on these errors, so a new version of a client with other errors must fail
+//! a test.
 
 use std::{error::Error, io, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::peer::{
     soon,
 };
 
-/// The types down the chain, outermost first, with what can be asked of them.
+/// The types down the chain, outermost first, with their predicates.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(describe).collect::<Vec<_>>().join(" > ")
@@ -98,8 +98,8 @@ impl Clients {
         Self { hyper: hyper.build_http(), reqwest: reqwest.build().unwrap() }
     }
 
-    /// What comes of a POST: the body of the answer, or the chain of the error. `go_on` is called when the head is
-    /// there.
+    /// The result of a POST: the body of the response, or the chain of the error. `go_on` is called
+    /// once the head has arrived.
     async fn by_hyper(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
         let request = Request::post(url).body(Full::from("abc")).unwrap();
         let response = soon(self.hyper.request(request)).await.map_err(|error| chain(&error))?;
@@ -108,7 +108,7 @@ impl Clients {
         body.map(|body| body.to_bytes()).map_err(|error| chain(&error))
     }
 
-    /// The same.
+    /// Does the same with reqwest.
     async fn by_reqwest(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
         let request = self.reqwest.post(url).body("abc");
         let response = soon(request.send()).await.map_err(|error| chain(&error))?;
@@ -124,14 +124,14 @@ impl Clients {
     }
 }
 
-/// Where the connection breaks.
+/// The point at which the connection breaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Request,
     Body,
 }
 
-/// Both clients failed, and said `expected`: reqwest with an error of its own around it.
+/// Asserts that both clients failed with `expected`, which reqwest wraps in an error of its own.
 fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>; 2]) {
     println!("{what}: {expected}");
     let around = if at == Where::Request { "request" } else { "decode" };
@@ -144,7 +144,8 @@ fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>;
 async fn r6_clients_report_a_broken_connection() {
     use http1::Act;
 
-    // All of these requests were received to their end. None of these errors says so, nor the opposite.
+    // All of these requests were received to their end. These errors tell neither that nor the
+    // opposite.
     for (act, expected, at) in [
         (Act::Close, "legacy() > hyper(incomplete)", Where::Request),
         (Act::Reset, "legacy() > hyper() > io(ConnectionReset)", Where::Request),
@@ -172,7 +173,7 @@ async fn r6_response_before_the_body_is_read_is_no_error() {
 
 #[tokio::test]
 async fn r6_clients_report_a_request_never_sent() {
-    // Nobody listens at a port that nobody else gets.
+    // A port that stays bound without a listener.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", kept.local_addr().unwrap());
@@ -182,7 +183,7 @@ async fn r6_clients_report_a_request_never_sent() {
     let by_reqwest = clients.by_reqwest(&url, || ()).await.unwrap_err();
     assert_eq!(by_reqwest, format!("reqwest(connect request) > {expected}"));
 
-    // The connection is gone before the request is handed to it, as happens to those that were idle.
+    // The connection is closed before the request is passed to it, as happens to idle ones.
     let server = http1::Misbehaving::start([]).await;
     let stream = TcpStream::connect(server.listening().address()).await.unwrap();
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
@@ -209,7 +210,7 @@ async fn r6_reqwest_reports_its_timeout() {
         let clients = Clients { reqwest: impatient.clone(), ..Clients::new(false) };
         let server = http1::Misbehaving::start([act]).await;
         let error = clients.by_reqwest(&server.listening().url("/"), || ()).await.unwrap_err();
-        // On a slow machine, the time may be over before there is a body.
+        // On a slow machine, the time may be up before the body begins.
         assert!(expected.contains(&error.as_str()), "{act:?}: {error}");
     }
 }
@@ -218,7 +219,7 @@ async fn r6_reqwest_reports_its_timeout() {
 async fn r6_clients_report_a_reset_stream() {
     use http2::Act;
 
-    // Only REFUSED_STREAM says that nothing was done about the request (RFC 9113, 8.7).
+    // Only REFUSED_STREAM means that the request was not processed (RFC 9113, 8.7).
     let before = [
         Reason::REFUSED_STREAM,
         Reason::CANCEL,
@@ -242,9 +243,9 @@ async fn r6_clients_report_a_reset_stream() {
 
 #[tokio::test]
 async fn r6_clients_report_a_goaway() {
-    // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and are told of a
-    // GOAWAY (as are, now and then, others: `shutting_down.rs`). Those below may have been processed, and are told of
-    // a connection that broke.
+    // For any reason: streams above the last one are certainly unprocessed (RFC 9113, 6.8), and
+    // fail with a GOAWAY (as others do occasionally: `shutting_down.rs`). Streams below may have
+    // been processed, and fail with a broken connection.
     for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
         let unprocessed = format!("legacy() > hyper() > h2(go_away remote {reason:?})");
         let perhaps = "legacy() > hyper() > io(BrokenPipe)";
@@ -258,7 +259,7 @@ async fn r6_clients_report_a_goaway() {
                 let send = || clients.by(client, &url);
                 let (one, other) = join(send(), send()).await;
                 let mut both = [one, other];
-                // Either may have got the first stream.
+                // Either request may have the first stream.
                 both.sort_by_key(|outcome| outcome.as_ref().is_err_and(|e| e.contains("go_away")));
                 assert_eq!(server.processed(), if answers { vec![1] } else { vec![] });
                 outcomes.push(both);
@@ -282,7 +283,7 @@ async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
     let default = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let by_itself = Clients { reqwest: default, ..Clients::new(true) };
 
-    // Twice, at once: the third stream is answered. Whoever counts requests outside it sees one.
+    // Two retries at once, and the third stream succeeds. Layers outside count one request.
     let server = http2::Misbehaving::start([act, act]).await;
     let url = server.listening().url("/");
     assert_eq!(by_itself.by_reqwest(&url, || ()).await.unwrap(), "hello");
@@ -295,14 +296,14 @@ async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
         "three streams were reset"
     );
 
-    // Told `never`, it hands on the first: a second request is needed for the second stream.
+    // With `never`, it returns the first error: a second request is needed for the second stream.
     let never = Clients::new(true);
     let server = http2::Misbehaving::start([act]).await;
     let url = server.listening().url("/");
     assert!(never.by_reqwest(&url, || ()).await.is_err());
     assert_eq!(never.by_reqwest(&url, || ()).await.unwrap(), "hello");
 
-    // On another connection, if the server goes away.
+    // On another connection after a GOAWAY.
     let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
     let server = GoingAway::start(going).await;
     assert_eq!(by_itself.by_reqwest(&server.listening().url("/"), || ()).await.unwrap(), "");
@@ -310,7 +311,7 @@ async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
 
 #[tokio::test]
 async fn r6_hyper_client_returns_errors_of_streams_above_the_goaway() {
-    // Its `retry_canceled_requests` is for requests that it could not hand to a connection.
+    // Its `retry_canceled_requests` is for requests that it could not pass to a connection.
     let mut hyper = legacy::Client::builder(TokioExecutor::new());
     let clients = Clients { hyper: hyper.http2_only(true).build_http(), ..Clients::new(true) };
     let server = http2::Misbehaving::start([http2::Act::Reset(Reason::REFUSED_STREAM)]).await;

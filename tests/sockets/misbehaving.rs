@@ -1,5 +1,6 @@
-//! reqwest and hyper-util's client behind all the layers, against servers that misbehave. By what the servers
-//! received: never more than the most attempts, and nothing twice that may have been done.
+//! reqwest and hyper-util's client behind all the layers, against servers that misbehave. The
+//! servers never receive more than the maximum of attempts, and never twice a request that may have
+//! been processed.
 
 use std::{
     sync::{
@@ -39,10 +40,11 @@ use crate::peer::{
 
 const MAX_ATTEMPTS: usize = 3;
 
-/// Longer than any test takes.
+/// Longer than any test.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Both clients, each behind all the layers. Neither retries anything or follows redirects by itself.
+/// Both clients, each behind all the layers. Neither retries anything or follows redirects by
+/// itself.
 #[derive(Clone)]
 enum Client {
     Hyper(BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, BoxError>),
@@ -75,7 +77,7 @@ impl Setup {
         Self { http2: true, ..Self::http1(which) }
     }
 
-    /// With the number of attempts that it has made.
+    /// The result, with the number of attempts.
     fn client(self) -> (Client, Arc<AtomicUsize>) {
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
         let policy = ExponentialRetry::new(self.max_attempts.try_into().unwrap()).backoff(backoff);
@@ -133,7 +135,7 @@ impl Setup {
     }
 }
 
-/// Whether a request may be repeated, and by what.
+/// The kinds of requests: repeatable for a reason, or not repeatable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Get,
@@ -153,7 +155,7 @@ impl Kind {
 struct Answer {
     status: u16,
     attempts: u32,
-    /// What could be read of the body.
+    /// The part of the body that could be read.
     body: Result<Bytes, BoxError>,
 }
 
@@ -163,7 +165,7 @@ impl Client {
         self.send_body(kind, url, body.into(), || ()).await
     }
 
-    /// Calls `go_on` as soon as the head of the answer is there.
+    /// Calls `go_on` as soon as the head of the response has arrived.
     async fn send_body(
         &self,
         kind: Kind,
@@ -204,7 +206,7 @@ impl Client {
     }
 }
 
-/// What a server does with a request, and whether that is tried again.
+/// A server's behaviour, and whether it leads to a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retried {
     Never,
@@ -237,7 +239,7 @@ async fn r6_broken_request_is_resent_only_if_repeatable() {
             let what = format!("{act:?} {which:?} {kind:?}");
             let expected = if retried.is(kind) { MAX_ATTEMPTS } else { 1 };
 
-            // It never recovers.
+            // The server never recovers.
             let server = http1::Misbehaving::start([act; 2 * MAX_ATTEMPTS]).await;
             let outcome = client.send(kind, &server.listening().url("/")).await;
             assert_eq!(server.received().len(), expected, "{what}");
@@ -245,7 +247,7 @@ async fn r6_broken_request_is_resent_only_if_repeatable() {
             let busy = matches!(act, Act::Unavailable(_)).then_some(503);
             assert_eq!(status, busy, "{what}");
 
-            // It does.
+            // The server recovers.
             if retried.is(kind) {
                 let server = http1::Misbehaving::start([act]).await;
                 let answer = client.send(kind, &server.listening().url("/")).await.unwrap();
@@ -289,14 +291,15 @@ async fn r6_reset_stream_is_resent_if_refused_or_repeatable() {
     }
 }
 
-/// It says which requests it never got to, but what clients make of that they also make of others.
+/// The server tells which requests it never processed, but clients give other requests the same
+/// error.
 #[tokio::test]
 async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
     for (which, kind) in pairs() {
-        // On a slow machine, the next attempt may find the old connection still there, and is left out as well.
+        // On a slow machine, the next attempt may still use the old connection, and is omitted too.
         let setup = Setup { max_attempts: 20, ..Setup::http2(which) };
         for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
-            // One, and it is left out.
+            // A single request, which is omitted.
             let going = Going { requests: 1, last: 0, reason, answers: true };
             let server = GoingAway::start(going).await;
             let url = server.listening().url("/");
@@ -311,7 +314,7 @@ async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
                 assert_eq!(attempts.load(Relaxed), 1, "{which:?} {kind:?}");
             }
 
-            // Two, of which the second is left out.
+            // Two requests, the second of which is omitted.
             let going = Going { requests: 2, last: 1, ..going };
             let server = GoingAway::start(going).await;
             let url = server.listening().url("/");
@@ -326,7 +329,7 @@ async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
     }
 }
 
-/// ... and which it may have got to.
+/// A request below the last stream may have been processed.
 #[tokio::test]
 async fn r6_request_below_the_goaway_is_not_resent() {
     for which in BOTH {
@@ -349,7 +352,7 @@ async fn r6_request_without_response_is_resent_only_if_repeatable() {
         pairs().map(move |(which, kind)| async move {
             let server = http1::Misbehaving::start([act]).await;
             let url = server.listening().url("/");
-            // On a slow machine, an answer may take as long: then that is tried again, too.
+            // On a slow machine, a response may take as long, and is retried too.
             let patience = Duration::from_millis(200);
             let setup = Setup { patience, max_attempts: 200, ..Setup::http1(which) };
             let (client, attempts) = setup.client();
@@ -370,7 +373,7 @@ async fn r6_request_without_response_is_resent_only_if_repeatable() {
     join_all(scenes).await;
 }
 
-/// No panic, no endless wait, and not one attempt more.
+/// No panic, no endless wait, and no extra attempt.
 #[tokio::test]
 async fn r4_unreadable_headers_are_no_hint() {
     for which in BOTH {
@@ -380,13 +383,13 @@ async fn r4_unreadable_headers_are_no_hint() {
             let (client, _) = Setup::http1(which).client();
             let url = server.listening().url("/");
             let answer = client.send(Kind::Get, &url).await.unwrap();
-            // More seconds than can be counted are a hint, though too long to be waited for.
+            // Seconds beyond the range of the type are a hint, but too long to wait for.
             let too_long = hint.ends_with(b"99999999999999999999");
             let expected = if too_long { 1 } else { MAX_ATTEMPTS };
             let what = String::from_utf8_lossy(hint);
             assert_eq!((answer.status, answer.attempts as usize), (503, expected), "{what}");
             assert_eq!(server.received().len(), expected, "{what}");
-            // It may have paused all of them, no longer than is allowed.
+            // The hint may have paused all requests, up to the bound.
             if !too_long {
                 assert_eq!(client.send(Kind::Get, &url).await.unwrap().status, 200, "{what}");
             }
@@ -394,7 +397,8 @@ async fn r4_unreadable_headers_are_no_hint() {
     }
 }
 
-/// Of which its answers say nothing. The client may send the next request into the closed connection.
+/// Its responses do not announce it, so the client may send the next request into a closed
+/// connection.
 #[tokio::test]
 async fn r6_server_that_closes_after_each_response_receives_nothing_twice() {
     const REQUESTS: usize = 20;
@@ -407,14 +411,14 @@ async fn r6_server_that_closes_after_each_response_receives_nothing_twice() {
             let outcome = client.send(kind, &server.listening().url(&path)).await;
             let received = server.received();
             let times = received.iter().filter(|request| request.path == path).count();
-            // A POST may fail, if nobody knows that it wasn't received.
+            // A POST may fail if it is unknown whether it was received.
             assert!(outcome.is_ok() || kind == Kind::Post, "{which:?} {kind:?}");
             assert_eq!(times, usize::from(outcome.is_ok()), "{which:?} {kind:?}");
         }
     }
 }
 
-/// The answer comes while the body is still sent: the next attempt sends it from the beginning.
+/// The response arrives while the body is being sent; the next attempt sends it from the beginning.
 #[tokio::test]
 async fn r7_unread_body_arrives_whole_at_the_next_attempt() {
     const LENGTH: usize = 1_000_000;
@@ -437,7 +441,7 @@ async fn r7_unread_body_arrives_whole_at_the_next_attempt() {
     }
 }
 
-/// What has begun is the caller's.
+/// A response whose head has arrived is the caller's.
 #[tokio::test]
 async fn r6_request_of_a_truncated_response_is_not_resent() {
     let broken = |outcome: Result<Answer, BoxError>, received: Vec<Received>| {

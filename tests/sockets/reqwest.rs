@@ -1,4 +1,4 @@
-//! reqwest behind all the layers, against a server that doesn't always answer.
+//! reqwest behind all the layers, against a server that doesn't always respond.
 
 use std::{
     sync::{
@@ -62,7 +62,7 @@ fn keyed(mut request: Request) -> Request {
     request
 }
 
-/// What the server was told in a field of choice, by each request that it received.
+/// The attempt header of each request that the server received.
 fn told(server: &Misbehaving) -> Vec<Option<HeaderValue>> {
     server.received().iter().map(|request| request.headers.get("attempt").cloned()).collect()
 }
@@ -84,7 +84,7 @@ async fn r8_reqwest_responses_and_requests_carry_attempts() {
     let number = |number| Some(HeaderValue::from(number));
     assert_eq!(told(&server), [None, number(1), number(2), None]);
 
-    // An answer that is a failure tells how many it took, too.
+    // A failed response carries its number of attempts too.
     let server = Misbehaving::start([BUSY; 9]).await;
     let response = soon(client.oneshot(request(Method::GET, &server))).await.unwrap();
     assert_eq!(
@@ -122,7 +122,7 @@ async fn r6_reqwest_post_is_resent_only_if_repeatable() {
     }
 }
 
-/// Nobody listens, until the client has heard so.
+/// The server starts after the first attempt was refused.
 #[tokio::test]
 async fn r6_post_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();
@@ -130,7 +130,7 @@ async fn r6_post_with_a_refused_connection_is_resent() {
     let url = format!("http://{}/", socket.local_addr().unwrap());
     let post = Request::new(Method::POST, url.parse().unwrap());
 
-    // It may be an error of what a redirect led to, for all that is known.
+    // Without the assumption, the error might belong to a redirect's request.
     let decisions = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&decisions);
     let wary = client(HttpClassifier::new(), move |_| {

@@ -1,4 +1,4 @@
-//! An HTTP/2 server that shuts down gracefully, and requests that come just then.
+//! An HTTP/2 server that shuts down gracefully, and requests that arrive meanwhile.
 
 use std::{
     collections::HashSet,
@@ -21,13 +21,13 @@ use tower_floodgate::{
     retry::{Classify, Verdict},
 };
 
-/// As many as it takes for some requests to be handed over just when the `GOAWAY` comes.
+/// Enough rounds for some requests to be passed to h2 just as the `GOAWAY` arrives.
 const CONNECTIONS: usize = 1_000;
 
-/// Time for what has been sent. Who gives up a connection earlier sees less, and nothing wrong.
+/// The time for sent requests. Closing the connection earlier makes the test see less, not fail.
 const ENOUGH: Duration = Duration::from_millis(200);
 
-/// Whatever an error says, what the server has answered is not taken for what never reached it.
+/// No error of a request that got a response is classified as unreached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn r6_request_answered_during_shutdown_is_not_resent() {
     let number = Arc::new(AtomicU32::new(0));
@@ -40,7 +40,7 @@ async fn r6_request_answered_during_shutdown_is_not_resent() {
             while let Some(Ok((request, mut answer))) = server.accept().await {
                 noted.lock().unwrap().insert(request.uri().path().to_owned());
                 let _ = answer.send_response(Response::new(()), true);
-                server.graceful_shutdown(); // and goes on with those that are on their way
+                server.graceful_shutdown(); // responds to the requests under way
             }
         });
 
@@ -62,7 +62,7 @@ async fn r6_request_answered_during_shutdown_is_not_resent() {
     }
 }
 
-/// Posts until that fails. The path, if what it fails with would be sent again.
+/// Posts until a request fails. Returns its path if its error would be retried.
 async fn calls(
     mut client: http2::SendRequest<Empty<Bytes>>,
     number: Arc<AtomicU32>,

@@ -1,4 +1,4 @@
-//! tonic's client behind all the layers, against a server that fails before it answers.
+//! tonic's client behind all the layers, against a server that fails before it responds.
 
 use std::{
     future::{Ready, ready},
@@ -30,10 +30,10 @@ use tower_floodgate::{
 
 use crate::peer::{Log, now, soon};
 
-/// The service that is asked for. If its name didn't arrive, the answer would be `NOT_FOUND`.
+/// The requested service name. If the body didn't arrive, the response would be `NOT_FOUND`.
 const NAME: &str = "floodgate";
 
-/// A call, as it came.
+/// A received call.
 #[derive(Clone, Debug)]
 struct Arrival {
     at: Instant,
@@ -44,7 +44,7 @@ struct Arrival {
 #[derive(Clone, Copy, Debug)]
 struct Fails(Code, Option<&'static str>);
 
-/// In front of a service: fails as told, call by call, and lets pass all that come then.
+/// Fails the configured calls in front of a service, then passes calls on.
 #[derive(Clone)]
 struct Turnstile<S> {
     inner: S,
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// tonic's health service behind a turnstile. Gone with its handle.
+/// tonic's health service behind a `Turnstile`. Dropping the handle stops it.
 struct Health {
     url: String,
     arrivals: Log<Arrival>,
@@ -142,7 +142,7 @@ fn check() -> HealthCheckRequest {
     HealthCheckRequest { service: NAME.to_owned() }
 }
 
-/// It is served, and this is the number of attempts it took.
+/// Asserts that the call succeeds, and returns its number of attempts.
 fn served(response: &tonic::Response<HealthCheckResponse>) -> u32 {
     assert_eq!(response.get_ref().status(), ServingStatus::Serving.into());
     response.extensions().get::<Attempts>().map_or(1, |attempts| attempts.get())
@@ -162,7 +162,7 @@ async fn r4_tonic_client_waits_for_the_pushback() {
     assert_eq!(decisions.read(), [Ok(wait); 2], "and not a moment more");
     let arrivals = health.arrivals.read();
     assert!(arrivals.windows(2).all(|pair| pair[1].at >= pair[0].at + wait));
-    // The server knows that these were retries.
+    // The server sees that these are retries.
     let told = |arrival: &Arrival| arrival.headers.get("grpc-previous-rpc-attempts").cloned();
     let told: Vec<_> = arrivals.iter().map(told).collect();
     assert_eq!(told, [None, Some(HeaderValue::from(1)), Some(HeaderValue::from(2))]);
@@ -185,7 +185,7 @@ async fn r4_tonic_client_obeys_a_negative_pushback() {
     assert_eq!(health.arrivals.read().len(), 2);
 }
 
-/// One that isn't retried: it is the limit that holds back the next call.
+/// The failed call is not retried, so only the limit can hold back the next call.
 #[tokio::test]
 async fn r9_pushback_pauses_all_calls_of_a_tonic_client() {
     let health = Health::start(&[Fails(Code::ResourceExhausted, Some("100"))]).await;
@@ -201,7 +201,7 @@ async fn r9_pushback_pauses_all_calls_of_a_tonic_client() {
     assert!(arrivals[1..].iter().all(|arrival| arrival.at >= until));
 }
 
-/// Nobody listens, until the client has heard so.
+/// The server starts after the first attempt was refused.
 #[tokio::test]
 async fn r6_tonic_call_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();

@@ -1,4 +1,4 @@
-//! On axum's server, without a `HandleErrorLayer`; the client is reqwest's.
+//! The layers on axum's server, without a `HandleErrorLayer`; the client is reqwest.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -27,7 +27,7 @@ use tower_floodgate::{
 use super::{HOUR, field, tells_what_is_left, tells_when_to_come_again, until};
 use crate::peer::soon;
 
-/// axum's own server, which takes no more connections when this is dropped.
+/// axum's own server, which stops accepting connections when this is dropped.
 struct Served {
     address: SocketAddr,
     _task: JoinSet<()>,
@@ -41,7 +41,7 @@ async fn serve(app: Router) -> Served {
     Served { address, _task: task }
 }
 
-/// Asks one server, over HTTP/1.1 or over HTTP/2 with prior knowledge.
+/// A client of one server, over HTTP/1.1 or over HTTP/2 with prior knowledge.
 #[derive(Clone)]
 struct Client {
     address: SocketAddr,
@@ -55,12 +55,12 @@ impl Client {
         Self { address: server.address, client: client.build().unwrap() }
     }
 
-    /// The answer's head; its body is still to be read.
+    /// Returns the response with its body unread.
     async fn get(&self, path: &str) -> reqwest::Response {
         soon(self.client.get(format!("http://{}{path}", self.address)).send()).await.unwrap()
     }
 
-    /// An answer that is read to its end.
+    /// Returns the response, read to its end.
     async fn read(&self, path: &str) -> (StatusCode, http::HeaderMap, Bytes) {
         let response = self.get(path).await;
         let (status, fields) = (response.status(), response.headers().clone());
@@ -71,7 +71,7 @@ impl Client {
         self.read(path).await.0
     }
 
-    /// Asks meanwhile.
+    /// Sends a request in the background.
     fn ask(&self, path: &'static str) -> JoinHandle<(StatusCode, http::HeaderMap, Bytes)> {
         let client = self.clone();
         tokio::spawn(async move { client.read(path).await })
@@ -82,7 +82,7 @@ async fn hello() -> &'static str {
     "hello"
 }
 
-/// Answers when the test opens the gate, one request for each permit.
+/// Responds to one request for each permit that the test adds.
 async fn gated(State(gate): State<Arc<Semaphore>>) -> &'static str {
     gate.acquire().await.unwrap().forget();
     "done"
@@ -100,22 +100,23 @@ fn streamed(frames: impl futures::Stream<Item = Bytes> + Send + 'static) -> Resp
 const CHUNK: &[u8] = &[b'.'; 1 << 18];
 const CHUNKS: usize = 256;
 
-/// 64 MiB: more than the sockets and the client hold for a reader that reads nothing.
+/// 64 MiB: more than sockets and client buffer while nothing is read.
 async fn download() -> Response {
     streamed(stream::repeat(Bytes::from_static(CHUNK)).take(CHUNKS))
 }
 
-/// As much as is read.
+/// A body without end.
 async fn endless() -> Response {
     streamed(stream::repeat(Bytes::from_static(CHUNK)))
 }
 
-/// Says something, and then nothing more: so a server that only writes doesn't notice that the client has gone.
+/// A body that stalls after its first frame, so that a server that only writes doesn't notice a
+/// disconnected client.
 async fn quiet() -> Response {
     streamed(stream::once(async { Bytes::from_static(b"event") }).chain(stream::pending()))
 }
 
-/// However the layers are put on, and whatever the connection.
+/// All ways to put the layers on, over all connections.
 #[tokio::test]
 async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
@@ -127,7 +128,8 @@ async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
         };
         let (on_each, on_one) = (limit(), limit());
         let method: MethodRouter = get(hello).layer(on_one);
-        // With what is said of a path that isn't there while the limit is spent: a layer on a router is on its fallback.
+        // With the status of an unknown path while the limit is spent: a layer on a router covers
+        // its fallback.
         for (app, nowhere) in [
             (routes().layer(limit()), StatusCode::TOO_MANY_REQUESTS),
             (routes().route_layer(limit()), StatusCode::NOT_FOUND),
@@ -192,7 +194,7 @@ async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_chec
     }
 }
 
-/// A client that goes away before it has an answer takes neither its place nor its place in the line along.
+/// A client that disconnects before the response releases its permit and leaves the queue.
 #[tokio::test]
 async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
     for http2 in [false, true] {
@@ -289,14 +291,14 @@ async fn b1_c4_streamed_axum_response_holds_its_permit_until_read_or_disconnecte
         free().await;
 
         for path in ["/download", "/endless", "/quiet"] {
-            // Closes the connection, or over HTTP/2 the stream.
+            // This closes the connection, or over HTTP/2 the stream.
             let mut response = client.get(path).await;
             assert!(soon(response.chunk()).await.unwrap().is_some());
             busy().await;
             drop(response);
             free().await;
 
-            // Closes all that it has.
+            // This closes all its connections.
             let other = Client::new(&server, http2);
             let mut response = other.get(path).await;
             assert!(soon(response.chunk()).await.unwrap().is_some());

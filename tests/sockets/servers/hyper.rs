@@ -1,4 +1,4 @@
-//! On hyper's servers, and on hyper-util's client.
+//! The layers on hyper's servers, and on hyper-util's client.
 
 use std::{
     convert::Infallible,
@@ -37,7 +37,7 @@ use tower_floodgate::{
 use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
 use crate::peer::{Listening, soon};
 
-/// How a connection is served.
+/// The server of a connection.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Http1,
@@ -45,7 +45,7 @@ enum By {
     Auto,
 }
 
-/// With what a client speaks to it.
+/// The protocol of the client.
 const ALL: [(By, bool); 4] =
     [(By::Http1, false), (By::Http2, true), (By::Auto, false), (By::Auto, true)];
 
@@ -60,12 +60,12 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     Listening::start(move |stream: TcpStream| {
-        // As servers do, lest each answer wait for the client's acknowledgement.
+        // As servers do. Otherwise each response waits for the client's acknowledgement.
         stream.set_nodelay(true).unwrap();
         let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         async move {
             use hyper::server::conn::{http1, http2};
-            // What becomes of a connection is the client's affair.
+            // Errors of a connection are the client's to report.
             match by {
                 By::Http1 => drop(http1::Builder::new().serve_connection(io, service).await),
                 By::Http2 => {
@@ -96,7 +96,7 @@ async fn get(client: &Client<Empty<Bytes>>, url: &str) -> Response<Incoming> {
     soon(client.request(Request::get(url).body(Empty::new()).unwrap())).await.unwrap()
 }
 
-/// Read to its end.
+/// Reads the response to its end.
 async fn read(client: &Client<Empty<Bytes>>, url: &str) -> (StatusCode, HeaderMap, Bytes) {
     let (head, body) = get(client, url).await.into_parts();
     (head.status, head.headers, soon(body.collect()).await.unwrap().to_bytes())
@@ -114,7 +114,7 @@ async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
             }));
         let server = serve(by, service).await;
         let url = server.url("/");
-        // Each has a connection of its own.
+        // Each client has its own connection.
         let clients = [client(http2), client(http2)];
         for (client, left) in clients.iter().zip([1, 0]) {
             let (status, fields, body) = read(client, &url).await;
@@ -129,7 +129,7 @@ async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
     }
 }
 
-/// Frames that come when the receiver wants them.
+/// A body whose frames are ready when polled.
 fn frames(frames: Vec<&'static str>) -> UnsyncBoxBody<Bytes, Infallible> {
     let frames = stream::unfold(frames.into_iter(), |mut frames| async {
         yield_now().await;
@@ -160,7 +160,7 @@ async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconne
             .respond(http_rejection)
             .until_body_ends();
         let handle = limit.handle();
-        // Of one type again, for those that go past.
+        // One response type for `ExemptLayer`.
         let limit = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
             .layer(limit);
@@ -209,7 +209,7 @@ async fn b2_waiter_at_a_hyper_server_is_granted_the_permit_of_an_ended_body() {
         let first = get(&client, &server.url("/endless")).await;
         let second = async {
             until(|| handle.waiting() == 1).await;
-            // Nor is there room in the line.
+            // The queue is full too.
             assert_eq!(read(&client, &url).await.0, StatusCode::SERVICE_UNAVAILABLE, "{by:?}");
             drop(first);
         };
@@ -224,8 +224,8 @@ fn policy(max_attempts: u32) -> ExponentialRetry {
     ExponentialRetry::new(max_attempts).backoff(Backoff::new(base, base))
 }
 
-/// The usual stack on hyper-util's client, and a server that answers 503 twice: once as soon as it has the head, once
-/// when it has read the body.
+/// The usual stack on hyper-util's client, and a server that responds 503 twice: at the head of the
+/// request, then after reading its body.
 #[tokio::test]
 async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
     const PARTS: [&str; 4] = ["stre", "amed ", "to ", "you"];
@@ -265,7 +265,7 @@ async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
             .layer(rate)
             .service(client(http2));
 
-        // A POST is repeated because it has this field.
+        // A POST is repeated because of this header.
         let request = Request::post(server.url("/")).header("idempotency-key", "\"1\"");
         let request = request.body(frames(PARTS.to_vec())).unwrap();
         let response = soon(client.oneshot(request)).await.unwrap();
@@ -277,10 +277,10 @@ async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
     }
 }
 
-/// Nothing of it has been sent, so a POST can be repeated like any other.
+/// Nothing was sent, so a POST is repeated like any other request.
 #[tokio::test]
 async fn r6_refused_connection_is_retried_for_any_method() {
-    // Kept, so that nobody else gets it.
+    // Stays bound, so that no other socket gets the port.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", kept.local_addr().unwrap());
@@ -301,7 +301,7 @@ async fn r6_refused_connection_is_retried_for_any_method() {
 
         let request = Request::builder().method(method).uri(&url);
         let request = request.body(frames(vec!["never", "read"])).unwrap();
-        // Where nobody can be turned away, the error is the client's own.
+        // The limits reject nothing, so the error type is the client's own.
         let error: legacy::Error = soon(client.oneshot(request)).await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
         let decisions = decisions.lock().unwrap();

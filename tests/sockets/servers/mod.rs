@@ -1,4 +1,4 @@
-//! The layers on servers that people use, asked by clients that people use.
+//! The layers on common servers, with common clients.
 
 mod axum;
 mod hyper;
@@ -12,10 +12,10 @@ use tokio::time::sleep;
 
 use crate::peer::soon;
 
-/// Longer than any test takes, so that no window is over in one.
+/// Longer than any test, so that no window ends during one.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Comes back as soon as it is so.
+/// Returns once `so` holds.
 async fn until(so: impl Fn() -> bool) {
     soon(async {
         while !so() {
@@ -29,7 +29,7 @@ fn field<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
     fields.get(name).map(|value| value.to_str().unwrap())
 }
 
-/// Of an answer that passed the limit `name`, of `limit` an hour, with so many left.
+/// Asserts the headers of an accepted request at the limit `name`, of `limit` an hour.
 fn tells_what_is_left(fields: &HeaderMap, name: &str, limit: u64, left: u64) {
     let policy = format!("\"{name}\";q={limit};w=3600");
     assert_eq!(field(fields, "ratelimit-policy"), Some(policy.as_str()));
@@ -39,7 +39,7 @@ fn tells_what_is_left(fields: &HeaderMap, name: &str, limit: u64, left: u64) {
     assert_eq!(field(fields, "retry-after"), None);
 }
 
-/// Of an answer to a request that was turned away, for that limit is spent.
+/// Asserts the headers of a rejected request at that limit.
 fn tells_when_to_come_again(fields: &HeaderMap, name: &str, limit: u64) {
     let wait: u32 = field(fields, "retry-after").unwrap().parse().unwrap();
     assert!((1..=3_600).contains(&wait), "{wait}");

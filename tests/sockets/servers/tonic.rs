@@ -1,4 +1,4 @@
-//! On tonic's server, asked by the client that is generated for its health service.
+//! The layers on tonic's server, with the generated client of its health service.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +33,7 @@ use tower_floodgate::{
 use super::{HOUR, tells_what_is_left, until};
 use crate::peer::soon;
 
-/// tonic's own server, which ends when this is dropped.
+/// tonic's own server, which stops when this is dropped.
 struct Served {
     address: SocketAddr,
     reporter: HealthReporter,
@@ -41,14 +41,14 @@ struct Served {
 }
 
 impl Served {
-    /// A connection of one's own.
+    /// Opens a separate connection.
     async fn connect(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         soon(endpoint.connect()).await.unwrap()
     }
 }
 
-/// With these layers. (As a function it would repeat all that tonic asks of a layer.)
+/// A server with these layers. A function would repeat all of tonic's bounds.
 macro_rules! serve {
     ($layers:expr) => {{
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -96,7 +96,7 @@ async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
         let pushback = pushback(&status).unwrap();
         assert!((1..=3_600_000).contains(&pushback), "{pushback} ms");
         tells_what_is_left(status.metadata().as_ref(), "rpc", 2, 0);
-        // A stream is refused as a call is.
+        // A stream is rejected like a call.
         let status = soon(client.watch(all())).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
     }
@@ -119,7 +119,7 @@ async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
         let status = refused(&mut asking).await;
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(pushback(&status), None, "nobody knows the time");
-        // It goes on meanwhile.
+        // The stream continues meanwhile.
         for status in [ServingStatus::NotServing, ServingStatus::Serving] {
             server.reporter.set_service_status("", status).await;
             let message = soon(statuses.message()).await.unwrap().unwrap();
@@ -128,7 +128,7 @@ async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
         assert_eq!(handle.in_flight(), 1);
 
         if goes {
-            drop((statuses, watching)); // and with them the connection
+            drop((statuses, watching)); // closes the connection
         } else {
             drop(statuses);
         }
@@ -159,7 +159,7 @@ async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
     soon(drained).await;
 }
 
-/// A tonic client that has its channel behind the layers comes again until the stream is gone that is in its way.
+/// A tonic client behind the layers retries until the stream that holds the permit has ended.
 #[tokio::test]
 async fn r8_tonic_response_carries_its_number_of_attempts() {
     let limit = ConcurrencyBackpressureLayer::new(1)
@@ -195,7 +195,7 @@ async fn r8_tonic_response_carries_its_number_of_attempts() {
     assert_eq!(attempts, failed.load(SeqCst) + 1);
 }
 
-/// The health service of a server whose other services are limited.
+/// The health service of a server with limits on its other services.
 #[tokio::test]
 async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
     let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
@@ -210,7 +210,8 @@ async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
     soon(client.check(all())).await.unwrap();
 }
 
-/// What a limit in front of the channel turns away is a status, too: of the code that it chooses, or of none.
+/// A rejection by a limit in front of the channel is a status too, with the policy's code or
+/// `UNKNOWN`.
 #[tokio::test]
 async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let server = serve!(ServiceBuilder::new());
