@@ -55,8 +55,8 @@
 //!
 //! | framework | the layers go | with |
 //! | --- | --- | --- |
-//! | axum, server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`server::http_rejection`] |
-//! | hyper, server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`server::http_rejection`] |
+//! | axum, server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`server::http_rejection`](server::http_rejection()) |
+//! | hyper, server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`server::http_rejection`](server::http_rejection()) |
 //! | tonic, server | on the builder: `Server::builder().layer(limits)` | `server::grpc_rejection` |
 //! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`client::HttpClassifier`] |
 //! | tonic, client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `client::GrpcClassifier` |

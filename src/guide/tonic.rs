@@ -80,7 +80,7 @@
 //!
 //! - The generated client is cloned as usual. Repeating its calls must do no harm: see
 //!   [`GrpcClassifier`](crate::client::GrpcClassifier).
-//! - A server with [`grpc_rejection`](crate::server::grpc_rejection) responds with
+//! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
 //!   `RESOURCE_EXHAUSTED` at a rate limit. That code is retried only if it is among the `codes`.
 //! - If a limit of the client may reject, give it `.respond(grpc_rejection)` too. Otherwise the
 //!   client sees the code `UNKNOWN`, with the `Rejected` as a cause of the status.

@@ -6,7 +6,7 @@
 //!
 //! | item | effect |
 //! | --- | --- |
-//! | [`http_rejection`] | responds to rejected requests with 429 or 503, and `Retry-After` |
+//! | [`http_rejection`](http_rejection()) | responds to rejected requests with 429 or 503, and `Retry-After` |
 //! | `grpc_rejection` | responds to rejected calls with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, and a pushback |
 //! | [`RateLimitHeadersLayer`] | adds the state of a rate limit to each response |
 //! | [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) | holds a permit until the response's body has ended |

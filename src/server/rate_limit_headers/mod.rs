@@ -1,7 +1,7 @@
 //! The state of a rate limit as headers of each response.
 //!
 //! Put it **outside** the [rate limit](crate::rate_limit), so that it sees accepted and
-//! [rejected](super::http_rejection) requests alike:
+//! [rejected](super::http_rejection()) requests alike:
 //!
 //! ```
 //! use bytes::Bytes;

@@ -118,7 +118,7 @@ async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
         assert!(soon(statuses.message()).await.unwrap().is_some());
         let status = refused(&mut asking).await;
         assert_eq!(status.code(), Code::Unavailable);
-        assert_eq!(pushback(&status), None, "nobody knows the time");
+        assert_eq!(pushback(&status), None, "the time is unknown");
         // The stream continues meanwhile.
         for status in [ServingStatus::NotServing, ServingStatus::Serving] {
             server.reporter.set_service_status("", status).await;
