@@ -1,9 +1,10 @@
 //! Headers that report the state of a rate limit.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, future::ready, io, time::Duration};
 
+use futures::FutureExt;
 use http::{HeaderMap, Request, Response, StatusCode};
-use proptest::{prop_assert, prop_assert_eq, test_runner::TestRunner};
+use proptest::{prop_assert, prop_assert_eq, strategy::Strategy, test_runner::TestRunner};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 use tokio::{
     runtime,
@@ -83,6 +84,46 @@ async fn w9_headers_report_the_limit_on_accepted_and_rejected_requests() {
     assert_eq!(tell().await, said(200, 5, "\"a\";r=2;t=10"));
     handle.pause_for(SECOND * 77);
     assert_eq!(tell().await, said(429, 5, "\"a\";r=0;t=77"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w9_policy_follows_changed_settings() {
+    let limit = WindowRateLimitLayer::new(2, SECOND * 10);
+    let handle = limit.handle();
+    let service = limited(limit, |headers| headers);
+    let settings = [(2, 10_000), (2, 20_000), (3, 20_000), (2, 10_000), (2, 10_500), (2, 10_000)];
+    for (limit, millis) in settings {
+        handle.set_limit(limit).unwrap();
+        handle.set_window(Duration::from_millis(millis)).unwrap();
+        let window =
+            if millis % 1000 == 0 { format!(";w={}", millis / 1000) } else { String::new() };
+        let (_, headers) = get(&service).await;
+        assert_eq!(headers["ratelimit-policy"], format!("\"a\";q={limit}{window}"));
+    }
+}
+
+/// Numbers of any length, from the smallest settings to the largest.
+#[test]
+fn w9_headers_of_any_settings_are_read_back() {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap();
+    let limits = (0..31_u32, 1..=u64::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
+    let windows = (0..32_u32, 1..=u64::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
+    TestRunner::default()
+        .run(&(limits, windows), |(limit, secs)| {
+            let layer = WindowRateLimitLayer::new(limit, Duration::from_secs(secs));
+            let (_, headers) = runtime.block_on(get(&limited(layer, |headers| headers)));
+            let parameters = |[first, second]: [(&str, u64); 2]| {
+                [first, second]
+                    .map(|(key, number)| (key.to_owned(), i64::try_from(number).unwrap()))
+            };
+            let (_, policy) = item(&headers, "ratelimit-policy");
+            prop_assert_eq!(policy, parameters([("q", limit), ("w", secs)]));
+            let (_, state) = item(&headers, "ratelimit");
+            prop_assert_eq!(state, parameters([("r", limit - 1), ("t", secs)]));
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,6 +269,31 @@ async fn c3_error_passes_rate_limit_headers_unchanged() {
             Err::<Response<()>, _>(io::Error::other("disk"))
         }));
     assert_eq!(service.oneshot(Request::new(())).await.unwrap_err().to_string(), "disk");
+}
+
+/// The value of `RateLimit` is the only allocation: the policy is shared, and the map has room.
+#[test]
+fn c6_headers_allocate_one_value_for_each_response() {
+    let limit = WindowRateLimitLayer::new(u64::from(u32::MAX >> 1), SECOND);
+    let mut service = ServiceBuilder::new()
+        .layer(RateLimitHeadersLayer::new("a", limit.handle()))
+        .layer(limit)
+        .service(service_fn(|headers| {
+            let mut response = Response::new(());
+            *response.headers_mut() = headers;
+            ready(Ok::<_, Infallible>(response))
+        }));
+    let mut call = |headers: HeaderMap| {
+        let ready = service.ready().now_or_never().unwrap().unwrap();
+        ready.call(headers).now_or_never().unwrap().unwrap()
+    };
+    call(HeaderMap::new()); // formats the policy
+    call(HeaderMap::new()); // begins to count the references to it
+    let headers = HeaderMap::with_capacity(8);
+    let allocations = allocation_counter::measure(|| {
+        assert_eq!(call(headers).headers().len(), 2);
+    });
+    assert_eq!(allocations.count_total, 1);
 }
 
 /// Headers without room are left out.
