@@ -26,7 +26,7 @@ fn answer(status: u16) -> Response<()> {
     Response::builder().status(status).body(()).unwrap()
 }
 
-fn judge(classify: &HttpClassifier, request: &Request<()>, status: u16) -> Verdict {
+fn verdict_of(classify: &HttpClassifier, request: &Request<()>, status: u16) -> Verdict {
     classify.classify(request, &Ok::<_, io::Error>(answer(status)))
 }
 
@@ -48,10 +48,22 @@ fn r6_http_responses_are_retried_by_status() {
     assert!(DEFAULT_RETRIED_STATUSES.iter().map(StatusCode::as_u16).eq(retried));
     for status in 100..1000 {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
-        assert_eq!(judge(&default, &get, status), verdict(retried.contains(&status)), "{status}");
-        assert_eq!(judge(&chosen, &get, status), verdict([409, 508].contains(&status)), "{status}");
-        assert_eq!(judge(&at_edges, &get, status), verdict(edges.contains(&status)), "{status}");
-        assert_eq!(judge(&default.clone().statuses([]), &get, status), Verdict::Done);
+        assert_eq!(
+            verdict_of(&default, &get, status),
+            verdict(retried.contains(&status)),
+            "{status}"
+        );
+        assert_eq!(
+            verdict_of(&chosen, &get, status),
+            verdict([409, 508].contains(&status)),
+            "{status}"
+        );
+        assert_eq!(
+            verdict_of(&at_edges, &get, status),
+            verdict(edges.contains(&status)),
+            "{status}"
+        );
+        assert_eq!(verdict_of(&default.clone().statuses([]), &get, status), Verdict::Done);
     }
     assert!(format!("{chosen:?}").contains("statuses: {409, 508}"));
 }
@@ -79,7 +91,7 @@ fn r6_http_requests_are_retried_if_repeatable() {
             (HttpClassifier::new().any_method(), &plain, true),
         ] {
             let verdict = if retried { Verdict::Retry } else { Verdict::Done };
-            assert_eq!(judge(&classify, request, 503), verdict, "{method}");
+            assert_eq!(verdict_of(&classify, request, 503), verdict, "{method}");
             assert_eq!(classify.classify(request, &failed()), verdict, "{method}");
         }
     }

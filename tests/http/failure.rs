@@ -30,9 +30,9 @@ fn taken<E: AsError<M>, M>(error: E) -> Taken {
 
 fn taken_by<E: AsError<M>, M>(classify: &HttpClassifier<M>, error: E) -> Taken {
     let result = Err::<Response<()>, E>(error);
-    let judge =
+    let verdict_of =
         |method| classify.classify(&Request::builder().method(method).body(()).unwrap(), &result);
-    match (judge("GET"), judge("POST")) {
+    match (verdict_of("GET"), verdict_of("POST")) {
         (Verdict::Retry, Verdict::Retry) => NeverReached,
         (Verdict::Retry, Verdict::Done) => MayHaveReached,
         (Verdict::Done, Verdict::Done) => Other,
@@ -103,7 +103,7 @@ async fn r6_timeouts_are_interruptions() {
 async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let post = || Request::post("/").body(()).unwrap();
     let client = || service_fn(|_: Request<()>| async { Ok::<_, io::Error>(Response::new(())) });
-    let judge = |error: BoxError| {
+    let verdict_of = |error: BoxError| {
         assert!(Rejected::find(&*error).is_some());
         let wrapped = io::Error::other(Wrapped(io::Error::other(error)));
         HttpClassifier::new().classify(&post(), &Err::<Response<()>, _>(wrapped))
@@ -112,16 +112,16 @@ async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(post()).await.unwrap();
     let error = rate.oneshot(post()).await.unwrap_err();
-    assert_eq!(judge(error), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(error), Verdict::RetryAfter(secs(7)));
 
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let (mut first, second) = (layer.layer(client()), layer.layer(client()));
     first.ready().await.unwrap();
     let error = second.clone().oneshot(post()).await.unwrap_err();
-    assert_eq!(judge(error), Verdict::Retry);
+    assert_eq!(verdict_of(error), Verdict::Retry);
 
     layer.handle().close();
-    assert_eq!(judge(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
+    assert_eq!(verdict_of(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
 }
 
 mod hyper_and_h2 {

@@ -47,7 +47,7 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
         .unwrap()
 }
 
-fn judge(classify: GrpcClassifier, status: u16, lines: &[(&str, &str)]) -> Verdict {
+fn verdict_of(classify: GrpcClassifier, status: u16, lines: &[(&str, &str)]) -> Verdict {
     classify.classify(&Request::new(()), &Ok::<_, io::Error>(answer(status, lines)))
 }
 
@@ -76,17 +76,17 @@ fn r6_grpc_responses_are_retried_by_code() {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
         let lines = [("grpc-status", &*code.to_string())];
         for http in [200, 503] {
-            assert_eq!(judge(default, http, &lines), verdict(code == GrpcCode::Unavailable));
+            assert_eq!(verdict_of(default, http, &lines), verdict(code == GrpcCode::Unavailable));
             let is_chosen = matches!(code, GrpcCode::Cancelled | GrpcCode::Unauthenticated);
-            assert_eq!(judge(chosen, http, &lines), verdict(is_chosen));
+            assert_eq!(verdict_of(chosen, http, &lines), verdict(is_chosen));
         }
     }
     // An unreadable code is unknown.
     for value in ["", "x", "17", "-14", "1 4", "99999999999999999999", "\u{661}"] {
         let lines = [("grpc-status", value)];
-        assert_eq!(judge(default, 503, &lines), Verdict::Done, "{value:?}");
+        assert_eq!(verdict_of(default, 503, &lines), Verdict::Done, "{value:?}");
         let unknown = default.codes([GrpcCode::Unknown]);
-        assert_eq!(judge(unknown, 200, &lines), Verdict::Retry, "{value:?}");
+        assert_eq!(verdict_of(unknown, 200, &lines), Verdict::Retry, "{value:?}");
     }
     assert!(format!("{chosen:?}").contains("{Cancelled, Unauthenticated}"));
 }
@@ -111,15 +111,15 @@ fn r6_http_status_of_a_proxy_maps_to_a_code() {
         for retried in CODES.into_iter().skip(1) {
             let classify = GrpcClassifier::new().codes([retried]);
             let verdict = if code == Some(retried) { Verdict::Retry } else { Verdict::Done };
-            assert_eq!(judge(classify, status, &[]), verdict, "{status} {retried:?}");
+            assert_eq!(verdict_of(classify, status, &[]), verdict, "{status} {retried:?}");
         }
     }
     let lines = [("retry-after", "7")];
-    assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
-    assert_eq!(judge(GrpcClassifier::new(), 200, &lines), Verdict::Done);
+    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), Verdict::Done);
     // `grpc-status` takes precedence over the HTTP status.
     let lines = [("retry-after", "7"), ("grpc-status", "14")];
-    assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
+    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
 }
 
 #[test]
@@ -142,13 +142,13 @@ fn r4_pushback_is_exact_and_negative_means_never() {
         let wait = wait.map(Duration::from_millis);
         let with = |status| [("grpc-status", status), ("grpc-retry-pushback-ms", value)];
         let verdict = wait.map_or(Verdict::Never, Verdict::RetryExactly);
-        assert_eq!(judge(GrpcClassifier::new(), 200, &with("14")), verdict, "{value:?}");
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with("14")), verdict, "{value:?}");
         assert_eq!(hint(200, &with("14")), wait, "{value:?}");
         assert_eq!(hint(200, &with("8")), wait, "{value:?}");
         // The pushback of a code that is not retried has no effect.
-        assert_eq!(judge(GrpcClassifier::new(), 200, &with("8")), Verdict::Done, "{value:?}");
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with("8")), Verdict::Done, "{value:?}");
         for status in ["0", "4", "16", "17", ""] {
-            assert_eq!(judge(GrpcClassifier::new(), 200, &with(status)), Verdict::Done);
+            assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with(status)), Verdict::Done);
             assert_eq!(hint(200, &with(status)), None);
         }
     }
@@ -197,7 +197,7 @@ fn r9_hints_are_read_from_responses_of_grpc_and_proxies() {
 
 #[tokio::test(start_paused = true)]
 async fn r6_transport_errors_count_as_unavailable() {
-    let judge = |codes: &[GrpcCode], error: BoxError| {
+    let verdict_of = |codes: &[GrpcCode], error: BoxError| {
         let classify = GrpcClassifier::new().codes(codes.iter().copied());
         classify.classify(&Request::new(()), &Err::<Response<()>, _>(error))
     };
@@ -209,8 +209,8 @@ async fn r6_transport_errors_count_as_unavailable() {
         (ErrorKind::InvalidData, false),
     ] {
         let verdict = if retried { Verdict::Retry } else { Verdict::Done };
-        assert_eq!(judge(&[GrpcCode::Unavailable], io(kind)), verdict);
-        assert_eq!(judge(&[GrpcCode::ResourceExhausted], io(kind)), Verdict::Done);
+        assert_eq!(verdict_of(&[GrpcCode::Unavailable], io(kind)), verdict);
+        assert_eq!(verdict_of(&[GrpcCode::ResourceExhausted], io(kind)), Verdict::Done);
     }
 
     // Rejections are no transport errors.
@@ -218,21 +218,21 @@ async fn r6_transport_errors_count_as_unavailable() {
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(()).await.unwrap();
     let error = rate.oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     layer.handle().close();
     let error = layer.layer(client()).oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[GrpcCode::Unavailable], error), Verdict::Never);
+    assert_eq!(verdict_of(&[GrpcCode::Unavailable], error), Verdict::Never);
 }
 
 #[tokio::test(start_paused = true)]
 async fn r8_calls_carry_earlier_attempts_and_responses_all_attempts() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
     let service =
         ExponentialRetryLayer::new(policy).layer(service_fn(move |request: Request<()>| {
-            let mut seen = noted.lock().unwrap();
+            let mut seen = logged.lock().unwrap();
             let told = request.headers().get("grpc-previous-rpc-attempts");
             seen.push(told.map(|value| value.to_str().unwrap().to_owned()));
             let status = if seen.len() < 3 { "14" } else { "0" };
@@ -249,11 +249,11 @@ async fn r8_calls_carry_earlier_attempts_and_responses_all_attempts() {
 #[tokio::test(start_paused = true)]
 async fn r8_call_with_full_headers_is_retried_unchanged() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
     let service =
         ExponentialRetryLayer::new(policy).layer(service_fn(move |request: Request<()>| {
-            let mut seen = noted.lock().unwrap();
+            let mut seen = logged.lock().unwrap();
             seen.push(request.headers().clone());
             let status = if seen.len() < 2 { "14" } else { "0" };
             std::future::ready(Ok::<_, BoxError>(answer(200, &[("grpc-status", status)])))

@@ -11,7 +11,7 @@ use tower_floodgate::{
 
 use crate::secs;
 
-fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
+fn response(status: u16, lines: &[(&str, &str)]) -> Response<()> {
     let builder = Response::builder().status(status);
     lines
         .iter()
@@ -29,7 +29,7 @@ fn r9_hints_are_read_from_responses() {
     const X_SPENT: &[(&str, &str)] = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
     const RESET: &[(&str, &str)] = &[("ratelimit-reset", "9")];
     const BOTH: &[(&str, &str)] = &[("ratelimit", "p;r=0;t=9"), ("retry-after", "7")];
-    for (lines, turned_away, other) in [
+    for (lines, rejected, other) in [
         (&[][..], None, None),
         (RETRY, Some(7), None),
         (SPENT, Some(9), Some(9)),
@@ -39,8 +39,8 @@ fn r9_hints_are_read_from_responses() {
         (BOTH, Some(7), Some(9)),
     ] {
         for status in [200, 304, 404, 408, 428, 429, 430, 500, 502, 503, 504] {
-            let hint = if [429, 503].contains(&status) { turned_away } else { other };
-            let result = Ok::<_, io::Error>(answer(status, lines));
+            let hint = if [429, 503].contains(&status) { rejected } else { other };
+            let result = Ok::<_, io::Error>(response(status, lines));
             assert_eq!(HttpHints.read_hint(&result), hint.map(secs), "{status} {lines:?}");
         }
     }
@@ -57,7 +57,7 @@ async fn r9_spent_quota_pauses_all_callers_before_a_rejection() {
         .service(service_fn(|left: u32| async move {
             let left = left.to_string();
             let lines = [("ratelimit-remaining", &*left), ("ratelimit-reset", "20")];
-            Ok::<_, io::Error>(answer(200, &lines))
+            Ok::<_, io::Error>(response(200, &lines))
         }));
     service.ready().await.unwrap().call(1).await.unwrap();
     assert_eq!(handle.wait(), secs(0));
@@ -73,7 +73,7 @@ fn c6_reading_hints_allocates_nothing() {
         &[("ratelimit", "limit=100, remaining=0, reset=70")],
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000000.5")],
     ] {
-        let result = Ok::<_, io::Error>(answer(200, lines));
+        let result = Ok::<_, io::Error>(response(200, lines));
         let counted =
             measure(|| assert_eq!(HttpHints.read_hint(&result).is_some(), !lines.is_empty()));
         assert_eq!(counted.count_total, 0, "{lines:?}");

@@ -3,7 +3,7 @@
 #![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod any_answer;
+mod any_response;
 mod axum;
 mod classifier;
 mod exempt;

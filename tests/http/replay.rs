@@ -393,9 +393,9 @@ async fn r7_body_half_read_twice_arrives_whole() {
     });
     let started = now();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let server = move |request: Request<ReplayBody<Fed>>| {
-        let noted = Arc::clone(&noted);
+        let logged = Arc::clone(&logged);
         async move {
             let (parts, mut body) = request.into_parts();
             assert_eq!((&parts.method, parts.version), (&Method::PUT, Version::HTTP_2));
@@ -404,13 +404,13 @@ async fn r7_body_half_read_twice_arrives_whole() {
                 ("/there", b"b".as_slice())
             );
             assert_eq!(parts.extensions.get(), Some(&Extension(7)));
-            let attempts = noted.lock().unwrap().len();
+            let attempts = logged.lock().unwrap().len();
             let mut data = Vec::new();
             for _ in 0..if attempts < 2 { 5 } else { usize::MAX } {
                 let Some(frame) = body.frame().await.transpose()? else { break };
                 data.extend(frame.into_data().unwrap());
             }
-            noted.lock().unwrap().push((started.elapsed().as_millis(), data));
+            logged.lock().unwrap().push((started.elapsed().as_millis(), data));
             Ok::<_, BoxError>(if attempts < 2 { 503 } else { 200 })
         }
     };
@@ -444,15 +444,15 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
             .budget(budget.clone())
             .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
         let sent = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&sent);
+        let logged = Arc::clone(&sent);
         let client = ServiceBuilder::new()
             .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .service(service_fn(move |request: Request<ReplayBody<Script>>| {
-                let noted = Arc::clone(&noted);
+                let logged = Arc::clone(&logged);
                 async move {
                     let data = all(request.into_body()).await?;
-                    noted.lock().unwrap().push(data.len());
+                    logged.lock().unwrap().push(data.len());
                     Ok::<_, BoxError>(503)
                 }
             }));

@@ -67,7 +67,7 @@ impl Body for Script {
     }
 }
 
-fn answers(
+fn responses(
     script: Script,
 ) -> impl Service<
     Request<()>,
@@ -86,7 +86,7 @@ async fn response(
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let handle = layer.handle();
     let script = Script { steps: steps.iter().copied().collect(), candid };
-    let response = layer.layer(answers(script)).oneshot(Request::new(())).await.unwrap();
+    let response = layer.layer(responses(script)).oneshot(Request::new(())).await.unwrap();
     (response, handle)
 }
 
@@ -160,7 +160,7 @@ async fn c3_permit_body_yields_the_frames_of_the_inner_body() {
 async fn b2_waiter_is_granted_the_permit_of_an_ended_body() {
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let script = Script { steps: [Data].into(), candid: true };
-    let service = layer.layer(answers(script));
+    let service = layer.layer(responses(script));
     let first = service.clone().oneshot(Request::new(())).await.unwrap();
     let mut second = task::spawn(service.oneshot(Request::new(())));
     assert_pending!(second.poll());
@@ -199,7 +199,7 @@ async fn c10_response_to_a_rejected_request_holds_no_permit() {
         .respond(http_rejection)
         .until_body_ends();
     let handle = layer.handle();
-    let service = layer.layer(answers(Script { steps: [Data].into(), candid: true }));
+    let service = layer.layer(responses(Script { steps: [Data].into(), candid: true }));
     let get = || service.clone().oneshot(Request::new(()));
 
     let first = get().await.unwrap();
@@ -219,7 +219,7 @@ async fn c10_response_to_a_rejected_request_holds_no_permit() {
 async fn b6_drained_waits_for_bodies() {
     let layer = ConcurrencyBackpressureLayer::new(2).fail().until_body_ends();
     let handle = layer.handle();
-    let service = layer.layer(answers(Script { steps: [Data].into(), candid: true }));
+    let service = layer.layer(responses(Script { steps: [Data].into(), candid: true }));
     let response = service.clone().oneshot(Request::new(())).await.unwrap();
     handle.close();
     let mut drained = task::spawn(handle.drained());
@@ -234,9 +234,9 @@ async fn b6_drained_waits_for_bodies() {
 async fn c1_limit_with_bodies_can_be_per_service() {
     let script = Script { steps: [Data].into(), candid: true };
     let layer = ConcurrencyBackpressureLayer::new(1).until_body_ends();
-    let shared = [layer.layer(answers(script.clone())), layer.layer(answers(script.clone()))];
+    let shared = [layer.layer(responses(script.clone())), layer.layer(responses(script.clone()))];
     let layer = layer.per_service();
-    let apart = [layer.layer(answers(script.clone())), layer.layer(answers(script))];
+    let apart = [layer.layer(responses(script.clone())), layer.layer(responses(script))];
     for ([one, other], limits) in [(shared, 1), (apart, 2)] {
         let _held = one.clone().oneshot(Request::new(())).await.unwrap();
         let mut second = task::spawn(other.clone().oneshot(Request::new(())));
@@ -251,7 +251,7 @@ fn c6_body_holds_its_permit_without_an_allocation() {
     let mut service = layer
         .respond(|rejected| panic!("{rejected}"))
         .until_body_ends()
-        .layer(answers(Script::default()));
+        .layer(responses(Script::default()));
     let mut cx = Context::from_waker(Waker::noop());
     let mut call = || {
         assert!(service.poll_ready(&mut cx).is_ready());

@@ -249,11 +249,11 @@ async fn r6_clients_report_a_goaway() {
     for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
         let unprocessed = format!("legacy() > hyper() > h2(go_away remote {reason:?})");
         let perhaps = "legacy() > hyper() > io(BrokenPipe)";
-        for answers in [true, false] {
+        for responds in [true, false] {
             let clients = Clients::new(true);
             let mut outcomes = Vec::new();
             for client in [Which::Hyper, Which::Reqwest] {
-                let going = Going { requests: 2, last: 1, reason, answers };
+                let going = Going { requests: 2, last: 1, reason, responds };
                 let server = GoingAway::start(going).await;
                 let url = server.listening().url("/");
                 let send = || clients.by(client, &url);
@@ -261,14 +261,14 @@ async fn r6_clients_report_a_goaway() {
                 let mut both = [one, other];
                 // Either request may have the first stream.
                 both.sort_by_key(|outcome| outcome.as_ref().is_err_and(|e| e.contains("go_away")));
-                assert_eq!(server.processed(), if answers { vec![1] } else { vec![] });
+                assert_eq!(server.processed(), if responds { vec![1] } else { vec![] });
                 outcomes.push(both);
             }
-            let what = format!("HTTP/2, {reason:?}, last stream answered: {answers}");
+            let what = format!("HTTP/2, {reason:?}, last stream answered: {responds}");
             let second = [0, 1].map(|client| outcomes[client][1].clone());
             said(&format!("{what}, above it"), &unprocessed, Where::Request, second);
             let first = [0, 1].map(|client| outcomes[client][0].clone());
-            if answers {
+            if responds {
                 assert!(first.iter().all(Result::is_ok));
             } else {
                 said(&format!("{what}, up to it"), perhaps, Where::Request, first);
@@ -304,7 +304,7 @@ async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
     assert_eq!(never.by_reqwest(&url, || ()).await.unwrap(), "hello");
 
     // On another connection after a GOAWAY.
-    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, responds: true };
     let server = GoingAway::start(going).await;
     assert_eq!(by_itself.by_reqwest(&server.listening().url("/"), || ()).await.unwrap(), "");
 }
@@ -316,7 +316,7 @@ async fn r6_hyper_client_returns_errors_of_streams_above_the_goaway() {
     let clients = Clients { hyper: hyper.http2_only(true).build_http(), ..Clients::new(true) };
     let server = http2::Misbehaving::start([http2::Act::Reset(Reason::REFUSED_STREAM)]).await;
     assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
-    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, responds: true };
     let server = GoingAway::start(going).await;
     assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
 }

@@ -41,7 +41,7 @@ async fn get(client: &reqwest::Client, url: &str) -> reqwest::Response {
 }
 
 /// A header's value; empty if there is none.
-fn field(response: &reqwest::Response, name: &str) -> String {
+fn header(response: &reqwest::Response, name: &str) -> String {
     response.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap().to_owned())
 }
 
@@ -119,20 +119,20 @@ async fn r4_peer_quota_reports_in_the_chosen_headers() {
             // The rest of the window, rounded up.
             let least = (LONG - (now() - began)).as_secs();
             let reset = names.map(|[limit, left, reset]| {
-                assert_eq!(field(&response, limit), "2");
-                assert_eq!(field(&response, left), remaining.to_string());
-                field(&response, reset).parse::<u64>().unwrap()
+                assert_eq!(header(&response, limit), "2");
+                assert_eq!(header(&response, left), remaining.to_string());
+                header(&response, reset).parse::<u64>().unwrap()
             });
             match tells {
                 Tells::Nothing => assert!(
                     !response.headers().keys().any(|name| name.as_str().contains("ratelimit"))
                 ),
                 Tells::RateLimit => {
-                    let told = field(&response, "ratelimit");
+                    let told = header(&response, "ratelimit");
                     let time = told.strip_prefix(&format!("\"quota\";r={remaining};t="));
                     let time: u64 = time.unwrap().parse().unwrap();
                     assert!((least..=seconds).contains(&time), "{told}");
-                    assert_eq!(field(&response, "ratelimit-policy"), "\"quota\";q=2;w=3600");
+                    assert_eq!(header(&response, "ratelimit-policy"), "\"quota\";q=2;w=3600");
                 }
                 Tells::Separately | Tells::XSeconds => {
                     assert!(reset.is_some_and(|reset| (least..=seconds).contains(&reset)));
@@ -164,7 +164,7 @@ async fn r4_peer_quota_names_no_time_before_the_next_permit() {
         // Rounded up to a second.
         assert!(until >= began + LONG && until <= started + LONG + Duration::from_secs(1));
 
-        let value = field(&refused, "retry-after");
+        let value = header(&refused, "retry-after");
         let wait = match retry_after {
             RetryAfter::Seconds => Duration::from_secs(value.parse().unwrap()),
             RetryAfter::Date => {
@@ -361,7 +361,7 @@ async fn r6_peer_http2_resets_streams_as_configured() {
 #[tokio::test]
 async fn r6_peer_goaway_omits_streams_above_the_last() {
     let server =
-        GoingAway::start(Going { requests: 3, last: 3, reason: Reason::NO_ERROR, answers: true })
+        GoingAway::start(Going { requests: 3, last: 3, reason: Reason::NO_ERROR, responds: true })
             .await;
     let address = server.listening().address();
     let connect = || async {

@@ -300,7 +300,7 @@ async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
         let setup = Setup { max_attempts: 20, ..Setup::http2(which) };
         for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
             // A single request, which is omitted.
-            let going = Going { requests: 1, last: 0, reason, answers: true };
+            let going = Going { requests: 1, last: 0, reason, responds: true };
             let server = GoingAway::start(going).await;
             let url = server.listening().url("/");
             let (client, attempts) = setup.client();
@@ -320,10 +320,10 @@ async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
             let url = server.listening().url("/");
             let (client, _) = setup.client();
             let both = join(client.send(kind, &url), client.send(kind, &url)).await;
-            let answers: Vec<_> = [both.0, both.1].into_iter().flatten().collect();
-            assert!(answers.iter().all(|answer| answer.status == 200), "{which:?} {kind:?}");
+            let responds: Vec<_> = [both.0, both.1].into_iter().flatten().collect();
+            assert!(responds.iter().all(|answer| answer.status == 200), "{which:?} {kind:?}");
             let expected: &[u32] = if kind.may_repeat() { &[1, 1] } else { &[1] };
-            assert_eq!(answers.len(), expected.len(), "{which:?} {kind:?}");
+            assert_eq!(responds.len(), expected.len(), "{which:?} {kind:?}");
             assert_eq!(server.processed(), expected, "one on each connection");
         }
     }
@@ -333,7 +333,7 @@ async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
 #[tokio::test]
 async fn r6_request_below_the_goaway_is_not_resent() {
     for which in BOTH {
-        let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, answers: false };
+        let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, responds: false };
         let server = GoingAway::start(going).await;
         let url = server.listening().url("/");
         let (client, attempts) = Setup { max_attempts: 20, ..Setup::http2(which) }.client();

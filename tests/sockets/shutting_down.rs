@@ -34,11 +34,11 @@ async fn r6_request_answered_during_shutdown_is_not_resent() {
     for _ in 0..CONNECTIONS {
         let (ours, theirs) = duplex(1 << 16);
         let answered = Arc::new(Mutex::new(HashSet::new()));
-        let noted = Arc::clone(&answered);
+        let logged = Arc::clone(&answered);
         let server = tokio::spawn(async move {
             let mut server = h2::server::handshake(theirs).await.unwrap();
             while let Some(Ok((request, mut answer))) = server.accept().await {
-                noted.lock().unwrap().insert(request.uri().path().to_owned());
+                logged.lock().unwrap().insert(request.uri().path().to_owned());
                 let _ = answer.send_response(Response::new(()), true);
                 server.graceful_shutdown(); // responds to the requests under way
             }

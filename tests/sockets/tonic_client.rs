@@ -153,8 +153,8 @@ async fn r4_tonic_client_waits_for_the_pushback() {
     let pushback = Some("60");
     let health = Health::start(&[Fails(Code::Unavailable, pushback); 2]).await;
     let decisions = Log::new();
-    let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next()));
+    let logged = decisions.clone();
+    let mut client = client(&health.url, move |decision| logged.note(decision.next()));
     let response = soon(client.check(check())).await.unwrap();
     assert_eq!(served(&response), 3);
 
@@ -177,8 +177,8 @@ async fn r4_tonic_client_obeys_a_negative_pushback() {
     ])
     .await;
     let decisions = Log::new();
-    let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next().err()));
+    let logged = decisions.clone();
+    let mut client = client(&health.url, move |decision| logged.note(decision.next().err()));
     let status = soon(client.check(check())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not now"));
     assert_eq!(decisions.read(), [None, Some(GiveUp::Forbidden)]);

@@ -24,7 +24,7 @@ use tower_floodgate::{
     server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
-use super::{HOUR, field, tells_what_is_left, tells_when_to_come_again, until};
+use super::{HOUR, assert_accepted, assert_rejected, header, until};
 use crate::peer::soon;
 
 /// axum's own server, which stops accepting connections when this is dropped.
@@ -63,8 +63,8 @@ impl Client {
     /// Returns the response, read to its end.
     async fn read(&self, path: &str) -> (StatusCode, http::HeaderMap, Bytes) {
         let response = self.get(path).await;
-        let (status, fields) = (response.status(), response.headers().clone());
-        (status, fields, soon(response.bytes()).await.unwrap())
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, soon(response.bytes()).await.unwrap())
     }
 
     async fn status(&self, path: &str) -> StatusCode {
@@ -123,8 +123,8 @@ async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
     for http2 in [false, true] {
         let limit = || {
             let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
-            let fields = RateLimitHeadersLayer::new("app", limit.handle());
-            ServiceBuilder::new().layer(fields).layer(limit)
+            let headers = RateLimitHeadersLayer::new("app", limit.handle());
+            ServiceBuilder::new().layer(headers).layer(limit)
         };
         let (on_each, on_one) = (limit(), limit());
         let method: MethodRouter = get(hello).layer(on_one);
@@ -144,14 +144,14 @@ async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
             let server = serve(app).await;
             let (one, other) = (Client::new(&server, http2), Client::new(&server, http2));
             for (client, path, left) in [(&one, "/a", 1), (&other, "/b", 0)] {
-                let (status, fields, body) = client.read(path).await;
+                let (status, headers, body) = client.read(path).await;
                 assert_eq!((status, &body[..]), (StatusCode::OK, &b"hello"[..]));
-                tells_what_is_left(&fields, "app", 2, left);
+                assert_accepted(&headers, "app", 2, left);
             }
             for (client, path) in [(&other, "/a"), (&one, "/b")] {
-                let (status, fields, body) = client.read(path).await;
+                let (status, headers, body) = client.read(path).await;
                 assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-                tells_when_to_come_again(&fields, "app", 2);
+                assert_rejected(&headers, "app", 2);
                 assert_eq!(body, "");
             }
             assert_eq!(one.status("/nowhere").await, nowhere);
@@ -178,9 +178,9 @@ async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_chec
 
         let both = [client.ask("/gated"), client.ask("/gated")];
         until(|| (handle.in_flight(), handle.waiting()) == (1, 1)).await;
-        let (status, fields, _) = client.read("/").await;
+        let (status, headers, _) = client.read("/").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(field(&fields, "retry-after"), Some("3600"));
+        assert_eq!(header(&headers, "retry-after"), Some("3600"));
         assert_eq!(client.status("/health").await, StatusCode::OK);
 
         gate.add_permits(2);

@@ -34,7 +34,7 @@ use tower_floodgate::{
     server::{RateLimitHeadersLayer, http_rejection},
 };
 
-use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
+use super::{HOUR, assert_accepted, assert_rejected, until};
 use crate::peer::{Listening, soon};
 
 /// The server of a connection.
@@ -117,14 +117,14 @@ async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
         // Each client has its own connection.
         let clients = [client(http2), client(http2)];
         for (client, left) in clients.iter().zip([1, 0]) {
-            let (status, fields, body) = read(client, &url).await;
+            let (status, headers, body) = read(client, &url).await;
             assert_eq!((status, &body[..]), (StatusCode::OK, &b"hello"[..]), "{by:?}");
-            tells_what_is_left(&fields, "hyper", 2, left);
+            assert_accepted(&headers, "hyper", 2, left);
         }
         for client in &clients {
-            let (status, fields, body) = read(client, &url).await;
+            let (status, headers, body) = read(client, &url).await;
             assert_eq!((status, &body[..]), (StatusCode::TOO_MANY_REQUESTS, &b""[..]), "{by:?}");
-            tells_when_to_come_again(&fields, "hyper", 2);
+            assert_rejected(&headers, "hyper", 2);
         }
     }
 }
@@ -232,12 +232,12 @@ async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
 
     for (by, http2) in ALL {
         let read = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&read);
+        let logged = Arc::clone(&read);
         let calls = Arc::new(AtomicU32::new(0));
         let server = serve(
             by,
             service_fn(move |request: Request<Incoming>| {
-                let (call, noted) = (calls.fetch_add(1, SeqCst) + 1, Arc::clone(&noted));
+                let (call, logged) = (calls.fetch_add(1, SeqCst) + 1, Arc::clone(&logged));
                 async move {
                     let mut response = Response::new(Empty::<Bytes>::new());
                     *response.status_mut() = match call {
@@ -246,7 +246,7 @@ async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
                     };
                     if call > 1 {
                         let body = request.into_body().collect().await;
-                        noted.lock().unwrap().push(body.unwrap().to_bytes());
+                        logged.lock().unwrap().push(body.unwrap().to_bytes());
                     }
                     Ok::<_, Infallible>(response)
                 }
@@ -287,11 +287,11 @@ async fn r6_refused_connection_is_retried_for_any_method() {
 
     for (method, http2) in [("GET", false), ("POST", false), ("PATCH", true)] {
         let decisions = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&decisions);
+        let logged = Arc::clone(&decisions);
         let policy = policy(3)
             .clone_with(ByReplay)
             .classify(HttpClassifier::new())
-            .on_decision(move |decision| noted.lock().unwrap().push(decision.next().err()));
+            .on_decision(move |decision| logged.lock().unwrap().push(decision.next().err()));
         let client = ServiceBuilder::new()
             .layer(ConcurrencyBackpressureLayer::new(5))
             .layer(ReplayLayer::new())

@@ -30,7 +30,7 @@ use tower_floodgate::{
     server::{RateLimitHeadersLayer, grpc_rejection},
 };
 
-use super::{HOUR, tells_what_is_left, until};
+use super::{HOUR, assert_accepted, until};
 use crate::peer::soon;
 
 /// tonic's own server, which stops when this is dropped.
@@ -81,13 +81,13 @@ fn pushback(status: &Status) -> Option<u32> {
 #[tokio::test]
 async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
     let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc_rejection);
-    let fields = RateLimitHeadersLayer::new("rpc", limit.handle());
-    let server = serve!(ServiceBuilder::new().layer(fields).layer(limit));
+    let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
+    let server = serve!(ServiceBuilder::new().layer(headers).layer(limit));
     let mut clients = [client(&server).await, client(&server).await];
 
     for (client, left) in clients.iter_mut().zip([1, 0]) {
         let passed = soon(client.check(all())).await.unwrap();
-        tells_what_is_left(passed.metadata().as_ref(), "rpc", 2, left);
+        assert_accepted(passed.metadata().as_ref(), "rpc", 2, left);
     }
     for client in &mut clients {
         let status = refused(client).await;
@@ -95,7 +95,7 @@ async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
         assert!(status.message().contains("there is room in "), "{status:?}");
         let pushback = pushback(&status).unwrap();
         assert!((1..=3_600_000).contains(&pushback), "{pushback} ms");
-        tells_what_is_left(status.metadata().as_ref(), "rpc", 2, 0);
+        assert_accepted(status.metadata().as_ref(), "rpc", 2, 0);
         // A stream is rejected like a call.
         let status = soon(client.watch(all())).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
@@ -171,14 +171,14 @@ async fn r8_tonic_response_carries_its_number_of_attempts() {
     let statuses = soon(watching.watch(all())).await.unwrap().into_inner();
 
     let failed = Arc::new(AtomicU32::new(0));
-    let noted = Arc::clone(&failed);
+    let logged = Arc::clone(&failed);
     let pause = Duration::from_millis(5);
     let policy = ExponentialRetry::new(10_000)
         .backoff(Backoff::new(pause, pause))
         .clone_with(ByReplay)
         .classify(GrpcClassifier::new())
         .on_decision(move |_| {
-            noted.fetch_add(1, SeqCst);
+            logged.fetch_add(1, SeqCst);
         });
     let channel = ServiceBuilder::new()
         .layer(ReplayLayer::new())
@@ -190,8 +190,8 @@ async fn r8_tonic_response_carries_its_number_of_attempts() {
         until(|| failed.load(SeqCst) > 1).await;
         drop(statuses);
     };
-    let (answer, ()) = join(soon(client.check(all())), gone).await;
-    let attempts = Attempts::from_extensions(answer.unwrap().extensions()).get();
+    let (response, ()) = join(soon(client.check(all())), gone).await;
+    let attempts = Attempts::from_extensions(response.unwrap().extensions()).get();
     assert_eq!(attempts, failed.load(SeqCst) + 1);
 }
 

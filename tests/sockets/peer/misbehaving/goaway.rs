@@ -52,7 +52,7 @@ pub(crate) struct Going {
     pub(crate) reason: Reason,
     /// True if streams up to the last get responses and the client closes the connection. Otherwise
     /// the server closes it.
-    pub(crate) answers: bool,
+    pub(crate) responds: bool,
 }
 
 impl GoingAway {
@@ -103,11 +103,11 @@ impl Peer {
                 open.push(stream);
                 match goes {
                     None => self.answer(stream).await?,
-                    Some(Going { requests, last, reason, answers }) if open.len() == requests => {
+                    Some(Going { requests, last, reason, responds }) if open.len() == requests => {
                         let payload =
                             [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat();
                         self.send(GOAWAY, 0, 0, &payload).await?;
-                        if !answers {
+                        if !responds {
                             self.stream.shutdown().await?;
                             // Closing with unread bytes would reset the connection and lose the
                             // frame.

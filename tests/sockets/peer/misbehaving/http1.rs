@@ -121,8 +121,8 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Recei
             return Ok(None);
         }
     }
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut fields);
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
     request.parse(&head).map_err(io::Error::other)?;
     let headers = request.headers.iter().map(|field| {
         let name = HeaderName::try_from(field.name).unwrap();

@@ -23,11 +23,11 @@ pub(crate) trait Act: Clone + Send + Sync + 'static {
     /// 200 with a body of five bytes.
     const ANSWER: Self;
 
-    /// Serves a connection until it is over, or the client goes away.
+    /// Serves a connection until it ends or the client disconnects.
     fn serve(peer: Peer<Self>, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
-/// A server that does as it is told.
+/// A server that misbehaves as configured.
 #[derive(Debug)]
 pub(crate) struct Misbehaving<A> {
     listening: Listening,
@@ -35,8 +35,7 @@ pub(crate) struct Misbehaving<A> {
 }
 
 impl<A: Act> Misbehaving<A> {
-    /// Does `acts` in turn, one for each request that comes on any connection, and answers all that
-    /// come then.
+    /// Performs `acts` in turn, one for each request on any connection, then responds to all.
     pub(crate) async fn start(acts: impl IntoIterator<Item = A>) -> Self {
         Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), acts)
     }

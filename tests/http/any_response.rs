@@ -123,9 +123,9 @@ where
     H: ReadHint<Response<()>, Infallible> + Clone,
 {
     let calls = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&calls);
+    let logged = Arc::clone(&calls);
     let server = service_fn(move |request: Request<usize>| {
-        let mut calls = noted.lock().unwrap();
+        let mut calls = logged.lock().unwrap();
         let Answer { status, lines } = answers[calls.len() % answers.len()].clone();
         calls.push((*request.body(), now()));
         let mut response = Response::builder().status(status).body(()).unwrap();
@@ -159,7 +159,7 @@ where
 }
 
 /// Checks the number of calls and the times between them.
-fn judge(settings: &Settings, calls: &[(usize, Instant)]) -> Result<(), TestCaseError> {
+fn verdict_of(settings: &Settings, calls: &[(usize, Instant)]) -> Result<(), TestCaseError> {
     for number in 0..REQUESTS {
         let attempts = calls.iter().filter(|(of, _)| *of == number).count();
         prop_assert!((1..=settings.max_attempts as usize).contains(&attempts), "{}", attempts);
@@ -187,12 +187,12 @@ fn r2_r4_arbitrary_responses_keep_attempts_and_waits_in_bounds() {
             let classify = client::HttpClassifier::new();
             let calls_made =
                 calls(&settings, answers.clone(), classify, client::HttpHints).await;
-            judge(&settings, &calls_made)?;
+            verdict_of(&settings, &calls_made)?;
             #[cfg(feature = "grpc")]
             {
                 let classify = client::GrpcClassifier::new();
                 let calls_made = calls(&settings, answers, classify, client::GrpcHints).await;
-                judge(&settings, &calls_made)?;
+                verdict_of(&settings, &calls_made)?;
             }
             Ok::<_, TestCaseError>(())
         })?;
