@@ -82,15 +82,14 @@
 //!
 //! # Features
 //!
-//! `client` and `server` are on by default. Without them, the crate knows nothing of HTTP and depends
+//! `client` and `server` are on by default. Without them, the crate has no code for HTTP and depends
 //! on none of its crates.
 //!
-//! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of hyper,
-//!   hyper-util and h2, hints, replayable request bodies.
-//! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers, permits
-//!   held until a body ends. Depends on `http` and `http-body` only.
-//! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes `client`
-//!   and `server`.
+//! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of
+//!   hyper, hyper-util and h2, hints, replayable request bodies.
+//! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
+//!   permits held until a body ends. Depends on `http` and `http-body` only.
+//! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes both.
 //! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
 //!
 //! # To keep a service, and to return it

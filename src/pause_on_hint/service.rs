@@ -8,7 +8,8 @@ use tower_service::Service;
 use super::{ReadHint, future::ResponseFuture};
 use crate::{macros::inner_access, rate_limit::WindowRateLimitHandle};
 
-/// A service that pauses a rate limit by hints of its responses. See the [module](crate::pause_on_hint).
+/// A service that pauses a rate limit by hints of its responses. See the
+/// [module](crate::pause_on_hint).
 #[derive(Clone, Debug)]
 pub struct PauseOnHint<S, H> {
     inner: S,
