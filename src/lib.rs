@@ -82,8 +82,8 @@
 //!
 //! # Features
 //!
-//! `client` and `server` are on by default. Without them, the crate has no code for HTTP and depends
-//! on none of its crates.
+//! `client` and `server` are on by default. Without them, the crate has no code for HTTP and
+//! depends on none of its crates.
 //!
 //! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of
 //!   hyper, hyper-util and h2, hints, replayable request bodies.
