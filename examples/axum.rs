@@ -1,12 +1,12 @@
-//! An axum server with limits on it, and what its clients see.
+//! An axum server with limits, and the responses that its clients see.
 //!
 //! ```text
 //! cargo run --example axum --features reqwest
 //! ```
 //!
-//! The limits answer by themselves, with 503 and 429: no `HandleErrorLayer`. An answer that is streamed holds its
-//! place until the client has read it, or is gone. Health checks go past all that. At the end there is a client that
-//! comes again when it is told to, and the server is shut down.
+//! The limits reject with 503 and 429, without a `HandleErrorLayer`. A streamed response holds its
+//! permit until the client has read it or disconnects. Health checks bypass the limits. At the end,
+//! a client retries at the times that the server names, and the server is shut down.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -26,7 +26,8 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
     WindowRateLimitLayer,
-    http::{self, Attempts, HttpClassifier, RateLimitFieldsLayer},
+    client::{Attempts, HttpClassifier},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,18 +35,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // At most two at a time, their bodies included, and no line.
+    // Up to two requests in flight, their bodies included, and no queue.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
         .max_waiting(0)
-        .respond(http::respond_or_after(SECOND * 5));
-    // At most four in any minute.
-    let rate = WindowRateLimitLayer::new(4, MINUTE).max_waiting(0).respond(http::respond);
-    let (places, quota) = (in_flight.handle(), rate.handle());
+        .respond(http_rejection_with_fallback(SECOND * 5));
+    // Up to four in any minute.
+    let rate = WindowRateLimitLayer::new(4, MINUTE).max_waiting(0).respond(http_rejection);
+    let (permits, quota) = (in_flight.handle(), rate.handle());
 
     let limits = ServiceBuilder::new()
-        .map_response(IntoResponse::into_response) // of one type again, for the exempted
+        .map_response(IntoResponse::into_response) // one response type for `ExemptLayer`
         .layer(in_flight.until_body_ends())
-        .layer(RateLimitFieldsLayer::new("app", rate.handle()))
+        .layer(RateLimitHeadersLayer::new("app", rate.handle()))
         .layer(rate);
     let is_health = |request: &extract::Request| request.uri().path() == "/health";
     let app = Router::new()
@@ -56,55 +57,55 @@ async fn main() -> Result<(), BoxError> {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
-    let (stop, told) = oneshot::channel::<()>(); // or tokio's `ctrl_c`
-    let server = axum::serve(listener, app).with_graceful_shutdown(told.map(drop));
+    let (stop, stopped) = oneshot::channel::<()>(); // or tokio's `ctrl_c`
+    let server = axum::serve(listener, app).with_graceful_shutdown(stopped.map(drop));
     let server = tokio::spawn(server.into_future());
 
     println!("two streams are open:");
-    // Redirects and retries of its own would be seen by no layer.
+    // The layers would not see redirects and retries by reqwest itself.
     let client = Client::builder().redirect(redirect::Policy::none()).retry(retry::never());
     let client = client.no_proxy().build()?;
     let streams = [ask(&client, &url, "events").await?, ask(&client, &url, "events").await?];
     assert_eq!(ask(&client, &url, "").await?.status(), 503);
     assert_eq!(ask(&client, &url, "health").await?.status(), 200);
-    assert_eq!(places.in_flight(), 2);
+    assert_eq!(permits.in_flight(), 2);
 
-    println!("their readers have gone:");
+    println!("their clients have disconnected:");
     drop(streams);
-    places.drained().await;
+    permits.drained().await;
     for expected in [200, 200, 429] {
         assert_eq!(ask(&client, &url, "").await?.status(), expected);
     }
 
-    println!("four in a second now, and eight requests of a client that comes again when it may:");
+    println!("four in a second now, and eight requests of a client that retries in time:");
     quota.set_window(SECOND)?;
     let policy = ExponentialRetry::new(10)
         .clone_with(Request::try_clone)
-        .classify(HttpClassifier::new().without_redirects());
+        .classify(HttpClassifier::new().assume_no_redirects());
     let patient = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(2))
         .layer(ExponentialRetryLayer::new(policy))
         .service(client.clone());
-    let answers = (0..8).map(async |_| {
+    let responses = (0..8).map(async |_| {
         let request = client.get(&url).build()?;
         patient.clone().oneshot(request).await
     });
-    for answer in try_join_all(answers).await? {
-        println!("  {} at attempt {}", answer.status(), Attempts::of(&answer).get());
-        assert_eq!(answer.status(), 200);
+    for response in try_join_all(responses).await? {
+        println!("  {} at attempt {}", response.status(), Attempts::from_response(&response).get());
+        assert_eq!(response.status(), 200);
     }
 
     println!("closed:");
-    places.close();
+    permits.close();
     assert_eq!(ask(&client, &url, "").await?.status(), 503);
     assert_eq!(ask(&client, &url, "health").await?.status(), 200);
-    places.drained().await;
+    permits.drained().await;
     let _ = stop.send(());
     server.await??;
     Ok(())
 }
 
-/// An event now, and another each second.
+/// Streams an event now, and one more each second.
 async fn events() -> Response {
     let events = stream::unfold((), |()| async {
         sleep(SECOND).await;
@@ -115,15 +116,15 @@ async fn events() -> Response {
     Response::new(Body::new(StreamBody::new(frames)))
 }
 
-/// The answer's head, which is printed. Its body is still to be read.
+/// Sends a GET, prints the head of the response, and returns it with its body unread.
 async fn ask(client: &Client, url: &str, path: &str) -> reqwest::Result<reqwest::Response> {
-    let answer = client.get(format!("{url}{path}")).send().await?;
-    print!("  GET /{path:<8}{}", answer.status());
+    let response = client.get(format!("{url}{path}")).send().await?;
+    print!("  GET /{path:<8}{}", response.status());
     for name in ["ratelimit", "retry-after"] {
-        if let Some(value) = answer.headers().get(name) {
+        if let Some(value) = response.headers().get(name) {
             print!("   {name}: {}", value.to_str().expect("text"));
         }
     }
     println!();
-    Ok(answer)
+    Ok(response)
 }

@@ -1,11 +1,11 @@
 //! A hyper server with limits, and a hyper client that obeys them.
 //!
 //! ```text
-//! cargo run --example hyper --features hyper
+//! cargo run --example hyper
 //! ```
 //!
-//! The server answers three requests in a second, and turns the others away. The client sends bodies that are
-//! streams, and sends them again after a refusal; then the server is gone.
+//! The server accepts three requests in a second, and rejects the others. The client sends streamed
+//! bodies, and sends them again after a rejection. Then the server is stopped.
 
 use std::{convert::Infallible, error::Error, time::Duration};
 
@@ -25,11 +25,9 @@ use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    http::{
-        self as limits, Attempts, HttpClassifier, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
     retry::Backoff,
+    server::{RateLimitHeadersLayer, http_rejection},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,63 +39,62 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut server = JoinSet::new();
     server.spawn(serve(listener));
 
-    // The usual order: a place in flight is for the task, and each attempt takes its own in the window.
+    // The usual order: a task holds a permit in flight, and each attempt takes one of the window.
     let policy = ExponentialRetry::new(10)
         .clone_with(ByReplay)
-        .classify(HttpClassifier::new().any_method()) // an echo may be asked for twice
+        .classify(HttpClassifier::new().any_method()) // repeating an echo does no harm
         .backoff(Backoff::new(SECOND / 20, SECOND / 5));
     let client = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(4))
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(WindowRateLimitLayer::new(20, SECOND))
         .service(Client::builder(TokioExecutor::new()).build_http());
 
     println!("six bodies, four at a time, to a server that takes three in a second:");
-    let answers = (1..=6).map(|number| {
+    let responses = (1..=6).map(|number| {
         let request = Request::post(&url).body(parts(number));
         async { Ok::<_, Box<dyn Error + Send + Sync>>(client.clone().oneshot(request?).await?) }
     });
     let mut attempts = 0;
-    for answer in try_join_all(answers).await? {
-        let (status, took) = (answer.status(), Attempts::of(&answer).get());
-        let body = answer.into_body().collect().await?.to_bytes();
+    for response in try_join_all(responses).await? {
+        let (status, took) = (response.status(), Attempts::from_response(&response).get());
+        let body = response.into_body().collect().await?.to_bytes();
         println!("  {status} at attempt {took}: {}", String::from_utf8_lossy(&body));
         assert_eq!(status, StatusCode::OK);
-        assert!(body.ends_with(b"part 1, part 2, part 3"), "it came whole");
+        assert!(body.ends_with(b"part 1, part 2, part 3"), "the body arrived whole");
         attempts += took;
     }
     println!("  {attempts} attempts in all");
 
-    println!("and when the server is gone:");
+    println!("and when the server is stopped:");
     server.shutdown().await;
-    let answer = client.oneshot(Request::post(&url).body(parts(7))?).await;
-    let error = answer.expect_err("nobody listens");
-    // Nobody is turned away by these limits, so the error is the client's own.
+    let result = client.oneshot(Request::post(&url).body(parts(7))?).await;
+    let error = result.expect_err("the server is stopped");
+    // These limits reject nothing, so the error type is the client's own.
     println!("  {error}: {:?}", error.source().map(ToString::to_string));
     assert!(error.is_connect());
     Ok(())
 }
 
-/// Accepts until it is dropped.
+/// Serves connections until the future is dropped.
 async fn serve(listener: TcpListener) {
-    let in_flight =
-        ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(limits::respond);
-    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(limits::respond);
+    let in_flight = ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(http_rejection);
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(http_rejection);
     let service = ServiceBuilder::new()
         .layer(in_flight.until_body_ends())
-        .layer(RateLimitFieldsLayer::new("echo", rate.handle()))
+        .layer(RateLimitHeadersLayer::new("echo", rate.handle()))
         .layer(rate)
         .service(service_fn(echo));
 
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        // A clone for each connection: the limits are shared.
+        // A clone for each connection: clones share the limits.
         let service = TowerToHyperService::new(service.clone());
         connections.spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                println!("  a connection broke: {error}");
+                println!("  a connection failed: {error}");
             }
         });
     }
@@ -108,7 +105,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper
     Ok(Response::new(Full::new(body.to_bytes())))
 }
 
-/// A body that is made while it is sent, and can't be copied.
+/// A body that is produced while it is sent, and can't be cloned.
 fn parts(number: u32) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
     let parts = [format!("{number}: part 1, "), "part 2, ".to_owned(), "part 3".to_owned()];
     let parts = stream::iter(parts).then(|part| async {

@@ -4,10 +4,11 @@
 //! cargo run --example reqwest --features reqwest
 //! ```
 //!
-//! Twelve tasks share the client, which doesn't know the quota: its own limit is far above. The first who is told
-//! `429`, with a `Retry-After`, holds back all of them, and each has its answer in the end.
+//! Twelve tasks share the client, with its own limit far above the quota. The first `429` with a
+//! `Retry-After` holds back all of them, and each request succeeds in the end.
 //!
-//! The server is axum's, behind this crate's layers, too. Both talk over a port of 127.0.0.1, in real time.
+//! The server is axum's, behind this crate's layers, too. Both talk over a port of 127.0.0.1, in
+//! real time.
 
 use std::{
     sync::{Arc, Mutex},
@@ -21,8 +22,9 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    http::{self, Attempts, HttpClassifier, ServerHints},
+    client::{Attempts, HttpClassifier, HttpHints},
     retry::Backoff,
+    server::http_rejection,
 };
 
 const QUOTA: u64 = 5;
@@ -42,41 +44,41 @@ async fn main() -> Result<(), BoxError> {
         let call = client.clone().oneshot(Request::new(Method::GET, url.clone()));
         tasks.spawn(async move {
             let response = call.await?;
-            let (status, attempts) = (response.status(), Attempts::of(&response).get());
+            let (status, attempts) = (response.status(), Attempts::from_response(&response).get());
             let text = response.text().await?;
             let at = start.elapsed().as_secs_f64();
-            println!("{at:>7.2} s  task {task:>2} has {text:?}, attempts: {attempts}");
+            println!("{at:>7.2} s  task {task:>2} received {text:?}, attempts: {attempts}");
             Ok::<_, BoxError>((status, attempts))
         });
     }
     let mut attempts = 0;
     while let Some(task) = tasks.join_next().await {
         let (status, took) = task??;
-        assert_eq!(status, StatusCode::OK, "each has its answer in the end");
+        assert_eq!(status, StatusCode::OK, "each request succeeds in the end");
         attempts += took;
     }
 
-    let events = events.lock().expect("nobody panicked");
-    let refusals = events.iter().filter(|event| matches!(event, Event::Refused(_))).count();
-    println!("{TASKS} answers, {attempts} attempts, {refusals} of them refused");
-    assert_eq!(attempts as usize, TASKS as usize + refusals);
+    let events = events.lock().expect("no task panicked");
+    let rejections = events.iter().filter(|event| matches!(event, Event::Rejected(_))).count();
+    println!("{TASKS} responses, {attempts} attempts, {rejections} of them rejected");
+    assert_eq!(attempts as usize, TASKS as usize + rejections);
     for (number, event) in events.iter().enumerate() {
-        if let Event::Refused(told) = event {
-            // The server's second, counted from when it was heard.
+        if let Event::Rejected(told) = event {
+            // The server's second, counted from the arrival of its response.
             let early = |event: &Event| matches!(event, Event::Request(at) if *at < *told + SECOND);
-            assert!(!events[number..].iter().any(early), "one refusal holds back everybody");
+            assert!(!events[number..].iter().any(early), "one rejection holds back all requests");
         }
     }
     Ok(())
 }
 
-/// What the client did, and when.
+/// An event at the client, with its time.
 enum Event {
     Request(Instant),
-    Refused(Instant),
+    Rejected(Instant),
 }
 
-/// What a user would write, but for the two places where it prints.
+/// The usual stack, except for the two layers that log events.
 fn client(
     start: Instant,
     events: Arc<Mutex<Vec<Event>>>,
@@ -84,17 +86,18 @@ fn client(
     impl Service<Request, Response = Response, Error = reqwest::Error, Future: Send> + Clone,
     reqwest::Error,
 > {
-    // reqwest's own retries would be counted by nobody, and after a redirect it isn't known which request failed.
+    // The layers count each attempt, so reqwest makes none by itself. After a redirect, its error
+    // would not tell which request failed.
     let reqwest =
         Client::builder().retry(retry::never()).redirect(redirect::Policy::none()).build()?;
     let policy = ExponentialRetry::new(5)
         .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(2)))
-        .classify(HttpClassifier::new().without_redirects())
+        .classify(HttpClassifier::new().assume_no_redirects())
         .clone_with(Request::try_clone);
     let rate = WindowRateLimitLayer::new(100, SECOND);
-    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
 
-    let refusals = Arc::clone(&events);
+    let rejections = Arc::clone(&events);
     Ok(ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(IN_FLIGHT))
         .layer(ExponentialRetryLayer::new(policy))
@@ -102,24 +105,24 @@ fn client(
         .layer(pause)
         .map_response(move |response: Response| {
             if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                let hint = response.headers()["retry-after"].to_str().unwrap_or("strange");
-                println!("{:>7.2} s  refused: Retry-After {hint}", start.elapsed().as_secs_f64());
-                refusals.lock().expect("nobody panicked").push(Event::Refused(now()));
+                let hint = response.headers()["retry-after"].to_str().unwrap_or("unreadable");
+                println!("{:>7.2} s  rejected: Retry-After {hint}", start.elapsed().as_secs_f64());
+                rejections.lock().expect("no task panicked").push(Event::Rejected(now()));
             }
             response
         })
         .map_request(move |request| {
-            events.lock().expect("nobody panicked").push(Event::Request(now()));
+            events.lock().expect("no task panicked").push(Event::Request(now()));
             request
         })
         .service(reqwest))
 }
 
-/// A server that answers `QUOTA` requests in any second. Returns its address.
+/// Starts a server that accepts `QUOTA` requests in any second. Returns its address.
 async fn serve() -> Result<String, BoxError> {
     let quota = WindowRateLimitLayer::new(QUOTA, SECOND).max_wait(Duration::ZERO);
     let app: Router =
-        Router::new().route("/", get(|| async { "hello" })).layer(quota.respond(http::respond));
+        Router::new().route("/", get(|| async { "hello" })).layer(quota.respond(http_rejection));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app).await });

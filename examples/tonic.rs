@@ -1,11 +1,12 @@
-//! A gRPC server with limits, and a client that obeys them: tonic's.
+//! A gRPC server of tonic with limits, and a client that obeys them.
 //!
 //! ```text
 //! cargo run --example tonic --features grpc
 //! ```
 //!
-//! The server answers three calls in a second. The others it turns away with `RESOURCE_EXHAUSTED`, and says when to
-//! come again in `grpc-retry-pushback-ms`. The client does, and holds back its other calls until then, too.
+//! The server accepts three calls in a second. It rejects the others with `RESOURCE_EXHAUSTED` and
+//! the time for a retry in `grpc-retry-pushback-ms`. The client retries then, and holds back its
+//! other calls until then too.
 
 use std::{error::Error, time::Duration};
 
@@ -20,38 +21,35 @@ use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    grpc::{self, Code, GrpcClassifier},
-    http::{
-        Attempts,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer},
+    server::grpc_rejection,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // A stream holds its place until it has ended, or the client has gone.
+    // A stream holds its permit until it ends or its client disconnects.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
         .max_waiting(10)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
-    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(grpc::respond);
-    let (places, quota) = (in_flight.handle(), rate.handle());
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(grpc_rejection);
+    let (permits, quota) = (in_flight.handle(), rate.handle());
     let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder().layer(in_flight).layer(rate).add_service(health);
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let url = format!("http://{}", incoming.local_addr()?);
     tokio::spawn(server.serve_with_incoming(incoming));
 
-    // Retries what has not been done: which calls may be done twice is for you to say.
-    let policy = ExponentialRetry::new(5)
-        .clone_with(ByReplay)
-        .classify(GrpcClassifier::new().codes([Code::Unavailable, Code::ResourceExhausted]));
+    // Repeating a health check does no harm. Whether that holds is for each client to decide.
+    let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(
+        GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]),
+    );
     let own_rate = WindowRateLimitLayer::new(100, SECOND);
-    let pause = PauseOnHintLayer::new(own_rate.handle(), grpc::ServerHints);
+    let pause = PauseOnHintLayer::new(own_rate.handle(), GrpcHints);
     let channel = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(own_rate)
         .layer(pause)
@@ -65,24 +63,24 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         async move { client.check(HealthCheckRequest::default()).await }
     });
     let mut attempts = 0;
-    for answer in try_join_all(calls).await? {
-        let took = Attempts::of_extensions(answer.extensions()).get();
-        println!("  status {} at attempt {took}", answer.get_ref().status);
+    for response in try_join_all(calls).await? {
+        let took = Attempts::from_extensions(response.extensions()).get();
+        println!("  status {} at attempt {took}", response.get_ref().status);
         attempts += u64::from(took);
     }
-    println!("  {attempts} attempts, {} of them turned away", quota.rejected().queue_full);
+    println!("  {attempts} attempts, {} of them rejected", quota.rejected().queue_full);
     assert_eq!(attempts, 6 + quota.rejected().queue_full);
 
-    println!("two streams, which are all that may be in flight:");
+    println!("two streams, which use up the limit in flight:");
     let mut client = client;
     let mut streams = Vec::new();
     for _ in 0..2 {
         streams.push(client.watch(HealthCheckRequest::default()).await?.into_inner());
     }
-    println!("  in flight: {}", places.in_flight());
-    assert_eq!(places.in_flight(), 2);
+    println!("  in flight: {}", permits.in_flight());
+    assert_eq!(permits.in_flight(), 2);
     drop(streams);
-    places.drained().await;
-    println!("  dropped, in flight: {}", places.in_flight());
+    permits.drained().await;
+    println!("  dropped, in flight: {}", permits.in_flight());
     Ok(())
 }

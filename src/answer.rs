@@ -8,7 +8,7 @@
 //! | ... then `.respond(f)` | a response: [`Respond<F>`] | the inner one, untouched |
 //!
 //! Responding suits servers: axum wants services that don't fail, and gets them without a
-//! `HandleErrorLayer`. Ready-made are `http::respond` and `grpc::respond`, with the features of these names.
+//! `HandleErrorLayer`. Ready-made are `server::http_rejection` and `server::grpc_rejection`, with the features `server` and `grpc`.
 //!
 //! Turning away is never an error of `poll_ready`, which would mean that the service is dead: the service
 //! becomes ready, and `call` gives the answer, whenever it comes. So don't poll a service ready long before

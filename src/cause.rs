@@ -1,18 +1,19 @@
-//! What is behind an error.
+//! The chain of causes of an error.
 
 use std::{error::Error, io};
 
-/// Looks for an error of type `T` in `error` and in all that it names as its
-/// [source](std::error::Error::source), and theirs; and in what an [`io::Error`] was made of, which it
-/// doesn't name.
+/// Finds an error of type `T` in the chain of causes of `error`, itself included.
+///
+/// The chain follows [`source`](std::error::Error::source), and the error inside an
+/// [`io::Error`], which `source` passes over.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
 /// use tower::BoxError;
-/// use tower_floodgate::{caused_by, retry::Verdict};
+/// use tower_floodgate::{find_cause, retry::Verdict};
 ///
 /// let classify = |_: &String, result: &Result<String, BoxError>| match result {
-///     Err(error) => match caused_by::<io::Error>(&**error) {
+///     Err(error) => match find_cause::<io::Error>(&**error) {
 ///         Some(io) if io.kind() == ErrorKind::ConnectionReset => Verdict::Retry,
 ///         _ => Verdict::Done,
 ///     },
@@ -23,13 +24,14 @@ use std::{error::Error, io};
 /// # assert_eq!(classify.classify(&String::new(), &Err(error)), Verdict::Retry);
 /// ```
 #[must_use]
-pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// The error itself, and all that is behind it, from the outside in.
+/// Yields the error and its causes, from the outside in.
 ///
-/// What an [`io::Error`] was made of takes the place of its source, for which it names the source of that.
+/// The error inside an [`io::Error`] takes the place of its source, because `source` of an
+/// `io::Error` returns the source of the error inside.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

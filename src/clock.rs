@@ -178,7 +178,7 @@ pub(crate) fn now() -> Instant {
 
 /// The time of day, for dates that come from elsewhere or go there: nobody waits by it. Not tokio's, which has
 /// none: a paused clock doesn't steer it.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "client", feature = "server"))]
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub(crate) fn time_of_day() -> std::time::SystemTime {
     std::time::SystemTime::now()

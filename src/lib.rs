@@ -53,22 +53,22 @@
 //!
 //! # Where they go in a framework
 //!
-//! | | the layers go | with |
+//! | framework | the layers go | with |
 //! | --- | --- | --- |
-//! | axum, a server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`http::respond`](http::respond()) |
-//! | hyper, a server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`http::respond`](http::respond()) |
-//! | tonic, a server | on the builder: `Server::builder().layer(limits)` | `grpc::respond` |
-//! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`HttpClassifier`](http::HttpClassifier) |
-//! | tonic, a client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `grpc::GrpcClassifier` |
+//! | axum, server | on a `Router`, its routes or its methods: `.layer(limits)`, without a `HandleErrorLayer` | [`server::http_rejection`](server::http_rejection()) |
+//! | hyper, server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`server::http_rejection`](server::http_rejection()) |
+//! | tonic, server | on the builder: `Server::builder().layer(limits)` | `server::grpc_rejection` |
+//! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`client::HttpClassifier`] |
+//! | tonic, client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `client::GrpcClassifier` |
 //!
-//! `docs/frameworks.md` in the package has the code for each, which is that of the programs in `examples/`.
+//! The [guide] has the code for each; the programs in `examples/` run it.
 //!
 //! # What all three share
 //!
 //! - **One limit is one limit.** State is made with the layer: every service it is put on and every clone
 //!   share it. A limit for each service has to be asked for by name (`per_service()`).
 //! - **A call that doesn't wait** allocates nothing, takes no mutex and boxes no future. The limits are
-//!   decided in lock-free atomics. (What stands beside the three, as in [`mod@http`], says on its page what it costs.)
+//!   decided in lock-free atomics. (The pages of [`client`] and [`server`] tell their costs.)
 //! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
 //!   never called, in flight, in a panic. (What was issued counts until its window has passed.)
 //! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an error type of your own,
@@ -82,13 +82,15 @@
 //!
 //! # Features
 //!
-//! - `http` (default): what is particular to [HTTP](mod@http). For clients: what is retried, when to come again, request
-//!   bodies that can be sent again. For servers: ready-made answers, fields that tell what is left, places held until a
-//!   body has ended.
-//! - `grpc`: the same for gRPC, for tonic, but without depending on it. Has `hyper` in it.
-//! - `hyper`: looks into the errors of hyper's clients: did the request reach the server? Without it many of them are
-//!   unknown to the classifier, and not retried.
-//! - `reqwest`: the same for reqwest's requests, responses and errors.
+//! `client` and `server` are on by default. Without them, the crate has no code for HTTP and
+//! depends on none of its crates.
+//!
+//! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of
+//!   hyper, hyper-util and h2, hints, replayable request bodies.
+//! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
+//!   permits held until a body ends. Depends on `http` and `http-body` only.
+//! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes both.
+//! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
 //!
 //! # To keep a service, and to return it
 //!
@@ -142,12 +144,11 @@
 //!
 //! | it says | write |
 //! | --- | --- |
-//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(http::respond)` on each limit that may turn away |
-//! | `expected Response<Body>, found Response<HeldBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
+//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(server::http_rejection)` on each limit that may reject |
+//! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
 //! | that a copy can't be made | [`clone_with`](ExponentialRetry::clone_with) |
 //! | that `close` isn't found | a bound, `.respond(...)` or [`.fail()`](ConcurrencyBackpressureLayer::fail) on the layer, before its handle is taken |
-//! | that `without_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
-//! | `cannot find Request in http` | `use tower_floodgate::http as limits;` |
+//! | that `assume_no_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -155,14 +156,16 @@
 pub mod answer;
 pub mod backpressure;
 mod cause;
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 mod count;
 pub mod exempt;
 mod gate;
-#[cfg(feature = "grpc")]
-pub mod grpc;
-#[cfg(feature = "http")]
-pub mod http;
+#[cfg(any(doc, doctest))]
+pub mod guide;
+#[cfg(any(feature = "client", feature = "server"))]
+mod headers;
 mod macros;
 #[cfg(debug_assertions)]
 mod nested;
@@ -172,6 +175,8 @@ pub mod rate_limit;
 mod rejected;
 pub mod retry;
 mod seat;
+#[cfg(feature = "server")]
+pub mod server;
 mod settings;
 mod spare;
 mod sync;
@@ -180,7 +185,7 @@ pub use self::{
     backpressure::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     },
-    cause::caused_by,
+    cause::find_cause,
     exempt::ExemptLayer,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,

@@ -104,7 +104,7 @@ impl Rejected {
     /// Looks for a rejection in `error` and in all that caused it.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        crate::cause::caused_by(error)
+        crate::cause::find_cause(error)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use reqwest::{Error, Request, Response, StatusCode};
-use tower_floodgate::{http::fields, retry::Verdict};
+use tower_floodgate::{client, retry::Verdict};
 
 /// A request, and the number of the task it belongs to. The number stays here: it is not sent.
 pub(crate) struct Page {
@@ -47,7 +47,7 @@ pub(crate) async fn read(response: Response) -> Result<Answer, Error> {
         clippy::disallowed_methods,
         reason = "a date is a date, however fast tokio's clock runs"
     )]
-    let hint = fields::retry_after(response.headers(), SystemTime::now);
+    let hint = client::parse_retry_after(response.headers(), SystemTime::now);
     let size = response.bytes().await?.len();
     Ok(Answer { status, size, hint })
 }

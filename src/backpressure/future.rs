@@ -39,7 +39,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
     }
 
     /// The place, for one who keeps it beyond this future. A request that was turned away has none.
-    #[cfg(feature = "http")]
+    #[cfg(feature = "server")]
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
         self.project().permit.take()
     }

@@ -119,7 +119,7 @@
 //! - One service that one task drives (`ready().await`, then `call`) has at most one request in the line: its
 //!   own. Lines form where many clones are driven.
 //! - The place is given back when the response *future* ends. A body that is streamed after that is not
-//!   counted, unless the layer holds it [until the body ends](crate::http::hold_body) (feature `http`).
+//!   counted, unless the layer holds it [until the body ends](crate::server::until_body_ends) (feature `server`).
 //! - The line keeps the memory of its longest: 32 bytes for each waiter, and 20 more with a `max_wait`.
 //! - A thread may keep the limit it used last in memory until it uses another or ends, to save the next call
 //!   from counting references.
@@ -131,7 +131,7 @@ mod layer;
 mod limiter;
 mod service;
 
-#[cfg(feature = "http")]
+#[cfg(feature = "server")]
 pub(crate) use self::limiter::Permit;
 pub use self::{
     handle::{ConcurrencyBackpressureHandle, Drained},

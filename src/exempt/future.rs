@@ -10,9 +10,9 @@ use pin_project::pin_project;
 use tower::util::Oneshot;
 use tower_service::Service;
 
-/// Makes a clone ready, calls it, and waits for its response.
+/// Drives a clone to readiness, calls it, and resolves to its response.
 ///
-/// Dropped before, it drops the clone, or the clone's response future, with all that it holds.
+/// Dropping it drops the clone, or the clone's response future, with all that it holds.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

@@ -2,7 +2,7 @@ use tower_layer::Layer;
 
 use super::Exempt;
 
-/// Puts a layer on a service, past which some requests go. See the [module](crate::exempt).
+/// Puts a layer on a service that some requests bypass. See the [module](crate::exempt).
 #[derive(Clone, Debug)]
 pub struct ExemptLayer<F, L> {
     exempt: F,
@@ -10,9 +10,9 @@ pub struct ExemptLayer<F, L> {
 }
 
 impl<F, L> ExemptLayer<F, L> {
-    /// Sends the requests for which `exempt` holds past `layer`.
+    /// Lets the requests for which `exempt` returns true bypass `layer`.
     ///
-    /// `exempt` is a `Fn(&Request) -> bool`, asked once for each call; name the type of its argument.
+    /// `exempt` is a `Fn(&Request) -> bool`, called once for each call; annotate its argument.
     #[must_use]
     pub const fn new(exempt: F, layer: L) -> Self {
         Self { exempt, layer }

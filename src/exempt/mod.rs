@@ -1,7 +1,7 @@
-//! Some requests go past a layer: health checks should be answered while the limit is full.
+//! Some requests bypass a layer, such as health checks of a server at its limit.
 //!
-//! [`ExemptLayer`] puts any Tower layer (or a stack of them) on a service, and sends the requests for which a
-//! predicate holds straight to the service itself.
+//! [`ExemptLayer`] puts any Tower layer (or a stack of them) on a service, and sends the requests
+//! that a predicate selects straight to the service itself.
 //!
 //! ```
 //! use tower::{Layer, Service, service_fn};
@@ -28,27 +28,28 @@
 //! # }
 //! ```
 //!
-//! # What it means
+//! # Readiness
 //!
-//! `poll_ready` is asked before there is a request, so it can't know which way that will go. Hence:
+//! `poll_ready` is called before there is a request, so it can't know which way the request will
+//! go. Hence:
 //!
-//! - **It is always ready, and the waiting is in the call.** The future of a call makes a clone of the inner
-//!   service, or of the layered one, ready, and then calls that very clone: a request that isn't exempt waits for
-//!   its place there.
-//! - **The caller isn't slowed down.** Backpressure ends here: whoever calls on and on piles up futures, and
-//!   nothing makes it pause. Servers make one call for each request anyway; bound the line (`max_waiting`, `max_wait`), so that it
-//!   can't grow without end.
-//! - **The inner service is `Clone`**, as servers want it, and an error of its readiness is one of the call.
-//! - An exempt request isn't counted, waits for nobody, and isn't turned away by a layer that is closed.
+//! - **The service is always ready, and requests wait in the call.** The future of a call drives a
+//!   clone of the inner service or of the layered one to readiness, then calls that very clone. A
+//!   request that is not exempt waits for its permit there.
+//! - **Backpressure ends here.** A caller that calls without pause accumulates futures. Servers
+//!   make one call for each request in any case; bound the queue (`max_waiting`, `max_wait`).
+//! - **The inner service is `Clone`**, as servers want it, and an error of its readiness is an
+//!   error of the call.
+//! - An exempt request is not counted, does not wait, and is not rejected by a closed layer.
 //!
-//! A call that is dropped drops the clone it is driving, with what that has: its place in the line, or in flight.
+//! Dropping a call drops the clone that it drives, with its position in the queue or its permit.
 //!
 //! # Types
 //!
-//! Both ways answer with one type of response. Where the layer changes it, change it back outside the layer:
-//! [`ServiceBuilder`](tower::ServiceBuilder)`::new().map_response(...).layer(...)` is a layer, too (for axum,
-//! `map_response(IntoResponse::into_response)`; [`http`](crate::http) shows it). The error type is the layered
-//! service's, into which the inner one's is made by `From`.
+//! Both ways respond with one type. Where the layer changes it, change it back outside the layer:
+//! [`ServiceBuilder`](tower::ServiceBuilder)`::new().map_response(...).layer(...)` is a layer too
+//! (for axum, `map_response(IntoResponse::into_response)`; the [guide](crate::guide::axum) shows
+//! it). The error type is the layered service's, made from the inner one's by `From`.
 
 pub mod future;
 mod layer;

@@ -5,9 +5,9 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use crate::macros::inner_access;
 
-/// A service with a layer on it, past which some requests go. See the [module](crate::exempt).
+/// A service with a layer that some requests bypass. See the [module](crate::exempt).
 ///
-/// Always ready: what a request waits for it waits for in its call.
+/// Always ready: a request waits in its call.
 #[derive(Clone, Debug)]
 pub struct Exempt<S, T, F> {
     inner: S,

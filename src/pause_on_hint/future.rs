@@ -9,12 +9,12 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::ServerHint;
+use super::ReadHint;
 use crate::rate_limit::WindowRateLimitHandle;
 
-/// The response of the inner service, of which the hint has been read.
+/// Resolves to the inner service's response, after its hint has been applied.
 ///
-/// Dropped before, it drops the inner future, and pauses nobody.
+/// Dropping it drops the inner future, and pauses nothing.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -40,7 +40,7 @@ impl<F, H> ResponseFuture<F, H> {
 impl<F, H, Response, Error> Future for ResponseFuture<F, H>
 where
     F: Future<Output = Result<Response, Error>>,
-    H: ServerHint<Response, Error>,
+    H: ReadHint<Response, Error>,
 {
     type Output = Result<Response, Error>;
 
@@ -49,7 +49,7 @@ where
         let this = self.project();
         let output = this.future.poll(cx);
         if let Poll::Ready(result) = &output {
-            if let Some(hint) = this.hint.hint(result) {
+            if let Some(hint) = this.hint.read_hint(result) {
                 this.handle.pause_for(hint.min(*this.max_pause));
             }
         }

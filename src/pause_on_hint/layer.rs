@@ -5,10 +5,10 @@ use tower_layer::Layer;
 use super::PauseOnHint;
 use crate::rate_limit::WindowRateLimitHandle;
 
-/// How long a hint pauses at most, unless set otherwise.
+/// The default bound on a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Lets a server's hint pause a rate limit, and with it everybody. See the [module](crate::pause_on_hint).
+/// Lets a server's hint pause a rate limit for all callers. See the [module](crate::pause_on_hint).
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
@@ -21,13 +21,13 @@ pub struct PauseOnHintLayer<H> {
 }
 
 impl<H> PauseOnHintLayer<H> {
-    /// Pauses the limit of `handle` as long as `hint` reads off an answer.
+    /// Pauses the limit of `handle` for the times that `hint` reads from responses.
     #[must_use]
     pub const fn new(handle: WindowRateLimitHandle, hint: H) -> Self {
         Self { handle, hint, max_pause: MAX_PAUSE }
     }
 
-    /// Pauses no longer than this, however long the server wants: then somebody asks again.
+    /// Bounds each pause, however long the server wants it.
     #[must_use]
     pub const fn max_pause(mut self, max_pause: Duration) -> Self {
         self.max_pause = max_pause;

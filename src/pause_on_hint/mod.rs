@@ -1,11 +1,12 @@
-//! One "too many requests" holds back everybody.
+//! One "too many requests" response holds back all callers.
 //!
-//! A server that says *come again in 20 seconds* to one request means all of them. A service with this layer
-//! reads its answers, and pauses a [rate limit](crate::rate_limit) until the time that the server named: those
-//! who wait for the limit wait until then; who is bounded by `max_wait` and comes while it is paused is told at once, and
-//! who waits already when its turn would have come.
+//! If a server rejects one request until 20 seconds from now, it means all requests. A service with
+//! this layer reads the server's responses, and pauses a [rate limit](crate::rate_limit) until the
+//! time that the server names. Requests that wait for the limit wait until then. A request with a
+//! `max_wait` is rejected at once if it arrives during the pause; one that waits already is
+//! rejected when its permit would have been due.
 //!
-//! Put it inside the rate limit, next to the client, so that it sees every attempt:
+//! Put it inside the rate limit, next to the client, so that it sees each attempt:
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,7 +17,7 @@
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let limit = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //! let handle = limit.handle();
-//! // What says when to come again; `http::ServerHints` and `grpc::ServerHints` read it off headers.
+//! // For HTTP and gRPC, `client::HttpHints` and `client::GrpcHints` read hints from headers.
 //! let hint = |result: &Result<u16, _>| match result {
 //!     Ok(429) => Some(Duration::from_secs(20)),
 //!     _ => None,
@@ -27,32 +28,33 @@
 //!     .service(service_fn(|status: u16| async move { Ok::<_, std::convert::Infallible>(status) }));
 //!
 //! assert_eq!(service.ready().await?.call(429).await?, 429);
-//! assert_eq!(handle.wait(), Duration::from_secs(20)); // for everybody
+//! assert_eq!(handle.wait(), Duration::from_secs(20)); // for all callers
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # How long
 //!
-//! | | a hint up to it | a longer one |
+//! | setting | a hint up to it | a longer hint |
 //! | --- | --- | --- |
-//! | [`max_pause`](PauseOnHintLayer::max_pause), 60 s | pauses the limit for as long | pauses it for `max_pause`: then somebody asks again |
-//! | [`max_hint`](crate::ExponentialRetry::max_hint) of the retry, 60 s | is waited for, with jitter on top | is not waited for: the answer is handed on |
+//! | [`max_pause`](PauseOnHintLayer::max_pause), 60 s | pauses the limit as long | pauses the limit for `max_pause`; then requests are issued again |
+//! | [`max_hint`](crate::ExponentialRetry::max_hint) of the retry, 60 s | is waited for, with jitter on top | is not waited for: the response is returned |
 //!
 //! # Caveats
 //!
-//! - Each call counts a reference to the limit and lets go of it; a hint takes the mutex of the limit's line.
-//! - Those who are in flight, or ready, when the hint arrives are not called back. A bound on the requests in
-//!   flight bounds them, too.
-//! - A pause moves only forward: a shorter hint that comes later changes nothing.
-//! - When a pause is over, as many go at once as the limit has places for.
-//! - Outside the retry it sees only the last answers, and everybody else goes on asking until then. Nothing tells.
-//! - It is for hints that come from the server. If a hint is made of a [`Rejected`](crate::Rejected) of that same
-//!   limit, every rejection pauses those who could go.
+//! - Each call clones and drops a reference to the limit. A hint takes the mutex of the wait queue.
+//! - Requests that are in flight or ready when the hint arrives are not held back. A limit on the
+//!   requests in flight bounds their number.
+//! - A pause moves only forward: a later, shorter hint has no effect.
+//! - When a pause ends, as many requests are issued at once as the limit has permits.
+//! - Outside the retry, the layer sees only the last response of each request, and other callers
+//!   proceed until then. No check reports that mistake.
+//! - It is for hints of the server. With hints from a [`Rejected`](crate::Rejected) of the same
+//!   limit, each rejection would pause requests that have a permit.
 
 pub mod future;
-mod hint;
 mod layer;
+mod read_hint;
 mod service;
 
-pub use self::{hint::ServerHint, layer::PauseOnHintLayer, service::PauseOnHint};
+pub use self::{layer::PauseOnHintLayer, read_hint::ReadHint, service::PauseOnHint};

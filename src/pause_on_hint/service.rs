@@ -5,10 +5,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ServerHint, future::ResponseFuture};
+use super::{ReadHint, future::ResponseFuture};
 use crate::{macros::inner_access, rate_limit::WindowRateLimitHandle};
 
-/// A service whose answers can pause a rate limit. See the [module](crate::pause_on_hint).
+/// A service that pauses a rate limit by hints of its responses. See the
+/// [module](crate::pause_on_hint).
 #[derive(Clone, Debug)]
 pub struct PauseOnHint<S, H> {
     inner: S,
@@ -33,7 +34,7 @@ impl<S, H> PauseOnHint<S, H> {
 impl<S, H, Request> Service<Request> for PauseOnHint<S, H>
 where
     S: Service<Request>,
-    H: ServerHint<S::Response, S::Error> + Clone,
+    H: ReadHint<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;

@@ -26,7 +26,7 @@ pub enum Verdict {
 ///
 /// Any `Fn(&Req, &Result<Res, E>) -> Verdict` is one; [`AnyError`] is the default. Errors of HTTP and
 /// other clients tend to wrap what happened: look down the whole chain, for which there is
-/// [`caused_by`](crate::caused_by).
+/// [`find_cause`](crate::find_cause).
 ///
 /// One that takes rejections of a limit inside for what they are:
 ///
@@ -80,7 +80,7 @@ pub enum Verdict {
     note = "`HttpClassifier` and `GrpcClassifier` are for requests and responses of the `http` crate, the former with the \
             feature `reqwest` for reqwest's, too",
     note = "the error type must be a `std::error::Error + 'static` or a `BoxError`; where the classifier's type is \
-            written out, `HttpClassifier` is for the one and `HttpClassifier<Boxed>` for the other"
+            written out, `HttpClassifier` is for the one and `HttpClassifier<BoxedError>` for the other"
 )]
 pub trait Classify<Req, Res, E> {
     /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
@@ -153,7 +153,7 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
     label = "can't copy this request",
     note = "the default, `ByClone`, copies requests that are `Clone`; for others say how by `clone_with`",
     note = "`clone_with(reqwest::Request::try_clone)` is for reqwest's requests, `clone_with(ByReplay)` with a \
-            `ReplayBodyLayer` outside the retry for bodies that can't be cloned, `clone_with(|_: &Request| None)` for \
+            `ReplayLayer` outside the retry for bodies that can't be cloned, `clone_with(|_: &Request| None)` for \
             requests that are sent once"
 )]
 pub trait CloneRequest<Req> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tower::{ServiceBuilder, buffer::Buffer};
-use tower_floodgate::{WindowRateLimitLayer, caused_by};
+use tower_floodgate::{WindowRateLimitLayer, find_cause};
 
 use crate::{
     paused_time::settle,
@@ -45,7 +45,7 @@ async fn c3_buffer_fails_for_good_after_one_readiness_error() {
     settle().await;
     let error = sent.outcome().unwrap_err();
     assert!(!error.is::<Failed>());
-    assert_eq!(caused_by(&*error), Some(&NOT_READY));
+    assert_eq!(find_cause(&*error), Some(&NOT_READY));
     probe.be(Mood::Ready);
     assert_eq!(other.failure(), None, "an error, and not the probe's");
 

@@ -1,4 +1,4 @@
-//! On axum's routers: no `HandleErrorLayer`, no box.
+//! The layers on axum's routers, without a `HandleErrorLayer` and without a box.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio_test::{assert_pending, assert_ready, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
-    http::{RateLimitFieldsLayer, respond, respond_or_after},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ async fn hello() -> &'static str {
     "hello"
 }
 
-/// Goes on for ever.
+/// A body without end.
 async fn stream() -> Response {
     let frames = futures::stream::repeat_with(|| {
         Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(b"more")))
@@ -40,10 +40,10 @@ async fn hang() -> Response {
     std::future::pending().await
 }
 
-/// However a layer is put on: all routes share one limit, and answer by themselves.
+/// All ways to put a layer on share one limit among the routes.
 #[tokio::test(start_paused = true)]
-async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
-    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(respond);
+async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
+    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(http_rejection);
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     let method: MethodRouter = get(hello).layer(limit());
     let shared = limit();
@@ -69,8 +69,9 @@ async fn c1_a_layer_on_an_axum_router_is_one_limit_for_all_its_routes() {
 }
 
 #[tokio::test]
-async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
-    let limit = ConcurrencyBackpressureLayer::new(10).fail().respond(respond_or_after(SECOND));
+async fn b6_closed_axum_router_responds_503_and_drains() {
+    let limit =
+        ConcurrencyBackpressureLayer::new(10).fail().respond(http_rejection_with_fallback(SECOND));
     let handle = limit.handle();
     let app = Router::new().route("/", get(hello)).route("/hang", get(hang)).layer(limit);
     assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);
@@ -88,10 +89,10 @@ async fn b6_an_axum_router_that_is_closed_answers_503_and_drains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(respond);
-    let fields = RateLimitFieldsLayer::new("app", limit.handle());
-    let app = Router::new().route("/", get(hello)).layer(limit).layer(fields);
+async fn w9_axum_router_reports_the_limit_on_every_response() {
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(http_rejection);
+    let headers = RateLimitHeadersLayer::new("app", limit.handle());
+    let app = Router::new().route("/", get(hello)).layer(limit).layer(headers);
     for (path, status) in
         [("/nowhere", StatusCode::NOT_FOUND), ("/", StatusCode::TOO_MANY_REQUESTS)]
     {
@@ -103,9 +104,11 @@ async fn w9_an_axum_router_tells_what_is_left_on_all_it_answers() {
 }
 
 #[tokio::test]
-async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_past() {
-    let limit =
-        ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it() {
+    let limit = ConcurrencyBackpressureLayer::new(1)
+        .max_waiting(0)
+        .respond(http_rejection)
+        .until_body_ends();
     let handle = limit.handle();
     let layer = ExemptLayer::new(
         |request: &Request| request.uri().path() == "/health",
@@ -124,7 +127,7 @@ async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_pa
     let health = ask(&app, "/health").await;
     assert_eq!(health.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(handle.in_flight(), 1);
-    drop(response); // the client has gone
+    drop(response); // as when the client disconnects
     assert_eq!(handle.in_flight(), 0);
 
     let response = ask(&app, "/").await;
@@ -132,7 +135,7 @@ async fn b1_a_streamed_answer_of_axum_holds_its_place_and_a_health_check_goes_pa
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(handle.in_flight(), 0);
 
-    // A layer without exemption is put on as it is: axum takes any body.
+    // Without an exemption, axum takes the response's other body type.
     let limit = ConcurrencyBackpressureLayer::new(1).until_body_ends();
     let handle = limit.handle();
     let app: Router = Router::new().route("/", get(hello)).layer(limit);

@@ -1,4 +1,4 @@
-//! What is retried of HTTP, and what the answer and the next attempt are told.
+//! Retry classification of HTTP, and the attempts that requests and responses carry.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    http::{Attempts, Boxed, HttpClassifier, Plain, RETRIED_STATUSES},
+    client::{Attempts, BoxedError, DEFAULT_RETRIED_STATUSES, HttpClassifier, PlainError},
     retry::{Backoff, Classify, Jitter, Verdict},
 };
 
@@ -26,7 +26,7 @@ fn answer(status: u16) -> Response<()> {
     Response::builder().status(status).body(()).unwrap()
 }
 
-fn judge(classify: &HttpClassifier, request: &Request<()>, status: u16) -> Verdict {
+fn verdict_of(classify: &HttpClassifier, request: &Request<()>, status: u16) -> Verdict {
     classify.classify(request, &Ok::<_, io::Error>(answer(status)))
 }
 
@@ -37,7 +37,7 @@ fn plain(max_attempts: u32) -> ExponentialRetry {
 }
 
 #[test]
-fn r6_http_is_retried_by_status() {
+fn r6_http_responses_are_retried_by_status() {
     let get = request("GET");
     let default = HttpClassifier::new();
     let chosen = HttpClassifier::new().statuses([StatusCode::CONFLICT, StatusCode::LOOP_DETECTED]);
@@ -45,19 +45,31 @@ fn r6_http_is_retried_by_status() {
     let at_edges = HttpClassifier::new()
         .statuses(edges.iter().map(|&status| StatusCode::from_u16(status).unwrap()));
     let retried = [408, 425, 429, 500, 502, 503, 504];
-    assert_eq!(RETRIED_STATUSES.map(|status| status.as_u16()), retried);
+    assert!(DEFAULT_RETRIED_STATUSES.iter().map(StatusCode::as_u16).eq(retried));
     for status in 100..1000 {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
-        assert_eq!(judge(&default, &get, status), verdict(retried.contains(&status)), "{status}");
-        assert_eq!(judge(&chosen, &get, status), verdict([409, 508].contains(&status)), "{status}");
-        assert_eq!(judge(&at_edges, &get, status), verdict(edges.contains(&status)), "{status}");
-        assert_eq!(judge(&default.clone().statuses([]), &get, status), Verdict::Done);
+        assert_eq!(
+            verdict_of(&default, &get, status),
+            verdict(retried.contains(&status)),
+            "{status}"
+        );
+        assert_eq!(
+            verdict_of(&chosen, &get, status),
+            verdict([409, 508].contains(&status)),
+            "{status}"
+        );
+        assert_eq!(
+            verdict_of(&at_edges, &get, status),
+            verdict(edges.contains(&status)),
+            "{status}"
+        );
+        assert_eq!(verdict_of(&default.clone().statuses([]), &get, status), Verdict::Done);
     }
     assert!(format!("{chosen:?}").contains("statuses: {409, 508}"));
 }
 
 #[test]
-fn r6_http_is_retried_where_the_request_may_be_repeated() {
+fn r6_http_requests_are_retried_if_repeatable() {
     let failed = || Err::<Response<()>, _>(io::Error::from(ErrorKind::ConnectionReset));
     for (method, idempotent) in [
         ("GET", true),
@@ -79,14 +91,14 @@ fn r6_http_is_retried_where_the_request_may_be_repeated() {
             (HttpClassifier::new().any_method(), &plain, true),
         ] {
             let verdict = if retried { Verdict::Retry } else { Verdict::Done };
-            assert_eq!(judge(&classify, request, 503), verdict, "{method}");
+            assert_eq!(verdict_of(&classify, request, 503), verdict, "{method}");
             assert_eq!(classify.classify(request, &failed()), verdict, "{method}");
         }
     }
 }
 
 #[test]
-fn r4_the_hint_of_a_retried_answer_is_a_floor() {
+fn r4_hint_of_a_retried_response_is_a_floor() {
     let hinted = |status, name: &'static str, value: &'static str| {
         let mut response = answer(status);
         response.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
@@ -105,7 +117,7 @@ fn r4_the_hint_of_a_retried_answer_is_a_floor() {
     assert_eq!(hinted(404, "ratelimit", "p;r=0;t=7"), Verdict::Done);
 }
 
-/// Answers with these statuses in turn, and takes note of the requests.
+/// Responds with these statuses in turn, and logs the requests.
 #[derive(Clone)]
 struct Site {
     statuses: Arc<Mutex<Vec<u16>>>,
@@ -125,7 +137,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_an_answer_tells_how_many_attempts_it_took() {
+async fn r8_response_carries_its_number_of_attempts() {
     for (statuses, attempts, status) in [
         (&[200][..], 1, 200),
         (&[503, 200], 2, 200),
@@ -140,15 +152,15 @@ async fn r8_an_answer_tells_how_many_attempts_it_took() {
             }));
         let response = service.oneshot(request("GET")).await.unwrap();
         assert_eq!(response.status(), status);
-        assert_eq!(Attempts::of(&response).get(), attempts);
-        // One that took no more than that costs nothing.
+        assert_eq!(Attempts::from_response(&response).get(), attempts);
+        // A single attempt is not stored, which allocates nothing.
         assert_eq!(response.extensions().is_empty(), attempts == 1);
     }
 }
 
-/// Of an only attempt nothing is noted, so nothing needs to be copied.
+/// A single attempt is not stored, so its request is not copied.
 #[tokio::test(start_paused = true)]
-async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
+async fn r7_last_attempt_is_copied_to_store_its_number() {
     for (attempts, copies) in [(1, 0), (2, 2), (3, 3)] {
         let copied = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&copied);
@@ -160,13 +172,13 @@ async fn r7_last_attempt_is_copied_for_its_number_to_be_noted() {
         let service = ExponentialRetryLayer::new(policy)
             .layer(service_fn(|_: Request<()>| async { Ok::<_, BoxError>(answer(503)) }));
         let answer = service.oneshot(request("GET")).await.unwrap();
-        assert_eq!(Attempts::of(&answer).get(), attempts);
+        assert_eq!(Attempts::from_response(&answer).get(), attempts);
         assert_eq!(*copied.lock().unwrap(), copies);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
+async fn r8_attempt_header_carries_the_earlier_attempts() {
     for (name, told) in
         [(None, [None, None, None]), (Some("x-attempts"), [None, Some("1"), Some("2")])]
     {
@@ -188,9 +200,9 @@ async fn r8_a_field_of_choice_tells_of_the_attempts_before() {
     }
 }
 
-/// A request that has no room for the field is repeated without it.
+/// A request without room for the header is retried without it.
 #[tokio::test(start_paused = true)]
-async fn r8_a_request_whose_fields_are_full_is_repeated_as_it_is() {
+async fn r8_request_with_full_headers_is_retried_unchanged() {
     let site = Site::new(&[503, 200]);
     let requests = Arc::clone(&site.requests);
     let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("x-attempts"));
@@ -206,9 +218,9 @@ async fn r8_a_request_whose_fields_are_full_is_repeated_as_it_is() {
     assert!(requests.iter().all(|request| *request.headers() == full()));
 }
 
-/// Whatever error type the service has, nobody has to name it for the classifier.
+/// The classifier's parameter is inferred from the service's error type.
 #[tokio::test(start_paused = true)]
-async fn r6_any_error_type_is_understood_without_being_named() {
+async fn r6_classifier_infers_the_error_type() {
     fn reset() -> io::Error {
         ErrorKind::ConnectionReset.into()
     }
@@ -245,7 +257,7 @@ async fn r6_any_error_type_is_understood_without_being_named() {
 }
 
 #[test]
-fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
+fn c6_classifying_a_final_response_allocates_nothing() {
     let all = HttpClassifier::new()
         .statuses([StatusCode::CONFLICT])
         .attempt_header(HeaderName::from_static("x-attempts"));
@@ -258,27 +270,28 @@ fn c6_judging_an_answer_that_is_not_retried_allocates_nothing() {
         });
         assert_eq!(counted.count_total, 0);
     }
-    // It is copied for every request.
+    // The classifier is copied for each request.
     assert!(size_of::<HttpClassifier>() <= 48);
 }
 
 #[test]
-fn c7_a_status_that_is_no_failure_is_refused() {
+fn c7_status_of_no_failure_is_an_invalid_setting() {
     for status in [100, 200, 304, 399, 600, 999] {
         let wrong = [StatusCode::CONFLICT, StatusCode::from_u16(status).unwrap()];
-        let error = HttpClassifier::<Plain>::new().try_statuses(wrong).unwrap_err();
+        let error = HttpClassifier::<PlainError>::new().try_statuses(wrong).unwrap_err();
         assert_eq!(error.setting(), "statuses");
         let said = format!("statuses is {status}: it must be between 400 and 599");
         assert_eq!(error.to_string(), said);
-        let panic = std::panic::catch_unwind(|| HttpClassifier::<Boxed>::new().statuses(wrong));
+        let panic =
+            std::panic::catch_unwind(|| HttpClassifier::<BoxedError>::new().statuses(wrong));
         assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
     }
 }
 
-/// One classifier for the requests, responses and errors of both.
+/// One classifier takes the requests, responses and errors of both libraries.
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
+async fn r6_reqwest_messages_are_classified_as_those_of_http() {
     use reqwest::{Client, Url};
 
     let url = || Url::parse("http://unknown.test/").unwrap();
@@ -293,9 +306,9 @@ async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
     );
     assert_eq!(classify.classify(&request(reqwest::Method::POST), &result), Verdict::Done);
     classify.settled(&request(reqwest::Method::GET), 3, &mut result);
-    assert_eq!(Attempts::of(&result.unwrap()).get(), 3);
+    assert_eq!(Attempts::from_response(&result.unwrap()).get(), 3);
 
-    // The usual way to put it together compiles, and a client that fails is asked again.
+    // The usual stack compiles, and a failed request is retried.
     let resolver = Arc::new(Unknown(Arc::default()));
     let client = Client::builder().no_proxy().dns_resolver(Arc::clone(&resolver)).build().unwrap();
     let policy = plain(3).classify(HttpClassifier::new()).clone_with(reqwest::Request::try_clone);
@@ -306,7 +319,7 @@ async fn r6_reqwests_messages_are_judged_like_those_of_the_http_crate() {
     assert_eq!(*resolver.0.lock().unwrap(), 3);
 }
 
-/// Knows no name, and counts how often it is asked.
+/// Resolves no name, and counts its calls.
 #[cfg(feature = "reqwest")]
 struct Unknown(Arc<Mutex<u32>>);
 

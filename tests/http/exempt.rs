@@ -1,4 +1,4 @@
-//! Some requests go past a layer.
+//! Requests that bypass a layer.
 
 use std::{
     future::{Ready, ready},
@@ -22,7 +22,8 @@ fn is_health(request: &u32) -> bool {
     *request == 0
 }
 
-/// Answers with the request. Clones forget readiness, which comes at the second poll; calls without are told.
+/// Responds with the request. Ready at the second poll; a clone is not ready, and a call without
+/// readiness is reported.
 #[derive(Default)]
 struct Probe {
     polled: usize,
@@ -58,7 +59,7 @@ impl Service<u32> for Probe {
 }
 
 #[tokio::test]
-async fn c3_past_a_layer_or_through_it_only_who_is_ready_is_called() {
+async fn c3_exempt_calls_only_ready_services_on_both_ways() {
     let probe = Probe::default();
     let layer = ExemptLayer::new(is_health, ConcurrencyBackpressureLayer::new(1));
     let mut service = layer.layer(probe.clone());
@@ -69,7 +70,7 @@ async fn c3_past_a_layer_or_through_it_only_who_is_ready_is_called() {
 }
 
 #[tokio::test]
-async fn b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away() {
+async fn b1_exempt_request_is_not_counted_delayed_or_rejected() {
     let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_: Rejected| 503);
     let handle = limit.handle();
     let mut service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
@@ -91,7 +92,7 @@ async fn b1_an_exempt_request_is_neither_counted_nor_held_up_nor_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b2_behind_an_exemption_the_waiting_is_in_the_call_and_in_order() {
+async fn b2_calls_behind_an_exemption_wait_in_order() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let handle = limit.handle();
     let inner = service_fn(|n: u32| async move {
@@ -105,7 +106,7 @@ async fn b2_behind_an_exemption_the_waiting_is_in_the_call_and_in_order() {
         assert_pending!(call.poll());
     }
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 3));
-    drop(calls.remove(1)); // leaves the line
+    drop(calls.remove(1)); // leaves the queue
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 2));
     for (call, n) in calls.iter_mut().zip([1, 3, 4]) {
         assert_pending!(call.poll());
@@ -134,7 +135,7 @@ impl Service<u32> for Dead {
 }
 
 #[tokio::test]
-async fn c3_an_error_of_readiness_is_one_of_the_call_behind_an_exemption() {
+async fn c3_readiness_error_behind_an_exemption_is_returned_by_the_call() {
     let mut service = ExemptLayer::new(is_health, ConcurrencyBackpressureLayer::new(1)).layer(Dead);
     for request in [0, 1] {
         let service = service.ready().await.unwrap();
@@ -143,7 +144,7 @@ async fn c3_an_error_of_readiness_is_one_of_the_call_behind_an_exemption() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_errors_past_a_layer_become_those_of_the_layer() {
+async fn c10_errors_of_exempt_requests_become_those_of_the_layer() {
     let limit = WindowRateLimitLayer::new(1, Duration::from_secs(9)).max_waiting(0);
     let service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
         if n == 0 { Err(io::Error::other("disk")) } else { Ok(n) }
@@ -156,7 +157,7 @@ async fn c10_errors_past_a_layer_become_those_of_the_layer() {
 }
 
 #[test]
-fn c6_an_exemption_costs_no_allocation() {
+fn c6_exemption_allocates_nothing() {
     let limit = ConcurrencyBackpressureLayer::new(1);
     let inner = service_fn(|n: u32| ready(Ok::<_, io::Error>(n)));
     let mut service = ExemptLayer::new(is_health, limit).layer(inner);

@@ -1,4 +1,4 @@
-//! Did it reach the server? Told by errors as they come from those who make them.
+//! Whether a request reached the server, by errors as the libraries produce them.
 
 use std::{error::Error, fmt, future::pending, io, io::ErrorKind};
 
@@ -6,18 +6,18 @@ use http::{Request, Response};
 use tower::{BoxError, Layer, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    http::{AsError, HttpClassifier},
+    client::{AsError, HttpClassifier},
     retry::{Classify, Verdict},
 };
 
 use crate::secs;
 
-/// What a classifier takes an error for.
+/// A classifier's reading of an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Taken {
-    /// Retried whatever the request is.
+    /// Retried for any request.
     NeverReached,
-    /// Retried if the request may be repeated.
+    /// Retried if the request is repeatable.
     MayHaveReached,
     /// Never retried.
     Other,
@@ -30,9 +30,9 @@ fn taken<E: AsError<M>, M>(error: E) -> Taken {
 
 fn taken_by<E: AsError<M>, M>(classify: &HttpClassifier<M>, error: E) -> Taken {
     let result = Err::<Response<()>, E>(error);
-    let judge =
+    let verdict_of =
         |method| classify.classify(&Request::builder().method(method).body(()).unwrap(), &result);
-    match (judge("GET"), judge("POST")) {
+    match (verdict_of("GET"), verdict_of("POST")) {
         (Verdict::Retry, Verdict::Retry) => NeverReached,
         (Verdict::Retry, Verdict::Done) => MayHaveReached,
         (Verdict::Done, Verdict::Done) => Other,
@@ -40,7 +40,7 @@ fn taken_by<E: AsError<M>, M>(classify: &HttpClassifier<M>, error: E) -> Taken {
     }
 }
 
-/// Names another as its source.
+/// An error with another as its source.
 #[derive(Debug)]
 struct Wrapped<E>(E);
 
@@ -57,7 +57,7 @@ impl<E: Error + 'static> Error for Wrapped<E> {
 }
 
 #[test]
-fn r6_errors_of_connections_say_if_the_server_was_reached() {
+fn r6_connection_errors_tell_if_the_server_was_reached() {
     for (kind, reached) in [
         (ErrorKind::ConnectionRefused, NeverReached),
         (ErrorKind::ConnectionReset, MayHaveReached),
@@ -80,7 +80,7 @@ fn r6_errors_of_connections_say_if_the_server_was_reached() {
         assert_eq!(taken(Wrapped(Wrapped(io()))), reached, "{kind}");
         assert_eq!(taken(BoxError::from(Wrapped(io()))), reached, "{kind}");
         assert_eq!(taken(io::Error::other(io::Error::other(Wrapped(io())))), reached, "{kind}");
-        // What is certain counts wherever it stands.
+        // Conclusive evidence counts anywhere in the chain.
         let certain = io::Error::new(kind, io::Error::from(ErrorKind::ConnectionRefused));
         assert_eq!(taken(certain), NeverReached, "{kind}");
     }
@@ -89,7 +89,7 @@ fn r6_errors_of_connections_say_if_the_server_was_reached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_timeouts_are_understood() {
+async fn r6_timeouts_are_interruptions() {
     let error = tokio::time::timeout(secs(1), pending::<()>()).await.unwrap_err();
     assert_eq!(taken(Wrapped(error)), MayHaveReached);
 
@@ -98,12 +98,12 @@ async fn r6_timeouts_are_understood() {
     assert_eq!(taken(error), MayHaveReached);
 }
 
-/// Of whichever limit, and whatever the request is.
+/// Rejections of both limits, for any request.
 #[tokio::test(start_paused = true)]
-async fn r6_a_rejection_is_taken_for_what_it_says() {
+async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let post = || Request::post("/").body(()).unwrap();
     let client = || service_fn(|_: Request<()>| async { Ok::<_, io::Error>(Response::new(())) });
-    let judge = |error: BoxError| {
+    let verdict_of = |error: BoxError| {
         assert!(Rejected::find(&*error).is_some());
         let wrapped = io::Error::other(Wrapped(io::Error::other(error)));
         HttpClassifier::new().classify(&post(), &Err::<Response<()>, _>(wrapped))
@@ -112,19 +112,18 @@ async fn r6_a_rejection_is_taken_for_what_it_says() {
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(post()).await.unwrap();
     let error = rate.oneshot(post()).await.unwrap_err();
-    assert_eq!(judge(error), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(error), Verdict::RetryAfter(secs(7)));
 
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     let (mut first, second) = (layer.layer(client()), layer.layer(client()));
     first.ready().await.unwrap();
     let error = second.clone().oneshot(post()).await.unwrap_err();
-    assert_eq!(judge(error), Verdict::Retry);
+    assert_eq!(verdict_of(error), Verdict::Retry);
 
     layer.handle().close();
-    assert_eq!(judge(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
+    assert_eq!(verdict_of(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
 }
 
-#[cfg(feature = "hyper")]
 mod hyper_and_h2 {
     use std::convert::Infallible;
 
@@ -152,8 +151,8 @@ mod hyper_and_h2 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn r6_hyper_says_if_it_has_written_anything() {
-        // The server takes the request, and goes.
+    async fn r6_hyper_errors_tell_if_the_request_was_written() {
+        // The server reads the request, then closes.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -166,7 +165,7 @@ mod hyper_and_h2 {
         assert!(error.is_incomplete_message());
         assert_eq!(taken(error), MayHaveReached);
 
-        // It was gone before.
+        // The server had closed before.
         let error = client.ready().await.unwrap_err();
         assert!(error.is_closed());
         assert_eq!(taken(error), NeverReached);
@@ -174,7 +173,7 @@ mod hyper_and_h2 {
         assert!(error.is_canceled());
         assert_eq!(taken(error), NeverReached);
 
-        // What it says is not HTTP.
+        // The response is not HTTP.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -188,17 +187,17 @@ mod hyper_and_h2 {
         assert_eq!(taken(error), Other);
     }
 
-    /// It has several reasons to, behind one kind of error.
+    /// One kind of error stands for several reasons.
     #[tokio::test(start_paused = true)]
-    async fn r6_what_hyper_calls_canceled_was_not_written_unless_it_is_an_upgrade() {
-        // It stands in line for a connection that is dropped, or that fails.
+    async fn r6_canceled_hyper_request_was_not_written_unless_an_upgrade() {
+        // Queued for a connection that is dropped, or that fails.
         for fails in [false, true] {
             let (ours, mut theirs) = duplex(1024);
             let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
             let answer = client.send_request(empty());
             if fails {
                 theirs.write_all(b"220 mail.test ESMTP\r\n\r\n").await.unwrap();
-                connection.await.unwrap(); // the request was told
+                connection.await.unwrap(); // the request got the error
             } else {
                 drop(connection);
             }
@@ -207,7 +206,7 @@ mod hyper_and_h2 {
             assert_eq!(taken(error), NeverReached);
         }
 
-        // The server has agreed to an upgrade, and the connection is gone before all of the body was sent.
+        // The server has agreed to an upgrade, and the connection closes before the body is sent.
         let (ours, mut theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         let connection = tokio::spawn(connection.with_upgrades());
@@ -231,9 +230,9 @@ mod hyper_and_h2 {
         assert_eq!(taken(error), MayHaveReached);
     }
 
-    /// What a body fails with is about where the body comes from.
+    /// A body's error is about the body's own source.
     #[tokio::test(start_paused = true)]
-    async fn r6_an_error_of_the_requests_own_body_says_nothing_of_the_server() {
+    async fn r6_error_of_the_request_body_is_not_retried() {
         let (ours, _theirs) = duplex(1024);
         let (mut client, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         tokio::spawn(connection);
@@ -241,12 +240,12 @@ mod hyper_and_h2 {
             Err::<http_body::Frame<Bytes>, _>(io::Error::from(ErrorKind::ConnectionRefused));
         let body = StreamBody::new(futures::stream::iter([refused]));
         let error = client.send_request(post(body)).await.unwrap_err();
-        assert!(tower_floodgate::caused_by::<io::Error>(&error).is_some());
+        assert!(tower_floodgate::find_cause::<io::Error>(&error).is_some());
         assert_eq!(taken(error), Other);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn r6_a_pool_says_if_it_could_not_connect() {
+    async fn r6_hyper_util_errors_tell_if_the_connection_failed() {
         let connector = service_fn(|_| {
             std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::from(ErrorKind::TimedOut)))
         });
@@ -270,7 +269,7 @@ mod hyper_and_h2 {
         frame
     }
 
-    /// The error of a request that is answered with `frames` and the end of the connection.
+    /// The error of a request after `frames` and the end of the connection.
     async fn answered_with(frames: &[Vec<u8>]) -> hyper::Error {
         let (ours, mut theirs) = duplex(4096);
         let executor = TokioExecutor::new();
@@ -298,10 +297,10 @@ mod hyper_and_h2 {
         head[3]
     }
 
-    /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed, but its error
-    /// doesn't tell on which side of that the request is.
+    /// The request is on stream 1. A `GOAWAY` names the last stream that may have been processed,
+    /// but its error doesn't tell whether the request is above it.
     #[tokio::test(start_paused = true)]
-    async fn r6_http2_says_if_a_stream_was_processed() {
+    async fn r6_http2_errors_tell_if_the_stream_was_processed() {
         let reset = |reason: h2::Reason| frame(RST_STREAM, 1, &[reason.into()]);
         let go_away = |last, reason: h2::Reason| frame(GOAWAY, 0, &[last, reason.into()]);
         for (frames, reached) in [
@@ -327,9 +326,9 @@ mod hyper_and_h2 {
         }
     }
 
-    /// What goes wrong on our side is no news of the server.
+    /// A local failure tells nothing of the server.
     #[test]
-    fn r6_errors_that_h2_makes_are_not_the_servers() {
+    fn r6_local_h2_errors_are_not_retried() {
         assert_eq!(taken(h2::Error::from(h2::Reason::REFUSED_STREAM)), Other);
         assert_eq!(taken(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Other);
     }
@@ -343,7 +342,7 @@ mod of_reqwest {
 
     use super::*;
 
-    /// Fails to resolve names, or never does.
+    /// A resolver that fails, or never responds.
     struct Resolver {
         fails: bool,
     }
@@ -368,25 +367,25 @@ mod of_reqwest {
         client.build().unwrap().post("http://unknown.test/").send().await.unwrap_err()
     }
 
-    /// That it could not connect says nothing about a request that was answered with a redirect before.
+    /// A failure to connect tells nothing of an earlier request that a redirect answered.
     #[tokio::test(start_paused = true)]
-    async fn r6_reqwest_is_believed_where_it_follows_no_redirects() {
-        let without_redirects = HttpClassifier::new().without_redirects();
+    async fn r6_reqwest_connect_errors_are_retried_without_redirects() {
+        let assume_no_redirects = HttpClassifier::new().assume_no_redirects();
         for client in [|| client(true), || client(false).connect_timeout(secs(1))] {
             assert!(fail(client()).await.is_connect());
             assert_eq!(taken(fail(client()).await), MayHaveReached);
-            assert_eq!(taken_by(&without_redirects, fail(client()).await), NeverReached);
+            assert_eq!(taken_by(&assume_no_redirects, fail(client()).await), NeverReached);
         }
 
         let error = fail(client(false).timeout(secs(1))).await;
         assert!(error.is_timeout() && !error.is_connect());
-        assert_eq!(taken_by(&without_redirects, error), MayHaveReached);
+        assert_eq!(taken_by(&assume_no_redirects, error), MayHaveReached);
 
         let error = Client::new().post("not a url").send().await.unwrap_err();
         assert!(error.is_builder());
-        assert_eq!(taken_by(&without_redirects, error), Other);
+        assert_eq!(taken_by(&assume_no_redirects, error), Other);
 
         let answer = reqwest::Response::from(Response::builder().status(503).body("").unwrap());
-        assert_eq!(taken_by(&without_redirects, answer.error_for_status().unwrap_err()), Other);
+        assert_eq!(taken_by(&assume_no_redirects, answer.error_for_status().unwrap_err()), Other);
     }
 }

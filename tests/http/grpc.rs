@@ -1,4 +1,4 @@
-//! What is read off the answers of gRPC.
+//! Retry classification and hints of gRPC.
 
 use std::{
     io::{self, ErrorKind},
@@ -11,32 +11,31 @@ use proptest::prelude::*;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    grpc::{Code, GrpcClassifier, ServerHints},
-    http::{Attempts, Boxed, Plain},
-    pause_on_hint::ServerHint,
+    client::{Attempts, BoxedError, GrpcClassifier, GrpcCode, GrpcHints, PlainError},
+    pause_on_hint::ReadHint,
     retry::{Classify, Verdict},
 };
 
 use crate::{full, secs};
 
-const CODES: [Code; 17] = [
-    Code::Ok,
-    Code::Cancelled,
-    Code::Unknown,
-    Code::InvalidArgument,
-    Code::DeadlineExceeded,
-    Code::NotFound,
-    Code::AlreadyExists,
-    Code::PermissionDenied,
-    Code::ResourceExhausted,
-    Code::FailedPrecondition,
-    Code::Aborted,
-    Code::OutOfRange,
-    Code::Unimplemented,
-    Code::Internal,
-    Code::Unavailable,
-    Code::DataLoss,
-    Code::Unauthenticated,
+const CODES: [GrpcCode; 17] = [
+    GrpcCode::Ok,
+    GrpcCode::Cancelled,
+    GrpcCode::Unknown,
+    GrpcCode::InvalidArgument,
+    GrpcCode::DeadlineExceeded,
+    GrpcCode::NotFound,
+    GrpcCode::AlreadyExists,
+    GrpcCode::PermissionDenied,
+    GrpcCode::ResourceExhausted,
+    GrpcCode::FailedPrecondition,
+    GrpcCode::Aborted,
+    GrpcCode::OutOfRange,
+    GrpcCode::Unimplemented,
+    GrpcCode::Internal,
+    GrpcCode::Unavailable,
+    GrpcCode::DataLoss,
+    GrpcCode::Unauthenticated,
 ];
 
 fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
@@ -48,83 +47,83 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
         .unwrap()
 }
 
-fn judge(classify: GrpcClassifier, status: u16, lines: &[(&str, &str)]) -> Verdict {
+fn verdict_of(classify: GrpcClassifier, status: u16, lines: &[(&str, &str)]) -> Verdict {
     classify.classify(&Request::new(()), &Ok::<_, io::Error>(answer(status, lines)))
 }
 
 fn hint(status: u16, lines: &[(&str, &str)]) -> Option<Duration> {
-    ServerHints.hint(&Ok::<_, io::Error>(answer(status, lines)))
+    GrpcHints.read_hint(&Ok::<_, io::Error>(answer(status, lines)))
 }
 
 #[test]
-fn r6_codes_are_numbered_as_grpc_does() {
+fn r6_codes_have_the_numbers_of_grpc() {
     for (number, code) in (0..).zip(CODES) {
-        assert_eq!(Code::from(number), code);
+        assert_eq!(GrpcCode::from(number), code);
         assert_eq!(code.to_string(), number.to_string());
-        // As tonic has them.
+        // As in tonic.
         assert_eq!(format!("{code:?}"), format!("{:?}", tonic::Code::from_i32(number)));
     }
     for number in [17, 99, -1, i32::MIN, i32::MAX] {
-        assert_eq!(Code::from(number), Code::Unknown);
+        assert_eq!(GrpcCode::from(number), GrpcCode::Unknown);
     }
 }
 
 #[test]
-fn r6_grpc_is_retried_by_code() {
+fn r6_grpc_responses_are_retried_by_code() {
     let default = GrpcClassifier::new();
-    let chosen = GrpcClassifier::new().codes([Code::Cancelled, Code::Unauthenticated]);
+    let chosen = GrpcClassifier::new().codes([GrpcCode::Cancelled, GrpcCode::Unauthenticated]);
     for code in CODES {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
         let lines = [("grpc-status", &*code.to_string())];
         for http in [200, 503] {
-            assert_eq!(judge(default, http, &lines), verdict(code == Code::Unavailable));
-            let is_chosen = matches!(code, Code::Cancelled | Code::Unauthenticated);
-            assert_eq!(judge(chosen, http, &lines), verdict(is_chosen));
+            assert_eq!(verdict_of(default, http, &lines), verdict(code == GrpcCode::Unavailable));
+            let is_chosen = matches!(code, GrpcCode::Cancelled | GrpcCode::Unauthenticated);
+            assert_eq!(verdict_of(chosen, http, &lines), verdict(is_chosen));
         }
     }
-    // One that can't be read is unknown.
+    // An unreadable code is unknown.
     for value in ["", "x", "17", "-14", "1 4", "99999999999999999999", "\u{661}"] {
         let lines = [("grpc-status", value)];
-        assert_eq!(judge(default, 503, &lines), Verdict::Done, "{value:?}");
-        let unknown = default.codes([Code::Unknown]);
-        assert_eq!(judge(unknown, 200, &lines), Verdict::Retry, "{value:?}");
+        assert_eq!(verdict_of(default, 503, &lines), Verdict::Done, "{value:?}");
+        let unknown = default.codes([GrpcCode::Unknown]);
+        assert_eq!(verdict_of(unknown, 200, &lines), Verdict::Retry, "{value:?}");
     }
     assert!(format!("{chosen:?}").contains("{Cancelled, Unauthenticated}"));
 }
 
-/// A proxy that knows no gRPC answers with a status of HTTP.
+/// A proxy without gRPC responds with an HTTP status only.
 #[test]
-fn r6_the_http_status_of_a_proxy_is_taken_for_a_code() {
+fn r6_http_status_of_a_proxy_maps_to_a_code() {
     for (status, code) in [
         (200, None),
-        (400, Some(Code::Internal)),
-        (401, Some(Code::Unauthenticated)),
-        (403, Some(Code::PermissionDenied)),
-        (404, Some(Code::Unimplemented)),
-        (429, Some(Code::Unavailable)),
-        (500, Some(Code::Unknown)),
-        (502, Some(Code::Unavailable)),
-        (503, Some(Code::Unavailable)),
-        (504, Some(Code::Unavailable)),
-        (302, Some(Code::Unknown)),
-        (204, Some(Code::Unknown)),
+        (400, Some(GrpcCode::Internal)),
+        (401, Some(GrpcCode::Unauthenticated)),
+        (403, Some(GrpcCode::PermissionDenied)),
+        (404, Some(GrpcCode::Unimplemented)),
+        (429, Some(GrpcCode::Unavailable)),
+        (500, Some(GrpcCode::Unknown)),
+        (502, Some(GrpcCode::Unavailable)),
+        (503, Some(GrpcCode::Unavailable)),
+        (504, Some(GrpcCode::Unavailable)),
+        (302, Some(GrpcCode::Unknown)),
+        (204, Some(GrpcCode::Unknown)),
     ] {
         for retried in CODES.into_iter().skip(1) {
             let classify = GrpcClassifier::new().codes([retried]);
             let verdict = if code == Some(retried) { Verdict::Retry } else { Verdict::Done };
-            assert_eq!(judge(classify, status, &[]), verdict, "{status} {retried:?}");
+            assert_eq!(verdict_of(classify, status, &[]), verdict, "{status} {retried:?}");
         }
     }
     let lines = [("retry-after", "7")];
-    assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
-    assert_eq!(judge(GrpcClassifier::new(), 200, &lines), Verdict::Done);
-    // gRPC's own word counts before that of HTTP.
+    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), Verdict::Done);
+    // `grpc-status` takes precedence over the HTTP status.
     let lines = [("retry-after", "7"), ("grpc-status", "14")];
-    assert_eq!(judge(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
+    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
 }
 
 #[test]
-fn r4_pushback_is_kept_exactly_and_never_is_obeyed() {
+fn r4_pushback_is_exact_and_negative_means_never() {
     for (value, wait) in [
         ("0", Some(0)),
         ("1", Some(1)),
@@ -143,20 +142,20 @@ fn r4_pushback_is_kept_exactly_and_never_is_obeyed() {
         let wait = wait.map(Duration::from_millis);
         let with = |status| [("grpc-status", status), ("grpc-retry-pushback-ms", value)];
         let verdict = wait.map_or(Verdict::Never, Verdict::RetryExactly);
-        assert_eq!(judge(GrpcClassifier::new(), 200, &with("14")), verdict, "{value:?}");
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with("14")), verdict, "{value:?}");
         assert_eq!(hint(200, &with("14")), wait, "{value:?}");
         assert_eq!(hint(200, &with("8")), wait, "{value:?}");
-        // What isn't retried is not pushed back.
-        assert_eq!(judge(GrpcClassifier::new(), 200, &with("8")), Verdict::Done, "{value:?}");
+        // The pushback of a code that is not retried has no effect.
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with("8")), Verdict::Done, "{value:?}");
         for status in ["0", "4", "16", "17", ""] {
-            assert_eq!(judge(GrpcClassifier::new(), 200, &with(status)), Verdict::Done);
+            assert_eq!(verdict_of(GrpcClassifier::new(), 200, &with(status)), Verdict::Done);
             assert_eq!(hint(200, &with(status)), None);
         }
     }
 }
 
 #[test]
-fn r4_pushback_is_read_as_it_is_written() {
+fn r4_written_pushback_is_read_back() {
     let value = || {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..12),
@@ -170,9 +169,9 @@ fn r4_pushback_is_read_as_it_is_written() {
         response.headers_mut().insert("grpc-retry-pushback-ms", value);
         let result = Ok::<_, io::Error>(response);
         let verdict = GrpcClassifier::new().classify(&Request::new(()), &result);
-        let hint = ServerHints.hint(&result);
+        let hint = GrpcHints.read_hint(&result);
         prop_assert_eq!(verdict, hint.map_or(Verdict::Never, Verdict::RetryExactly));
-        // Written back it is what was read, but for zeros in front.
+        // The written value equals the read one, except for leading zeros.
         let written = hint.map(|wait| wait.as_millis().to_string());
         let digits = std::str::from_utf8(&pushback).ok().filter(|text| {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -187,18 +186,18 @@ fn r4_pushback_is_read_as_it_is_written() {
 }
 
 #[test]
-fn r9_hints_are_read_off_the_answers_of_grpc_and_of_proxies() {
+fn r9_hints_are_read_from_responses_of_grpc_and_proxies() {
     assert_eq!(hint(200, &[]), None);
     assert_eq!(hint(200, &[("grpc-status", "14")]), None);
     assert_eq!(hint(503, &[("retry-after", "7")]), Some(secs(7)));
     assert_eq!(hint(503, &[("retry-after", "7"), ("grpc-status", "14")]), None);
     assert_eq!(hint(200, &[("ratelimit", "p;r=0;t=7")]), None);
-    assert_eq!(ServerHints.hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
+    assert_eq!(GrpcHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
-    let judge = |codes: &[Code], error: BoxError| {
+async fn r6_transport_errors_count_as_unavailable() {
+    let verdict_of = |codes: &[GrpcCode], error: BoxError| {
         let classify = GrpcClassifier::new().codes(codes.iter().copied());
         classify.classify(&Request::new(()), &Err::<Response<()>, _>(error))
     };
@@ -210,30 +209,30 @@ async fn r6_errors_of_the_transport_are_taken_for_unavailable() {
         (ErrorKind::InvalidData, false),
     ] {
         let verdict = if retried { Verdict::Retry } else { Verdict::Done };
-        assert_eq!(judge(&[Code::Unavailable], io(kind)), verdict);
-        assert_eq!(judge(&[Code::ResourceExhausted], io(kind)), Verdict::Done);
+        assert_eq!(verdict_of(&[GrpcCode::Unavailable], io(kind)), verdict);
+        assert_eq!(verdict_of(&[GrpcCode::ResourceExhausted], io(kind)), Verdict::Done);
     }
 
-    // Rejections are none of the transport's.
+    // Rejections are no transport errors.
     let client = || service_fn(|(): ()| async { Ok::<_, io::Error>(()) });
     let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
     rate.clone().oneshot(()).await.unwrap();
     let error = rate.oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[Code::Aborted], error), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
     let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
     layer.handle().close();
     let error = layer.layer(client()).oneshot(()).await.unwrap_err();
-    assert_eq!(judge(&[Code::Unavailable], error), Verdict::Never);
+    assert_eq!(verdict_of(&[GrpcCode::Unavailable], error), Verdict::Never);
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took() {
+async fn r8_calls_carry_earlier_attempts_and_responses_all_attempts() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
     let service =
         ExponentialRetryLayer::new(policy).layer(service_fn(move |request: Request<()>| {
-            let mut seen = noted.lock().unwrap();
+            let mut seen = logged.lock().unwrap();
             let told = request.headers().get("grpc-previous-rpc-attempts");
             seen.push(told.map(|value| value.to_str().unwrap().to_owned()));
             let status = if seen.len() < 3 { "14" } else { "0" };
@@ -243,18 +242,18 @@ async fn r8_retries_tell_of_the_attempts_before_and_answers_how_many_they_took()
     let began = now();
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_millis(500));
-    assert_eq!(Attempts::of(&response).get(), 3);
+    assert_eq!(Attempts::from_response(&response).get(), 3);
     assert_eq!(*seen.lock().unwrap(), [None, Some("1".to_owned()), Some("2".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
+async fn r8_call_with_full_headers_is_retried_unchanged() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let policy = ExponentialRetry::new(3).classify(GrpcClassifier::new());
     let service =
         ExponentialRetryLayer::new(policy).layer(service_fn(move |request: Request<()>| {
-            let mut seen = noted.lock().unwrap();
+            let mut seen = logged.lock().unwrap();
             seen.push(request.headers().clone());
             let status = if seen.len() < 2 { "14" } else { "0" };
             std::future::ready(Ok::<_, BoxError>(answer(200, &[("grpc-status", status)])))
@@ -266,12 +265,12 @@ async fn r8_a_call_whose_fields_are_full_is_repeated_as_it_is() {
 }
 
 #[test]
-fn c7_a_code_that_is_no_failure_is_refused() {
-    let wrong = [Code::Unavailable, Code::Ok];
-    let error = GrpcClassifier::<Plain>::new().try_codes(wrong).unwrap_err();
+fn c7_code_of_no_failure_is_an_invalid_setting() {
+    let wrong = [GrpcCode::Unavailable, GrpcCode::Ok];
+    let error = GrpcClassifier::<PlainError>::new().try_codes(wrong).unwrap_err();
     let said = "codes is {Ok, Unavailable}: it must be codes of failures, without Ok";
     assert_eq!((error.setting(), &*error.to_string()), ("codes", said));
-    let panic = std::panic::catch_unwind(|| GrpcClassifier::<Boxed>::new().codes(wrong));
+    let panic = std::panic::catch_unwind(|| GrpcClassifier::<BoxedError>::new().codes(wrong));
     assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
 }
 

@@ -1,4 +1,4 @@
-//! A server's hint, read off its answers, holds back everybody.
+//! Hints of a server, read from its responses, pause all callers.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use allocation_counter::measure;
 use http::Response;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    PauseOnHintLayer, WindowRateLimitLayer, http::ServerHints, pause_on_hint::ServerHint,
+    PauseOnHintLayer, WindowRateLimitLayer, client::HttpHints, pause_on_hint::ReadHint,
 };
 
 use crate::secs;
 
-fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
+fn response(status: u16, lines: &[(&str, &str)]) -> Response<()> {
     let builder = Response::builder().status(status);
     lines
         .iter()
@@ -20,16 +20,16 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
         .unwrap()
 }
 
-/// By status, and by what remains.
+/// By status, and by the remaining quota.
 #[test]
-fn r9_hints_are_read_off_answers() {
+fn r9_hints_are_read_from_responses() {
     const RETRY: &[(&str, &str)] = &[("retry-after", "7")];
     const SPENT: &[(&str, &str)] = &[("ratelimit", "p;r=0;t=9")];
     const LEFT: &[(&str, &str)] = &[("ratelimit", "p;r=1;t=9")];
     const X_SPENT: &[(&str, &str)] = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
     const RESET: &[(&str, &str)] = &[("ratelimit-reset", "9")];
     const BOTH: &[(&str, &str)] = &[("ratelimit", "p;r=0;t=9"), ("retry-after", "7")];
-    for (lines, turned_away, other) in [
+    for (lines, rejected, other) in [
         (&[][..], None, None),
         (RETRY, Some(7), None),
         (SPENT, Some(9), Some(9)),
@@ -39,25 +39,25 @@ fn r9_hints_are_read_off_answers() {
         (BOTH, Some(7), Some(9)),
     ] {
         for status in [200, 304, 404, 408, 428, 429, 430, 500, 502, 503, 504] {
-            let hint = if [429, 503].contains(&status) { turned_away } else { other };
-            let result = Ok::<_, io::Error>(answer(status, lines));
-            assert_eq!(ServerHints.hint(&result), hint.map(secs), "{status} {lines:?}");
+            let hint = if [429, 503].contains(&status) { rejected } else { other };
+            let result = Ok::<_, io::Error>(response(status, lines));
+            assert_eq!(HttpHints.read_hint(&result), hint.map(secs), "{status} {lines:?}");
         }
     }
-    assert_eq!(ServerHints.hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
+    assert_eq!(HttpHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn r9_a_spent_quota_pauses_everybody_before_anybody_is_turned_away() {
+async fn r9_spent_quota_pauses_all_callers_before_a_rejection() {
     let limit = WindowRateLimitLayer::new(100, secs(1));
     let handle = limit.handle();
     let mut service = ServiceBuilder::new()
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle.clone(), ServerHints))
+        .layer(PauseOnHintLayer::new(handle.clone(), HttpHints))
         .service(service_fn(|left: u32| async move {
             let left = left.to_string();
             let lines = [("ratelimit-remaining", &*left), ("ratelimit-reset", "20")];
-            Ok::<_, io::Error>(answer(200, &lines))
+            Ok::<_, io::Error>(response(200, &lines))
         }));
     service.ready().await.unwrap().call(1).await.unwrap();
     assert_eq!(handle.wait(), secs(0));
@@ -73,9 +73,9 @@ fn c6_reading_hints_allocates_nothing() {
         &[("ratelimit", "limit=100, remaining=0, reset=70")],
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000000.5")],
     ] {
-        let result = Ok::<_, io::Error>(answer(200, lines));
+        let result = Ok::<_, io::Error>(response(200, lines));
         let counted =
-            measure(|| assert_eq!(ServerHints.hint(&result).is_some(), !lines.is_empty()));
+            measure(|| assert_eq!(HttpHints.read_hint(&result).is_some(), !lines.is_empty()));
         assert_eq!(counted.count_total, 0, "{lines:?}");
     }
 }

@@ -1,28 +1,27 @@
-//! What the crate reads off HTTP and gRPC messages and writes into them, under paused time and without a network.
-//! `tests/README.md` lists which test holds us to which promise.
+//! HTTP and gRPC messages that the crate reads and writes, under paused time and without a network.
 
-#![cfg(feature = "http")]
+#![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod any_answer;
+mod any_response;
 mod axum;
 mod classifier;
 mod exempt;
 mod failure;
-mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod headers;
 mod hints;
-mod hold_body;
 mod nested;
-mod rate_limit_fields;
+mod rate_limit_headers;
+#[cfg(feature = "grpc")]
+mod rejections;
 mod replay;
 #[path = "../support/reports.rs"]
 mod reports;
 #[cfg(feature = "grpc")]
-mod respond;
-#[cfg(feature = "grpc")]
 mod servers;
+mod until_body_ends;
 
 use std::time::Duration;
 
@@ -30,14 +29,14 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Fields to which no other can be added.
+/// A header map that is full.
 fn full() -> http::HeaderMap {
-    let mut fields = http::HeaderMap::new();
+    let mut headers = http::HeaderMap::new();
     for number in 0.. {
         let name = http::HeaderName::try_from(format!("n{number}")).unwrap();
-        if fields.try_insert(name, http::HeaderValue::from(number)).is_err() {
+        if headers.try_insert(name, http::HeaderValue::from(number)).is_err() {
             break;
         }
     }
-    fields
+    headers
 }

@@ -23,14 +23,14 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer, http::respond};
+use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer, server::http_rejection};
 
 use crate::{
     reports::{ONCE, hangs, reports_of},
     secs,
 };
 
-/// Handlers that are running, and the most that ever were.
+/// The number of running handlers, and its maximum.
 #[derive(Clone, Default)]
 struct Running(Arc<[AtomicUsize; 2]>);
 
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-/// The statuses of six requests at once.
+/// The statuses of six concurrent requests.
 async fn six(app: Router) -> Vec<StatusCode> {
     let ask = |_| app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
     let responses = join_all((0..6).map(ask)).await;
@@ -60,9 +60,9 @@ async fn six(app: Router) -> Vec<StatusCode> {
 }
 
 #[test]
-fn c1_one_layer_on_a_router_and_its_route_hangs_and_is_reported_once() {
+fn c1_layer_on_a_router_and_its_route_hangs_and_is_reported_once() {
     let reports = reports_of(
-        "nested::c1_one_layer_on_a_router_and_its_route_hangs_and_is_reported_once",
+        "nested::c1_layer_on_a_router_and_its_route_hangs_and_is_reported_once",
         async {
             let layer = ConcurrencyBackpressureLayer::new(2);
             let route = Running::default().handler().layer(layer.clone());
@@ -73,9 +73,9 @@ fn c1_one_layer_on_a_router_and_its_route_hangs_and_is_reported_once() {
 }
 
 #[test]
-fn c1_a_limit_of_its_own_for_a_router_and_its_route_answers_all() {
+fn c1_separate_limits_of_a_router_and_its_route_respond_to_all() {
     let reports =
-        reports_of("nested::c1_a_limit_of_its_own_for_a_router_and_its_route_answers_all", async {
+        reports_of("nested::c1_separate_limits_of_a_router_and_its_route_respond_to_all", async {
             let running = Running::default();
             let layer = || ConcurrencyBackpressureLayer::new(2);
             let app = Router::new().route("/", running.handler().layer(layer())).layer(layer());
@@ -92,10 +92,10 @@ fn c1_a_limit_of_its_own_for_a_router_and_its_route_answers_all() {
     assert_eq!(reports, [""; 0]);
 }
 
-/// axum puts a layer on every handler, as soon as the handler has its state.
+/// axum puts a layer on each handler once the handler has its state.
 #[tokio::test(start_paused = true)]
-async fn c1_a_limit_per_service_on_a_router_with_state_is_one_per_method_and_route() {
-    let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(respond);
+async fn c1_per_service_limit_on_a_router_with_state_is_per_method_and_route() {
+    let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(http_rejection);
     let app = Router::new()
         .route("/a", get(async || ()).post(async || ()))
         .route("/b", get(async || ()))
@@ -107,7 +107,7 @@ async fn c1_a_limit_per_service_on_a_router_with_state_is_one_per_method_and_rou
             assert_eq!(response.unwrap().status(), expected);
         }
     };
-    // Without its state, a router makes the services, and their limits, for each request.
+    // Without state, a router creates the services, and their limits, for each request.
     all(&app, StatusCode::OK).await;
     all(&app, StatusCode::OK).await;
     let app = app.with_state(());
@@ -132,19 +132,16 @@ impl<S: Service<u32> + Unpin> http_body::Body for Asking<S> {
 }
 
 #[test]
-fn c1_a_body_that_holds_a_permit_and_acquires_another_is_reported() {
-    let reports = reports_of(
-        "nested::c1_a_body_that_holds_a_permit_and_acquires_another_is_reported",
-        async {
-            let layer = ConcurrencyBackpressureLayer::new(2);
-            let client = layer.layer(service_fn(async |n: u32| Ok::<_, Infallible>(n)));
-            let answer = service_fn(|()| {
-                let body = Asking(client.clone());
-                async { Ok::<_, Infallible>(Response::new(body)) }
-            });
-            let response = layer.until_body_ends().layer(answer).oneshot(()).await.unwrap();
-            response.into_body().collect().await.unwrap();
-        },
-    );
+fn c1_body_that_acquires_a_second_permit_is_reported() {
+    let reports = reports_of("nested::c1_body_that_acquires_a_second_permit_is_reported", async {
+        let layer = ConcurrencyBackpressureLayer::new(2);
+        let client = layer.layer(service_fn(async |n: u32| Ok::<_, Infallible>(n)));
+        let answer = service_fn(|()| {
+            let body = Asking(client.clone());
+            async { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        let response = layer.until_body_ends().layer(answer).oneshot(()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    });
     assert_eq!(reports.len(), ONCE, "{reports:#?}");
 }

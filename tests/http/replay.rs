@@ -1,4 +1,4 @@
-//! Bodies that are sent again.
+//! Request bodies that can be sent again.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -24,11 +24,11 @@ use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
-    http::replay::{ByReplay, ReplayBody, ReplayBodyLayer, ReplayError},
+    client::replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
     retry::{Backoff, Classify, CloneRequest, GiveUp, Jitter, RetryBudget, Verdict},
 };
 
-/// What a frame counts for at the least, as the page says.
+/// The least that a frame counts for, by the module's page.
 const SMALLEST: usize = 128;
 
 /// A step of a body.
@@ -41,11 +41,11 @@ enum Step {
     Panic,
 }
 
-/// A body that goes step by step, and counts the bytes of its data that are alive.
+/// A scripted body that counts the live bytes of its data.
 #[derive(Debug)]
 struct Script {
     steps: VecDeque<Step>,
-    /// Does it know its size, and when it ends?
+    /// True if the body knows its size and its end.
     telling: bool,
     alive: Arc<AtomicUsize>,
     polled: Arc<AtomicUsize>,
@@ -62,7 +62,7 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Data that is counted as long as it is alive.
+/// Data that is counted until it is dropped.
 struct Counted(Vec<u8>, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Counted {
@@ -87,7 +87,7 @@ impl Script {
         Self { steps, telling, alive: Arc::default(), polled: Arc::default() }
     }
 
-    /// Of so many frames, each as long as said.
+    /// A body of frames with these lengths.
     fn of(frames: usize, len: usize) -> Self {
         Self::new((0..frames).map(|n| Step::Data(vec![n as u8; len])), false)
     }
@@ -131,7 +131,7 @@ impl Body for Script {
     }
 }
 
-/// A frame as it was seen.
+/// A received frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Data(Vec<u8>),
@@ -153,7 +153,7 @@ where
     Pin::new(body).poll_frame(&mut Context::from_waker(waker)).map_ok(seen)
 }
 
-/// The next frame of a body that is never pending for long.
+/// Reads the next frame of a body, polling while it is pending.
 fn next<B>(body: &mut ReplayBody<B>) -> Option<Result<Seen, BoxError>>
 where
     B: Body + Unpin,
@@ -178,7 +178,7 @@ where
     Ok(body.collect().await?.to_bytes().to_vec())
 }
 
-/// A waker that counts.
+/// A waker that counts its calls.
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
@@ -202,10 +202,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// What is done with one of the copies there are.
+/// An operation on one of the copies.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// Reads up to so many frames.
+    /// Reads up to this number of frames.
     Read(usize),
     Copy,
     Drop,
@@ -220,7 +220,7 @@ fn acts() -> impl Strategy<Value = Vec<(Act, prop::sample::Index)>> {
     prop::collection::vec((act, any::<prop::sample::Index>()), 1..24)
 }
 
-/// A copy, and what is known of it.
+/// A copy and its expected state.
 struct Known {
     body: ReplayBody<Script>,
     number: usize,
@@ -229,10 +229,11 @@ struct Known {
 }
 
 proptest! {
-    /// Against a `Vec` of the frames: whichever copies are read, dropped and made in which order, each one that ends
-    /// well has delivered them all, announces at any time what is left, and nothing is kept but what is needed.
+    /// Compares with a `Vec` of the frames, while copies are read, dropped and made in any order.
+    /// Each copy that ends well has delivered all frames, always announces the rest, and only the
+    /// needed frames are kept.
     #[test]
-    fn r7_every_copy_is_as_the_frames_that_were_written(
+    fn r7_every_copy_yields_the_written_frames(
         steps in steps(),
         telling: bool,
         max_bytes in 0..2500_usize,
@@ -250,7 +251,7 @@ proptest! {
             .collect();
         let len = |frame: &Seen| if let Seen::Data(data) = frame { data.len() } else { 0 };
         let bytes = |frames: &[Seen]| frames.iter().map(len).sum::<usize>();
-        // These trailers count for less than the least that a frame does.
+        // These trailers are below the least that a frame counts for.
         let cost = |frames: &[Seen]| frames.iter().map(|frame| len(frame).max(SMALLEST)).sum::<usize>();
         let script = Script::new(steps, telling);
         let alive = Arc::clone(&script.alive);
@@ -292,7 +293,7 @@ proptest! {
                         break;
                     }
                     sending = *number;
-                    // What is read by the last copy there is need not be kept.
+                    // Frames read by the last copy are not kept.
                     whole &= !alone || *read < most_read;
                     if *read < written.len() {
                         prop_assert_eq!(&frame.unwrap().unwrap(), &written[*read]);
@@ -327,7 +328,7 @@ proptest! {
     }
 }
 
-/// A body that is fed from outside, with as many frames as have come.
+/// A body that is fed from outside.
 struct Fed(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
 
 impl Body for Fed {
@@ -356,7 +357,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Retries statuses from 500 on, after one second and two.
+/// A policy that retries statuses from 500 on, after 1 s and 2 s.
 #[derive(Clone)]
 struct ByStatus;
 
@@ -376,10 +377,10 @@ fn policy() -> ExponentialRetry<ByStatus, ByReplay> {
         .clone_with(ByReplay)
 }
 
-/// The whole stack: the server reads half of a body that comes a frame each 100 ms, and fails, twice. Then it has all
-/// of it, and of the request.
+/// The whole stack. The body has a frame each 100 ms; the server reads half of it and fails, twice.
+/// The third time it receives all of the body and of the request.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
+async fn r7_body_half_read_twice_arrives_whole() {
     #[derive(Clone, Debug, PartialEq)]
     struct Extension(u32);
 
@@ -392,9 +393,9 @@ async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
     });
     let started = now();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let logged = Arc::clone(&seen);
     let server = move |request: Request<ReplayBody<Fed>>| {
-        let noted = Arc::clone(&noted);
+        let logged = Arc::clone(&logged);
         async move {
             let (parts, mut body) = request.into_parts();
             assert_eq!((&parts.method, parts.version), (&Method::PUT, Version::HTTP_2));
@@ -403,18 +404,18 @@ async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
                 ("/there", b"b".as_slice())
             );
             assert_eq!(parts.extensions.get(), Some(&Extension(7)));
-            let attempts = noted.lock().unwrap().len();
+            let attempts = logged.lock().unwrap().len();
             let mut data = Vec::new();
             for _ in 0..if attempts < 2 { 5 } else { usize::MAX } {
                 let Some(frame) = body.frame().await.transpose()? else { break };
                 data.extend(frame.into_data().unwrap());
             }
-            noted.lock().unwrap().push((started.elapsed().as_millis(), data));
+            logged.lock().unwrap().push((started.elapsed().as_millis(), data));
             Ok::<_, BoxError>(if attempts < 2 { 503 } else { 200 })
         }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(server));
     let request = Request::put("/there")
@@ -427,14 +428,14 @@ async fn r7_a_body_that_was_half_read_twice_arrives_whole() {
 
     let all: Vec<u8> = (0..10).flat_map(|n| [n; 100]).collect();
     let half = &all[..500];
-    // What was kept is there at once, and what came meanwhile, too.
+    // Kept frames arrive at once, and so do those that came meanwhile.
     let expected = [(500, half.to_vec()), (1500, half.to_vec()), (3500, all)];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
-/// The failure is handed on, with the body sent to its end, and no retry is paid for.
+/// The failure is returned, the body was sent to its end, and the budget pays for no retry.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
+async fn r7_body_that_exceeds_the_bound_is_sent_once() {
     for (frames, tries) in [(8, 3), (9, 1)] {
         let given_up = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&given_up);
@@ -443,19 +444,19 @@ async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
             .budget(budget.clone())
             .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
         let sent = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&sent);
+        let logged = Arc::clone(&sent);
         let client = ServiceBuilder::new()
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .service(service_fn(move |request: Request<ReplayBody<Script>>| {
-                let noted = Arc::clone(&noted);
+                let logged = Arc::clone(&logged);
                 async move {
                     let data = all(request.into_body()).await?;
-                    noted.lock().unwrap().push(data.len());
+                    logged.lock().unwrap().push(data.len());
                     Ok::<_, BoxError>(503)
                 }
             }));
-        // 64 KiB and no more.
+        // Exactly 64 KiB are kept.
         let request = Request::new(Script::of(frames, 8 * 1024));
         assert_eq!(client.oneshot(request).await.unwrap(), 503);
         assert_eq!(*sent.lock().unwrap(), vec![frames * 8 * 1024; tries]);
@@ -465,10 +466,10 @@ async fn r7_a_body_that_turns_out_too_long_is_sent_once() {
     }
 }
 
-/// The server answers before the body has come, and the connection goes on with it. When it is decided to retry, that
-/// ends, at once, with an error; the retry sends the rest, whatever comes until then.
+/// The server responds before the body has come, and the connection continues to send it. Once the
+/// retry is decided, that copy ends at once with an error, and the retry sends the whole body.
 #[tokio::test(start_paused = true)]
-async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
+async fn r7_retry_after_an_early_response_ends_the_copy_still_sent() {
     let (feed, body) = fed();
     feed.send(Bytes::from_static(b"one ")).unwrap();
     let connection = Arc::new(Mutex::new(None));
@@ -489,7 +490,7 @@ async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
         }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new().max_bytes(500))
+        .layer(ReplayLayer::new().max_bytes(500))
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(server));
     let answer = tokio::spawn(client.oneshot(Request::new(body)));
@@ -500,7 +501,7 @@ async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
     let error = first.await.unwrap().unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&ReplayError::Replaced));
 
-    // More than could be kept, if the first one went on to read it.
+    // Exceeds the bound, if the first copy continued to read.
     feed.send(Bytes::from(vec![7; 1000])).unwrap();
     sleep(secs(1)).await;
     feed.send(Bytes::from_static(b" two")).unwrap();
@@ -508,9 +509,9 @@ async fn r7_an_early_answer_ends_the_copy_that_is_still_sent() {
     assert_eq!(answer.await.unwrap().unwrap(), 200);
 }
 
-/// Where the answer is handed on, what is still being sent goes on.
+/// The copy of a returned response continues to be sent.
 #[tokio::test(start_paused = true)]
-async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
+async fn r7_early_response_that_is_final_ends_no_copy() {
     let (feed, body) = fed();
     feed.send(Bytes::from_static(b"one ")).unwrap();
     let connection = Arc::new(Mutex::new(None));
@@ -520,7 +521,7 @@ async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
         async { Ok::<_, BoxError>(503) }
     };
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(
             policy().budget(RetryBudget::new(0.0).floor_per_second(0)),
         ))
@@ -533,12 +534,12 @@ async fn r7_an_early_answer_that_is_not_retried_ends_nothing() {
     assert_eq!(first.await.unwrap().unwrap(), b"one two");
 }
 
-/// As with `Expect: 100-continue`, where the server refuses before it wants the body.
+/// As with `Expect: 100-continue`, where the server rejects before it reads the body.
 #[tokio::test(start_paused = true)]
-async fn r7_a_body_that_was_not_read_is_still_whole() {
+async fn r7_unread_body_is_still_whole() {
     let attempts = Arc::new(AtomicU32::new(0));
     let client = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy()))
         .service(service_fn(move |request: Request<ReplayBody<Script>>| {
             let first = attempts.fetch_add(1, SeqCst) == 0;
@@ -553,9 +554,9 @@ async fn r7_a_body_that_was_not_read_is_still_whole() {
     assert_eq!(client.oneshot(Request::new(Script::of(3, 100))).await.unwrap(), 200);
 }
 
-/// An attempt that was abandoned before it began to read its body must not end the one that is under way.
+/// An abandoned attempt that never read its body must not end the current one.
 #[test]
-fn r7_an_older_copy_that_begins_late_ends_nothing() {
+fn r7_older_copy_read_late_ends_no_copy() {
     let mut older = ReplayBody::new(Script::of(3, 100), 1000);
     let mut newer = older.replay().unwrap();
     assert!(next(&mut newer).unwrap().is_ok());
@@ -566,9 +567,9 @@ fn r7_an_older_copy_that_begins_late_ends_nothing() {
     assert!(next(&mut newer).is_none());
 }
 
-/// The one who waits for the stream is told that it waits in vain; from then on the stream wakes the other.
+/// The replaced copy's task is woken; from then on the stream wakes the other task.
 #[test]
-fn r7_who_waits_for_the_stream_is_woken_when_replaced() {
+fn r7_waiting_copy_is_woken_when_replaced() {
     let (feed, body) = fed();
     let mut older = ReplayBody::new(body, 1000);
     let mut newer = older.replay().unwrap();
@@ -577,7 +578,7 @@ fn r7_who_waits_for_the_stream_is_woken_when_replaced() {
     let woken = || [&first, &second, &third].map(|wakes| wakes.0.load(SeqCst));
 
     assert!(poll(&mut older, &Arc::clone(&first).into()).is_pending());
-    // It has moved to another task.
+    // The copy has moved to another task.
     assert!(poll(&mut older, &Arc::clone(&second).into()).is_pending());
     assert_eq!(woken(), [0, 0, 0]);
     assert!(poll(&mut newer, &Arc::clone(&third).into()).is_pending());
@@ -587,13 +588,13 @@ fn r7_who_waits_for_the_stream_is_woken_when_replaced() {
     assert_eq!(next(&mut newer).unwrap().unwrap(), Seen::Data(b"hello".to_vec()));
 }
 
-/// A waker can be the last reference to the task in which another copy is.
+/// A waker can be the last reference to a task that holds another copy.
 #[test]
-fn r7_a_copy_that_is_dropped_by_a_waker_does_not_lock_up() {
+fn r7_copy_dropped_by_a_waker_does_not_deadlock() {
     struct Task(Mutex<Option<ReplayBody<Fed>>>);
     impl Wake for Task {
         fn wake(self: Arc<Self>) {
-            // It goes, with what it holds; and its copy is asked before.
+            // The copy is used, then dropped.
             let copy = self.0.lock().unwrap().take();
             assert!(copy.is_some_and(|copy| copy.can_replay()));
         }
@@ -607,16 +608,16 @@ fn r7_a_copy_that_is_dropped_by_a_waker_does_not_lock_up() {
     assert!(poll(&mut newer, Waker::noop()).is_pending());
     assert!(task.0.lock().unwrap().is_none());
 
-    // By being dropped, in the stream's own poll.
+    // The drop happens in the stream's own poll.
     let last = Arc::new(Task(Mutex::new(newer.replay())));
     assert!(poll(&mut newer, &Arc::clone(&last).into()).is_pending());
     drop(last);
     assert!(poll(&mut newer, Waker::noop()).is_pending());
 }
 
-/// Of what a stream that panics was about to give nothing is known.
+/// A panicked stream may have lost a frame.
 #[test]
-fn r7_a_body_that_panicked_is_not_taken_for_complete() {
+fn r7_panicked_body_fails_instead_of_ending() {
     let script = Script::new([Step::Data(vec![1]), Step::Panic, Step::Data(vec![2])], true);
     let mut first = ReplayBody::new(script, 1000);
     let mut second = first.replay().unwrap();
@@ -627,9 +628,9 @@ fn r7_a_body_that_panicked_is_not_taken_for_complete() {
     assert_eq!(replay_error(next(&mut second)), Some(ReplayError::NotReplayable));
 }
 
-/// Nor are they kept for ever: what is short counts for what keeping it takes.
+/// A short frame counts for the memory of keeping it, so empty frames exceed the bound.
 #[test]
-fn r7_frames_without_end_and_without_data_are_not_kept() {
+fn r7_endless_empty_frames_are_not_kept() {
     let mut body = ReplayBody::new(Script::of(1000, 0), 100 * SMALLEST);
     let copy = body.replay().unwrap();
     for n in 1..=1000 {
@@ -638,25 +639,25 @@ fn r7_frames_without_end_and_without_data_are_not_kept() {
     }
     assert!(next(&mut body).is_none());
 
-    // Trailers count with all their fields.
-    let fields = HeaderMap::from_iter([
+    // Trailers count with names and values.
+    let headers = HeaderMap::from_iter([
         (header::ETAG, HeaderValue::from_bytes(&[b'a'; 200]).unwrap()),
         (header::AGE, HeaderValue::from(1)),
     ]);
     let cost = 4 + 200 + 32 + 3 + 1 + 32;
     for (max_bytes, fits) in [(cost, true), (cost - 1, false)] {
-        let trailers = Frame::<Bytes>::trailers(fields.clone());
+        let trailers = Frame::<Bytes>::trailers(headers.clone());
         let stream = futures::stream::iter([Ok::<_, Broken>(trailers)]);
         let mut body = ReplayBody::new(http_body_util::StreamBody::new(stream), max_bytes);
         let copy = body.replay().unwrap();
-        assert_eq!(next(&mut body).unwrap().unwrap(), Seen::Trailers(fields.clone()));
+        assert_eq!(next(&mut body).unwrap().unwrap(), Seen::Trailers(headers.clone()));
         assert_eq!(copy.can_replay(), fits);
     }
 }
 
-/// What is known to be empty or too long costs nothing, and `Bytes` are not copied.
+/// A body known to be empty or too long costs nothing, and `Bytes` are not copied.
 #[test]
-fn c6_a_body_costs_what_it_has_to() {
+fn c6_replay_body_allocates_only_for_kept_frames() {
     let counted = allocation_counter::measure(|| {
         let body = ReplayBody::new(Empty::<Bytes>::new(), 1000);
         let mut copy = body.replay().unwrap();
@@ -682,9 +683,9 @@ fn c6_a_body_costs_what_it_has_to() {
     }
 }
 
-/// Streams of gRPC go on for hours after their answer.
+/// gRPC streams continue for hours after the head of the response.
 #[test]
-fn c6_nothing_is_kept_for_nobody() {
+fn c6_frames_are_not_kept_without_another_copy() {
     let script = Script::of(10, 100);
     let alive = Arc::clone(&script.alive);
     let mut body = ReplayBody::new(script, 1000);
@@ -699,9 +700,9 @@ fn c6_nothing_is_kept_for_nobody() {
     assert!(body.replay().is_none());
 }
 
-/// The stream isn't asked again once it has ended, and let go of.
+/// The stream is dropped at its end, and not polled again.
 #[test]
-fn r7_the_end_is_remembered() {
+fn r7_ended_copy_stays_ended() {
     let script = Script::of(1, 100);
     let polled = Arc::clone(&script.polled);
     let mut body = ReplayBody::new(script, 1000);
@@ -715,9 +716,9 @@ fn r7_the_end_is_remembered() {
     assert!(body.is_end_stream() && copy.is_end_stream());
 }
 
-/// All copies are announced alike, or HTTP/1 would send one without its trailers.
+/// Otherwise HTTP/1 would send a copy without its trailers.
 #[test]
-fn r7_a_copy_is_announced_as_the_first_one_was() {
+fn r7_copy_has_the_size_hint_of_the_first() {
     let steps = || [Step::Data(vec![1; 10]), Step::Trailers(1)];
     for (telling, exact) in [(true, Some(10)), (false, None)] {
         let mut body = ReplayBody::new(Script::new(steps(), telling), 1000);
@@ -728,9 +729,9 @@ fn r7_a_copy_is_announced_as_the_first_one_was() {
     }
 }
 
-/// On threads of their own, a copy reads while the next ones take over: the last one has all.
+/// A copy reads while the next ones take over, each on its own thread; the last one reads all.
 #[test]
-fn r7_copies_that_are_read_on_many_threads_are_whole_or_replaced() {
+fn r7_copies_on_many_threads_are_whole_or_replaced() {
     fn read(mut body: ReplayBody<Script>, started: Receiver<()>) -> Result<Vec<u8>, ReplayError> {
         started.recv().unwrap();
         let mut data = Vec::new();
@@ -766,9 +767,9 @@ fn r7_copies_that_are_read_on_many_threads_are_whole_or_replaced() {
     }
 }
 
-/// They fit where bodies are wanted.
+/// The conversions of the module's page compile and keep the data.
 #[tokio::test(start_paused = true)]
-async fn r7_other_peoples_bodies_are_made_of_it() {
+async fn r7_replay_body_converts_to_bodies_of_clients() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }
@@ -784,7 +785,7 @@ async fn r7_other_peoples_bodies_are_made_of_it() {
     assert_eq!(tonic.collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(reqwest.collect().await.unwrap().to_bytes(), "hello");
 
-    // And of theirs.
+    // A `ReplayBody` wraps their bodies too.
     let body = ReplayBody::new(axum::body::Body::from("hello"), 1000);
     let copy = ByReplay.clone_request(&Request::new(body)).unwrap();
     assert_eq!(all(copy.into_body()).await.unwrap(), b"hello");

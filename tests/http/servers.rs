@@ -1,4 +1,4 @@
-//! On tonic's and hyper's servers, over pipes in memory.
+//! The layers on servers of tonic and hyper, over pipes in memory.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,8 +18,8 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{ServiceBuilder, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, WindowRateLimitLayer, grpc,
-    http::{RateLimitFieldsLayer, respond},
+    ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    server::{RateLimitHeadersLayer, grpc_rejection, http_rejection},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,12 +34,12 @@ async fn channel(end: DuplexStream) -> Channel {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc::respond);
-    let fields = RateLimitFieldsLayer::new("rpc", limit.handle());
+async fn c10_tonic_client_reads_the_status_of_a_rejection() {
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc_rejection);
+    let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
     let (client, server) = duplex(1 << 16);
     let health = tonic_health::server::health_reporter().1;
-    let router = Server::builder().layer(fields).layer(limit).add_service(health);
+    let router = Server::builder().layer(headers).layer(limit).add_service(health);
     let accepts = stream::once(async { Ok::<_, std::io::Error>(server) });
     let serving = tokio::spawn(router.serve_with_incoming(accepts));
 
@@ -60,10 +60,10 @@ async fn c10_a_tonic_server_turns_away_with_a_status_that_its_client_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
+async fn b1_tonic_stream_holds_its_permit_until_the_client_disconnects() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let (client, server) = duplex(1 << 16);
@@ -85,12 +85,14 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_goes() {
     serving.abort();
 }
 
-/// What a client has read to its end is not in flight any more.
+/// A response that the client has read is no longer in flight.
 #[tokio::test(start_paused = true)]
-async fn b1_a_hyper_server_gives_places_back_as_soon_as_bodies_have_been_sent() {
+async fn b1_hyper_server_releases_permits_when_bodies_are_sent() {
     for http2 in [false, true] {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(
             |request: Request<Incoming>| async move {
@@ -121,7 +123,7 @@ async fn b1_a_hyper_server_gives_places_back_as_soon_as_bodies_have_been_sent() 
     }
 }
 
-/// A client of either version.
+/// A client of HTTP/1 or HTTP/2.
 enum Sender {
     One(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
     Two(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),

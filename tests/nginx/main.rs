@@ -1,11 +1,12 @@
-//! A client of this crate's beside a real nginx, which counts by itself.
+//! A client with this crate's layers, and a real nginx that counts by itself.
 //!
 //! ```text
 //! cargo test --all-features --test nginx
 //! ```
 //!
-//! Not part of a bare `cargo test`: it needs nginx, and installs it where it can. It takes a minute of real time.
-//! No verdict depends on how fast the machine is: how much of a quota was used is printed, not judged.
+//! Not part of a bare `cargo test`: it needs nginx, installs it where possible, and takes a minute
+//! of real time. No verdict depends on the speed of the machine: the used share of a quota is
+//! printed, not judged.
 
 #![allow(clippy::unwrap_used, reason = "a scene that panics has failed")]
 
@@ -17,10 +18,10 @@ use std::{process::ExitCode, time::Duration};
 
 use server::Nginx;
 
-/// What nginx lets pass in a second, on the long run.
+/// nginx's rate: requests per second in the long run.
 const RATE: u32 = 100;
 
-/// Long enough for any machine: a scene that isn't over by then is stuck.
+/// Long enough for any machine. A scene that has not ended by then is stuck.
 const STUCK: Duration = Duration::from_secs(120);
 
 #[tokio::main]
@@ -39,11 +40,11 @@ async fn main() -> ExitCode {
         overrunning::scene(&nginx, overrunning::SILENT).await;
     };
     tokio::time::timeout(STUCK, scenes).await.expect("a scene is stuck");
-    println!("\nall went as promised");
+    println!("\nall scenes passed");
     ExitCode::SUCCESS
 }
 
-/// The time that `scene` takes.
+/// Returns the output of `scene` and its duration.
 async fn timed<T>(scene: impl Future<Output = T>) -> (T, Duration) {
     #[allow(clippy::disallowed_methods, reason = "scenes take real time")]
     let began = tokio::time::Instant::now();

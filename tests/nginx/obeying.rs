@@ -1,27 +1,30 @@
-//! A client that is given nginx's rate: it uses 99 % of it and more, and nginx refuses not one of its requests.
+//! A client with nginx's rate as its limit: it uses 99 % of the rate and more, and nginx rejects
+//! none of its requests.
 //!
-//! # What burst nginx must allow
+//! # The burst that nginx must allow
 //!
-//! nginx limits by a leaky bucket, `limit_req`: of each second `RATE` requests leak out of it, counted in
-//! milliseconds and in thousandths of a request, and a request that finds more than `burst` in it is refused, and
-//! doesn't count. So as much is in it as, over the worst span that ends now, came more than leaked.
+//! nginx limits by a leaky bucket, `limit_req`. `RATE` requests leak out of it in each second,
+//! counted in milliseconds and in thousandths of a request. A request that finds more than `burst`
+//! in the bucket is rejected and not counted. So the bucket holds the excess of arrivals over
+//! leakage in the worst span that ends now.
 //!
-//! Our window lets 100 go in any second, and has them go together: `100 * (k + 1)` in a span of `k` seconds, both
-//! ends included, of which `100 * k` leak out. That leaves **100**, in whatever span.
+//! Our window issues up to 100 in any second, possibly together: `100 * (k + 1)` in a span of `k`
+//! seconds, both ends included, of which `100 * k` leak out. That leaves **100**, for any span.
 //!
-//! But nginx counts when requests *arrive*. What comes late, because the network or the machine takes its time,
-//! comes beside what is issued meanwhile. A caller sends its next request only after the answer to the last, so at
-//! any moment at most one per caller is between the two: of those that arrive within a span, at most **`CALLERS`**
-//! were issued before it. At the other end, nginx takes for the time of an arrival that at which it last woke up:
-//! it may take those of which it has heard since, once more at most **`CALLERS`**, for that much too early. And it
-//! reads a clock that may be some milliseconds behind: **1** request.
+//! But nginx counts *arrivals*. Requests delayed by the network or the machine arrive beside those
+//! issued meanwhile. A caller sends its next request only after the response to the last one, so at
+//! any moment at most one request per caller is under way: of those that arrive within a span, at
+//! most **`CALLERS`** were issued before it. At the other end, nginx takes the time of its last
+//! wake-up for the time of an arrival, so it may date requests that arrived since too early, at
+//! most **`CALLERS`** of them. And it reads a clock that may be some milliseconds behind: **1**
+//! request.
 //!
-//! So `burst = 100 + 2 * CALLERS + 1` is enough, however slow and jerky the machine is. And it is not much more than
-//! that: of a client that has 103 go together in each second, two or three more stay in each time, and half of the
-//! 30 seconds is too much.
+//! So `burst = 100 + 2 * CALLERS + 1` is enough at any speed of the machine. And it is tight: with
+//! a client that issues 103 together in each second, two or three more remain each time, and half
+//! of the 30 seconds exceeds it.
 //!
-//! How much of the quota is used is printed and not judged, for it depends on the machine: a window lasts a second and
-//! as long as a timer needs to tell.
+//! The used share of the quota is printed and not judged, because it depends on the machine: a
+//! window lasts a second plus the lateness of a timer.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -41,10 +44,10 @@ use crate::{
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Far more than it takes to spend a window.
+/// Far more than needed to use up a window.
 const CALLERS: u32 = 10;
 
-/// Full windows. The first begins at once, so that the last does so after 30 seconds.
+/// The number of full windows. The first begins at once, so the last begins after 30 seconds.
 const WINDOWS: u32 = 31;
 
 pub(crate) const ZONE: Zone =
@@ -56,30 +59,30 @@ pub(crate) async fn scene(nginx: &Nginx) {
         .service(Client::new());
     let requests = RATE * WINDOWS;
     let (answered, took) = timed(send(client, nginx, requests)).await;
-    // The last window is over for us as soon as it is spent.
+    // The scene ends once the last window is used up.
     let share = f64::from(requests - RATE) / (f64::from(RATE) * took.as_secs_f64()) * 100.0;
     println!(
-        "obeying: {requests} requests by {CALLERS} callers in {took:.2?}, {} refused; {share:.1} % of nginx's rate",
-        answered.refused
+        "obeying: {requests} requests by {CALLERS} callers in {took:.2?}, {} rejected; {share:.1} % of nginx's rate",
+        answered.rejected
     );
-    assert_eq!(answered, Answered { passed: requests, refused: 0 });
+    assert_eq!(answered, Answered { passed: requests, rejected: 0 });
     assert!(took >= WINDOW * (WINDOWS - 1), "faster than the quota allows");
 
-    // The control: unlimited, the same callers are refused as soon as they are faster than nginx allows.
-    let mut refused = 0;
-    while refused == 0 {
-        refused = send(Client::new(), nginx, requests / 10).await.refused;
+    // The control: without the limit, callers faster than nginx's rate are rejected.
+    let mut rejected = 0;
+    while rejected == 0 {
+        rejected = send(Client::new(), nginx, requests / 10).await.rejected;
     }
-    println!("obeying: without the limit, {refused} of {} refused", requests / 10);
+    println!("obeying: without the limit, {rejected} of {} rejected", requests / 10);
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answered {
     passed: u32,
-    refused: u32,
+    rejected: u32,
 }
 
-/// Sends so many requests by all callers together, each of which waits for its answer.
+/// Sends `requests` by all callers together, each of which waits for its response.
 async fn send<S>(client: S, nginx: &Nginx, requests: u32) -> Answered
 where
     S: Service<Request, Response = reqwest::Response, Error = reqwest::Error> + Clone,
@@ -94,16 +97,16 @@ where
             let response = client.ready().await.unwrap().call(request).await.unwrap();
             match response.status() {
                 StatusCode::OK => answered.passed += 1,
-                StatusCode::SERVICE_UNAVAILABLE => answered.refused += 1,
+                StatusCode::SERVICE_UNAVAILABLE => answered.rejected += 1,
                 other => panic!("nginx said {other}"),
             }
-            // To the end, so that the connection can be used again.
+            // Read to the end, so that the connection can be reused.
             response.bytes().await.unwrap();
         }
         answered
     });
     join_all(callers).await.into_iter().fold(Answered::default(), |sum, one| Answered {
         passed: sum.passed + one.passed,
-        refused: sum.refused + one.refused,
+        rejected: sum.rejected + one.rejected,
     })
 }

@@ -1,4 +1,5 @@
-//! A client that was told twice nginx's rate, and obeys the answers: each of its requests passes in the end.
+//! A client with a limit of twice nginx's rate, which obeys the responses: each request succeeds in
+//! the end.
 
 use std::{
     sync::{
@@ -13,7 +14,7 @@ use reqwest::{Client, Method, Request, Response, StatusCode, retry};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
-    http::{HttpClassifier, ServerHints},
+    client::{HttpClassifier, HttpHints},
     retry::Backoff,
 };
 
@@ -23,18 +24,18 @@ use crate::{
     timed,
 };
 
-/// nginx says when to come again. (By default it doesn't: that takes an `add_header ... always`.)
+/// nginx sends a `Retry-After`, which takes an `add_header ... always`.
 pub(crate) const HINTING: Zone =
     Zone { name: "hinting", burst: RATE / 2, status: 503, retry_after: true };
 
-/// nginx doesn't say when: what is left is the backoff.
+/// nginx sends no `Retry-After`, so the client relies on its backoff.
 pub(crate) const SILENT: Zone =
     Zone { name: "silent", burst: RATE / 2, status: 429, retry_after: false };
 
 const REQUESTS: u32 = 400;
 
-/// While anybody is refused, nginx lets pass as many as its rate says: so that is over after some seconds. This
-/// many attempts, with waits of a second on the average, take most of a minute.
+/// While requests are rejected, nginx accepts as many as its rate, so rejections end after some
+/// seconds. This number of attempts, with waits of a second on average, takes most of a minute.
 const ATTEMPTS: u32 = 50;
 
 pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
@@ -43,13 +44,13 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
         .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
         .classify(HttpClassifier::new())
         .clone_with(Request::try_clone);
-    let refused = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&refused);
+    let rejected = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&rejected);
     let handle = limit.handle();
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle, ServerHints))
+        .layer(PauseOnHintLayer::new(handle, HttpHints))
         .map_response(move |response: Response| {
             assert!([200, zone.status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
@@ -68,14 +69,14 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
         join_all(calls)
     };
     let ((), took) = timed(async {
-        // A machine that is slower than nginx allows tries until it was faster.
-        while refused.load(Relaxed) == 0 {
+        // A machine slower than nginx's rate repeats until it was faster.
+        while rejected.load(Relaxed) == 0 {
             let statuses = round().await;
             assert!(statuses.iter().all(|&status| status == StatusCode::OK), "{statuses:?}");
             sent += REQUESTS;
         }
     })
     .await;
-    let refused = refused.load(Relaxed);
-    println!("{}: all {sent} passed in {took:.2?}, after {refused} refusals", zone.name);
+    let rejected = rejected.load(Relaxed);
+    println!("{}: all {sent} passed in {took:.2?}, after {rejected} rejections", zone.name);
 }

@@ -1,4 +1,5 @@
-//! An nginx of our own: its files in a folder of the build's, one process, gone with its handle.
+//! An nginx of one process, with its files in a folder of the build, stopped by dropping its
+//! handle.
 
 use std::{
     env, fs,
@@ -10,15 +11,15 @@ use std::{
 
 use crate::RATE;
 
-/// A place that nginx limits: `/NAME`.
+/// A location that nginx limits: `/NAME`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Zone {
     pub(crate) name: &'static str,
-    /// How many requests nginx lets pass above its rate.
+    /// The number of requests that nginx accepts above its rate.
     pub(crate) burst: u32,
-    /// What it answers then,
+    /// The status of its rejections.
     pub(crate) status: u16,
-    /// and whether with a `Retry-After` of a second. By default it has none.
+    /// True if they have a `Retry-After` of a second, which is not the default.
     pub(crate) retry_after: bool,
 }
 
@@ -30,14 +31,14 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts one that limits each of `zones` to `RATE` on a free port of 127.0.0.1.
+    /// Starts nginx on a free port of 127.0.0.1, limiting each of `zones` to `RATE`.
     ///
     /// # Errors
     ///
-    /// With what to do, if there is no nginx, or it doesn't start.
+    /// If there is no nginx, or it doesn't start. The text tells the remedy.
     pub(crate) async fn start(zones: &[Zone]) -> Result<Self, String> {
         let program = find_or_install()?;
-        // Somebody else may get the port between our looking for it and nginx's start.
+        // Another process may bind the port before nginx does.
         for _ in 0..3 {
             if let Some(nginx) = Self::try_start(&program, zones).await {
                 return Ok(nginx);
@@ -66,7 +67,7 @@ impl Nginx {
             .expect("it is there");
         let mut nginx = Self { process, folder, address };
         for _ in 0..1000 {
-            // It notes its process as soon as it listens.
+            // nginx writes this file once it listens.
             if nginx.folder.join("pid").exists() {
                 return Some(nginx);
             }
@@ -85,14 +86,14 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may be gone already, and what can't be removed is in the build's folder.
+        // The process may have ended already, and files that remain are in the folder of the build.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// One process that stays in the foreground, and all its files in `folder`.
+/// Makes the configuration of one foreground process with all its files in `folder`.
 fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone]) -> String {
     let folder = folder.display();
     let limits: String = zones
@@ -101,7 +102,7 @@ fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone]) -> String {
             format!("limit_req_zone $server_name zone={name}:1m rate={RATE}r/s;\n")
         })
         .collect();
-    // Files are served: a `return` would come before the limit is looked at.
+    // Files are served because a `return` is executed before the limit.
     let locations: String = zones
         .iter()
         .map(|&Zone { name, burst, status, retry_after }| {
@@ -141,13 +142,13 @@ root \"{folder}\";
     )
 }
 
-/// nginx's program. Installs it where that is a matter of one command.
+/// Returns the path of nginx, after installing it where one command can.
 fn find_or_install() -> Result<PathBuf, String> {
     if let Some(program) = find() {
         return Ok(program);
     }
     println!("nginx is not here: trying to install it");
-    // The package starts a service, unless a policy forbids it. Nobody has asked for one.
+    // The package starts a service unless a policy forbids it.
     let script = "set -e
         [ \"$(id -u)\" = 0 ] && command -v apt-get >/dev/null
         export DEBIAN_FRONTEND=noninteractive
@@ -164,7 +165,7 @@ fn find_or_install() -> Result<PathBuf, String> {
 }
 
 fn find() -> Option<PathBuf> {
-    // Where it is put is not in everybody's path.
+    // Its folder may not be in `PATH`.
     let path = env::var_os("PATH").unwrap_or_default();
     let folders =
         env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));

@@ -18,7 +18,7 @@ use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    Rejected, WindowRateLimitLayer, caused_by,
+    Rejected, WindowRateLimitLayer, find_cause,
     retry::{Backoff, Classify, CloneRequest, Decision, GiveUp, Jitter, RetryBudget, Verdict},
 };
 
@@ -343,7 +343,7 @@ async fn r6_cause_is_found_down_the_source_chain() {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     let policy = plain(3).classify(|_: &u32, result: &Result<(), tower::BoxError>| match result {
-        Err(error) if caused_by::<Flaky>(&**error).is_some() => Verdict::Retry,
+        Err(error) if find_cause::<Flaky>(&**error).is_some() => Verdict::Retry,
         _ => Verdict::Done,
     });
     let service = ExponentialRetryLayer::new(policy).layer(service_fn(move |n: u32| {

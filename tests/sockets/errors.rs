@@ -1,8 +1,8 @@
-//! What the errors of clients look like, for each way in which a server misbehaves: the types down the chain of
-//! causes, and what they say.
+//! The errors of clients, for each way in which a server misbehaves: the types down the chain of
+//! causes, and their predicates.
 //!
-//! Whether a request can have reached the server is read off these errors, so a new version of a client that says
-//! it in another way must not go unnoticed.
+//! Classification depends on these errors, so a new version of a client with other errors must fail
+//! a test.
 
 use std::{error::Error, io, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::peer::{
     soon,
 };
 
-/// The types down the chain, outermost first, with what can be asked of them.
+/// The types down the chain, outermost first, with their predicates.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(describe).collect::<Vec<_>>().join(" > ")
@@ -98,8 +98,8 @@ impl Clients {
         Self { hyper: hyper.build_http(), reqwest: reqwest.build().unwrap() }
     }
 
-    /// What comes of a POST: the body of the answer, or the chain of the error. `go_on` is called when the head is
-    /// there.
+    /// The result of a POST: the body of the response, or the chain of the error. `go_on` is called
+    /// once the head has arrived.
     async fn by_hyper(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
         let request = Request::post(url).body(Full::from("abc")).unwrap();
         let response = soon(self.hyper.request(request)).await.map_err(|error| chain(&error))?;
@@ -108,7 +108,7 @@ impl Clients {
         body.map(|body| body.to_bytes()).map_err(|error| chain(&error))
     }
 
-    /// The same.
+    /// Does the same with reqwest.
     async fn by_reqwest(&self, url: &str, go_on: impl Fn()) -> Result<Bytes, String> {
         let request = self.reqwest.post(url).body("abc");
         let response = soon(request.send()).await.map_err(|error| chain(&error))?;
@@ -124,14 +124,14 @@ impl Clients {
     }
 }
 
-/// Where the connection breaks.
+/// The point at which the connection breaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Request,
     Body,
 }
 
-/// Both clients failed, and said `expected`: reqwest with an error of its own around it.
+/// Asserts that both clients failed with `expected`, which reqwest wraps in an error of its own.
 fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>; 2]) {
     println!("{what}: {expected}");
     let around = if at == Where::Request { "request" } else { "decode" };
@@ -141,10 +141,11 @@ fn said(what: &str, expected: &str, at: Where, outcomes: [Result<Bytes, String>;
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_connection_that_breaks() {
+async fn r6_clients_report_a_broken_connection() {
     use http1::Act;
 
-    // All of these requests were received to their end. None of these errors says so, nor the opposite.
+    // All of these requests were received to their end. These errors tell neither that nor the
+    // opposite.
     for (act, expected, at) in [
         (Act::Close, "legacy() > hyper(incomplete)", Where::Request),
         (Act::Reset, "legacy() > hyper() > io(ConnectionReset)", Where::Request),
@@ -161,7 +162,7 @@ async fn what_clients_say_of_a_connection_that_breaks() {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_body_was_read_is_no_error() {
+async fn r6_response_before_the_body_is_read_is_no_error() {
     let act = http1::Act::UnavailableBeforeBody;
     let (clients, server) = (Clients::new(false), http1::Misbehaving::start([act, act]).await);
     let url = server.listening().url("/");
@@ -171,8 +172,8 @@ async fn an_answer_before_the_body_was_read_is_no_error() {
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_request_that_was_never_sent() {
-    // Nobody listens at a port that nobody else gets.
+async fn r6_clients_report_a_request_never_sent() {
+    // A port that stays bound without a listener.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", kept.local_addr().unwrap());
@@ -182,7 +183,7 @@ async fn what_clients_say_of_a_request_that_was_never_sent() {
     let by_reqwest = clients.by_reqwest(&url, || ()).await.unwrap_err();
     assert_eq!(by_reqwest, format!("reqwest(connect request) > {expected}"));
 
-    // The connection is gone before the request is handed to it, as happens to those that were idle.
+    // The connection is closed before the request is passed to it, as happens to idle ones.
     let server = http1::Misbehaving::start([]).await;
     let stream = TcpStream::connect(server.listening().address()).await.unwrap();
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
@@ -195,7 +196,7 @@ async fn what_clients_say_of_a_request_that_was_never_sent() {
 }
 
 #[tokio::test]
-async fn what_reqwest_says_when_its_time_is_over() {
+async fn r6_reqwest_reports_its_timeout() {
     use http1::Act;
 
     let impatient = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().unwrap();
@@ -209,16 +210,16 @@ async fn what_reqwest_says_when_its_time_is_over() {
         let clients = Clients { reqwest: impatient.clone(), ..Clients::new(false) };
         let server = http1::Misbehaving::start([act]).await;
         let error = clients.by_reqwest(&server.listening().url("/"), || ()).await.unwrap_err();
-        // On a slow machine, the time may be over before there is a body.
+        // On a slow machine, the time may be up before the body begins.
         assert!(expected.contains(&error.as_str()), "{act:?}: {error}");
     }
 }
 
 #[tokio::test]
-async fn what_clients_say_of_a_stream_that_is_reset() {
+async fn r6_clients_report_a_reset_stream() {
     use http2::Act;
 
-    // Only REFUSED_STREAM says that nothing was done about the request (RFC 9113, 8.7).
+    // Only REFUSED_STREAM means that the request was not processed (RFC 9113, 8.7).
     let before = [
         Reason::REFUSED_STREAM,
         Reason::CANCEL,
@@ -241,33 +242,33 @@ async fn what_clients_say_of_a_stream_that_is_reset() {
 }
 
 #[tokio::test]
-async fn what_clients_say_when_the_server_goes_away() {
-    // Whatever the reason: streams above the last are unprocessed for certain (RFC 9113, 6.8), and are told of a
-    // GOAWAY (as are, now and then, others: `shutting_down.rs`). Those below may have been processed, and are told of
-    // a connection that broke.
+async fn r6_clients_report_a_goaway() {
+    // For any reason: streams above the last one are certainly unprocessed (RFC 9113, 6.8), and
+    // fail with a GOAWAY (as others do occasionally: `shutting_down.rs`). Streams below may have
+    // been processed, and fail with a broken connection.
     for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR] {
         let unprocessed = format!("legacy() > hyper() > h2(go_away remote {reason:?})");
         let perhaps = "legacy() > hyper() > io(BrokenPipe)";
-        for answers in [true, false] {
+        for responds in [true, false] {
             let clients = Clients::new(true);
             let mut outcomes = Vec::new();
             for client in [Which::Hyper, Which::Reqwest] {
-                let going = Going { requests: 2, last: 1, reason, answers };
+                let going = Going { requests: 2, last: 1, reason, responds };
                 let server = GoingAway::start(going).await;
                 let url = server.listening().url("/");
                 let send = || clients.by(client, &url);
                 let (one, other) = join(send(), send()).await;
                 let mut both = [one, other];
-                // Either may have got the first stream.
+                // Either request may have the first stream.
                 both.sort_by_key(|outcome| outcome.as_ref().is_err_and(|e| e.contains("go_away")));
-                assert_eq!(server.processed(), if answers { vec![1] } else { vec![] });
+                assert_eq!(server.processed(), if responds { vec![1] } else { vec![] });
                 outcomes.push(both);
             }
-            let what = format!("HTTP/2, {reason:?}, last stream answered: {answers}");
+            let what = format!("HTTP/2, {reason:?}, last stream answered: {responds}");
             let second = [0, 1].map(|client| outcomes[client][1].clone());
             said(&format!("{what}, above it"), &unprocessed, Where::Request, second);
             let first = [0, 1].map(|client| outcomes[client][0].clone());
-            if answers {
+            if responds {
                 assert!(first.iter().all(Result::is_ok));
             } else {
                 said(&format!("{what}, up to it"), perhaps, Where::Request, first);
@@ -277,12 +278,12 @@ async fn what_clients_say_when_the_server_goes_away() {
 }
 
 #[tokio::test]
-async fn reqwest_retries_what_a_server_left_out_unless_told_never_to() {
+async fn r6_reqwest_retries_streams_above_the_goaway_by_default() {
     let act = http2::Act::Reset(Reason::REFUSED_STREAM);
     let default = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let by_itself = Clients { reqwest: default, ..Clients::new(true) };
 
-    // Twice, at once: the third stream is answered. Whoever counts requests outside it sees one.
+    // Two retries at once, and the third stream succeeds. Layers outside count one request.
     let server = http2::Misbehaving::start([act, act]).await;
     let url = server.listening().url("/");
     assert_eq!(by_itself.by_reqwest(&url, || ()).await.unwrap(), "hello");
@@ -295,27 +296,27 @@ async fn reqwest_retries_what_a_server_left_out_unless_told_never_to() {
         "three streams were reset"
     );
 
-    // Told `never`, it hands on the first: a second request is needed for the second stream.
+    // With `never`, it returns the first error: a second request is needed for the second stream.
     let never = Clients::new(true);
     let server = http2::Misbehaving::start([act]).await;
     let url = server.listening().url("/");
     assert!(never.by_reqwest(&url, || ()).await.is_err());
     assert_eq!(never.by_reqwest(&url, || ()).await.unwrap(), "hello");
 
-    // On another connection, if the server goes away.
-    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    // On another connection after a GOAWAY.
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, responds: true };
     let server = GoingAway::start(going).await;
     assert_eq!(by_itself.by_reqwest(&server.listening().url("/"), || ()).await.unwrap(), "");
 }
 
 #[tokio::test]
-async fn hypers_client_hands_on_what_a_server_left_out() {
-    // Its `retry_canceled_requests` is for requests that it could not hand to a connection.
+async fn r6_hyper_client_returns_errors_of_streams_above_the_goaway() {
+    // Its `retry_canceled_requests` is for requests that it could not pass to a connection.
     let mut hyper = legacy::Client::builder(TokioExecutor::new());
     let clients = Clients { hyper: hyper.http2_only(true).build_http(), ..Clients::new(true) };
     let server = http2::Misbehaving::start([http2::Act::Reset(Reason::REFUSED_STREAM)]).await;
     assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
-    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, answers: true };
+    let going = Going { requests: 1, last: 0, reason: Reason::NO_ERROR, responds: true };
     let server = GoingAway::start(going).await;
     assert!(clients.by_hyper(&server.listening().url("/"), || ()).await.is_err());
 }

@@ -1,4 +1,4 @@
-//! That the servers of these tests do what they are for.
+//! Tests of the servers that the other tests use.
 
 use std::{
     collections::HashSet,
@@ -29,7 +29,7 @@ use crate::peer::{
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// So long that no second window begins while a test runs.
+/// Long enough that no second window begins during a test.
 const LONG: Duration = Duration::from_secs(3600);
 
 fn quota(window: Duration, tells: Tells, retry_after: RetryAfter) -> Quota {
@@ -40,13 +40,13 @@ async fn get(client: &reqwest::Client, url: &str) -> reqwest::Response {
     soon(client.get(url).send()).await.unwrap()
 }
 
-/// A field's value; empty if there is none.
-fn field(response: &reqwest::Response, name: &str) -> String {
+/// A header's value; empty if there is none.
+fn header(response: &reqwest::Response, name: &str) -> String {
     response.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap().to_owned())
 }
 
 #[tokio::test]
-async fn a_quota_is_enforced_and_notes_what_came_when() {
+async fn r4_peer_quota_is_enforced_and_logs_arrivals() {
     let (http1, http2) = (
         reqwest::Client::new(),
         reqwest::Client::builder().http2_prior_knowledge().build().unwrap(),
@@ -61,7 +61,7 @@ async fn a_quota_is_enforced_and_notes_what_came_when() {
         if server.after_refusal().is_some() {
             break server;
         }
-        // On a slow machine a window may pass with two requests.
+        // On a slow machine a window may pass with only two requests.
         window *= 2;
     };
     let (until, _) = server.after_refusal().unwrap();
@@ -78,7 +78,7 @@ async fn a_quota_is_enforced_and_notes_what_came_when() {
 }
 
 #[tokio::test]
-async fn a_quota_holds_in_every_window() {
+async fn r4_peer_quota_holds_in_every_window() {
     let window = Duration::from_millis(100);
     let server = QuotaServer::start(quota(window, Tells::Nothing, RetryAfter::Seconds)).await;
     let client = reqwest::Client::new();
@@ -91,12 +91,12 @@ async fn a_quota_holds_in_every_window() {
             granted.push(arrival.at);
         }
     }
-    // Two in each window, so of five the last is not in the window after the first's.
+    // Two in each window, so the fifth is not in the window after the first one's.
     assert!(granted.windows(5).all(|five| five[4] > five[0] + window));
 }
 
 #[tokio::test]
-async fn a_quota_tells_what_is_left_in_the_fields_that_are_asked_for() {
+async fn r4_peer_quota_reports_in_the_chosen_headers() {
     let client = reqwest::Client::new();
     let seconds = LONG.as_secs();
     for (tells, names) in [
@@ -116,23 +116,23 @@ async fn a_quota_tells_what_is_left_in_the_fields_that_are_asked_for() {
         let server = QuotaServer::start(quota(LONG, tells, RetryAfter::Seconds)).await;
         for remaining in [1, 0, 0] {
             let response = get(&client, &server.url()).await;
-            // Of the window, rounded up.
+            // The rest of the window, rounded up.
             let least = (LONG - (now() - began)).as_secs();
             let reset = names.map(|[limit, left, reset]| {
-                assert_eq!(field(&response, limit), "2");
-                assert_eq!(field(&response, left), remaining.to_string());
-                field(&response, reset).parse::<u64>().unwrap()
+                assert_eq!(header(&response, limit), "2");
+                assert_eq!(header(&response, left), remaining.to_string());
+                header(&response, reset).parse::<u64>().unwrap()
             });
             match tells {
                 Tells::Nothing => assert!(
                     !response.headers().keys().any(|name| name.as_str().contains("ratelimit"))
                 ),
                 Tells::RateLimit => {
-                    let told = field(&response, "ratelimit");
+                    let told = header(&response, "ratelimit");
                     let time = told.strip_prefix(&format!("\"quota\";r={remaining};t="));
                     let time: u64 = time.unwrap().parse().unwrap();
                     assert!((least..=seconds).contains(&time), "{told}");
-                    assert_eq!(field(&response, "ratelimit-policy"), "\"quota\";q=2;w=3600");
+                    assert_eq!(header(&response, "ratelimit-policy"), "\"quota\";q=2;w=3600");
                 }
                 Tells::Separately | Tells::XSeconds => {
                     assert!(reset.is_some_and(|reset| (least..=seconds).contains(&reset)));
@@ -148,7 +148,7 @@ async fn a_quota_tells_what_is_left_in_the_fields_that_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_quota_names_a_time_that_is_not_before_there_is_room() {
+async fn r4_peer_quota_names_no_time_before_the_next_permit() {
     let client = reqwest::Client::new();
     for retry_after in [RetryAfter::Seconds, RetryAfter::Date] {
         let began = now();
@@ -164,7 +164,7 @@ async fn a_quota_names_a_time_that_is_not_before_there_is_room() {
         // Rounded up to a second.
         assert!(until >= began + LONG && until <= started + LONG + Duration::from_secs(1));
 
-        let value = field(&refused, "retry-after");
+        let value = header(&refused, "retry-after");
         let wait = match retry_after {
             RetryAfter::Seconds => Duration::from_secs(value.parse().unwrap()),
             RetryAfter::Date => {
@@ -177,7 +177,7 @@ async fn a_quota_names_a_time_that_is_not_before_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_dropped_server_is_gone() {
+async fn r6_peer_is_gone_when_dropped() {
     let server = http1::Misbehaving::start([]).await;
     let address = server.listening().address();
     let mut open = TcpStream::connect(address).await.unwrap();
@@ -196,13 +196,13 @@ async fn a_dropped_server_is_gone() {
 }
 
 #[tokio::test]
-async fn what_is_received_to_its_end_is_noted() {
+async fn r6_peer_logs_requests_received_to_their_end() {
     let h1 = http1::Misbehaving::start([]).await;
     let h2 = http2::Misbehaving::start([]).await;
     let client = reqwest::Client::new();
     let prior = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for (client, listening) in [(client, h1.listening()), (prior, h2.listening())] {
-        // With a length, without one (in chunks), and none.
+        // Bodies with a length, in chunks, and none.
         let bodies = [
             Some(reqwest::Body::from(vec![7; 1000])),
             Some(reqwest::Body::wrap_stream(futures::stream::iter(
@@ -230,7 +230,7 @@ async fn what_is_received_to_its_end_is_noted() {
     }
 }
 
-/// What comes after the answer.
+/// The events after the response.
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     Nothing,
@@ -239,7 +239,7 @@ enum Then {
 }
 
 async fn then(stream: &mut TcpStream) -> Then {
-    // Time that passes, where nothing comes; what comes late, on a slow machine, is another `Then`.
+    // `Nothing` takes some time; bytes that are late on a slow machine give another `Then`.
     match timeout(Duration::from_millis(50), stream.read(&mut [0])).await {
         Err(_) => Then::Nothing,
         Ok(Ok(0)) => Then::End,
@@ -252,13 +252,13 @@ async fn then(stream: &mut TcpStream) -> Then {
 }
 
 #[tokio::test]
-async fn the_http1_server_misbehaves_as_told() {
+async fn r6_peer_http1_misbehaves_as_configured() {
     use http1::Act;
 
     const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
     const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-    // What is sent, what comes back, what comes then, and whether a request was received.
+    // The bytes sent, the response, the events after it, and whether a request was received.
     let head_only = &POST[..POST.len() - 3];
     let busy: &[u8] = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n";
     for (act, sent, answer, end, received) in [
@@ -290,7 +290,7 @@ async fn the_http1_server_misbehaves_as_told() {
         assert_eq!(server.received().len(), received, "{act:?}");
     }
 
-    // Byte for byte, and the connection stays.
+    // The line is sent byte for byte, and the connection stays.
     let server = http1::Misbehaving::start(GARBAGE_HINTS.map(Act::Unavailable)).await;
     let mut stream = TcpStream::connect(server.listening().address()).await.unwrap();
     for hint in GARBAGE_HINTS {
@@ -301,7 +301,7 @@ async fn the_http1_server_misbehaves_as_told() {
         assert_eq!(read, expected);
     }
 
-    // In the body, when the test says so.
+    // A reset within the body, when the test goes on.
     let server = http1::Misbehaving::start([Act::ResetInBody]).await;
     let mut stream = TcpStream::connect(server.listening().address()).await.unwrap();
     stream.write_all(POST).await.unwrap();
@@ -315,7 +315,7 @@ async fn the_http1_server_misbehaves_as_told() {
 }
 
 #[tokio::test]
-async fn the_http2_server_resets_streams_as_told() {
+async fn r6_peer_http2_resets_streams_as_configured() {
     use http2::Act;
 
     let acts = [
@@ -359,9 +359,9 @@ async fn the_http2_server_resets_streams_as_told() {
 }
 
 #[tokio::test]
-async fn the_server_that_goes_away_leaves_out_what_came_after_the_last_stream() {
+async fn r6_peer_goaway_omits_streams_above_the_last() {
     let server =
-        GoingAway::start(Going { requests: 3, last: 3, reason: Reason::NO_ERROR, answers: true })
+        GoingAway::start(Going { requests: 3, last: 3, reason: Reason::NO_ERROR, responds: true })
             .await;
     let address = server.listening().address();
     let connect = || async {
@@ -385,7 +385,7 @@ async fn the_server_that_goes_away_leaves_out_what_came_after_the_last_stream() 
     assert_eq!(left_out.reason(), Some(Reason::NO_ERROR));
     assert_eq!(server.processed(), [1, 3]);
 
-    // The next connection is as any other.
+    // The next connection works normally.
     let mut client = soon(connect().await.ready()).await.unwrap();
     let (response, _) = client.send_request(request(), true).unwrap();
     assert_eq!(soon(response).await.unwrap().status(), 200);

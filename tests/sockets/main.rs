@@ -1,19 +1,18 @@
-//! The layers in servers and clients that people use, on real sockets. `tests/README.md` lists which test holds
-//! us to which promise.
+//! The layers in common servers and clients, on real sockets.
 //!
-//! These run in real time, so no verdict depends on how fast the machine is, and whatever waits for the network
-//! does so under a time limit.
+//! These tests run in real time, so no verdict depends on the speed of the machine, and each wait
+//! for the network has a time limit.
 //!
-//! | read | for |
+//! | file | contents |
 //! | --- | --- |
 //! | `peer/` | servers that count by themselves, and servers that misbehave |
-//! | `harness.rs` | that these servers do what they are for |
-//! | `quota.rs` | fifty tasks and a quota: a hint holds back everybody |
+//! | `harness.rs` | tests of these servers |
+//! | `quota.rs` | fifty tasks and a quota: a hint holds back all of them |
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
-//! | `errors.rs` | what the errors of hyper-util's client and of reqwest look like, for each way to misbehave |
-//! | `shutting_down.rs` | requests that come just when a server shuts down gracefully |
+//! | `errors.rs` | the errors of hyper-util's client and of reqwest, for each way to misbehave |
+//! | `shutting_down.rs` | requests that arrive while a server shuts down gracefully |
 //! | `servers/` | the layers on the servers of axum, hyper and tonic, and a client of hyper-util's |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -27,8 +26,9 @@ mod peer;
 mod quota;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(all(feature = "client", feature = "server"))]
 mod servers;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "client")]
 mod shutting_down;
 #[cfg(feature = "grpc")]
 mod tonic_client;

@@ -1,5 +1,6 @@
-//! reqwest and hyper-util's client behind all the layers, against servers that misbehave. By what the servers
-//! received: never more than the most attempts, and nothing twice that may have been done.
+//! reqwest and hyper-util's client behind all the layers, against servers that misbehave. The
+//! servers never receive more than the maximum of attempts, and never twice a request that may have
+//! been processed.
 
 use std::{
     sync::{
@@ -21,11 +22,9 @@ use tower::{
 };
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer, caused_by,
-    http::{
-        Attempts, HttpClassifier, ServerHints,
-        replay::{ByReplay, ReplayBodyLayer},
-    },
+    WindowRateLimitLayer,
+    client::{Attempts, ByReplay, HttpClassifier, HttpHints, ReplayLayer},
+    find_cause,
     retry::Backoff,
 };
 
@@ -41,10 +40,11 @@ use crate::peer::{
 
 const MAX_ATTEMPTS: usize = 3;
 
-/// Longer than any test takes.
+/// Longer than any test.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Both clients, each behind all the layers. Neither retries anything or follows redirects by itself.
+/// Both clients, each behind all the layers. Neither retries anything or follows redirects by
+/// itself.
 #[derive(Clone)]
 enum Client {
     Hyper(BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, BoxError>),
@@ -77,14 +77,14 @@ impl Setup {
         Self { http2: true, ..Self::http1(which) }
     }
 
-    /// With the number of attempts that it has made.
+    /// The result, with the number of attempts.
     fn client(self) -> (Client, Arc<AtomicUsize>) {
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
         let policy = ExponentialRetry::new(self.max_attempts.try_into().unwrap()).backoff(backoff);
         let in_flight = ConcurrencyBackpressureLayer::new(8);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
         let pause =
-            PauseOnHintLayer::new(rate.handle(), ServerHints).max_pause(Duration::from_millis(50));
+            PauseOnHintLayer::new(rate.handle(), HttpHints).max_pause(Duration::from_millis(50));
         let timeout = TimeoutLayer::new(self.patience);
         let attempts = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&attempts);
@@ -95,7 +95,7 @@ impl Setup {
                 let policy = policy.classify(HttpClassifier::new()).clone_with(ByReplay);
                 Client::Hyper(BoxCloneSyncService::new(
                     ServiceBuilder::new()
-                        .layer(ReplayBodyLayer::new().max_bytes(1 << 20))
+                        .layer(ReplayLayer::new().max_bytes(1 << 20))
                         .layer(in_flight)
                         .layer(ExponentialRetryLayer::new(policy))
                         .layer(rate)
@@ -114,7 +114,7 @@ impl Setup {
                     .redirect(reqwest::redirect::Policy::none());
                 let reqwest = if self.http2 { reqwest.http2_prior_knowledge() } else { reqwest };
                 let policy = policy
-                    .classify(HttpClassifier::new().without_redirects())
+                    .classify(HttpClassifier::new().assume_no_redirects())
                     .clone_with(reqwest::Request::try_clone);
                 Client::Reqwest(BoxCloneSyncService::new(
                     ServiceBuilder::new()
@@ -135,7 +135,7 @@ impl Setup {
     }
 }
 
-/// Whether a request may be repeated, and by what.
+/// The kinds of requests: repeatable for a reason, or not repeatable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Get,
@@ -155,7 +155,7 @@ impl Kind {
 struct Answer {
     status: u16,
     attempts: u32,
-    /// What could be read of the body.
+    /// The part of the body that could be read.
     body: Result<Bytes, BoxError>,
 }
 
@@ -165,7 +165,7 @@ impl Client {
         self.send_body(kind, url, body.into(), || ()).await
     }
 
-    /// Calls `go_on` as soon as the head of the answer is there.
+    /// Calls `go_on` as soon as the head of the response has arrived.
     async fn send_body(
         &self,
         kind: Kind,
@@ -185,7 +185,7 @@ impl Client {
                 go_on();
                 Ok(Answer {
                     status: response.status().as_u16(),
-                    attempts: Attempts::of(&response).get(),
+                    attempts: Attempts::from_response(&response).get(),
                     body: match soon(response.into_body().collect()).await {
                         Ok(body) => Ok(body.to_bytes()),
                         Err(error) => Err(error.into()),
@@ -198,7 +198,7 @@ impl Client {
                 go_on();
                 Ok(Answer {
                     status: response.status().as_u16(),
-                    attempts: Attempts::of(&response).get(),
+                    attempts: Attempts::from_response(&response).get(),
                     body: soon(response.bytes()).await.map_err(Into::into),
                 })
             }
@@ -206,7 +206,7 @@ impl Client {
     }
 }
 
-/// What a server does with a request, and whether that is tried again.
+/// A server's behaviour, and whether it leads to a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retried {
     Never,
@@ -225,7 +225,7 @@ impl Retried {
 }
 
 #[tokio::test]
-async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
+async fn r6_broken_request_is_resent_only_if_repeatable() {
     use http1::Act;
 
     for (act, retried) in [
@@ -239,7 +239,7 @@ async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
             let what = format!("{act:?} {which:?} {kind:?}");
             let expected = if retried.is(kind) { MAX_ATTEMPTS } else { 1 };
 
-            // It never recovers.
+            // The server never recovers.
             let server = http1::Misbehaving::start([act; 2 * MAX_ATTEMPTS]).await;
             let outcome = client.send(kind, &server.listening().url("/")).await;
             assert_eq!(server.received().len(), expected, "{what}");
@@ -247,7 +247,7 @@ async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
             let busy = matches!(act, Act::Unavailable(_)).then_some(503);
             assert_eq!(status, busy, "{what}");
 
-            // It does.
+            // The server recovers.
             if retried.is(kind) {
                 let server = http1::Misbehaving::start([act]).await;
                 let answer = client.send(kind, &server.listening().url("/")).await.unwrap();
@@ -261,7 +261,7 @@ async fn r6_what_broke_is_sent_again_only_if_it_may_be() {
 }
 
 #[tokio::test]
-async fn r6_a_stream_that_was_reset_is_sent_again_if_it_was_refused_or_may_be() {
+async fn r6_reset_stream_is_resent_if_refused_or_repeatable() {
     use http2::Act;
 
     for (reason, retried) in [
@@ -291,15 +291,16 @@ async fn r6_a_stream_that_was_reset_is_sent_again_if_it_was_refused_or_may_be() 
     }
 }
 
-/// It says which requests it never got to, but what clients make of that they also make of others.
+/// The server tells which requests it never processed, but clients give other requests the same
+/// error.
 #[tokio::test]
-async fn r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be() {
+async fn r6_request_above_the_goaway_is_resent_if_repeatable() {
     for (which, kind) in pairs() {
-        // On a slow machine, the next attempt may find the old connection still there, and is left out as well.
+        // On a slow machine, the next attempt may still use the old connection, and is omitted too.
         let setup = Setup { max_attempts: 20, ..Setup::http2(which) };
         for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
-            // One, and it is left out.
-            let going = Going { requests: 1, last: 0, reason, answers: true };
+            // A single request, which is omitted.
+            let going = Going { requests: 1, last: 0, reason, responds: true };
             let server = GoingAway::start(going).await;
             let url = server.listening().url("/");
             let (client, attempts) = setup.client();
@@ -313,26 +314,26 @@ async fn r6_what_a_server_that_goes_away_never_got_to_is_sent_again_if_it_may_be
                 assert_eq!(attempts.load(Relaxed), 1, "{which:?} {kind:?}");
             }
 
-            // Two, of which the second is left out.
+            // Two requests, the second of which is omitted.
             let going = Going { requests: 2, last: 1, ..going };
             let server = GoingAway::start(going).await;
             let url = server.listening().url("/");
             let (client, _) = setup.client();
             let both = join(client.send(kind, &url), client.send(kind, &url)).await;
-            let answers: Vec<_> = [both.0, both.1].into_iter().flatten().collect();
-            assert!(answers.iter().all(|answer| answer.status == 200), "{which:?} {kind:?}");
+            let responds: Vec<_> = [both.0, both.1].into_iter().flatten().collect();
+            assert!(responds.iter().all(|answer| answer.status == 200), "{which:?} {kind:?}");
             let expected: &[u32] = if kind.may_repeat() { &[1, 1] } else { &[1] };
-            assert_eq!(answers.len(), expected.len(), "{which:?} {kind:?}");
+            assert_eq!(responds.len(), expected.len(), "{which:?} {kind:?}");
             assert_eq!(server.processed(), expected, "one on each connection");
         }
     }
 }
 
-/// ... and which it may have got to.
+/// A request below the last stream may have been processed.
 #[tokio::test]
-async fn r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again() {
+async fn r6_request_below_the_goaway_is_not_resent() {
     for which in BOTH {
-        let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, answers: false };
+        let going = Going { requests: 2, last: 1, reason: Reason::NO_ERROR, responds: false };
         let server = GoingAway::start(going).await;
         let url = server.listening().url("/");
         let (client, attempts) = Setup { max_attempts: 20, ..Setup::http2(which) }.client();
@@ -344,14 +345,14 @@ async fn r6_what_a_server_that_goes_away_may_have_got_to_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
+async fn r6_request_without_response_is_resent_only_if_repeatable() {
     use http1::Act;
 
     let scenes = [Act::Silence, Act::HalfHead].into_iter().flat_map(|act| {
         pairs().map(move |(which, kind)| async move {
             let server = http1::Misbehaving::start([act]).await;
             let url = server.listening().url("/");
-            // On a slow machine, an answer may take as long: then that is tried again, too.
+            // On a slow machine, a response may take as long, and is retried too.
             let patience = Duration::from_millis(200);
             let setup = Setup { patience, max_attempts: 200, ..Setup::http1(which) };
             let (client, attempts) = setup.client();
@@ -364,7 +365,7 @@ async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
                 assert!(answer.attempts >= 2, "{act:?} {which:?} {kind:?}");
             } else {
                 let error = outcome.err().unwrap();
-                assert!(caused_by::<tower::timeout::error::Elapsed>(&*error).is_some());
+                assert!(find_cause::<tower::timeout::error::Elapsed>(&*error).is_some());
                 assert_eq!(attempts.load(Relaxed), 1, "{act:?} {which:?} {kind:?}");
             }
         })
@@ -372,9 +373,9 @@ async fn r6_who_is_never_answered_asks_again_only_if_it_may() {
     join_all(scenes).await;
 }
 
-/// No panic, no endless wait, and not one attempt more.
+/// No panic, no endless wait, and no extra attempt.
 #[tokio::test]
-async fn r4_garbage_is_no_hint() {
+async fn r4_unreadable_headers_are_no_hint() {
     for which in BOTH {
         for hint in GARBAGE_HINTS {
             let act = http1::Act::Unavailable(hint);
@@ -382,13 +383,13 @@ async fn r4_garbage_is_no_hint() {
             let (client, _) = Setup::http1(which).client();
             let url = server.listening().url("/");
             let answer = client.send(Kind::Get, &url).await.unwrap();
-            // More seconds than can be counted are a hint, though too long to be waited for.
+            // Seconds beyond the range of the type are a hint, but too long to wait for.
             let too_long = hint.ends_with(b"99999999999999999999");
             let expected = if too_long { 1 } else { MAX_ATTEMPTS };
             let what = String::from_utf8_lossy(hint);
             assert_eq!((answer.status, answer.attempts as usize), (503, expected), "{what}");
             assert_eq!(server.received().len(), expected, "{what}");
-            // It may have paused all of them, no longer than is allowed.
+            // The hint may have paused all requests, up to the bound.
             if !too_long {
                 assert_eq!(client.send(Kind::Get, &url).await.unwrap().status, 200, "{what}");
             }
@@ -396,9 +397,10 @@ async fn r4_garbage_is_no_hint() {
     }
 }
 
-/// Of which its answers say nothing. The client may send the next request into the closed connection.
+/// Its responses do not announce it, so the client may send the next request into a closed
+/// connection.
 #[tokio::test]
-async fn r6_a_server_that_closes_after_each_answer_receives_nothing_twice() {
+async fn r6_server_that_closes_after_each_response_receives_nothing_twice() {
     const REQUESTS: usize = 20;
 
     for (which, kind) in pairs() {
@@ -409,16 +411,16 @@ async fn r6_a_server_that_closes_after_each_answer_receives_nothing_twice() {
             let outcome = client.send(kind, &server.listening().url(&path)).await;
             let received = server.received();
             let times = received.iter().filter(|request| request.path == path).count();
-            // A POST may fail, if nobody knows that it wasn't received.
+            // A POST may fail if it is unknown whether it was received.
             assert!(outcome.is_ok() || kind == Kind::Post, "{which:?} {kind:?}");
             assert_eq!(times, usize::from(outcome.is_ok()), "{which:?} {kind:?}");
         }
     }
 }
 
-/// The answer comes while the body is still sent: the next attempt sends it from the beginning.
+/// The response arrives while the body is being sent; the next attempt sends it from the beginning.
 #[tokio::test]
-async fn r7_a_body_that_was_not_read_arrives_whole_at_the_next_attempt() {
+async fn r7_unread_body_arrives_whole_at_the_next_attempt() {
     const LENGTH: usize = 1_000_000;
 
     for (which, kind) in pairs() {
@@ -439,9 +441,9 @@ async fn r7_a_body_that_was_not_read_arrives_whole_at_the_next_attempt() {
     }
 }
 
-/// What has begun is the caller's.
+/// A response whose head has arrived is the caller's.
 #[tokio::test]
-async fn r6_an_answer_that_breaks_off_is_not_asked_for_again() {
+async fn r6_request_of_a_truncated_response_is_not_resent() {
     let broken = |outcome: Result<Answer, BoxError>, received: Vec<Received>| {
         let answer = outcome.unwrap();
         assert_eq!((answer.status, answer.attempts), (200, 1));

@@ -1,6 +1,7 @@
 //! A server with a quota, and fifty tasks that share a client: reqwest behind all the layers.
 //!
-//! The client's own limit is far above the quota, so only that it obeys explains what is seen.
+//! The client's own limit is far above the quota, so only obedience to the server's hints explains
+//! the results.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use tower::{ServiceBuilder, ServiceExt, util::BoxCloneService};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    http::{HttpClassifier, ServerHints},
-    pause_on_hint::ServerHint,
+    client::{HttpClassifier, HttpHints},
+    pause_on_hint::ReadHint,
     retry::Backoff,
 };
 
@@ -27,15 +28,15 @@ const TASKS: usize = 50;
 const WINDOW: Duration = Duration::from_secs(1);
 const QUOTA: u32 = 30;
 
-/// On a slow machine. Pauses and waits are bounded by a minute.
+/// Long enough for a slow machine. Pauses and waits are bounded by a minute.
 const MOST_WINDOW: Duration = Duration::from_secs(16);
 
-/// Which of the two is outside.
+/// The outermost layer.
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// The limit of requests in flight: held through a request's backoff.
+    /// The limit of requests in flight: its permit is held through the backoff.
     Backpressure,
-    /// The retry: others go meanwhile.
+    /// The retry: other requests use the permit during the backoff.
     Retry,
 }
 
@@ -44,11 +45,11 @@ struct Setup {
     order: Order,
     in_flight: usize,
     version: Version,
-    /// Does a hint pause all of them?
+    /// True if a hint pauses all requests.
     obeys: bool,
 }
 
-/// What the client does, in the order in which it does it.
+/// The events of the client, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Issued(Instant),
@@ -73,7 +74,7 @@ impl Setup {
         let retry = ExponentialRetryLayer::new(policy);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
         let hint = move |result: &Result<Response, reqwest::Error>| {
-            ServerHints.hint(result).filter(|_| self.obeys)
+            HttpHints.read_hint(result).filter(|_| self.obeys)
         };
         let pause = PauseOnHintLayer::new(rate.handle(), hint);
         let (issued, refused) = (events.clone(), events.clone());
@@ -104,7 +105,7 @@ impl Setup {
     }
 }
 
-/// Each of the tasks sends one request, and each ends in success.
+/// Each task sends one request, and all succeed.
 async fn all_succeed(client: &Client, url: &str) {
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
@@ -121,7 +122,7 @@ async fn all_succeed(client: &Client, url: &str) {
     assert!(statuses.iter().all(|&status| status == StatusCode::OK), "{statuses:?}");
 }
 
-/// The refusals in `arrivals`: the time each names, and what came after it.
+/// The rejections in `arrivals`: the time that each names, and the requests after it.
 fn refusals(arrivals: &[Arrival]) -> impl Iterator<Item = (Instant, &[Arrival])> {
     let numbered = arrivals.iter().enumerate();
     numbered.filter_map(|(number, arrival)| match arrival.answer {
@@ -130,7 +131,7 @@ fn refusals(arrivals: &[Arrival]) -> impl Iterator<Item = (Instant, &[Arrival])>
     })
 }
 
-/// Uses up the quota. Returns what the client did and what the server saw.
+/// Uses up the quota. Returns the events of the client and of the server.
 async fn until_refused(setup: Setup, retry_after: RetryAfter) -> (Vec<Event>, Vec<Arrival>) {
     let mut window = WINDOW;
     loop {
@@ -142,7 +143,7 @@ async fn until_refused(setup: Setup, retry_after: RetryAfter) -> (Vec<Event>, Ve
             assert!(arrivals.iter().all(|arrival| arrival.version == setup.version));
             return (events.read(), arrivals);
         }
-        // On a slow machine the requests take several windows. A longer one is used up.
+        // On a slow machine the requests take several windows; a longer window is used up.
         window = MOST_WINDOW.min(2 * window);
     }
 }
@@ -151,7 +152,7 @@ async fn one_refusal_holds_back_everybody(setup: Setup, retry_after: RetryAfter)
     let (events, arrivals) = until_refused(setup, retry_after).await;
     let (until, _) = refusals(&arrivals).next().unwrap();
 
-    // Nothing is issued from when the first 429 has been received until the time it named.
+    // No request is issued between the arrival of the first 429 and the time it named.
     let received = events.iter().position(|&event| event == Event::Refused).unwrap();
     let early = events[received..].iter().find(|event| match event {
         Event::Issued(at) => *at < until,
@@ -159,13 +160,13 @@ async fn one_refusal_holds_back_everybody(setup: Setup, retry_after: RetryAfter)
     });
     assert_eq!(early, None, "{setup:?}, {retry_after:?}");
 
-    // What was on the way before it was received is refused as well, once in each place in flight: by then its own
-    // refusal has been received.
+    // Requests under way before its arrival are rejected as well, one for each permit in flight:
+    // their own rejections have arrived by then.
     let refused = arrivals.iter().filter(|arrival| arrival.answer != Answer::Granted);
     let early = refused.filter(|arrival| arrival.at < until).count();
     assert!(early <= setup.in_flight, "{early}: {setup:?}, {retry_after:?}");
 
-    // One at a time, nothing can be on the way when a 429 is sent.
+    // With one in flight, no request can be under way when a 429 is sent.
     if setup.in_flight == 1 {
         for (until, after) in refusals(&arrivals) {
             assert!(after.iter().all(|arrival| arrival.at >= until), "{setup:?}, {retry_after:?}");
@@ -174,7 +175,7 @@ async fn one_refusal_holds_back_everybody(setup: Setup, retry_after: RetryAfter)
 }
 
 #[tokio::test]
-async fn r9_after_a_429_nobody_comes_before_the_time_it_named() {
+async fn r9_no_request_arrives_before_the_time_of_a_429() {
     let mut scenes = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for order in [Order::Backpressure, Order::Retry] {
@@ -189,18 +190,18 @@ async fn r9_after_a_429_nobody_comes_before_the_time_it_named() {
     join_all(scenes).await;
 }
 
-/// The control: where the hint holds back only the request that got it, others come before.
+/// The control: if a hint holds back only its own request, others arrive before.
 #[tokio::test]
-async fn r9_without_a_pause_others_come_before_the_time_that_a_429_named() {
+async fn r9_requests_arrive_before_the_time_of_a_429_without_a_pause() {
     let setup =
         Setup { order: Order::Retry, in_flight: 1, version: Version::HTTP_11, obeys: false };
     let too_early = |(until, after): (Instant, &[Arrival])| after.iter().any(|a| a.at < until);
-    // On a slow machine the next request may be late by itself.
+    // On a slow machine the next request may be late for another reason.
     while !refusals(&until_refused(setup, RetryAfter::Seconds).await.1).any(too_early) {}
 }
 
 #[tokio::test]
-async fn r9_where_the_server_tells_what_is_left_nobody_is_ever_refused() {
+async fn r9_no_request_is_rejected_if_the_server_reports_its_quota() {
     let mut scenes = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for tells in [Tells::RateLimit, Tells::Separately, Tells::XSeconds, Tells::XUnixTime] {
@@ -208,7 +209,7 @@ async fn r9_where_the_server_tells_what_is_left_nobody_is_ever_refused() {
                 let retry_after = RetryAfter::Seconds;
                 let quota = Quota { quota: QUOTA, window: WINDOW, tells, retry_after };
                 let (server, events) = (QuotaServer::start(quota).await, Log::new());
-                // One at a time: each hears of what is left before the next is sent.
+                // One at a time: the remaining quota is known before the next request is sent.
                 let setup = Setup { order: Order::Retry, in_flight: 1, version, obeys: true };
                 all_succeed(&setup.client(&events), &server.url()).await;
                 let granted = server.arrivals().iter().all(|a| a.answer == Answer::Granted);

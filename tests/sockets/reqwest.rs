@@ -1,4 +1,4 @@
-//! reqwest behind all the layers, against a server that doesn't always answer.
+//! reqwest behind all the layers, against a server that doesn't always respond.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    http::{Attempts, HttpClassifier, ServerHints},
+    client::{Attempts, HttpClassifier, HttpHints},
     retry::{Backoff, Decision},
 };
 
@@ -39,7 +39,7 @@ fn client(
         .clone_with(Request::try_clone)
         .on_decision(on_decision);
     let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
-    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
     let reqwest = ::reqwest::Client::builder()
         .retry(retry::never())
         .redirect(redirect::Policy::none())
@@ -62,34 +62,40 @@ fn keyed(mut request: Request) -> Request {
     request
 }
 
-/// What the server was told in a field of choice, by each request that it received.
+/// The attempt header of each request that the server received.
 fn told(server: &Misbehaving) -> Vec<Option<HeaderValue>> {
     server.received().iter().map(|request| request.headers.get("attempt").cloned()).collect()
 }
 
 #[tokio::test]
-async fn r8_reqwest_is_told_of_the_attempts_and_so_is_the_server() {
+async fn r8_reqwest_responses_and_requests_carry_attempts() {
     let server = Misbehaving::start([BUSY, BUSY, Act::Answer, Act::Answer]).await;
     let classify = HttpClassifier::new().attempt_header(HeaderName::from_static("attempt"));
     let client = client(classify, |_| ());
     for attempts in [3, 1] {
         let call = client.clone().oneshot(request(Method::GET, &server));
         let response = soon(call).await.unwrap();
-        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, attempts));
+        assert_eq!(
+            (response.status().as_u16(), Attempts::from_response(&response).get()),
+            (200, attempts)
+        );
         assert_eq!(soon(response.text()).await.unwrap(), "hello");
     }
     let number = |number| Some(HeaderValue::from(number));
     assert_eq!(told(&server), [None, number(1), number(2), None]);
 
-    // An answer that is a failure tells how many it took, too.
+    // A failed response carries its number of attempts too.
     let server = Misbehaving::start([BUSY; 9]).await;
     let response = soon(client.oneshot(request(Method::GET, &server))).await.unwrap();
-    assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (503, MAX_ATTEMPTS));
+    assert_eq!(
+        (response.status().as_u16(), Attempts::from_response(&response).get()),
+        (503, MAX_ATTEMPTS)
+    );
     assert_eq!(server.received().len(), MAX_ATTEMPTS as usize);
 }
 
 #[tokio::test]
-async fn r6_reqwest_repeats_a_post_only_if_it_may() {
+async fn r6_reqwest_post_is_resent_only_if_repeatable() {
     for act in [BUSY, Act::Reset, Act::Close] {
         let server = Misbehaving::start([act]).await;
         let client = client(HttpClassifier::new(), |_| ());
@@ -106,22 +112,25 @@ async fn r6_reqwest_repeats_a_post_only_if_it_may() {
         let server = Misbehaving::start([act]).await;
         *post.url_mut() = server.listening().url("/").parse().unwrap();
         let response = soon(client.oneshot(keyed(post))).await.unwrap();
-        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, 2));
+        assert_eq!(
+            (response.status().as_u16(), Attempts::from_response(&response).get()),
+            (200, 2)
+        );
         let received = server.received();
         assert_eq!(received.len(), 2, "{act:?}");
         assert!(received.iter().all(|request| request.body == 3));
     }
 }
 
-/// Nobody listens, until the client has heard so.
+/// The server starts after the first attempt was refused.
 #[tokio::test]
-async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
+async fn r6_post_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", socket.local_addr().unwrap());
     let post = Request::new(Method::POST, url.parse().unwrap());
 
-    // It may be an error of what a redirect led to, for all that is known.
+    // Without the assumption, the error might belong to a redirect's request.
     let decisions = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&decisions);
     let wary = client(HttpClassifier::new(), move |_| {
@@ -133,7 +142,7 @@ async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
 
     let (sender, receiver) = oneshot::channel();
     let opens = Mutex::new(Some((socket, sender)));
-    let client = client(HttpClassifier::new().without_redirects(), move |_| {
+    let client = client(HttpClassifier::new().assume_no_redirects(), move |_| {
         if let Some((socket, sender)) = opens.lock().unwrap().take() {
             sender.send(socket.listen(16).unwrap()).unwrap();
         }
@@ -141,19 +150,22 @@ async fn r6_a_post_whose_connection_was_refused_is_sent_again() {
     let opened = async { Misbehaving::on(receiver.await.unwrap(), []) };
     let (response, server) = soon(join(client.oneshot(post), opened)).await;
     let response = response.unwrap();
-    assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (200, 2));
+    assert_eq!((response.status().as_u16(), Attempts::from_response(&response).get()), (200, 2));
     assert_eq!(server.received().len(), 1);
 }
 
 #[tokio::test]
-async fn r7_a_stream_is_sent_once_by_reqwest_and_its_answer_passes() {
+async fn r7_reqwest_stream_is_sent_once_and_its_response_passes() {
     for (act, status) in [(BUSY, 503), (Act::Answer, 200)] {
         let server = Misbehaving::start([act]).await;
         let mut put = request(Method::PUT, &server);
         let parts = ["abc", "de"].map(Ok::<_, std::io::Error>);
         *put.body_mut() = Some(Body::wrap_stream(stream::iter(parts)));
         let response = soon(client(HttpClassifier::new(), |_| ()).oneshot(put)).await.unwrap();
-        assert_eq!((response.status().as_u16(), Attempts::of(&response).get()), (status, 1));
+        assert_eq!(
+            (response.status().as_u16(), Attempts::from_response(&response).get()),
+            (status, 1)
+        );
         let lengths: Vec<_> = server.received().iter().map(|request| request.body).collect();
         assert_eq!(lengths, [5]);
     }

@@ -1,4 +1,4 @@
-//! An HTTP/2 server that shuts down gracefully, and requests that come just then.
+//! An HTTP/2 server that shuts down gracefully, and requests that arrive meanwhile.
 
 use std::{
     collections::HashSet,
@@ -17,30 +17,30 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{io::duplex, task::JoinSet, time::timeout};
 use tower_floodgate::{
-    http::HttpClassifier,
+    client::HttpClassifier,
     retry::{Classify, Verdict},
 };
 
-/// As many as it takes for some requests to be handed over just when the `GOAWAY` comes.
+/// Enough rounds for some requests to be passed to h2 just as the `GOAWAY` arrives.
 const CONNECTIONS: usize = 1_000;
 
-/// Time for what has been sent. Who gives up a connection earlier sees less, and nothing wrong.
+/// The time for sent requests. Closing the connection earlier makes the test see less, not fail.
 const ENOUGH: Duration = Duration::from_millis(200);
 
-/// Whatever an error says, what the server has answered is not taken for what never reached it.
+/// No error of a request that got a response is classified as unreached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again() {
+async fn r6_request_answered_during_shutdown_is_not_resent() {
     let number = Arc::new(AtomicU32::new(0));
     for _ in 0..CONNECTIONS {
         let (ours, theirs) = duplex(1 << 16);
         let answered = Arc::new(Mutex::new(HashSet::new()));
-        let noted = Arc::clone(&answered);
+        let logged = Arc::clone(&answered);
         let server = tokio::spawn(async move {
             let mut server = h2::server::handshake(theirs).await.unwrap();
             while let Some(Ok((request, mut answer))) = server.accept().await {
-                noted.lock().unwrap().insert(request.uri().path().to_owned());
+                logged.lock().unwrap().insert(request.uri().path().to_owned());
                 let _ = answer.send_response(Response::new(()), true);
-                server.graceful_shutdown(); // and goes on with those that are on their way
+                server.graceful_shutdown(); // responds to the requests under way
             }
         });
 
@@ -62,7 +62,7 @@ async fn r6_what_a_server_that_shuts_down_has_answered_is_not_sent_again() {
     }
 }
 
-/// Posts until that fails. The path, if what it fails with would be sent again.
+/// Posts until a request fails. Returns its path if its error would be retried.
 async fn calls(
     mut client: http2::SendRequest<Empty<Bytes>>,
     number: Arc<AtomicU32>,

@@ -1,4 +1,4 @@
-//! tonic's client behind all the layers, against a server that fails before it answers.
+//! tonic's client behind all the layers, against a server that fails before it responds.
 
 use std::{
     future::{Ready, ready},
@@ -24,20 +24,16 @@ use tower::{Service, ServiceBuilder, layer::layer_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    grpc::{GrpcClassifier, ServerHints},
-    http::{
-        Attempts,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, GrpcHints, ReplayBody, ReplayLayer},
     retry::{Backoff, Decision, GiveUp},
 };
 
 use crate::peer::{Log, now, soon};
 
-/// The service that is asked for. If its name didn't arrive, the answer would be `NOT_FOUND`.
+/// The requested service name. If the body didn't arrive, the response would be `NOT_FOUND`.
 const NAME: &str = "floodgate";
 
-/// A call, as it came.
+/// A received call.
 #[derive(Clone, Debug)]
 struct Arrival {
     at: Instant,
@@ -48,7 +44,7 @@ struct Arrival {
 #[derive(Clone, Copy, Debug)]
 struct Fails(Code, Option<&'static str>);
 
-/// In front of a service: fails as told, call by call, and lets pass all that come then.
+/// Fails the configured calls in front of a service, then passes calls on.
 #[derive(Clone)]
 struct Turnstile<S> {
     inner: S,
@@ -82,7 +78,7 @@ where
     }
 }
 
-/// tonic's health service behind a turnstile. Gone with its handle.
+/// tonic's health service behind a `Turnstile`. Dropping the handle stops it.
 struct Health {
     url: String,
     arrivals: Log<Arrival>,
@@ -130,10 +126,10 @@ fn client(
         .clone_with(ByReplay)
         .on_decision(on_decision);
     let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
-    let pause = PauseOnHintLayer::new(rate.handle(), ServerHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
     let service = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(8))
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(rate)
         .layer(pause)
@@ -146,19 +142,19 @@ fn check() -> HealthCheckRequest {
     HealthCheckRequest { service: NAME.to_owned() }
 }
 
-/// It is served, and this is the number of attempts it took.
+/// Asserts that the call succeeds, and returns its number of attempts.
 fn served(response: &tonic::Response<HealthCheckResponse>) -> u32 {
     assert_eq!(response.get_ref().status(), ServingStatus::Serving.into());
     response.extensions().get::<Attempts>().map_or(1, |attempts| attempts.get())
 }
 
 #[tokio::test]
-async fn r4_a_tonic_client_waits_as_long_as_the_server_pushes_back() {
+async fn r4_tonic_client_waits_for_the_pushback() {
     let pushback = Some("60");
     let health = Health::start(&[Fails(Code::Unavailable, pushback); 2]).await;
     let decisions = Log::new();
-    let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next()));
+    let logged = decisions.clone();
+    let mut client = client(&health.url, move |decision| logged.note(decision.next()));
     let response = soon(client.check(check())).await.unwrap();
     assert_eq!(served(&response), 3);
 
@@ -166,14 +162,14 @@ async fn r4_a_tonic_client_waits_as_long_as_the_server_pushes_back() {
     assert_eq!(decisions.read(), [Ok(wait); 2], "and not a moment more");
     let arrivals = health.arrivals.read();
     assert!(arrivals.windows(2).all(|pair| pair[1].at >= pair[0].at + wait));
-    // The server knows that these were retries.
+    // The server sees that these are retries.
     let told = |arrival: &Arrival| arrival.headers.get("grpc-previous-rpc-attempts").cloned();
     let told: Vec<_> = arrivals.iter().map(told).collect();
     assert_eq!(told, [None, Some(HeaderValue::from(1)), Some(HeaderValue::from(2))]);
 }
 
 #[tokio::test]
-async fn r4_a_tonic_client_gives_up_where_the_server_says_so() {
+async fn r4_tonic_client_obeys_a_negative_pushback() {
     let health = Health::start(&[
         Fails(Code::Unavailable, None),
         Fails(Code::Unavailable, Some("-1")),
@@ -181,17 +177,17 @@ async fn r4_a_tonic_client_gives_up_where_the_server_says_so() {
     ])
     .await;
     let decisions = Log::new();
-    let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next().err()));
+    let logged = decisions.clone();
+    let mut client = client(&health.url, move |decision| logged.note(decision.next().err()));
     let status = soon(client.check(check())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not now"));
     assert_eq!(decisions.read(), [None, Some(GiveUp::Forbidden)]);
     assert_eq!(health.arrivals.read().len(), 2);
 }
 
-/// One that isn't retried: it is the limit that holds back the next call.
+/// The failed call is not retried, so only the limit can hold back the next call.
 #[tokio::test]
-async fn r9_one_pushback_holds_back_every_call_of_a_tonic_client() {
+async fn r9_pushback_pauses_all_calls_of_a_tonic_client() {
     let health = Health::start(&[Fails(Code::ResourceExhausted, Some("100"))]).await;
     let mut client = client(&health.url, |_| ());
     let status = soon(client.check(check())).await.unwrap_err();
@@ -205,9 +201,9 @@ async fn r9_one_pushback_holds_back_every_call_of_a_tonic_client() {
     assert!(arrivals[1..].iter().all(|arrival| arrival.at >= until));
 }
 
-/// Nobody listens, until the client has heard so.
+/// The server starts after the first attempt was refused.
 #[tokio::test]
-async fn r6_a_tonic_client_tries_again_where_the_connection_was_refused() {
+async fn r6_tonic_call_with_a_refused_connection_is_resent() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());

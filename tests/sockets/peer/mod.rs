@@ -1,4 +1,5 @@
-//! Servers for tests: on a free port of 127.0.0.1, on the test's own runtime, and gone with their handles.
+//! Servers for tests: on a free port of 127.0.0.1 and the test's own runtime, stopped by dropping
+//! their handles.
 
 pub(crate) mod misbehaving;
 pub(crate) mod quota;
@@ -18,7 +19,7 @@ use tokio::{
 /// A future hangs if it is not ready after this many turns of the runtime.
 const TURNS: u32 = 20_000;
 
-/// The timer that ends a turn. All of them together take a minute at least.
+/// The timer that ends a turn. All turns together take at least a minute.
 const TURN: Duration = Duration::from_millis(3);
 
 /// The output of `future`. Panics once it hangs.
@@ -48,7 +49,7 @@ pub(crate) fn date() -> SystemTime {
     SystemTime::now()
 }
 
-/// A port and its connections. Dropped, all of them are closed.
+/// A port and its connections, all of which are closed on drop.
 #[derive(Debug)]
 pub(crate) struct Listening {
     address: SocketAddr,
@@ -56,7 +57,7 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Gives each connection to `serve`.
+    /// Calls `serve` with each connection.
     pub(crate) async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -64,7 +65,7 @@ impl Listening {
         Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), serve)
     }
 
-    /// The same, at a port that somebody has chosen.
+    /// Does the same with a given listener.
     pub(crate) fn on<F>(
         listener: TcpListener,
         serve: impl Fn(TcpStream) -> F + Send + 'static,
@@ -93,7 +94,7 @@ impl Listening {
     }
 }
 
-/// What happened, in order. Clones share it.
+/// A log of events in order, shared by clones.
 #[derive(Clone, Debug)]
 pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
 

@@ -1,4 +1,4 @@
-//! A server with a quota: hyper's, speaking HTTP/1.1 and HTTP/2, which counts by itself.
+//! A server with a quota of its own, by hyper, speaking HTTP/1.1 and HTTP/2.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use hyper_util::{
 
 use super::{Listening, date, now};
 
-/// How many requests in each window of a grid that begins when the server does, and what is said of it.
+/// A limit for each window of a grid that begins with the server, and the headers that report it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quota {
     pub(crate) quota: u32,
@@ -24,11 +24,12 @@ pub(crate) struct Quota {
     pub(crate) retry_after: RetryAfter,
 }
 
-/// What every answer tells of what is left of the quota, and of the window.
+/// The headers that report the rest of the quota and of the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tells {
     Nothing,
-    /// `RateLimit: "quota";r=5;t=1`, with `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+    /// `RateLimit: "quota";r=5;t=1`, with `RateLimit-Policy`
+    /// (draft-ietf-httpapi-ratelimit-headers-10).
     RateLimit,
     /// `RateLimit-Limit`, `-Remaining` and `-Reset` in seconds from now (the same draft up to 06).
     Separately,
@@ -38,14 +39,14 @@ pub(crate) enum Tells {
     XUnixTime,
 }
 
-/// How a 429 names the time to come again (RFC 9110, 10.2.3). Rounded up: never before the window is over.
+/// The form of `Retry-After` (RFC 9110, 10.2.3). Rounded up: never before the end of the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RetryAfter {
     Seconds,
     Date,
 }
 
-/// A request, as it came.
+/// A received request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) at: Instant,
@@ -57,7 +58,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Answer {
     /// 200.
     Granted,
-    /// 429: come again at this time, and not before.
+    /// 429: rejected until this time.
     Refused { until: Instant },
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct QuotaServer {
 #[derive(Debug)]
 struct Counter {
     began: Instant,
-    /// Of the grid, and how many came in it.
+    /// The window of the grid, and the number of requests in it.
     window: u128,
     used: u32,
     arrivals: Vec<Arrival>,
@@ -89,7 +90,7 @@ impl QuotaServer {
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let server = auto::Builder::new(TokioExecutor::new());
-                // What becomes of a connection is the client's affair.
+                // Errors of a connection are the client's to report.
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             }
         })
@@ -101,12 +102,12 @@ impl QuotaServer {
         self.listening.url("/")
     }
 
-    /// All requests, in the order in which they came: the first is number 0.
+    /// All requests in the order of their arrival; the first is number 0.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         self.counter.lock().unwrap().arrivals.clone()
     }
 
-    /// The time named by the first 429, and the requests that came after it.
+    /// The time named by the first 429, and the requests after it.
     pub(crate) fn after_refusal(&self) -> Option<(Instant, Vec<Arrival>)> {
         let arrivals = self.arrivals();
         arrivals.iter().enumerate().find_map(|(number, arrival)| match arrival.answer {
@@ -142,7 +143,7 @@ impl Counter {
 }
 
 impl Quota {
-    /// Adds the fields that every answer has.
+    /// Adds the headers of each response.
     fn tell(&self, response: Builder, remaining: u32, left: Duration) -> Builder {
         let (quota, window) = (self.quota, self.window.as_secs());
         let seconds = round_up(left);
@@ -165,7 +166,7 @@ impl Quota {
 }
 
 impl RetryAfter {
-    /// The value for a wait of `left` at least, and the wait that it says exactly.
+    /// The value for a wait of at least `left`, and the exact wait that it means.
     fn after(self, left: Duration) -> (HeaderValue, Duration) {
         match self {
             Self::Seconds => {
@@ -186,7 +187,7 @@ fn since_1970(date: SystemTime) -> Duration {
     date.duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
-/// To whole seconds.
+/// Rounds up to whole seconds.
 fn round_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

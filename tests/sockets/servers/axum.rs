@@ -1,4 +1,4 @@
-//! On axum's server, without a `HandleErrorLayer`; the client is reqwest's.
+//! The layers on axum's server, without a `HandleErrorLayer`; the client is reqwest.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -21,13 +21,13 @@ use tokio::{
 use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer,
-    http::{RateLimitFieldsLayer, respond, respond_or_after},
+    server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
-use super::{HOUR, field, tells_what_is_left, tells_when_to_come_again, until};
+use super::{HOUR, assert_accepted, assert_rejected, header, until};
 use crate::peer::soon;
 
-/// axum's own server, which takes no more connections when this is dropped.
+/// axum's own server, which stops accepting connections when this is dropped.
 struct Served {
     address: SocketAddr,
     _task: JoinSet<()>,
@@ -41,7 +41,7 @@ async fn serve(app: Router) -> Served {
     Served { address, _task: task }
 }
 
-/// Asks one server, over HTTP/1.1 or over HTTP/2 with prior knowledge.
+/// A client of one server, over HTTP/1.1 or over HTTP/2 with prior knowledge.
 #[derive(Clone)]
 struct Client {
     address: SocketAddr,
@@ -55,23 +55,23 @@ impl Client {
         Self { address: server.address, client: client.build().unwrap() }
     }
 
-    /// The answer's head; its body is still to be read.
+    /// Returns the response with its body unread.
     async fn get(&self, path: &str) -> reqwest::Response {
         soon(self.client.get(format!("http://{}{path}", self.address)).send()).await.unwrap()
     }
 
-    /// An answer that is read to its end.
+    /// Returns the response, read to its end.
     async fn read(&self, path: &str) -> (StatusCode, http::HeaderMap, Bytes) {
         let response = self.get(path).await;
-        let (status, fields) = (response.status(), response.headers().clone());
-        (status, fields, soon(response.bytes()).await.unwrap())
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, soon(response.bytes()).await.unwrap())
     }
 
     async fn status(&self, path: &str) -> StatusCode {
         self.read(path).await.0
     }
 
-    /// Asks meanwhile.
+    /// Sends a request in the background.
     fn ask(&self, path: &'static str) -> JoinHandle<(StatusCode, http::HeaderMap, Bytes)> {
         let client = self.clone();
         tokio::spawn(async move { client.read(path).await })
@@ -82,7 +82,7 @@ async fn hello() -> &'static str {
     "hello"
 }
 
-/// Answers when the test opens the gate, one request for each permit.
+/// Responds to one request for each permit that the test adds.
 async fn gated(State(gate): State<Arc<Semaphore>>) -> &'static str {
     gate.acquire().await.unwrap().forget();
     "done"
@@ -100,34 +100,36 @@ fn streamed(frames: impl futures::Stream<Item = Bytes> + Send + 'static) -> Resp
 const CHUNK: &[u8] = &[b'.'; 1 << 18];
 const CHUNKS: usize = 256;
 
-/// 64 MiB: more than the sockets and the client hold for a reader that reads nothing.
+/// 64 MiB: more than sockets and client buffer while nothing is read.
 async fn download() -> Response {
     streamed(stream::repeat(Bytes::from_static(CHUNK)).take(CHUNKS))
 }
 
-/// As much as is read.
+/// A body without end.
 async fn endless() -> Response {
     streamed(stream::repeat(Bytes::from_static(CHUNK)))
 }
 
-/// Says something, and then nothing more: so a server that only writes doesn't notice that the client has gone.
+/// A body that stalls after its first frame, so that a server that only writes doesn't notice a
+/// disconnected client.
 async fn quiet() -> Response {
     streamed(stream::once(async { Bytes::from_static(b"event") }).chain(stream::pending()))
 }
 
-/// However the layers are put on, and whatever the connection.
+/// All ways to put the layers on, over all connections.
 #[tokio::test]
-async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
+async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     for http2 in [false, true] {
         let limit = || {
-            let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(respond);
-            let fields = RateLimitFieldsLayer::new("app", limit.handle());
-            ServiceBuilder::new().layer(fields).layer(limit)
+            let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
+            let headers = RateLimitHeadersLayer::new("app", limit.handle());
+            ServiceBuilder::new().layer(headers).layer(limit)
         };
         let (on_each, on_one) = (limit(), limit());
         let method: MethodRouter = get(hello).layer(on_one);
-        // With what is said of a path that isn't there while the limit is spent: a layer on a router is on its fallback.
+        // With the status of an unknown path while the limit is spent: a layer on a router covers
+        // its fallback.
         for (app, nowhere) in [
             (routes().layer(limit()), StatusCode::TOO_MANY_REQUESTS),
             (routes().route_layer(limit()), StatusCode::NOT_FOUND),
@@ -142,14 +144,14 @@ async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
             let server = serve(app).await;
             let (one, other) = (Client::new(&server, http2), Client::new(&server, http2));
             for (client, path, left) in [(&one, "/a", 1), (&other, "/b", 0)] {
-                let (status, fields, body) = client.read(path).await;
+                let (status, headers, body) = client.read(path).await;
                 assert_eq!((status, &body[..]), (StatusCode::OK, &b"hello"[..]));
-                tells_what_is_left(&fields, "app", 2, left);
+                assert_accepted(&headers, "app", 2, left);
             }
             for (client, path) in [(&other, "/a"), (&one, "/b")] {
-                let (status, fields, body) = client.read(path).await;
+                let (status, headers, body) = client.read(path).await;
                 assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-                tells_when_to_come_again(&fields, "app", 2);
+                assert_rejected(&headers, "app", 2);
                 assert_eq!(body, "");
             }
             assert_eq!(one.status("/nowhere").await, nowhere);
@@ -158,11 +160,12 @@ async fn c1_an_axum_server_has_one_limit_for_its_routes_and_tells_of_it() {
 }
 
 #[tokio::test]
-async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_health_check() {
+async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_checks() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond_or_after(HOUR));
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(1)
+            .respond(http_rejection_with_fallback(HOUR));
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -175,9 +178,9 @@ async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_healt
 
         let both = [client.ask("/gated"), client.ask("/gated")];
         until(|| (handle.in_flight(), handle.waiting()) == (1, 1)).await;
-        let (status, fields, _) = client.read("/").await;
+        let (status, headers, _) = client.read("/").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(field(&fields, "retry-after"), Some("3600"));
+        assert_eq!(header(&headers, "retry-after"), Some("3600"));
         assert_eq!(client.status("/health").await, StatusCode::OK);
 
         gate.add_permits(2);
@@ -191,12 +194,12 @@ async fn b3_an_axum_server_answers_503_while_its_line_is_full_but_not_to_a_healt
     }
 }
 
-/// A client that goes away before it has an answer takes neither its place nor its place in the line along.
+/// A client that disconnects before the response releases its permit and leaves the queue.
 #[tokio::test]
-async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
+async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond);
+        let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -220,10 +223,10 @@ async fn c4_an_axum_server_loses_no_place_to_clients_that_give_up() {
 }
 
 #[tokio::test]
-async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
+async fn b6_closed_axum_server_responds_503_and_drains() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(respond);
+        let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -249,10 +252,12 @@ async fn b6_an_axum_server_that_is_closed_answers_503_and_drains() {
 }
 
 #[tokio::test]
-async fn b1_a_streamed_answer_of_axum_holds_its_place_until_it_is_read_or_the_client_goes() {
+async fn b1_c4_streamed_axum_response_holds_its_permit_until_read_or_disconnected() {
     for http2 in [false, true] {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let limit = ServiceBuilder::new().map_response(IntoResponse::into_response).layer(limit);
         let app = Router::new()
@@ -286,14 +291,14 @@ async fn b1_a_streamed_answer_of_axum_holds_its_place_until_it_is_read_or_the_cl
         free().await;
 
         for path in ["/download", "/endless", "/quiet"] {
-            // Closes the connection, or over HTTP/2 the stream.
+            // This closes the connection, or over HTTP/2 the stream.
             let mut response = client.get(path).await;
             assert!(soon(response.chunk()).await.unwrap().is_some());
             busy().await;
             drop(response);
             free().await;
 
-            // Closes all that it has.
+            // This closes all its connections.
             let other = Client::new(&server, http2);
             let mut response = other.get(path).await;
             assert!(soon(response.chunk()).await.unwrap().is_some());

@@ -1,4 +1,4 @@
-//! On hyper's servers, and on hyper-util's client.
+//! The layers on hyper's servers, and on hyper-util's client.
 
 use std::{
     convert::Infallible,
@@ -29,18 +29,15 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
     WindowRateLimitLayer,
-    http::{
-        Attempts, HttpClassifier, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBodyLayer},
-        respond,
-    },
+    client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
     retry::{Backoff, GiveUp},
+    server::{RateLimitHeadersLayer, http_rejection},
 };
 
-use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
+use super::{HOUR, assert_accepted, assert_rejected, until};
 use crate::peer::{Listening, soon};
 
-/// How a connection is served.
+/// The server of a connection.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Http1,
@@ -48,7 +45,7 @@ enum By {
     Auto,
 }
 
-/// With what a client speaks to it.
+/// The protocol of the client.
 const ALL: [(By, bool); 4] =
     [(By::Http1, false), (By::Http2, true), (By::Auto, false), (By::Auto, true)];
 
@@ -63,12 +60,12 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     Listening::start(move |stream: TcpStream| {
-        // As servers do, lest each answer wait for the client's acknowledgement.
+        // As servers do. Otherwise each response waits for the client's acknowledgement.
         stream.set_nodelay(true).unwrap();
         let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         async move {
             use hyper::server::conn::{http1, http2};
-            // What becomes of a connection is the client's affair.
+            // Errors of a connection are the client's to report.
             match by {
                 By::Http1 => drop(http1::Builder::new().serve_connection(io, service).await),
                 By::Http2 => {
@@ -99,40 +96,40 @@ async fn get(client: &Client<Empty<Bytes>>, url: &str) -> Response<Incoming> {
     soon(client.request(Request::get(url).body(Empty::new()).unwrap())).await.unwrap()
 }
 
-/// Read to its end.
+/// Reads the response to its end.
 async fn read(client: &Client<Empty<Bytes>>, url: &str) -> (StatusCode, HeaderMap, Bytes) {
     let (head, body) = get(client, url).await.into_parts();
     (head.status, head.headers, soon(body.collect()).await.unwrap().to_bytes())
 }
 
 #[tokio::test]
-async fn c1_a_hyper_server_has_one_limit_for_its_connections_and_says_what_is_left() {
+async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
     for (by, http2) in ALL {
-        let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(respond);
+        let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
         let service = ServiceBuilder::new()
-            .layer(RateLimitFieldsLayer::new("hyper", limit.handle()))
+            .layer(RateLimitHeadersLayer::new("hyper", limit.handle()))
             .layer(limit)
             .service(service_fn(|_: Request<Incoming>| async {
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
             }));
         let server = serve(by, service).await;
         let url = server.url("/");
-        // Each has a connection of its own.
+        // Each client has its own connection.
         let clients = [client(http2), client(http2)];
         for (client, left) in clients.iter().zip([1, 0]) {
-            let (status, fields, body) = read(client, &url).await;
+            let (status, headers, body) = read(client, &url).await;
             assert_eq!((status, &body[..]), (StatusCode::OK, &b"hello"[..]), "{by:?}");
-            tells_what_is_left(&fields, "hyper", 2, left);
+            assert_accepted(&headers, "hyper", 2, left);
         }
         for client in &clients {
-            let (status, fields, body) = read(client, &url).await;
+            let (status, headers, body) = read(client, &url).await;
             assert_eq!((status, &body[..]), (StatusCode::TOO_MANY_REQUESTS, &b""[..]), "{by:?}");
-            tells_when_to_come_again(&fields, "hyper", 2);
+            assert_rejected(&headers, "hyper", 2);
         }
     }
 }
 
-/// Frames that come when the receiver wants them.
+/// A body whose frames are ready when polled.
 fn frames(frames: Vec<&'static str>) -> UnsyncBoxBody<Bytes, Infallible> {
     let frames = stream::unfold(frames.into_iter(), |mut frames| async {
         yield_now().await;
@@ -156,12 +153,14 @@ async fn streamed(
 }
 
 #[tokio::test]
-async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_client_goes() {
+async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconnects() {
     for (by, http2) in ALL {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(0)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
-        // Of one type again, for those that go past.
+        // One response type for `ExemptLayer`.
         let limit = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
             .layer(limit);
@@ -195,10 +194,12 @@ async fn b1_a_hyper_server_holds_a_place_for_a_body_and_gives_it_back_when_the_c
 }
 
 #[tokio::test]
-async fn b2_who_waits_at_a_hyper_server_goes_when_a_body_is_over() {
+async fn b2_waiter_at_a_hyper_server_is_granted_the_permit_of_an_ended_body() {
     for (by, http2) in ALL {
-        let limit =
-            ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(respond).until_body_ends();
+        let limit = ConcurrencyBackpressureLayer::new(1)
+            .max_waiting(1)
+            .respond(http_rejection)
+            .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(streamed));
         let server = serve(by, service).await;
@@ -208,7 +209,7 @@ async fn b2_who_waits_at_a_hyper_server_goes_when_a_body_is_over() {
         let first = get(&client, &server.url("/endless")).await;
         let second = async {
             until(|| handle.waiting() == 1).await;
-            // Nor is there room in the line.
+            // The queue is full too.
             assert_eq!(read(&client, &url).await.0, StatusCode::SERVICE_UNAVAILABLE, "{by:?}");
             drop(first);
         };
@@ -223,20 +224,20 @@ fn policy(max_attempts: u32) -> ExponentialRetry {
     ExponentialRetry::new(max_attempts).backoff(Backoff::new(base, base))
 }
 
-/// The usual stack on hyper-util's client, and a server that answers 503 twice: once as soon as it has the head, once
-/// when it has read the body.
+/// The usual stack on hyper-util's client, and a server that responds 503 twice: at the head of the
+/// request, then after reading its body.
 #[tokio::test]
-async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arrives_whole() {
+async fn r7_w1_streamed_post_of_hyper_client_arrives_whole_after_a_503() {
     const PARTS: [&str; 4] = ["stre", "amed ", "to ", "you"];
 
     for (by, http2) in ALL {
         let read = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&read);
+        let logged = Arc::clone(&read);
         let calls = Arc::new(AtomicU32::new(0));
         let server = serve(
             by,
             service_fn(move |request: Request<Incoming>| {
-                let (call, noted) = (calls.fetch_add(1, SeqCst) + 1, Arc::clone(&noted));
+                let (call, logged) = (calls.fetch_add(1, SeqCst) + 1, Arc::clone(&logged));
                 async move {
                     let mut response = Response::new(Empty::<Bytes>::new());
                     *response.status_mut() = match call {
@@ -245,7 +246,7 @@ async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arriv
                     };
                     if call > 1 {
                         let body = request.into_body().collect().await;
-                        noted.lock().unwrap().push(body.unwrap().to_bytes());
+                        logged.lock().unwrap().push(body.unwrap().to_bytes());
                     }
                     Ok::<_, Infallible>(response)
                 }
@@ -259,48 +260,48 @@ async fn r7_a_streamed_post_of_hypers_client_is_sent_again_after_a_503_and_arriv
         let policy = policy(3).clone_with(ByReplay).classify(HttpClassifier::new());
         let client = ServiceBuilder::new()
             .layer(gate)
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .layer(rate)
             .service(client(http2));
 
-        // A POST is repeated because it has this field.
+        // A POST is repeated because of this header.
         let request = Request::post(server.url("/")).header("idempotency-key", "\"1\"");
         let request = request.body(frames(PARTS.to_vec())).unwrap();
         let response = soon(client.oneshot(request)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{by:?}");
-        assert_eq!(Attempts::of(&response).get(), 3);
+        assert_eq!(Attempts::from_response(&response).get(), 3);
         assert_eq!(read.lock().unwrap().as_slice(), [PARTS.concat(), PARTS.concat()], "{by:?}");
         assert_eq!(window.remaining(), 7, "three were issued");
         assert_eq!(in_flight.in_flight(), 0);
     }
 }
 
-/// Nothing of it has been sent, so a POST can be repeated like any other.
+/// Nothing was sent, so a POST is repeated like any other request.
 #[tokio::test]
-async fn r6_a_port_where_nobody_listens_is_tried_again_whatever_the_method() {
-    // Kept, so that nobody else gets it.
+async fn r6_refused_connection_is_retried_for_any_method() {
+    // Stays bound, so that no other socket gets the port.
     let kept = TcpSocket::new_v4().unwrap();
     kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", kept.local_addr().unwrap());
 
     for (method, http2) in [("GET", false), ("POST", false), ("PATCH", true)] {
         let decisions = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&decisions);
+        let logged = Arc::clone(&decisions);
         let policy = policy(3)
             .clone_with(ByReplay)
             .classify(HttpClassifier::new())
-            .on_decision(move |decision| noted.lock().unwrap().push(decision.next().err()));
+            .on_decision(move |decision| logged.lock().unwrap().push(decision.next().err()));
         let client = ServiceBuilder::new()
             .layer(ConcurrencyBackpressureLayer::new(5))
-            .layer(ReplayBodyLayer::new())
+            .layer(ReplayLayer::new())
             .layer(ExponentialRetryLayer::new(policy))
             .layer(WindowRateLimitLayer::new(10, HOUR))
             .service(client(http2));
 
         let request = Request::builder().method(method).uri(&url);
         let request = request.body(frames(vec!["never", "read"])).unwrap();
-        // Where nobody can be turned away, the error is the client's own.
+        // The limits reject nothing, so the error type is the client's own.
         let error: legacy::Error = soon(client.oneshot(request)).await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
         let decisions = decisions.lock().unwrap();

@@ -1,4 +1,4 @@
-//! On tonic's server, asked by the client that is generated for its health service.
+//! The layers on tonic's server, with the generated client of its health service.
 
 use std::{
     net::SocketAddr,
@@ -25,18 +25,15 @@ use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
     WindowRateLimitLayer,
-    grpc::{self, GrpcClassifier},
-    http::{
-        Attempts, RateLimitFieldsLayer,
-        replay::{ByReplay, ReplayBody, ReplayBodyLayer},
-    },
+    client::{Attempts, ByReplay, GrpcClassifier, ReplayBody, ReplayLayer},
     retry::Backoff,
+    server::{RateLimitHeadersLayer, grpc_rejection},
 };
 
-use super::{HOUR, tells_what_is_left, until};
+use super::{HOUR, assert_accepted, until};
 use crate::peer::soon;
 
-/// tonic's own server, which ends when this is dropped.
+/// tonic's own server, which stops when this is dropped.
 struct Served {
     address: SocketAddr,
     reporter: HealthReporter,
@@ -44,14 +41,14 @@ struct Served {
 }
 
 impl Served {
-    /// A connection of one's own.
+    /// Opens a separate connection.
     async fn connect(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         soon(endpoint.connect()).await.unwrap()
     }
 }
 
-/// With these layers. (As a function it would repeat all that tonic asks of a layer.)
+/// A server with these layers. A function would repeat all of tonic's bounds.
 macro_rules! serve {
     ($layers:expr) => {{
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -82,15 +79,15 @@ fn pushback(status: &Status) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
-    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc::respond);
-    let fields = RateLimitFieldsLayer::new("rpc", limit.handle());
-    let server = serve!(ServiceBuilder::new().layer(fields).layer(limit));
+async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
+    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc_rejection);
+    let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
+    let server = serve!(ServiceBuilder::new().layer(headers).layer(limit));
     let mut clients = [client(&server).await, client(&server).await];
 
     for (client, left) in clients.iter_mut().zip([1, 0]) {
         let passed = soon(client.check(all())).await.unwrap();
-        tells_what_is_left(passed.metadata().as_ref(), "rpc", 2, left);
+        assert_accepted(passed.metadata().as_ref(), "rpc", 2, left);
     }
     for client in &mut clients {
         let status = refused(client).await;
@@ -98,18 +95,18 @@ async fn c10_a_tonic_server_says_resource_exhausted_and_when_to_come_again() {
         assert!(status.message().contains("there is room in "), "{status:?}");
         let pushback = pushback(&status).unwrap();
         assert!((1..=3_600_000).contains(&pushback), "{pushback} ms");
-        tells_what_is_left(status.metadata().as_ref(), "rpc", 2, 0);
-        // A stream is refused as a call is.
+        assert_accepted(status.metadata().as_ref(), "rpc", 2, 0);
+        // A stream is rejected like a call.
         let status = soon(client.watch(all())).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
     }
 }
 
 #[tokio::test]
-async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it_or_goes() {
+async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -121,8 +118,8 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it
         assert!(soon(statuses.message()).await.unwrap().is_some());
         let status = refused(&mut asking).await;
         assert_eq!(status.code(), Code::Unavailable);
-        assert_eq!(pushback(&status), None, "nobody knows the time");
-        // It goes on meanwhile.
+        assert_eq!(pushback(&status), None, "the time is unknown");
+        // The stream continues meanwhile.
         for status in [ServingStatus::NotServing, ServingStatus::Serving] {
             server.reporter.set_service_status("", status).await;
             let message = soon(statuses.message()).await.unwrap().unwrap();
@@ -131,7 +128,7 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it
         assert_eq!(handle.in_flight(), 1);
 
         if goes {
-            drop((statuses, watching)); // and with them the connection
+            drop((statuses, watching)); // closes the connection
         } else {
             drop(statuses);
         }
@@ -142,10 +139,10 @@ async fn b1_a_stream_of_a_tonic_server_holds_its_place_until_the_client_drops_it
 }
 
 #[tokio::test]
-async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
+async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
     let limit = ConcurrencyBackpressureLayer::new(10)
         .max_waiting(10)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -162,29 +159,29 @@ async fn b6_a_tonic_server_that_is_closed_says_unavailable_and_drains() {
     soon(drained).await;
 }
 
-/// A tonic client that has its channel behind the layers comes again until the stream is gone that is in its way.
+/// A tonic client behind the layers retries until the stream that holds the permit has ended.
 #[tokio::test]
-async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
+async fn r8_tonic_response_carries_its_number_of_attempts() {
     let limit = ConcurrencyBackpressureLayer::new(1)
         .max_waiting(0)
-        .respond(grpc::respond)
+        .respond(grpc_rejection)
         .until_body_ends();
     let server = serve!(limit);
     let mut watching = client(&server).await;
     let statuses = soon(watching.watch(all())).await.unwrap().into_inner();
 
     let failed = Arc::new(AtomicU32::new(0));
-    let noted = Arc::clone(&failed);
+    let logged = Arc::clone(&failed);
     let pause = Duration::from_millis(5);
     let policy = ExponentialRetry::new(10_000)
         .backoff(Backoff::new(pause, pause))
         .clone_with(ByReplay)
         .classify(GrpcClassifier::new())
         .on_decision(move |_| {
-            noted.fetch_add(1, SeqCst);
+            logged.fetch_add(1, SeqCst);
         });
     let channel = ServiceBuilder::new()
-        .layer(ReplayBodyLayer::new())
+        .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .map_request(|request: http::Request<ReplayBody<_>>| request.map(Body::new))
         .service(server.connect().await);
@@ -193,15 +190,15 @@ async fn r8_a_tonic_client_comes_again_and_its_answer_tells_how_often() {
         until(|| failed.load(SeqCst) > 1).await;
         drop(statuses);
     };
-    let (answer, ()) = join(soon(client.check(all())), gone).await;
-    let attempts = Attempts::of_extensions(answer.unwrap().extensions()).get();
+    let (response, ()) = join(soon(client.check(all())), gone).await;
+    let attempts = Attempts::from_extensions(response.unwrap().extensions()).get();
     assert_eq!(attempts, failed.load(SeqCst) + 1);
 }
 
-/// The health service of a server whose other services are limited.
+/// The health service of a server with limits on its other services.
 #[tokio::test]
-async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
-    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc::respond);
+async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
+    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
     let handle = limit.handle();
     let is_check =
         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
@@ -213,13 +210,14 @@ async fn b1_a_health_check_goes_past_the_limit_of_a_tonic_server() {
     soon(client.check(all())).await.unwrap();
 }
 
-/// What a limit in front of the channel turns away is a status, too: of the code that it chooses, or of none.
+/// A rejection by a limit in front of the channel is a status too, with the policy's code or
+/// `UNKNOWN`.
 #[tokio::test]
-async fn c10_a_tonic_client_reads_a_status_of_a_limit_of_its_own() {
+async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let server = serve!(ServiceBuilder::new());
     let limit = || WindowRateLimitLayer::new(1, HOUR).max_waiting(0);
 
-    let layer = limit().respond(grpc::respond);
+    let layer = limit().respond(grpc_rejection);
     let channel = ServiceBuilder::new().layer(layer).service(server.connect().await);
     let mut client = HealthClient::new(channel);
     soon(client.check(all())).await.unwrap();

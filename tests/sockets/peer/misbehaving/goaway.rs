@@ -1,7 +1,7 @@
-//! An HTTP/2 server that goes away (RFC 9113, 6.8), leaving requests unprocessed.
+//! An HTTP/2 server that sends a GOAWAY (RFC 9113, 6.8), leaving requests unprocessed.
 //!
-//! Frames on a socket: h2's server names the last stream that it has *received*, so it can't leave out one that
-//! is in flight for certain.
+//! It writes frames to a socket: h2's server names the last stream that it has *received*, so it
+//! can't reliably omit one in flight.
 
 use std::{
     io,
@@ -32,7 +32,7 @@ const END_HEADERS: u8 = 0x4;
 /// `:status: 200` in one byte: entry 8 of the static table (RFC 7541, 6.1 and appendix A).
 const STATUS_200: &[u8] = &[0x88];
 
-/// What a client sends first (RFC 9113, 3.4).
+/// A client's first bytes (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug)]
@@ -41,29 +41,29 @@ pub(crate) struct GoingAway {
     processed: Log<u32>,
 }
 
-/// How it goes away from its first connection.
+/// The GOAWAY on the first connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Going {
-    /// As soon as so many requests are there,
+    /// The number of requests after which it is sent.
     pub(crate) requests: usize,
-    /// it says that this is the last stream that it processes, or may have (a client's are 1, 3, 5, ...; 0 is
-    /// none),
+    /// The last stream that is or may be processed (a client's are 1, 3, 5, ...; 0 is none).
     pub(crate) last: u32,
-    /// and why.
+    /// The reason.
     pub(crate) reason: Reason,
-    /// Are those up to it answered, and the connection left to the client to close? Otherwise it is closed.
-    pub(crate) answers: bool,
+    /// True if streams up to the last get responses and the client closes the connection. Otherwise
+    /// the server closes it.
+    pub(crate) responds: bool,
 }
 
 impl GoingAway {
-    /// On further connections it answers all.
+    /// On later connections all requests get responses.
     pub(crate) async fn start(going: Going) -> Self {
         let processed = Log::new();
         let (first, log) = (Arc::new(AtomicBool::new(true)), processed.clone());
         let listening = Listening::start(move |stream| {
             let goes = first.swap(false, Relaxed).then_some(going);
             let peer = Peer { stream: BufReader::new(stream), processed: log.clone() };
-            // A client that goes away is none of its business.
+            // A client may disconnect at any time.
             async move { drop(peer.serve(goes).await) }
         })
         .await;
@@ -74,7 +74,7 @@ impl GoingAway {
         &self.listening
     }
 
-    /// The streams that were answered, on all connections.
+    /// The streams with responses, on all connections.
     pub(crate) fn processed(&self) -> Vec<u32> {
         self.processed.read()
     }
@@ -103,13 +103,14 @@ impl Peer {
                 open.push(stream);
                 match goes {
                     None => self.answer(stream).await?,
-                    Some(Going { requests, last, reason, answers }) if open.len() == requests => {
+                    Some(Going { requests, last, reason, responds }) if open.len() == requests => {
                         let payload =
                             [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat();
                         self.send(GOAWAY, 0, 0, &payload).await?;
-                        if !answers {
+                        if !responds {
                             self.stream.shutdown().await?;
-                            // Closed with something unread, it would be reset, and the frame lost.
+                            // Closing with unread bytes would reset the connection and lose the
+                            // frame.
                             copy_buf(&mut self.stream, &mut sink()).await?;
                             return Ok(());
                         }
@@ -128,7 +129,7 @@ impl Peer {
         self.send(HEADERS, END_STREAM | END_HEADERS, stream, STATUS_200).await
     }
 
-    /// A frame (RFC 9113, 4.1): its type, its flags and its stream. What it carries is nothing to us.
+    /// A frame (RFC 9113, 4.1): its type, its flags and its stream. Its payload is ignored.
     async fn receive(&mut self) -> io::Result<(u8, u8, u32)> {
         let length_and_type = self.stream.read_u32().await?;
         let flags = self.stream.read_u8().await?;

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server that misbehaves: bytes on a socket.
+//! An HTTP/1.1 server that misbehaves, writing bytes to a socket.
 
 use std::io;
 
@@ -10,33 +10,34 @@ use tokio::{
 
 use super::{Peer, Received};
 
-/// What is done about a request. Received to its end before anything is done, unless it says otherwise.
+/// The reaction to a request, after receiving it to its end unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     /// 200 with a body of five bytes, and the connection stays.
     Answer,
-    /// The same, and then the connection is closed, of which the answer says nothing.
+    /// The same, then closes the connection, which the response does not announce.
     AnswerAndClose,
-    /// 503 with this line among its fields, byte for byte, and the connection stays.
+    /// 503 with this header line, byte for byte, and the connection stays.
     Unavailable(&'static [u8]),
-    /// 503 as soon as the head of the request is there. Then the connection is closed, without a reset.
+    /// 503 as soon as the head of the request has arrived, then closes the connection without a
+    /// reset.
     UnavailableBeforeBody,
     /// Closes the connection.
     Close,
     /// Resets the connection.
     Reset,
-    /// Answers with a status line that is none.
+    /// Responds with an invalid status line.
     GarbageStatus,
-    /// Answers with half of a head, and no more.
+    /// Responds with half of a head only.
     HalfHead,
-    /// Keeps the connection open, and says nothing.
+    /// Keeps the connection open without a response.
     Silence,
-    /// 200 with two bytes of a body of five, then, as soon as the test lets it [go on](super::Misbehaving::go_on), a
-    /// reset.
+    /// 200 with two bytes of a body of five, then a reset once the test
+    /// [goes on](super::Misbehaving::go_on).
     ResetInBody,
 }
 
-/// Lines that a client may take for a hint, and must not.
+/// Lines that a client must not read as a hint.
 pub(crate) const GARBAGE_HINTS: [&[u8]; 11] = [
     b"Retry-After: -1",
     b"Retry-After: 99999999999999999999",
@@ -57,7 +58,7 @@ impl super::Act for Act {
     const ANSWER: Self = Self::Answer;
 
     async fn serve(peer: Peer<Self>, stream: TcpStream) {
-        // A client that goes away is none of its business.
+        // A client may disconnect at any time.
         drop(peer.converse(BufReader::new(stream)).await);
     }
 }
@@ -83,7 +84,7 @@ impl Peer<Act> {
                         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                     stream.write_all(close).await?;
                     stream.shutdown().await?;
-                    // Closed with something unread, it would be reset, and the answer lost.
+                    // Closing with unread bytes would reset the connection and lose the response.
                     copy_buf(&mut stream, &mut sink()).await?;
                     return Ok(());
                 }
@@ -112,7 +113,7 @@ async fn answer(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await
 }
 
-/// The head of the next request, of whose body nothing is known yet. `None` if there is no other.
+/// Reads the head of the next request. `None` if there is no other.
 async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -120,8 +121,8 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Recei
             return Ok(None);
         }
     }
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut fields);
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
     request.parse(&head).map_err(io::Error::other)?;
     let headers = request.headers.iter().map(|field| {
         let name = HeaderName::try_from(field.name).unwrap();
@@ -135,7 +136,7 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Recei
     }))
 }
 
-/// Reads a body to its end (RFC 9112, 6 and 7.1), and tells its length.
+/// Reads a body to its end (RFC 9112, 6 and 7.1), and returns its length.
 async fn read_body(stream: &mut BufReader<TcpStream>, headers: &HeaderMap) -> io::Result<usize> {
     if !headers.contains_key(header::TRANSFER_ENCODING) {
         let length = headers.get(header::CONTENT_LENGTH);

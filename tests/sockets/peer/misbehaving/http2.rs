@@ -1,4 +1,4 @@
-//! An HTTP/2 server (prior knowledge) that resets streams. One that goes away is in `goaway.rs`.
+//! An HTTP/2 server (prior knowledge) that resets streams. For a GOAWAY see `goaway.rs`.
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server::SendResponse};
@@ -7,15 +7,15 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{Peer, Received};
 
-/// What is done about a request.
+/// The reaction to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
-    /// Receives it to its end, and answers 200 with a body of five bytes.
+    /// Receives it to its end, and responds 200 with a body of five bytes.
     Answer,
-    /// Resets its stream as soon as its head is there. `REFUSED_STREAM` says that nothing was done about it.
+    /// Resets its stream as soon as its head has arrived. `REFUSED_STREAM` means not processed.
     Reset(Reason),
-    /// Receives it to its end, answers 200 with a first part of a body, and as soon as the test lets it
-    /// [go on](super::Misbehaving::go_on), resets the stream.
+    /// Receives it to its end, responds 200 with a first part of a body, and resets the stream once
+    /// the test [goes on](super::Misbehaving::go_on).
     ResetInBody(Reason),
 }
 
@@ -25,7 +25,7 @@ impl super::Act for Act {
     const ANSWER: Self = Self::Answer;
 
     async fn serve(peer: Peer<Self>, stream: TcpStream) {
-        // A client that goes away is none of its business.
+        // A client may disconnect at any time.
         drop(peer.converse(stream).await);
     }
 }

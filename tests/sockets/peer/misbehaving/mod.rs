@@ -18,16 +18,16 @@ use tokio::{
 
 use super::{Listening, Log};
 
-/// What a server can be told to do about a request.
+/// A reaction that can be configured.
 pub(crate) trait Act: Clone + Send + Sync + 'static {
     /// 200 with a body of five bytes.
     const ANSWER: Self;
 
-    /// Serves a connection until it is over, or the client goes away.
+    /// Serves a connection until it ends or the client disconnects.
     fn serve(peer: Peer<Self>, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
-/// A server that does as it is told.
+/// A server that misbehaves as configured.
 #[derive(Debug)]
 pub(crate) struct Misbehaving<A> {
     listening: Listening,
@@ -35,12 +35,12 @@ pub(crate) struct Misbehaving<A> {
 }
 
 impl<A: Act> Misbehaving<A> {
-    /// Does `acts` in turn, one for each request that comes on any connection, and answers all that come then.
+    /// Performs `acts` in turn, one for each request on any connection, then responds to all.
     pub(crate) async fn start(acts: impl IntoIterator<Item = A>) -> Self {
         Self::on(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), acts)
     }
 
-    /// The same, at a port that somebody has chosen.
+    /// Does the same with a given listener.
     pub(crate) fn on(listener: TcpListener, acts: impl IntoIterator<Item = A>) -> Self {
         let script = Script::new(acts, A::ANSWER);
         let peer = Peer { script, received: Log::new(), go_on: Arc::default() };
@@ -58,14 +58,13 @@ impl<A: Act> Misbehaving<A> {
         self.peer.received.read()
     }
 
-    /// Lets a body break off. A reset throws away what its receiver has not read yet, or what has not been sent, so
-    /// have the head first.
+    /// Lets a body break off. A reset discards unread and unsent bytes, so wait for the head first.
     pub(crate) fn go_on(&self) {
         self.peer.go_on.notify_one();
     }
 }
 
-/// What its connections share.
+/// The state shared by all connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer<A> {
     script: Script<A>,
@@ -73,7 +72,7 @@ pub(crate) struct Peer<A> {
     go_on: Arc<Notify>,
 }
 
-/// What a server does with the requests that come, one after the other; then always the same.
+/// The reactions to successive requests; the last one is repeated.
 #[derive(Clone, Debug)]
 pub(crate) struct Script<A> {
     acts: Arc<Mutex<VecDeque<A>>>,
@@ -85,7 +84,7 @@ impl<A: Clone> Script<A> {
         Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), then }
     }
 
-    /// For the request that has just come, on whatever connection.
+    /// Returns the reaction to the next request on any connection.
     pub(crate) fn next(&self) -> A {
         self.acts.lock().unwrap().pop_front().unwrap_or_else(|| self.then.clone())
     }
@@ -97,6 +96,6 @@ pub(crate) struct Received {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
-    /// How long its body was.
+    /// The length of its body.
     pub(crate) body: usize,
 }

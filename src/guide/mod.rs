@@ -1,0 +1,44 @@
+//! Complete stacks for axum, hyper, tonic and reqwest.
+//!
+//! Documentation only: this module exists on docs.rs and in `cargo doc`. The examples of its pages
+//! are compiled as tests. The programs in `examples/` of the package (`axum`, `hyper`, `tonic`,
+//! `reqwest`) contain the same stacks, run them, and check their output.
+//!
+//! | framework | the layers go | features |
+//! | --- | --- | --- |
+//! | [axum, server](axum) | on a `Router`, its routes or its methods | `server` |
+//! | [hyper, server](hyper#a-server) | around the service, a clone of which serves each connection | `server` |
+//! | [hyper-util, client](hyper#a-client) | around the client | `client` |
+//! | [tonic, server](tonic#a-server) | on the `Server` builder | `grpc` |
+//! | [tonic, client](tonic#a-client) | between the channel and the generated client | `grpc` |
+//! | [reqwest, client](reqwest) | around the client | `reqwest` |
+//!
+//! `client` and `server` are default features. `grpc` includes both, and `reqwest` includes
+//! `client`.
+//!
+//! # Common to all frameworks
+//!
+//! - **A layer has one limit, however often it is put on.** If a request passes two services with
+//!   the same layer, it acquires two permits of one limit: on an axum `Router` and on a route of
+//!   it, twice in one `ServiceBuilder`, on a server and on a client that its handler calls. With
+//!   [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer), requests that hold all
+//!   permits at the outer service then wait for each other at the inner one, and the server stops
+//!   responding for good. With [`WindowRateLimitLayer`](crate::WindowRateLimitLayer), each request
+//!   counts twice. Put the layer on once, create a second layer, or create a limit for each service
+//!   with `per_service()`. Debug builds report such a request on standard error, once per limit.
+//! - **Bound the queue of a server.** axum, hyper and tonic make one call for each request whether
+//!   or not the service is ready, so backpressure does not slow down the clients.
+//! - **A hint of more than 60 s is not waited for**: the response is returned as it is.
+//!   [`max_hint`](crate::ExponentialRetry::max_hint) changes that, and
+//!   [`max_pause`](crate::PauseOnHintLayer::max_pause) how long a hint holds back other callers.
+//! - How a stack is stored in a field or returned, and how the compiler names a missing trait
+//!   bound, stands on the [front page](crate).
+
+#[cfg(feature = "server")]
+pub mod axum;
+#[cfg(all(feature = "client", feature = "server"))]
+pub mod hyper;
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
+#[cfg(feature = "grpc")]
+pub mod tonic;

@@ -1,0 +1,5 @@
+//! Headers that the client side reads and the server side writes: their names and values.
+
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
+pub(crate) mod rate_limit;

@@ -1,0 +1,66 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use crate::backpressure::Permit;
+
+/// A body that holds a permit until it has ended, failed, or is dropped. See the
+/// [module](crate::server::until_body_ends).
+///
+/// One made by `Default` holds none.
+#[pin_project]
+#[derive(Debug, Default)]
+pub struct PermitBody<B> {
+    #[pin]
+    body: B,
+    /// Released as soon as the body has ended, before it is dropped. Declared after the body
+    /// because fields are dropped in order.
+    permit: Option<Permit>,
+}
+
+impl<B: Body> PermitBody<B> {
+    pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
+        // Servers don't poll a body that is empty from the start.
+        let permit = permit.filter(|_| !body.is_end_stream());
+        Self { body, permit }
+    }
+}
+
+impl<B: Body> Body for PermitBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = {
+            #[cfg(debug_assertions)]
+            let _driven = this.permit.as_ref().map(Permit::driven);
+            this.body.as_mut().poll_frame(cx)
+        };
+        let over = match &frame {
+            Poll::Pending => false,
+            // Nor do servers poll again after a frame that is known to be the last.
+            Poll::Ready(Some(Ok(_))) => this.body.is_end_stream(),
+            Poll::Ready(Some(Err(_)) | None) => true,
+        };
+        if over {
+            *this.permit = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,53 @@
+//! The future of [`UntilBodyEnds`](super::UntilBodyEnds).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::Body;
+use pin_project::pin_project;
+
+use super::PermitBody;
+use crate::{
+    answer::{Answer, AnswerTo},
+    backpressure::future,
+};
+
+/// Resolves to the inner service's response, whose body holds the permit, or to a rejection.
+///
+/// The future holds the permit until then. Dropping it drops the inner future, then releases the
+/// permit.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, A: Answer> {
+    #[pin]
+    limited: future::ResponseFuture<F, A>,
+}
+
+impl<F, A: Answer> ResponseFuture<F, A> {
+    pub(super) const fn new(limited: future::ResponseFuture<F, A>) -> Self {
+        Self { limited }
+    }
+}
+
+impl<F, A, B, Error> Future for ResponseFuture<F, A>
+where
+    F: Future<Output = Result<Response<B>, Error>>,
+    A: AnswerTo<Response<B>, Error>,
+    B: Body,
+{
+    type Output = Result<Response<PermitBody<B>>, A::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut limited = self.project().limited;
+        let output = ready!(limited.as_mut().poll_holding(cx));
+        // Taken from an error, too: without a body, the permit is released here.
+        let permit = limited.take_permit();
+        Poll::Ready(output.map(|response| response.map(|body| PermitBody::new(body, permit))))
+    }
+}

@@ -1,0 +1,53 @@
+//! Permits that are held until the body of the response has ended.
+//!
+//! A response future completes with the head of the response. A streamed body (a download, an event
+//! stream, a gRPC stream) takes far longer. A layer made by
+//! [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) holds the permit until
+//! the body
+//!
+//! - has **ended**, or has no more frames (`is_end_stream`), possibly from the start: servers may
+//!   not poll it again then;
+//! - has **failed**;
+//! - or is **dropped**, as when the client disconnects.
+//!
+//! The response to a rejected request holds no permit. [`handle`](UntilBodyEndsLayer::handle),
+//! bounds, the queue and [`drained`](crate::ConcurrencyBackpressureHandle::drained) work as usual,
+//! and count bodies.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_floodgate::ConcurrencyBackpressureLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! let layer = ConcurrencyBackpressureLayer::new(10).until_body_ends();
+//! let handle = layer.handle();
+//! let service = layer.layer(service_fn(|_: Request<()>| async {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("hello")))
+//! }));
+//!
+//! let response = service.oneshot(Request::new(())).await?;
+//! assert_eq!(handle.in_flight(), 1);
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
+//! assert_eq!(handle.in_flight(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Caveats
+//!
+//! - The response has another type, [`PermitBody`]. axum, hyper and tonic pass it on as it is; an
+//!   outer layer that responds by itself makes one by `Default`, which holds no permit.
+//! - A client that reads slowly holds its permit as long. Bound that at the server, by a timeout
+//!   for writing.
+//! - The use of a connection after an upgrade is not counted: it has no body.
+
+mod body;
+pub mod future;
+mod layer;
+mod service;
+
+pub use self::{body::PermitBody, layer::UntilBodyEndsLayer, service::UntilBodyEnds};

@@ -1,0 +1,159 @@
+//! Ready-made responses of HTTP and gRPC to rejected requests.
+
+use std::{convert::Infallible, fmt::Debug, time::Duration};
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use proptest::{prop_assert_eq, test_runner::TestRunner};
+use tokio::{runtime, time::advance};
+use tonic::Code;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
+    answer::Fail,
+    server::{
+        grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
+        retry_after_header,
+    },
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn full_queue() -> ConcurrencyBackpressureLayer<Fail> {
+    ConcurrencyBackpressureLayer::new(1).max_waiting(0)
+}
+
+fn rate(window: Duration) -> WindowRateLimitLayer<Fail> {
+    WindowRateLimitLayer::new(1, window).max_waiting(0)
+}
+
+/// The response of a layer to the second of two concurrent requests.
+async fn second<L>(layer: &L) -> <L::Service as Service<Request<()>>>::Response
+where
+    L: Layer<Hello, Service: Service<Request<()>, Error: Debug> + Clone>,
+{
+    let hello: Hello = service_fn(|_| std::future::ready(Ok(Response::new("hello".to_owned()))));
+    let mut service = layer.layer(hello);
+    let mut first = service.clone();
+    let _first = first.ready().await.unwrap().call(Request::new(()));
+    service.ready().await.unwrap().call(Request::new(())).await.unwrap()
+}
+
+type Hello = tower::util::ServiceFn<
+    fn(Request<()>) -> std::future::Ready<Result<Response<String>, Infallible>>,
+>;
+
+/// The rejection by such a limit.
+async fn rejected_by(window: Duration) -> Rejected {
+    let (said, hears) = std::sync::mpsc::channel();
+    second(&rate(window).respond(move |rejected: Rejected| {
+        said.send(rejected).unwrap();
+        Response::default()
+    }))
+    .await;
+    hears.recv().unwrap()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
+    let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(http_rejection);
+    closed.handle().close();
+    let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
+        .fail()
+        .respond(http_rejection_with_fallback(SECOND * 3));
+    closed_with_fallback.handle().close();
+
+    let said = |response: Response<String>| {
+        let retry_after = header(response.headers(), "retry-after").map(str::to_owned);
+        (response.status(), retry_after, response.into_body())
+    };
+    let (busy, unavailable) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+    let empty = String::new;
+    let after = |secs: &str| Some(secs.to_owned());
+
+    let response = said(second(&rate(SECOND * 7).respond(http_rejection)).await);
+    assert_eq!(response, (busy, after("7"), empty()));
+    let response =
+        said(second(&rate(SECOND * 7).respond(http_rejection_with_fallback(SECOND))).await);
+    assert_eq!(response, (busy, after("7"), empty()), "what is known counts");
+    let response = said(second(&full_queue().respond(http_rejection)).await);
+    assert_eq!(response, (unavailable, None, empty()));
+    let fallback = Duration::from_millis(2001);
+    let response =
+        said(second(&full_queue().respond(http_rejection_with_fallback(fallback))).await);
+    assert_eq!(response, (unavailable, after("3"), empty()));
+    assert_eq!(said(second(&closed).await), (unavailable, None, empty()));
+    assert_eq!(said(second(&closed_with_fallback).await), (unavailable, after("3"), empty()));
+
+    let own = |rejected: Rejected| http_rejection_with_body(&rejected, rejected.to_string());
+    let response = said(second(&full_queue().respond(own)).await);
+    let why = "too many requests in flight, and no more may wait".to_owned();
+    assert_eq!(response, (unavailable, None, why));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_retry_after_is_rounded_up_and_never_zero() {
+    let window = Duration::from_millis(2500);
+    let service = rate(window)
+        .respond(http_rejection::<String>)
+        .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::default()) }));
+    service.clone().oneshot(Request::new(())).await.unwrap();
+    for (elapsed, expected) in [(0, "3"), (499, "3"), (1, "2"), (1000, "1"), (999, "1")] {
+        advance(Duration::from_millis(elapsed)).await;
+        let response = service.clone().oneshot(Request::new(())).await.unwrap();
+        assert_eq!(header(response.headers(), "retry-after"), Some(expected));
+    }
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(service.oneshot(Request::new(())).await.unwrap().status(), StatusCode::OK);
+    let rejected = rejected_by(Duration::from_nanos(1)).await;
+    assert_eq!(retry_after_header(&rejected).unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
+    let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(grpc_rejection);
+    closed.handle().close();
+    let answers = [
+        (
+            second(&rate(SECOND).respond(grpc_rejection)).await,
+            Code::ResourceExhausted,
+            Some("1000"),
+        ),
+        (second(&full_queue().respond(grpc_rejection)).await, Code::Unavailable, None),
+        (second(&closed).await, Code::Unavailable, None),
+    ];
+    for (response, code, pushback) in answers {
+        assert_eq!((response.status(), response.body().as_str()), (StatusCode::OK, ""));
+        let headers = response.headers();
+        assert_eq!(header(headers, "content-type"), Some("application/grpc"));
+        assert_eq!(header(headers, "grpc-retry-pushback-ms"), pushback);
+        assert_eq!(tonic::Status::from_header_map(headers).unwrap().code(), code);
+    }
+}
+
+/// Microseconds are written with a sign that isn't ASCII; waits range from nanoseconds to years.
+#[test]
+fn c10_grpc_rejection_has_reason_and_pushback_for_any_time() {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap();
+    let windows = 1_u64..=100 * 365 * 24 * 3600 * 1_000_000_000;
+    // Equally many of each length.
+    let windows = proptest::strategy::Strategy::prop_flat_map(0_u32..62, move |bits| {
+        1_u64..=(1 << bits).min(*windows.end())
+    });
+    TestRunner::default()
+        .run(&windows, |nanos| {
+            let rejected = runtime.block_on(rejected_by(Duration::from_nanos(nanos)));
+            let response = grpc_rejection::<()>(rejected.clone());
+            let status = tonic::Status::from_header_map(response.headers()).unwrap();
+            prop_assert_eq!(status.message(), rejected.to_string());
+            let exact = nanos.div_ceil(1_000_000).min((1 << 31) - 1);
+            let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
+            prop_assert_eq!(pushback.to_str().unwrap(), exact.to_string());
+            Ok(())
+        })
+        .unwrap();
+}
