@@ -14,6 +14,10 @@ pub(crate) fn faults(every: usize, options: &[String]) -> anyhow::Result<Vec<Str
     if every > 1 {
         mutants.args(["--sharding", "round-robin", "--shard", &format!("0/{every}")]);
     }
-    let status = mutants.status().context("cargo-mutants: install it with `cargo install cargo-mutants`")?;
-    Ok((!status.success()).then(|| "cargo-mutants reports survivors or errors".to_owned()).into_iter().collect())
+    let status =
+        mutants.status().context("cargo-mutants: install it with `cargo install cargo-mutants`")?;
+    Ok((!status.success())
+        .then(|| "cargo-mutants reports survivors or errors".to_owned())
+        .into_iter()
+        .collect())
 }

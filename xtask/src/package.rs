@@ -30,18 +30,23 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn test_binary(root: &Path, suite: &str) -> anyhow::Result<PathBuf> {
     let target = self::root().join("target");
     let target = env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
-    let arguments = ["test", "--no-run", "--all-features", "--message-format=json", "--test", suite];
+    let arguments =
+        ["test", "--no-run", "--all-features", "--message-format=json", "--test", suite];
     let output = cargo(root, &arguments).env("CARGO_TARGET_DIR", target).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout)?;
     let executables = stdout.lines().filter_map(|line| line.split("\"executable\":\"").nth(1));
-    let path = executables.filter_map(|rest| rest.split('"').next()).last();
+    let path = executables.filter_map(|rest| rest.split('"').next()).next_back();
     Ok(path.with_context(|| format!("cargo built no executable for {suite}"))?.into())
 }
 
 /// Returns the names of the tests of `suite`, without the modules that they stand in.
 pub(crate) fn tests(suite: &str) -> anyhow::Result<Vec<String>> {
-    let binary = test_binary(&root(), suite)?;
+    listed(&test_binary(&root(), suite)?)
+}
+
+/// Returns the names of the tests in `binary`, without the modules that they stand in.
+pub(crate) fn listed(binary: &Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new(binary).arg("--list").output()?;
     let listed = String::from_utf8(output.stdout)?;
     let paths = listed.lines().filter_map(|line| line.strip_suffix(": test"));

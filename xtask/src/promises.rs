@@ -34,7 +34,9 @@ pub(crate) fn faults(verbose: bool) -> anyhow::Result<Vec<String>> {
             for code in codes {
                 match promises.iter_mut().find(|promise| promise.code == code) {
                     Some(promise) => promise.tests.push((suite, test.clone())),
-                    None => faults.push(format!("{suite}: {test} names {code}, which {PAGE} has not")),
+                    None => {
+                        faults.push(format!("{suite}: {test} names {code}, which {PAGE} has not"))
+                    }
                 }
             }
         }

@@ -4,20 +4,30 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use wait_timeout::ChildExt;
 use walkdir::WalkDir;
 
-use crate::package::{root, test_binary};
+use crate::package::{listed, root, test_binary};
 
 const PAGE: &str = "tests/models/protocol.toml";
 
 /// The parts of the package that a copy needs for its tests.
-const COPIED: &[&str] = &["Cargo.toml", "Cargo.lock", "README.md", "src", "tests", "examples", "benches", "docs", "xtask"];
+const COPIED: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "src",
+    "tests",
+    "examples",
+    "benches",
+    "docs",
+    "xtask",
+];
 
 /// A test that takes longer hangs, which is reported as a fault of the list.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -57,7 +67,11 @@ pub(crate) fn faults(only: &str, every: usize) -> anyhow::Result<Vec<String>> {
     let mut faults = tree.faults_as_it_is(&chosen)?;
     for mutation in chosen {
         let unnoticed = tree.attempt(mutation).with_context(|| mutation.breaks.clone())?;
-        println!("{}: {}", mutation.breaks, if unnoticed.is_empty() { "noticed" } else { "NOT NOTICED" });
+        println!(
+            "{}: {}",
+            mutation.breaks,
+            if unnoticed.is_empty() { "noticed" } else { "NOT NOTICED" }
+        );
         faults.extend(unnoticed.into_iter().map(|why| format!("{}: {why}", mutation.breaks)));
     }
     Ok(faults)
@@ -86,9 +100,9 @@ impl Tree {
 
     /// Returns the named tests that fail, or are missing, before anything is broken.
     fn faults_as_it_is(&self, mutations: &[&Mutation]) -> anyhow::Result<Vec<String>> {
-        let tests = mutations.iter().flat_map(|mutation| {
-            mutation.caught_by.iter().map(|test| (&*mutation.suite, &**test))
-        });
+        let tests = mutations
+            .iter()
+            .flat_map(|mutation| mutation.caught_by.iter().map(|test| (&*mutation.suite, &**test)));
         let mut tests: Vec<_> = tests.collect();
         tests.sort_unstable();
         tests.dedup();
@@ -99,8 +113,11 @@ impl Tree {
                 continue;
             }
             let binary = test_binary(&self.0, suite)?;
+            let listed = listed(&binary)?;
             for (_, test) in named {
-                if fails(&binary, test)? {
+                if !listed.iter().any(|name| name == test) {
+                    faults.push(format!("{suite} has no test {test}"));
+                } else if fails(&binary, test)? {
                     faults.push(format!("{test} fails before anything is broken"));
                 }
             }
@@ -149,16 +166,12 @@ fn fails(binary: &Path, test: &str) -> anyhow::Result<bool> {
     // The same schedules each time.
     run.arg(test).current_dir(root()).env("SHUTTLE_RANDOM_SEED", "1").env("RUST_BACKTRACE", "0");
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = run.try_wait()? {
-            return Ok(!status.success());
-        }
-        if begun.elapsed() > TIME_LIMIT {
+    match run.wait_timeout(TIME_LIMIT)? {
+        Some(status) => Ok(!status.success()),
+        None => {
             run.kill()?;
             run.wait()?;
             bail!("{test} hangs");
         }
-        sleep(Duration::from_millis(10));
     }
 }

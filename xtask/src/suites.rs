@@ -3,11 +3,8 @@
 use crate::package::{SUITES, cargo, root};
 
 /// More cases, schedules and rounds than `cargo test` runs.
-const LONG: &[(&str, &str)] = &[
-    ("PROPTEST_CASES", "50000"),
-    ("SHUTTLE_ITERATIONS", "50000"),
-    ("STORM_ROUNDS", "10"),
-];
+const LONG: &[(&str, &str)] =
+    &[("PROPTEST_CASES", "50000"), ("SHUTTLE_ITERATIONS", "50000"), ("STORM_ROUNDS", "10")];
 
 /// The simulated outage checks itself.
 const OUTAGE: &[&str] = &["run", "--release", "--example", "storm", "--", "--outage", "10m"];
