@@ -33,8 +33,8 @@ fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
 
 /// Four plain threads make requests, most of which are rejected rather than queued.
 ///
-/// With one permit the limit is a mutex: a sum that the inner service loads and stores in two steps is
-/// exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
+/// With one permit the limit is a mutex: a sum that the inner service loads and stores in two steps
+/// is exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
 fn millions(name: &str, limit: usize) {
     const EACH: usize = 200_000;
     storm(name, |_, line| {
