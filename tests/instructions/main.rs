@@ -32,8 +32,12 @@ type Run = fn(u64);
 
 /// The names of the stacks, their calls, and the recorded instructions per call.
 const CALLS: [(&str, Run, u64); 6] = [
-    ("gate", |calls| call(calls, gate().layer(Echo)), 91),
-    ("gate, bounded", |calls| call(calls, gate().max_waiting(10).layer(Echo)), 106),
+    ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 91),
+    (
+        "concurrency limit, bounded",
+        |calls| call(calls, concurrency().max_waiting(10).layer(Echo)),
+        106,
+    ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
     ("retry", |calls| call(calls, retry().layer(Echo)), 92),
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
@@ -81,7 +85,7 @@ fn instructions(name: &str, calls: u64) -> u64 {
     count.unwrap_or_else(|| panic!("valgrind counted nothing:\n{report}"))
 }
 
-fn gate() -> ConcurrencyBackpressureLayer {
+fn concurrency() -> ConcurrencyBackpressureLayer {
     ConcurrencyBackpressureLayer::new(100)
 }
 
@@ -100,7 +104,7 @@ fn budgeted() -> ExponentialRetryLayer {
 }
 
 fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> {
-    ServiceBuilder::new().layer(gate()).layer(retry()).layer(window()).service(echo)
+    ServiceBuilder::new().layer(concurrency()).layer(retry()).layer(window()).service(echo)
 }
 
 #[derive(Clone)]

@@ -65,20 +65,20 @@ async fn c1_per_service_gives_each_service_its_own_limit() {
 /// Each thread has an arc cache, which holds the limit that it used last.
 #[tokio::test(start_paused = true)]
 async fn c1_limits_used_in_turns_on_one_thread_stay_apart() {
-    let gates: Vec<_> = (1..5).map(ConcurrencyBackpressureLayer::new).collect();
+    let concurrency_limits: Vec<_> = (1..5).map(ConcurrencyBackpressureLayer::new).collect();
     let windows: Vec<_> = (1..5).map(|limit| WindowRateLimitLayer::new(limit, secs(1))).collect();
     for turn in 0..100 {
-        let (gate, window) = (&gates[turn % 4], &windows[turn / 2 % 4]);
-        let mut service = gate.layer(window.layer(Probe::new()));
+        let (concurrency, window) = (&concurrency_limits[turn % 4], &windows[turn / 2 % 4]);
+        let mut service = concurrency.layer(window.layer(Probe::new()));
         let response = service.clone().oneshot(0);
         service.ready().await.unwrap();
-        for other in &gates {
-            let used = if other.handle().limit() == gate.handle().limit() { 1 } else { 0 };
+        for other in &concurrency_limits {
+            let used = if other.handle().limit() == concurrency.handle().limit() { 1 } else { 0 };
             assert_eq!(other.handle().in_flight(), used);
         }
         drop((service, response));
-        gate.layer(window.layer(Probe::new())).oneshot(0).await.unwrap();
-        assert!(gates.iter().all(|gate| gate.handle().in_flight() == 0));
+        concurrency.layer(window.layer(Probe::new())).oneshot(0).await.unwrap();
+        assert!(concurrency_limits.iter().all(|concurrency| concurrency.handle().in_flight() == 0));
         advance(secs(1)).await;
         for (limit, window) in (1..5).zip(&windows) {
             assert_eq!(window.handle().remaining(), limit);
@@ -86,7 +86,7 @@ async fn c1_limits_used_in_turns_on_one_thread_stay_apart() {
     }
 }
 
-static GATE: LazyLock<ConcurrencyBackpressureLayer> =
+static CONCURRENCY: LazyLock<ConcurrencyBackpressureLayer> =
     LazyLock::new(|| ConcurrencyBackpressureLayer::new(1));
 static RATE: LazyLock<WindowRateLimitLayer> =
     LazyLock::new(|| WindowRateLimitLayer::new(1000, secs(1)));
@@ -94,7 +94,7 @@ static RATE: LazyLock<WindowRateLimitLayer> =
 #[test]
 fn c2_layers_are_built_and_used_without_a_runtime() {
     let service = ServiceBuilder::new()
-        .layer(GATE.clone())
+        .layer(CONCURRENCY.clone())
         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
         .layer(RATE.clone())
         .service(service_fn(|n: u32| async move { Ok::<_, Infallible>(n) }));
@@ -110,7 +110,7 @@ fn c2_layers_are_built_and_used_without_a_runtime() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(GATE.handle().in_flight(), 0);
+    assert_eq!(CONCURRENCY.handle().in_flight(), 0);
 }
 
 #[test]
@@ -162,29 +162,29 @@ impl Service<()> for Readiness {
 
 #[tokio::test(start_paused = true)]
 async fn c3_readiness_error_passes_and_releases_the_permit() {
-    let gate = ConcurrencyBackpressureLayer::new(1);
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
     let rate = WindowRateLimitLayer::new(1, secs(1));
-    let mut gated = gate.layer(Readiness(Poll::Ready(Err("dead"))));
+    let mut limited = concurrency.layer(Readiness(Poll::Ready(Err("dead"))));
     let mut rated = rate.layer(Readiness(Poll::Ready(Err("dead"))));
-    assert_eq!(gated.ready().await.err().unwrap().to_string(), "dead");
+    assert_eq!(limited.ready().await.err().unwrap().to_string(), "dead");
     assert_eq!(rated.ready().await.err().unwrap().to_string(), "dead");
     // The services are alive, and hold no permit.
-    assert_eq!(gate.handle().in_flight(), 0);
+    assert_eq!(concurrency.handle().in_flight(), 0);
     assert_eq!(rate.handle().remaining(), 1);
-    drop((gated, rated));
-    assert_eq!(gate.handle().in_flight(), 0);
+    drop((limited, rated));
+    assert_eq!(concurrency.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn c3_repeated_poll_ready_acquires_one_permit() {
-    let gate = ConcurrencyBackpressureLayer::new(3);
+    let concurrency = ConcurrencyBackpressureLayer::new(3);
     let rate = WindowRateLimitLayer::new(3, secs(1));
     let mut service =
-        ServiceBuilder::new().layer(gate.clone()).layer(rate.clone()).service(Probe::new());
+        ServiceBuilder::new().layer(concurrency.clone()).layer(rate.clone()).service(Probe::new());
     for _ in 0..10 {
         ServiceExt::<u32>::ready(&mut service).await.unwrap();
     }
-    assert_eq!((gate.handle().in_flight(), rate.handle().remaining()), (1, 2));
+    assert_eq!((concurrency.handle().in_flight(), rate.handle().remaining()), (1, 2));
 
     // A waiter is queued once.
     let layer = ConcurrencyBackpressureLayer::new(1);
@@ -198,14 +198,14 @@ async fn c3_repeated_poll_ready_acquires_one_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn c3_permit_is_held_while_the_inner_service_gets_ready() {
-    let gate = ConcurrencyBackpressureLayer::new(1);
-    let mut service = gate.layer(Readiness(Poll::Pending));
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
+    let mut service = concurrency.layer(Readiness(Poll::Pending));
     assert!(poll_ready(&mut service, Waker::noop()).is_pending());
-    assert_eq!(gate.handle().in_flight(), 1);
+    assert_eq!(concurrency.handle().in_flight(), 1);
     *service.get_mut() = Readiness(Poll::Ready(Ok(())));
     service.ready().await.unwrap().call(()).await.unwrap();
     drop(service.into_inner());
-    assert_eq!(gate.handle().in_flight(), 0);
+    assert_eq!(concurrency.handle().in_flight(), 0);
 }
 
 #[test]
@@ -224,14 +224,14 @@ fn c3_c4_call_without_readiness_panics_with_a_message() {
             .map(|text| text.to_string().into())
             .unwrap_or_else(|any| any.downcast::<String>().expect("a message"))
     }
-    let gate = ConcurrencyBackpressureLayer::new(1);
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
     let rate = WindowRateLimitLayer::new(1, secs(1));
     let pending = || Readiness(Poll::Pending);
     for message in [
-        message(gate.layer(pending()), false),
+        message(concurrency.layer(pending()), false),
         message(rate.layer(pending()), false),
         // The service holds a permit, but the inner one is not ready.
-        message(gate.layer(pending()), true),
+        message(concurrency.layer(pending()), true),
         message(rate.layer(pending()), true),
     ] {
         assert!(
@@ -239,7 +239,7 @@ fn c3_c4_call_without_readiness_panics_with_a_message() {
             "{message}"
         );
     }
-    assert_eq!((gate.handle().in_flight(), rate.handle().remaining()), (0, 1));
+    assert_eq!((concurrency.handle().in_flight(), rate.handle().remaining()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,14 +287,14 @@ async fn c4_response_future_drop_releases_the_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn c5_b2_waiter_is_woken_once_when_it_is_granted_a_permit() {
-    let gate = ConcurrencyBackpressureLayer::new(1);
-    let mut held = gate.layer(Probe::new());
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
+    let mut held = concurrency.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let wakes: Vec<_> = (0..100).map(|_| WakeCounter::new()).collect();
     let mut waiting: Vec<_> = wakes
         .iter()
         .map(|wakes| {
-            let mut service = gate.layer(Probe::new());
+            let mut service = concurrency.layer(Probe::new());
             assert!(poll_ready::<_, u32>(&mut service, &wakes.waker()).is_pending());
             service
         })
@@ -335,9 +335,9 @@ async fn c5_undisturbed_window_wakes_once_per_admission() {
 /// The waiter moves to another task between its polls.
 #[tokio::test(start_paused = true)]
 async fn c5_last_waker_that_polled_is_woken() {
-    let gate = ConcurrencyBackpressureLayer::new(1);
-    let mut held = gate.layer(Probe::new());
-    let mut waiting = gate.layer(Probe::new());
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
+    let mut held = concurrency.layer(Probe::new());
+    let mut waiting = concurrency.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let (old, new) = (WakeCounter::new(), WakeCounter::new());
     assert!(poll_ready::<_, u32>(&mut waiting, &old.waker()).is_pending());
@@ -509,16 +509,16 @@ async fn c3_layers_stack_with_buffer_timeout_and_load_shed() {
         call.await.unwrap().unwrap();
     }
 
-    let gate = ConcurrencyBackpressureLayer::new(1);
+    let concurrency = ConcurrencyBackpressureLayer::new(1);
     let shedding = ServiceBuilder::new()
         .load_shed()
-        .layer(gate.clone())
+        .layer(concurrency.clone())
         .service(Probe::answering_after(secs(1)));
     let held = tokio::spawn(shedding.clone().oneshot(1));
     settle().await;
     shedding.clone().oneshot(2).await.unwrap_err();
     // `LoadShed` polled readiness once and rejected the request: no waiter is left.
-    assert_eq!(gate.handle().waiting(), 0);
+    assert_eq!(concurrency.handle().waiting(), 0);
     held.await.unwrap().unwrap();
 }
 

@@ -91,9 +91,9 @@ fn w8_memory_does_not_grow_with_the_limit() {
     assert_eq!(small, large);
     assert!(large < 10 * 1024, "{large} bytes");
 
-    let gate = |limit| measure(|| drop(ConcurrencyBackpressureLayer::new(limit))).bytes_max;
-    assert_eq!(gate(1), gate((1 << 31) - 1));
-    assert!(gate(1) < 512);
+    let concurrency = |limit| measure(|| drop(ConcurrencyBackpressureLayer::new(limit))).bytes_max;
+    assert_eq!(concurrency(1), concurrency((1 << 31) - 1));
+    assert!(concurrency(1) < 512);
 }
 
 #[test]

@@ -143,20 +143,21 @@ fn c1_requests_with_one_permit_of_a_limit_are_not_reported() {
     let reports =
         reports_of("nested::c1_requests_with_one_permit_of_a_limit_are_not_reported", async {
             let probe = Probe::answering_after(secs(1));
-            let gates = ConcurrencyBackpressureLayer::new(2).per_service();
+            let concurrency_limits = ConcurrencyBackpressureLayer::new(2).per_service();
             let windows = WindowRateLimitLayer::new(2, secs(1)).per_service();
             let mut service = probe.boxed_clone();
             for _ in 0..10 {
-                service =
-                    gates.layer(passing_on(windows.layer(service).boxed_clone())).boxed_clone();
+                service = concurrency_limits
+                    .layer(passing_on(windows.layer(service).boxed_clone()))
+                    .boxed_clone();
             }
             let answers = join_all((0..6).map(|n| service.clone().oneshot(n))).await;
             assert!(answers.iter().all(Result::is_ok));
 
-            let gate = ConcurrencyBackpressureLayer::new(2);
+            let concurrency = ConcurrencyBackpressureLayer::new(2);
             let window = WindowRateLimitLayer::new(2, secs(1));
             for service in [
-                gate.layer(Probe::answering_after(secs(1))).boxed_clone(),
+                concurrency.layer(Probe::answering_after(secs(1))).boxed_clone(),
                 window.layer(Probe::answering_after(secs(1))).boxed_clone(),
             ] {
                 let spawned = (0..6).map(|n| tokio::spawn(service.clone().oneshot(n)));
@@ -174,13 +175,13 @@ fn c1_requests_with_one_permit_of_a_limit_are_not_reported() {
 
             for broken in [Broken::Readiness, Broken::Call, Broken::Response] {
                 for service in
-                    [gate.layer(broken).boxed_clone(), window.layer(broken).boxed_clone()]
+                    [concurrency.layer(broken).boxed_clone(), window.layer(broken).boxed_clone()]
                 {
                     let call = AssertUnwindSafe(service.oneshot(0)).catch_unwind();
                     call.await.unwrap_err();
                 }
             }
-            gate.layer(Probe::new()).oneshot(0).await.unwrap();
+            concurrency.layer(Probe::new()).oneshot(0).await.unwrap();
             window.layer(Probe::new()).oneshot(0).await.unwrap();
         });
     assert_eq!(reports, [""; 0]);

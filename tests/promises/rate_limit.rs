@@ -574,12 +574,12 @@ async fn b1_w1_limits_hold_in_either_order_of_the_layers() {
         let probe = Probe::answering_after(ms(30));
         let notes = probe.notes();
         let rate = WindowRateLimitLayer::new(4, ms(100));
-        let gate = ConcurrencyBackpressureLayer::new(2);
+        let concurrency = ConcurrencyBackpressureLayer::new(2);
         let calls: Vec<_> = if outer_first {
-            let service = ServiceBuilder::new().layer(gate).layer(rate).service(probe);
+            let service = ServiceBuilder::new().layer(concurrency).layer(rate).service(probe);
             (0..30).map(|n| tokio::spawn(service.clone().oneshot(n))).collect()
         } else {
-            let service = ServiceBuilder::new().layer(rate).layer(gate).service(probe);
+            let service = ServiceBuilder::new().layer(rate).layer(concurrency).service(probe);
             (0..30).map(|n| tokio::spawn(service.clone().oneshot(n))).collect()
         };
         for call in calls {

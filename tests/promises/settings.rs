@@ -100,10 +100,10 @@ fn c7_invalid_literal_panics_at_the_callers_line() {
 
 #[test]
 fn c7_handle_refuses_an_invalid_setting_and_changes_nothing() {
-    let gate = ConcurrencyBackpressureLayer::new(3).handle();
+    let concurrency = ConcurrencyBackpressureLayer::new(3).handle();
     let rate = WindowRateLimitLayer::new(3, secs(1)).handle();
-    assert_eq!(gate.set_limit(0).unwrap_err().setting(), "max_in_flight");
+    assert_eq!(concurrency.set_limit(0).unwrap_err().setting(), "max_in_flight");
     assert_eq!(rate.set_limit(1 << 40).unwrap_err().setting(), "limit");
     assert_eq!(rate.set_window(Duration::ZERO).unwrap_err().setting(), "window");
-    assert_eq!((gate.limit(), rate.limit(), rate.window()), (3, 3, secs(1)));
+    assert_eq!((concurrency.limit(), rate.limit(), rate.window()), (3, 3, secs(1)));
 }

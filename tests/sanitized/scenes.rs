@@ -11,7 +11,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_gate_is_empty_after_waits_that_end_in_every_way() {
+async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
     let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(5).max_wait(ms(50));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|n: u64| async move {

@@ -63,7 +63,7 @@ mod sync {
 }
 
 mod budget_scenes;
-mod gate_scenes;
+mod semaphore_scenes;
 mod steps;
 mod window_scenes;
 

@@ -149,7 +149,7 @@ pub(crate) fn some_are_not_polled_again(name: &str, most: usize, site: fn() -> S
 /// Runs five thousand tasks, half of which cancel, while the limit changes at random up to the
 /// site's, and `change` runs.
 ///
-/// Once the requests over a lowered limit of a gate have completed, the limit holds.
+/// Once the requests over a lowered concurrency limit have completed, the limit holds.
 pub(crate) fn changing(
     name: &str,
     requests: u32,
@@ -160,7 +160,7 @@ pub(crate) fn changing(
         let crowd = Crowd::new(5000);
         let storm = Arc::clone(&crowd).storm(requests, site.service.clone(), seed);
         let Site { handle, notes, limit: most, .. } = site.clone();
-        let is_gate = matches!(handle, Handle::Gate(_));
+        let is_concurrency = matches!(handle, Handle::Concurrency(_));
         let changing = async move {
             let storm = tokio::spawn(storm);
             let mut rng = Rng::with_seed(seed);
@@ -170,13 +170,13 @@ pub(crate) fn changing(
                 handle.set_limit(limit);
                 change(&handle, &mut rng);
                 changes += 1;
-                if is_gate {
+                if is_concurrency {
                     wait_until(|| handle.taken_and_waiting().0 <= limit).await;
                     most_inside = notes.most_inside().max(most_inside);
                 }
                 let calls = notes.calls() + rng.usize(..50);
                 wait_until(|| notes.calls() >= calls || storm.is_finished()).await;
-                if is_gate {
+                if is_concurrency {
                     let inside = notes.most_inside();
                     assert!(inside <= limit, "{inside} in flight at a limit of {limit}");
                 }
@@ -190,7 +190,7 @@ pub(crate) fn changing(
         let (changes, most_inside) = guarded_task(4, state, steps, changing);
         crowd.count(line);
         line.count("changes", changes);
-        if is_gate {
+        if is_concurrency {
             line.count("most_inside", most_inside);
             assert!(most_inside <= most, "{most_inside} in flight");
         }

@@ -33,8 +33,8 @@
 
 mod budget;
 mod busy;
+mod concurrency;
 mod crowd;
-mod gate;
 mod runtimes;
 mod site;
 mod spans;

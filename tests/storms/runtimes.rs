@@ -136,11 +136,11 @@ fn block_on<F: Future>(timer: Option<&Handle>, future: F) -> F::Output {
 }
 
 const WINDOW: fn() -> Site = || Site::window(false, 200, Duration::from_millis(10));
-const GATE: fn() -> Site = || Site::gate(4);
+const CONCURRENCY: fn() -> Site = || Site::concurrency(4);
 
 #[test]
-fn c2_c4_gate_outlives_the_runtimes_of_its_waiters() {
-    shutting_down("gate_runtimes_shut_down", GATE);
+fn c2_c4_concurrency_limit_outlives_the_runtimes_of_its_waiters() {
+    shutting_down("concurrency_runtimes_shut_down", CONCURRENCY);
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn c2_c4_window_outlives_the_runtimes_of_its_waiters() {
 }
 
 #[test]
-fn c2_c4_permits_of_a_gate_pass_among_plain_threads() {
-    passing_on("gate_plain_threads", false, GATE);
+fn c2_c4_permits_of_a_concurrency_limit_pass_among_plain_threads() {
+    passing_on("concurrency_plain_threads", false, CONCURRENCY);
 }
 
 #[test]

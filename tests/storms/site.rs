@@ -27,14 +27,14 @@ pub(crate) struct Site {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Handle {
-    Gate(ConcurrencyBackpressureHandle),
+    Concurrency(ConcurrencyBackpressureHandle),
     Window(WindowRateLimitHandle),
 }
 
 impl Handle {
     pub(crate) fn set_limit(&self, limit: usize) {
         match self {
-            Self::Gate(gate) => gate.set_limit(limit),
+            Self::Concurrency(handle) => handle.set_limit(limit),
             Self::Window(window) => window.set_limit(limit as u64),
         }
         .unwrap();
@@ -43,7 +43,7 @@ impl Handle {
     /// The permits taken, and the waiters. The reading of a window refills it.
     pub(crate) fn taken_and_waiting(&self) -> (usize, usize) {
         match self {
-            Self::Gate(gate) => (gate.in_flight(), gate.waiting()),
+            Self::Concurrency(limit) => (limit.in_flight(), limit.waiting()),
             Self::Window(window) => {
                 ((window.limit() - window.remaining()) as usize, window.waiting())
             }
@@ -52,10 +52,10 @@ impl Handle {
 }
 
 impl Site {
-    pub(crate) fn gate(limit: usize) -> Self {
+    pub(crate) fn concurrency(limit: usize) -> Self {
         let (layer, notes) = (ConcurrencyBackpressureLayer::new(limit), Arc::default());
         let service = Limited::new(layer.layer(service_fn(record(&notes))));
-        Self { limit, service, handle: Handle::Gate(layer.handle()), notes, span: None }
+        Self { limit, service, handle: Handle::Concurrency(layer.handle()), notes, span: None }
     }
 
     pub(crate) fn window(fixed: bool, limit: usize, length: Duration) -> Self {

@@ -8,7 +8,7 @@
 //! tried first from then on. `PROPTEST_CASES` schedules are tried, 256 unless set.
 
 mod budget;
-mod gate;
+mod concurrency;
 mod strides;
 mod window;
 

@@ -1,4 +1,4 @@
-//! Scenes at a gate.
+//! Scenes at a semaphore.
 
 use std::{
     future::poll_fn,
@@ -21,9 +21,9 @@ use crate::{
     steps::Steps,
 };
 
-/// A gate, and counts of its own.
+/// A semaphore, and counts beside it.
 struct Crowd {
-    gate: Semaphore,
+    semaphore: Semaphore,
     steps: Steps,
     /// Permits that threads hold and know of.
     inside: AtomicU32,
@@ -39,7 +39,7 @@ struct Crowd {
 impl Crowd {
     fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self {
-            gate: Semaphore::new(limit),
+            semaphore: Semaphore::new(limit),
             steps: Steps::default(),
             inside: AtomicU32::new(0),
             most: AtomicU32::new(limit),
@@ -51,9 +51,9 @@ impl Crowd {
 
     /// Runs one step, and asks the oracles if the scene is at rest after it.
     fn step<T>(&self, run: impl FnOnce(&Semaphore) -> T) -> T {
-        let result = self.steps.step(|| run(&self.gate));
+        let result = self.steps.step(|| run(&self.semaphore));
         let changes = self.changes.load(Relaxed);
-        let Some(permits) = self.steps.at_rest(|| self.gate.read()) else { return result };
+        let Some(permits) = self.steps.at_rest(|| self.semaphore.read()) else { return result };
         let grants = permits.free > 0 && !permits.blocked;
         let late = permits.waiters > 0 && (grants || self.closed.load(Relaxed));
         assert!(!late, "a waiter is queued while a permit is free, or closed: {permits:?}");
@@ -69,7 +69,7 @@ impl Crowd {
     fn set_limit(&self, limit: u32) {
         self.most.fetch_max(limit, Relaxed);
         self.changes.fetch_add(1, Relaxed);
-        self.step(|gate| gate.set_limit(limit));
+        self.step(|semaphore| semaphore.set_limit(limit));
     }
 
     /// A permit was granted to the calling thread, which releases it after a while.
@@ -87,7 +87,7 @@ impl Crowd {
     /// Waits with `ticket`, and polls now and then without having been woken. False if closed.
     async fn wait(&self, ticket: Ticket, rng: &mut Rng) -> bool {
         let mut spurious = rng.u8(..3);
-        poll_fn(|cx| match self.step(|gate| gate.look(&ticket, cx.waker())) {
+        poll_fn(|cx| match self.step(|semaphore| semaphore.look(&ticket, cx.waker())) {
             Looked::Granted => Poll::Ready(true),
             Looked::Closed => Poll::Ready(false),
             Looked::Waiting => {
@@ -110,7 +110,7 @@ impl Crowd {
             return true;
         }
         // Queued by one waker, perhaps polled by others, awaited by the last.
-        let ticket = match self.step(|gate| gate.acquire(&noop_waker())) {
+        let ticket = match self.step(|semaphore| semaphore.acquire(&noop_waker())) {
             Acquired::Granted => {
                 self.pass(rng);
                 return true;
@@ -120,7 +120,7 @@ impl Crowd {
         };
         if rng.u8(..3) == 0 {
             yield_now();
-            if self.step(|gate| gate.cancel(ticket)) {
+            if self.step(|semaphore| semaphore.cancel(ticket)) {
                 self.pass(rng);
             }
             return true;
@@ -143,20 +143,20 @@ impl Crowd {
     /// Waits until no permit is held and no waiter is queued; before that, perhaps cancels once.
     fn drain(&self, rng: &mut Rng) {
         if rng.bool() {
-            if let Some(ticket) = self.step(|gate| gate.watch(None, &noop_waker())) {
+            if let Some(ticket) = self.step(|semaphore| semaphore.watch(None, &noop_waker())) {
                 yield_now();
-                self.step(|gate| gate.unwatch(ticket));
+                self.step(|semaphore| semaphore.unwatch(ticket));
             }
         }
         let mut ticket = None;
         block_on(poll_fn(|cx| {
-            ticket = self.step(|gate| gate.watch(ticket.take(), cx.waker()));
+            ticket = self.step(|semaphore| semaphore.watch(ticket.take(), cx.waker()));
             if ticket.is_some() { Poll::Pending } else { Poll::Ready(()) }
         }));
     }
 
     fn assert_whole(&self, limit: u32) {
-        let permits = self.gate.read();
+        let permits = self.semaphore.read();
         let whole = (permits.free, permits.waiters) == (i64::from(limit), 0);
         assert!(whole, "a permit or a waiter is lost: {permits:?}");
     }
@@ -220,15 +220,15 @@ fn c4_b6_close_rejects_all_waiters_and_drains() {
         if rng.bool() {
             crowd.set_limit(rng.u32(1..=2));
         }
-        crowd.step(|gate| {
-            gate.close();
+        crowd.step(|semaphore| {
+            semaphore.close();
             crowd.closed.store(true, Relaxed);
         });
         crowd.drain(&mut rng);
         assert_eq!(crowd.inside.load(Relaxed), 0, "drained while permits are held");
         join(turns);
         join([draining]);
-        assert!(matches!(crowd.gate.acquire(&noop_waker()), Acquired::Closed));
-        assert_eq!(crowd.gate.read().waiters, 0, "a waiter is lost");
+        assert!(matches!(crowd.semaphore.acquire(&noop_waker()), Acquired::Closed));
+        assert_eq!(crowd.semaphore.read().waiters, 0, "a waiter is lost");
     });
 }

@@ -12,29 +12,29 @@ use crate::site::Site;
 use crate::support::{Steps, guarded, storm};
 
 #[test]
-fn c4_b1_cancellations_at_a_gate_lose_no_permit() {
-    cancelling("gate_cancelling", 4, 20, || Site::gate(8));
+fn c4_b1_cancellations_at_a_concurrency_limit_lose_no_permit() {
+    cancelling("concurrency_cancelling", 4, 20, || Site::concurrency(8));
 }
 
 #[test]
-fn c4_b1_cancellations_at_a_gate_lose_no_permit_on_one_thread() {
-    cancelling("gate_cancelling_on_one_thread", 0, 20, || Site::gate(8));
+fn c4_b1_cancellations_at_a_concurrency_limit_lose_no_permit_on_one_thread() {
+    cancelling("concurrency_cancelling_on_one_thread", 0, 20, || Site::concurrency(8));
 }
 
 #[test]
 fn b5_tasks_that_are_not_polled_again_cost_one_permit_each() {
-    some_are_not_polled_again("gate_not_polled_again", 7, || Site::gate(8));
+    some_are_not_polled_again("concurrency_not_polled_again", 7, || Site::concurrency(8));
 }
 
 #[test]
 fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
-    changing("gate_changing", 10, || Site::gate(32), |_, _| {});
+    changing("concurrency_changing", 10, || Site::concurrency(32), |_, _| {});
 }
 
 /// Four plain threads make requests, most of which are rejected rather than queued.
 ///
-/// With one permit a gate is a mutex: a sum that the inner service loads and stores in two steps is
-/// exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
+/// With one permit the limit is a mutex: a sum that the inner service loads and stores in two steps
+/// is exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
 fn millions(name: &str, limit: usize) {
     const EACH: usize = 200_000;
     storm(name, |_, line| {
@@ -93,7 +93,7 @@ fn millions(name: &str, limit: usize) {
 }
 
 #[test]
-fn b1_millions_pass_a_gate_and_never_too_many_at_once() {
-    millions("gate_millions", 1);
-    millions("gate_millions_three_permits", 3);
+fn b1_millions_pass_a_concurrency_limit_and_never_too_many_at_once() {
+    millions("concurrency_millions", 1);
+    millions("concurrency_millions_three_permits", 3);
 }
