@@ -18,7 +18,7 @@ pub enum Verdict {
     /// all come at once is left to the server.
     RetryExactly(Duration),
     /// Hand it on although it could be retried: the server forbids trying again. The hook is told:
-    /// [`GiveUp::Forbidden`](super::GiveUp::Forbidden).
+    /// [`StopReason::RetryForbidden`](super::StopReason::RetryForbidden).
     Never,
 }
 

@@ -31,7 +31,7 @@
 //! looked at, because tower shows a policy no result of a request without a copy:
 //!
 //! - if there is a [hook](ExponentialRetry::on_decision), which is told of
-//!   [`GiveUp::AttemptsSpent`];
+//!   [`StopReason::MaxAttempts`];
 //! - if the classifier [needs to see](Classify::needs_settled) the result that is handed on.
 //!   [`AnyError`] and closures don't. `HttpClassifier` and `GrpcClassifier` do unless the last
 //!   attempt is the only one. Any other classifier does unless it says otherwise.
@@ -75,7 +75,7 @@
 //!         Ok(500..=599) | Err(_) => Verdict::Retry,
 //!         Ok(_) => Verdict::Done,
 //!     })
-//!     .on_decision(|decision| match decision.next() {
+//!     .on_decision(|decision| match decision.retry_in() {
 //!         Ok(wait) => println!("attempt {} failed, again in {wait:?}", decision.attempt()),
 //!         Err(why) => println!("attempt {} failed: {why}", decision.attempt()),
 //!     });
@@ -113,14 +113,19 @@
 mod backoff;
 mod budget;
 mod classify;
+mod config;
+mod decision;
 pub mod future;
 mod layer;
 mod policy;
+mod request;
+mod shared;
 
 pub use self::{
     backoff::{Backoff, Jitter},
-    budget::RetryBudget,
+    budget::{RetryBudget, RetryBudgetBuilder},
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
+    config::ExponentialRetry,
+    decision::{Decision, StopReason},
     layer::ExponentialRetryLayer,
-    policy::{Decision, ExponentialRetry, GiveUp},
 };

@@ -97,12 +97,15 @@ fn r5_savings_are_exact_at_the_edges() {
     let ratio = proptest::sample::select(&[0, 1, 999_999, 1_000_000, 1_000_001, 1_000_000_000][..]);
     let saved = number().prop_map(|number| number as u32);
     holds(file!(), (ratio, saved, 0..300_u64), |(millionths, most, requests)| {
-        let budget = RetryBudget::new(millionths as f64 / 1e6).max_saved(most).floor_per_second(0);
+        let budget = RetryBudget::builder(millionths as f64 / 1e6)
+            .max_saved(most)
+            .floor_per_second(0)
+            .build();
         for _ in 0..requests {
             budget.deposit();
         }
         let exact = (requests * millionths).min(u64::from(most) * 1_000_000) / 1_000_000;
-        prop_assert_eq!(budget.saved(), exact);
+        prop_assert_eq!(u64::from(budget.saved()), exact);
         let withdrawn = (0..exact.min(500)).filter(|_| budget.withdraw()).count() as u64;
         prop_assert_eq!(withdrawn, exact.min(500));
         prop_assert_eq!(budget.withdraw(), exact > 500);
@@ -114,7 +117,7 @@ fn r5_savings_are_exact_at_the_edges() {
 #[test]
 fn r5_every_thousandth_is_exact() {
     for thousandths in 0..=3000 {
-        let budget = RetryBudget::new(thousandths as f64 / 1000.0).max_saved(u32::MAX);
+        let budget = RetryBudget::builder(thousandths as f64 / 1000.0).max_saved(u32::MAX).build();
         (0..1000).for_each(|_| budget.deposit());
         assert_eq!(budget.saved(), thousandths);
     }
@@ -130,7 +133,7 @@ fn r5_a_floor_gives_what_it_says() {
         .unwrap();
     holds(file!(), 0..2000_u32, |floor| {
         let _paused = runtime.enter();
-        let budget = RetryBudget::new(0.0).floor_per_second(floor);
+        let budget = RetryBudget::builder(0.0).floor_per_second(floor).build();
         for _ in 0..floor {
             prop_assert!(budget.withdraw());
         }
@@ -138,7 +141,7 @@ fn r5_a_floor_gives_what_it_says() {
         Ok(())
     });
     // The largest can't be counted out; but it gives.
-    assert!(RetryBudget::new(0.0).floor_per_second(u32::MAX).withdraw());
+    assert!(RetryBudget::builder(0.0).floor_per_second(u32::MAX).build().withdraw());
 }
 
 /// R5: a refund restores what was paid, to the last millionth and nanosecond, and nothing above the
@@ -154,7 +157,7 @@ fn r5_refund_restores_what_was_paid() {
     let steps = proptest::collection::vec((0..4_u32, 0..3_u32, 0..400_u64), 1..30);
     holds(file!(), (ratio, 0..5_u32, 0..4_u32, steps), |(ratio, floor, most, steps)| {
         let _paused = runtime.enter();
-        let new = || RetryBudget::new(ratio).floor_per_second(floor).max_saved(most);
+        let new = || RetryBudget::builder(ratio).floor_per_second(floor).max_saved(most).build();
         let (refunded, untouched) = (new(), new());
         for (deposits, withdrawals, wait) in steps {
             for _ in 0..deposits {
@@ -177,7 +180,7 @@ fn r5_refund_restores_what_was_paid() {
 /// R5: what was deposited between a withdrawal and its refund is not saved beyond the bound.
 #[test]
 fn r5_refunded_savings_are_bounded() {
-    let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
+    let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(2).build();
     budget.deposit();
     let reserved = budget.reserve();
     assert!(reserved.is_some());
@@ -196,7 +199,7 @@ fn r5_refunded_floor_is_not_given_twice() {
         .build()
         .unwrap();
     let _paused = runtime.enter();
-    let budget = RetryBudget::new(0.0).floor_per_second(2);
+    let budget = RetryBudget::builder(0.0).floor_per_second(2).build();
     let reserved = budget.reserve();
     assert!(reserved.is_some() && budget.withdraw());
     drop(reserved);

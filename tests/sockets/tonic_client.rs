@@ -29,7 +29,7 @@ use tower_floodgate::{
         Attempts,
         replay::{ByReplay, ReplayBody, ReplayBodyLayer},
     },
-    retry::{Backoff, Decision, GiveUp},
+    retry::{Backoff, Decision, StopReason},
 };
 
 use crate::peer::{Log, now, soon};
@@ -158,7 +158,7 @@ async fn r4_a_tonic_client_waits_as_long_as_the_server_pushes_back() {
     let health = Health::start(&[Fails(Code::Unavailable, pushback); 2]).await;
     let decisions = Log::new();
     let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next()));
+    let mut client = client(&health.url, move |decision| noted.note(decision.retry_in()));
     let response = soon(client.check(check())).await.unwrap();
     assert_eq!(served(&response), 3);
 
@@ -182,10 +182,10 @@ async fn r4_a_tonic_client_gives_up_where_the_server_says_so() {
     .await;
     let decisions = Log::new();
     let noted = decisions.clone();
-    let mut client = client(&health.url, move |decision| noted.note(decision.next().err()));
+    let mut client = client(&health.url, move |decision| noted.note(decision.retry_in().err()));
     let status = soon(client.check(check())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not now"));
-    assert_eq!(decisions.read(), [None, Some(GiveUp::Forbidden)]);
+    assert_eq!(decisions.read(), [None, Some(StopReason::RetryForbidden)]);
     assert_eq!(health.arrivals.read().len(), 2);
 }
 

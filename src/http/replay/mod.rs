@@ -6,7 +6,7 @@
 //!
 //! It keeps no more than [`max_bytes`](ReplayBodyLayer::max_bytes). Beyond that it gives up *retrying, not sending*: the
 //! body goes on untouched, what was kept is freed at once, and a failure is handed on as it is
-//! ([`GiveUp::NotReplayable`](crate::retry::GiveUp::NotReplayable)).
+//! ([`StopReason::NotReplayable`](crate::retry::StopReason::NotReplayable)).
 //!
 //! The layer stands outside the retry, which makes its copies with [`ByReplay`]:
 //!

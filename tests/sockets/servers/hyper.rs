@@ -34,7 +34,7 @@ use tower_floodgate::{
         replay::{ByReplay, ReplayBodyLayer},
         respond,
     },
-    retry::{Backoff, GiveUp},
+    retry::{Backoff, StopReason},
 };
 
 use super::{HOUR, tells_what_is_left, tells_when_to_come_again, until};
@@ -290,7 +290,7 @@ async fn r6_a_port_where_nobody_listens_is_tried_again_whatever_the_method() {
         let policy = policy(3)
             .clone_with(ByReplay)
             .classify(HttpClassifier::new())
-            .on_decision(move |decision| noted.lock().unwrap().push(decision.next().err()));
+            .on_decision(move |decision| noted.lock().unwrap().push(decision.retry_in().err()));
         let client = ServiceBuilder::new()
             .layer(ConcurrencyBackpressureLayer::new(5))
             .layer(ReplayBodyLayer::new())
@@ -304,6 +304,6 @@ async fn r6_a_port_where_nobody_listens_is_tried_again_whatever_the_method() {
         let error: legacy::Error = soon(client.oneshot(request)).await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
         let decisions = decisions.lock().unwrap();
-        assert_eq!(*decisions, [None, None, Some(GiveUp::AttemptsSpent)], "{method}");
+        assert_eq!(*decisions, [None, None, Some(StopReason::MaxAttempts)], "{method}");
     }
 }
