@@ -1,8 +1,8 @@
 //! CORE: the retry budget, which keeps retries from prolonging an outage.
 //!
-//! An attempt cap bounds one request. It does not keep a thousand failing requests from tripling the
-//! load of a server that fails *because* of its load. A budget does: it allows retries for only a
-//! fraction of the requests.
+//! An attempt cap bounds one request. It does not keep a thousand failing requests from tripling
+//! the load of a server that fails *because* of its load. A budget does: it allows retries for only
+//! a fraction of the requests.
 //!
 //! The idea is that of Finagle's `RetryBudget` and of gRPC's retry throttling
 //! ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)): every request
@@ -11,9 +11,9 @@
 //!
 //! # Exactness
 //!
-//! The balance is counted in millionths of a retry. A request deposits `ratio` of them, rounded once,
-//! when the budget is made; a retry withdraws a million. So 0.1 means one retry in exactly ten
-//! requests, and a balance of less than a retry pays for none.
+//! The balance is counted in millionths of a retry. A request deposits `ratio` of them, rounded
+//! once, when the budget is made; a retry withdraws a million. So 0.1 means one retry in exactly
+//! ten requests, and a balance of less than a retry pays for none.
 //!
 //! # State
 //!
@@ -24,8 +24,8 @@
 //! - `balance`, in millionths of a retry. A withdrawal is one compare-exchange from a balance that
 //!   covers it, so nothing is withdrawn twice, whatever is interleaved. While the balance is at its
 //!   bound, a deposit is only a load: healthy clients do not contend.
-//! - `floor`, the moment by which the floor's retries are paid for: a virtual schedule on which each
-//!   retry takes its share of a second
+//! - `floor`, the moment by which the floor's retries are paid for: a virtual schedule on which
+//!   each retry takes its share of a second
 //!   ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)). It is used only when the
 //!   balance does not cover a retry.
 //!
@@ -79,9 +79,9 @@ const FLOOR_PER_SECOND: u32 = 10;
 /// `n * ratio + floor_per_second * (t + 1) + saved` retries.
 ///
 /// A retry counts when it is decided on. It is refunded to the account it was paid from if the copy
-/// of the request cannot be claimed, or if a panic of the hook or the classifier ends the request. A
-/// retry paid from the floor is refunded unless the floor has paid for a later one. A request that is
-/// dropped while it waits for its retry gets no refund.
+/// of the request cannot be claimed, or if a panic of the hook or the classifier ends the request.
+/// A retry paid from the floor is refunded unless the floor has paid for a later one. A request
+/// that is dropped while it waits for its retry gets no refund.
 ///
 /// ```
 /// use tower_floodgate::retry::RetryBudget;

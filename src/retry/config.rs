@@ -15,7 +15,7 @@ use crate::{
 /// The longest hint that is followed, unless set otherwise.
 const MAX_HINT: Duration = Duration::from_secs(60);
 
-/// A [`tower::retry::Policy`] with an attempt cap, exponential backoff, jitter, hints, and a budget.
+/// A retry [`Policy`](tower::retry::Policy) with backoff, jitter, hints, and a budget.
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
@@ -44,8 +44,8 @@ pub struct ExponentialRetry<C = AnyError, D = ByClone> {
 
 /// The part that is copied for each request, in one piece.
 ///
-/// Copied field by field, and then moved with the request's future as a whole, it would be read back
-/// before the processor's store buffer has combined the fields.
+/// Copied field by field, and then moved with the request's future as a whole, it would be read
+/// back before the processor's store buffer has combined the fields.
 #[derive(Clone, Copy)]
 pub(super) struct Inline {
     pub(super) request: RequestState,
@@ -135,7 +135,8 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Seeds the jitter, for tests and simulations: the same draws in the same order.
     ///
-    /// Unless set, each thread draws from a generator of its own, seeded by the time and the thread.
+    /// Unless set, each thread draws from a generator of its own, seeded by the time and the
+    /// thread.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.share(|shared| shared.random = Random::seeded(seed))
@@ -156,8 +157,9 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Judges results by `classify`.
     ///
-    /// Takes an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated, or another
-    /// [`Classify`](super::Classify). It is cloned for each request, as the policy is: keep it small.
+    /// Takes an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated, or
+    /// another [`Classify`](super::Classify). It is cloned for each request, as the policy is: keep
+    /// it small.
     ///
     /// ```
     /// use tower::BoxError;

@@ -35,8 +35,8 @@ impl Decision {
 
 /// The reason why a failed attempt is not followed by another.
 ///
-/// The first three are named after the setting of [`ExponentialRetry`](super::ExponentialRetry) that
-/// would be exceeded.
+/// The first three are named after the setting of [`ExponentialRetry`](super::ExponentialRetry)
+/// that would be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {

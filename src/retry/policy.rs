@@ -71,8 +71,8 @@ impl<C, D> ExponentialRetry<C, D> {
     /// Begins an only attempt, and returns true if a copy of the request is of use.
     ///
     /// After a last attempt no copy is sent. But tower asks `retry` about a result only if it has a
-    /// copy, so the copy is made if the hook must see that the attempts are spent, or the classifier
-    /// must see the result.
+    /// copy, so the copy is made if the hook must see that the attempts are spent, or the
+    /// classifier must see the result.
     #[cold]
     fn wants_copy<Req, Res, E>(&mut self, position: Position) -> bool
     where

@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 /// The state of one request, which begins with its first attempt.
 ///
-/// tower clones the policy for each request, right after it has asked the shared policy to clone the
-/// request. So the changes made there, at the start, go with the request's own clone. All others
-/// are made in `retry`, which is never called on the shared policy.
+/// tower clones the policy for each request, right after it has asked the shared policy to clone
+/// the request. So the changes made there, at the start, go with the request's own clone. All
+/// others are made in `retry`, which is never called on the shared policy.
 #[derive(Clone, Copy)]
 pub(super) struct RequestState {
     pub(super) position: Position,

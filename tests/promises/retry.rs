@@ -395,6 +395,28 @@ async fn r8_the_hook_sees_every_decision() {
     );
 }
 
+#[test]
+fn policy_debug_shows_durations_and_absent_settings() {
+    let policy = ExponentialRetryLayer::new(plain(3));
+    assert_eq!(
+        format!("{policy:?}"),
+        "ExponentialRetryLayer { policy: ExponentialRetry { max_attempts: 3, backoff: Backoff { \
+         base: 1s, max: 10s, factor: 2.0, jitter: None }, max_elapsed: None, max_hint: 60s, budget: \
+         None, classify: AnyError, clone_with: ByClone, on_decision: None, .. } }"
+    );
+    let budget = RetryBudget::builder(0.3).floor_per_second(7).max_saved(20).build();
+    (0..4).for_each(|_| budget.deposit());
+    let policy = plain(3).max_elapsed(secs(30)).budget(budget).on_decision(|_| {});
+    let shown = format!("{policy:?}");
+    for setting in [
+        "max_elapsed: Some(30s)",
+        "RetryBudget { ratio: 0.3, floor_per_second: 7, max_saved: 20, saved: 1 }",
+        "on_decision: Some(..)",
+    ] {
+        assert!(shown.contains(setting), "{setting} is missing from {shown}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn r8_the_hook_hears_of_a_spent_budget() {
     let seen = Arc::new(Mutex::new(Vec::new()));

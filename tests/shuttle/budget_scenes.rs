@@ -48,8 +48,14 @@ fn savings_at_their_bound_never_exceed_it() {
         let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(2).build();
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         assert!(budget.saved() <= 2, "{} are saved", budget.saved());
-        assert!(withdrawn + u64::from(budget.saved()) <= deposits, "more is withdrawn than deposited");
-        assert!(deposits == 0 || withdrawn + u64::from(budget.saved()) > 0, "all deposits are lost");
+        assert!(
+            withdrawn + u64::from(budget.saved()) <= deposits,
+            "more is withdrawn than deposited"
+        );
+        assert!(
+            deposits == 0 || withdrawn + u64::from(budget.saved()) > 0,
+            "all deposits are lost"
+        );
     });
 }
 
