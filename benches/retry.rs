@@ -41,7 +41,7 @@ fn succeeds_with_max_elapsed(bencher: Bencher<'_, '_>) {
 /// Each request makes a deposit: the budget never fills.
 #[divan::bench]
 fn succeeds_with_budget(bencher: Bencher<'_, '_>) {
-    let budget = RetryBudget::new(0.25).max_saved(u32::MAX);
+    let budget = RetryBudget::builder(0.25).max_saved(u32::MAX).build();
     let policy = ExponentialRetry::new(ATTEMPTS).budget(budget);
     let mut service = ExponentialRetryLayer::new(policy).layer(INNER);
     bencher.bench_local(|| call(&mut service).is_ok());

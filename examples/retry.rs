@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
-    retry::{Backoff, GiveUp, Jitter},
+    retry::{Backoff, Jitter, StopReason},
 };
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -36,21 +36,21 @@ async fn main() {
     let run = request(3, u32::MAX).await;
     assert_eq!(run.answer, Err(Unavailable { call: 3 }), "the last error, as the API gave it");
     assert_eq!(run.calls, [0, 1, 3].map(Duration::from_secs));
-    assert_eq!(run.gave_up, Some(GiveUp::AttemptsSpent));
+    assert_eq!(run.gave_up, Some(StopReason::MaxAttempts));
 
     println!("\n6 attempts at an API that is down:");
     let run = request(6, u32::MAX).await;
     assert_eq!(run.answer, Err(Unavailable { call: 6 }));
     // Waits of 1, 2, 4, 8 and then 10 s: the sixteen are above the maximum.
     assert_eq!(run.calls, [0, 1, 3, 7, 15, 25].map(Duration::from_secs));
-    assert_eq!(run.gave_up, Some(GiveUp::AttemptsSpent));
+    assert_eq!(run.gave_up, Some(StopReason::MaxAttempts));
 }
 
 /// What came of one request.
 struct Run {
     answer: Result<String, Unavailable>,
     calls: Vec<Duration>,
-    gave_up: Option<GiveUp>,
+    gave_up: Option<StopReason>,
 }
 
 /// Sends one request, with so many attempts, to an API whose first calls fail.
@@ -66,7 +66,7 @@ async fn request(max_attempts: u32, failures: u32) -> Run {
             let gave_up = Arc::clone(&gave_up);
             move |decision| {
                 let attempt = decision.attempt();
-                match decision.next() {
+                match decision.retry_in() {
                     Ok(wait) => println!("          attempt {attempt} failed: again in {wait:?}"),
                     Err(why) => {
                         println!("          attempt {attempt} failed: gave up, {why}");

@@ -93,7 +93,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
 
     let retry =
         retry.classify(page::verdict).clone_with(Page::try_clone).on_decision(move |decision| {
-            if decision.next().is_ok() {
+            if decision.retry_in().is_ok() {
                 retried.add_one();
             }
         });

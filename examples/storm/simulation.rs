@@ -109,7 +109,7 @@ pub(crate) async fn run(
 
     let noted = Arc::clone(&granted);
     let policy = policy.on_decision(move |decision| {
-        if decision.next().is_ok() {
+        if decision.retry_in().is_ok() {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(start.elapsed());
         }
     });

@@ -61,9 +61,10 @@ impl Strategy {
             return retry;
         }
         // All clients share it, as the tasks of one process do.
-        let budget = RetryBudget::new(1.0 / REQUESTS_PER_RETRY as f64)
+        let budget = RetryBudget::builder(1.0 / REQUESTS_PER_RETRY as f64)
             .floor_per_second(FLOOR as u32)
-            .max_saved(SAVED as u32);
+            .max_saved(SAVED as u32)
+            .build();
         retry.budget(budget)
     }
 }

@@ -1,4 +1,4 @@
-//! CORE: how long to wait before the next attempt. Pure: numbers in, a duration out.
+//! CORE: the wait before the next attempt. Pure: numbers in, a duration out.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
@@ -7,18 +7,19 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// Exponential backoff: the wait before the (k + 1)-th retry is `min(base * factor^k, max)`, and jitter
-/// spreads it.
+/// Exponential backoff: the wait before retry `k`, counted from 0, is `min(base * factor^k, max)`.
+///
+/// Jitter spreads the waits.
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
 /// | `base` | 1 s | the first wait, before jitter |
-/// | `max` | 20 s | no wait is longer, unless a server's hint asks for it |
-/// | [`factor`](Self::factor) | 2 | |
-/// | [`jitter`](Self::jitter) | [`Jitter::Full`] | |
+/// | `max` | 20 s | the longest wait, unless a server's hint asks for more |
+/// | [`factor`](Self::factor) | 2 | the growth per retry |
+/// | [`jitter`](Self::jitter) | [`Jitter::Full`] | the spread of the waits |
 ///
-/// The defaults are those of the AWS SDKs. No setting overflows, and no wait is zero. Times are counted in
-/// nanoseconds, up to 584 years; what is longer is as long as that.
+/// The defaults are those of the AWS SDKs. No setting overflows, and no wait is zero. Times are
+/// counted in nanoseconds, and saturate at 584 years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,20 +42,21 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// How waits are spread, so that those who failed together don't come back together.
+/// The spread of waits, which keeps requests that failed together from being retried together.
 ///
-/// The names are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015).
-/// With `c` for the ceiling `min(base * factor^k, max)`:
+/// The names are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS Architecture Blog,
+/// 2015). With `c` for the ceiling `min(base * factor^k, max)`:
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Jitter {
-    /// Anything up to `c` (but not zero). Spreads most; the default.
+    /// Between zero, exclusive, and `c`. Spreads most; the default.
     #[default]
     Full,
     /// Between `c / 2` and `c`.
     Equal,
-    /// Between `base` and three times the last wait, at most `max`. The factor plays no part.
+    /// Between `base` and three times the last wait, at most `max`. The factor is not used.
     Decorrelated,
-    /// `c` itself. Those who failed together come back together.
+    /// Exactly `c`. Requests that failed together are retried together.
     None,
 }
 
@@ -76,7 +78,7 @@ impl Backoff {
         literal(Self::try_new(base, max))
     }
 
-    /// [`new`](Self::new) for values that are read from somewhere.
+    /// Does as [`new`](Self::new), for values that are not literals.
     ///
     /// # Errors
     ///
@@ -89,7 +91,7 @@ impl Backoff {
         Ok(Self { base: nanos(base), max: nanos(max), factor: 2.0, jitter: Jitter::Full })
     }
 
-    /// What each wait is multiplied by for the next.
+    /// Multiplies each wait by `factor` for the next.
     ///
     /// # Panics
     ///
@@ -100,7 +102,7 @@ impl Backoff {
         literal(self.try_factor(factor))
     }
 
-    /// [`factor`](Self::factor) for a value that is read from somewhere.
+    /// Does as [`factor`](Self::factor), for a value that is not a literal.
     ///
     /// # Errors
     ///
@@ -112,37 +114,39 @@ impl Backoff {
         Ok(Self { factor, ..self })
     }
 
-    /// How waits are spread.
+    /// Spreads the waits by `jitter`.
     #[must_use]
     pub const fn jitter(self, jitter: Jitter) -> Self {
         Self { jitter, ..self }
     }
 
-    /// `min(base * factor^retry, max)`: the longest wait before the retry with this number, counted
-    /// from 0, unless a server asks for a longer one. ([`Jitter::Decorrelated`] doesn't use it.)
+    /// Returns `min(base * factor^retry, max)`, where `retry` counts from 0.
+    ///
+    /// It is the longest wait before that retry, unless a server asks for a longer one.
+    /// [`Jitter::Decorrelated`] does not use it.
     #[must_use]
     pub fn ceiling(&self, retry: u32) -> Duration {
         let exponent = i32::try_from(retry).unwrap_or(i32::MAX);
-        // What is whole in it is multiplied in whole numbers, so that no digit gets lost; at its largest it
-        // is infinite, and saturates.
+        // The whole part is multiplied in integers, so that no digit is lost. An infinite scale
+        // saturates.
         let scale = self.factor.powi(exponent);
         let Self { base, max, .. } = *self;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "saturates, and the fraction of infinity is nothing"
+            reason = "saturates, and the fraction of infinity is NaN, which casts to 0"
         )]
         let (whole, part) = (scale as u64, (base as f64 * scale.fract()) as u64);
         Duration::from_nanos(base.saturating_mul(whole).saturating_add(part).clamp(base, max))
     }
 
-    /// The wait before the retry with this number, counted from 0, after a last wait of `last`; at least
-    /// the server's `hint`.
+    /// Returns the wait before a retry, at least the server's `hint`.
     ///
-    /// The hint is a floor: the span that jitter draws from is moved up until nothing in it is below
-    /// the hint, so that those who were told the same are still spread, each above what it was told.
+    /// `retry` counts from 0, and `last` is the wait before the previous retry. The hint is a
+    /// floor: the span that jitter draws from is moved up until its lower end is at least the hint,
+    /// so that requests with the same hint are still spread, each above the hint.
     ///
-    /// `draw` picks a number, evenly.
+    /// `draw` returns a number of the span, uniformly distributed.
     pub(crate) fn wait(
         &self,
         retry: u32,

@@ -1,32 +1,36 @@
-//! CORE: the retry budget, which keeps retries from making an outage worse.
+//! CORE: the retry budget, which keeps retries from prolonging an outage.
 //!
-//! An attempt cap bounds what one request does; it doesn't keep a thousand requests, each failing, from
-//! asking three times as much of a server that is down *because* it is asked too much. A budget does: it
-//! lets retries be only a fraction of the requests.
+//! An attempt cap bounds one request. It does not keep a thousand failing requests from tripling
+//! the load of a server that fails *because* of its load. A budget does: it allows retries for only
+//! a fraction of the requests.
 //!
 //! The idea is that of Finagle's `RetryBudget` and of gRPC's retry throttling
-//! ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)): every request pays in,
-//! every retry takes out, and what has been saved is bounded. On top of that a floor of some retries a
-//! second lets a quiet client try again at all.
+//! ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)): every request
+//! deposits, every retry withdraws, and the balance is bounded. Beside it, a floor of some retries
+//! per second lets a client with little traffic retry at all.
 //!
-//! # Exact
+//! # Exactness
 //!
-//! The balance is counted in millionths of a retry: a request pays in `ratio` of them, rounded once, when
-//! the budget is made, and a retry takes out a million. So 0.1 means one retry in exactly ten requests,
-//! not one in nine or eleven at times, and a balance of less than a retry buys none.
+//! The balance is counted in millionths of a retry. A request deposits `ratio` of them, rounded
+//! once, when the budget is made; a retry withdraws a million. So 0.1 means one retry in exactly
+//! ten requests, and a balance of less than a retry pays for none.
 //!
-//! # The state
+//! # State
 //!
-//! Two words, each of which decides by itself, in one atomic step:
+//! The settings are immutable and lie beside the state: clones of a budget cannot disagree on the
+//! bound of the balance they share. The state is two words, each changed in one atomic step that
+//! depends on no other word:
 //!
-//! - `balance`, in millionths of a retry. A withdrawal is one compare-exchange from a balance that covers it,
-//!   so whatever is interleaved, nothing is withdrawn twice. While the balance is at its bound, a deposit
-//!   is only a load: healthy clients don't contend.
-//! - `floor`, the moment by which the floor's retries are paid for: a virtual schedule on which each retry
-//!   takes its share of a second ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)). It is
-//!   asked only when the balance is short.
+//! - `balance`, in millionths of a retry. A withdrawal is one compare-exchange from a balance that
+//!   covers it, so nothing is withdrawn twice, whatever is interleaved. While the balance is at its
+//!   bound, a deposit is only a load: healthy clients do not contend.
+//! - `floor`, the moment by which the floor's retries are paid for: a virtual schedule on which
+//!   each retry takes its share of a second
+//!   ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)). It is used only when the
+//!   balance does not cover a retry.
 //!
-//! Neither guards other memory, so all orderings are `Relaxed`: each word's own history is enough.
+//! Neither guards other memory, so all orderings are `Relaxed`: each word's modification order is
+//! enough.
 //!
 //! # Refunds
 //!
@@ -34,17 +38,17 @@
 //! payment is a [`Reservation`], which is refunded unless it is committed. A refund goes to the
 //! word that was paid from:
 //!
-//! - `balance`: the price is added, up to the bound. The balance doesn't depend on the order of
-//!   payments, so no more is withdrawn in all than was deposited, whatever is interleaved.
-//! - `floor`: the schedule is set back to where it was, in one compare-exchange that succeeds only
-//!   if no other retry was paid from it since. If one was, then its share of the schedule lies
+//! - `balance`: the price is added, up to the bound. The balance does not depend on the order of
+//!   payments, so the withdrawals never exceed the deposits, whatever is interleaved.
+//! - `floor`: the schedule is set back to its value before, in one compare-exchange that succeeds
+//!   only if no other retry was paid from it since. If one was, then its share of the schedule lies
 //!   behind the refunded one, and a schedule set back would give that share twice. The refunded
-//!   share then lapses with the time, as every unused share of the floor does.
+//!   share then expires with the time, as every unused share of the floor does.
 //!
 //! A retry counts from its withdrawal. So a span can see one retry more for each refund in it of a
 //! withdrawal from before it.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use crate::{
     clock::{Clock, Nanos, nanos},
@@ -52,35 +56,37 @@ use crate::{
     sync::{AtomicU64, Ordering::Relaxed},
 };
 
-/// A retry, in the units of the balance.
+/// One retry, in the units of the balance.
 const RETRY: u64 = 1_000_000;
-/// Retries saved up at most, as in the AWS SDKs (500 tokens of which a retry takes 5).
-const SAVINGS: u32 = 100;
-/// Retries a second that need no deposit, as in Finagle.
-const FLOOR: u32 = 10;
+/// The default bound of the balance, as in the AWS SDKs (500 tokens of which a retry takes 5).
+const MAX_SAVED: u32 = 100;
+/// The default floor, as in Finagle.
+const FLOOR_PER_SECOND: u32 = 10;
 
-/// How many retries all requests together may make: a `ratio` of the requests, and a few a second on top.
+/// A bound on the retries of all requests together: a ratio of the requests, and a few per second.
 ///
-/// Clones share one balance, as do all clones of a policy that has it. A balance starts at nothing. Make
-/// one budget for what one server gets, and share it: each has a floor of its own.
+/// Clones share one balance and its settings, as do all clones of a policy with the budget. The
+/// balance starts at zero. Make one budget for each server, and share it: each has a floor of its
+/// own.
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
 /// | `ratio` | | retries per request, exact to the millionth |
-/// | [`floor_per_second`](Self::floor_per_second) | 10 | retries a second that no request must have paid for |
-/// | [`max_saved`](Self::max_saved) | 100 | retries that can be saved up |
+/// | [`floor_per_second`](RetryBudgetBuilder::floor_per_second) | 10 | retries per second that need no deposit |
+/// | [`max_saved`](RetryBudgetBuilder::max_saved) | 100 | bound of the balance, in retries |
 ///
-/// So in `t` seconds with `n` requests, no more than `n * ratio + floor * (t + 1) + saved` retries.
+/// So in `t` seconds with `n` requests, there are at most
+/// `n * ratio + floor_per_second * (t + 1) + saved` retries.
 ///
-/// A retry counts when it is decided on. It is refunded to where it was paid from if the copy of
-/// the request can't be claimed, or if a panic of the hook or the classifier ends the request. A
-/// floor's retry is refunded unless another one was paid from the floor meanwhile. A request that
-/// is dropped while it waits for its retry gets no refund.
+/// A retry counts when it is decided on. It is refunded to the account it was paid from if the copy
+/// of the request cannot be claimed, or if a panic of the hook or the classifier ends the request.
+/// A retry paid from the floor is refunded unless the floor has paid for a later one. A request
+/// that is dropped while it waits for its retry gets no refund.
 ///
 /// ```
 /// use tower_floodgate::retry::RetryBudget;
 ///
-/// let budget = RetryBudget::new(0.2).floor_per_second(0);
+/// let budget = RetryBudget::builder(0.2).floor_per_second(0).build();
 /// for _ in 0..10 {
 ///     budget.deposit();
 /// }
@@ -90,23 +96,71 @@ const FLOOR: u32 = 10;
 /// let error = RetryBudget::try_new(f64::NAN).unwrap_err();
 /// assert_eq!(error.to_string(), "ratio is NaN: it must be between 0 and 1000");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RetryBudget {
-    deposit: u64,
-    most: u64,
-    floor: Floor,
     account: Arc<Account>,
 }
 
-#[derive(Debug)]
+/// The settings beside the state, so that clones cannot disagree on them.
 struct Account {
+    /// Added by each request.
+    deposit: u64,
+    /// The bound of `balance`.
+    most: u64,
+    rate: Floor,
     balance: AtomicU64,
     floor: AtomicU64,
     clock: Clock,
 }
 
+/// A builder of a [`RetryBudget`], returned by [`RetryBudget::builder`].
+///
+/// The settings are fixed before the budget can be shared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RetryBudgetBuilder {
+    ratio: f64,
+    floor_per_second: u32,
+    max_saved: u32,
+}
+
+impl RetryBudgetBuilder {
+    /// Allows this many retries per second without a deposit. 0 for none.
+    pub const fn floor_per_second(self, retries: u32) -> Self {
+        Self { floor_per_second: retries, ..self }
+    }
+
+    /// Saves up to this many retries for later. With 0 only the floor is left.
+    pub const fn max_saved(self, retries: u32) -> Self {
+        Self { max_saved: retries, ..self }
+    }
+
+    /// Makes a budget, with a balance of its own.
+    #[must_use]
+    pub fn build(self) -> RetryBudget {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the ratio is between 0 and 1000"
+        )]
+        let deposit = (self.ratio * RETRY as f64).round() as u64;
+        RetryBudget {
+            account: Arc::new(Account {
+                deposit,
+                most: u64::from(self.max_saved) * RETRY,
+                rate: Floor::per_second(self.floor_per_second),
+                balance: AtomicU64::new(0),
+                floor: AtomicU64::new(0),
+                clock: Clock::start(),
+            }),
+        }
+    }
+}
+
 impl RetryBudget {
-    /// Lets `ratio` retries be made per request: 0.2 (not 20) lets every fifth request be retried once.
+    /// Allows `ratio` retries per request: 0.2 (not 20) allows one retry per five requests.
+    ///
+    /// The other settings have their defaults; [`builder`](Self::builder) changes them.
     ///
     /// # Panics
     ///
@@ -114,69 +168,61 @@ impl RetryBudget {
     #[must_use]
     #[track_caller]
     pub fn new(ratio: f64) -> Self {
-        literal(Self::try_new(ratio))
+        Self::builder(ratio).build()
     }
 
-    /// [`new`](Self::new) for a value that is read from somewhere.
+    /// Does as [`new`](Self::new), for a value that is not a literal.
     ///
     /// # Errors
     ///
     /// Where `new` panics.
     pub fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
+        Self::try_builder(ratio).map(RetryBudgetBuilder::build)
+    }
+
+    /// Starts a budget that allows `ratio` retries per request.
+    ///
+    /// # Panics
+    ///
+    /// If `ratio` is not between 0 and 1000.
+    #[track_caller]
+    pub fn builder(ratio: f64) -> RetryBudgetBuilder {
+        literal(Self::try_builder(ratio))
+    }
+
+    /// Does as [`builder`](Self::builder), for a value that is not a literal.
+    ///
+    /// # Errors
+    ///
+    /// Where `builder` panics.
+    pub fn try_builder(ratio: f64) -> Result<RetryBudgetBuilder, InvalidSetting> {
         if !(0.0..=1000.0).contains(&ratio) {
             return Err(InvalidSetting::new("ratio", ratio, "between 0 and 1000"));
         }
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and a thousand millions"
-        )]
-        let deposit = (ratio * RETRY as f64).round() as u64;
-        Ok(Self {
-            deposit,
-            most: u64::from(SAVINGS) * RETRY,
-            floor: Floor::per_second(FLOOR),
-            account: Arc::new(Account {
-                balance: AtomicU64::new(0),
-                floor: AtomicU64::new(0),
-                clock: Clock::start(),
-            }),
-        })
+        Ok(RetryBudgetBuilder { ratio, floor_per_second: FLOOR_PER_SECOND, max_saved: MAX_SAVED })
     }
 
-    /// So many retries a second need no deposit. 0 for none.
+    /// Returns the number of whole retries that the balance pays for, without those of the floor.
     #[must_use]
-    pub fn floor_per_second(self, retries: u32) -> Self {
-        Self { floor: Floor::per_second(retries), ..self }
+    pub fn saved(&self) -> u32 {
+        // No truncation: the bound of the balance is set as a `u32`.
+        u32::try_from(self.account.balance.load(Relaxed) / RETRY).unwrap_or(u32::MAX)
     }
 
-    /// So many retries can be saved up in good times to be spent in bad ones. With 0 only the floor is
-    /// left.
-    #[must_use]
-    pub fn max_saved(self, retries: u32) -> Self {
-        Self { most: u64::from(retries) * RETRY, ..self }
-    }
-
-    /// How many retries the deposits pay for at the moment, whole ones. Without the floor's.
-    #[must_use]
-    pub fn saved(&self) -> u64 {
-        self.account.balance.load(Relaxed) / RETRY
-    }
-
-    /// A request is made: pays in its share. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
+    /// Deposits a request's share. [`ExponentialRetry`](super::ExponentialRetry) calls it itself.
     #[inline]
     pub fn deposit(&self) {
-        self.pay_in(self.deposit);
+        self.pay_in(self.account.deposit);
     }
 
     /// Adds to the balance, up to its bound.
     #[inline]
     fn pay_in(&self, amount: u64) {
-        let balance = &self.account.balance;
+        let Account { balance, most, .. } = &*self.account;
         let mut now = balance.load(Relaxed);
-        while now < self.most {
+        while now < *most {
             // No overflow: both are far below 2^63.
-            let next = (now + amount).min(self.most);
+            let next = (now + amount).min(*most);
             match balance.compare_exchange_weak(now, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(newer) => now = newer,
@@ -184,9 +230,10 @@ impl RetryBudget {
         }
     }
 
-    /// A retry is to be made: takes out its price, from what was paid in or else from the floor. False if
-    /// neither has it. [`ExponentialRetry`](super::ExponentialRetry) does it by itself.
-    #[must_use = "a retry that was not paid for must not be made"]
+    /// Withdraws a retry from the balance, or else from the floor. False if neither covers it.
+    ///
+    /// [`ExponentialRetry`](super::ExponentialRetry) calls it itself.
+    #[must_use = "a retry that is not paid for must not be made"]
     pub fn withdraw(&self) -> bool {
         self.reserve().map(Reservation::commit).is_some()
     }
@@ -204,7 +251,7 @@ impl RetryBudget {
     }
 
     fn withdraw_floor(&self, now: Nanos) -> Option<Paid> {
-        let Floor { step, ahead } = self.floor;
+        let Floor { step, ahead } = self.account.rate;
         let next = |paid_until: u64| {
             let paid_until = Nanos::new(paid_until).max(now).after(step);
             (paid_until.since(now) <= ahead).then_some(paid_until.get())
@@ -224,7 +271,19 @@ impl RetryBudget {
     }
 }
 
-/// A retry that is paid for and not made yet. Dropped before it is committed, it is refunded.
+impl fmt::Debug for RetryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Account { deposit, most, rate, .. } = &*self.account;
+        f.debug_struct("RetryBudget")
+            .field("ratio", &(*deposit as f64 / RETRY as f64))
+            .field("floor_per_second", &rate.retries())
+            .field("max_saved", &(most / RETRY))
+            .field("saved", &self.saved())
+            .finish()
+    }
+}
+
+/// A retry that is paid for and not made yet. Refunded if it is dropped before it is committed.
 #[derive(Debug)]
 #[must_use = "dropped, it is refunded"]
 pub(super) struct Reservation<'a> {
@@ -254,12 +313,12 @@ enum Paid {
     Floor { before: u64, until: u64 },
 }
 
-/// What the floor gives: a second's worth at once, then a retry every `step`.
+/// The rate of the floor: a second's worth at once, then one retry every `step`.
 #[derive(Clone, Copy, Debug)]
 struct Floor {
-    /// What a retry takes of the schedule.
+    /// The share of the schedule that one retry takes.
     step: Duration,
-    /// How far ahead of the time the schedule may be.
+    /// The bound on how far the schedule is ahead of the time.
     ahead: Duration,
 }
 
@@ -267,11 +326,15 @@ impl Floor {
     fn per_second(retries: u32) -> Self {
         let second = Duration::from_secs(1);
         if retries == 0 {
-            // No step fits into nothing.
+            // No step fits into zero.
             return Self { step: second, ahead: Duration::ZERO };
         }
-        // Rounded up: not one too many.
+        // Rounded up, so that no second has one retry too many.
         let step = Duration::from_nanos(nanos(second).div_ceil(retries.into()));
         Self { step, ahead: step * retries }
+    }
+
+    fn retries(&self) -> u128 {
+        self.ahead.as_nanos() / self.step.as_nanos()
     }
 }

@@ -1,34 +1,36 @@
-//! What is retried.
+//! Classifiers, which judge results, and the copying of requests.
 
 use std::time::Duration;
 
-/// What to do about the outcome of an attempt.
+/// The judgement of a classifier on the result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Hand it on: a success, or a failure that trying again would not mend. Nobody is told of it.
+    /// Return the result: a success, or a failure that a retry would not mend. The hook does not
+    /// see it.
     Done,
-    /// Try again after the backoff.
+    /// Retry after the backoff.
     Retry,
-    /// Try again, but not before this time has passed: the server asks for it. A floor, on top of which
-    /// comes the jitter.
+    /// Retry after the backoff, but not before this time has passed, as the server asks. The jitter
+    /// is added to it.
     RetryAfter(Duration),
-    /// Try again after just this time: the server asks for it, and no jitter comes on top (gRPC's pushback).
-    /// As with `RetryAfter`, what is longer than [`max_hint`](super::ExponentialRetry::max_hint) is given up. That not
-    /// all come at once is left to the server.
+    /// Retry after exactly this time, as the server asks: gRPC's pushback.
+    ///
+    /// No jitter is added: spreading the retries is left to the server. As with `RetryAfter`, a
+    /// time longer than [`max_hint`](super::ExponentialRetry::max_hint) stops the request.
     RetryExactly(Duration),
-    /// Hand it on although it could be retried: the server forbids trying again. The hook is told:
-    /// [`GiveUp::Forbidden`](super::GiveUp::Forbidden).
+    /// Return the result although it is a failure that a retry might mend: the server forbids
+    /// retries. The hook sees [`StopReason::RetryForbidden`](super::StopReason::RetryForbidden).
     Never,
 }
 
-/// Judges the outcome of an attempt: is it to be retried?
+/// Judges whether the result of an attempt is retried.
 ///
-/// Any `Fn(&Req, &Result<Res, E>) -> Verdict` is one; [`AnyError`] is the default. Errors of HTTP and
-/// other clients tend to wrap what happened: look down the whole chain, for which there is
-/// [`find_cause`](crate::find_cause).
+/// Implemented for any `Fn(&Req, &Result<Res, E>) -> Verdict`; [`AnyError`] is the default. Errors
+/// of HTTP and other clients tend to wrap their cause: [`find_cause`](crate::find_cause) searches the
+/// whole chain.
 ///
-/// One that takes rejections of a limit inside for what they are:
+/// A classifier that recognizes the rejections of an inner limit:
 ///
 /// ```
 /// use tower::BoxError;
@@ -46,7 +48,7 @@ pub enum Verdict {
 /// # assert_eq!(classify.classify(&String::new(), &Ok(200)), Verdict::Done);
 /// ```
 ///
-/// Implement it by hand to learn how many attempts an answer took, too:
+/// An implementation by hand can also note the number of attempts in the response:
 ///
 /// ```
 /// use tower_floodgate::retry::{Classify, Verdict};
@@ -86,26 +88,28 @@ pub trait Classify<Req, Res, E> {
     /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict;
 
-    /// Changes the copy that is sent next, after so many `attempts`: a header may tell of them.
+    /// Changes the copy that is sent next, after `attempts` attempts.
+    ///
+    /// It can add a header with that number, for instance.
     fn prepare(&self, request: &mut Req, attempts: u32) {
         let _ = (request, attempts);
     }
 
-    /// Sees the result that is handed on, after so many attempts, and may note that in it.
+    /// Sees the result that is returned, and may note in it the number of `attempts` made.
     ///
-    /// Not called for an attempt of whose request there was no copy left, nor for an error of
-    /// readiness. The request of a last attempt is copied for it if
-    /// [`needs_settled`](Self::needs_settled) returns true.
+    /// Not called for an attempt whose request was not copied, nor for an error of readiness. The
+    /// request of a last attempt is copied for this call if [`needs_settled`](Self::needs_settled)
+    /// returns true.
     fn settled(&self, request: &Req, attempts: u32, result: &mut Result<Res, E>) {
         let _ = (request, attempts, result);
     }
 
     /// Returns true if [`settled`](Self::settled) must see the result of the last attempt allowed.
     ///
-    /// Asked before that attempt is sent, with its number. Return false where `settled` would do
-    /// nothing, to save a copy of the request: a policy without a hook then makes none, and neither
-    /// [`classify`](Self::classify) nor `settled` is called for the result. By default true; false
-    /// for closures and [`AnyError`].
+    /// Called before that attempt is sent, with its number. If `settled` would do nothing,
+    /// returning false saves a copy of the request: a policy without a hook then makes none, and
+    /// neither [`classify`](Self::classify) nor `settled` is called for the result. By default
+    /// true; false for closures and [`AnyError`].
     fn needs_settled(&self, attempts: u32) -> bool {
         let _ = attempts;
         true
@@ -143,11 +147,11 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
     }
 }
 
-/// How the copy of a request is made that a retry would send.
+/// Makes the copy of a request that a retry would send.
 ///
-/// Any `Fn(&Req) -> Option<Req>` is one; [`ByClone`] is the default. A request that can't be copied is
-/// sent once, and its answer passes through. The module says [when a copy is
-/// made](crate::retry#when-a-request-is-copied).
+/// Implemented for any `Fn(&Req) -> Option<Req>`; [`ByClone`] is the default. A request that cannot
+/// be copied is sent once, and its response passes through. The module describes
+/// [when a copy is made](crate::retry#when-a-request-is-copied).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't copy a `{Req}`, which a retry would send",
     label = "can't copy this request",
@@ -157,18 +161,21 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
             requests that are sent once"
 )]
 pub trait CloneRequest<Req> {
-    /// A copy of `request`, or `None` if it can't be copied.
+    /// Returns a copy of `request`, or `None` if it cannot be copied.
     fn clone_request(&self, request: &Req) -> Option<Req>;
 
-    /// Can this copy still be sent? Asked before it would be: a body that is kept while it is being sent may
-    /// have turned out to be too long for that.
+    /// Returns true if the copy can still be sent. Called before each retry.
+    ///
+    /// A body that is recorded while it is sent may have exceeded the bound of the recording.
     fn can_send(&self, copy: &Req) -> bool {
         let _ = copy;
         true
     }
 
-    /// Takes for this copy what it shares with those sent before, which may still be under way: asked when all else
-    /// is decided, before the wait. `false` if by now it can't be sent after all.
+    /// Claims for this copy the state that it shares with the copies sent before.
+    ///
+    /// An earlier copy may still be in use, and loses the state. Called when the retry is decided
+    /// on, before the wait. Returns false if by then the copy can no longer be sent.
     fn claim(&self, copy: &Req) -> bool {
         let _ = copy;
         true

@@ -18,15 +18,17 @@ const WAITING: TimerUse = TimerUse {
 };
 
 /// The wait before the next attempt: [`Policy::Future`](tower::retry::Policy::Future) of
-/// [`ExponentialRetry`](super::ExponentialRetry). Holds a timer and nothing else.
+/// [`ExponentialRetry`](super::ExponentialRetry). Holds only a timer.
 ///
-/// The timer is boxed: it is large, and tower's future has room for it whether it is ever needed or not.
+/// The timer is boxed: it is large, and tower's future reserves its space for every request.
 #[must_use = "futures do nothing unless polled"]
 pub struct Delay {
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Delay {
+    /// Starts the wait.
+    ///
     /// # Panics
     ///
     /// Outside a tokio runtime that has its timer enabled.

@@ -3,17 +3,18 @@ use tower_layer::Layer;
 
 use super::{AnyError, ByClone, ExponentialRetry};
 
-/// Retries with a policy: `tower::retry::RetryLayer` by the name that goes with the policy's.
+/// Retries requests by an [`ExponentialRetry`] policy.
 ///
-/// What it makes is tower's [`Retry`], which drives the inner service's readiness before each attempt.
-/// Retrying needs an inner service that is [`Clone`], and a tokio runtime with its timer enabled.
+/// The counterpart of `tower::retry::RetryLayer`. Its service is tower's [`Retry`], which drives
+/// the inner service to readiness before each attempt. Retries need an inner service that is
+/// [`Clone`], and a tokio runtime with its timer enabled.
 #[derive(Clone, Debug)]
 pub struct ExponentialRetryLayer<C = AnyError, D = ByClone> {
     policy: ExponentialRetry<C, D>,
 }
 
 impl<C, D> ExponentialRetryLayer<C, D> {
-    /// Retries as `policy` says.
+    /// Retries by `policy`.
     #[must_use]
     pub const fn new(policy: ExponentialRetry<C, D>) -> Self {
         Self { policy }

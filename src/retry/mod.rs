@@ -1,56 +1,57 @@
-//! Retries that don't make things worse.
+//! Retries with backoff, jitter and a budget.
 //!
-//! A failed attempt may succeed a moment later, so it is tried again; a server that fails because it is
-//! overloaded is brought down for good by those who try again. Four things together make retries safe, and
-//! [`ExponentialRetry`] has them all:
+//! A failed request may succeed a moment later. But retries add load to a server that may fail
+//! because of its load. Four bounds together make retries safe, and [`ExponentialRetry`] has them
+//! all:
 //!
-//! | | what it bounds | setting |
+//! | | bounds | setting |
 //! | --- | --- | --- |
-//! | an **attempt cap** | what one request does | [`ExponentialRetry::new`] |
-//! | **exponential backoff** | how often it does it | [`Backoff`] |
-//! | **jitter** | how many do it together | [`Jitter`] |
-//! | a **budget** | what all requests do together, in an outage | [`RetryBudget`] |
+//! | an **attempt cap** | the attempts of one request | [`ExponentialRetry::new`] |
+//! | **exponential backoff** | the rate of these attempts | [`Backoff`] |
+//! | **jitter** | the number of requests retried at the same moment | [`Jitter`] |
+//! | a **budget** | the retries of all requests together, in an outage | [`RetryBudget`] |
 //!
-//! Beyond that a server's word counts: a hint to come back later is a floor for the wait, with jitter on top;
-//! one to stay away is obeyed.
+//! A server's hint to retry later is a floor for the wait, to which jitter is added. A server that
+//! forbids retries is obeyed.
 //!
-//! # What happens after an attempt
+//! # After an attempt
 //!
 //! 1. The [classifier](Classify) judges the result: done, retry, retry after some time, or never.
-//! 2. If it is to be retried, and neither the attempts, nor the time, nor the budget are spent, nor is the hint
-//!    longer than allowed, the request waits. Otherwise the result is handed on as it is: a final response or
-//!    the last error.
-//! 3. The inner service is driven to readiness again, and called. (An error of readiness ends it.)
+//! 2. If it is to be retried, the request waits. The result is returned instead, be it a response
+//!    or an error, if the attempts, the time or the budget are exhausted, or the hint is too long:
+//!    [`StopReason`] lists the reasons.
+//! 3. The inner service is driven to readiness again, and called. An error of readiness is
+//!    returned.
 //!
-//! A request that can't be [cloned](CloneRequest) is sent once, and its answer passes through.
+//! A request that cannot be [copied](CloneRequest) is sent once, and its response passes through.
+//!
+//! # While a request waits
+//!
+//! A waiting request holds a timer and a copy of itself. The permit of an outer concurrency limit
+//! stays with it, too. Dropping its future releases everything.
 //!
 //! # When a request is copied
 //!
 //! A copy is made before an attempt is sent, since the inner service consumes the request. Every
 //! attempt but the last allowed one is copied. The last one is copied only for its result to be
-//! looked at, because tower shows a policy no result of a request without a copy:
+//! seen, because tower shows a policy no result of a request without a copy:
 //!
-//! - if there is a [hook](ExponentialRetry::on_decision), which is told of
-//!   [`GiveUp::AttemptsSpent`];
-//! - if the classifier [needs to see](Classify::needs_settled) the result that is handed on.
-//!   [`AnyError`] and closures don't. `HttpClassifier` and `GrpcClassifier` do unless the last
-//!   attempt is the only one. Any other classifier does unless it says otherwise.
+//! - if there is a [hook](ExponentialRetry::on_decision), which sees [`StopReason::MaxAttempts`];
+//! - if the classifier [must see](Classify::needs_settled) the result that is returned.
+//!   [`AnyError`] and closures need not. `HttpClassifier` and `GrpcClassifier` must, unless the
+//!   last attempt is the only one. Any other classifier must, unless it overrides the method.
 //!
 //! So `ExponentialRetry::new(1)` with a closure and without a hook copies nothing.
 //!
-//! # What a waiting request holds
+//! # Differences from tower
 //!
-//! While it waits, a request holds a timer and a copy of itself; whatever an outer layer gave it (a place in
-//! flight) stays with it. Dropped, it lets go of everything.
+//! [`ExponentialRetry`] is a [`Policy`](tower::retry::Policy) for tower's own
+//! [`Retry`](tower::retry::Retry). tower provides the loop and leaves the policy to the user. Of
+//! its parts for a policy, the backoff draws the same "random" waits in all its clones and has no
+//! jitter at its maximum. The budget truncates a ratio to whole requests per retry, and locks a
+//! mutex for every request.
 //!
-//! # How it differs from tower's
-//!
-//! It is tower's: a [`Policy`](tower::retry::Policy) for tower's [`Retry`](tower::retry::Retry). tower brings
-//! the loop and leaves the policy to the user; its parts for one have a backoff whose clones draw the same
-//! "random" waits and which loses its jitter at the maximum, and a budget that grants whole retries only and
-//! takes a mutex for every request.
-//!
-//! # Example
+//! # Examples
 //!
 //! ```
 //! use std::time::Duration;
@@ -67,17 +68,19 @@
 //!
 //! // Tuned.
 //! let policy = ExponentialRetry::new(5)
-//!     .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(Jitter::Equal))
+//!     .backoff(
+//!         Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(Jitter::Equal),
+//!     )
 //!     .max_elapsed(Duration::from_secs(30))
-//!     .budget(RetryBudget::new(0.2))
+//!     .budget(RetryBudget::builder(0.2).floor_per_second(5).build())
 //!     .classify(|_: &u32, result: &Result<u16, std::io::Error>| match result {
 //!         Ok(429) => Verdict::RetryAfter(Duration::from_secs(3)),
 //!         Ok(500..=599) | Err(_) => Verdict::Retry,
 //!         Ok(_) => Verdict::Done,
 //!     })
-//!     .on_decision(|decision| match decision.next() {
-//!         Ok(wait) => println!("attempt {} failed, again in {wait:?}", decision.attempt()),
-//!         Err(why) => println!("attempt {} failed: {why}", decision.attempt()),
+//!     .on_decision(|decision| match decision.retry_in() {
+//!         Ok(wait) => println!("attempt {} failed, retry in {wait:?}", decision.attempt()),
+//!         Err(reason) => println!("attempt {} failed: {reason}", decision.attempt()),
 //!     });
 //!
 //! # use std::sync::atomic::{AtomicU16, Ordering};
@@ -95,32 +98,38 @@
 //!
 //! # Caveats
 //!
-//! - [`AnyError`], the default, retries every error of every request, rejections of this crate's limits
-//!   among them, and no response: an HTTP client's 503 is one. Say what is a failure, and what is safe to be sent twice,
-//!   with [`classify`](ExponentialRetry::classify); for HTTP and gRPC there are classifiers.
-//! - [`ByClone`], the default, wants requests that are `Clone`. For others use
-//!   [`clone_with`](ExponentialRetry::clone_with), if only `|_| None`.
-//! - Waiting needs a tokio runtime with its timer enabled, and panics outside.
-//! - Put one retry in a stack: two multiply their attempts.
-//! - Each budget has a floor of its own, 10 retries a second. Share one budget (its clones do) instead of making one
-//!   for each client.
+//! - [`AnyError`], the default, retries every error of every request, rejections by inner limits of
+//!   this crate included, and no response: an HTTP client's 503 is a response. Specify the
+//!   failures, and the requests that are safe to be sent twice, with
+//!   [`classify`](ExponentialRetry::classify). There are classifiers for HTTP and gRPC.
+//! - [`ByClone`], the default, requires requests that are `Clone`. Others need
+//!   [`clone_with`](ExponentialRetry::clone_with), which may be `|_| None`.
+//! - Waiting panics outside a tokio runtime with its timer enabled.
+//! - Two retry layers in one stack multiply their attempts.
+//! - Each budget has a floor of its own, by default 10 retries per second. Clients of one server
+//!   should share one budget by its clones.
 //! - Timers resolve one millisecond: shorter waits take one.
-//! - A thread may keep the budget of the policy it used last in memory until it uses another or ends, to save the next
-//!   request from counting references.
-//! - A hint holds back the request that got it. To hold back everybody, put a
-//!   [`PauseOnHintLayer`](crate::PauseOnHintLayer) on the client.
+//! - A thread may keep the budget of its last policy in memory until it uses another policy or
+//!   ends. This saves its next request the counting of references.
+//! - A hint delays the request that received it. A [`PauseOnHintLayer`](crate::PauseOnHintLayer) on
+//!   the client delays all requests.
 
 mod backoff;
 mod budget;
 mod classify;
+mod config;
+mod decision;
 pub mod future;
 mod layer;
 mod policy;
+mod request;
+mod shared;
 
 pub use self::{
     backoff::{Backoff, Jitter},
-    budget::RetryBudget,
+    budget::{RetryBudget, RetryBudgetBuilder},
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
+    config::ExponentialRetry,
+    decision::{Decision, StopReason},
     layer::ExponentialRetryLayer,
-    policy::{Decision, ExponentialRetry, GiveUp},
 };

@@ -94,12 +94,15 @@ fn r5_savings_are_exact_for_extreme_ratios_and_bounds() {
     let ratio = proptest::sample::select(&[0, 1, 999_999, 1_000_000, 1_000_001, 1_000_000_000][..]);
     let saved = number().prop_map(|number| number as u32);
     holds(file!(), (ratio, saved, 0..300_u64), |(millionths, most, requests)| {
-        let budget = RetryBudget::new(millionths as f64 / 1e6).max_saved(most).floor_per_second(0);
+        let budget = RetryBudget::builder(millionths as f64 / 1e6)
+            .max_saved(most)
+            .floor_per_second(0)
+            .build();
         for _ in 0..requests {
             budget.deposit();
         }
         let exact = (requests * millionths).min(u64::from(most) * 1_000_000) / 1_000_000;
-        prop_assert_eq!(budget.saved(), exact);
+        prop_assert_eq!(u64::from(budget.saved()), exact);
         let withdrawn = (0..exact.min(500)).filter(|_| budget.withdraw()).count() as u64;
         prop_assert_eq!(withdrawn, exact.min(500));
         prop_assert_eq!(budget.withdraw(), exact > 500);
@@ -111,7 +114,7 @@ fn r5_savings_are_exact_for_extreme_ratios_and_bounds() {
 #[test]
 fn r5_every_thousandth_is_exact() {
     for thousandths in 0..=3000 {
-        let budget = RetryBudget::new(thousandths as f64 / 1000.0).max_saved(u32::MAX);
+        let budget = RetryBudget::builder(thousandths as f64 / 1000.0).max_saved(u32::MAX).build();
         (0..1000).for_each(|_| budget.deposit());
         assert_eq!(budget.saved(), thousandths);
     }
@@ -122,7 +125,7 @@ fn r5_floor_gives_exactly_its_rate_at_once() {
     let runtime = paused_runtime::runtime();
     holds(file!(), 0..2000_u32, |floor| {
         let _paused = runtime.enter();
-        let budget = RetryBudget::new(0.0).floor_per_second(floor);
+        let budget = RetryBudget::builder(0.0).floor_per_second(floor).build();
         for _ in 0..floor {
             prop_assert!(budget.withdraw());
         }
@@ -130,7 +133,7 @@ fn r5_floor_gives_exactly_its_rate_at_once() {
         Ok(())
     });
     // The largest floor has too many retries to count.
-    assert!(RetryBudget::new(0.0).floor_per_second(u32::MAX).withdraw());
+    assert!(RetryBudget::builder(0.0).floor_per_second(u32::MAX).build().withdraw());
 }
 
 /// A refund is exact to the millionth and the nanosecond, and bounded.
@@ -141,7 +144,7 @@ fn r5_refund_restores_the_amount_withdrawn() {
     let steps = proptest::collection::vec((0..4_u32, 0..3_u32, 0..400_u64), 1..30);
     holds(file!(), (ratio, 0..5_u32, 0..4_u32, steps), |(ratio, floor, most, steps)| {
         let _paused = runtime.enter();
-        let new = || RetryBudget::new(ratio).floor_per_second(floor).max_saved(most);
+        let new = || RetryBudget::builder(ratio).floor_per_second(floor).max_saved(most).build();
         let (refunded, untouched) = (new(), new());
         for (deposits, withdrawals, wait) in steps {
             for _ in 0..deposits {
@@ -164,7 +167,7 @@ fn r5_refund_restores_the_amount_withdrawn() {
 /// The bound holds for deposits between a withdrawal and its refund.
 #[test]
 fn r5_refunded_savings_are_bounded() {
-    let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
+    let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(2).build();
     budget.deposit();
     let reserved = budget.reserve();
     assert!(reserved.is_some());
@@ -179,7 +182,7 @@ fn r5_refunded_savings_are_bounded() {
 fn r5_refunded_floor_is_not_given_twice() {
     let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
-    let budget = RetryBudget::new(0.0).floor_per_second(2);
+    let budget = RetryBudget::builder(0.0).floor_per_second(2).build();
     let reserved = budget.reserve();
     assert!(reserved.is_some() && budget.withdraw());
     drop(reserved);

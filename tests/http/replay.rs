@@ -25,7 +25,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
     client::replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
-    retry::{Backoff, Classify, CloneRequest, GiveUp, Jitter, RetryBudget, Verdict},
+    retry::{Backoff, Classify, CloneRequest, Jitter, RetryBudget, StopReason, Verdict},
 };
 
 /// The least that a frame counts for, by the module's page.
@@ -439,10 +439,10 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
     for (frames, tries) in [(8, 3), (9, 1)] {
         let given_up = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&given_up);
-        let budget = RetryBudget::new(2.0).floor_per_second(0);
+        let budget = RetryBudget::builder(2.0).floor_per_second(0).build();
         let policy = policy()
             .budget(budget.clone())
-            .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
+            .on_decision(move |decision| told.lock().unwrap().extend(decision.retry_in().err()));
         let sent = Arc::new(Mutex::new(Vec::new()));
         let logged = Arc::clone(&sent);
         let client = ServiceBuilder::new()
@@ -460,9 +460,9 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
         let request = Request::new(Script::of(frames, 8 * 1024));
         assert_eq!(client.oneshot(request).await.unwrap(), 503);
         assert_eq!(*sent.lock().unwrap(), vec![frames * 8 * 1024; tries]);
-        let why = if tries == 1 { GiveUp::NotReplayable } else { GiveUp::AttemptsSpent };
+        let why = if tries == 1 { StopReason::NotReplayable } else { StopReason::MaxAttempts };
         assert_eq!(*given_up.lock().unwrap(), [why]);
-        assert_eq!(budget.saved(), 3 - tries as u64);
+        assert_eq!(budget.saved(), 3 - tries as u32);
     }
 }
 
@@ -523,7 +523,7 @@ async fn r7_early_response_that_is_final_ends_no_copy() {
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(
-            policy().budget(RetryBudget::new(0.0).floor_per_second(0)),
+            policy().budget(RetryBudget::builder(0.0).floor_per_second(0).build()),
         ))
         .service(service_fn(server));
     assert_eq!(client.oneshot(Request::new(body)).await.unwrap(), 503);

@@ -18,7 +18,7 @@ fn withdrawn(budget: &RetryBudget) -> u64 {
 #[test]
 fn r5_balance_is_withdrawn_once() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
+        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).build());
         budget.deposit();
         let other = spawn(&budget, |budget| {
             let withdrawn = withdrawn(budget);
@@ -28,7 +28,7 @@ fn r5_balance_is_withdrawn_once() {
         budget.deposit();
         let mine = withdrawn(&budget) + withdrawn(&budget);
         let withdrawn = mine + other.join().expect("withdrew");
-        assert_eq!(withdrawn + budget.saved(), 3, "three were paid in");
+        assert_eq!(withdrawn + u64::from(budget.saved()), 3, "three were paid in");
     });
 }
 
@@ -36,7 +36,7 @@ fn r5_balance_is_withdrawn_once() {
 #[test]
 fn r5_withdrawals_of_two_threads_never_overdraw() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::new(1.0).floor_per_second(0));
+        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).build());
         budget.deposit();
         budget.deposit();
         let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
@@ -51,7 +51,7 @@ fn r5_withdrawals_of_two_threads_never_overdraw() {
 #[test]
 fn r5_savings_of_two_threads_stay_bounded() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::new(1.0).floor_per_second(0).max_saved(1));
+        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).max_saved(1).build());
         budget.deposit();
         let other = spawn(&budget, |budget| {
             budget.deposit();
@@ -61,7 +61,7 @@ fn r5_savings_of_two_threads_stay_bounded() {
         assert!(budget.saved() <= 1, "more is saved than may be");
         let withdrawn = withdrawn(&budget) + other.join().expect("withdrew");
         // Of the two paid in while one was saved already, one at most came after that was taken out.
-        assert!((1..=2).contains(&(withdrawn + budget.saved())));
+        assert!((1..=2).contains(&(withdrawn + u64::from(budget.saved()))));
     });
 }
 
@@ -73,7 +73,7 @@ fn r5_floor_claimed_by_two_threads_is_granted_once() {
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     let _paused = runtime.enter();
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::new(0.0).floor_per_second(1));
+        let budget = shared(RetryBudget::builder(0.0).floor_per_second(1).build());
         let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
         let mine = withdrawn(&budget);
         let theirs: u64 = others.map(|other| other.join().expect("withdrew")).iter().sum();
@@ -89,7 +89,7 @@ fn r5_refund_of_two_threads_is_added_once() {
     let _paused = runtime.enter();
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         // One retry from the balance, and two from the floor.
-        let budget = shared(RetryBudget::new(1.0).floor_per_second(2));
+        let budget = shared(RetryBudget::builder(1.0).floor_per_second(2).build());
         budget.deposit();
         let other = spawn(&budget, withdrawn);
         drop([budget.reserve(), budget.reserve()]);

@@ -48,7 +48,7 @@ async fn through_an_outage(backoff: Backoff, budget: RetryBudget, seed: u64) -> 
     let decided = Arc::clone(&granted);
     let policy = ExponentialRetry::new(4).backoff(backoff).seed(seed).budget(budget).on_decision(
         move |decision| {
-            if decision.next().is_ok() {
+            if decision.retry_in().is_ok() {
                 count(&decided);
             }
         },
@@ -102,7 +102,7 @@ fn waits() -> [(Backoff, usize); 3] {
 }
 
 fn budget((tenths, floor, saved): Setting) -> RetryBudget {
-    RetryBudget::new(tenths as f64 / 10.0).floor_per_second(floor).max_saved(saved)
+    RetryBudget::builder(tenths as f64 / 10.0).floor_per_second(floor).max_saved(saved).build()
 }
 
 /// The largest number of retries in a span of seconds, in tenths.

@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, servi
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     Rejected, WindowRateLimitLayer, find_cause,
-    retry::{Backoff, Classify, CloneRequest, Decision, GiveUp, Jitter, RetryBudget, Verdict},
+    retry::{Backoff, Classify, CloneRequest, Decision, Jitter, RetryBudget, StopReason, Verdict},
 };
 
 use crate::support::{ms, now, secs, settle};
@@ -222,28 +222,28 @@ async fn r4_hint_is_a_floor_with_jitter_on_top() {
         assert_eq!(join_all((0..50).map(|n| service.clone().oneshot(n))).await, [Ok(429); 50]);
         let decisions = decisions.lock().unwrap();
         let waits: HashSet<_> =
-            decisions.iter().filter_map(|decision| decision.next().ok()).collect();
+            decisions.iter().filter_map(|decision| decision.retry_in().ok()).collect();
         assert!(waits.iter().all(|&wait| wait >= secs(30) && wait <= secs(33)), "{waits:?}");
         assert_eq!(waits.len(), if jitter == Jitter::None { 1 } else { 50 });
     }
     // A hint below the backoff changes nothing.
     let (service, decisions) = hinted(Some(ms(1)), plain(2));
     service.oneshot(0).await.unwrap();
-    assert_eq!(decisions.lock().unwrap()[0].next(), Ok(secs(1)));
+    assert_eq!(decisions.lock().unwrap()[0].retry_in(), Ok(secs(1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn r4_hint_that_is_too_long_or_never_returns_the_response_at_once() {
     let cases = [
-        (Some(Duration::from_secs(9_999_999_999)), plain(5), GiveUp::HintTooLong),
+        (Some(Duration::from_secs(9_999_999_999)), plain(5), StopReason::MaxHint),
         (
             Some(Duration::MAX),
             plain(5).max_hint(Duration::MAX).max_elapsed(secs(5)),
-            GiveUp::TimeSpent,
+            StopReason::MaxElapsed,
         ),
-        (Some(secs(61)), plain(5), GiveUp::HintTooLong),
-        (Some(secs(6)), plain(5).max_elapsed(secs(5)), GiveUp::TimeSpent),
-        (None, plain(5), GiveUp::Forbidden),
+        (Some(secs(61)), plain(5), StopReason::MaxHint),
+        (Some(secs(6)), plain(5).max_elapsed(secs(5)), StopReason::MaxElapsed),
+        (None, plain(5), StopReason::RetryForbidden),
     ];
     for (hint, policy, why) in cases {
         let began = now();
@@ -251,7 +251,7 @@ async fn r4_hint_that_is_too_long_or_never_returns_the_response_at_once() {
         assert_eq!(service.oneshot(0).await, Ok(429), "the response is returned");
         assert_eq!(began.elapsed(), Duration::ZERO);
         let decisions = decisions.lock().unwrap();
-        assert_eq!((decisions.len(), decisions[0].next()), (1, Err(why)));
+        assert_eq!((decisions.len(), decisions[0].retry_in()), (1, Err(why)));
         assert_eq!(decisions[0].hint(), hint);
     }
 }
@@ -263,7 +263,7 @@ async fn c1_r5_budget_is_shared_by_clones_and_exact() {
     {
         let calls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&calls);
-        let budget = RetryBudget::new(ratio).floor_per_second(0).max_saved(1000);
+        let budget = RetryBudget::builder(ratio).floor_per_second(0).max_saved(1000).build();
         let layer = ExponentialRetryLayer::new(plain(100).budget(budget.clone()));
         let services: Vec<_> = (0..2)
             .map(|_| {
@@ -283,7 +283,7 @@ async fn c1_r5_budget_is_shared_by_clones_and_exact() {
 
 #[tokio::test(start_paused = true)]
 async fn r5_floor_lets_a_quiet_client_retry() {
-    let budget = RetryBudget::new(0.0).floor_per_second(3);
+    let budget = RetryBudget::builder(0.0).floor_per_second(3).build();
     let mut paid = Vec::new();
     for _ in 0..30 {
         paid.push((0..1000).take_while(|_| budget.withdraw()).count());
@@ -296,7 +296,7 @@ async fn r5_floor_lets_a_quiet_client_retry() {
 
 #[test]
 fn r5_savings_are_bounded() {
-    let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(5);
+    let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(5).build();
     for _ in 0..100 {
         budget.deposit();
     }
@@ -306,7 +306,7 @@ fn r5_savings_are_bounded() {
 
 #[test]
 fn r5_many_threads_never_overdraw_the_budget() {
-    let budget = RetryBudget::new(0.25).floor_per_second(0).max_saved(1_000_000);
+    let budget = RetryBudget::builder(0.25).floor_per_second(0).max_saved(1_000_000).build();
     let withdrawn: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -322,7 +322,7 @@ fn r5_many_threads_never_overdraw_the_budget() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!(withdrawn as u64 + budget.saved(), 10_000);
+    assert_eq!(withdrawn as u64 + u64::from(budget.saved()), 10_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,7 +364,7 @@ async fn r7_request_that_cannot_be_cloned_is_sent_once_and_its_response_passes()
 
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
-    let budget = RetryBudget::new(1.0).floor_per_second(0);
+    let budget = RetryBudget::builder(1.0).floor_per_second(0).build();
     let policy = plain(3)
         .budget(budget.clone())
         .clone_with(|body: &Body| (body.0 != "stream").then_some(Body(body.0)));
@@ -384,15 +384,37 @@ async fn r8_hook_sees_every_decision() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3).on_decision(move |decision| {
-        noted.lock().unwrap().push((decision.attempt(), decision.next()));
+        noted.lock().unwrap().push((decision.attempt(), decision.retry_in()));
     });
     let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(4));
     service.clone().oneshot(0).await.unwrap_err(); // attempts 1 to 3
     service.oneshot(0).await.unwrap(); // 4 fails, 5 succeeds
     assert_eq!(
         *seen.lock().unwrap(),
-        [(1, Ok(secs(1))), (2, Ok(secs(2))), (3, Err(GiveUp::AttemptsSpent)), (1, Ok(secs(1))),]
+        [(1, Ok(secs(1))), (2, Ok(secs(2))), (3, Err(StopReason::MaxAttempts)), (1, Ok(secs(1))),]
     );
+}
+
+#[test]
+fn c7_policy_debug_shows_durations_and_absent_settings() {
+    let policy = ExponentialRetryLayer::new(plain(3));
+    assert_eq!(
+        format!("{policy:?}"),
+        "ExponentialRetryLayer { policy: ExponentialRetry { max_attempts: 3, backoff: Backoff { \
+         base: 1s, max: 10s, factor: 2.0, jitter: None }, max_elapsed: None, max_hint: 60s, budget: \
+         None, classify: AnyError, clone_with: ByClone, on_decision: None, .. } }"
+    );
+    let budget = RetryBudget::builder(0.3).floor_per_second(7).max_saved(20).build();
+    (0..4).for_each(|_| budget.deposit());
+    let policy = plain(3).max_elapsed(secs(30)).budget(budget).on_decision(|_| {});
+    let shown = format!("{policy:?}");
+    for setting in [
+        "max_elapsed: Some(30s)",
+        "RetryBudget { ratio: 0.3, floor_per_second: 7, max_saved: 20, saved: 1 }",
+        "on_decision: Some(..)",
+    ] {
+        assert!(shown.contains(setting), "{setting} is missing from {shown}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,11 +422,11 @@ async fn r8_hook_sees_a_spent_budget() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let policy = plain(3)
-        .budget(RetryBudget::new(0.0).floor_per_second(0))
-        .on_decision(move |decision| noted.lock().unwrap().push(decision.next()));
+        .budget(RetryBudget::builder(0.0).floor_per_second(0).build())
+        .on_decision(move |decision| noted.lock().unwrap().push(decision.retry_in()));
     let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(4));
     assert_eq!(service.oneshot(0).await, Err(Flaky(1)));
-    assert_eq!(*seen.lock().unwrap(), [Err(GiveUp::BudgetSpent)]);
+    assert_eq!(*seen.lock().unwrap(), [Err(StopReason::BudgetExhausted)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -539,7 +561,7 @@ async fn r7_copy_is_prepared_and_dropped_if_it_cannot_be_sent() {
         .classify(Counting)
         .clone_with(UpTo(102))
         .budget(budget)
-        .on_decision(move |decision| told.lock().unwrap().extend(decision.next().err()));
+        .on_decision(move |decision| told.lock().unwrap().extend(decision.retry_in().err()));
     let sent = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&sent);
     let service = ExponentialRetryLayer::new(policy).layer(service_fn(move |request: u32| {
@@ -548,7 +570,7 @@ async fn r7_copy_is_prepared_and_dropped_if_it_cannot_be_sent() {
     }));
     assert_eq!(service.oneshot(100).await, Err(Flaky(1)));
     assert_eq!(*sent.lock().unwrap(), [100, 101, 102]);
-    assert_eq!(*reasons.lock().unwrap(), [GiveUp::NotReplayable]);
+    assert_eq!(*reasons.lock().unwrap(), [StopReason::NotReplayable]);
 }
 
 /// The copy is claimed only for a retry that is made, and none is made without.
@@ -566,17 +588,17 @@ async fn r7_copy_is_claimed_after_all_else_is_decided() {
         }
     }
     for (claimable, affordable, claims, why) in [
-        (true, 2.0, 2, GiveUp::BudgetSpent),
-        (true, 9.0, 3, GiveUp::AttemptsSpent),
-        (false, 2.0, 1, GiveUp::NotReplayable),
+        (true, 2.0, 2, StopReason::BudgetExhausted),
+        (true, 9.0, 3, StopReason::MaxAttempts),
+        (false, 2.0, 1, StopReason::NotReplayable),
     ] {
         let claimed = Arc::new(AtomicU32::new(0));
         let reasons = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&reasons);
         let policy = plain(4)
             .clone_with(Claimed(Arc::clone(&claimed), claimable))
-            .budget(RetryBudget::new(affordable).floor_per_second(0))
-            .on_decision(move |decision| noted.lock().unwrap().extend(decision.next().err()));
+            .budget(RetryBudget::builder(affordable).floor_per_second(0).build())
+            .on_decision(move |decision| noted.lock().unwrap().extend(decision.retry_in().err()));
         let service = ExponentialRetryLayer::new(policy)
             .layer(service_fn(|_: u32| ready(Err::<u32, _>(Flaky(1)))));
         assert_eq!(service.oneshot(0).await, Err(Flaky(1)));
@@ -606,7 +628,7 @@ async fn r8_hook_is_dropped_with_the_last_of_its_policies() {
 
 #[tokio::test(start_paused = true)]
 async fn r5_policies_used_in_turns_on_one_thread_keep_their_own_budgets() {
-    let spendthrift = || RetryBudget::new(0.0).floor_per_second(0);
+    let spendthrift = || RetryBudget::builder(0.0).floor_per_second(0).build();
     let policies =
         [plain(2).budget(spendthrift()), plain(2).budget(RetryBudget::new(1.0)), plain(2)];
     for turn in 0..30 {
@@ -619,8 +641,8 @@ async fn r5_policies_used_in_turns_on_one_thread_keep_their_own_budgets() {
 
 /// Budgets that pay for one retry of one request: from the balance, and from the floor.
 fn of_one_retry() -> [RetryBudget; 2] {
-    let saved = RetryBudget::new(1.0).floor_per_second(0);
-    [saved, RetryBudget::new(0.0).floor_per_second(1)]
+    let saved = RetryBudget::builder(1.0).floor_per_second(0).build();
+    [saved, RetryBudget::builder(0.0).floor_per_second(1).build()]
 }
 
 /// The number of retries that are left.
@@ -636,7 +658,7 @@ async fn r5_panicking_hook_costs_no_budget() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&told);
         let policy = plain(2).budget(budget.clone()).on_decision(move |decision| {
-            noted.lock().unwrap().push(decision.next());
+            noted.lock().unwrap().push(decision.retry_in());
             panic!("the hook panics");
         });
         let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
@@ -686,7 +708,7 @@ async fn r5_retry_that_is_not_made_costs_no_budget() {
                 .classify(Failing(fault))
                 .clone_with(Failing(fault))
                 .on_decision(move |decision| {
-                    noted.lock().unwrap().push((decision.next(), seen.saved()));
+                    noted.lock().unwrap().push((decision.retry_in(), seen.saved()));
                 });
             let unstable = Unstable::failing(9);
             let service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
@@ -695,7 +717,7 @@ async fn r5_retry_that_is_not_made_costs_no_budget() {
             assert_eq!(unstable.calls_ms(), [0]);
             let saved = budget.saved();
             let decisions = match fault {
-                Fault::Unclaimed => vec![(Err(GiveUp::NotReplayable), saved)],
+                Fault::Unclaimed => vec![(Err(StopReason::NotReplayable), saved)],
                 Fault::PanicInClaim => Vec::new(),
                 Fault::PanicInPrepare => vec![(Ok(secs(1)), 0)],
             };
@@ -773,11 +795,11 @@ async fn r7_last_attempt_that_is_observed_is_copied() {
             noted
                 .lock()
                 .unwrap()
-                .extend(decision.next().err().map(|why| (decision.attempt(), why)));
+                .extend(decision.retry_in().err().map(|why| (decision.attempt(), why)));
         });
         let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
         assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
-        assert_eq!(*told.lock().unwrap(), [(attempts, GiveUp::AttemptsSpent)]);
+        assert_eq!(*told.lock().unwrap(), [(attempts, StopReason::MaxAttempts)]);
         assert_eq!(copying.0.load(SeqCst), attempts);
 
         for least in [None, Some(1), Some(2)] {

@@ -35,9 +35,9 @@ fn hammer_on_five_threads(budget: RetryBudget, rng: &mut Rng) -> (Arc<RetryBudge
 #[test]
 fn r5_deposits_among_many_withdrawals_are_withdrawn_or_saved() {
     Scene { threads: 5 }.explore(|mut rng| {
-        let budget = RetryBudget::new(1.0).floor_per_second(0);
+        let budget = RetryBudget::builder(1.0).floor_per_second(0).build();
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
-        assert_eq!(withdrawn + budget.saved(), deposits);
+        assert_eq!(withdrawn + u64::from(budget.saved()), deposits);
     });
 }
 
@@ -45,11 +45,17 @@ fn r5_deposits_among_many_withdrawals_are_withdrawn_or_saved() {
 #[test]
 fn r5_savings_at_their_bound_never_exceed_it() {
     Scene { threads: 5 }.explore(|mut rng| {
-        let budget = RetryBudget::new(1.0).floor_per_second(0).max_saved(2);
+        let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(2).build();
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         assert!(budget.saved() <= 2, "{} are saved", budget.saved());
-        assert!(withdrawn + budget.saved() <= deposits, "more is withdrawn than deposited");
-        assert!(deposits == 0 || withdrawn + budget.saved() > 0, "all deposits are lost");
+        assert!(
+            withdrawn + u64::from(budget.saved()) <= deposits,
+            "more is withdrawn than deposited"
+        );
+        assert!(
+            deposits == 0 || withdrawn + u64::from(budget.saved()) > 0,
+            "all deposits are lost"
+        );
     });
 }
 
@@ -60,7 +66,7 @@ fn r5_floor_among_many_withdrawals_is_paid_once() {
     let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
     Scene { threads: 5 }.explore(|mut rng| {
-        let budget = RetryBudget::new(1.0).floor_per_second(3);
+        let budget = RetryBudget::builder(1.0).floor_per_second(3).build();
         let (budget, deposits, withdrawn) = hammer_on_five_threads(budget, &mut rng);
         let mut left = 0;
         while budget.withdraw() {

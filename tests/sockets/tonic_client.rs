@@ -25,7 +25,7 @@ use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
     client::{Attempts, ByReplay, GrpcClassifier, GrpcHints, ReplayBody, ReplayLayer},
-    retry::{Backoff, Decision, GiveUp},
+    retry::{Backoff, Decision, StopReason},
 };
 
 use crate::peer::{Log, now, soon};
@@ -154,7 +154,7 @@ async fn r4_tonic_client_waits_for_the_pushback() {
     let health = Health::start(&[Fails(Code::Unavailable, pushback); 2]).await;
     let decisions = Log::new();
     let logged = decisions.clone();
-    let mut client = client(&health.url, move |decision| logged.note(decision.next()));
+    let mut client = client(&health.url, move |decision| logged.note(decision.retry_in()));
     let response = soon(client.check(check())).await.unwrap();
     assert_eq!(served(&response), 3);
 
@@ -178,10 +178,10 @@ async fn r4_tonic_client_obeys_a_negative_pushback() {
     .await;
     let decisions = Log::new();
     let logged = decisions.clone();
-    let mut client = client(&health.url, move |decision| logged.note(decision.next().err()));
+    let mut client = client(&health.url, move |decision| logged.note(decision.retry_in().err()));
     let status = soon(client.check(check())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not now"));
-    assert_eq!(decisions.read(), [None, Some(GiveUp::Forbidden)]);
+    assert_eq!(decisions.read(), [None, Some(StopReason::RetryForbidden)]);
     assert_eq!(health.arrivals.read().len(), 2);
 }
 

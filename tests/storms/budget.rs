@@ -12,7 +12,7 @@ use crate::support::{Steps, guarded, storm};
 /// The budget has three retries for ten requests, and no floor.
 fn hammering(name: &str, max_saved: u32, one_in: u8) {
     storm(name, |seed, line| {
-        let budget = RetryBudget::new(0.3).floor_per_second(0).max_saved(max_saved);
+        let budget = RetryBudget::builder(0.3).floor_per_second(0).max_saved(max_saved).build();
         let (hammered, steps) = (budget.clone(), Steps::default());
         let count = steps.clone();
         let hammer = move |mut rng: Rng| {

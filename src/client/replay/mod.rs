@@ -6,7 +6,7 @@
 //!
 //! A body keeps up to [`max_bytes`](ReplayLayer::max_bytes). Beyond that, it is *sent but not
 //! resent*: the body continues unchanged, the kept frames are freed at once, and a failure is
-//! returned as it is ([`GiveUp::NotReplayable`](crate::retry::GiveUp::NotReplayable)).
+//! returned as it is ([`StopReason::NotReplayable`](crate::retry::StopReason::NotReplayable)).
 //!
 //! The layer stands outside the retry, which makes its copies with [`ByReplay`]:
 //!

@@ -35,9 +35,10 @@ fn ratio() -> impl Strategy<Value = (u64, u64)> {
 fn r5_budget_agrees_with_the_naive_one() {
     let schedules = (ratio(), 0..30_u32, prop_oneof![0..6_u32, Just(1000)], steps());
     hold(file!(), schedules, |((numerator, denominator), floor, saved, steps)| async move {
-        let budget = RetryBudget::new(numerator as f64 / denominator as f64)
+        let budget = RetryBudget::builder(numerator as f64 / denominator as f64)
             .floor_per_second(floor)
-            .max_saved(saved);
+            .max_saved(saved)
+            .build();
         // In `denominator`ths of a retry.
         let (mut paid, most) = (0, u64::from(saved) * denominator);
         // In nanoseconds: the cost of a retry of the floor, and its balance. Only whole retries are
@@ -74,7 +75,7 @@ fn r5_budget_agrees_with_the_naive_one() {
                     spare = (spare + nanos).min(full);
                 }
             }
-            prop_assert_eq!(budget.saved(), paid / denominator);
+            prop_assert_eq!(u64::from(budget.saved()), paid / denominator);
         }
         Ok(taken)
     });

@@ -30,7 +30,7 @@ use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
     WindowRateLimitLayer,
     client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
-    retry::{Backoff, GiveUp},
+    retry::{Backoff, StopReason},
     server::{RateLimitHeadersLayer, http_rejection},
 };
 
@@ -291,7 +291,7 @@ async fn r6_refused_connection_is_retried_for_any_method() {
         let policy = policy(3)
             .clone_with(ByReplay)
             .classify(HttpClassifier::new())
-            .on_decision(move |decision| logged.lock().unwrap().push(decision.next().err()));
+            .on_decision(move |decision| logged.lock().unwrap().push(decision.retry_in().err()));
         let client = ServiceBuilder::new()
             .layer(ConcurrencyBackpressureLayer::new(5))
             .layer(ReplayLayer::new())
@@ -305,6 +305,6 @@ async fn r6_refused_connection_is_retried_for_any_method() {
         let error: legacy::Error = soon(client.oneshot(request)).await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
         let decisions = decisions.lock().unwrap();
-        assert_eq!(*decisions, [None, None, Some(GiveUp::AttemptsSpent)], "{method}");
+        assert_eq!(*decisions, [None, None, Some(StopReason::MaxAttempts)], "{method}");
     }
 }

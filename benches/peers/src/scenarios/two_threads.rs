@@ -106,7 +106,7 @@ fn retry() -> Comparison<Pair> {
             pair(ExponentialRetryLayer::new(policy().budget(budget)).layer(SMALL))
         })
         .with(ours("retry, deposits", "budget"), move || {
-            let budget = RetryBudget::new(0.25).max_saved(u32::MAX);
+            let budget = RetryBudget::builder(0.25).max_saved(u32::MAX).build();
             pair(ExponentialRetryLayer::new(policy().budget(budget)).layer(SMALL))
         })
 }

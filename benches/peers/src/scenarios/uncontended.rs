@@ -206,7 +206,7 @@ fn budget() -> Comparison {
         })
         .with(ours("retry, deposits", "a share of the requests"), move || {
             // Never full, so that every request makes a deposit.
-            let budget = RetryBudget::new(RATIO.into()).max_saved(u32::MAX);
+            let budget = RetryBudget::builder(RATIO.into()).max_saved(u32::MAX).build();
             calls(ExponentialRetryLayer::new(policy().budget(budget)).layer(SMALL))
         })
 }

@@ -1,0 +1,211 @@
+//! The policy's settings.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    AnyError, Backoff, ByClone, Decision, RetryBudget,
+    request::RequestState,
+    shared::{Random, Shared, SharedRef},
+};
+use crate::{
+    clock::nanos,
+    settings::{InvalidSetting, literal},
+};
+
+/// The longest hint that is followed, unless set otherwise.
+const MAX_HINT: Duration = Duration::from_secs(60);
+
+/// A retry [`Policy`](tower::retry::Policy) with backoff, jitter, hints, and a budget.
+///
+/// | setting | default | |
+/// | --- | --- | --- |
+/// | `max_attempts` | | attempts of one request, the first one included |
+/// | [`backoff`](Self::backoff) | 1 s, doubled up to 20 s, full jitter | the wait between attempts |
+/// | [`max_elapsed`](Self::max_elapsed) | none | no wait ends later than this after the request |
+/// | [`max_hint`](Self::max_hint) | 60 s | a longer wait that a server asks for stops the request |
+/// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
+/// | [`classify`](Self::classify) | [`AnyError`] | judges which results are retried |
+/// | [`clone_with`](Self::clone_with) | [`ByClone`] | copies a request |
+/// | [`on_decision`](Self::on_decision) | none | the hook that sees all decisions |
+/// | [`seed`](Self::seed) | random | the seed of the jitter |
+///
+/// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
+///
+/// tower clones a policy for every request: its numbers are copied, `classify` and `clone_with` are
+/// cloned. The budget, `max_elapsed` and the seed are behind one reference, which each thread keeps
+/// for its next request; with a hook, the reference is counted instead.
+#[derive(Clone)]
+pub struct ExponentialRetry<C = AnyError, D = ByClone> {
+    pub(super) inline: Inline,
+    pub(super) shared: SharedRef,
+    pub(super) classify: C,
+    pub(super) clone_with: D,
+}
+
+/// The part that is copied for each request, in one piece.
+///
+/// Copied field by field, and then moved with the request's future as a whole, it would be read
+/// back before the processor's store buffer has combined the fields.
+#[derive(Clone, Copy)]
+pub(super) struct Inline {
+    pub(super) request: RequestState,
+    pub(super) backoff: Backoff,
+    /// In nanoseconds.
+    pub(super) max_hint: u64,
+    pub(super) max_attempts: u32,
+}
+
+impl ExponentialRetry {
+    /// Makes at most `max_attempts` attempts, the first one included.
+    ///
+    /// `new(1)` never retries, and seldom
+    /// [copies a request](crate::retry#when-a-request-is-copied).
+    ///
+    /// # Panics
+    ///
+    /// If `max_attempts` is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn new(max_attempts: u32) -> Self {
+        literal(Self::try_new(max_attempts))
+    }
+
+    /// Does as [`new`](Self::new), for a value that is not a literal.
+    ///
+    /// # Errors
+    ///
+    /// Where `new` panics.
+    pub fn try_new(max_attempts: u32) -> Result<Self, InvalidSetting> {
+        if max_attempts == 0 {
+            let expected = "at least 1, which is the first attempt";
+            return Err(InvalidSetting::new("max_attempts", max_attempts, expected));
+        }
+        Ok(Self {
+            inline: Inline {
+                max_attempts,
+                max_hint: nanos(MAX_HINT),
+                backoff: Backoff::default(),
+                request: RequestState::new(max_attempts),
+            },
+            shared: SharedRef(None),
+            classify: AnyError,
+            clone_with: ByClone,
+        })
+    }
+}
+
+/// Each setter changes this policy and none of its clones.
+impl<C, D> ExponentialRetry<C, D> {
+    fn share(mut self, set: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = self.shared.get().clone();
+        set(&mut shared);
+        self.shared = SharedRef(Some(Arc::new(shared)));
+        self
+    }
+
+    /// Waits by `backoff` between attempts.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.inline.backoff = backoff;
+        self
+    }
+
+    /// Stops, at once, before a wait that would end later than this after the request was made.
+    ///
+    /// Bounds the waiting between attempts, not the attempts.
+    #[must_use]
+    pub fn max_elapsed(self, max_elapsed: Duration) -> Self {
+        self.share(|shared| shared.max_elapsed = Some(max_elapsed))
+    }
+
+    /// Stops, at once, if the server asks for a longer wait than this.
+    #[must_use]
+    pub fn max_hint(mut self, max_hint: Duration) -> Self {
+        self.inline.max_hint = nanos(max_hint);
+        self
+    }
+
+    /// Bounds the retries of all requests together.
+    ///
+    /// Several policies are bounded together by clones of one budget.
+    #[must_use]
+    pub fn budget(self, budget: RetryBudget) -> Self {
+        self.share(|shared| shared.budget = Some(budget))
+    }
+
+    /// Seeds the jitter, for tests and simulations: the same draws in the same order.
+    ///
+    /// Unless set, each thread draws from a generator of its own, seeded by the time and the
+    /// thread.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.share(|shared| shared.random = Random::seeded(seed))
+    }
+
+    /// Calls `hook` with every [`Decision`], for logs and metrics.
+    ///
+    /// The hook is called in the task of the request, for each attempt that the classifier does not
+    /// judge [`Done`](super::Verdict::Done).
+    ///
+    /// If the hook panics, the panic ends the request, and the withdrawn retry is refunded to the
+    /// budget. With a hook, the request of a last attempt is
+    /// [copied](crate::retry#when-a-request-is-copied).
+    #[must_use]
+    pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
+        self.share(|shared| shared.hook = Some(Arc::new(hook)))
+    }
+
+    /// Judges results by `classify`.
+    ///
+    /// Takes an `Fn(&Req, &Result<Res, E>) -> Verdict` whose arguments are both annotated, or
+    /// another [`Classify`](super::Classify). It is cloned for each request, as the policy is: keep
+    /// it small.
+    ///
+    /// ```
+    /// use tower::BoxError;
+    /// use tower_floodgate::retry::{ExponentialRetry, Verdict};
+    ///
+    /// let policy = ExponentialRetry::new(3).classify(
+    ///     |_: &String, result: &Result<u16, BoxError>| match result {
+    ///         Ok(503) | Err(_) => Verdict::Retry,
+    ///         Ok(_) => Verdict::Done,
+    ///     },
+    /// );
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn classify<N>(self, classify: N) -> ExponentialRetry<N, D> {
+        self.with(|_, clone_with| (classify, clone_with))
+    }
+
+    /// Copies requests by `clone_with`.
+    ///
+    /// Takes an `Fn(&Req) -> Option<Req>`, such as `reqwest::Request::try_clone`, or another
+    /// [`CloneRequest`](super::CloneRequest).
+    #[must_use]
+    pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N> {
+        self.with(|classify, _| (classify, clone_with))
+    }
+
+    fn with<C2, D2>(self, with: impl FnOnce(C, D) -> (C2, D2)) -> ExponentialRetry<C2, D2> {
+        let Self { inline, shared, classify, clone_with } = self;
+        let (classify, clone_with) = with(classify, clone_with);
+        ExponentialRetry { inline, shared, classify, clone_with }
+    }
+}
+
+impl<C: fmt::Debug, D: fmt::Debug> fmt::Debug for ExponentialRetry<C, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { max_elapsed, budget, hook, .. } = self.shared.get();
+        f.debug_struct("ExponentialRetry")
+            .field("max_attempts", &self.inline.max_attempts)
+            .field("backoff", &self.inline.backoff)
+            .field("max_elapsed", max_elapsed)
+            .field("max_hint", &Duration::from_nanos(self.inline.max_hint))
+            .field("budget", budget)
+            .field("classify", &self.classify)
+            .field("clone_with", &self.clone_with)
+            .field("on_decision", &hook.as_ref().map(|_| format_args!("..")))
+            .finish_non_exhaustive()
+    }
+}

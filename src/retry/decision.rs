@@ -1,0 +1,74 @@
+//! Decisions about failed attempts, as the hook sees them.
+
+use std::{error::Error, fmt, time::Duration};
+
+/// A decision about an attempt that the classifier did not judge [`Done`](super::Verdict::Done).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub(super) attempt: u32,
+    pub(super) hint: Option<Duration>,
+    pub(super) retry_in: Result<Duration, StopReason>,
+}
+
+impl Decision {
+    /// Returns the number of the attempt, counted from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Returns the wait before the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// With the reason, if there is no next attempt.
+    pub const fn retry_in(&self) -> Result<Duration, StopReason> {
+        self.retry_in
+    }
+
+    /// Returns the wait that the server asked for, if it did.
+    #[must_use]
+    pub const fn hint(&self) -> Option<Duration> {
+        self.hint
+    }
+}
+
+/// The reason why a failed attempt is not followed by another.
+///
+/// The first three are named after the setting of [`ExponentialRetry`](super::ExponentialRetry)
+/// that would be exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The attempt was the last of `max_attempts`.
+    MaxAttempts,
+    /// The wait would have ended after `max_elapsed`.
+    MaxElapsed,
+    /// The server asks for a longer wait than `max_hint`.
+    MaxHint,
+    /// The budget has no retry left.
+    BudgetExhausted,
+    /// The classifier judged the attempt [`Never`](super::Verdict::Never): the server forbids
+    /// retries, or a limiter is closed.
+    RetryForbidden,
+    /// The copy of the request can no longer be sent: [`can_send`] or [`claim`] returned false.
+    ///
+    /// [`can_send`]: super::CloneRequest::can_send
+    /// [`claim`]: super::CloneRequest::claim
+    NotReplayable,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxAttempts => "all attempts are spent",
+            Self::MaxElapsed => "the wait would end too late",
+            Self::MaxHint => "the server asks for too long a wait",
+            Self::BudgetExhausted => "the retry budget is exhausted",
+            Self::RetryForbidden => "retries are forbidden",
+            Self::NotReplayable => "the request cannot be sent again",
+        })
+    }
+}
+
+impl Error for StopReason {}

@@ -1,0 +1,102 @@
+//! Settings that the clones of a policy share behind one reference.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::{Decision, RetryBudget};
+use crate::spare::{self, spare};
+
+pub(super) type Hook = Arc<dyn Fn(&Decision) + Send + Sync>;
+
+/// The settings that are too rare to be copied for every request.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) max_elapsed: Option<Duration>,
+    pub(super) random: Random,
+    pub(super) budget: Option<RetryBudget>,
+    pub(super) hook: Option<Hook>,
+}
+
+spare!(Shared);
+
+impl Shared {
+    const DEFAULT: Self =
+        Self { max_elapsed: None, random: Random::OfThread, budget: None, hook: None };
+}
+
+/// A reference to the shared settings, or `None` while all of them have their defaults.
+///
+/// Each thread [keeps](mod@spare) its last reference for the next request, unless there is a hook:
+/// a hook belongs to the user, and its drop must not be delayed.
+///
+/// The work is out of line, which keeps the code short for policies without a reference.
+pub(super) struct SharedRef(pub(super) Option<Arc<Shared>>);
+
+impl SharedRef {
+    /// Returns the settings.
+    pub(super) fn get(&self) -> &Shared {
+        static DEFAULT: Shared = Shared::DEFAULT;
+        self.0.as_deref().unwrap_or(&DEFAULT)
+    }
+}
+
+impl Clone for SharedRef {
+    #[inline]
+    fn clone(&self) -> Self {
+        #[inline(never)]
+        fn another(shared: &Arc<Shared>) -> Arc<Shared> {
+            if shared.hook.is_none() { spare::another(shared) } else { Arc::clone(shared) }
+        }
+        Self(self.0.as_ref().map(another))
+    }
+}
+
+impl Drop for SharedRef {
+    #[inline]
+    fn drop(&mut self) {
+        #[inline(never)]
+        fn release(shared: Arc<Shared>) {
+            if shared.hook.is_none() {
+                spare::keep(shared);
+            }
+        }
+        if let Some(shared) = self.0.take() {
+            release(shared);
+        }
+    }
+}
+
+/// The source of jitter.
+#[derive(Clone)]
+pub(super) enum Random {
+    /// The thread's own generator, seeded by the time and the thread.
+    OfThread,
+    /// One sequence of seeds for all clones, so that no two requests draw alike.
+    ///
+    /// Each draw takes the next seed, in one atomic step, for a generator of its own.
+    Seeded(Arc<AtomicU64>),
+}
+
+impl Random {
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self::Seeded(Arc::new(AtomicU64::new(seed)))
+    }
+
+    pub(super) fn draw(&self, span: RangeInclusive<u64>) -> u64 {
+        match self {
+            Self::OfThread => fastrand::u64(span),
+            // The golden ratio keeps consecutive seeds far apart. Relaxed: the seeds only have to
+            // be distinct.
+            Self::Seeded(next) => {
+                let seed = next.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed);
+                fastrand::Rng::with_seed(seed).u64(span)
+            }
+        }
+    }
+}
