@@ -27,8 +27,8 @@ pub enum Verdict {
 /// Judges whether the result of an attempt is retried.
 ///
 /// Implemented for any `Fn(&Req, &Result<Res, E>) -> Verdict`; [`AnyError`] is the default. Errors
-/// of HTTP and other clients tend to wrap their cause: [`find_cause`](crate::find_cause) searches the
-/// whole chain.
+/// of HTTP and other clients tend to wrap their cause: [`find_cause`](crate::find_cause) searches
+/// the whole chain.
 ///
 /// A classifier that recognizes the rejections of an inner limit:
 ///
