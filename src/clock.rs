@@ -1,8 +1,8 @@
 //! The only place that reads the time.
 //!
 //! Time is tokio's, so `tokio::time::pause` steers everything in this crate. The cores never see
-//! an `Instant`: they count in [`Nanos`] since their [`Clock`] was started, are handed the time as an
-//! argument, and can't tell a test from the real thing.
+//! an `Instant`: they count in [`Nanos`] since their [`Clock`] was started, and get the time as an
+//! argument.
 
 use std::{
     fmt,
@@ -61,7 +61,8 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A wait in whole seconds, for a field of HTTP: rounded up, and never 0, which would mean *at once*.
+/// Returns a wait in whole seconds for an HTTP header: rounded up, and never 0, which means *at
+/// once*.
 pub(crate) fn whole_secs(wait: Duration) -> u64 {
     let begun = u64::from(wait.subsec_nanos() > 0);
     wait.as_secs().saturating_add(begun).max(1)
@@ -78,7 +79,8 @@ impl Clock {
         Self { origin: now() }
     }
 
-    /// The time by this clock. A runtime whose (paused) clock stands before the start reads zero.
+    /// Returns the time by this clock. It is zero in a runtime with a paused clock before the
+    /// start.
     pub(crate) fn now(&self) -> Nanos {
         self.read(now())
     }
@@ -111,7 +113,7 @@ impl Clock {
     }
 }
 
-/// What waits for a time, for the message of the panic where there is no timer.
+/// A use of timers, for the message of the panic where there is none.
 #[derive(Debug)]
 pub(crate) struct TimerUse {
     /// The layer, and the setting that makes it wait.
@@ -138,8 +140,8 @@ impl TimerUse {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime that has its timer enabled. If only the timer is missing, tokio's own message is
-    /// printed before, which does not say what waits.
+    /// Outside a tokio runtime that has its timer enabled. If only the timer is missing, tokio's
+    /// own message is printed before, which does not name the layer.
     #[track_caller]
     pub(crate) fn timed<T>(&self, make: impl FnOnce() -> T + UnwindSafe) -> T {
         drop(self.runtime());
@@ -160,7 +162,7 @@ impl TimerUse {
     }
 }
 
-/// A timer. Boxed: it is large, and those who don't wait have none.
+/// A timer. Boxed, because it is large, and a call that does not wait has none.
 #[derive(Debug)]
 pub(crate) struct Alarm(Pin<Box<Sleep>>);
 
@@ -170,14 +172,14 @@ impl Alarm {
     }
 }
 
-/// Now, for those who need a moment to compare with rather than a place on a [`Clock`].
+/// Returns the present moment, to compare with others without a [`Clock`].
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, for dates that come from elsewhere or go there: nobody waits by it. Not tokio's, which has
-/// none: a paused clock doesn't steer it.
+/// Returns the time of day, for dates in messages. No wait depends on it. tokio has none, so a
+/// paused clock does not control it.
 #[cfg(any(feature = "client", feature = "server"))]
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub(crate) fn time_of_day() -> std::time::SystemTime {

@@ -1,21 +1,21 @@
-//! What several types offer alike.
+//! Methods that several types share.
 
-/// What every service that wraps another offers.
+/// The methods of every service that wraps another.
 macro_rules! inner_access {
     () => {
-        /// The inner service.
+        /// Returns the inner service.
         #[must_use]
         pub fn get_ref(&self) -> &S {
             &self.inner
         }
 
-        /// The inner service, to be changed.
+        /// Returns the inner service, mutable.
         #[must_use]
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.inner
         }
 
-        /// The inner service, alone: what was held at the limiter is given back.
+        /// Returns the inner service. A permit or a place in the queue is released.
         #[must_use]
         pub fn into_inner(self) -> S {
             self.inner
@@ -23,20 +23,20 @@ macro_rules! inner_access {
     };
 }
 
-/// What both limiting layers offer, whatever they answer with.
+/// The methods of both limiting layers, for every reject policy.
 macro_rules! shared_by_layers {
     ($layer:ident) => {
-        /// Answers with the error `E` if it turns a request away, and makes the inner service's errors
-        /// into an `E`, too. Only a bound (or closing) turns anybody away. See [`FailWith`](crate::answer::FailWith).
+        /// Rejects with the error `E`, into which the errors of the inner service are made, too.
+        /// Only a bound, or closing, rejects. See [`FailWith`](crate::answer::FailWith).
         #[must_use]
         #[track_caller]
         pub fn fail_with<E>(self) -> $layer<crate::answer::FailWith<E>> {
             self.answer(|_| crate::answer::FailWith::new())
         }
 
-        /// Answers with a response made by `respond` if it turns a request away, so that the error type
-        /// stays the inner service's, as is the response's type. Only a bound (or closing) turns anybody
-        /// away. See [`Respond`](crate::answer::Respond).
+        /// Rejects with a response made by `respond`. The types of the error and the response stay
+        /// those of the inner service. Only a bound, or closing, rejects. See
+        /// [`Respond`](crate::answer::Respond).
         #[must_use]
         #[track_caller]
         pub fn respond<F, R>(self, respond: F) -> $layer<crate::answer::Respond<F>>
@@ -46,9 +46,9 @@ macro_rules! shared_by_layers {
             self.answer(|_| crate::answer::Respond::new(respond))
         }
 
-        /// Makes a limit of its own for every service it is put on.
+        /// Makes a limit of its own for every service that is layered.
         ///
-        /// A [`handle`](Self::handle) taken before reads and steers none of them.
+        /// A [`handle`](Self::handle) taken before controls none of them.
         #[must_use]
         pub fn per_service(self) -> crate::PerService<Self> {
             crate::PerService::new(self)

@@ -92,7 +92,7 @@ impl Nested {
     /// Reports once that a service of this limit is polled ready by a request with a permit of it.
     pub(crate) fn report(&self, layer: impl FnOnce() -> String, outcome: &str) {
         if self.id.is_driven() && !self.reported.swap(true, Relaxed) {
-            // A program whose standard error is closed goes on.
+            // A closed standard error is no fault of the request.
             let _ = writeln!(
                 io::stderr(),
                 "tower-floodgate: {}: a request with a permit acquires another of the same limit. \

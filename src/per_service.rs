@@ -1,8 +1,8 @@
-//! A limit for each service, for those who ask for it by name.
+//! A limit for each service.
 
 use tower_layer::Layer;
 
-/// Makes a limit of its own for every service that is layered, instead of one limit for all of them.
+/// Makes a limit of its own for every service that is layered.
 ///
 /// Made by `per_service()` of a limiting layer. Clones of one service still share their limit.
 ///
@@ -20,13 +20,13 @@ use tower_layer::Layer;
 /// let (mut one, mut other) = (layer.layer(echo), layer.layer(echo));
 ///
 /// one.ready().await.unwrap();
-/// other.ready().await.unwrap(); // a place of its own
+/// other.ready().await.unwrap(); // a permit of its own
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct PerService<L>(L);
 
-/// A layer that can be made anew, with state of its own.
+/// A layer that can be copied with fresh state.
 pub(crate) trait Anew {
     fn anew(&self) -> Self;
 }

@@ -4,11 +4,11 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::clock::{Nanos, whole_secs};
 
-/// A request was turned away by one of this crate's layers: why, and when trying again makes sense.
+/// A rejection by a layer of this crate: its reason, and the time after which a retry makes sense.
 ///
-/// How it reaches the caller is the layer's [answer](crate::answer): an error, an error type of your own, or a
-/// response. As an error it is found again by [`Rejected::find`], behind a `BoxError` and behind wrappers that
-/// name it as their `source`.
+/// The layer's [reject policy](crate::answer) decides how it reaches the caller: as an error, as an
+/// error type of the user, or as a response. [`Rejected::find`] finds it behind a `BoxError`, and
+/// behind wrappers that name it as their `source`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::clock::{Nanos, whole_secs};
 /// tokio::time::advance(Duration::from_millis(8_700)).await;
 ///
 /// let error = service.ready().await?.call(2).await.unwrap_err();
-/// let rejected = Rejected::find(&*error).expect("turned away by the layer");
+/// let rejected = Rejected::find(&*error).expect("rejected by the layer");
 /// assert!(rejected.is_queue_full() && rejected.is_rate_limited());
 /// assert_eq!(rejected.retry_after(), Some(Duration::from_millis(1_300)));
 /// assert_eq!(rejected.retry_after_secs(), Some(2)); // for a header
@@ -36,12 +36,12 @@ use crate::clock::{Nanos, whole_secs};
 pub struct Rejected {
     limit: Limit,
     reason: Reason,
-    /// Nobody knows if it is [`Nanos::NEVER`]. In nanoseconds, because the futures of all requests have room
+    /// [`Nanos::NEVER`] means unknown. In nanoseconds, because the futures of all requests have room
     /// for a rejection.
     retry_after: Nanos,
 }
 
-/// Which limit.
+/// The limit that rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Concurrency,
@@ -57,51 +57,51 @@ pub(crate) enum Reason {
 
 impl Rejected {
     pub(crate) fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
-        // What is longer than can be told is as long as that, and known all the same.
+        // A wait beyond the range is as long as the range, and known all the same.
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
         Self { limit, reason, retry_after }
     }
 
-    /// True if as many were waiting as may wait.
+    /// Returns true if the queue was full.
     #[must_use]
     pub fn is_queue_full(&self) -> bool {
         self.reason == Reason::QueueFull
     }
 
-    /// True if the wait was longer than allowed, or it was known that it would be.
+    /// Returns true if the wait was longer than allowed, or known to become so.
     #[must_use]
     pub fn is_wait_timeout(&self) -> bool {
         self.reason == Reason::WaitTimeout
     }
 
-    /// True if the layer was closed by its handle.
+    /// Returns true if the limit was closed by its handle.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reason == Reason::Closed
     }
 
-    /// True if a rate limit turned the request away (HTTP's 429), false if it was a concurrency limit
-    /// (HTTP's 503).
+    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit (HTTP's 503).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         self.limit == Limit::Rate
     }
 
-    /// How long until there is room for this request, counted from when it was turned away. `None` if
-    /// nobody can know, as at a concurrency limit.
+    /// Returns the time from the rejection until there is room for this request. `None` if it is
+    /// unknown, as at a concurrency limit.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after != Nanos::NEVER).then(|| self.retry_after.since(Nanos::ZERO))
     }
 
-    /// [`retry_after`](Self::retry_after) in whole seconds for a header: rounded up, and never 0.
+    /// Returns [`retry_after`](Self::retry_after) in whole seconds for a header: rounded up, and
+    /// never 0.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u64> {
         self.retry_after().map(whole_secs)
     }
 
-    /// Looks for a rejection in `error` and in all that caused it.
+    /// Finds a rejection in `error` and its chain of sources.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         crate::cause::find_cause(error)
@@ -121,7 +121,7 @@ impl fmt::Debug for Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.limit, self.reason) {
-            (_, Reason::Closed) => return f.write_str("closed: no more requests are taken"),
+            (_, Reason::Closed) => return f.write_str("limiter is closed"),
             (Limit::Concurrency, _) => "too many requests in flight",
             (Limit::Rate, _) => "too many requests in this window",
         })?;

@@ -1,15 +1,15 @@
-//! Settings are checked when they are set.
+//! Checks of settings, made when they are set.
 
 use std::{error::Error, fmt, time::Duration};
 
 use crate::clock::CENTURY;
 
-/// The most places a limiter can have, and the most that can wait for one: 2<sup>31</sup> - 1 and
-/// 2<sup>30</sup> - 1. (The two share a word.)
+/// The largest number of permits, and of waiters: 2<sup>31</sup> - 1 and 2<sup>30</sup> - 1. The
+/// two share a word.
 pub(crate) const MAX_PLACES: u32 = i32::MAX as u32;
 pub(crate) const MAX_WAITING: u32 = (1 << 30) - 1;
 
-/// A setting that can't be: names the setting, the value, and what would be right.
+/// An invalid setting: its name, its value, and the valid range.
 ///
 /// Returned by every constructor and setter that starts with `try_`, and by the setters of handles;
 /// the ones for literals panic with the same text, at the caller's line.
@@ -52,7 +52,7 @@ impl fmt::Display for InvalidSetting {
 
 impl Error for InvalidSetting {}
 
-/// Unwraps for the constructors that take literals: panics with the reason at the caller's line.
+/// Unwraps for constructors that take literals. Panics with the reason at the caller's line.
 #[track_caller]
 pub(crate) fn literal<T>(checked: Result<T, InvalidSetting>) -> T {
     match checked {
@@ -61,7 +61,7 @@ pub(crate) fn literal<T>(checked: Result<T, InvalidSetting>) -> T {
     }
 }
 
-/// A number of places: between 1 and 2^31 - 1.
+/// Checks a number of permits: between 1 and 2^31 - 1.
 pub(crate) fn places<N>(setting: &'static str, value: N) -> Result<u32, InvalidSetting>
 where
     N: Copy + fmt::Debug + TryInto<u32>,
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// A window: more than nothing, and at most a hundred years.
+/// Checks the length of a window: more than zero, and at most a hundred years.
 pub(crate) fn window(value: Duration) -> Result<Duration, InvalidSetting> {
     if value.is_zero() || value > CENTURY {
         let expected = "longer than zero and at most 100 years";
@@ -81,7 +81,7 @@ pub(crate) fn window(value: Duration) -> Result<Duration, InvalidSetting> {
     Ok(value)
 }
 
-/// How many may wait. What is above the technical limit is no bound that could ever be reached.
+/// Returns a bound of the queue. One above the technical limit can never be reached.
 pub(crate) fn waiting(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(MAX_WAITING).min(MAX_WAITING)
 }

@@ -1,16 +1,16 @@
 //! The atomics and the mutex of the cores.
 //!
 //! The cores ([`gate`](crate::gate), the [windows](crate::rate_limit), the retry budget) take their
-//! shared state from here and from nowhere else. `tests/models` compiles the same source files against
-//! [loom](https://docs.rs/loom)'s instead, which tries the interleavings and the memory orderings.
+//! shared state only from here. `tests/models` compiles the same source files against those of
+//! [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 
-/// A mutex that doesn't know poison.
+/// A mutex without poisoning.
 ///
-/// Foreign code that could panic (a waker's `clone`) only runs under it where nothing has been changed
-/// yet, so the state behind the lock is whole even if a holder unwinds.
+/// Foreign code that could panic (the `clone` of a waker) runs under it only before a change, so
+/// the state behind the lock is whole even if a holder unwinds.
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
