@@ -1,15 +1,15 @@
-//! A fast producer, a slow consumer, and at most 3 (then 5) tasks between them.
+//! A fast producer and a slow consumer, with at most 3 (then 5) tasks between them.
 //!
 //! ```text
 //! cargo run --example backpressure
 //! ```
 //!
-//! The producer runs ahead until the capacity is used up. From then on the service isn't ready until
-//! the consumer is done with a task, so the producer moves at the consumer's pace. It does nothing for
-//! that: no counting, no sleeping, only what every caller of a `Service` does.
+//! The producer runs ahead until all permits are taken. From then on the service is ready only when
+//! the consumer has finished a task, so the producer moves at the consumer's pace. The producer
+//! neither counts nor sleeps for that: like every caller of a `Service`, it waits for readiness.
 //!
-//! The clock is tokio's, paused (with its feature `test-util`): the times are exact, and nobody has to
-//! wait for them.
+//! The clock is tokio's, paused (with its feature `test-util`): the times are exact and pass at
+//! once.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ const TASKS: usize = 12;
 async fn main() -> Result<(), BoxError> {
     produce_and_consume(3, Duration::from_millis(100), Duration::from_millis(500)).await?;
     produce_and_consume(5, Duration::from_millis(20), Duration::from_millis(200)).await?;
-    who_cannot_wait().await;
+    reject_beyond_the_queue().await;
     Ok(())
 }
 
@@ -36,8 +36,8 @@ struct Task {
     made_at: Instant,
 }
 
-/// What the consumer saw when it was handed a task.
-struct HandOver {
+/// The time and the tasks in flight when the consumer was called with a task.
+struct Sent {
     at: Instant,
     in_flight: usize,
 }
@@ -49,20 +49,20 @@ async fn produce_and_consume(
 ) -> Result<(), BoxError> {
     println!("capacity {capacity}: producing takes {produce:?}, consuming {consume:?}");
     let start = now();
-    let print = move |what: String| println!("{:>7.2} s  {what}", start.elapsed().as_secs_f64());
+    let print = move |event: String| println!("{:>7.2} s  {event}", start.elapsed().as_secs_f64());
 
     let layer = ConcurrencyBackpressureLayer::new(capacity);
     let handle = layer.handle();
-    // Has one pair of hands, however many tasks it is given: the lock is fair.
+    // Makes the consumer work on one task at a time, in order: the lock is fair.
     let hands = Arc::new(Mutex::new(()));
     let consumer = service_fn(|Task { number, made_at }| {
-        let seen = HandOver { at: now(), in_flight: handle.in_flight() };
+        let seen = Sent { at: now(), in_flight: handle.in_flight() };
         let in_flight = seen.in_flight;
         let held_up = match seen.at - made_at {
             Duration::ZERO => String::new(),
             wait => format!(", after the producer was held up for {wait:?}"),
         };
-        print(format!("task {number:>2} handed over, in flight: {in_flight}{held_up}"));
+        print(format!("task {number:>2} sent, in flight: {in_flight}{held_up}"));
         let hands = Arc::clone(&hands);
         async move {
             let _hands = hands.lock().await;
@@ -77,28 +77,28 @@ async fn produce_and_consume(
         sleep(produce).await;
         Task { number, made_at: now() }
     });
-    // Asks the producer for the next task when the service has taken the last one.
-    let seen: Vec<HandOver> = service.call_all(producer).try_collect().await?;
+    // Polls the producer for the next task when the service has accepted the one before.
+    let seen: Vec<Sent> = service.call_all(producer).try_collect().await?;
 
-    // All answers are here, so this is settled already; after a shutdown it is what to wait for.
+    // Ready at once, because all responses have arrived. A shutdown waits here for the rest.
     handle.drained().await;
     println!("  drained: in flight {}, waiting {}", handle.in_flight(), handle.waiting());
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
 
     let most = seen.iter().map(|seen| seen.in_flight).max();
-    assert_eq!(most, Some(capacity), "used up, and never exceeded");
+    assert_eq!(most, Some(capacity), "the limit is reached, and never exceeded");
     let paces: Vec<_> = seen.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     let (ahead, rest) = paces.split_at(capacity - 1);
     assert!(ahead.iter().all(|&pace| pace == produce), "{ahead:?}: the producer's pace at first");
-    // The next one was handed over when the first was done, which is where the paces change.
+    // The next task was sent when the first had ended: there the pace changes.
     assert!(rest[1..].iter().all(|&pace| pace == consume), "{rest:?}: then the consumer's");
-    println!("  the first {capacity} came {produce:?} apart, the last ones {consume:?}\n");
+    println!("  the first {capacity} were sent {produce:?} apart, the last ones {consume:?}\n");
     Ok(())
 }
 
-/// A caller that can't be made to wait, such as a client of a server, is better told so at once. The
-/// line gets a bound, too.
-async fn who_cannot_wait() {
+/// Bounds the queue, too: callers that cannot be made to wait, such as the clients of a server, are
+/// better rejected at once.
+async fn reject_beyond_the_queue() {
     println!("8 callers at once, 3 in flight, 2 may wait:");
     let layer = ConcurrencyBackpressureLayer::new(3).max_waiting(2);
     let handle = layer.handle();
@@ -118,11 +118,11 @@ async fn who_cannot_wait() {
             Err(error) => {
                 let rejected = Rejected::find(&*error).expect("the service itself never fails");
                 assert!(rejected.is_queue_full());
-                println!("  turned one away: {rejected}");
+                println!("  rejected: {rejected}");
             }
         }
     }
-    assert_eq!(served, [1, 2, 3, 4, 5], "first come, first served");
+    assert_eq!(served, [1, 2, 3, 4, 5], "in order of arrival");
     assert_eq!(handle.rejected().queue_full, 3);
 }
 

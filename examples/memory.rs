@@ -1,12 +1,14 @@
-//! What a missing bound costs: the memory of 100,000 tasks in front of a consumer that is slower than
-//! their producer, measured without and with a layer between the two.
+//! The memory that a missing bound costs.
+//!
+//! 100,000 tasks wait for a consumer that is slower than their producer. The memory is measured
+//! without and with a layer between the two.
 //!
 //! ```text
 //! cargo run --example memory
 //! ```
 //!
-//! The bytes are real: they are counted by the allocator of this program. The time is not: the clock is
-//! tokio's, paused, so that nobody has to wait for the 200 seconds of the longest runs.
+//! The bytes are real: the allocator of this program counts them. The time is not: the clock is
+//! tokio's, paused, because the longest runs take 200 seconds.
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
@@ -26,7 +28,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 const BOUND: usize = 100;
 const FEW: usize = 10_000;
 const MANY: usize = 100_000;
-/// How many readings are taken of a run.
+/// Readings of the memory in a run.
 const READINGS: usize = 10;
 
 const BODY: usize = 1024;
@@ -69,25 +71,25 @@ async fn main() -> Result<(), Infallible> {
     Ok(())
 }
 
-/// The run without a bound, and the one with it.
+/// Returns the run without a bound and the run with it.
 async fn measure_both(tasks: usize) -> Result<(Run, Run), Infallible> {
     let layer = ConcurrencyBackpressureLayer::new(BOUND);
     let bounded = ServiceBuilder::new().layer(layer).service(consumer());
     Ok((measure(consumer(), tasks).await?, measure(bounded, tasks).await?))
 }
 
-/// One task at a time; those it can't see to yet wait inside it, with their bodies.
+/// Works on one task at a time. All others wait inside the service, with their bodies.
 fn consumer() -> impl Service<Body, Response = (), Error = Infallible> {
-    static HANDS: Semaphore = Semaphore::const_new(1);
+    static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
     service_fn(|body: Body| async move {
-        let _hands = HANDS.acquire().await.expect("it is never closed");
+        let _permit = ONE_AT_A_TIME.acquire().await.expect("the semaphore is never closed");
         sleep(CONSUMING).await;
         drop(body);
         Ok(())
     })
 }
 
-/// Makes tasks, one after the other, as fast as they are taken.
+/// Makes tasks one after the other, as fast as the service accepts them.
 fn producer(tasks: usize) -> impl Stream<Item = Body> {
     stream::iter(0..tasks).then(|_| async {
         sleep(PRODUCING).await;
@@ -97,12 +99,12 @@ fn producer(tasks: usize) -> impl Stream<Item = Body> {
 
 struct Run {
     peak: usize,
-    /// The memory held at even distances of tasks done.
+    /// The memory held, read each time that another tenth of the tasks was done.
     held: Vec<usize>,
     took: Duration,
 }
 
-/// The same for either service: only its readiness makes the difference.
+/// Sends all tasks through `service`. The two services differ only in when they are ready.
 async fn measure<S>(service: S, tasks: usize) -> Result<Run, S::Error>
 where
     S: Service<Body, Response = ()>,

@@ -1,11 +1,11 @@
-//! Two in a second, whatever the tasks take; and what the two kinds of window do at a boundary.
+//! Two requests a second, for short and long tasks; fixed and sliding windows at a boundary.
 //!
 //! ```text
 //! cargo run --example rate_limit
 //! ```
 //!
-//! The clock is tokio's, paused (with its feature `test-util`): the times are exact, and nobody has to
-//! wait for them.
+//! The clock is tokio's, paused (with its feature `test-util`): the times are exact and pass at
+//! once.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,8 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Infallible> {
-    // A concurrency limit of two with tasks of a second would look the same in the middle row, and in
-    // no other.
+    // A concurrency limit of two would have the same times in the middle row, where a task takes a
+    // second, and in no other.
     println!("5 tasks at 2 per second:");
     for task in [Duration::from_millis(1), SECOND, Duration::from_secs(5)] {
         let started = five_tasks(task).await?;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Infallible> {
         assert_eq!(started, [0, 0, 1, 1, 2].map(Duration::from_secs));
     }
 
-    println!("\n10 per second; 10 requests come just before a boundary, 10 right after it:");
+    println!("\n10 per second; 10 requests arrive just before a boundary, 10 right after it:");
     let fixed = boundary(WindowRateLimitLayer::fixed(10, SECOND)).await?;
     let sliding = boundary(WindowRateLimitLayer::new(10, SECOND)).await?;
     println!("  issued                     fixed  sliding");
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Infallible> {
     Ok(())
 }
 
-/// When each of five tasks started.
+/// Returns when each of five tasks started.
 async fn five_tasks(takes: Duration) -> Result<Vec<Duration>, Infallible> {
     let start = now();
     let service = ServiceBuilder::new().layer(WindowRateLimitLayer::new(2, SECOND)).service(
@@ -66,25 +66,26 @@ async fn five_tasks(takes: Duration) -> Result<Vec<Duration>, Infallible> {
             }
         }),
     );
-    // The producer is as fast as it is let.
+    // All five tasks exist from the start: only the limit spreads them.
     service.call_all(stream::iter([(); 5])).try_collect().await
 }
 
-/// When each of 20 requests was issued: they come from 0.9 s on, one in 10 ms.
+/// Returns when each of 20 requests was issued that arrive from 0.9 s on, one every 10 ms.
 ///
-/// The grid of a fixed window begins when the layer is made, which is now: a boundary is at 1 s.
+/// The grid of a fixed window begins when its layer is made, just before: a boundary is at 1 s.
 async fn boundary(layer: WindowRateLimitLayer) -> Result<Vec<Duration>, Infallible> {
     let start = now();
-    let come = stream::iter(0..20).then(|n| sleep_until(start + (90 + n) * SECOND / 100));
+    let requests = stream::iter(0..20).then(|n| sleep_until(start + (90 + n) * SECOND / 100));
     let service = ServiceBuilder::new()
         .layer(layer)
         .service(service_fn(|()| async move { Ok(start.elapsed()) }));
-    service.call_all(come).try_collect().await
+    service.call_all(requests).try_collect().await
 }
 
-/// The most that was issued in any half-open span as long as `window`.
+/// Returns the most requests issued in any half-open span as long as `window`.
 ///
-/// Of the spans that hold a given set of issues one begins with an issue: no others need counting.
+/// A span with the most requests can be moved until it begins with one of them, so no other spans
+/// are counted.
 fn busiest(issued: &[Duration], window: Duration) -> usize {
     let from = |first: &Duration| {
         issued.iter().filter(|&time| (*first..*first + window).contains(time)).count()

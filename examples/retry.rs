@@ -1,13 +1,13 @@
-//! An unstable API, and what an exponential retry makes of it.
+//! An unstable API behind an exponential retry.
 //!
 //! ```text
 //! cargo run --example retry
 //! ```
 //!
-//! The waits are 1, 2, 4 s and so on up to 10 s. They are exact because jitter is turned off, which is
-//! for demonstrations: keep it in anything that has more than one client.
+//! The waits are 1, 2, 4 s and so on up to 10 s. They are exact because this demonstration turns
+//! jitter off: keep it where more than one client calls a server.
 //!
-//! The clock is tokio's, paused: nobody has to wait for what is printed.
+//! The clock is tokio's, paused: the times are exact and pass at once.
 
 use std::{
     cell::RefCell,
@@ -30,47 +30,47 @@ async fn main() {
     let run = request(3, 2).await;
     assert_eq!(run.answer, Ok("the answer to call 3".to_owned()));
     assert_eq!(run.calls, [0, 1, 3].map(Duration::from_secs));
-    assert_eq!(run.gave_up, None);
+    assert_eq!(run.stopped, None);
 
     println!("\n3 attempts at an API that is down:");
     let run = request(3, u32::MAX).await;
-    assert_eq!(run.answer, Err(Unavailable { call: 3 }), "the last error, as the API gave it");
+    assert_eq!(run.answer, Err(Unavailable { call: 3 }), "the last error, unchanged");
     assert_eq!(run.calls, [0, 1, 3].map(Duration::from_secs));
-    assert_eq!(run.gave_up, Some(StopReason::MaxAttempts));
+    assert_eq!(run.stopped, Some(StopReason::MaxAttempts));
 
     println!("\n6 attempts at an API that is down:");
     let run = request(6, u32::MAX).await;
     assert_eq!(run.answer, Err(Unavailable { call: 6 }));
-    // Waits of 1, 2, 4, 8 and then 10 s: the sixteen are above the maximum.
+    // Waits of 1, 2, 4, 8 and then 10 s: 16 s would exceed the maximum.
     assert_eq!(run.calls, [0, 1, 3, 7, 15, 25].map(Duration::from_secs));
-    assert_eq!(run.gave_up, Some(StopReason::MaxAttempts));
+    assert_eq!(run.stopped, Some(StopReason::MaxAttempts));
 }
 
-/// What came of one request.
+/// The course and the result of one request.
 struct Run {
     answer: Result<String, Unavailable>,
     calls: Vec<Duration>,
-    gave_up: Option<StopReason>,
+    stopped: Option<StopReason>,
 }
 
-/// Sends one request, with so many attempts, to an API whose first calls fail.
+/// Sends one request with up to `max_attempts` to an API that fails its first `failures` calls.
 async fn request(max_attempts: u32, failures: u32) -> Run {
     let start = now();
     let calls = RefCell::new(Vec::new());
-    let gave_up = Arc::new(OnceLock::new());
+    let stopped = Arc::new(OnceLock::new());
 
     let policy = ExponentialRetry::new(max_attempts)
         .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).jitter(Jitter::None))
-        // The place for logs and metrics.
+        // A real program has its logs and metrics here.
         .on_decision({
-            let gave_up = Arc::clone(&gave_up);
+            let stopped = Arc::clone(&stopped);
             move |decision| {
                 let attempt = decision.attempt();
                 match decision.retry_in() {
-                    Ok(wait) => println!("          attempt {attempt} failed: again in {wait:?}"),
+                    Ok(wait) => println!("          attempt {attempt} failed: retry in {wait:?}"),
                     Err(why) => {
-                        println!("          attempt {attempt} failed: gave up, {why}");
-                        let _ = gave_up.set(why);
+                        println!("          attempt {attempt} failed: no retry, {why}");
+                        let _ = stopped.set(why);
                     }
                 }
             }
@@ -89,10 +89,10 @@ async fn request(max_attempts: u32, failures: u32) -> Run {
     let service = ServiceBuilder::new().layer(ExponentialRetryLayer::new(policy)).service(api);
     let answer = service.oneshot("the question").await;
     match &answer {
-        Ok(answer) => println!("  the caller has {answer:?}"),
-        Err(error) => println!("  the caller has an error: {error}"),
+        Ok(answer) => println!("  the caller receives {answer:?}"),
+        Err(error) => println!("  the caller receives an error: {error}"),
     }
-    Run { answer, calls: calls.into_inner(), gave_up: gave_up.get().copied() }
+    Run { answer, calls: calls.into_inner(), stopped: stopped.get().copied() }
 }
 
 #[derive(Clone, Debug, PartialEq)]

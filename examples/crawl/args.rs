@@ -1,4 +1,4 @@
-//! The options, and the layers they make.
+//! The options and the layers made from them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tower_floodgate::{
     retry::{Backoff, Jitter},
 };
 
-/// Fetches pages of a slow and flaky HTTP API: a few at a time, within its quota, again if need be.
+/// Crawls a slow and flaky HTTP API: a few pages at a time, within its quota, with retries.
 ///
-/// Without --url it starts such an API itself, on a port of this machine, and crawls that. At
-/// the end it prints when each request went out, and checks what it promised.
+/// Without --url it starts such an API on a local port and crawls that. At the end it prints
+/// when each request was sent, and checks its promises.
 #[derive(Debug, Parser)]
 #[command(name = "crawl", after_help = EXIT_CODES, verbatim_doc_comment, allow_negative_numbers = true)]
 pub(crate) struct Args {
@@ -20,57 +20,57 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) tasks: usize,
 
-    /// Requests in any --window, those of retries included
+    /// Requests in any --window, retries included
     #[arg(long, value_name = "REQUESTS", default_value_t = 2)]
     pub(crate) rate: u64,
 
-    /// The span of time that --rate is about, wherever it begins
+    /// Length of the span of time that --rate limits
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) window: Duration,
 
-    /// Tasks that may wait in line; the producer waits while the line is full
+    /// Tasks that may be queued; the producer waits while the queue is full
     #[arg(long, value_name = "TASKS", default_value_t = 5)]
     pub(crate) queue: usize,
 
-    /// Tasks under way at a time: sending, awaiting an answer, or waiting to try again
+    /// Tasks in flight: waiting for the rate limit, for a response, or for a retry
     ///
-    /// Two that take a second each make two requests a second; the third is there for the rate
-    /// limit to hold back.
+    /// Two tasks of a second each make two requests a second; the rate limit holds back the
+    /// third.
     #[arg(long, value_name = "TASKS", default_value_t = 3, verbatim_doc_comment)]
     pub(crate) in_flight: usize,
 
-    /// Attempts of a task at most, the first one included
+    /// Most attempts of a task, including the first
     #[arg(long, default_value_t = 3)]
     pub(crate) attempts: u32,
 
-    /// The wait before the first retry; doubled for each one after it
+    /// Wait before the first retry; doubled for each later one
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) base_delay: Duration,
 
-    /// The longest wait before a retry
+    /// Longest wait before a retry
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) max_delay: Duration,
 
-    /// How the waits before retries are spread
+    /// Jitter of the waits before retries
     ///
-    /// Not at all by default, so that the 1 s and 2 s can be read off the report. Where many call
-    /// one server, choose full: then those that failed together don't come back together.
+    /// None by default, so that the report shows waits of 1 s and 2 s. Where many clients call one
+    /// server, choose full: then requests that failed together are not retried together.
     #[arg(long, value_enum, default_value_t = Spread::None, verbatim_doc_comment)]
     pub(crate) jitter: Spread,
 
-    /// How long an attempt may take
+    /// Timeout of an attempt
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
 
-    /// Decides which requests the built-in API fails, and how the jitter falls
+    /// Seed of the failures of the built-in API and of the jitter
     #[arg(long, default_value_t = 9)]
     pub(crate) seed: u64,
 
-    /// The share of requests that the built-in API fails, from 0 to 1
+    /// Share of requests that the built-in API fails, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share, conflicts_with = "url")]
     pub(crate) failures: f64,
 
-    /// How long the built-in API takes for an answer
+    /// Time that the built-in API takes for a response
     #[arg(
         long,
         value_name = "TIME",
@@ -80,16 +80,16 @@ pub(crate) struct Args {
     )]
     pub(crate) delay: Duration,
 
-    /// Fetches this instead of the built-in API, once for each task
+    /// URL to fetch once for each task, instead of the built-in API
     ///
-    /// Redirects are not followed: the rate limit would not see those requests.
+    /// Redirects are not followed: the rate limit would not count those requests.
     #[arg(long, value_parser = http_url)]
     pub(crate) url: Option<Url>,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every promise was kept; tasks that failed for good are reported
+  0  every promise was kept; failed tasks are reported
   1  no task succeeded, as with a server that can't be reached
   2  an option or its value is wrong
   3  a promise was broken";
@@ -113,23 +113,23 @@ impl From<Spread> for Jitter {
     }
 }
 
-/// The layers, as the options want them.
+/// The layers that the options describe.
 pub(crate) struct Layers {
-    /// Lets in as many tasks as may be under way or in line.
+    /// Admits as many tasks as may be in flight or queued.
     pub(crate) entrance: ConcurrencyBackpressureLayer,
-    /// Lets as many be under way; the others are the line.
-    pub(crate) line: ConcurrencyBackpressureLayer,
+    /// Admits as many tasks as may be in flight. The other admitted tasks wait in its queue.
+    pub(crate) concurrency: ConcurrencyBackpressureLayer,
     pub(crate) retry: ExponentialRetry,
     pub(crate) backoff: Backoff,
     pub(crate) rate_limit: WindowRateLimitLayer,
 }
 
 impl Args {
-    /// The layers have the last word on what is a right value.
+    /// Makes the layers, or returns their error about a value.
     pub(crate) fn layers(&self) -> Result<Layers, clap::Error> {
-        let line = ConcurrencyBackpressureLayer::try_new(self.in_flight)
+        let concurrency = ConcurrencyBackpressureLayer::try_new(self.in_flight)
             .map_err(|invalid| wrong("--in-flight", &invalid))?;
-        let entrance = ConcurrencyBackpressureLayer::try_new(self.most_let_in())
+        let entrance = ConcurrencyBackpressureLayer::try_new(self.max_admitted())
             .map_err(|invalid| wrong("--in-flight + --queue", &invalid))?;
         let backoff = Backoff::try_new(self.base_delay, self.max_delay)
             .map_err(|invalid| wrong("--base-delay", &invalid))?
@@ -143,11 +143,11 @@ impl Args {
                 let option = if invalid.setting() == "window" { "--window" } else { "--rate" };
                 wrong(option, &invalid)
             })?;
-        Ok(Layers { entrance, line, retry, backoff, rate_limit })
+        Ok(Layers { entrance, concurrency, retry, backoff, rate_limit })
     }
 
-    /// How many tasks may be let in and not yet ended.
-    pub(crate) fn most_let_in(&self) -> usize {
+    /// Returns the most tasks that may be admitted and not yet ended.
+    pub(crate) fn max_admitted(&self) -> usize {
         self.in_flight.saturating_add(self.queue)
     }
 }
@@ -162,7 +162,7 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) {
         Ok(share)
     } else {
-        Err("a share is between 0 and 1".to_owned())
+        Err("expected a share from 0 to 1".to_owned())
     }
 }
 
@@ -170,6 +170,6 @@ fn http_url(text: &str) -> Result<Url, String> {
     match text.parse::<Url>() {
         Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(url),
         Ok(url) => Err(format!("{} is neither http nor https", url.scheme())),
-        Err(error) => Err(format!("{error}; it should look like https://host/path")),
+        Err(error) => Err(format!("{error}; expected a URL such as https://host/path")),
     }
 }

@@ -1,4 +1,4 @@
-//! One clock for all that is written down.
+//! The clock of all times in the log.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Clock {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the time")]
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -1,4 +1,4 @@
-//! What happened to each task, and when.
+//! The log of the events of each task, with their times.
 
 use std::{
     error::Error,
@@ -9,35 +9,35 @@ use std::{
 
 use crate::{clock::Clock, page::Answer};
 
-/// Written by whoever lets a task pass; read for the report.
+/// A log that the services write and the report reads. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Log {
     clock: Clock,
     entries: Arc<Mutex<Entries>>,
 }
 
-/// All that is written down. All times are counted from the start.
+/// The entries of a log. Times are counted from the start.
 #[derive(Clone, Default)]
 pub(crate) struct Entries {
-    /// Task 1 comes first.
+    /// The tasks in order, beginning with task 1.
     pub(crate) tasks: Vec<Task>,
-    /// How many stood in the line, each time that this had changed.
-    pub(crate) line: Vec<(Duration, usize)>,
+    /// The length of the queue after each change.
+    pub(crate) queue: Vec<(Duration, usize)>,
 }
 
 #[derive(Clone)]
 pub(crate) struct Task {
-    /// When the producer was asked for it.
+    /// The time at which the producer was polled for it.
     pub(crate) made: Duration,
-    /// When it was let in.
-    pub(crate) let_in: Option<Duration>,
+    /// The time at which the entrance admitted it.
+    pub(crate) admitted: Option<Duration>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) ended: Option<(Duration, Outcome)>,
 }
 
 #[derive(Clone)]
 pub(crate) struct Attempt {
-    /// When the rate limit let it go out.
+    /// The time at which the rate limit issued it.
     pub(crate) sent: Duration,
     pub(crate) ended: Option<(Duration, Outcome)>,
 }
@@ -49,7 +49,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Of an error, what is at the bottom of it: "Connection refused", not "error sending request".
+    /// Takes the last source of an error: "Connection refused", not "error sending request".
     fn of(result: &Result<Answer, reqwest::Error>) -> Self {
         match result {
             Ok(answer) => Self::Answer(*answer),
@@ -75,12 +75,12 @@ impl fmt::Display for Outcome {
 }
 
 impl Task {
-    /// Has it ended, and well?
+    /// Returns true if the task has ended successfully.
     pub(crate) fn succeeded(&self) -> bool {
         self.ended.as_ref().is_some_and(|(_, outcome)| outcome.is_success())
     }
 
-    /// How long it waited before each retry: from the end of an attempt until the next one went out.
+    /// Returns the wait before each retry: from the end of an attempt until the next was sent.
     pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> {
         self.attempts.windows(2).filter_map(|pair| {
             let (failed, _) = pair[0].ended.as_ref()?;
@@ -102,24 +102,24 @@ impl Log {
         self.lock().task(number).clone()
     }
 
-    /// The producer was asked for the next task. Returns its number.
+    /// Records that the producer was polled for the next task, and returns its number.
     pub(crate) fn made(&self) -> usize {
         let made = self.clock.now();
         let tasks = &mut self.lock().tasks;
-        tasks.push(Task { made, let_in: None, attempts: Vec::new(), ended: None });
+        tasks.push(Task { made, admitted: None, attempts: Vec::new(), ended: None });
         tasks.len()
     }
 
-    pub(crate) fn let_in(&self, task: usize) {
+    pub(crate) fn admitted(&self, task: usize) {
         let now = self.clock.now();
-        self.lock().task(task).let_in = Some(now);
+        self.lock().task(task).admitted = Some(now);
     }
 
-    pub(crate) fn line(&self, waiting: usize) {
+    pub(crate) fn queue(&self, waiting: usize) {
         let now = self.clock.now();
-        let line = &mut self.lock().line;
-        if line.last().is_none_or(|&(_, before)| before != waiting) {
-            line.push((now, waiting));
+        let queue = &mut self.lock().queue;
+        if queue.last().is_none_or(|&(_, before)| before != waiting) {
+            queue.push((now, waiting));
         }
     }
 
@@ -128,7 +128,7 @@ impl Log {
         self.lock().task(task).attempts.push(Attempt { sent, ended: None });
     }
 
-    /// The task's attempt under way has ended; it is the last one, for a task has one at a time.
+    /// Records the end of the task's last attempt, as a task makes one attempt at a time.
     pub(crate) fn answered(&self, task: usize, result: &Result<Answer, reqwest::Error>) {
         let ended = (self.clock.now(), Outcome::of(result));
         if let Some(attempt) = self.lock().task(task).attempts.last_mut() {

@@ -1,33 +1,33 @@
-//! The whole story: a slow and flaky HTTP API is crawled, a few pages at a time, within its quota, and
-//! again if need be. Then what happened is printed, and held against what was promised.
+//! Crawls a slow and flaky HTTP API through all layers: a few pages at a time, within its quota,
+//! with retries. Then it prints the course of each task, and checks the promises of the layers.
 //!
-//! `cargo run --example crawl` needs nothing else: it starts a server of its own. `-- --help` tells what can
-//! be set, `-- --url https://...` crawls another.
+//! `cargo run --example crawl` starts a server of its own. `-- --help` lists the options, and
+//! `-- --url https://...` crawls that URL instead.
 //!
 //! ```text
-//!      producer             a plain stream of tasks; is asked for the next when there is room
+//!      producer             a plain stream of tasks, polled for the next when there is room
 //!         │
-//!      entrance             ConcurrencyBackpressure: 8 tasks are let in, the producer waits
-//!         │ │ │ │ │         in turn: those let in ask for the rest of the way side by side
-//!        line               ConcurrencyBackpressure: 3 are under way, so 5 stand in line
+//!      entrance             ConcurrencyBackpressure: admits 8 tasks; the producer waits
+//!         │ │ │ │ │         turn: each admitted task polls a clone of the services below
+//!     concurrency           ConcurrencyBackpressure: 3 tasks in flight, so 5 are queued
 //!         │ │ │
 //!        retry              ExponentialRetry: up to 3 attempts, 1 s and 2 s apart
 //!         │ │ │
-//!      rate limit           WindowRateLimit: 2 requests in any second, and none for as long as
-//!         │ │               a server says so (PauseOnHint)
+//!      rate limit           WindowRateLimit: 2 requests in any second, and none while a hint
+//!         │ │               of the server pauses it (PauseOnHint)
 //!       client              reqwest
 //! ```
 //!
-//! The order is what makes it true:
+//! The promises depend on this order:
 //!
-//! - The *rate limit* is inside the retry, so every attempt counts against the quota, the first or not.
-//! - The *line* is outside the retry, so a task keeps its place through a backoff: while the server
-//!   is in trouble, no others take its place and add to that.
-//! - The *entrance* is outside the line, because the line by itself would take in whoever comes. Who
-//!   waits at the entrance is the producer: it isn't ready, so nothing more is asked of the stream.
+//! - The *rate limit* is inside the retry, so every attempt counts against the quota.
+//! - The *concurrency limit* is outside the retry, so a task keeps its permit during a backoff:
+//!   while the server fails, no other task takes that permit and adds to the load.
+//! - The *entrance* is outside the concurrency limit and bounds its queue. At the entrance the
+//!   producer waits: the service is not ready, so the stream is not polled.
 //!
-//! A program that needs no line leaves out the entrance and the turns: then the producer itself is
-//! the one who waits, for a place as well as for its turn at the rate limit.
+//! A program that needs no queue leaves out the entrance and the turns. Then the producer itself
+//! waits for a permit and for the rate limit.
 
 mod args;
 mod client;
@@ -85,9 +85,9 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let log = Log::new(clock);
     let target = Target::of(args, clock).await?;
 
-    let Layers { entrance, line, retry, backoff, rate_limit } = layers;
+    let Layers { entrance, concurrency, retry, backoff, rate_limit } = layers;
     let quota = rate_limit.handle();
-    let queue = line.handle();
+    let queue = concurrency.handle();
     let retried = Retried::default();
     let progress = Progress::start(args, &target, queue.clone(), retried.clone());
 
@@ -100,7 +100,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let crawler = ServiceBuilder::new()
         .layer(entrance)
         .layer(layer_fn(|inner| in_turn(inner, queue.clone(), log.clone())))
-        .layer(line)
+        .layer(concurrency)
         .layer(ExponentialRetryLayer::new(retry))
         .layer(rate_limit)
         .layer(PauseOnHintLayer::new(quota, page::hint))
@@ -113,7 +113,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
         let task = log.made();
         Page { task, request: target.request(task) }
     });
-    // Asks the producer for a page, waits until the crawler is ready for it, and so on.
+    // Polls the producer for a page, waits until the crawler is ready for it, and so on.
     let mut ended = pin!(crawler.call_all(producer).unordered());
     while let Some(Ok(task)) = ended.next().await {
         progress.ended(task, &log.task(task));
@@ -122,7 +122,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
 
     let report = Report::of(args, &backoff, log.entries(), target.arrivals().as_deref());
     match io::stdout().write_all(report.to_string().as_bytes()) {
-        // Whoever closed the pipe has seen enough.
+        // A reader that closes the pipe needs no more of the report.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(report.exit_code()),
     }

@@ -1,4 +1,4 @@
-//! What is asked for, what comes back, and when it is worth asking again.
+//! The requests, the responses, and the decision about retries.
 
 use std::{
     fmt,
@@ -8,14 +8,15 @@ use std::{
 use reqwest::{Error, Request, Response, StatusCode};
 use tower_floodgate::{client, retry::Verdict};
 
-/// A request, and the number of the task it belongs to. The number stays here: it is not sent.
+/// A request with the number of its task, which is not sent.
 pub(crate) struct Page {
     pub(crate) task: usize,
     pub(crate) request: Request,
 }
 
 impl Page {
-    /// A copy for another attempt, unless the body is a stream, which can be sent only once.
+    /// Copies the request for another attempt, unless its body is a stream, which is sent only
+    /// once.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         Some(Self { task: self.task, request: self.request.try_clone()? })
     }
@@ -29,7 +30,7 @@ impl Page {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     size: usize,
-    /// When to come again, if the server says so.
+    /// The time until a retry, from `Retry-After`.
     hint: Option<Duration>,
 }
 
@@ -40,33 +41,32 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Reads the answer to its end, so that one cut short fails the attempt and is tried again, too.
+/// Reads the response to its end, so that a truncated one fails the attempt and is retried, too.
 pub(crate) async fn read(response: Response) -> Result<Answer, Error> {
     let status = response.status();
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a date is a date, however fast tokio's clock runs"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "a date in a header refers to the system's clock")]
     let hint = client::parse_retry_after(response.headers(), SystemTime::now);
     let size = response.bytes().await?.len();
     Ok(Answer { status, size, hint })
 }
 
-/// What holds back everybody, if the server says so.
+/// Returns the hint that pauses the rate limit.
 pub(crate) fn hint(result: &Result<Answer, Error>) -> Option<Duration> {
-    result.as_ref().ok().filter(|answer| is_trouble(answer.status))?.hint
+    result.as_ref().ok().filter(|answer| is_temporary(answer.status))?.hint
 }
 
-/// What may pass by itself is worth another attempt: a broken connection, a server in trouble, a
-/// quota that is used up. All others would be answered the same again.
+/// Retries failures that may be temporary: a broken connection, a failing server, an exhausted
+/// quota.
+///
+/// Any other response would be the same again.
 pub(crate) fn verdict(_: &Page, result: &Result<Answer, Error>) -> Verdict {
     match result {
-        Ok(Answer { status, .. }) if !is_trouble(*status) => Verdict::Done,
+        Ok(Answer { status, .. }) if !is_temporary(*status) => Verdict::Done,
         Ok(Answer { hint: Some(hint), .. }) => Verdict::RetryAfter(*hint),
         Ok(_) | Err(_) => Verdict::Retry,
     }
 }
 
-fn is_trouble(status: StatusCode) -> bool {
+fn is_temporary(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }

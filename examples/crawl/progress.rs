@@ -1,5 +1,6 @@
-//! What is seen while it runs: a bar on a terminal, a line for each task elsewhere. All on stderr, so
-//! that the report can be piped.
+//! The progress on stderr: a bar on a terminal, elsewhere a line of text for each task.
+//!
+//! The report alone is on stdout, so that it can be piped.
 
 use std::{
     fmt::Write,
@@ -18,11 +19,11 @@ use crate::{args::Args, log::Task, report::secs, target::Target};
 
 pub(crate) struct Progress {
     bar: ProgressBar,
-    line: ConcurrencyBackpressureHandle,
+    concurrency: ConcurrencyBackpressureHandle,
     retried: Retried,
 }
 
-/// How many attempts were tried again. Clones count together.
+/// The number of retries. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Retried(Arc<AtomicU64>);
 
@@ -37,11 +38,11 @@ impl Retried {
 }
 
 impl Progress {
-    /// Hidden by itself if stderr is no terminal.
+    /// Starts the bar, which hides itself if stderr is no terminal.
     pub(crate) fn start(
         args: &Args,
         target: &Target,
-        line: ConcurrencyBackpressureHandle,
+        concurrency: ConcurrencyBackpressureHandle,
         retried: Retried,
     ) -> Self {
         let Args { tasks, rate, queue, in_flight, attempts, .. } = args;
@@ -52,9 +53,9 @@ impl Progress {
              --in-flight {in_flight} --attempts {attempts}\n"
         );
         let bar = ProgressBar::new(*tasks as u64);
-        bar.set_style(style(line.clone(), retried.clone()));
+        bar.set_style(style(concurrency.clone(), retried.clone()));
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, line, retried }
+        Self { bar, concurrency, retried }
     }
 
     pub(crate) fn ended(&self, number: usize, task: &Task) {
@@ -64,7 +65,7 @@ impl Progress {
         }
         if let Some((at, outcome)) = &task.ended {
             let (at, attempts) = (secs(*at), task.attempts.len());
-            let (queued, in_flight) = (self.line.waiting(), self.line.in_flight());
+            let (queued, in_flight) = (self.concurrency.waiting(), self.concurrency.in_flight());
             let (done, tasks) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let retried = self.retried.count();
             eprintln!(
@@ -79,20 +80,20 @@ impl Progress {
     }
 }
 
-/// The bar asks for the counts itself, each time it is drawn.
-fn style(line: ConcurrencyBackpressureHandle, retried: Retried) -> ProgressStyle {
-    let queued = line.clone();
+/// Makes a style that reads the counts each time the bar is drawn.
+fn style(concurrency: ConcurrencyBackpressureHandle, retried: Retried) -> ProgressStyle {
+    let queued = concurrency.clone();
     ProgressStyle::with_template(
         "{spinner:.cyan} {bar:30.cyan/dim} {pos}/{len} done  {queued} queued  {in_flight} in flight  \
          {retried} retried  {elapsed:.dim}",
     )
-    .expect("the template is right")
+    .expect("the template is valid")
     .progress_chars("━╸─")
     .with_key("queued", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{}", queued.waiting());
     })
     .with_key("in_flight", move |_: &ProgressState, out: &mut dyn Write| {
-        let _ = write!(out, "{}", line.in_flight());
+        let _ = write!(out, "{}", concurrency.in_flight());
     })
     .with_key("retried", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{}", retried.count());

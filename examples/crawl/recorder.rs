@@ -1,4 +1,4 @@
-//! Notes when each attempt goes out and how it ends. Stands right below the rate limit.
+//! Records the start and the end of each attempt, right below the rate limit.
 
 use std::task::{Context, Poll};
 
@@ -37,7 +37,7 @@ where
 
     fn call(&mut self, page: Page) -> Self::Future {
         let (task, log) = (page.task, self.log.clone());
-        // Here and not in the future: this is the moment that the rate limit counts.
+        // Not in the future, because the rate limit counts the moment of the call.
         log.sent(task);
         let answer = self.inner.call(page);
         async move {

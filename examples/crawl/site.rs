@@ -23,13 +23,13 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 
-/// The server, as the crawl knows it.
+/// The crawl's handle of the server.
 pub(crate) struct Site {
     address: SocketAddr,
     api: Arc<Api>,
 }
 
-/// A request that has come in.
+/// A request that has arrived.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) page: usize,
@@ -41,8 +41,8 @@ struct Api {
     delay: Duration,
     failures: f64,
     seed: u64,
-    /// Each page has luck of its own, so that the failures don't depend on who comes first.
-    luck: Mutex<HashMap<usize, Rng>>,
+    /// Each page has its own generator, so that failures don't depend on the order of requests.
+    generators: Mutex<HashMap<usize, Rng>>,
     arrivals: Mutex<Vec<Arrival>>,
 }
 
@@ -53,7 +53,7 @@ enum Fate {
 }
 
 impl Site {
-    /// Opens a site on a free port of this machine. It closes with the process.
+    /// Opens a site on a free local port. It closes with the process.
     pub(crate) async fn open(
         clock: Clock,
         delay: Duration,
@@ -67,7 +67,7 @@ impl Site {
             delay,
             failures,
             seed,
-            luck: Mutex::default(),
+            generators: Mutex::default(),
             arrivals: Mutex::default(),
         });
         let router = Router::new().route("/pages/{page}", get(answer)).with_state(Arc::clone(&api));
@@ -94,7 +94,7 @@ async fn answer(State(api): State<Arc<Api>>, Path(page): Path<usize>) -> Respons
     match fate {
         Fate::Fine => format!("This is page {page}.\n").into_response(),
         Fate::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        // A body that fails makes the server drop the connection, with nothing sent.
+        // A failing body makes the server drop the connection before it sends anything.
         Fate::Dropped => {
             let failure = io::Error::from(io::ErrorKind::ConnectionAborted);
             Body::from_stream(stream::iter([Err::<&str, _>(failure)])).into_response()
@@ -107,9 +107,9 @@ impl Api {
         let at = self.clock.now();
         self.arrivals.lock().expect("no panic under the lock").push(Arrival { page, at });
 
-        let mut luck = self.luck.lock().expect("no panic under the lock");
-        let rng = luck.entry(page).or_insert_with(|| {
-            // The golden ratio: the pages of one seed are not those of the next.
+        let mut generators = self.generators.lock().expect("no panic under the lock");
+        let rng = generators.entry(page).or_insert_with(|| {
+            // Multiplied, so that page n of a seed does not equal page n - 1 of the next seed.
             let page = (page as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             Rng::with_seed(self.seed.wrapping_add(page))
         });

@@ -1,4 +1,4 @@
-//! What is crawled: a site of our own, or a given one.
+//! The target of the crawl: the built-in site, or a given URL.
 
 use std::{fmt, io};
 
@@ -11,32 +11,32 @@ use crate::{
 };
 
 pub(crate) enum Target {
-    Ours(Site),
-    Theirs(Url),
+    BuiltIn(Site),
+    Given(Url),
 }
 
 impl Target {
     pub(crate) async fn of(args: &Args, clock: Clock) -> io::Result<Self> {
         Ok(match &args.url {
-            Some(url) => Self::Theirs(url.clone()),
-            None => Self::Ours(Site::open(clock, args.delay, args.failures, args.seed).await?),
+            Some(url) => Self::Given(url.clone()),
+            None => Self::BuiltIn(Site::open(clock, args.delay, args.failures, args.seed).await?),
         })
     }
 
-    /// The request that a task makes.
+    /// Returns the request of a task.
     pub(crate) fn request(&self, task: usize) -> Request {
         let url = match self {
-            Self::Ours(site) => site.page(task),
-            Self::Theirs(url) => url.clone(),
+            Self::BuiltIn(site) => site.page(task),
+            Self::Given(url) => url.clone(),
         };
         Request::new(Method::GET, url)
     }
 
-    /// When requests came in, if the server can be asked.
+    /// Returns the arrivals of requests, which only the built-in site records.
     pub(crate) fn arrivals(&self) -> Option<Vec<Arrival>> {
         match self {
-            Self::Ours(site) => Some(site.arrivals()),
-            Self::Theirs(_) => None,
+            Self::BuiltIn(site) => Some(site.arrivals()),
+            Self::Given(_) => None,
         }
     }
 }
@@ -44,8 +44,8 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ours(site) => write!(f, "http://{}/pages", site.address()),
-            Self::Theirs(url) => url.fmt(f),
+            Self::BuiltIn(site) => write!(f, "http://{}/pages", site.address()),
+            Self::Given(url) => url.fmt(f),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Lets tasks wait side by side.
+//! Lets several tasks wait in the queue of a limit.
 //!
-//! Readiness is asked of one service at a time: a producer that drives a limited service finds it not
-//! ready and waits, and nobody else is in line. For a line there must be several who ask. So this
-//! service is always ready, and each task that is let in asks for itself, with a clone of the
-//! services below.
+//! A producer that drives a limited service polls the readiness of one service at a time: the queue
+//! has one waiter, the producer. Several waiters need several clones. So this service is always
+//! ready, and each admitted task polls the readiness of its own clone of the services below.
 
 use std::{convert::Infallible, future::poll_fn};
 
@@ -15,24 +14,25 @@ use crate::{
     page::{Answer, Page},
 };
 
-/// Answers with the number of the task that has ended; how it ended is in the log.
+/// Makes a service that responds with the number of the ended task. The log has its outcome.
 pub(crate) fn in_turn<S>(
     inner: S,
-    line: ConcurrencyBackpressureHandle,
+    concurrency: ConcurrencyBackpressureHandle,
     log: Log,
 ) -> impl Service<Page, Response = usize, Error = Infallible>
 where
     S: Service<Page, Response = Answer, Error = reqwest::Error> + Clone,
 {
     service_fn(move |page: Page| {
-        let (mut inner, line, log) = (inner.clone(), line.clone(), log.clone());
+        let (mut inner, concurrency, log) = (inner.clone(), concurrency.clone(), log.clone());
         let task = page.task;
-        log.let_in(task);
+        log.admitted(task);
         async move {
             let ready = poll_fn(|cx| {
                 let ready = inner.poll_ready(cx);
-                // Tasks join the line in here and are polled one at a time: no length is missed.
-                log.line(line.waiting());
+                // Tasks join the queue in this poll, one task at a time, so every length is
+                // recorded.
+                log.queue(concurrency.waiting());
                 ready
             });
             let result = match ready.await {

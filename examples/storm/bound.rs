@@ -1,7 +1,7 @@
-//! What a budget allows, held against what was done: for every span of whole seconds, in whole numbers.
+//! Compares the retries with the budget, in every span of whole seconds and in whole numbers.
 //!
-//! Retries are counted when they are decided for, because that is when the budget is asked. They are made
-//! after their wait, so a server can see more of them in a span than were decided for in it.
+//! A retry is counted when it is decided, because the budget is asked then. It is made after its
+//! wait, so a server can see more retries in a span than were decided in it.
 
 use std::ops::Range;
 
@@ -16,14 +16,15 @@ pub(crate) struct Span {
     pub(crate) seconds: Range<usize>,
     pub(crate) requests: u64,
     pub(crate) retries: u64,
-    /// The most retries that the budget has for it, in parts of a retry such as a request pays for.
+    /// The most retries that the budget allows, counted in deposits: the part of a retry that one
+    /// request pays for.
     allowed: u64,
 }
 
 impl Span {
-    /// `before` and `requests`: how many were made before the span and in it.
+    /// Makes a span with `requests` in it and `before` requests before it.
     fn new(seconds: Range<usize>, before: u64, requests: u64, retries: u64) -> Self {
-        // In t seconds the floor gives a second's worth at once, and t seconds' worth.
+        // In t seconds the floor allows the retries of t seconds, and those of one more at once.
         let floor = FLOOR * (seconds.len() as u64 + 1);
         let saved = before.min(REQUESTS_PER_RETRY * SAVED);
         let allowed = requests + REQUESTS_PER_RETRY * floor + saved;
@@ -46,41 +47,41 @@ impl Span {
         self.allowed as f64 / REQUESTS_PER_RETRY as f64
     }
 
-    /// How much of what was allowed was used, from 0 to 1.
+    /// Returns the used share of the allowed retries, from 0 to 1.
     pub(crate) fn used(&self) -> f64 {
         self.retries as f64 / self.allowed()
     }
 
-    /// Attempts per request, if every retry that was decided for is made,
+    /// Returns the attempts per request if every decided retry is made.
     pub(crate) fn amplification(&self) -> f64 {
         1.0 + self.retries as f64 / self.requests as f64
     }
 
-    /// and if every retry was made that is allowed.
+    /// Returns the attempts per request if every allowed retry is made.
     pub(crate) fn amplification_allowed(&self) -> f64 {
         1.0 + self.allowed() / self.requests as f64
     }
 }
 
-/// The spans of a run that are worth telling of.
+/// The spans of a run that the tables show.
 #[derive(Clone, Debug)]
 pub(crate) struct Spans {
     pub(crate) whole: Span,
     pub(crate) fullest: Span,
 }
 
-/// Looks at every span. The error says which one has more retries than the budget.
+/// Checks every span. The error names one with more retries than the budget allows.
 pub(crate) fn check(figures: &Figures) -> Result<Spans, String> {
     let Figures { requests, attempts, granted, .. } = figures;
 
-    // No retry is made that was not decided for.
+    // Every retry that was made had been decided.
     let (mut made, mut paid) = (0, 0);
     for second in figures.all() {
         made += attempts[second];
         paid += requests[second] + granted[second];
         if made > paid {
             return Err(format!(
-                "{made} attempts by {} s, of {paid} requested or decided for",
+                "{made} attempts by {} s, of {paid} requests and decided retries",
                 second + 1
             ));
         }
@@ -97,8 +98,8 @@ pub(crate) fn check(figures: &Figures) -> Result<Spans, String> {
             let span = Span::new(from..last + 1, before, inside, retries);
             if !span.is_kept() {
                 return Err(format!(
-                    "{retries} retries decided for from {from} s to {} s, with {inside} requests, where \
-                     the budget has {}",
+                    "{retries} retries decided from {from} s to {} s, with {inside} requests, where \
+                     the budget allows {}",
                     last + 1,
                     span.allowed()
                 ));
@@ -113,7 +114,7 @@ pub(crate) fn check(figures: &Figures) -> Result<Spans, String> {
         before += requests[from];
     }
     let (Some(whole), Some(fullest)) = (whole, fullest) else {
-        return Err("no time at all".into());
+        return Err("the run has no span".into());
     };
     Ok(Spans { whole, fullest })
 }

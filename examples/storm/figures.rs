@@ -1,4 +1,4 @@
-//! A run in numbers.
+//! The figures of a run.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,22 +7,22 @@ use crate::{
     simulation::{Outcome, Run, Times, USUAL},
 };
 
-/// How long a server has to do well before it counts as recovered.
+/// The time for which a recovered server has to succeed.
 const STEADY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) times: Times,
-    /// What there was in each second: requests made,
+    /// Requests made in each second.
     pub(crate) requests: Vec<u64>,
-    /// attempts begun,
+    /// Attempts begun in each second.
     pub(crate) attempts: Vec<u64>,
-    /// attempts that succeeded,
+    /// Attempts that succeeded in each second.
     pub(crate) in_time: Vec<u64>,
-    /// and retries decided for.
+    /// Retries decided in each second.
     pub(crate) granted: Vec<u64>,
     pub(crate) recovery: Option<Duration>,
-    /// The share of the requests that were answered, of those that came to an end.
+    /// The share of answered requests among the ended ones.
     pub(crate) answered: f64,
 }
 
@@ -44,7 +44,7 @@ impl Figures {
         }
     }
 
-    /// The whole run, in seconds.
+    /// Returns the seconds of the whole run.
     pub(crate) fn all(&self) -> Range<usize> {
         0..self.requests.len()
     }
@@ -57,24 +57,24 @@ impl Figures {
         self.outage().end..self.all().end
     }
 
-    /// Attempts per request.
+    /// Returns the attempts per request.
     pub(crate) fn amplification(&self, seconds: Range<usize>) -> f64 {
         let attempts: u64 = self.attempts[seconds.clone()].iter().sum();
         let requests: u64 = self.requests[seconds].iter().sum();
         attempts as f64 / requests as f64
     }
 
-    /// The most attempts in a second.
+    /// Returns the most attempts in a second.
     pub(crate) fn peak(&self, seconds: Range<usize>) -> u64 {
         self.attempts[seconds].iter().copied().max().unwrap_or(0)
     }
 }
 
-/// How long after the end of the outage things were as usual again, and stayed so: in any five seconds
-/// from then on at least 99 % of the attempts succeeded, and they were at least 80 % of as many as
-/// usual. `None` if they never were.
+/// Returns the time from the end of the outage to the recovery, or `None` without one.
 ///
-/// The second condition is for those who do so well only because the clients are still asleep.
+/// A server has recovered when, in any five seconds from then on, at least 99 % of the attempts
+/// succeed and the successes are at least 80 % of the usual number of requests. The second
+/// condition rules out a server that succeeds only because its clients still back off.
 fn recovery(times: &Times, attempts: &[Outcome]) -> Option<Duration> {
     let usual = |&from: &Duration| {
         let index = |time| attempts.partition_point(|attempt| attempt.begun < time);
@@ -83,10 +83,10 @@ fn recovery(times: &Times, attempts: &[Outcome]) -> Option<Duration> {
         good >= 0.99 * attempts.len() as f64 && good >= 0.8 * USUAL * STEADY.as_secs_f64()
     };
     let step = Duration::from_millis(100);
-    // Attempts that were still under way when time was up can't be judged.
+    // The result of attempts still under way at the end of the run is unknown.
     let last = times.length - STEADY - PATIENCE;
     let spans = (last - times.outage.end).as_millis() / step.as_millis();
-    // Back from the end.
+    // From the end backwards, until a span that was not as usual.
     (0..=spans as u32)
         .rev()
         .map(|steps| steps * step)

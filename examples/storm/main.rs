@@ -1,4 +1,4 @@
-//! What retries do to a server that is down: seven strategies, each through the same outage.
+//! Seven strategies of retries, each in the same outage of a server.
 //!
 //! ```text
 //! cargo run --example storm
@@ -7,28 +7,29 @@
 //! cargo run --release --example storm -- --seeds 20
 //! ```
 //!
-//! A thousand clients ask for 70 % of what a server can do. For ten seconds it stands still, and its
-//! queue fills up. What then decides whether it ever comes back is the load: it works off its queue in
-//! order, and a request that had to wait for longer than its client did is work done in vain. If clients
-//! keep on asking for more than the server can do, the queue stays full, everything comes too late, and
-//! the failures make for more retries. The outage is over, and the server is still down: a
-//! *metastable failure*.
+//! A thousand clients use 70 % of a server's capacity. For ten seconds the server stands still, and
+//! its queue fills up. The load then decides whether the server recovers: it works off its queue in
+//! order, and work on a request that its client has cancelled is wasted. If the load stays above
+//! the capacity, the queue stays full, every response is too late, and the failures cause more
+//! retries. The outage is over, and the server is still down: a *metastable failure*.
 //!
-//! Every strategy makes up to five attempts. They differ in the waits between them and in whether there
-//! is a budget, and it depends on the clients what these are good for:
+//! Every strategy makes up to five attempts. The strategies differ in the waits between attempts
+//! and in the budget. Their effect depends on the clients:
 //!
-//! - **Closed** traffic: a client waits for its answer before it asks for anything else, so whoever
-//!   backs off takes load away. Backoff saves the server; jitter keeps the load from coming back in waves.
-//! - **Open** traffic: requests come whatever becomes of those before them, so backing off only puts
-//!   the load off. What saves the server is a budget, which takes retries away. (Its price is that hardly
-//!   a request outlasts the outage, just as without retries.)
+//! - **Closed** traffic: a client waits for its response before it makes the next request, so a
+//!   client that backs off reduces the load. With backoff the server recovers; jitter keeps the
+//!   load from returning in waves.
+//! - **Open** traffic: requests arrive at the same rate during failures, so backoff only postpones
+//!   the load. With a budget, which reduces the number of retries, the server recovers. Its price
+//!   is that hardly a request outlasts the outage, as without retries.
 //!
-//! See Marc Brooker's [*What is Backoff For?*](https://brooker.co.za/blog/2022/08/11/backoff.html).
+//! See Marc Brooker's [article on backoff](https://brooker.co.za/blog/2022/08/11/backoff.html).
 //!
-//! Every run is held against what is promised of a budget, in every span of whole seconds (`bound`), and
-//! against what is said here (`claims`). `docs/outage.md` has the results.
+//! Every run is checked against the promise of a budget in every span of whole seconds (`bound`)
+//! and against the claims above (`claims`). `docs/outage.md` has the results.
 //!
-//! The clock is tokio's, paused, and the dice are seeded: the same seed gives the same numbers.
+//! The clock is tokio's, paused, and the random numbers are seeded: the same seed gives the same
+//! figures.
 
 mod bound;
 mod claims;
@@ -53,44 +54,44 @@ use crate::{
     strategy::{FLOOR, REQUESTS_PER_RETRY, SAVED, STRATEGIES, Strategy},
 };
 
-/// What retries do to a server that is down.
+/// Simulates an outage of a server under seven strategies of retries.
 #[derive(Debug, Parser)]
 #[command(name = "storm", after_help = EXIT_CODES)]
 struct Args {
-    /// How long the server stands still: whole seconds, from 10s to 1h
+    /// Time for which the server stands still: whole seconds, from 10s to 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = |text: &str| seconds(10, text))]
     outage: Duration,
 
-    /// How long it is watched after that: whole seconds, from 20s to 1h
+    /// Time simulated after the outage: whole seconds, from 20s to 1h
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = |text: &str| seconds(20, text))]
     after: Duration,
 
-    /// Seed of the clients' and the jitter's dice
+    /// Seed of the clients' requests and of the jitter
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u32,
 
-    /// So many seeds, from --seed on: the tables then show medians
+    /// Number of seeds, from --seed on; with several, the tables show medians
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1000))]
     seeds: u32,
 
-    /// Draw the load over time, too, as an SVG; of the first seed
+    /// Writes an SVG of the load over time, of the first seed
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
 
-    /// Draw the attempts per request over time, too, as an SVG; of the first seed
+    /// Writes an SVG of the attempts per request over time, of the first seed
     #[arg(long, value_name = "PATH")]
     amplification: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  the budgets were kept, and what is said of the strategies is true
+  0  every budget was kept, and every claim about the strategies holds
   1  a plot could not be written
   2  an option or its value is wrong
-  3  a budget was overdrawn, or what is said of the strategies is not true";
+  3  a budget was exceeded, or a claim about the strategies does not hold";
 
-/// What strategies have lived through, in the order of the seeds.
-struct Lived {
+/// The runs of each strategy in one kind of traffic, in the order of the seeds.
+struct Results {
     traffic: Traffic,
     strategies: Vec<(Strategy, Vec<Figures>)>,
 }
@@ -100,7 +101,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let times = Times::new(args.outage, args.after);
     println!(
-        "{CLIENTS} clients, {USUAL} requests per second, for {}. The server can do {CAPACITY} and stands \
+        "{CLIENTS} clients, {USUAL} requests per second, for {}. The server's capacity is {CAPACITY}; it stands \
          still from {} to {}.",
         format_duration(times.length),
         format_duration(times.outage.start),
@@ -112,15 +113,15 @@ async fn main() -> ExitCode {
 
     let mut all = Vec::new();
     for traffic in [Traffic::Closed, Traffic::Open] {
-        let lived = live(&args, &times, traffic).await;
-        println!("\n{}\n{}", traffic.title(), table::outcomes(&lived.strategies));
-        all.push(lived);
+        let results = live(&args, &times, traffic).await;
+        println!("\n{}\n{}", traffic.title(), table::outcomes(&results.strategies));
+        all.push(results);
     }
 
     let broken = match held(&all) {
         Ok(budgets) => {
             println!(
-                "\nThe budgets: a retry for {REQUESTS_PER_RETRY} requests, {FLOOR} a second on top, and at \
+                "\nThe budgets: one retry per {REQUESTS_PER_RETRY} requests, {FLOOR} more per second, and at \
                  most {SAVED} saved up\n{}",
                 table::budgets(&budgets)
             );
@@ -142,7 +143,7 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn live(args: &Args, times: &Times, traffic: Traffic) -> Lived {
+async fn live(args: &Args, times: &Times, traffic: Traffic) -> Results {
     let mut strategies = Vec::new();
     for strategy in STRATEGIES {
         let mut runs = Vec::new();
@@ -152,15 +153,15 @@ async fn live(args: &Args, times: &Times, traffic: Traffic) -> Lived {
         }
         strategies.push((strategy, runs));
     }
-    Lived { traffic, strategies }
+    Results { traffic, strategies }
 }
 
-/// Every budget of every run, or the first that was overdrawn.
-fn held(all: &[Lived]) -> Result<Vec<(String, Vec<Spans>)>, String> {
+/// Returns the spans of every run with a budget, or the first budget that was exceeded.
+fn held(all: &[Results]) -> Result<Vec<(String, Vec<Spans>)>, String> {
     let mut held = Vec::new();
-    for lived in all {
-        for (strategy, runs) in lived.strategies.iter().filter(|(strategy, _)| strategy.budget) {
-            let name = format!("{}, {}", lived.traffic.name(), strategy.name);
+    for results in all {
+        for (strategy, runs) in results.strategies.iter().filter(|(strategy, _)| strategy.budget) {
+            let name = format!("{}, {}", results.traffic.name(), strategy.name);
             let spans = runs.iter().map(bound::check).collect::<Result<_, _>>();
             held.push((name.clone(), spans.map_err(|overdrawn| format!("{name}: {overdrawn}"))?));
         }
@@ -168,10 +169,10 @@ fn held(all: &[Lived]) -> Result<Vec<(String, Vec<Spans>)>, String> {
     Ok(held)
 }
 
-fn draw(args: &Args, all: &[Lived]) -> Result<(), Box<dyn Error>> {
+fn draw(args: &Args, all: &[Results]) -> Result<(), Box<dyn Error>> {
     let columns: Vec<plot::Column<'_>> = all
         .iter()
-        .map(|Lived { traffic, strategies }| {
+        .map(|Results { traffic, strategies }| {
             let first = strategies.iter().map(|(strategy, runs)| (*strategy, &runs[0]));
             (traffic.title(), first.collect())
         })
@@ -183,7 +184,7 @@ fn draw(args: &Args, all: &[Lived]) -> Result<(), Box<dyn Error>> {
             &format!("What retries do to a server that stands still for {outage}"),
             &columns,
         )?;
-        println!("\nThe load over time is drawn in {}.", path.display());
+        println!("\nWrote the load over time to {}.", path.display());
     }
     if let Some(path) = &args.amplification {
         plot::amplification(
@@ -191,7 +192,7 @@ fn draw(args: &Args, all: &[Lived]) -> Result<(), Box<dyn Error>> {
             &format!("Attempts per request through an outage of {outage}"),
             &columns,
         )?;
-        println!("\nThe attempts per request are drawn in {}.", path.display());
+        println!("\nWrote the attempts per request to {}.", path.display());
     }
     Ok(())
 }
@@ -201,11 +202,11 @@ fn seconds(least: u64, text: &str) -> Result<Duration, String> {
     if time.subsec_nanos() == 0 && (least..=3600).contains(&time.as_secs()) {
         Ok(time)
     } else {
-        Err(format!("it takes whole seconds, from {least}s to 1h"))
+        Err(format!("expected whole seconds, from {least}s to 1h"))
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a simulation has a clock")]
+#[allow(clippy::disallowed_methods, reason = "the simulation measures time")]
 fn now() -> Instant {
     Instant::now()
 }

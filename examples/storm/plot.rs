@@ -22,7 +22,7 @@ const IN_TIME: RGBColor = RGBColor(0, 114, 178);
 const STANDSTILL: RGBColor = RGBColor(228, 228, 228);
 const FONT: &str = "sans-serif";
 
-/// Those that lie on top of each other are all seen: each is thinner than those drawn before it.
+/// Each line is thinner than the ones before, so that lines on top of each other stay visible.
 const LINES: [(Waits, &str, RGBColor, u32); 3] = [
     (Waits::AtOnce, "at once", RGBColor(240, 170, 50), 5),
     (Waits::Exponential, "exponential", RGBColor(0, 114, 178), 3),
@@ -35,7 +35,7 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 /// A kind of traffic, and a run of each strategy.
 pub(crate) type Column<'a> = (&'a str, Vec<(Strategy, &'a Figures)>);
 
-/// A column of panels for each kind of traffic, a row for each strategy.
+/// Draws the load: a column of panels for each kind of traffic, a row for each strategy.
 pub(crate) fn load(path: &Path, title: &str, columns: &[Column<'_>]) -> Drawn {
     let rows = columns.iter().map(|(_, runs)| runs.len()).max().unwrap_or(0);
     let root = sheet(path, (600 * columns.len() as u32, 100 + 180 * rows as u32))?;
@@ -64,7 +64,7 @@ pub(crate) fn load(path: &Path, title: &str, columns: &[Column<'_>]) -> Drawn {
             let capacity = [0.0, run.all().end as f64].map(|time| (time, f64::from(CAPACITY)));
             dashed(&mut chart, capacity)?;
             for (counts, color) in [(&run.attempts, OFFERED), (&run.in_time, IN_TIME)] {
-                // A second's count stands in the middle of the second.
+                // The count of a second is drawn at its middle.
                 let middle = |(second, &count)| (second as f64 + 0.5, count as f64);
                 let points = counts.iter().enumerate().map(middle);
                 chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
@@ -74,8 +74,10 @@ pub(crate) fn load(path: &Path, title: &str, columns: &[Column<'_>]) -> Drawn {
     root.present()
 }
 
-/// A column for each kind of traffic: above, all strategies over time; below, in the outage's first minute,
-/// what those with a budget have made of it so far, and the most that their budgets allow.
+/// Draws the attempts per request, with a column for each kind of traffic.
+///
+/// The upper panel has all strategies over time. The lower one has those with a budget in the first
+/// minute of the outage, and the most that the budgets allow.
 pub(crate) fn amplification(path: &Path, title: &str, columns: &[Column<'_>]) -> Drawn {
     let root = sheet(path, (600 * columns.len() as u32, 800))?;
     let titled = root.titled(title, (FONT, 24))?;
@@ -107,7 +109,7 @@ fn over_time(area: &Area<'_>, runs: &[(Strategy, &Figures)]) -> Drawn {
     };
     let unit = if step == 1 { "second".to_owned() } else { format!("{step} s") };
     let caption = format!("attempts begun per request begun, in each {unit}");
-    // Where hardly a request begins, the ratio says little: a line may leave the panel.
+    // With few requests the ratio means little, so a line may leave the panel.
     let range = 0.0..f64::from(ATTEMPTS) + 2.0;
     let mut chart = chart(area, &caption, "attempts per request", any, any.all(), range, 0)?;
     for (waits, _, color, width) in LINES {
@@ -136,7 +138,7 @@ fn first_minute(area: &Area<'_>, runs: &[(Strategy, &Figures)]) -> Drawn {
             chart.draw_series(LineSeries::new(points, color.stroke_width(width)))?;
         }
     }
-    // In closed traffic each strategy has its own number of requests: the least that one is allowed.
+    // In closed traffic the number of requests depends on the strategy: take the lowest bound.
     let allowed = (from + 1..=shown.end).map(|to| {
         let all = budgets().map(|(_, run)| Span::of(run, from..to).amplification_allowed());
         (to as f64, all.fold(f64::INFINITY, f64::min))
@@ -150,7 +152,7 @@ fn sheet(path: &Path, size: (u32, u32)) -> Result<Area<'_>, DrawingAreaErrorKind
     Ok(root)
 }
 
-/// Axes over the time of a run, its outage, and a grid.
+/// Makes a chart with axes over the time of a run, its outage, and a grid.
 fn chart<'a, 'b>(
     panel: &'a Area<'b>,
     caption: &str,
@@ -167,7 +169,7 @@ fn chart<'a, 'b>(
         .x_label_area_size(32)
         .y_label_area_size(52)
         .build_cartesian_2d(seconds.start as f64..seconds.end as f64, range.clone())?;
-    // First what lies behind: the outage, then the grid.
+    // The outage and the grid come first because later series are drawn over them.
     let outage = run.outage().start..run.outage().end.min(seconds.end);
     let corners = [(outage.start as f64, range.start), (outage.end as f64, range.end)];
     chart.draw_series([Rectangle::new(corners, STANDSTILL.filled())])?;
@@ -190,7 +192,7 @@ fn dashed(chart: &mut Chart<'_, '_>, points: impl IntoIterator<Item = (f64, f64)
     Ok(())
 }
 
-/// One key for all panels, from the left to the right.
+/// The key of all panels, from left to right.
 struct Key<'a, 'b> {
     area: &'a Area<'b>,
     at: i32,

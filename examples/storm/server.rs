@@ -1,5 +1,5 @@
-//! A server as many are: it does one thing after the other, keeps what it can't do yet in a queue, and
-//! doesn't know that whoever asked has given up meanwhile.
+//! A server that works on one request at a time, queues the others, and does not notice that a
+//! client has cancelled.
 
 use std::{ops::Range, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::{
 
 use crate::now;
 
-/// How many requests it does in a second.
+/// Requests that the server completes in a second.
 pub(crate) const CAPACITY: u32 = 500;
-/// Two seconds' work, which is more than its clients have the patience for.
+/// Two seconds of work, which is longer than the clients' timeout.
 const QUEUE: usize = 1000;
-/// How long a client waits for the answer to an attempt.
+/// The timeout of an attempt.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -22,18 +22,19 @@ pub(crate) struct Server {
     queue: mpsc::Sender<oneshot::Sender<()>>,
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The queue was full. This costs the server nothing.
+    /// The queue was full. This takes no time of the server.
     Refused,
-    /// The client lost patience. The server will do the work all the same.
+    /// The timeout of the client expired. The server still does the work.
     TimedOut,
 }
 
 impl Server {
-    /// The server, and its work, which must be polled for anything to be done. In the outage it stands
-    /// still, and its queue fills up.
+    /// Returns the server and the future of its work.
+    ///
+    /// During the outage the server stands still, and its queue fills up.
     pub(crate) fn new(outage: Range<Instant>) -> (Self, impl Future<Output = ()>) {
         let (queue, mut requests) = mpsc::channel::<oneshot::Sender<()>>(QUEUE);
         let work = async move {
@@ -42,7 +43,7 @@ impl Server {
                     sleep_until(outage.end).await;
                 }
                 sleep(Duration::from_secs(1) / CAPACITY).await;
-                // In vain if nobody waits for it any more: this is what keeps the server down.
+                // Fails if the client has cancelled. That wasted work keeps the server down.
                 let _ = answer.send(());
             }
         };

@@ -1,4 +1,4 @@
-//! A thousand clients, and what becomes of their requests.
+//! A thousand clients and the course of their requests.
 
 use std::{
     cell::RefCell,
@@ -24,13 +24,13 @@ use crate::{
 };
 
 pub(crate) const CLIENTS: u32 = 1000;
-/// What the clients together ask for in good times: 70 % of what the server can do.
+/// Requests per second of all clients without failures: 70 % of the server's capacity.
 pub(crate) const USUAL: f64 = 0.7 * CAPACITY as f64;
 
-/// How long all is well at first.
+/// The time before the outage.
 const BEFORE: Duration = Duration::from_secs(5);
 
-/// When the server stands still, and how long it is looked at. Whole seconds.
+/// The outage and the length of a run, in whole seconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Times {
     pub(crate) outage: Range<Duration>,
@@ -44,13 +44,13 @@ impl Times {
     }
 }
 
-/// What a client does while a request of its own is under way.
+/// The behaviour of a client while a request of its own is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Traffic {
-    /// It waits for the answer, as a worker does that has one thing to do after the other. While
-    /// a request backs off, its client asks for nothing.
+    /// The client waits for the response, as a worker with one task after the other. While a
+    /// request backs off, its client makes no other.
     Closed,
-    /// It makes the next request all the same, as when people keep on coming to a site.
+    /// The client makes the next request all the same, as new visitors of a site do.
     Open,
 }
 
@@ -70,11 +70,11 @@ impl Traffic {
     }
 }
 
-/// What happened to one attempt, or to one request with all its attempts.
+/// The outcome of one attempt, or of one request with all its attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) begun: Duration,
-    /// When it ended, and whether well; `None` if it was still under way when time was up.
+    /// The time of the end and whether it succeeded; `None` if it had not ended with the run.
     pub(crate) ended: Option<(Duration, bool)>,
 }
 
@@ -84,18 +84,18 @@ impl Outcome {
     }
 }
 
-/// All that happened, each in the order in which it began.
+/// The log of a run, in the order of the beginnings.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) times: Times,
     pub(crate) requests: Vec<Outcome>,
-    /// As the server saw them.
+    /// The attempts that reached the service below the retry.
     pub(crate) attempts: Vec<Outcome>,
-    /// When the policy decided for a retry. It is made after its wait.
+    /// The times at which the policy decided to retry. A retry is made after its wait.
     pub(crate) granted: Vec<Duration>,
 }
 
-/// Lets all clients, with this policy, live through the outage.
+/// Simulates all clients with this policy through the outage.
 pub(crate) async fn run(
     times: &Times,
     traffic: Traffic,
@@ -124,12 +124,12 @@ pub(crate) async fn run(
     let mut random = Rng::with_seed(seed);
     let clients = (0..CLIENTS).map(|_| {
         arrivals(random.fork()).for_each_concurrent(at_a_time, |()| async {
-            // A failure is noted, and nothing else can be done about it.
+            // The log has the failure.
             let _ = note(&requests, start, service.clone().oneshot(())).await;
         })
     });
-    let everybody = join(work, join_all(clients));
-    timeout(times.length, everybody).await.expect_err("clients never have enough");
+    let all = join(work, join_all(clients));
+    timeout(times.length, all).await.expect_err("clients never stop");
     let granted = mem::take(&mut *granted.lock().unwrap_or_else(PoisonError::into_inner));
     Run {
         times: times.clone(),
@@ -139,7 +139,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The moments at which one client wants something: those of all clients are a Poisson process.
+/// The moments at which one client makes a request. All clients together are a Poisson process.
 fn arrivals(random: Rng) -> impl Stream<Item = ()> {
     stream::unfold(random, |mut random| async {
         let mean = f64::from(CLIENTS) / USUAL;
@@ -148,7 +148,7 @@ fn arrivals(random: Rng) -> impl Stream<Item = ()> {
     })
 }
 
-/// Does something and notes in `log` what came of it.
+/// Awaits `doing` and logs its beginning, end and success.
 async fn note<E>(
     log: &RefCell<Vec<Outcome>>,
     start: Instant,

@@ -1,4 +1,4 @@
-//! Seven ways to retry: three with a budget and without, beside none at all.
+//! Seven strategies: no retries, and three kinds of waits, each with and without a budget.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tower_floodgate::{
 };
 
 pub(crate) const ATTEMPTS: u32 = 5;
-/// The budget: so many requests pay for a retry,
+/// Requests that together pay for one retry of the budget.
 pub(crate) const REQUESTS_PER_RETRY: u64 = 10;
-/// so many retries a second come free,
+/// Retries per second that the budget allows without payment.
 pub(crate) const FLOOR: u64 = 10;
-/// and so many can be saved up.
+/// The most retries that the budget saves up.
 pub(crate) const SAVED: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum Waits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Strategy {
     pub(crate) name: &'static str,
-    /// Between attempts; `None` makes one attempt.
+    /// The waits between attempts; `None` makes one attempt.
     pub(crate) waits: Option<Waits>,
     pub(crate) budget: bool,
 }
@@ -45,10 +45,10 @@ pub(crate) const STRATEGIES: [Strategy; 7] = [
 ];
 
 impl Strategy {
-    /// A policy, and a budget, of its own for each run.
+    /// Returns a policy with a new budget, for one run.
     pub(crate) fn policy(self, seed: u64) -> ExponentialRetry {
         let Some(waits) = self.waits else { return ExponentialRetry::new(1) };
-        // No wait is zero, but a millisecond comes close.
+        // A millisecond is the shortest wait, since a wait is never zero.
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
         let exponential = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
         let backoff = match waits {

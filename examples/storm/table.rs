@@ -1,4 +1,4 @@
-//! What the runs have shown, as tables.
+//! The results of the runs as tables.
 
 use comfy_table::{CellAlignment, Table, presets};
 use humantime::format_duration;
@@ -9,8 +9,8 @@ use crate::{
     strategy::Strategy,
 };
 
-/// What became of the server, and at the cost of how many attempts. Of several seeds, the median.
-pub(crate) fn outcomes(lived: &[(Strategy, Vec<Figures>)]) -> Table {
+/// The recovery of the server and the attempts per strategy: of several seeds, the medians.
+pub(crate) fn outcomes(results: &[(Strategy, Vec<Figures>)]) -> Table {
     let mut table = table([
         "retries",
         "recovered after",
@@ -20,7 +20,7 @@ pub(crate) fn outcomes(lived: &[(Strategy, Vec<Figures>)]) -> Table {
         "after the outage",
         "requests answered",
     ]);
-    for (strategy, runs) in lived {
+    for (strategy, runs) in results {
         let median = |number: &dyn Fn(&Figures) -> f64| median(runs.iter().map(number));
         table.add_row([
             strategy.name.to_owned(),
@@ -35,8 +35,9 @@ pub(crate) fn outcomes(lived: &[(Strategy, Vec<Figures>)]) -> Table {
     table
 }
 
-/// What the policies have granted in each run, and what their budgets had. Of several seeds, the run that
-/// came closest, and the span that came closest.
+/// The retries that the policies granted, and the most that the budgets allow.
+///
+/// Of several seeds, the run and the span that came closest to the bound.
 pub(crate) fn budgets(held: &[(String, Vec<Spans>)]) -> Table {
     let mut table = table([
         "retries",
@@ -87,7 +88,7 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
 fn recovered(runs: &[Figures]) -> String {
     let after = runs.iter().map(|run| run.times.length - run.times.outage.end).max();
     let never = format!("not in {}", format_duration(after.unwrap_or_default()));
-    // Who never recovers comes last.
+    // Runs without a recovery sort last.
     let times =
         runs.iter().map(|run| run.recovery.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     let show = |time: f64| if time.is_finite() { format!("{time:.1} s") } else { never.clone() };
@@ -99,7 +100,7 @@ fn recovered(runs: &[Figures]) -> String {
     }
 }
 
-/// The middle one, or the mean of the middle two.
+/// Returns the median: the middle number, or the mean of the middle two.
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! What is printed at the end, and what the program ends with.
+//! The report at the end, and the exit code.
 
 mod promises;
 mod spans;
@@ -18,7 +18,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// `arrivals` is what the server saw, if it could be asked.
+    /// Makes the report. `arrivals` are those that the built-in site recorded.
     pub(crate) fn of(
         args: &Args,
         backoff: &Backoff,
@@ -59,10 +59,10 @@ impl fmt::Display for Report {
 }
 
 const LEGEND: &str = "\
-Made:   the producer was asked for it       Let in: the crawler was ready for it
+Made:   the producer was polled for it      Entry: the entrance admitted it
 Waited: seconds since the last try ended    All others: seconds since the start";
 
-/// In seconds, to the millisecond.
+/// Formats a time in seconds, to the millisecond.
 pub(crate) fn secs(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64())
 }

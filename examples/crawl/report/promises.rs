@@ -1,4 +1,4 @@
-//! What was promised, what was measured, and whether the one kept to the other.
+//! The promises, checked against the measured values.
 
 use std::time::Duration;
 
@@ -43,14 +43,14 @@ impl Promise {
     }
 }
 
-/// Checks all of them. `arrivals` is what the server saw, if it is ours to ask.
+/// Checks all promises. `arrivals` are those that the built-in site recorded.
 pub(super) fn check(
     args: &Args,
     backoff: &Backoff,
     entries: &Entries,
     arrivals: Option<&[Arrival]>,
 ) -> Vec<Promise> {
-    let Entries { tasks, line } = entries;
+    let Entries { tasks, queue } = entries;
     let attempts = || tasks.iter().flat_map(|task| &task.attempts);
     let rate = usize::try_from(args.rate).unwrap_or(usize::MAX);
     let window = format_duration(args.window);
@@ -62,19 +62,19 @@ pub(super) fn check(
         ),
         as_arrived(tasks, arrivals, args.window, rate),
         Promise::at_most(
-            "in line",
-            line.iter().map(|&(_, waiting)| waiting).max().unwrap_or(0),
+            "queued",
+            queue.iter().map(|&(_, waiting)| waiting).max().unwrap_or(0),
             args.queue,
         ),
         Promise::at_most(
-            "in the air",
+            "attempts at a time",
             most_at_a_time(attempts().filter_map(stay_of_attempt)),
             args.in_flight,
         ),
         Promise::at_most(
-            "let in and not ended",
+            "admitted, not ended",
             most_at_a_time(tasks.iter().filter_map(stay_of_task)),
-            args.most_let_in(),
+            args.max_admitted(),
         ),
         Promise::at_most(
             "attempts of a task",
@@ -91,14 +91,14 @@ fn stay_of_attempt(attempt: &Attempt) -> Option<(Duration, Duration)> {
 }
 
 fn stay_of_task(task: &Task) -> Option<(Duration, Duration)> {
-    Some((task.let_in?, task.ended.as_ref()?.0))
+    Some((task.admitted?, task.ended.as_ref()?.0))
 }
 
-/// The same as the server saw it.
+/// Checks the rate of the requests as they arrived at the server.
 ///
-/// Setting up connections and the network bunch arrivals by some milliseconds, so the span is a
-/// twentieth shorter than the window; or shorter by what the slowest request took, if that is more: those
-/// that arrive within it were all sent in one window.
+/// Connection setup and the network bunch arrivals by some milliseconds, so the span is shorter
+/// than the window: by a twentieth or by the delivery time of the slowest request, if that is
+/// longer. Then all requests that arrive within the span were sent within one window.
 fn as_arrived(
     tasks: &[Task],
     arrivals: Option<&[Arrival]>,
@@ -106,12 +106,15 @@ fn as_arrived(
     rate: usize,
 ) -> Promise {
     let Some(arrivals) = arrivals else {
-        return Promise::unchecked("arrived in any window", "it is not our server");
+        return Promise::unchecked("arrived in any window", "the server is not the built-in one");
     };
     let slowest = slowest_delivery(tasks, arrivals);
     let span = window.saturating_sub(slowest.max(window / 20));
     if span.is_zero() {
-        return Promise::unchecked("arrived in any window", "requests took longer than that");
+        return Promise::unchecked(
+            "arrived in any window",
+            "a delivery took longer than the window",
+        );
     }
     let most = most_in_any_span(arrivals.iter().map(|arrival| arrival.at), span);
     let sent: usize = tasks.iter().map(|task| task.attempts.len()).sum();
@@ -119,13 +122,15 @@ fn as_arrived(
         what: format!("arrived in any {} s", secs(span)),
         measured: format!("{most} ({} of {sent} arrived)", arrivals.len()),
         promised: format!("at most {rate}"),
-        // More than were sent: somebody retries behind the rate limit's back.
+        // More arrivals than attempts would be requests that the rate limit did not count.
         kept: Some(most <= rate && arrivals.len() <= sent),
     }
 }
 
-/// The longest that a request was on its way. A page's requests arrive in the order they were sent in;
-/// if one never did, this is too long, and the span that is looked at is only shorter.
+/// Returns the delivery time of the slowest request.
+///
+/// The requests of a page arrive in the order in which they were sent. If one of them never
+/// arrived, the result is too long, which only shortens the checked span.
 fn slowest_delivery(tasks: &[Task], arrivals: &[Arrival]) -> Duration {
     let mut attempts: Vec<_> = tasks.iter().map(|task| task.attempts.iter()).collect();
     let took = arrivals.iter().filter_map(|arrival| {
@@ -135,8 +140,9 @@ fn slowest_delivery(tasks: &[Task], arrivals: &[Arrival]) -> Duration {
     took.max().unwrap_or_default()
 }
 
-/// The shortest wait before a first retry, before a second one, and so on. A retry may come later than its
-/// backoff says, when the rate limit lets it; never earlier.
+/// Checks the shortest wait before a first retry, before a second one, and so on.
+///
+/// The rate limit may issue a retry later than its backoff, never earlier.
 fn waits(spread: Spread, backoff: &Backoff, tasks: &[Task]) -> Promise {
     let nth = |retry| tasks.iter().filter_map(move |task| task.waits().nth(retry)).min();
     let shortest: Vec<_> = (0..).map_while(nth).collect();
@@ -158,7 +164,7 @@ fn list(waits: &[Duration]) -> String {
     format!("{} s", waits.join(", "))
 }
 
-/// The least that the backoff can draw for the retry with this number, counted from 0.
+/// Returns the shortest wait of the backoff before the retry with this number, counted from 0.
 fn shortest_wait(spread: Spread, backoff: &Backoff, retry: u32) -> Duration {
     match spread {
         Spread::None => backoff.ceiling(retry),

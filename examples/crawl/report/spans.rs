@@ -1,10 +1,10 @@
-//! How much there was at a time. Exact: every moment and every span is looked at.
+//! The most events in a span and the most stays at a time, exact for every span and moment.
 
 use std::time::Duration;
 
-/// The most of `times` in any half-open span of this length, wherever it begins.
+/// Returns the most of `times` in any half-open span of this length.
 ///
-/// A span that holds the most can be moved on until it begins with one of the times, and loses none.
+/// A span with the most can be moved on until it begins with one of the times, and loses none.
 pub(super) fn most_in_any_span(
     times: impl IntoIterator<Item = Duration>,
     length: Duration,
@@ -16,15 +16,15 @@ pub(super) fn most_in_any_span(
         while end < times.len() && times[end] < time + length {
             end += 1;
         }
-        // A span without length holds nothing, and ends where it begins.
+        // A span of length zero is empty, and its end may not have reached its beginning.
         most = most.max(end.saturating_sub(begin));
     }
     most
 }
 
-/// The most stays that overlap, each from its first moment to just before its last.
+/// Returns the most stays that overlap, each a half-open interval.
 pub(super) fn most_at_a_time(stays: impl IntoIterator<Item = (Duration, Duration)>) -> usize {
-    // At one moment, those who leave leave before others come: `false` sorts before `true`.
+    // At one moment, stays end before others begin: `false` sorts before `true`.
     let mut steps: Vec<_> =
         stays.into_iter().flat_map(|(from, until)| [(from, true), (until, false)]).collect();
     steps.sort_unstable();

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of the report.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use comfy_table::{
 use super::{Promise, secs};
 use crate::log::{Attempt, Task};
 
-/// From this width on, long outcomes are wrapped.
+/// The width beyond which long outcomes are wrapped.
 const WIDTH: u16 = 80;
 
-/// One row for each attempt.
+/// Makes a table with a row for each attempt.
 pub(super) fn of_tasks(tasks: &[Task]) -> Table {
-    let header = ["Task", "Made", "Let in", "Try", "Waited", "Sent", "Ended", "Outcome"];
+    let header = ["Task", "Made", "Entry", "Try", "Waited", "Sent", "Ended", "Outcome"];
     let mut table = headed(header);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     for (number, task) in (1..).zip(tasks) {
-        let made = [number.to_string(), secs(task.made), optional(task.let_in)];
+        let made = [number.to_string(), secs(task.made), optional(task.admitted)];
         if task.attempts.is_empty() {
             table.add_row(made);
             continue;
@@ -48,7 +48,7 @@ fn outcome(task: &Task, nth: usize, attempt: &Attempt) -> String {
     }
 }
 
-/// One row for each promise.
+/// Makes a table with a row for each promise.
 pub(super) fn of_promises(promises: &[Promise]) -> Table {
     let mut table = headed(["", "Promise", "Measured", "Promised"]);
     for Promise { what, measured, promised, kept } in promises {

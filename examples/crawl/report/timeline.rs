@@ -1,17 +1,17 @@
-//! When each request went out, drawn: a row for each task, time from left to right.
+//! The timeline of all requests: a row for each task, time from left to right.
 
 use std::{fmt::Write, time::Duration};
 
 use super::secs;
 use crate::log::{Entries, Task};
 
-/// The widest it gets, in columns of time.
+/// The most columns of time.
 const WIDTH: u128 = 70;
-/// Every so many columns, the time is written.
+/// Columns from one label of the time axis to the next.
 const TICK: usize = 10;
 
 pub(super) fn draw(entries: &Entries) -> String {
-    let Entries { tasks, line } = entries;
+    let Entries { tasks, queue } = entries;
     let scale = Scale::of(tasks);
     let mut drawing = format!(
         "One column is {} s:  · waits  ● request sent  ━ under way  ✓ answered  ✗ failed\n\n",
@@ -25,18 +25,18 @@ pub(super) fn draw(entries: &Entries) -> String {
         row(&number.to_string(), scale.task(task));
     }
     row("sent", scale.sent(tasks));
-    row("in line", scale.line(line));
+    row("queued", scale.queue(queue));
     drawing
 }
 
-/// How long a column is, and how many there are.
+/// The length of a column, and the number of columns.
 struct Scale {
     column: Duration,
     columns: usize,
 }
 
 impl Scale {
-    /// The finest that is not too wide, of columns that are 1, 2, 5, 10, 20, 50, ... ms long.
+    /// Picks the finest scale that fits, of columns of 1, 2, 5, 10, 20, 50, ... ms.
     fn of(tasks: &[Task]) -> Self {
         let last = tasks.iter().map(last_moment).max().unwrap_or_default();
         let lengths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
@@ -45,12 +45,12 @@ impl Scale {
             .find(|column| last.as_nanos() / column.as_nanos() < WIDTH)
             .expect("some power of ten is long enough");
         let mut scale = Self { column, columns: 0 };
-        // One more, for a mark that had to move on.
+        // One more, for a mark that is moved on by one.
         scale.columns = scale.at(last) + 2;
         scale
     }
 
-    /// The column of a moment.
+    /// Returns the column of a moment.
     fn at(&self, moment: Duration) -> usize {
         (moment.as_nanos() / self.column.as_nanos()) as usize
     }
@@ -69,7 +69,7 @@ impl Scale {
         row[self.at(task.made)..end].fill('·');
         for attempt in &task.attempts {
             let sent = self.at(attempt.sent);
-            // If it was answered within the column it was sent in, the mark moves on by one.
+            // If the attempt ended in the column in which it was sent, its mark is moved on by one.
             let (end, mark) = match &attempt.ended {
                 Some((at, outcome)) if outcome.is_success() => (self.at(*at), '✓'),
                 Some((at, _)) => (self.at(*at), '✗'),
@@ -83,7 +83,7 @@ impl Scale {
         row.into_iter().collect()
     }
 
-    /// How many requests were sent in each column.
+    /// Draws the number of requests sent in each column.
     fn sent(&self, tasks: &[Task]) -> String {
         let mut sent = vec![0; self.columns];
         for attempt in tasks.iter().flat_map(|task| &task.attempts) {
@@ -92,9 +92,9 @@ impl Scale {
         sent.into_iter().map(|count| if count == 0 { ' ' } else { digit(count) }).collect()
     }
 
-    /// How long the line was at most in each column.
-    fn line(&self, line: &[(Duration, usize)]) -> String {
-        let mut changes = line.iter().peekable();
+    /// Draws the greatest length of the queue in each column.
+    fn queue(&self, queue: &[(Duration, usize)]) -> String {
+        let mut changes = queue.iter().peekable();
         let mut before = 0;
         let most_in = |column| {
             let mut most = before;
