@@ -36,8 +36,8 @@ use crate::clock::{Nanos, whole_secs};
 pub struct Rejected {
     limit: Limit,
     reason: Reason,
-    /// [`Nanos::NEVER`] means unknown. In nanoseconds, because the futures of all requests have room
-    /// for a rejection.
+    /// [`Nanos::NEVER`] means unknown. In nanoseconds, because the futures of all requests have
+    /// room for a rejection.
     retry_after: Nanos,
 }
 
