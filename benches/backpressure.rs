@@ -23,7 +23,7 @@ fn uncontended(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn bounded_queue(bencher: Bencher<'_, '_>) {
-    let mut service = ConcurrencyBackpressureLayer::new(PERMITS).max_waiting(10).layer(INNER);
+    let mut service = ConcurrencyBackpressureLayer::new(PERMITS).max_queue(10).layer(INNER);
     bencher.bench_local(|| call(&mut service).is_ok());
 }
 
@@ -42,7 +42,7 @@ fn two_threads(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn rejected(bencher: Bencher<'_, '_>) {
-    let mut holder = ConcurrencyBackpressureLayer::new(1).max_waiting(0).layer(INNER);
+    let mut holder = ConcurrencyBackpressureLayer::new(1).max_queue(0).layer(INNER);
     let mut service = holder.clone();
     assert!(poll_ready(&mut holder), "one permit is free");
     bencher.bench_local(|| assert!(call(&mut service).is_err(), "the limit is full"));

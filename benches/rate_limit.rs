@@ -42,7 +42,7 @@ fn uncontended_fixed(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn bounded_queue(bencher: Bencher<'_, '_>) {
-    let layer = WindowRateLimitLayer::new(LARGE.0, LARGE.1).max_waiting(10);
+    let layer = WindowRateLimitLayer::new(LARGE.0, LARGE.1).max_queue(10);
     let mut service = layer.layer(INNER);
     bencher.bench_local(|| call(&mut service).is_ok());
 }
@@ -56,7 +56,7 @@ fn clone_per_request(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn rejected(bencher: Bencher<'_, '_>) {
-    let mut service = WindowRateLimitLayer::new(1, LONG).max_waiting(0).layer(INNER);
+    let mut service = WindowRateLimitLayer::new(1, LONG).max_queue(0).layer(INNER);
     assert!(call(&mut service).is_ok(), "the window has room");
     bencher.bench_local(|| assert!(call(&mut service).is_err(), "the window is spent"));
 }

@@ -37,10 +37,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn main() -> Result<(), BoxError> {
     // Up to two requests in flight, their bodies included, and no queue.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
-        .max_waiting(0)
-        .respond(http_rejection_with_fallback(SECOND * 5));
+        .max_queue(0)
+        .reject_with(http_rejection_with_fallback(SECOND * 5));
     // Up to four in any minute.
-    let rate = WindowRateLimitLayer::new(4, MINUTE).max_waiting(0).respond(http_rejection);
+    let rate = WindowRateLimitLayer::new(4, MINUTE).max_queue(0).reject_with(http_rejection);
     let (permits, quota) = (in_flight.handle(), rate.handle());
 
     let limits = ServiceBuilder::new()

@@ -82,8 +82,8 @@ async fn produce_and_consume(
 
     // Ready at once, because all responses have arrived. A shutdown waits here for the rest.
     handle.drained().await;
-    println!("  drained: in flight {}, waiting {}", handle.in_flight(), handle.waiting());
-    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    println!("  drained: in flight {}, waiting {}", handle.in_flight(), handle.queued());
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 
     let most = seen.iter().map(|seen| seen.in_flight).max();
     assert_eq!(most, Some(capacity), "the limit is reached, and never exceeded");
@@ -100,7 +100,7 @@ async fn produce_and_consume(
 /// better rejected at once.
 async fn reject_beyond_the_queue() {
     println!("8 callers at once, 3 in flight, 2 may wait:");
-    let layer = ConcurrencyBackpressureLayer::new(3).max_waiting(2);
+    let layer = ConcurrencyBackpressureLayer::new(3).max_queue(2);
     let handle = layer.handle();
     let service = ServiceBuilder::new().layer(layer).service(service_fn(|caller| async move {
         sleep(Duration::from_millis(500)).await;

@@ -122,7 +122,7 @@ fn client(
 async fn serve() -> Result<String, BoxError> {
     let quota = WindowRateLimitLayer::new(QUOTA, SECOND).max_wait(Duration::ZERO);
     let app: Router =
-        Router::new().route("/", get(|| async { "hello" })).layer(quota.respond(http_rejection));
+        Router::new().route("/", get(|| async { "hello" })).layer(quota.reject_with(http_rejection));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app).await });

@@ -31,10 +31,10 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     // A stream holds its permit until it ends or its client disconnects.
     let in_flight = ConcurrencyBackpressureLayer::new(2)
-        .max_waiting(10)
-        .respond(grpc_rejection)
+        .max_queue(10)
+        .reject_with(grpc_rejection)
         .until_body_ends();
-    let rate = WindowRateLimitLayer::new(3, SECOND).max_waiting(0).respond(grpc_rejection);
+    let rate = WindowRateLimitLayer::new(3, SECOND).max_queue(0).reject_with(grpc_rejection);
     let (permits, quota) = (in_flight.handle(), rate.handle());
     let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder().layer(in_flight).layer(rate).add_service(health);

@@ -72,7 +72,7 @@
 //! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
 //!   never called, in flight, in a panic. (What was issued counts until its window has passed.)
 //! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an error type of your own,
-//!   or a response. Where nobody can be turned away the error type is the inner service's. See [`answer`].
+//!   or a response. Where nobody can be turned away the error type is the inner service's. See [`reject`].
 //! - **Built anywhere**, in a `LazyLock`, in `main`: a layer needs no runtime. Only who waits for a time needs
 //!   tokio's timer.
 //! - **Time is tokio's**: `tokio::time::pause` steers every test. Timers resolve one millisecond, so
@@ -124,7 +124,7 @@
 //! ```
 //!
 //! (`BoxCloneService` isn't `Sync`, which axum's state has to be.) The error type is the inner service's, unless a limit
-//! that turns away answers with an error: then it is a `BoxError`. See [`answer`].
+//! that turns away answers with an error: then it is a `BoxError`. See [`reject`].
 //!
 //! # When it doesn't compile
 //!
@@ -144,16 +144,16 @@
 //!
 //! | it says | write |
 //! | --- | --- |
-//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.respond(server::http_rejection)` on each limit that may reject |
+//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.reject_with(server::http_rejection)` on each limit that may reject |
 //! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
 //! | that a copy can't be made | [`clone_with`](ExponentialRetry::clone_with) |
-//! | that `close` isn't found | a bound, `.respond(...)` or [`.fail()`](ConcurrencyBackpressureLayer::fail) on the layer, before its handle is taken |
+//! | that `close` isn't found | a bound, `.reject_with(...)` or [`.reject_with_box_error()`](ConcurrencyBackpressureLayer::reject_with_box_error) on the layer, before its handle is taken |
 //! | that `assume_no_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod answer;
+pub mod reject;
 pub mod backpressure;
 mod cause;
 #[cfg(feature = "client")]

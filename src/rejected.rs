@@ -6,7 +6,7 @@ use crate::clock::{Nanos, whole_secs};
 
 /// A rejection by a layer of this crate: its reason, and the time after which a retry makes sense.
 ///
-/// The layer's [reject policy](crate::answer) decides how it reaches the caller: as an error, as an
+/// The layer's [reject policy](crate::reject) decides how it reaches the caller: as an error, as an
 /// error type of the user, or as a response. [`Rejected::find`] finds it behind a `BoxError`, and
 /// behind wrappers that name it as their `source`.
 ///
@@ -18,7 +18,7 @@ use crate::clock::{Nanos, whole_secs};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), tower::BoxError> {
 /// let mut service = ServiceBuilder::new()
-///     .layer(WindowRateLimitLayer::new(1, Duration::from_secs(10)).max_waiting(0))
+///     .layer(WindowRateLimitLayer::new(1, Duration::from_secs(10)).max_queue(0))
 ///     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
 ///
 /// service.ready().await?.call(1).await?;

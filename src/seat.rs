@@ -144,13 +144,13 @@ impl TaskId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// How many may be waiting already.
-    pub(crate) max_waiting: u32,
+    pub(crate) max_queue: u32,
     /// How long to wait at most, in nanoseconds: every clone has it. [`u64::MAX`] for ever.
     max_wait: u64,
 }
 
 impl Bounds {
-    pub(crate) const NONE: Self = Self { max_waiting: u32::MAX, max_wait: u64::MAX };
+    pub(crate) const NONE: Self = Self { max_queue: u32::MAX, max_wait: u64::MAX };
 
     pub(crate) fn max_wait(self, max_wait: Duration) -> Self {
         Self { max_wait: nanos(max_wait), ..self }

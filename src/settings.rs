@@ -6,8 +6,8 @@ use crate::clock::CENTURY;
 
 /// The largest number of permits, and of waiters: 2<sup>31</sup> - 1 and 2<sup>30</sup> - 1. The
 /// two share a word.
-pub(crate) const MAX_PLACES: u32 = i32::MAX as u32;
-pub(crate) const MAX_WAITING: u32 = (1 << 30) - 1;
+pub(crate) const MAX_PERMITS: u32 = i32::MAX as u32;
+pub(crate) const MAX_QUEUE: u32 = (1 << 30) - 1;
 
 /// An invalid setting: its name, its value, and the valid range.
 ///
@@ -62,13 +62,10 @@ pub(crate) fn literal<T>(checked: Result<T, InvalidSetting>) -> T {
 }
 
 /// Checks a number of permits: between 1 and 2^31 - 1.
-pub(crate) fn places<N>(setting: &'static str, value: N) -> Result<u32, InvalidSetting>
-where
-    N: Copy + fmt::Debug + TryInto<u32>,
-{
-    match value.try_into() {
-        Ok(places @ 1..=MAX_PLACES) => Ok(places),
-        _ => Err(InvalidSetting::new(setting, value, format!("between 1 and {MAX_PLACES}"))),
+pub(crate) fn permits(setting: &'static str, value: u32) -> Result<u32, InvalidSetting> {
+    match value {
+        1..=MAX_PERMITS => Ok(value),
+        _ => Err(InvalidSetting::new(setting, value, format!("between 1 and {MAX_PERMITS}"))),
     }
 }
 
@@ -82,6 +79,6 @@ pub(crate) fn window(value: Duration) -> Result<Duration, InvalidSetting> {
 }
 
 /// Returns a bound of the queue. One above the technical limit can never be reached.
-pub(crate) fn waiting(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(MAX_WAITING).min(MAX_WAITING)
+pub(crate) fn queue(value: u32) -> u32 {
+    value.min(MAX_QUEUE)
 }

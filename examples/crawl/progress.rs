@@ -65,7 +65,7 @@ impl Progress {
         }
         if let Some((at, outcome)) = &task.ended {
             let (at, attempts) = (secs(*at), task.attempts.len());
-            let (queued, in_flight) = (self.concurrency.waiting(), self.concurrency.in_flight());
+            let (queued, in_flight) = (self.concurrency.queued(), self.concurrency.in_flight());
             let (done, tasks) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let retried = self.retried.count();
             eprintln!(
@@ -90,7 +90,7 @@ fn style(concurrency: ConcurrencyBackpressureHandle, retried: Retried) -> Progre
     .expect("the template is valid")
     .progress_chars("━╸─")
     .with_key("queued", move |_: &ProgressState, out: &mut dyn Write| {
-        let _ = write!(out, "{}", queued.waiting());
+        let _ = write!(out, "{}", queued.queued());
     })
     .with_key("in_flight", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{}", concurrency.in_flight());

@@ -32,7 +32,7 @@ where
                 let ready = inner.poll_ready(cx);
                 // Tasks join the queue in this poll, one task at a time, so every length is
                 // recorded.
-                log.queue(concurrency.waiting());
+                log.queue(concurrency.queued());
                 ready
             });
             let result = match ready.await {

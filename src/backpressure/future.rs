@@ -10,7 +10,7 @@ use pin_project::pin_project;
 
 use super::limiter::Permit;
 use crate::{
-    answer::{Answer, AnswerTo, Answered},
+    reject::{RejectPolicy, RejectPolicyFor, Admission},
     rejected::Rejected,
 };
 
@@ -21,21 +21,21 @@ use crate::{
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A: Answer> {
+pub struct ResponseFuture<F, A: RejectPolicy> {
     #[pin]
-    answered: Answered<F, A>,
+    answered: Admission<F, A>,
     /// Taken as soon as the inner future is done, not when this one is dropped. Stands behind it because
     /// fields are dropped in order.
     permit: Option<Permit>,
 }
 
-impl<F, A: Answer> ResponseFuture<F, A> {
+impl<F, A: RejectPolicy> ResponseFuture<F, A> {
     pub(super) const fn admitted(future: F, permit: Permit) -> Self {
-        Self { answered: Answered::Inner(future), permit: Some(permit) }
+        Self { answered: Admission::Inner(future), permit: Some(permit) }
     }
 
     pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
-        Self { answered: Answered::turned_away(answer, rejected), permit: None }
+        Self { answered: Admission::turned_away(answer, rejected), permit: None }
     }
 
     /// The place, for one who keeps it beyond this future. A request that was turned away has none.
@@ -52,7 +52,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
     ) -> Poll<Result<Response, A::Error>>
     where
         F: Future<Output = Result<Response, Error>>,
-        A: AnswerTo<Response, Error>,
+        A: RejectPolicyFor<Response, Error>,
     {
         let this = self.project();
         #[cfg(debug_assertions)]
@@ -64,7 +64,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
 impl<F, A, Response, Error> Future for ResponseFuture<F, A>
 where
     F: Future<Output = Result<Response, Error>>,
-    A: AnswerTo<Response, Error>,
+    A: RejectPolicyFor<Response, Error>,
 {
     type Output = Result<Response, A::Error>;
 

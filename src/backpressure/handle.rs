@@ -11,7 +11,7 @@ use futures::future::FusedFuture;
 
 use super::limiter::ConcurrencyLimiter;
 use crate::{
-    answer::Wait,
+    reject::NeverReject,
     gate::Ticket,
     rejected::Rejected,
     seat::RejectedCounts,
@@ -20,7 +20,7 @@ use crate::{
 
 /// Reads and steers the limit of a [`ConcurrencyBackpressureLayer`](super::ConcurrencyBackpressureLayer).
 ///
-/// Cheap to clone; all clones, and the layer, speak of one limit. Its parameter is [`Wait`] for a
+/// Cheap to clone; all clones, and the layer, speak of one limit. Its parameter is [`NeverReject`] for a
 /// layer that turns nobody away, and [`Rejected`] for one that can and may therefore be
 /// [closed](ConcurrencyBackpressureHandle::close). Each reading is one moment's truth and takes a mutex
 /// that calls take only while somebody waits.
@@ -37,7 +37,7 @@ use crate::{
 ///     layer.layer(service_fn(|n: u32| async move { Ok::<_, std::convert::Infallible>(n) }));
 ///
 /// let response = service.ready().await.unwrap().call(1);
-/// assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (1, 0, 2));
+/// assert_eq!((handle.in_flight(), handle.queued(), handle.limit()), (1, 0, 2));
 ///
 /// response.await.unwrap();
 /// handle.drained().await;
@@ -50,7 +50,7 @@ use crate::{
 /// );
 /// # }
 /// ```
-pub struct ConcurrencyBackpressureHandle<O = Wait> {
+pub struct ConcurrencyBackpressureHandle<O = NeverReject> {
     limiter: Arc<ConcurrencyLimiter>,
     outcome: PhantomData<fn() -> O>,
 }
@@ -63,20 +63,20 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     /// How many requests are in flight, counted from readiness to the end of the response future. Above
     /// the limit only while a lowered one drains.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.limiter.read().taken() as usize
+    pub fn in_flight(&self) -> u32 {
+        self.limiter.read().taken()
     }
 
     /// How many wait in the line.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.limiter.read().ahead as usize
+    pub fn queued(&self) -> u32 {
+        self.limiter.read().ahead
     }
 
     /// How many may be in flight.
     #[must_use]
-    pub fn limit(&self) -> usize {
-        self.limiter.read().limit as usize
+    pub fn limit(&self) -> u32 {
+        self.limiter.read().limit
     }
 
     /// How many were turned away since the layer was made.
@@ -91,8 +91,8 @@ impl<O> ConcurrencyBackpressureHandle<O> {
     /// # Errors
     ///
     /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
-    pub fn set_limit(&self, max_in_flight: usize) -> Result<(), InvalidSetting> {
-        let limit = settings::places("max_in_flight", max_in_flight)?;
+    pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
+        let limit = settings::permits("max_in_flight", max_in_flight)?;
         self.limiter.gate.set_limit(limit, || {}, &|| self.limiter.clock.now());
         Ok(())
     }

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{ConcurrencyBackpressure, ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter};
 use crate::{
-    answer::{Answer, Fail, Wait},
+    reject::{RejectPolicy, RejectWithBoxError, NeverReject},
     macros::shared_by_layers,
     per_service::Anew,
     seat::{Bounds, Seat},
@@ -22,12 +22,12 @@ use crate::{
 /// requests can block each other [for good](crate::backpressure#one-layer-twice-on-a-request).
 ///
 /// Say first whether it can turn away, then share it: the step from a layer that lets everybody wait to
-/// one that can turn away (`fail`, `fail_with`, `respond`, `max_waiting`, `max_wait`) **panics** if the layer
+/// one that can turn away (`reject_with_box_error`, `reject_with_error`, `reject_with`, `max_queue`, `max_wait`) **panics** if the layer
 /// has been cloned, put on a service, or asked for a handle before, because those who only wait could not be
 /// told that the limit was closed. Layers that can turn away may differ in their bounds and share a limit:
-/// `layer.clone().max_waiting(0)`.
+/// `layer.clone().max_queue(0)`.
 #[derive(Clone, Debug)]
-pub struct ConcurrencyBackpressureLayer<A = Wait> {
+pub struct ConcurrencyBackpressureLayer<A = NeverReject> {
     limiter: Arc<ConcurrencyLimiter>,
     bounds: Bounds,
     answer: A,
@@ -41,7 +41,7 @@ impl ConcurrencyBackpressureLayer {
     /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1.
     #[must_use]
     #[track_caller]
-    pub fn new(max_in_flight: usize) -> Self {
+    pub fn new(max_in_flight: u32) -> Self {
         literal(Self::try_new(max_in_flight))
     }
 
@@ -50,12 +50,12 @@ impl ConcurrencyBackpressureLayer {
     /// # Errors
     ///
     /// Where `new` panics.
-    pub fn try_new(max_in_flight: usize) -> Result<Self, InvalidSetting> {
-        let max_in_flight = settings::places("max_in_flight", max_in_flight)?;
+    pub fn try_new(max_in_flight: u32) -> Result<Self, InvalidSetting> {
+        let max_in_flight = settings::permits("max_in_flight", max_in_flight)?;
         Ok(Self {
             limiter: Arc::new(ConcurrencyLimiter::new(max_in_flight)),
             bounds: Bounds::NONE,
-            answer: Wait,
+            answer: NeverReject,
         })
     }
 
@@ -63,20 +63,20 @@ impl ConcurrencyBackpressureLayer {
     /// a layer without bounds that is to be [closed](ConcurrencyBackpressureHandle::close).
     #[must_use]
     #[track_caller]
-    pub fn fail(self) -> ConcurrencyBackpressureLayer<Fail> {
-        self.answer(|_| Fail)
+    pub fn reject_with_box_error(self) -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
+        self.answer(|_| RejectWithBoxError)
     }
 }
 
-impl<A: Answer> ConcurrencyBackpressureLayer<A> {
-    /// Lets at most `max_waiting` requests wait; the next is turned away as *queue full*. 0 turns away
+impl<A: RejectPolicy> ConcurrencyBackpressureLayer<A> {
+    /// Lets at most `max_queue` requests wait; the next is turned away as *queue full*. 0 turns away
     /// whatever can't go at once. Unbounded unless set.
     ///
-    /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
+    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`]; see [`reject`](crate::reject).
     #[must_use]
     #[track_caller]
-    pub fn max_waiting(mut self, max_waiting: usize) -> ConcurrencyBackpressureLayer<A::Bounded> {
-        self.bounds.max_waiting = settings::waiting(max_waiting);
+    pub fn max_queue(mut self, max_queue: u32) -> ConcurrencyBackpressureLayer<A::Bounded> {
+        self.bounds.max_queue = settings::queue(max_queue);
         self.answer(A::bounded)
     }
 
@@ -84,7 +84,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     /// it, requests wait as long as it takes. With it, waiting panics outside a tokio runtime with its timer
     /// enabled.
     ///
-    /// Turning away changes the answer from [`Wait`] to [`Fail`]; see [`answer`](crate::answer).
+    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`]; see [`reject`](crate::reject).
     #[must_use]
     #[track_caller]
     pub fn max_wait(mut self, max_wait: Duration) -> ConcurrencyBackpressureLayer<A::Bounded> {
@@ -95,7 +95,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
     shared_by_layers!(ConcurrencyBackpressureLayer);
 
     /// A handle that reads and steers the limit. It can [close](ConcurrencyBackpressureHandle::close) a
-    /// layer that can turn away; for one without bounds call [`fail`](ConcurrencyBackpressureLayer::fail)
+    /// layer that can turn away; for one without bounds call [`reject_with_box_error`](ConcurrencyBackpressureLayer::reject_with_box_error)
     /// first.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
@@ -109,7 +109,7 @@ impl<A: Answer> ConcurrencyBackpressureLayer<A> {
         assert!(
             !A::WAITS || Arc::strong_count(&self.limiter) == 1,
             "what turns requests away is to be chosen before the layer is cloned, put on a service, \
-             or asked for a handle: call `max_waiting`, `max_wait`, `fail`, `fail_with` or `respond` first"
+             or asked for a handle: call `max_queue`, `max_wait`, `reject_with_box_error`, `reject_with_error` or `reject_with` first"
         );
         ConcurrencyBackpressureLayer {
             limiter: self.limiter,

@@ -77,7 +77,7 @@ impl Limiter for ConcurrencyLimiter {
         self.gate.expire(&|| self.clock.now());
         let deadline = bounds.deadline(|| self.clock.now());
         let admit = |standing: Standing| {
-            if standing.ahead >= bounds.max_waiting {
+            if standing.ahead >= bounds.max_queue {
                 return Err(Reason::QueueFull);
             }
             if bounds.allow_no_wait() { Err(Reason::WaitTimeout) } else { Ok(deadline) }

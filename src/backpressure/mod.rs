@@ -8,7 +8,7 @@
 //! | built with | the next caller at the limit |
 //! | --- | --- |
 //! | `new(n)` | waits, however many wait already |
-//! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already; with 0, whatever can't go at once is shed |
+//! | `.max_queue(m)` | waits, or is turned away as *queue full* if `m` wait already; with 0, whatever can't go at once is shed |
 //! | `.max_wait(d)` | waits, and is turned away as *wait timeout* after `d` |
 //! | both | both |
 //!
@@ -55,7 +55,7 @@
 //! acquires two permits of that limit: on an axum `Router` and on a route of it, twice in one
 //! `ServiceBuilder`, on a server and on a client that its handler calls. Once such requests hold all
 //! permits at the outer service, each of them waits at the inner one for a permit of another.
-//! **Then none proceeds, for good**, unless `max_waiting` or `max_wait` rejects the second.
+//! **Then none proceeds, for good**, unless `max_queue` or `max_wait` rejects the second.
 //!
 //! Put the layer on once, make a second layer, or make a limit for each service with
 //! [`per_service`](ConcurrencyBackpressureLayer::per_service). Debug builds report such a request on
@@ -95,7 +95,7 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower::BoxError> {
 //! let layer = ConcurrencyBackpressureLayer::new(100)
-//!     .max_waiting(50)
+//!     .max_queue(50)
 //!     .max_wait(Duration::from_secs(2));
 //! let handle = layer.handle();
 //! let mut service = layer.layer(service_fn(|n: u32| async move {

@@ -11,7 +11,7 @@ use super::{
     limiter::{ConcurrencyLimiter, Permit},
 };
 use crate::{
-    answer::{Answer, AnswerTo, Wait},
+    reject::{RejectPolicy, RejectPolicyFor, NeverReject},
     macros::inner_access,
     seat::{Seat, Taken},
 };
@@ -21,7 +21,7 @@ use crate::{
 /// A clone shares the limit, and has neither a place nor a ticket until it is polled itself. Dropped,
 /// it gives back what it has.
 #[derive(Clone, Debug)]
-pub struct ConcurrencyBackpressure<S, A = Wait> {
+pub struct ConcurrencyBackpressure<S, A = NeverReject> {
     inner: S,
     /// Filled by `poll_ready` with a place (or a rejection), which `call` takes and the response future
     /// keeps until it is done.
@@ -37,7 +37,7 @@ impl<S, A> ConcurrencyBackpressure<S, A> {
     inner_access!();
 }
 
-impl<S, A: Answer> ConcurrencyBackpressure<S, A> {
+impl<S, A: RejectPolicy> ConcurrencyBackpressure<S, A> {
     /// A handle that reads and steers the limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
@@ -48,7 +48,7 @@ impl<S, A: Answer> ConcurrencyBackpressure<S, A> {
 impl<S, A, Request> Service<Request> for ConcurrencyBackpressure<S, A>
 where
     S: Service<Request>,
-    A: AnswerTo<S::Response, S::Error>,
+    A: RejectPolicyFor<S::Response, S::Error>,
 {
     type Response = S::Response;
     type Error = A::Error;

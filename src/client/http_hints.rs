@@ -34,7 +34,7 @@ use crate::{clock, pause_on_hint::ReadHint};
 ///     }));
 ///
 /// service.ready().await?.call(Request::new(())).await?;
-/// assert_eq!(handle.wait(), Duration::from_secs(40)); // for all callers
+/// assert_eq!(handle.estimated_wait(), Duration::from_secs(40)); // for all callers
 /// # Ok(())
 /// # }
 /// ```

@@ -10,8 +10,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let limit = ConcurrencyBackpressureLayer::new(1)
-//!     .max_waiting(0)
-//!     .respond(|_: Rejected| "503".to_owned());
+//!     .max_queue(0)
+//!     .reject_with(|_: Rejected| "503".to_owned());
 //! let layer = ExemptLayer::new(|path: &&str| *path == "/health", limit);
 //! let mut service = layer.layer(service_fn(|path: &'static str| async move {
 //!     if path == "/slow" {
@@ -37,7 +37,7 @@
 //!   clone of the inner service or of the layered one to readiness, then calls that very clone. A
 //!   request that is not exempt waits for its permit there.
 //! - **Backpressure ends here.** A caller that calls without pause accumulates futures. Servers
-//!   make one call for each request in any case; bound the queue (`max_waiting`, `max_wait`).
+//!   make one call for each request in any case; bound the queue (`max_queue`, `max_wait`).
 //! - **The inner service is `Clone`**, as servers want it, and an error of its readiness is an
 //!   error of the call.
 //! - An exempt request is not counted, does not wait, and is not rejected by a closed layer.

@@ -14,13 +14,13 @@
 //! fn app() -> Router {
 //!     // Up to a hundred requests in flight, their bodies included, and twenty more in the queue.
 //!     let in_flight = ConcurrencyBackpressureLayer::new(100)
-//!         .max_waiting(20)
+//!         .max_queue(20)
 //!         .max_wait(Duration::from_secs(2))
-//!         .respond(http_rejection_with_fallback(Duration::from_secs(5)));
+//!         .reject_with(http_rejection_with_fallback(Duration::from_secs(5)));
 //!     // Up to 1,000 in any minute.
 //!     let rate = WindowRateLimitLayer::new(1_000, Duration::from_secs(60))
-//!         .max_waiting(0)
-//!         .respond(http_rejection);
+//!         .max_queue(0)
+//!         .reject_with(http_rejection);
 //!
 //!     let limits = ServiceBuilder::new()
 //!         .map_response(IntoResponse::into_response) // one response type for `ExemptLayer`

@@ -28,10 +28,10 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), BoxError> {
 //!     let in_flight =
-//!         ConcurrencyBackpressureLayer::new(100).max_waiting(100).respond(http_rejection);
+//!         ConcurrencyBackpressureLayer::new(100).max_queue(100).reject_with(http_rejection);
 //!     let rate = WindowRateLimitLayer::new(1_000, Duration::from_secs(60))
-//!         .max_waiting(0)
-//!         .respond(http_rejection);
+//!         .max_queue(0)
+//!         .reject_with(http_rejection);
 //!     let service = ServiceBuilder::new()
 //!         .layer(in_flight.until_body_ends())
 //!         .layer(RateLimitHeadersLayer::new("hello", rate.handle()))

@@ -15,12 +15,12 @@
 //! async fn main() -> Result<(), BoxError> {
 //!     // A stream holds its permit until it ends or its client disconnects.
 //!     let in_flight = ConcurrencyBackpressureLayer::new(100)
-//!         .max_waiting(10)
-//!         .respond(grpc_rejection)
+//!         .max_queue(10)
+//!         .reject_with(grpc_rejection)
 //!         .until_body_ends();
 //!     let rate = WindowRateLimitLayer::new(1_000, Duration::from_secs(60))
-//!         .max_waiting(0)
-//!         .respond(grpc_rejection);
+//!         .max_queue(0)
+//!         .reject_with(grpc_rejection);
 //!     let is_check =
 //!         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
 //!
@@ -82,5 +82,5 @@
 //!   [`GrpcClassifier`](crate::client::GrpcClassifier).
 //! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
 //!   `RESOURCE_EXHAUSTED` at a rate limit. That code is retried only if it is among the `codes`.
-//! - If a limit of the client may reject, give it `.respond(grpc_rejection)` too. Otherwise the
+//! - If a limit of the client may reject, give it `.reject_with(grpc_rejection)` too. Otherwise the
 //!   client sees the code `UNKNOWN`, with the `Rejected` as a cause of the status.

@@ -28,7 +28,7 @@
 //!     .service(service_fn(|status: u16| async move { Ok::<_, std::convert::Infallible>(status) }));
 //!
 //! assert_eq!(service.ready().await?.call(429).await?, 429);
-//! assert_eq!(handle.wait(), Duration::from_secs(20)); // for all callers
+//! assert_eq!(handle.estimated_wait(), Duration::from_secs(20)); // for all callers
 //! # Ok(())
 //! # }
 //! ```

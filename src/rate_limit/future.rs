@@ -11,7 +11,7 @@ use pin_project::pin_project;
 #[cfg(debug_assertions)]
 use crate::nested::LimitId;
 use crate::{
-    answer::{Answer, AnswerTo, Answered},
+    reject::{RejectPolicy, RejectPolicyFor, Admission},
     rejected::Rejected,
 };
 
@@ -21,18 +21,18 @@ use crate::{
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A: Answer> {
+pub struct ResponseFuture<F, A: RejectPolicy> {
     #[pin]
-    answered: Answered<F, A>,
+    answered: Admission<F, A>,
     /// The limit that the request was issued under.
     #[cfg(debug_assertions)]
     limit: Option<LimitId>,
 }
 
-impl<F, A: Answer> ResponseFuture<F, A> {
+impl<F, A: RejectPolicy> ResponseFuture<F, A> {
     pub(super) const fn issued(future: F) -> Self {
         Self {
-            answered: Answered::Inner(future),
+            answered: Admission::Inner(future),
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -45,7 +45,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
 
     pub(super) fn turned_away(answer: &A, rejected: Rejected) -> Self {
         Self {
-            answered: Answered::turned_away(answer, rejected),
+            answered: Admission::turned_away(answer, rejected),
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -55,7 +55,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
 impl<F, A, Response, Error> Future for ResponseFuture<F, A>
 where
     F: Future<Output = Result<Response, Error>>,
-    A: AnswerTo<Response, Error>,
+    A: RejectPolicyFor<Response, Error>,
 {
     type Output = Result<Response, A::Error>;
 

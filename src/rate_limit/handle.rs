@@ -30,10 +30,10 @@ use crate::{
 /// tokio::time::advance(Duration::from_secs(3)).await;
 /// service.ready().await.unwrap().call(2).await.unwrap();
 /// assert_eq!(handle.remaining(), 0);
-/// assert_eq!(handle.wait(), Duration::from_secs(7));
+/// assert_eq!(handle.estimated_wait(), Duration::from_secs(7));
 ///
 /// handle.pause_for(Duration::from_secs(60)); // the server said so
-/// assert_eq!(handle.wait(), Duration::from_secs(60));
+/// assert_eq!(handle.estimated_wait(), Duration::from_secs(60));
 /// # }
 /// ```
 #[derive(Clone)]
@@ -53,8 +53,8 @@ impl WindowRateLimitHandle {
 
     /// How many requests may be issued in a window.
     #[must_use]
-    pub fn limit(&self) -> u64 {
-        self.read().limit.into()
+    pub fn limit(&self) -> u32 {
+        self.read().limit
     }
 
     /// How long the window is.
@@ -68,28 +68,28 @@ impl WindowRateLimitHandle {
     /// A clone that is ready and not called has its place already. With limits above 256, up to 0.8 % of
     /// the places may be counted as taken longer than they are; it is never more than there is.
     #[must_use]
-    pub fn remaining(&self) -> u64 {
-        self.read().remaining.into()
+    pub fn remaining(&self) -> u32 {
+        self.read().remaining
     }
 
     /// How long a request that came now would wait, if those before it go as soon as they can. Zero if
     /// it could go at once.
     #[must_use]
-    pub fn wait(&self) -> Duration {
+    pub fn estimated_wait(&self) -> Duration {
         self.read().wait
     }
 
     /// How long until everything that is used now has come back: the window, or what is left of a fixed
     /// one. (What is reserved and not issued comes back a window after it is.)
     #[must_use]
-    pub fn reset(&self) -> Duration {
+    pub fn reset_after(&self) -> Duration {
         self.read().reset
     }
 
     /// How many wait in the line.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.read().waiting as usize
+    pub fn queued(&self) -> u32 {
+        self.read().waiting
     }
 
     /// How many were turned away since the layer was made.
@@ -104,8 +104,8 @@ impl WindowRateLimitHandle {
     /// # Errors
     ///
     /// If `limit` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
-    pub fn set_limit(&self, limit: u64) -> Result<(), InvalidSetting> {
-        let limit = settings::places("limit", limit)?;
+    pub fn set_limit(&self, limit: u32) -> Result<(), InvalidSetting> {
+        let limit = settings::permits("limit", limit)?;
         self.limiter.window.set_limit(limit, &|| self.limiter.clock.now());
         Ok(())
     }

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{WindowRateLimit, WindowRateLimitHandle, limiter::RateLimiter, window::Shape};
 use crate::{
-    answer::{Answer, Wait},
+    reject::{RejectPolicy, NeverReject},
     macros::shared_by_layers,
     per_service::Anew,
     seat::{Bounds, Seat},
@@ -20,7 +20,7 @@ use crate::{
 /// A request that passes two services of one layer
 /// [counts twice](crate::rate_limit#one-layer-twice-on-a-request).
 #[derive(Clone, Debug)]
-pub struct WindowRateLimitLayer<A = Wait> {
+pub struct WindowRateLimitLayer<A = NeverReject> {
     limiter: Arc<RateLimiter>,
     bounds: Bounds,
     answer: A,
@@ -36,7 +36,7 @@ impl WindowRateLimitLayer {
     /// If `limit` is 0 or above 2<sup>31</sup> - 1, or `window` is zero or longer than 100 years.
     #[must_use]
     #[track_caller]
-    pub fn new(limit: u64, window: Duration) -> Self {
+    pub fn new(limit: u32, window: Duration) -> Self {
         literal(Self::try_new(limit, window))
     }
 
@@ -45,7 +45,7 @@ impl WindowRateLimitLayer {
     /// # Errors
     ///
     /// Where `new` panics.
-    pub fn try_new(limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
+    pub fn try_new(limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
         Self::of(Shape::Sliding, limit, window)
     }
 
@@ -60,7 +60,7 @@ impl WindowRateLimitLayer {
     /// If `limit` is 0 or above 2<sup>31</sup> - 1, or `window` is zero or longer than 100 years.
     #[must_use]
     #[track_caller]
-    pub fn fixed(limit: u64, window: Duration) -> Self {
+    pub fn fixed(limit: u32, window: Duration) -> Self {
         literal(Self::try_fixed(limit, window))
     }
 
@@ -69,30 +69,30 @@ impl WindowRateLimitLayer {
     /// # Errors
     ///
     /// Where `fixed` panics.
-    pub fn try_fixed(limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
+    pub fn try_fixed(limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
         Self::of(Shape::Fixed, limit, window)
     }
 
-    fn of(shape: Shape, limit: u64, window: Duration) -> Result<Self, InvalidSetting> {
-        let limit = settings::places("limit", limit)?;
+    fn of(shape: Shape, limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
+        let limit = settings::permits("limit", limit)?;
         let window = settings::window(window)?;
         Ok(Self {
             limiter: Arc::new(RateLimiter::new(shape, limit, window)),
             bounds: Bounds::NONE,
-            answer: Wait,
+            answer: NeverReject,
         })
     }
 }
 
-impl<A: Answer> WindowRateLimitLayer<A> {
-    /// Lets at most `max_waiting` requests wait; the next is turned away as *queue full*. 0 turns away
+impl<A: RejectPolicy> WindowRateLimitLayer<A> {
+    /// Lets at most `max_queue` requests wait; the next is turned away as *queue full*. 0 turns away
     /// whatever can't go at once. Unbounded unless set.
     ///
-    /// Turning away changes the answer from [`Wait`] to [`Fail`](crate::answer::Fail); see
-    /// [`answer`](crate::answer).
+    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`](crate::reject::RejectWithBoxError); see
+    /// [`reject`](crate::reject).
     #[must_use]
-    pub fn max_waiting(mut self, max_waiting: usize) -> WindowRateLimitLayer<A::Bounded> {
-        self.bounds.max_waiting = settings::waiting(max_waiting);
+    pub fn max_queue(mut self, max_queue: u32) -> WindowRateLimitLayer<A::Bounded> {
+        self.bounds.max_queue = settings::queue(max_queue);
         self.answer(A::bounded)
     }
 
@@ -103,8 +103,8 @@ impl<A: Answer> WindowRateLimitLayer<A> {
     /// requests before it that are ready and not called) is turned away as soon as it looks again, at
     /// the latest after `max_wait`.
     ///
-    /// Turning away changes the answer from [`Wait`] to [`Fail`](crate::answer::Fail); see
-    /// [`answer`](crate::answer).
+    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`](crate::reject::RejectWithBoxError); see
+    /// [`reject`](crate::reject).
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> WindowRateLimitLayer<A::Bounded> {
         self.bounds = self.bounds.max_wait(max_wait);

@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) const WAITING: TimerUse = TimerUse {
     what: "WindowRateLimitLayer: a wait for a permit",
-    otherwise: "reject what would wait, with `max_waiting(0)`",
+    otherwise: "reject what would wait, with `max_queue(0)`",
 };
 
 pub(crate) struct RateLimiter {
@@ -108,7 +108,7 @@ impl Limiter for RateLimiter {
         let deadline = bounds.deadline(now);
         // Whoever can't go in time is turned away now, not after having waited for it.
         let admit = |waiting, expected: &dyn Fn() -> Nanos| {
-            if waiting >= bounds.max_waiting {
+            if waiting >= bounds.max_queue {
                 return Err(Reason::QueueFull);
             }
             match deadline {

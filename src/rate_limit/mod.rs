@@ -19,7 +19,7 @@
 //! | built with | the next caller at the limit |
 //! | --- | --- |
 //! | `new(n, window)` | waits its turn |
-//! | `.max_waiting(m)` | waits, or is turned away as *queue full* if `m` wait already |
+//! | `.max_queue(m)` | waits, or is turned away as *queue full* if `m` wait already |
 //! | `.max_wait(d)` | waits, or is turned away as *wait timeout*, **at once**, if its turn comes only after `d` |
 //!
 //! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: sent again at
@@ -127,7 +127,7 @@
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let service = WindowRateLimitLayer::new(1, Duration::from_secs(10))
 //!     .max_wait(Duration::from_secs(2))
-//!     .respond(|rejected: Rejected| format!("429, come again in {} s", rejected.retry_after_secs().unwrap()))
+//!     .reject_with(|rejected: Rejected| format!("429, come again in {} s", rejected.retry_after_secs().unwrap()))
 //!     .layer(service_fn(|name: &'static str| async move {
 //!         Ok::<_, std::convert::Infallible>(format!("200, hello {name}"))
 //!     }));

@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::{WindowRateLimitHandle, future::ResponseFuture, limiter::RateLimiter};
 use crate::{
-    answer::{AnswerTo, Wait},
+    reject::{RejectPolicyFor, NeverReject},
     macros::inner_access,
     seat::{Seat, Taken},
 };
@@ -18,7 +18,7 @@ use crate::{
 /// A clone shares the limit, and has neither a reservation nor a ticket until it is polled itself.
 /// Dropped, it gives back what it has.
 #[derive(Clone, Debug)]
-pub struct WindowRateLimit<S, A = Wait> {
+pub struct WindowRateLimit<S, A = NeverReject> {
     inner: S,
     /// Filled by `poll_ready` with a reservation (or a rejection), which `call` takes and turns into an
     /// issue.
@@ -43,7 +43,7 @@ impl<S, A> WindowRateLimit<S, A> {
 impl<S, A, Request> Service<Request> for WindowRateLimit<S, A>
 where
     S: Service<Request>,
-    A: AnswerTo<S::Response, S::Error>,
+    A: RejectPolicyFor<S::Response, S::Error>,
 {
     type Response = S::Response;
     type Error = A::Error;

@@ -10,7 +10,7 @@ use crate::{
 /// *Responses*: `Percent-Encoded`).
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Makes the gRPC response to a rejected call: `.respond(grpc_rejection)`, on either limit.
+/// Makes the gRPC response to a rejected call: `.reject_with(grpc_rejection)`, on either limit.
 ///
 /// | rejected by | `grpc-status` | `grpc-retry-pushback-ms` |
 /// | --- | --- | --- |
@@ -27,7 +27,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), std::convert::Infallible> {
-/// let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
+/// let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).reject_with(grpc_rejection);
 /// let mut service = layer.layer(service_fn(|_: http::Request<Body>| async {
 ///     Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
 /// }));

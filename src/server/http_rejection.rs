@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 
 use crate::{clock::whole_secs, rejected::Rejected};
 
-/// Makes the HTTP response to a rejected request: `.respond(http_rejection)`, on either limit.
+/// Makes the HTTP response to a rejected request: `.reject_with(http_rejection)`, on either limit.
 ///
 /// | rejected by | status | `Retry-After` |
 /// | --- | --- | --- |
@@ -22,10 +22,10 @@ use crate::{clock::whole_secs, rejected::Rejected};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), std::convert::Infallible> {
-/// let limit = WindowRateLimitLayer::new(1, Duration::from_secs(10)).max_waiting(0);
+/// let limit = WindowRateLimitLayer::new(1, Duration::from_secs(10)).max_queue(0);
 /// let app: Router = Router::new()
 ///     .route("/", get(|| async { "hello" }))
-///     .layer(limit.respond(http_rejection)); // no `HandleErrorLayer`
+///     .layer(limit.reject_with(http_rejection)); // no `HandleErrorLayer`
 ///
 /// let get = || app.clone().oneshot(Request::new(Body::empty()));
 /// assert_eq!(get().await?.status(), StatusCode::OK);
@@ -50,8 +50,8 @@ pub fn http_rejection<B: Default>(rejected: Rejected) -> Response<B> {
 /// use tower_floodgate::{ConcurrencyBackpressureLayer, server::http_rejection_with_fallback};
 ///
 /// let layer = ConcurrencyBackpressureLayer::new(100)
-///     .max_waiting(50)
-///     .respond(http_rejection_with_fallback::<Body>(Duration::from_secs(5)));
+///     .max_queue(50)
+///     .reject_with(http_rejection_with_fallback::<Body>(Duration::from_secs(5)));
 /// # let _ = layer;
 /// ```
 pub fn http_rejection_with_fallback<B: Default>(
@@ -69,7 +69,7 @@ pub fn http_rejection_with_fallback<B: Default>(
 /// use std::time::Duration;
 /// use tower_floodgate::{Rejected, WindowRateLimitLayer, server::http_rejection_with_body};
 ///
-/// let layer = WindowRateLimitLayer::new(100, Duration::from_secs(1)).max_waiting(10).respond(
+/// let layer = WindowRateLimitLayer::new(100, Duration::from_secs(1)).max_queue(10).reject_with(
 ///     |rejected: Rejected| http_rejection_with_body(&rejected, rejected.to_string()),
 /// );
 /// # let _ = layer;

@@ -28,13 +28,13 @@
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! // Up to a hundred requests in flight, their bodies included; twenty more wait up to two seconds.
 //! let in_flight = ConcurrencyBackpressureLayer::new(100)
-//!     .max_waiting(20)
+//!     .max_queue(20)
 //!     .max_wait(Duration::from_secs(2))
-//!     .respond(http_rejection_with_fallback(Duration::from_secs(5)));
+//!     .reject_with(http_rejection_with_fallback(Duration::from_secs(5)));
 //! // Two in any minute; any other is rejected with the time of the next permit.
 //! let rate = WindowRateLimitLayer::new(2, Duration::from_secs(60))
 //!     .max_wait(Duration::ZERO)
-//!     .respond(http_rejection);
+//!     .reject_with(http_rejection);
 //! let shutdown = in_flight.handle();
 //!
 //! let limits = ServiceBuilder::new()

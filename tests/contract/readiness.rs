@@ -163,7 +163,7 @@ async fn c3_call_while_queued_panics_and_the_waiter_stays_queued() {
     .await;
 }
 
-const NO_QUEUE: Bounds = Bounds { max_waiting: 0, ..WIDE };
+const NO_QUEUE: Bounds = Bounds { max_queue: 0, ..WIDE };
 
 /// Asserts that `limit` rejected a request, in the way of its stack. An error also has the reason.
 #[track_caller]

@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    answer::AnswerTo,
+    reject::RejectPolicyFor,
     retry::{Backoff, Jitter, Verdict},
 };
 
@@ -67,12 +67,12 @@ use Answer::{Fail, Respond, Wait};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    pub(crate) max_waiting: usize,
+    pub(crate) max_queue: usize,
     pub(crate) max_wait: Duration,
 }
 
 /// Too wide to reject any request: all must be as without bounds.
-pub(crate) const WIDE: Bounds = Bounds { max_waiting: 10, max_wait: Duration::from_secs(3600) };
+pub(crate) const WIDE: Bounds = Bounds { max_queue: 10, max_wait: Duration::from_secs(3600) };
 
 /// Layers on the probe, the outermost first.
 #[derive(Clone, Debug)]
@@ -212,25 +212,25 @@ pub(crate) struct Handles {
 
 impl Handles {
     fn wrap(&mut self, inner: Boxed, layer: Layer, stack: &Stack) -> Boxed {
-        let Bounds { max_waiting, max_wait } = stack.bounds;
+        let Bounds { max_queue, max_wait } = stack.bounds;
         let bound = ConcurrencyBackpressureLayer::new(PERMITS);
         let rate = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
         match (layer, stack.answer) {
             (Ours(Bound), Wait) => self.bound(bound, inner),
             (Ours(Rate), Wait) => self.rate(rate, inner),
             (Ours(Bound), Fail) => {
-                self.bound(bound.max_waiting(max_waiting).max_wait(max_wait), inner)
+                self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner)
             }
             (Ours(Rate), Fail) => {
-                self.rate(rate.max_waiting(max_waiting).max_wait(max_wait), inner)
+                self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner)
             }
             (Ours(Bound), Respond) => {
-                let bound = bound.max_waiting(max_waiting).max_wait(max_wait);
-                self.bound(bound.respond(|_| REJECTED), inner)
+                let bound = bound.max_queue(max_queue).max_wait(max_wait);
+                self.bound(bound.reject_with(|_| REJECTED), inner)
             }
             (Ours(Rate), Respond) => {
-                let rate = rate.max_waiting(max_waiting).max_wait(max_wait);
-                self.rate(rate.respond(|_| REJECTED), inner)
+                let rate = rate.max_queue(max_queue).max_wait(max_wait);
+                self.rate(rate.reject_with(|_| REJECTED), inner)
             }
             (Ours(Retry), _) => {
                 let policy = ExponentialRetry::new(2)
@@ -260,12 +260,12 @@ impl Handles {
 
     fn bound<A>(&mut self, layer: ConcurrencyBackpressureLayer<A>, inner: Boxed) -> Boxed
     where
-        A: AnswerTo<u32, BoxError, Error = BoxError, Outcome: 'static> + Send + 'static,
+        A: RejectPolicyFor<u32, BoxError, Error = BoxError, Outcome: 'static> + Send + 'static,
     {
         let handle = layer.handle();
         self.bound = Some(Box::new(move || Counts {
             taken: handle.in_flight(),
-            waiting: handle.waiting(),
+            waiting: handle.queued(),
             rejected: handle.rejected().total(),
         }));
         Boxed::new(layer.layer(inner))
@@ -273,12 +273,12 @@ impl Handles {
 
     fn rate<A>(&mut self, layer: WindowRateLimitLayer<A>, inner: Boxed) -> Boxed
     where
-        A: AnswerTo<u32, BoxError, Error = BoxError> + Send + 'static,
+        A: RejectPolicyFor<u32, BoxError, Error = BoxError> + Send + 'static,
     {
         let handle = layer.handle();
         self.rate = Some(Box::new(move || Counts {
             taken: PERMITS - usize::try_from(handle.remaining()).unwrap(),
-            waiting: handle.waiting(),
+            waiting: handle.queued(),
             rejected: handle.rejected().total(),
         }));
         Boxed::new(layer.layer(inner))

@@ -20,14 +20,14 @@ use crate::{clock::nanos, duration, holds, paused_runtime::run};
 fn c8_b3_max_wait_may_have_any_length() {
     holds(file!(), duration(), |wait| {
         run(async {
-            let layer = ConcurrencyBackpressureLayer::new(1).max_wait(wait).respond(|_| ());
+            let layer = ConcurrencyBackpressureLayer::new(1).max_wait(wait).reject_with(|_| ());
             let handle = layer.handle();
             let mut cx = Context::from_waker(Waker::noop());
             let inner = service_fn(|(): ()| pending::<Result<(), ()>>());
             let (mut first, mut second) = (layer.layer(inner), layer.layer(inner));
             prop_assert!(first.poll_ready(&mut cx).is_ready());
             prop_assert_eq!(second.poll_ready(&mut cx).is_ready(), wait.is_zero());
-            prop_assert_eq!(handle.waiting(), usize::from(!wait.is_zero()));
+            prop_assert_eq!(handle.queued(), usize::from(!wait.is_zero()));
             Ok(())
         })
     });
@@ -42,7 +42,7 @@ fn c8_w5_w6_w7_pause_and_max_wait_may_have_any_length() {
             let handle = layer.handle();
             let mut service = layer
                 .max_wait(wait)
-                .respond(Some)
+                .reject_with(Some)
                 .layer(service_fn(|(): ()| ready(Ok::<_, ()>(None))));
             let mut cx = Context::from_waker(Waker::noop());
             handle.pause_for(pause);

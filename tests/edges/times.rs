@@ -60,8 +60,8 @@ fn c7_every_number_is_valid_or_refused() {
             let error = window.unwrap_err().to_string();
             prop_assert!(error.starts_with(&format!("window is {length:?}: ")), "{}", error);
         }
-        let most = u64::from(settings::MAX_WAITING);
-        let waiting = settings::waiting(usize::try_from(number).unwrap());
+        let most = u64::from(settings::MAX_QUEUE);
+        let waiting = settings::queue(usize::try_from(number).unwrap());
         prop_assert_eq!(u64::from(waiting), number.min(most));
         Ok(())
     });

@@ -43,7 +43,7 @@ async fn hang() -> Response {
 /// All ways to put a layer on share one limit among the routes.
 #[tokio::test(start_paused = true)]
 async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
-    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_waiting(0).respond(http_rejection);
+    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_queue(0).reject_with(http_rejection);
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     let method: MethodRouter = get(hello).layer(limit());
     let shared = limit();
@@ -71,7 +71,7 @@ async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
 #[tokio::test]
 async fn b6_closed_axum_router_responds_503_and_drains() {
     let limit =
-        ConcurrencyBackpressureLayer::new(10).fail().respond(http_rejection_with_fallback(SECOND));
+        ConcurrencyBackpressureLayer::new(10).reject_with_box_error().reject_with(http_rejection_with_fallback(SECOND));
     let handle = limit.handle();
     let app = Router::new().route("/", get(hello)).route("/hang", get(hang)).layer(limit);
     assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);
@@ -90,7 +90,7 @@ async fn b6_closed_axum_router_responds_503_and_drains() {
 
 #[tokio::test(start_paused = true)]
 async fn w9_axum_router_reports_the_limit_on_every_response() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(http_rejection);
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_queue(0).reject_with(http_rejection);
     let headers = RateLimitHeadersLayer::new("app", limit.handle());
     let app = Router::new().route("/", get(hello)).layer(limit).layer(headers);
     for (path, status) in
@@ -106,8 +106,8 @@ async fn w9_axum_router_reports_the_limit_on_every_response() {
 #[tokio::test]
 async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it() {
     let limit = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
-        .respond(http_rejection)
+        .max_queue(0)
+        .reject_with(http_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let layer = ExemptLayer::new(

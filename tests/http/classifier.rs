@@ -237,7 +237,7 @@ async fn r6_classifier_infers_the_error_type() {
 
     let began = now();
     let service = ServiceBuilder::new()
-        .layer(ConcurrencyBackpressureLayer::new(5).max_waiting(5))
+        .layer(ConcurrencyBackpressureLayer::new(5).max_queue(5))
         .layer(layer())
         .layer(WindowRateLimitLayer::new(5, secs(1)).max_wait(secs(9)))
         .service(service_fn(|_: Request<()>| async { Err::<Response<()>, _>(reset()) }));

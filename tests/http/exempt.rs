@@ -71,7 +71,7 @@ async fn c3_exempt_calls_only_ready_services_on_both_ways() {
 
 #[tokio::test]
 async fn b1_exempt_request_is_not_counted_delayed_or_rejected() {
-    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_: Rejected| 503);
+    let limit = ConcurrencyBackpressureLayer::new(1).max_queue(0).reject_with(|_: Rejected| 503);
     let handle = limit.handle();
     let mut service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
         if n == 2 {
@@ -101,19 +101,19 @@ async fn b2_calls_behind_an_exemption_wait_in_order() {
     });
     let mut service = ExemptLayer::new(is_health, limit).layer(inner);
     let mut calls: Vec<_> = (1..=4).map(|n| task::spawn(service.call(n))).collect();
-    assert_eq!(handle.waiting(), 0, "nothing happens before it is polled");
+    assert_eq!(handle.queued(), 0, "nothing happens before it is polled");
     for call in &mut calls {
         assert_pending!(call.poll());
     }
-    assert_eq!((handle.in_flight(), handle.waiting()), (1, 3));
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 3));
     drop(calls.remove(1)); // leaves the queue
-    assert_eq!((handle.in_flight(), handle.waiting()), (1, 2));
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 2));
     for (call, n) in calls.iter_mut().zip([1, 3, 4]) {
         assert_pending!(call.poll());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(assert_ready!(call.poll()).unwrap(), n);
     }
-    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 }
 
 /// Never ready.
@@ -145,7 +145,7 @@ async fn c3_readiness_error_behind_an_exemption_is_returned_by_the_call() {
 
 #[tokio::test(start_paused = true)]
 async fn c10_errors_of_exempt_requests_become_those_of_the_layer() {
-    let limit = WindowRateLimitLayer::new(1, Duration::from_secs(9)).max_waiting(0);
+    let limit = WindowRateLimitLayer::new(1, Duration::from_secs(9)).max_queue(0);
     let service = ExemptLayer::new(is_health, limit).layer(service_fn(|n: u32| async move {
         if n == 0 { Err(io::Error::other("disk")) } else { Ok(n) }
     }));

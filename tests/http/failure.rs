@@ -109,12 +109,12 @@ async fn r6_rejection_is_retried_after_its_time_unless_closed() {
         HttpClassifier::new().classify(&post(), &Err::<Response<()>, _>(wrapped))
     };
 
-    let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
+    let rate = WindowRateLimitLayer::new(1, secs(7)).max_queue(0).layer(client());
     rate.clone().oneshot(post()).await.unwrap();
     let error = rate.oneshot(post()).await.unwrap_err();
     assert_eq!(verdict_of(error), Verdict::RetryAfter(secs(7)));
 
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let (mut first, second) = (layer.layer(client()), layer.layer(client()));
     first.ready().await.unwrap();
     let error = second.clone().oneshot(post()).await.unwrap_err();

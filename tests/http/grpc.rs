@@ -215,11 +215,11 @@ async fn r6_transport_errors_count_as_unavailable() {
 
     // Rejections are no transport errors.
     let client = || service_fn(|(): ()| async { Ok::<_, io::Error>(()) });
-    let rate = WindowRateLimitLayer::new(1, secs(7)).max_waiting(0).layer(client());
+    let rate = WindowRateLimitLayer::new(1, secs(7)).max_queue(0).layer(client());
     rate.clone().oneshot(()).await.unwrap();
     let error = rate.oneshot(()).await.unwrap_err();
     assert_eq!(verdict_of(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     layer.handle().close();
     let error = layer.layer(client()).oneshot(()).await.unwrap_err();
     assert_eq!(verdict_of(&[GrpcCode::Unavailable], error), Verdict::Never);

@@ -60,9 +60,9 @@ async fn r9_spent_quota_pauses_all_callers_before_a_rejection() {
             Ok::<_, io::Error>(response(200, &lines))
         }));
     service.ready().await.unwrap().call(1).await.unwrap();
-    assert_eq!(handle.wait(), secs(0));
+    assert_eq!(handle.estimated_wait(), secs(0));
     service.ready().await.unwrap().call(0).await.unwrap();
-    assert_eq!(handle.wait(), secs(20));
+    assert_eq!(handle.estimated_wait(), secs(20));
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn c1_separate_limits_of_a_router_and_its_route_respond_to_all() {
 /// axum puts a layer on each handler once the handler has its state.
 #[tokio::test(start_paused = true)]
 async fn c1_per_service_limit_on_a_router_with_state_is_per_method_and_route() {
-    let layer = WindowRateLimitLayer::new(1, secs(10)).max_waiting(0).respond(http_rejection);
+    let layer = WindowRateLimitLayer::new(1, secs(10)).max_queue(0).reject_with(http_rejection);
     let app = Router::new()
         .route("/a", get(async || ()).post(async || ()))
         .route("/b", get(async || ()))

@@ -29,7 +29,7 @@ fn limited(
     let inner = service_fn(|_: Request<()>| async { Ok(Response::new("hello".to_owned())) });
     ServiceBuilder::new()
         .layer(headers)
-        .layer(limit.max_waiting(0).respond(http_rejection))
+        .layer(limit.max_queue(0).reject_with(http_rejection))
         .service(inner)
 }
 

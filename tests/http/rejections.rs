@@ -9,7 +9,7 @@ use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    answer::Fail,
+    reject::Fail,
     server::{
         grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
         retry_after_header,
@@ -19,11 +19,11 @@ use tower_floodgate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn full_queue() -> ConcurrencyBackpressureLayer<Fail> {
-    ConcurrencyBackpressureLayer::new(1).max_waiting(0)
+    ConcurrencyBackpressureLayer::new(1).max_queue(0)
 }
 
 fn rate(window: Duration) -> WindowRateLimitLayer<Fail> {
-    WindowRateLimitLayer::new(1, window).max_waiting(0)
+    WindowRateLimitLayer::new(1, window).max_queue(0)
 }
 
 /// The response of a layer to the second of two concurrent requests.
@@ -45,7 +45,7 @@ type Hello = tower::util::ServiceFn<
 /// The rejection by such a limit.
 async fn rejected_by(window: Duration) -> Rejected {
     let (said, hears) = std::sync::mpsc::channel();
-    second(&rate(window).respond(move |rejected: Rejected| {
+    second(&rate(window).reject_with(move |rejected: Rejected| {
         said.send(rejected).unwrap();
         Response::default()
     }))
@@ -59,11 +59,11 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[tokio::test(start_paused = true)]
 async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
-    let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(http_rejection);
+    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
     closed.handle().close();
     let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
-        .fail()
-        .respond(http_rejection_with_fallback(SECOND * 3));
+        .reject_with_box_error()
+        .reject_with(http_rejection_with_fallback(SECOND * 3));
     closed_with_fallback.handle().close();
 
     let said = |response: Response<String>| {
@@ -74,22 +74,22 @@ async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
     let empty = String::new;
     let after = |secs: &str| Some(secs.to_owned());
 
-    let response = said(second(&rate(SECOND * 7).respond(http_rejection)).await);
+    let response = said(second(&rate(SECOND * 7).reject_with(http_rejection)).await);
     assert_eq!(response, (busy, after("7"), empty()));
     let response =
-        said(second(&rate(SECOND * 7).respond(http_rejection_with_fallback(SECOND))).await);
+        said(second(&rate(SECOND * 7).reject_with(http_rejection_with_fallback(SECOND))).await);
     assert_eq!(response, (busy, after("7"), empty()), "what is known counts");
-    let response = said(second(&full_queue().respond(http_rejection)).await);
+    let response = said(second(&full_queue().reject_with(http_rejection)).await);
     assert_eq!(response, (unavailable, None, empty()));
     let fallback = Duration::from_millis(2001);
     let response =
-        said(second(&full_queue().respond(http_rejection_with_fallback(fallback))).await);
+        said(second(&full_queue().reject_with(http_rejection_with_fallback(fallback))).await);
     assert_eq!(response, (unavailable, after("3"), empty()));
     assert_eq!(said(second(&closed).await), (unavailable, None, empty()));
     assert_eq!(said(second(&closed_with_fallback).await), (unavailable, after("3"), empty()));
 
     let own = |rejected: Rejected| http_rejection_with_body(&rejected, rejected.to_string());
-    let response = said(second(&full_queue().respond(own)).await);
+    let response = said(second(&full_queue().reject_with(own)).await);
     let why = "too many requests in flight, and no more may wait".to_owned();
     assert_eq!(response, (unavailable, None, why));
 }
@@ -98,7 +98,7 @@ async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
 async fn w6_retry_after_is_rounded_up_and_never_zero() {
     let window = Duration::from_millis(2500);
     let service = rate(window)
-        .respond(http_rejection::<String>)
+        .reject_with(http_rejection::<String>)
         .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::default()) }));
     service.clone().oneshot(Request::new(())).await.unwrap();
     for (elapsed, expected) in [(0, "3"), (499, "3"), (1, "2"), (1000, "1"), (999, "1")] {
@@ -114,15 +114,15 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
-    let closed = ConcurrencyBackpressureLayer::new(1).fail().respond(grpc_rejection);
+    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
     closed.handle().close();
     let answers = [
         (
-            second(&rate(SECOND).respond(grpc_rejection)).await,
+            second(&rate(SECOND).reject_with(grpc_rejection)).await,
             Code::ResourceExhausted,
             Some("1000"),
         ),
-        (second(&full_queue().respond(grpc_rejection)).await, Code::Unavailable, None),
+        (second(&full_queue().reject_with(grpc_rejection)).await, Code::Unavailable, None),
         (second(&closed).await, Code::Unavailable, None),
     ];
     for (response, code, pushback) in answers {

@@ -35,7 +35,7 @@ async fn channel(end: DuplexStream) -> Channel {
 
 #[tokio::test(start_paused = true)]
 async fn c10_tonic_client_reads_the_status_of_a_rejection() {
-    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_waiting(0).respond(grpc_rejection);
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_queue(0).reject_with(grpc_rejection);
     let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
     let (client, server) = duplex(1 << 16);
     let health = tonic_health::server::health_reporter().1;
@@ -62,8 +62,8 @@ async fn c10_tonic_client_reads_the_status_of_a_rejection() {
 #[tokio::test(start_paused = true)]
 async fn b1_tonic_stream_holds_its_permit_until_the_client_disconnects() {
     let limit = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
-        .respond(grpc_rejection)
+        .max_queue(0)
+        .reject_with(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let (client, server) = duplex(1 << 16);
@@ -90,8 +90,8 @@ async fn b1_tonic_stream_holds_its_permit_until_the_client_disconnects() {
 async fn b1_hyper_server_releases_permits_when_bodies_are_sent() {
     for http2 in [false, true] {
         let limit = ConcurrencyBackpressureLayer::new(1)
-            .max_waiting(0)
-            .respond(http_rejection)
+            .max_queue(0)
+            .reject_with(http_rejection)
             .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(

@@ -195,8 +195,8 @@ async fn c4_errors_and_cancellations_with_bodies_release_all_permits() {
 #[tokio::test]
 async fn c10_response_to_a_rejected_request_holds_no_permit() {
     let layer = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
-        .respond(http_rejection)
+        .max_queue(0)
+        .reject_with(http_rejection)
         .until_body_ends();
     let handle = layer.handle();
     let service = layer.layer(responses(Script { steps: [Data].into(), candid: true }));
@@ -217,7 +217,7 @@ async fn c10_response_to_a_rejected_request_holds_no_permit() {
 
 #[tokio::test]
 async fn b6_drained_waits_for_bodies() {
-    let layer = ConcurrencyBackpressureLayer::new(2).fail().until_body_ends();
+    let layer = ConcurrencyBackpressureLayer::new(2).reject_with_box_error().until_body_ends();
     let handle = layer.handle();
     let service = layer.layer(responses(Script { steps: [Data].into(), candid: true }));
     let response = service.clone().oneshot(Request::new(())).await.unwrap();
@@ -249,7 +249,7 @@ async fn c1_limit_with_bodies_can_be_per_service() {
 fn c6_body_holds_its_permit_without_an_allocation() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(Duration::from_secs(1));
     let mut service = layer
-        .respond(|rejected| panic!("{rejected}"))
+        .reject_with(|rejected| panic!("{rejected}"))
         .until_body_ends()
         .layer(responses(Script::default()));
     let mut cx = Context::from_waker(Waker::noop());

@@ -35,7 +35,7 @@ const CALLS: [(&str, Run, u64); 6] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 91),
     (
         "concurrency limit, bounded",
-        |calls| call(calls, concurrency().max_waiting(10).layer(Echo)),
+        |calls| call(calls, concurrency().max_queue(10).layer(Echo)),
         106,
     ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),

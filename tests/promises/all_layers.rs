@@ -49,13 +49,13 @@ async fn c1_one_layer_on_many_services_is_one_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn c1_per_service_gives_each_service_its_own_limit() {
-    let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0).per_service();
+    let layer = WindowRateLimitLayer::new(1, secs(60)).max_queue(0).per_service();
     let (one, other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     one.clone().oneshot(0).await.unwrap();
     other.oneshot(0).await.unwrap();
     one.oneshot(0).await.unwrap_err(); // clones of one service share the limit, and keep the bounds
 
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0).per_service();
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).per_service();
     let (mut one, mut other) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     let _held = one.ready().await.unwrap().call(0);
     other.ready().await.unwrap().call(0).await.unwrap();
@@ -122,7 +122,7 @@ fn c2_c4_wait_for_a_window_without_a_runtime_panics_and_leaves_the_queue() {
     let panicked = std::thread::spawn(move || block_on(service.oneshot(()))).join().unwrap_err();
     let message = panicked.downcast_ref::<String>().expect("tokio's message");
     assert!(message.contains("Tokio"), "{message}");
-    assert_eq!(handle.waiting(), 0, "the waiter is still queued");
+    assert_eq!(handle.queued(), 0, "the waiter is still queued");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn c3_inner_service_is_called_on_the_instance_polled_ready() {
         .layer(ConcurrencyBackpressureLayer::new(2))
         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
         .layer(WindowRateLimitLayer::new(3, ms(10)))
-        .layer(ConcurrencyBackpressureLayer::new(1).max_waiting(5).max_wait(secs(1)))
+        .layer(ConcurrencyBackpressureLayer::new(1).max_queue(5).max_wait(secs(1)))
         .layer(WindowRateLimitLayer::fixed(3, ms(10)).max_wait(secs(1)))
         .service(probe);
     for n in 0..20 {
@@ -193,7 +193,7 @@ async fn c3_repeated_poll_ready_acquires_one_permit() {
     for _ in 0..10 {
         assert!(poll_ready::<_, u32>(&mut waiting, Waker::noop()).is_pending());
     }
-    assert_eq!(layer.handle().waiting(), 1);
+    assert_eq!(layer.handle().queued(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +244,7 @@ fn c3_c4_call_without_readiness_panics_with_a_message() {
 
 #[tokio::test(start_paused = true)]
 async fn c3_rejection_is_the_result_of_call_and_the_service_stays_usable() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let mut service = layer.layer(Probe::new());
     let mut other = layer.layer(Probe::new());
     let held = other.ready().await.unwrap().call(0);
@@ -405,7 +405,7 @@ async fn c10_error_type_is_the_inner_one_where_nothing_is_rejected() {
     error_of::<_, io::Error>(&retried);
 
     // The same where a rejection becomes a response.
-    let responding = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(|_| ());
+    let responding = ConcurrencyBackpressureLayer::new(1).max_queue(0).reject_with(|_| ());
     error_of::<_, io::Error>(&responding.layer(inner()));
     let error = responding.layer(inner()).oneshot(1).await.unwrap_err();
     assert_eq!(error.to_string(), "disk");
@@ -431,7 +431,7 @@ impl From<io::Error> for Own {
 
 #[tokio::test(start_paused = true)]
 async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
-    let full = || WindowRateLimitLayer::new(1, secs(9)).max_waiting(0);
+    let full = || WindowRateLimitLayer::new(1, secs(9)).max_queue(0);
     let inner = || {
         service_fn(|n: u32| async move {
             if n == 0 { Err(io::Error::other("disk")) } else { Ok(format!("200 {n}")) }
@@ -445,7 +445,7 @@ async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     let said = "too many requests in this window, and no more may wait; there is room in 9s";
     assert_eq!(error.to_string(), said);
 
-    let service = full().fail_with::<Own>().layer(inner());
+    let service = full().reject_with_error::<Own>().layer(inner());
     let error = service.clone().oneshot(0).await;
     assert!(matches!(error, Err(Own::Inner(error)) if error.to_string() == "disk"));
     assert!(matches!(service.oneshot(1).await, Err(Own::Rejected(why)) if why.is_queue_full()));
@@ -453,8 +453,8 @@ async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     // The bounds and the reject policy may be set in either order.
     let respond = |why: Rejected| format!("429 after {:?}", why.retry_after().unwrap());
     for layer in [
-        full().respond(respond),
-        WindowRateLimitLayer::new(1, secs(9)).respond(respond).max_waiting(0),
+        full().reject_with(respond),
+        WindowRateLimitLayer::new(1, secs(9)).reject_with(respond).max_queue(0),
     ] {
         let service = layer.layer(inner());
         assert_eq!(service.clone().oneshot(1).await.unwrap(), "200 1");
@@ -478,7 +478,7 @@ fn c10_rejection_is_found_behind_wrapping_errors() {
         }
     }
     let mut service = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
+        .max_queue(0)
         .layer(service_fn(|(): ()| std::future::pending::<Result<(), BoxError>>()));
     let error = block_on(async {
         let _held = service.ready().await.unwrap().call(());
@@ -518,7 +518,7 @@ async fn c3_layers_stack_with_buffer_timeout_and_load_shed() {
     settle().await;
     shedding.clone().oneshot(2).await.unwrap_err();
     // `LoadShed` polled readiness once and rejected the request: no waiter is left.
-    assert_eq!(concurrency.handle().waiting(), 0);
+    assert_eq!(concurrency.handle().queued(), 0);
     held.await.unwrap().unwrap();
 }
 
@@ -536,11 +536,11 @@ async fn c8_paused_clock_controls_the_window() {
 
 #[test]
 fn c6_futures_have_names() {
-    use tower_floodgate::{answer::Wait, backpressure, rate_limit, retry};
+    use tower_floodgate::{reject::NeverReject, backpressure, rate_limit, retry};
     type Inner = std::future::Ready<Result<(), ()>>;
     fn future<F: Future>() {}
-    future::<backpressure::future::ResponseFuture<Inner, Wait>>();
-    future::<rate_limit::future::ResponseFuture<Inner, Wait>>();
+    future::<backpressure::future::ResponseFuture<Inner, NeverReject>>();
+    future::<rate_limit::future::ResponseFuture<Inner, NeverReject>>();
     future::<retry::future::Delay>();
     future::<tower_floodgate::backpressure::Drained>();
 }
@@ -577,7 +577,7 @@ async fn c4_panicking_waker_loses_no_permit_and_no_wake_up() {
     assert!(wakes.count() > 0, "the next waiter was not woken");
     assert!(poll_ready(&mut second, Waker::noop()).is_ready());
     drop((head, second));
-    assert_eq!((handle.remaining(), handle.waiting()), (2, 0));
+    assert_eq!((handle.remaining(), handle.queued()), (2, 0));
 
     // Later waiters are woken, too.
     for n in 0..2 {
@@ -599,10 +599,10 @@ async fn c4_panicking_waker_loses_no_permit_and_no_wake_up() {
     assert!(poll_ready(&mut second, &wakes.waker()).is_pending());
     panicking.0.store(true, SeqCst);
     assert!(catch_unwind(AssertUnwindSafe(|| handle.set_limit(3))).is_err());
-    assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (3, 0, 1));
+    assert_eq!((handle.in_flight(), handle.queued(), wakes.count()), (3, 0, 1));
 
     // The next waiter is rejected if closing woke it.
-    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    let layer = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
     let handle = layer.handle();
     let mut held = layer.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
@@ -612,6 +612,6 @@ async fn c4_panicking_waker_loses_no_permit_and_no_wake_up() {
     assert!(poll_ready::<_, u32>(&mut second, &wakes.waker()).is_pending());
     panicking.0.store(true, SeqCst);
     assert!(catch_unwind(AssertUnwindSafe(|| handle.close())).is_err());
-    assert_eq!((handle.in_flight(), handle.waiting(), wakes.count()), (1, 0, 1));
+    assert_eq!((handle.in_flight(), handle.queued(), wakes.count()), (1, 0, 1));
     assert!(poll_ready::<_, u32>(&mut second, Waker::noop()).is_ready(), "rejected");
 }

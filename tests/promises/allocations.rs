@@ -43,7 +43,7 @@ fn c6_call_that_does_not_wait_allocates_nothing() {
     let retry = ExponentialRetryLayer::new(policy);
     let stack = |window| {
         ServiceBuilder::new()
-            .layer(ConcurrencyBackpressureLayer::new(10).max_waiting(10).max_wait(secs(1)))
+            .layer(ConcurrencyBackpressureLayer::new(10).max_queue(10).max_wait(secs(1)))
             .layer(retry.clone())
             .layer(window)
             .service(Free)

@@ -125,7 +125,7 @@ async fn b2_newcomer_never_overtakes_a_waiter() {
 
 #[tokio::test]
 async fn b3_arrival_at_a_full_queue_is_rejected() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(2);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(2);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
@@ -138,7 +138,7 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full());
     assert_eq!(rejected(&error).retry_after(), None, "the end of a request is not known");
-    assert_eq!((handle.waiting(), handle.rejected().queue_full), (2, 1));
+    assert_eq!((handle.queued(), handle.rejected().queue_full), (2, 1));
 
     drop(holder);
     assert!(waiting[0].is_woken() && !waiting[1].is_woken());
@@ -148,7 +148,7 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
 
 #[tokio::test]
 async fn b3_queue_of_zero_rejects_at_once() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let mut service = layer.layer(Probe::new());
 
     let response = service.ready().await.unwrap().call(1);
@@ -170,7 +170,7 @@ async fn b3_waiter_past_max_wait_is_rejected() {
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_wait_timeout());
     assert_eq!(began.elapsed(), ms(100));
-    assert_eq!((handle.waiting(), handle.rejected().wait_timeout), (0, 1));
+    assert_eq!((handle.queued(), handle.rejected().wait_timeout), (0, 1));
 
     // A waiter that is granted a permit in time is admitted.
     let waiting = tokio::spawn(service.oneshot(0));
@@ -200,7 +200,7 @@ async fn b3_permit_granted_before_a_late_poll_is_acquired() {
 
 #[tokio::test(start_paused = true)]
 async fn b3_both_bounds_hold_together() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1).max_wait(ms(100));
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
@@ -214,7 +214,7 @@ async fn b3_both_bounds_hold_together() {
 
 #[tokio::test]
 async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(1);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
@@ -223,9 +223,9 @@ async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
     for _ in 0..100 {
         let mut waiting = Spawn::new(service.clone());
         assert_pending!(waiting.poll_ready::<u32>());
-        assert_eq!(handle.waiting(), 1);
+        assert_eq!(handle.queued(), 1);
         drop(waiting);
-        assert_eq!(handle.waiting(), 0);
+        assert_eq!(handle.queued(), 0);
     }
     assert_eq!(handle.rejected().total(), 0);
 }
@@ -283,7 +283,7 @@ async fn b6_raised_limit_admits_waiters_at_once() {
     handle.set_limit(3).unwrap();
     let woken: Vec<_> = tasks.iter().map(|task| task.is_woken()).collect();
     assert_eq!(woken, [false, true, true, false, false]);
-    assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (3, 2, 3));
+    assert_eq!((handle.in_flight(), handle.queued(), handle.limit()), (3, 2, 3));
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn b6_drained_waits_for_the_last_request() {
     drop(dropped);
     futures::join!(handle.drained(), handle.drained());
     assert_eq!(began.elapsed(), ms(30), "five requests, two at a time");
-    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
     assert!(join_all(tasks).await.into_iter().all(|result| result.unwrap().is_ok()));
 }
 
@@ -380,7 +380,7 @@ async fn b6_dropped_drained_keeps_no_waker() {
 
 #[tokio::test]
 async fn b6_close_rejects_waiters_and_newcomers() {
-    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    let layer = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
@@ -395,7 +395,7 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     }
     assert!(rejected(&service.oneshot(0).await.unwrap_err()).is_closed());
     assert!(handle.is_closed());
-    assert_eq!((handle.waiting(), handle.rejected().closed), (0, 4));
+    assert_eq!((handle.queued(), handle.rejected().closed), (0, 4));
 
     // A request in flight completes.
     assert_eq!(handle.drained().now_or_never(), None);
@@ -409,13 +409,13 @@ async fn b6_close_rejects_waiters_and_newcomers() {
 async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
     let plain = ConcurrencyBackpressureLayer::new(1);
     let handle = plain.handle();
-    let too_late = std::panic::catch_unwind(|| plain.max_waiting(1)).unwrap_err();
+    let too_late = std::panic::catch_unwind(|| plain.max_queue(1)).unwrap_err();
     let message = too_late.downcast_ref::<&str>().expect("a message");
     assert!(message.starts_with("what turns requests away is to be chosen before"), "{message}");
     assert_eq!(handle.limit(), 1);
 
-    let closable = ConcurrencyBackpressureLayer::new(1).fail();
-    let shedding = closable.clone().max_waiting(0);
+    let closable = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
+    let shedding = closable.clone().max_queue(0);
     closable.handle().close();
     for layer in [closable, shedding] {
         let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
@@ -425,7 +425,7 @@ async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
 
 #[tokio::test]
 async fn b6_limit_changed_after_close_stays_closed() {
-    let layer = ConcurrencyBackpressureLayer::new(1).fail();
+    let layer = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
     layer.handle().close();
     layer.handle().set_limit(10).unwrap();
     let error = layer.layer(Probe::new()).oneshot(0).await.unwrap_err();
@@ -480,9 +480,9 @@ async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     let waker = Waker::from(Arc::new(Holds(Mutex::new(Box::new(owned)))));
     assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
     drop(waker);
-    assert_eq!(handle.waiting(), 2);
+    assert_eq!(handle.queued(), 2);
     tokio::time::sleep(ms(105)).await;
-    assert_eq!(handle.waiting(), 0);
+    assert_eq!(handle.queued(), 0);
     drop(waiting);
 }
 

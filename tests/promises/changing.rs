@@ -17,8 +17,8 @@ use crate::support::{Probe, ms, now, secs, settle};
 async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
     let mut service = layer
         .clone()
-        .max_waiting(0)
-        .respond(|_| ())
+        .max_queue(0)
+        .reject_with(|_| ())
         .layer(service_fn(|(): ()| async { Ok::<_, std::convert::Infallible>(()) }));
     let handle = layer.handle();
     let mut issued = 0;
@@ -111,7 +111,7 @@ async fn w3_limit_set_to_other_values_every_millisecond_costs_under_one_percent(
 async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
     let layer = WindowRateLimitLayer::new(limit, window);
     let (handle, issued) = (layer.handle(), Arc::new(Mutex::new(VecDeque::new())));
-    let service = layer.max_waiting(0).respond(|_| ()).layer({
+    let service = layer.max_queue(0).reject_with(|_| ()).layer({
         let issued = Arc::clone(&issued);
         service_fn(move |(): ()| {
             issued.lock().unwrap().push_back(now());
@@ -162,7 +162,7 @@ async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
     let service = bounded.layer(Probe::new());
     let calls: Vec<_> = (0..900).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     settle().await;
-    let queued = handle.waiting();
+    let queued = handle.queued();
     let mut served = 0;
     for call in calls {
         served += usize::from(call.await.unwrap().is_ok());
@@ -181,14 +181,14 @@ async fn w6_promised_time_stays_exact_while_settings_are_set_again() {
         let _ = handle.remaining(); // a reading closes an open stride
         sleep(ms(1234)).await;
         use_up(&layer, u64::MAX).await;
-        let promised = handle.wait();
+        let promised = handle.estimated_wait();
         assert_eq!(promised, secs(10) - ms(1234));
         let at = now() + promised;
         for round in 0..1000 {
             handle.set_limit(limit).unwrap();
             handle.set_window(secs(10)).unwrap();
             handle.pause_for(ms(round % 5));
-            assert_eq!(now() + handle.wait(), at);
+            assert_eq!(now() + handle.estimated_wait(), at);
             advance(ms(7)).await;
         }
         sleep_until(at - Duration::from_nanos(1)).await;

@@ -66,7 +66,7 @@ fn c2_wait_for_a_window_without_a_timer_names_layer_and_remedy() {
             message,
             format!(
                 "WindowRateLimitLayer: a wait for a permit needs a Tokio runtime with a timer, and {missing}: \
-                 {REMEDY}reject what would wait, with `max_waiting(0)`"
+                 {REMEDY}reject what would wait, with `max_queue(0)`"
             )
         );
         assert!(file.ends_with("tests/promises/support.rs"), "at the poll, not in {file}");
@@ -117,7 +117,7 @@ fn c2_c4_wait_that_panics_without_a_timer_leaves_the_queue() {
     let mut waiting = layer.layer(service_fn(|_: u32| async { Ok::<_, Infallible>(()) }));
     panic_of(|| drop(poll_ready::<_, u32>(&mut waiting, Waker::noop())));
     drop(waiting);
-    assert_eq!((handle.in_flight(), handle.waiting()), (1, 0));
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 0));
     drop(holder);
     block_on(layer.layer(Probe::new()).oneshot(1)).unwrap();
 }

@@ -221,7 +221,7 @@ async fn w5_waiters_are_served_in_order_of_arrival() {
 
 #[tokio::test(start_paused = true)]
 async fn w5_arrival_at_a_full_queue_is_rejected_with_its_time() {
-    let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1);
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_queue(1);
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     let waiting = tokio::spawn(service.clone().oneshot(0));
@@ -274,7 +274,7 @@ async fn w5_delayed_waiter_is_rejected_when_the_delay_is_known() {
     assert!(rejected(&error).is_wait_timeout());
     assert_eq!(began.elapsed(), secs(1), "when it was due to be granted its permit");
     assert_eq!(rejected(&error).retry_after(), Some(secs(59)));
-    assert_eq!(layer.handle().waiting(), 0);
+    assert_eq!(layer.handle().queued(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,7 +284,7 @@ async fn w6_request_is_rejected_until_the_promised_instant_and_admitted_then() {
         (1, WindowRateLimitLayer::fixed(1, secs(10))),
     ];
     for (limit, layer) in layers {
-        let service = layer.max_waiting(0).layer(Probe::new());
+        let service = layer.max_queue(0).layer(Probe::new());
         for _ in 0..limit {
             advance(ms(1234)).await;
             service.clone().oneshot(0).await.unwrap();
@@ -302,7 +302,7 @@ async fn w6_request_is_rejected_until_the_promised_instant_and_admitted_then() {
 
 #[tokio::test(start_paused = true)]
 async fn w6_retry_after_seconds_are_rounded_up_and_never_zero() {
-    let layer = WindowRateLimitLayer::new(1, secs(3)).max_waiting(0);
+    let layer = WindowRateLimitLayer::new(1, secs(3)).max_queue(0);
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     let mut seconds = Vec::new();
@@ -328,7 +328,7 @@ async fn w7_pause_holds_back_all_requests_and_moves_only_forward() {
     handle.pause_until(now() + secs(2)); // earlier: changes nothing
     handle.pause_for(secs(1));
     let newcomer = tokio::spawn(service.clone().oneshot(4));
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(6)), "behind the waiters");
+    assert_eq!((handle.remaining(), handle.estimated_wait()), (0, secs(6)), "behind the waiters");
 
     calls.await.unwrap();
     newcomer.await.unwrap().unwrap();
@@ -385,7 +385,7 @@ async fn w8_largest_limit_works_like_any_other() {
     }
     let handle = layer.handle();
     assert!((most - 10_000..=most).contains(&handle.remaining()));
-    assert_eq!(handle.wait(), Duration::ZERO);
+    assert_eq!(handle.estimated_wait(), Duration::ZERO);
     // The stride is open until the next reading. A window later all permits have expired.
     advance(ms(10)).await;
     assert_eq!(handle.remaining(), most);
@@ -393,11 +393,11 @@ async fn w8_largest_limit_works_like_any_other() {
 
 #[tokio::test(start_paused = true)]
 async fn w9_handle_reads_limit_remaining_wait_and_queue() {
-    let layer = WindowRateLimitLayer::new(3, secs(1)).max_waiting(1);
+    let layer = WindowRateLimitLayer::new(3, secs(1)).max_queue(1);
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     assert_eq!((handle.limit(), handle.window()), (3, secs(1)));
-    assert_eq!((handle.remaining(), handle.wait()), (3, Duration::ZERO));
+    assert_eq!((handle.remaining(), handle.estimated_wait()), (3, Duration::ZERO));
 
     service.clone().oneshot(0).await.unwrap();
     advance(ms(400)).await;
@@ -406,18 +406,18 @@ async fn w9_handle_reads_limit_remaining_wait_and_queue() {
     poll_ready::<_, u32>(&mut held, Waker::noop()).map(|ready| ready.unwrap()).is_ready();
     assert_eq!(handle.remaining(), 1, "a ready clone holds a permit");
     service.clone().oneshot(0).await.unwrap();
-    assert_eq!((handle.remaining(), handle.wait()), (0, ms(600)));
-    assert_eq!(handle.reset(), secs(1), "of the last issue");
+    assert_eq!((handle.remaining(), handle.estimated_wait()), (0, ms(600)));
+    assert_eq!(handle.reset_after(), secs(1), "of the last issue");
 
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
     service.oneshot(0).await.unwrap_err();
-    assert_eq!((handle.waiting(), handle.rejected().total()), (1, 1));
+    assert_eq!((handle.queued(), handle.rejected().total()), (1, 1));
     assert!(format!("{handle:?}").contains("waiting: 1"));
 
     let fixed = WindowRateLimitLayer::fixed(1, secs(1)).handle();
     advance(ms(1300)).await;
-    assert_eq!(fixed.reset(), ms(700));
+    assert_eq!(fixed.reset_after(), ms(700));
 }
 
 #[tokio::test(start_paused = true)]
@@ -512,7 +512,7 @@ async fn c4_panic_in_the_inner_call_counts_as_issued() {
     }));
     let panicked = tokio::spawn(service.oneshot(())).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert_eq!((handle.remaining(), handle.wait()), (0, secs(1)), "the request may have gone out");
+    assert_eq!((handle.remaining(), handle.estimated_wait()), (0, secs(1)), "the request may have gone out");
     advance(secs(1)).await;
     assert_eq!(handle.remaining(), 1);
 }
@@ -520,7 +520,7 @@ async fn c4_panic_in_the_inner_call_counts_as_issued() {
 /// If rejected requests counted, a limit of one would reject all requests for good.
 #[tokio::test(start_paused = true)]
 async fn w6_rejected_requests_are_not_counted_as_issued() {
-    let service = WindowRateLimitLayer::new(1, secs(1)).max_waiting(0).layer(Probe::new());
+    let service = WindowRateLimitLayer::new(1, secs(1)).max_queue(0).layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     for _ in 0..9 {
         advance(ms(100)).await;
@@ -605,7 +605,7 @@ async fn w5_repeated_poll_behind_cancelled_waiters_is_not_rejected() {
     let mut second = Spawn::new(service);
     assert_pending!(second.poll_ready::<u32>());
     assert_pending!(second.poll_ready::<u32>());
-    assert_eq!((layer.handle().waiting(), layer.handle().rejected().total()), (2, 0));
+    assert_eq!((layer.handle().queued(), layer.handle().rejected().total()), (2, 0));
     sleep(secs(1)).await;
     assert_ready_ok!(head.poll_ready::<u32>());
     drop(head);
@@ -630,7 +630,7 @@ async fn w9_lowered_limit_waits_for_an_open_stride_at_most_one_window() {
     let service = layer.layer(Probe::new());
     join_all((0..1023).map(|n| service.clone().oneshot(n))).await;
     layer.handle().set_limit(10).unwrap();
-    assert_eq!(layer.handle().wait(), secs(1));
+    assert_eq!(layer.handle().estimated_wait(), secs(1));
     let began = now();
     service.oneshot(0).await.unwrap();
     assert_eq!(began.elapsed(), secs(1));
@@ -645,9 +645,9 @@ async fn w9_changed_limit_closes_the_open_stride_at_once() {
         join_all((0..1023).map(|n| service.clone().oneshot(n))).await;
         handle.set_limit(limit).unwrap();
         advance(ms(900)).await;
-        assert_eq!((handle.wait(), handle.remaining()), (wait, remaining));
+        assert_eq!((handle.estimated_wait(), handle.remaining()), (wait, remaining));
         advance(ms(100)).await;
-        assert_eq!((handle.wait(), handle.remaining()), (ms(0), limit));
+        assert_eq!((handle.estimated_wait(), handle.remaining()), (ms(0), limit));
     }
 }
 
@@ -690,7 +690,7 @@ fn c2_wait_in_a_runtime_that_is_shut_down_panics() {
         .or(panic.downcast_ref::<&str>().copied());
     assert!(message.is_some_and(|text| text.contains("shut down")), "{message:?}");
     drop(waiting);
-    assert_eq!(handle.waiting(), 0, "the waiter is still queued");
+    assert_eq!(handle.queued(), 0, "the waiter is still queued");
 }
 
 /// A timer stays with the runtime that made it; a waiter is polled in any.

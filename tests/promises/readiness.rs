@@ -24,7 +24,7 @@ use tower::{
 };
 use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    answer::Fail,
+    reject::RejectWithBoxError,
 };
 use tower_test::mock::Spawn;
 
@@ -44,14 +44,14 @@ fn poll_once<S: Service<u32>>(service: &mut S) -> Poll<Result<(), S::Error>> {
 }
 
 /// A service without a free permit, and the holder of the only one.
-async fn full(layer: ConcurrencyBackpressureLayer<Fail>) -> (Limited, Limited) {
+async fn full(layer: ConcurrencyBackpressureLayer<RejectWithBoxError>) -> (Limited, Limited) {
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
     holder.ready().await.unwrap();
     (service, holder)
 }
 
-type Limited = ConcurrencyBackpressure<Probe, Fail>;
+type Limited = ConcurrencyBackpressure<Probe, RejectWithBoxError>;
 
 /// Releases the permit of `holder`, in another task.
 fn release_after<T: Send + 'static>(time: Duration, holder: T) {
@@ -63,7 +63,7 @@ fn release_after<T: Send + 'static>(time: Duration, holder: T) {
 
 #[tokio::test(start_paused = true)]
 async fn c11_steered_service_polled_while_full_admits_an_hour_later() {
-    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
+    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_queue(0)).await;
     let boxed = limited.boxed();
     let other = service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 100) }).boxed();
     let pick = |request: &u32, _: &[_]| usize::from(*request > 5);
@@ -76,7 +76,7 @@ async fn c11_steered_service_polled_while_full_admits_an_hour_later() {
 
 #[tokio::test(start_paused = true)]
 async fn c11_balanced_endpoint_polled_while_full_admits_an_hour_later() {
-    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(0)).await;
+    let (limited, holder) = full(ConcurrencyBackpressureLayer::new(1).max_queue(0)).await;
     let endpoints = ServiceList::new([Constant::new(limited, 1)]);
     let mut balance = Balance::new(endpoints);
     balance.ready().await.unwrap();
@@ -88,7 +88,7 @@ async fn c11_balanced_endpoint_polled_while_full_admits_an_hour_later() {
 #[tokio::test(start_paused = true)]
 async fn c11_window_polled_again_decides_again() {
     for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10))), (ms(1), Some(ms(59_999)))] {
-        let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+        let layer = WindowRateLimitLayer::new(1, secs(60)).max_queue(0);
         let mut service = layer.layer(Probe::new());
         service.ready().await.unwrap().call(1).await.unwrap();
         service.ready().await.unwrap();
@@ -103,7 +103,7 @@ async fn c11_window_polled_again_decides_again() {
 #[tokio::test(start_paused = true)]
 async fn c11_window_called_without_another_poll_decides_again() {
     for (later, expected) in [(HOUR, None), (secs(50), Some(secs(10)))] {
-        let layer = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+        let layer = WindowRateLimitLayer::new(1, secs(60)).max_queue(0);
         let mut service = layer.layer(Probe::new());
         service.ready().await.unwrap().call(1).await.unwrap();
         service.ready().await.unwrap();
@@ -115,7 +115,7 @@ async fn c11_window_called_without_another_poll_decides_again() {
 
 #[tokio::test(start_paused = true)]
 async fn c11_rejection_without_a_call_is_not_counted() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let handle = layer.handle();
     let (mut service, _holder) = full(layer).await;
     for _ in 0..5 {
@@ -132,7 +132,7 @@ async fn c11_rejection_without_a_call_is_not_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn c11_rejection_after_close_says_closed() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let handle = layer.handle();
     let (mut service, _holder) = full(layer).await;
     service.ready().await.unwrap();
@@ -143,7 +143,7 @@ async fn c11_rejection_after_close_says_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn c11_old_rejection_polled_again_waits_if_the_queue_has_room() {
-    let (mut service, holder) = full(ConcurrencyBackpressureLayer::new(1).max_waiting(1)).await;
+    let (mut service, holder) = full(ConcurrencyBackpressureLayer::new(1).max_queue(1)).await;
     let mut waiting = Spawn::new(service.clone());
     assert_pending!(waiting.poll_ready::<u32>());
     service.ready().await.unwrap(); // the queue is full
@@ -158,7 +158,7 @@ async fn c11_old_rejection_polled_again_waits_if_the_queue_has_room() {
 /// That polls the inner service, in a task that it can wake.
 #[tokio::test(start_paused = true)]
 async fn c11_rejection_polled_again_acquires_a_permit_that_is_free_by_then() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let inner = ConcurrencyBackpressureLayer::new(1);
     let mut occupied = inner.layer(Probe::new());
     occupied.ready().await.unwrap();
@@ -193,8 +193,8 @@ impl Service<u32> for Dying {
 
 #[tokio::test(start_paused = true)]
 async fn c11_call_refunds_a_permit_if_the_inner_service_is_not_ready() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
-    let window = WindowRateLimitLayer::new(1, secs(60)).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
+    let window = WindowRateLimitLayer::new(1, secs(60)).max_queue(0);
     let busy = Arc::new(AtomicBool::new(true));
     let inner = Dying(Arc::clone(&busy));
     let mut other = layer.layer(service_fn(|_: u32| async { Ok::<_, io::Error>(0) }));
@@ -283,25 +283,25 @@ async fn b3_wait_polled_again_by_its_task_keeps_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn c12_abandoned_waits_leave_the_queue_after_their_own_max_wait() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(3).max_wait(secs(1));
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(3).max_wait(secs(1));
     let handle = layer.handle();
     let (service, holder) = full(layer).await;
     let mut abandoned: Vec<_> = (0..3).map(|_| service.clone()).collect();
     for service in &mut abandoned {
         timeout(ms(10), service.ready()).await.unwrap_err();
     }
-    assert_eq!(handle.waiting(), 3);
+    assert_eq!(handle.queued(), 3);
     advance(ms(969)).await;
-    assert_eq!(handle.waiting(), 3);
+    assert_eq!(handle.queued(), 3);
     advance(ms(1)).await;
-    assert_eq!(handle.waiting(), 2, "the first has waited for a second");
+    assert_eq!(handle.queued(), 2, "the first has waited for a second");
     advance(secs(600)).await;
 
     release_after(ms(500), holder);
     let began = now();
     assert_eq!(service.clone().oneshot(1).await.unwrap(), 1);
     assert_eq!(began.elapsed(), ms(500));
-    assert_eq!((handle.waiting(), handle.in_flight()), (0, 0));
+    assert_eq!((handle.queued(), handle.in_flight()), (0, 0));
     handle.drained().await;
     assert_eq!(handle.rejected().total(), 0);
     // Each of their services is usable.
@@ -351,9 +351,9 @@ async fn c12_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
     service.clone().oneshot(0).await.unwrap();
     let mut abandoned = service.clone();
     timeout(secs(1), abandoned.ready()).await.unwrap_err();
-    assert_eq!(handle.waiting(), 1);
+    assert_eq!(handle.queued(), 1);
     sleep(secs(13)).await;
-    assert_eq!((handle.waiting(), handle.remaining()), (0, 0), "granted");
+    assert_eq!((handle.queued(), handle.remaining()), (0, 0), "granted");
     sleep(secs(600)).await;
     assert_eq!(handle.remaining(), 1);
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
@@ -365,7 +365,7 @@ async fn c12_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
 
 #[tokio::test(start_paused = true)]
 async fn c12_delayed_wait_at_a_window_leaves_the_queue_after_its_own_max_wait() {
-    let layer = WindowRateLimitLayer::new(1, secs(1)).max_waiting(1).max_wait(secs(2));
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_queue(1).max_wait(secs(2));
     let handle = layer.handle();
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
@@ -373,7 +373,7 @@ async fn c12_delayed_wait_at_a_window_leaves_the_queue_after_its_own_max_wait() 
     assert_pending!(poll_once(&mut abandoned));
     handle.pause_for(secs(60));
     sleep(secs(59)).await;
-    assert_eq!(handle.waiting(), 0);
+    assert_eq!(handle.queued(), 0);
     let began = now();
     assert_eq!(service.oneshot(1).await.unwrap(), 1, "its own max_wait allows for one second");
     assert_eq!(began.elapsed(), secs(1));
@@ -388,11 +388,11 @@ async fn c12_message_cancelled_in_a_buffer_does_not_burden_the_next() {
     let mut buffer = Buffer::new(service, 8);
     let first = tokio::spawn(buffer.ready().await.unwrap().call(1));
     settle().await;
-    assert_eq!(handle.waiting(), 1);
+    assert_eq!(handle.queued(), 1);
     first.abort();
     settle().await;
     sleep(secs(600)).await;
-    assert_eq!(handle.waiting(), 0);
+    assert_eq!(handle.queued(), 0);
     release_after(ms(500), holder);
     let began = now();
     assert_eq!(buffer.ready().await.unwrap().call(2).await.unwrap(), 2);
@@ -417,7 +417,7 @@ async fn b3_wait_of_a_task_that_is_always_late_ends() {
 /// Waits are abandoned by timeouts and resumed by the same tasks.
 #[tokio::test(start_paused = true)]
 async fn c4_c12_counts_are_exact_after_waits_are_abandoned_and_resumed() {
-    let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(4).max_wait(ms(300));
+    let layer = ConcurrencyBackpressureLayer::new(2).max_queue(4).max_wait(ms(300));
     let handle = layer.handle();
     let service = layer.layer(Probe::answering_after(ms(70)));
     let stopped = Arc::new(Semaphore::new(0));
@@ -446,12 +446,12 @@ async fn c4_c12_counts_are_exact_after_waits_are_abandoned_and_resumed() {
     assert_eq!(stopped.available_permits(), 6);
     assert!(answers > 100, "{answers}");
     drop(service);
-    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn c3_rejection_does_not_poll_the_inner_service() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
     let polls = Arc::new(AtomicBool::new(false));
     let polled = Arc::clone(&polls);
     let inner = service_fn(|n: u32| ready(Ok::<_, Infallible>(n)));

@@ -490,7 +490,7 @@ async fn w7_r9_hint_pauses_all_callers() {
 
     // An absurd hint pauses for `max_pause`, by default a minute.
     service.oneshot(430).await.unwrap();
-    assert_eq!(handle.wait(), secs(60));
+    assert_eq!(handle.estimated_wait(), secs(60));
 }
 
 /// With any outcome of the request. A response that is never polled pauses nothing.
@@ -510,9 +510,9 @@ async fn r9_every_awaited_response_pauses_for_at_most_max_pause() {
                 .layer(PauseOnHintLayer::new(handle.clone(), read).max_pause(secs(5)))
                 .service(service_fn(|(): ()| ready(answer)));
             drop(service.ready().await.unwrap().call(()));
-            assert_eq!(handle.wait(), secs(0));
+            assert_eq!(handle.estimated_wait(), secs(0));
             assert_eq!(service.ready().await.unwrap().call(()).await, answer);
-            assert_eq!(handle.wait(), paused);
+            assert_eq!(handle.estimated_wait(), paused);
         }
     }
 }
@@ -893,7 +893,7 @@ async fn r6_rejection_can_be_retried_after_its_time() {
     });
     let service = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
-        .layer(WindowRateLimitLayer::new(1, secs(7)).max_waiting(0))
+        .layer(WindowRateLimitLayer::new(1, secs(7)).max_queue(0))
         .service(Unstable::failing(0));
     let began = now();
     service.clone().oneshot(1).await.unwrap();

@@ -7,7 +7,7 @@ use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    answer::{Fail, FailWith, Wait},
+    reject::{RejectWithBoxError, RejectWithError, NeverReject},
     backpressure::{self, Drained},
     rate_limit,
     retry::{Backoff, Decision, RetryBudget},
@@ -17,9 +17,9 @@ struct NotClone;
 type Inner = std::future::Ready<()>;
 
 assert_impl_all!(ConcurrencyBackpressureLayer: Clone, Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(WindowRateLimitLayer<FailWith<Rc<()>>>: Clone, Send, Sync, Unpin);
+assert_impl_all!(WindowRateLimitLayer<RejectWithError<Rc<()>>>: Clone, Send, Sync, Unpin);
 assert_impl_all!(ExponentialRetryLayer: Clone, Send, Sync, Unpin);
-assert_impl_all!(PerService<WindowRateLimitLayer<Fail>>: Clone, Send, Sync);
+assert_impl_all!(PerService<WindowRateLimitLayer<RejectWithBoxError>>: Clone, Send, Sync);
 assert_impl_all!(ConcurrencyBackpressure<()>: Clone, Send, Sync, Unpin);
 assert_impl_all!(WindowRateLimit<()>: Clone, Send, Sync, Unpin);
 assert_not_impl_any!(ConcurrencyBackpressure<NotClone>: Clone);
@@ -29,10 +29,10 @@ assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(ConcurrencyBackpressureHandle<Rejected>: Clone, Send, Sync);
 assert_impl_all!(WindowRateLimitHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(Drained: Send, Sync, Unpin);
-assert_impl_all!(backpressure::future::ResponseFuture<Inner, Wait>: Send, Sync, Unpin);
-assert_impl_all!(rate_limit::future::ResponseFuture<Inner, Wait>: Send, Sync, Unpin);
-assert_not_impl_any!(backpressure::future::ResponseFuture<Rc<()>, Wait>: Send);
-assert_not_impl_any!(rate_limit::future::ResponseFuture<PhantomPinned, Wait>: Unpin);
+assert_impl_all!(backpressure::future::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
+assert_impl_all!(rate_limit::future::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
+assert_not_impl_any!(backpressure::future::ResponseFuture<Rc<()>, NeverReject>: Send);
+assert_not_impl_any!(rate_limit::future::ResponseFuture<PhantomPinned, NeverReject>: Unpin);
 assert_impl_all!(ExponentialRetry: Clone, Send, Sync);
 assert_impl_all!(RetryBudget: Clone, Send, Sync);
 assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);

@@ -12,7 +12,7 @@ const fn ms(millis: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
-    let layer = ConcurrencyBackpressureLayer::new(2).max_waiting(5).max_wait(ms(50));
+    let layer = ConcurrencyBackpressureLayer::new(2).max_queue(5).max_wait(ms(50));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|n: u64| async move {
         sleep(ms(n)).await;
@@ -34,7 +34,7 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
     handle.close();
     abandoned.ready().await.unwrap().call(1).await.unwrap_err();
     assert!((2..9).contains(&answers), "{answers}");
-    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,5 +57,5 @@ async fn c4_window_is_whole_after_waits_that_end_in_every_way() {
         sleep(ms(3)).await;
     }
     sleep(ms(50)).await;
-    assert_eq!((handle.remaining(), handle.waiting()), (2, 0));
+    assert_eq!((handle.remaining(), handle.queued()), (2, 0));
 }

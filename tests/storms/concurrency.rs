@@ -38,7 +38,7 @@ fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
 fn millions(name: &str, limit: usize) {
     const EACH: usize = 200_000;
     storm(name, |_, line| {
-        let layer = ConcurrencyBackpressureLayer::new(limit).respond(|_: Rejected| false);
+        let layer = ConcurrencyBackpressureLayer::new(limit).reject_with(|_: Rejected| false);
         let (handle, steps) = (layer.handle(), Steps::default());
         let count = steps.clone();
         let threads = move || {
@@ -57,7 +57,7 @@ fn millions(name: &str, limit: usize) {
                 ready(Ok::<_, Infallible>(true))
             });
             let waiting = layer.layer(inner);
-            let rejecting = layer.clone().max_waiting(0).layer(inner);
+            let rejecting = layer.clone().max_queue(0).layer(inner);
             let pass = || {
                 let (mut requests, mut admitted, mut rejected_in_a_row) = (0, 0, 0);
                 while admitted < EACH {
@@ -80,7 +80,7 @@ fn millions(name: &str, limit: usize) {
             (most_inside.into_inner(), sum.into_inner())
         };
         let (most, sum) = guarded(handle.clone(), || steps.get(), threads);
-        let left = (handle.in_flight(), handle.waiting());
+        let left = (handle.in_flight(), handle.queued());
         line.count("admitted", 4 * EACH);
         line.count("rejected", handle.rejected().total() as usize);
         line.count("most_inside", most);

@@ -43,9 +43,9 @@ impl Handle {
     /// The permits taken, and the waiters. The reading of a window refills it.
     pub(crate) fn taken_and_waiting(&self) -> (usize, usize) {
         match self {
-            Self::Concurrency(limit) => (limit.in_flight(), limit.waiting()),
+            Self::Concurrency(limit) => (limit.in_flight(), limit.queued()),
             Self::Window(window) => {
-                ((window.limit() - window.remaining()) as usize, window.waiting())
+                ((window.limit() - window.remaining()) as usize, window.queued())
             }
         }
     }

@@ -72,7 +72,7 @@ fn millions(name: &str, fixed: bool) {
         let (layer, span) = Span::new(fixed, 4000, ms(20));
         let (handle, steps) = (layer.handle(), Steps::default());
         let count = steps.clone();
-        let layer = layer.max_waiting(0).respond(|_: Rejected| None);
+        let layer = layer.max_queue(0).reject_with(|_: Rejected| None);
         let service =
             layer.layer(service_fn(|()| ready(Ok::<_, Infallible>(Some(nanos_at_the_end())))));
         let hammer = move |mut rng: Rng| {

@@ -17,8 +17,8 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let limit = WindowRateLimitLayer::new(1, Duration::from_secs(60))
-//!     .max_waiting(0)
-//!     .respond(http_rejection);
+//!     .max_queue(0)
+//!     .reject_with(http_rejection);
 //! let service = ServiceBuilder::new()
 //!     .layer(RateLimitHeadersLayer::new("default", limit.handle()).with_x_ratelimit())
 //!     .layer(limit)

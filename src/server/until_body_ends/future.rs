@@ -12,7 +12,7 @@ use pin_project::pin_project;
 
 use super::PermitBody;
 use crate::{
-    answer::{Answer, AnswerTo},
+    reject::{RejectPolicy, RejectPolicyFor},
     backpressure::future,
 };
 
@@ -23,12 +23,12 @@ use crate::{
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A: Answer> {
+pub struct ResponseFuture<F, A: RejectPolicy> {
     #[pin]
     limited: future::ResponseFuture<F, A>,
 }
 
-impl<F, A: Answer> ResponseFuture<F, A> {
+impl<F, A: RejectPolicy> ResponseFuture<F, A> {
     pub(super) const fn new(limited: future::ResponseFuture<F, A>) -> Self {
         Self { limited }
     }
@@ -37,7 +37,7 @@ impl<F, A: Answer> ResponseFuture<F, A> {
 impl<F, A, B, Error> Future for ResponseFuture<F, A>
 where
     F: Future<Output = Result<Response<B>, Error>>,
-    A: AnswerTo<Response<B>, Error>,
+    A: RejectPolicyFor<Response<B>, Error>,
     B: Body,
 {
     type Output = Result<Response<PermitBody<B>>, A::Error>;

@@ -4,7 +4,7 @@ use super::UntilBodyEnds;
 use crate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     PerService,
-    answer::{Answer, Wait},
+    reject::{RejectPolicy, NeverReject},
     per_service::Anew,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 ///
 /// Made by [`ConcurrencyBackpressureLayer::until_body_ends`], and shares the limit of that layer.
 #[derive(Clone, Debug)]
-pub struct UntilBodyEndsLayer<A = Wait>(ConcurrencyBackpressureLayer<A>);
+pub struct UntilBodyEndsLayer<A = NeverReject>(ConcurrencyBackpressureLayer<A>);
 
 impl<A> ConcurrencyBackpressureLayer<A> {
     /// Holds the permit until the response's **body** has ended, failed, or is dropped, rather than
@@ -27,7 +27,7 @@ impl<A> ConcurrencyBackpressureLayer<A> {
     }
 }
 
-impl<A: Answer> UntilBodyEndsLayer<A> {
+impl<A: RejectPolicy> UntilBodyEndsLayer<A> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {

@@ -5,7 +5,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{PermitBody, future::ResponseFuture};
-use crate::{ConcurrencyBackpressure, answer::AnswerTo, macros::inner_access};
+use crate::{ConcurrencyBackpressure, reject::RejectPolicyFor, macros::inner_access};
 
 /// A service whose requests are in flight until the bodies of their responses have ended. See the
 /// [module](crate::server::until_body_ends).
@@ -27,7 +27,7 @@ impl<S> UntilBodyEnds<S> {
 impl<S, A, Request, B> Service<Request> for UntilBodyEnds<ConcurrencyBackpressure<S, A>>
 where
     S: Service<Request, Response = Response<B>>,
-    A: AnswerTo<Response<B>, S::Error>,
+    A: RejectPolicyFor<Response<B>, S::Error>,
     B: Body,
 {
     type Response = Response<PermitBody<B>>;

@@ -193,7 +193,7 @@ fn reason(rejected: &Rejected) -> Reason {
 fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
     hold(file!(), (1..5_usize, bounds(), steps()), |(limit, bounds, steps)| async move {
         let mut layer =
-            ConcurrencyBackpressureLayer::new(limit).max_waiting(bounds.waiting).respond(Some);
+            ConcurrencyBackpressureLayer::new(limit).max_queue(bounds.waiting).reject_with(Some);
         if let Some(wait) = bounds.wait {
             layer = layer.max_wait(ms(wait));
         }
@@ -291,7 +291,7 @@ fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
             }
 
             prop_assert_eq!(handle.in_flight(), naive.holders());
-            prop_assert_eq!(handle.waiting(), naive.queue.len());
+            prop_assert_eq!(handle.queued(), naive.queue.len());
             for caller in (0..CALLERS).filter(|caller| polled != Some(*caller)) {
                 let waited = matches!(before[caller], State::Waiting(_));
                 let ended = matches!(naive.states[caller], State::Granted(_) | State::Closed);
@@ -320,7 +320,7 @@ fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
 
         drop(callers);
         prop_assert_eq!(
-            (handle.in_flight(), handle.waiting()),
+            (handle.in_flight(), handle.queued()),
             (0, 0),
             "a permit or a waiter is lost"
         );

@@ -43,7 +43,7 @@ fn w8_permits_of_a_stride_that_stays_open_expire() {
 
 async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
     let began = now();
-    let layer = WindowRateLimitLayer::new(limit, WINDOW).max_waiting(0).respond(|_| ());
+    let layer = WindowRateLimitLayer::new(limit, WINDOW).max_queue(0).reject_with(|_| ());
     let handle = layer.handle();
     let issued = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&issued);

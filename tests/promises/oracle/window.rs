@@ -37,21 +37,21 @@ struct Settings {
     fixed: bool,
     limit: usize,
     window: u64,
-    max_waiting: usize,
+    max_queue: usize,
     max_wait: Option<u64>,
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
     let unit = proptest::sample::select(vec![1, 10, 97]);
-    let max_waiting = prop_oneof![Just(usize::MAX), 0..4_usize];
+    let max_queue = prop_oneof![Just(usize::MAX), 0..4_usize];
     let max_wait = proptest::option::of(0..30_u64);
-    (unit, any::<bool>(), 1..6_usize, 1..15_u64, max_waiting, max_wait).prop_map(
-        |(unit, fixed, limit, window, max_waiting, max_wait)| Settings {
+    (unit, any::<bool>(), 1..6_usize, 1..15_u64, max_queue, max_wait).prop_map(
+        |(unit, fixed, limit, window, max_queue, max_wait)| Settings {
             unit,
             fixed,
             limit,
             window: unit * window,
-            max_waiting,
+            max_queue,
             max_wait: max_wait.map(|wait| unit * wait),
         },
     )
@@ -205,7 +205,7 @@ impl Naive {
         let has = if self.is_free() {
             self.held.push(caller);
             Has::Permit
-        } else if self.queue.len() >= settings.max_waiting {
+        } else if self.queue.len() >= settings.max_queue {
             Has::Rejection { queue_full: true, at: self.now }
         } else if self.expected(self.queue.len()) > until {
             Has::Rejection { queue_full: false, at: self.now }
@@ -261,12 +261,12 @@ fn rejection(response: impl Future<Output = Result<Option<Rejected>, ()>>) -> Op
 #[test]
 fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
-        let Settings { unit, fixed, limit, window, max_waiting, max_wait } = settings;
+        let Settings { unit, fixed, limit, window, max_queue, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let layer = of(limit as u64, ms(window));
         let handle = layer.handle();
-        let rejecting = layer.clone().max_waiting(0).respond(Some);
-        let mut layer = layer.max_waiting(max_waiting).respond(Some);
+        let rejecting = layer.clone().max_queue(0).reject_with(Some);
+        let mut layer = layer.max_queue(max_queue).reject_with(Some);
         if let Some(wait) = max_wait {
             layer = layer.max_wait(ms(wait));
         }
@@ -373,7 +373,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
 
         let free = naive.queue.is_empty() && naive.now >= naive.paused_until;
         prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
-        prop_assert_eq!(handle.waiting(), naive.queue.len());
+        prop_assert_eq!(handle.queued(), naive.queue.len());
         prop_assert_eq!(handle.rejected().total(), rejections, "counted at the calls");
         if !fixed {
             prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);

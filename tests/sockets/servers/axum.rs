@@ -122,7 +122,7 @@ async fn c1_w9_axum_server_has_one_limit_for_its_routes_and_reports_it() {
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     for http2 in [false, true] {
         let limit = || {
-            let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
+            let limit = WindowRateLimitLayer::new(2, HOUR).max_queue(0).reject_with(http_rejection);
             let headers = RateLimitHeadersLayer::new("app", limit.handle());
             ServiceBuilder::new().layer(headers).layer(limit)
         };
@@ -164,8 +164,8 @@ async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_chec
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
         let limit = ConcurrencyBackpressureLayer::new(1)
-            .max_waiting(1)
-            .respond(http_rejection_with_fallback(HOUR));
+            .max_queue(1)
+            .reject_with(http_rejection_with_fallback(HOUR));
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -177,7 +177,7 @@ async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_chec
         let client = Client::new(&server, http2);
 
         let both = [client.ask("/gated"), client.ask("/gated")];
-        until(|| (handle.in_flight(), handle.waiting()) == (1, 1)).await;
+        until(|| (handle.in_flight(), handle.queued()) == (1, 1)).await;
         let (status, headers, _) = client.read("/").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(header(&headers, "retry-after"), Some("3600"));
@@ -199,7 +199,7 @@ async fn b3_c10_axum_server_with_a_full_queue_responds_503_except_to_health_chec
 async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(1).respond(http_rejection);
+        let limit = ConcurrencyBackpressureLayer::new(1).max_queue(1).reject_with(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -212,9 +212,9 @@ async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
         let in_flight = client.ask("/gated");
         until(|| handle.in_flight() == 1).await;
         let waiting = client.ask("/gated");
-        until(|| handle.waiting() == 1).await;
+        until(|| handle.queued() == 1).await;
         waiting.abort();
-        until(|| handle.waiting() == 0).await;
+        until(|| handle.queued() == 0).await;
         assert_eq!(handle.in_flight(), 1);
         in_flight.abort();
         soon(handle.drained()).await;
@@ -226,7 +226,7 @@ async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
 async fn b6_closed_axum_server_responds_503_and_drains() {
     for http2 in [false, true] {
         let gate = Arc::new(Semaphore::new(0));
-        let limit = ConcurrencyBackpressureLayer::new(10).max_waiting(10).respond(http_rejection);
+        let limit = ConcurrencyBackpressureLayer::new(10).max_queue(10).reject_with(http_rejection);
         let handle = limit.handle();
         let app = Router::new()
             .route("/", get(hello))
@@ -255,8 +255,8 @@ async fn b6_closed_axum_server_responds_503_and_drains() {
 async fn b1_c4_streamed_axum_response_holds_its_permit_until_read_or_disconnected() {
     for http2 in [false, true] {
         let limit = ConcurrencyBackpressureLayer::new(1)
-            .max_waiting(0)
-            .respond(http_rejection)
+            .max_queue(0)
+            .reject_with(http_rejection)
             .until_body_ends();
         let handle = limit.handle();
         let limit = ServiceBuilder::new().map_response(IntoResponse::into_response).layer(limit);

@@ -105,7 +105,7 @@ async fn read(client: &Client<Empty<Bytes>>, url: &str) -> (StatusCode, HeaderMa
 #[tokio::test]
 async fn c1_w9_hyper_server_has_one_limit_for_its_connections_and_reports_it() {
     for (by, http2) in ALL {
-        let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(http_rejection);
+        let limit = WindowRateLimitLayer::new(2, HOUR).max_queue(0).reject_with(http_rejection);
         let service = ServiceBuilder::new()
             .layer(RateLimitHeadersLayer::new("hyper", limit.handle()))
             .layer(limit)
@@ -156,8 +156,8 @@ async fn streamed(
 async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconnects() {
     for (by, http2) in ALL {
         let limit = ConcurrencyBackpressureLayer::new(1)
-            .max_waiting(0)
-            .respond(http_rejection)
+            .max_queue(0)
+            .reject_with(http_rejection)
             .until_body_ends();
         let handle = limit.handle();
         // One response type for `ExemptLayer`.
@@ -197,8 +197,8 @@ async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconne
 async fn b2_waiter_at_a_hyper_server_is_granted_the_permit_of_an_ended_body() {
     for (by, http2) in ALL {
         let limit = ConcurrencyBackpressureLayer::new(1)
-            .max_waiting(1)
-            .respond(http_rejection)
+            .max_queue(1)
+            .reject_with(http_rejection)
             .until_body_ends();
         let handle = limit.handle();
         let service = ServiceBuilder::new().layer(limit).service(service_fn(streamed));
@@ -208,7 +208,7 @@ async fn b2_waiter_at_a_hyper_server_is_granted_the_permit_of_an_ended_body() {
 
         let first = get(&client, &server.url("/endless")).await;
         let second = async {
-            until(|| handle.waiting() == 1).await;
+            until(|| handle.queued() == 1).await;
             // The queue is full too.
             assert_eq!(read(&client, &url).await.0, StatusCode::SERVICE_UNAVAILABLE, "{by:?}");
             drop(first);

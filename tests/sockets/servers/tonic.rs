@@ -80,7 +80,7 @@ fn pushback(status: &Status) -> Option<u32> {
 
 #[tokio::test]
 async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
-    let limit = WindowRateLimitLayer::new(2, HOUR).max_waiting(0).respond(grpc_rejection);
+    let limit = WindowRateLimitLayer::new(2, HOUR).max_queue(0).reject_with(grpc_rejection);
     let headers = RateLimitHeadersLayer::new("rpc", limit.handle());
     let server = serve!(ServiceBuilder::new().layer(headers).layer(limit));
     let mut clients = [client(&server).await, client(&server).await];
@@ -105,8 +105,8 @@ async fn c10_tonic_server_responds_resource_exhausted_with_pushback() {
 #[tokio::test]
 async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
     let limit = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
-        .respond(grpc_rejection)
+        .max_queue(0)
+        .reject_with(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -141,8 +141,8 @@ async fn b1_c4_tonic_stream_holds_its_permit_until_dropped_or_disconnected() {
 #[tokio::test]
 async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
     let limit = ConcurrencyBackpressureLayer::new(10)
-        .max_waiting(10)
-        .respond(grpc_rejection)
+        .max_queue(10)
+        .reject_with(grpc_rejection)
         .until_body_ends();
     let handle = limit.handle();
     let server = serve!(limit);
@@ -163,8 +163,8 @@ async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
 #[tokio::test]
 async fn r8_tonic_response_carries_its_number_of_attempts() {
     let limit = ConcurrencyBackpressureLayer::new(1)
-        .max_waiting(0)
-        .respond(grpc_rejection)
+        .max_queue(0)
+        .reject_with(grpc_rejection)
         .until_body_ends();
     let server = serve!(limit);
     let mut watching = client(&server).await;
@@ -198,7 +198,7 @@ async fn r8_tonic_response_carries_its_number_of_attempts() {
 /// The health service of a server with limits on its other services.
 #[tokio::test]
 async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
-    let limit = ConcurrencyBackpressureLayer::new(1).max_waiting(0).respond(grpc_rejection);
+    let limit = ConcurrencyBackpressureLayer::new(1).max_queue(0).reject_with(grpc_rejection);
     let handle = limit.handle();
     let is_check =
         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
@@ -215,9 +215,9 @@ async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
 #[tokio::test]
 async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let server = serve!(ServiceBuilder::new());
-    let limit = || WindowRateLimitLayer::new(1, HOUR).max_waiting(0);
+    let limit = || WindowRateLimitLayer::new(1, HOUR).max_queue(0);
 
-    let layer = limit().respond(grpc_rejection);
+    let layer = limit().reject_with(grpc_rejection);
     let channel = ServiceBuilder::new().layer(layer).service(server.connect().await);
     let mut client = HealthClient::new(channel);
     soon(client.check(all())).await.unwrap();

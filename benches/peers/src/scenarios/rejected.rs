@@ -60,19 +60,19 @@ fn full() -> Comparison {
             let service = peers::bulkhead_rejecting(1).layer(Stuck);
             driven_rejections(service)
         })
-        .with(ours("backpressure, error", "max_waiting(0)"), || {
-            let service = ConcurrencyBackpressureLayer::new(1).max_waiting(0).layer(SMALL);
+        .with(ours("backpressure, error", "max_queue(0)"), || {
+            let service = ConcurrencyBackpressureLayer::new(1).max_queue(0).layer(SMALL);
             let held = ready(&service);
             rejections(service, held)
         })
-        .with(ours("backpressure, error, a clone per call", "max_waiting(0)"), || {
-            let service = ConcurrencyBackpressureLayer::new(1).max_waiting(0).layer(SMALL);
+        .with(ours("backpressure, error, a clone per call", "max_queue(0)"), || {
+            let service = ConcurrencyBackpressureLayer::new(1).max_queue(0).layer(SMALL);
             let held = ready(&service);
             clones_rejected(service, held)
         })
-        .with(ours("backpressure, response", "max_waiting(0), respond"), || {
-            let layer = ConcurrencyBackpressureLayer::new(1).max_waiting(0);
-            let service = layer.respond(too_many).layer(SMALL);
+        .with(ours("backpressure, response", "max_queue(0), respond"), || {
+            let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
+            let service = layer.reject_with(too_many).layer(SMALL);
             let held = ready(&service);
             rejections(service, held)
         })
@@ -104,19 +104,19 @@ fn spent() -> Comparison {
             assert!(limiter.try_acquire(1), "the first call is admitted");
             asked(move || !limiter.try_acquire(1))
         })
-        .with(ours("sliding window, error", "exact, max_waiting(0)"), || {
-            let mut service = WindowRateLimitLayer::new(1, LONG).max_waiting(0).layer(SMALL);
+        .with(ours("sliding window, error", "exact, max_queue(0)"), || {
+            let mut service = WindowRateLimitLayer::new(1, LONG).max_queue(0).layer(SMALL);
             assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
             rejections(service, ())
         })
         .with(ours("sliding window, response", "exact, respond"), || {
-            let layer = WindowRateLimitLayer::new(1, LONG).max_waiting(0).respond(too_many);
+            let layer = WindowRateLimitLayer::new(1, LONG).max_queue(0).reject_with(too_many);
             let mut service = layer.layer(SMALL);
             let _first = respond(&mut service, 0);
             rejections(service, ())
         })
-        .with(ours("fixed window, error", "up to 2 N, max_waiting(0)"), || {
-            let mut service = WindowRateLimitLayer::fixed(1, LONG).max_waiting(0).layer(SMALL);
+        .with(ours("fixed window, error", "up to 2 N, max_queue(0)"), || {
+            let mut service = WindowRateLimitLayer::fixed(1, LONG).max_queue(0).layer(SMALL);
             assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
             rejections(service, ())
         })

@@ -116,7 +116,7 @@ fn concurrency<const WORDS: usize>(title: &str) -> Comparison {
             calls(ConcurrencyBackpressureLayer::new(PERMITS).layer(bare()))
         })
         .with(ours("backpressure, bounded queue", "shared"), move || {
-            let layer = ConcurrencyBackpressureLayer::new(PERMITS).max_waiting(10);
+            let layer = ConcurrencyBackpressureLayer::new(PERMITS).max_queue(10);
             calls(layer.max_wait(Duration::from_secs(1)).layer(bare()))
         })
 }
@@ -162,7 +162,7 @@ fn window<const WORDS: usize>(title: &str, (limit, window): (u64, Duration)) -> 
             calls(WindowRateLimitLayer::new(limit, window).layer(bare()))
         })
         .with(ours("sliding window, bounded queue", "shared, exact"), move || {
-            let layer = WindowRateLimitLayer::new(limit, window).max_waiting(10);
+            let layer = WindowRateLimitLayer::new(limit, window).max_queue(10);
             calls(layer.max_wait(Duration::from_secs(1)).layer(bare()))
         })
         .with(ours("fixed window", "shared, up to 2 N"), move || {

@@ -2,10 +2,10 @@
 //!
 //! | the layer | answers with | error type of the service |
 //! | --- | --- | --- |
-//! | as made by `new` | nothing: [`Wait`], nobody is turned away | the inner one, untouched |
-//! | bounded by `max_waiting` or `max_wait` | an error: [`Fail`] | `BoxError` ([`Rejected::find`] finds the rejection in it) |
-//! | ... then `.fail_with::<E>()` | an error of your own: [`FailWith<E>`] | `E`, made by `From` of either |
-//! | ... then `.respond(f)` | a response: [`Respond<F>`] | the inner one, untouched |
+//! | as made by `new` | nothing: [`NeverReject`], nobody is turned away | the inner one, untouched |
+//! | bounded by `max_queue` or `max_wait` | an error: [`RejectWithBoxError`] | `BoxError` ([`Rejected::find`] finds the rejection in it) |
+//! | ... then `.reject_with_error::<E>()` | an error of your own: [`RejectWithError<E>`] | `E`, made by `From` of either |
+//! | ... then `.reject_with(f)` | a response: [`RejectWith<F>`] | the inner one, untouched |
 //!
 //! Responding suits servers: axum wants services that don't fail, and gets them without a
 //! `HandleErrorLayer`. Ready-made are `server::http_rejection` and `server::grpc_rejection`, with the features `server` and `grpc`.
@@ -21,8 +21,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let layer = ConcurrencyBackpressureLayer::new(1)
-//!     .max_waiting(0)
-//!     .respond(|rejected: Rejected| format!("503 {rejected}"));
+//!     .max_queue(0)
+//!     .reject_with(|rejected: Rejected| format!("503 {rejected}"));
 //! let mut service = ServiceBuilder::new()
 //!     .layer(layer)
 //!     .service(service_fn(|request: &'static str| async move {
@@ -53,11 +53,11 @@ use crate::rejected::Rejected;
 
 /// What stands for the answer in the type of a layer.
 ///
-/// Sealed: [`Wait`], [`Fail`], [`FailWith`] and [`Respond`] are all there are.
-pub trait Answer: Clone + sealed::Sealed {
+/// Sealed: [`NeverReject`], [`RejectWithBoxError`], [`RejectWithError`] and [`RejectWith`] are all there are.
+pub trait RejectPolicy: Clone + sealed::Sealed {
     /// The answer of the same layer once it can turn requests away.
-    type Bounded: Answer;
-    /// [`Wait`] if nobody can be turned away, [`Rejected`] otherwise: the parameter of the handle.
+    type Bounded: RejectPolicy;
+    /// [`NeverReject`] if nobody can be turned away, [`Rejected`] otherwise: the parameter of the handle.
     type Outcome;
 
     /// Is everybody let wait, and nobody turned away?
@@ -77,7 +77,7 @@ pub trait Answer: Clone + sealed::Sealed {
 }
 
 /// An answer that fits a response and an error type of an inner service.
-pub trait AnswerTo<Response, InnerError>: Answer {
+pub trait RejectPolicyFor<Response, InnerError>: RejectPolicy {
     /// The error type of the limited service.
     type Error;
 
@@ -104,11 +104,11 @@ mod sealed {
 
 /// Nobody is turned away, everybody waits. The error type is the inner service's.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wait;
+pub struct NeverReject;
 
 /// A request that is turned away fails with a `BoxError` that holds the [`Rejected`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fail;
+pub struct RejectWithBoxError;
 
 /// A request that is turned away fails with an `E`, made from [`Rejected`] by `From`, as the errors of
 /// the inner service are.
@@ -136,7 +136,7 @@ pub struct Fail;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), MyError> {
 /// let mut service = ServiceBuilder::new()
-///     .layer(ConcurrencyBackpressureLayer::new(1).max_waiting(0).fail_with::<MyError>())
+///     .layer(ConcurrencyBackpressureLayer::new(1).max_queue(0).reject_with_error::<MyError>())
 ///     .service(service_fn(|_: ()| async { Err::<(), _>(std::io::Error::other("no disk")) }));
 ///
 /// let first = service.ready().await?.call(());
@@ -145,57 +145,57 @@ pub struct Fail;
 /// # Ok(())
 /// # }
 /// ```
-pub struct FailWith<E>(PhantomData<fn() -> E>);
+pub struct RejectWithError<E>(PhantomData<fn() -> E>);
 
 /// A request that is turned away is answered with the response that `F` makes of the [`Rejected`].
 /// The error type is the inner service's.
 #[derive(Clone, Copy)]
-pub struct Respond<F>(F);
+pub struct RejectWith<F>(F);
 
-impl<E> FailWith<E> {
+impl<E> RejectWithError<E> {
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<F> Respond<F> {
+impl<F> RejectWith<F> {
     pub(crate) const fn new(respond: F) -> Self {
         Self(respond)
     }
 }
 
-impl<E> Clone for FailWith<E> {
+impl<E> Clone for RejectWithError<E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<E> Copy for FailWith<E> {}
+impl<E> Copy for RejectWithError<E> {}
 
-impl<E> fmt::Debug for FailWith<E> {
+impl<E> fmt::Debug for RejectWithError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FailWith<{}>", std::any::type_name::<E>())
+        write!(f, "RejectWithError<{}>", std::any::type_name::<E>())
     }
 }
 
-impl<F> fmt::Debug for Respond<F> {
+impl<F> fmt::Debug for RejectWith<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Respond<{}>", std::any::type_name::<F>())
+        write!(f, "RejectWith<{}>", std::any::type_name::<F>())
     }
 }
 
-impl sealed::Sealed for Wait {}
-impl sealed::Sealed for Fail {}
-impl<E> sealed::Sealed for FailWith<E> {}
-impl<F> sealed::Sealed for Respond<F> {}
+impl sealed::Sealed for NeverReject {}
+impl sealed::Sealed for RejectWithBoxError {}
+impl<E> sealed::Sealed for RejectWithError<E> {}
+impl<F> sealed::Sealed for RejectWith<F> {}
 
-impl Answer for Wait {
-    type Bounded = Fail;
-    type Outcome = Wait;
+impl RejectPolicy for NeverReject {
+    type Bounded = RejectWithBoxError;
+    type Outcome = NeverReject;
     const WAITS: bool = true;
 
-    fn bounded(self) -> Fail {
-        Fail
+    fn bounded(self) -> RejectWithBoxError {
+        RejectWithBoxError
     }
 
     type Rejection = Infallible;
@@ -206,7 +206,7 @@ impl Answer for Wait {
     }
 }
 
-impl Answer for Fail {
+impl RejectPolicy for RejectWithBoxError {
     type Bounded = Self;
     type Outcome = Rejected;
 
@@ -221,7 +221,7 @@ impl Answer for Fail {
     }
 }
 
-impl<E> Answer for FailWith<E> {
+impl<E> RejectPolicy for RejectWithError<E> {
     type Bounded = Self;
     type Outcome = Rejected;
 
@@ -236,7 +236,7 @@ impl<E> Answer for FailWith<E> {
     }
 }
 
-impl<F: Clone> Answer for Respond<F> {
+impl<F: Clone> RejectPolicy for RejectWith<F> {
     type Bounded = Self;
     type Outcome = Rejected;
 
@@ -251,7 +251,7 @@ impl<F: Clone> Answer for Respond<F> {
     }
 }
 
-impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
+impl<Response, InnerError> RejectPolicyFor<Response, InnerError> for NeverReject {
     type Error = InnerError;
 
     fn answer(&self, rejection: &mut Infallible) -> Result<Response, InnerError> {
@@ -268,7 +268,7 @@ impl<Response, InnerError> AnswerTo<Response, InnerError> for Wait {
     }
 }
 
-impl<Response, InnerError: Into<BoxError>> AnswerTo<Response, InnerError> for Fail {
+impl<Response, InnerError: Into<BoxError>> RejectPolicyFor<Response, InnerError> for RejectWithBoxError {
     type Error = BoxError;
 
     fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, BoxError> {
@@ -280,7 +280,7 @@ impl<Response, InnerError: Into<BoxError>> AnswerTo<Response, InnerError> for Fa
     }
 }
 
-impl<Response, InnerError, E> AnswerTo<Response, InnerError> for FailWith<E>
+impl<Response, InnerError, E> RejectPolicyFor<Response, InnerError> for RejectWithError<E>
 where
     InnerError: Into<E>,
     E: From<Rejected>,
@@ -296,7 +296,7 @@ where
     }
 }
 
-impl<Response, InnerError, F> AnswerTo<Response, InnerError> for Respond<F>
+impl<Response, InnerError, F> RejectPolicyFor<Response, InnerError> for RejectWith<F>
 where
     F: Fn(Rejected) -> Response + Clone,
 {
@@ -320,7 +320,7 @@ where
 #[pin_project(project = AnsweredProj)]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub(crate) enum Answered<F, A: Answer> {
+pub(crate) enum Admission<F, A: RejectPolicy> {
     Inner(#[pin] F),
     TurnedAway(A, A::Rejection),
 }
@@ -329,16 +329,16 @@ fn once(rejection: &mut Option<Rejected>) -> Rejected {
     rejection.take().expect("polled after it was ready")
 }
 
-impl<F, A: Answer> Answered<F, A> {
+impl<F, A: RejectPolicy> Admission<F, A> {
     pub(crate) fn turned_away(answer: &A, rejected: Rejected) -> Self {
         Self::TurnedAway(answer.clone(), A::hold(rejected))
     }
 }
 
-impl<F, A, Response, InnerError> Future for Answered<F, A>
+impl<F, A, Response, InnerError> Future for Admission<F, A>
 where
     F: Future<Output = Result<Response, InnerError>>,
-    A: AnswerTo<Response, InnerError>,
+    A: RejectPolicyFor<Response, InnerError>,
 {
     type Output = Result<Response, A::Error>;
 
