@@ -121,8 +121,9 @@ fn client(
 /// Starts a server that accepts `QUOTA` requests in any second. Returns its address.
 async fn serve() -> Result<String, BoxError> {
     let quota = WindowRateLimitLayer::new(QUOTA, SECOND).max_wait(Duration::ZERO);
-    let app: Router =
-        Router::new().route("/", get(|| async { "hello" })).layer(quota.reject_with(http_rejection));
+    let app: Router = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(quota.reject_with(http_rejection));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app).await });

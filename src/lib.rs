@@ -1,28 +1,28 @@
-//! Three [Tower](tower) layers that keep an asynchronous system stable: **limit, smooth the peak, tolerate
-//! the fault**.
+//! Three [Tower](tower) layers for stable services: a concurrency limit, a rate limit, and retries.
 //!
-//! | layer | what it does |
+//! Together they bound the load, smooth its peaks, and tolerate faults.
+//!
+//! | layer | effect |
 //! | --- | --- |
-//! | [`ConcurrencyBackpressureLayer`] | bounds the requests in flight; the rest waits in a line, first come first served, which can be bounded, too |
-//! | [`WindowRateLimitLayer`] | issues at most N requests in *any* span of W (or in each fixed window); the rest waits, or is told exactly how long it would have to |
-//! | [`ExponentialRetryLayer`] | retries with exponential backoff, jitter, an attempt cap, the server's hints, and a budget; a [`tower::retry::Policy`] |
+//! | [`ConcurrencyBackpressureLayer`] | bounds the requests in flight; the others wait in a queue, first come, first served, which can be bounded, too |
+//! | [`WindowRateLimitLayer`] | issues at most N requests in *any* span of a window's length, or in each fixed window; the others wait, or are rejected with the exact time until there is room |
+//! | [`ExponentialRetryLayer`] | retries with exponential backoff, jitter, a cap on the attempts, the server's hints, and a budget |
 //!
-//! They stack in front of any [`Service`](tower::Service):
+//! They stack in front of any [`Service`](tower::Service). [`ServiceBuilderExt`] adds plain ones to
+//! tower's `ServiceBuilder`:
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_floodgate::{
-//!     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-//! };
+//! use tower_floodgate::ServiceBuilderExt;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), std::io::Error> {
 //! # let client = service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) });
 //! let service = ServiceBuilder::new()
-//!     .layer(ConcurrencyBackpressureLayer::new(5))                     // the sixth caller waits
-//!     .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))     // up to 1 s and 2 s apart
-//!     .layer(WindowRateLimitLayer::new(2, Duration::from_secs(1)))     // retries included
+//!     .concurrency_backpressure(5)                  // the sixth request waits
+//!     .exponential_retry(3)                         // three attempts, up to 1 s and 2 s apart
+//!     .window_rate_limit(2, Duration::from_secs(1)) // of all attempts
 //!     .service(client);
 //!
 //! assert_eq!(service.oneshot(1).await?, 2);
@@ -30,28 +30,55 @@
 //! # }
 //! ```
 //!
-//! # Which layer goes where
+//! Tuned layers are added by `layer`. [`ExponentialRetry`] is a [`tower::retry::Policy`], so
+//! tower's own `retry` takes it, too:
 //!
-//! A request passes the layers from the outside in, and its answer from the inside out. What an order
-//! means:
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{ConcurrencyBackpressureLayer, ExponentialRetry};
 //!
-//! ```text
-//!   ┌─ ConcurrencyBackpressure ──────────────────┐   holds a place for the whole task: for its backoffs,
-//!   │  ┌─ ExponentialRetry ────────────────────┐ │   too. That bounds the tasks, and with them memory.
-//!   │  │  ┌─ WindowRateLimit ────────────────┐ │ │   Each attempt takes its own place in the window, so
-//!   │  │  │  client                          │ │ │   retries count against the quota.
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! # let client = service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) });
+//! let limit = ConcurrencyBackpressureLayer::new(5)
+//!     .max_queue(20)
+//!     .max_wait(Duration::from_secs(2));
+//! let service = ServiceBuilder::new()
+//!     .layer(limit)
+//!     .retry(ExponentialRetry::new(3))
+//!     .service(client);
+//!
+//! assert_eq!(service.oneshot(1).await?, 2);
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! | order, outside first | a place in flight is held | the quota counts | use it to |
+//! # Order of the layers
+//!
+//! A request passes the layers from the outside in, and its response from the inside out. The first
+//! layer of a `ServiceBuilder` is the outermost. This is the usual order:
+//!
+//! ```text
+//! ┌─ ConcurrencyBackpressure ───┐  holds a permit for the whole task, its backoffs included. This
+//! │ ┌─ ExponentialRetry ──────┐ │  bounds the tasks, and with them the memory.
+//! │ │ ┌─ WindowRateLimit ───┐ │ │  Each attempt acquires a permit of the window, so retries count
+//! │ │ │ client              │ │ │  against the quota.
+//! │ │ └─────────────────────┘ │ │
+//! │ └─────────────────────────┘ │
+//! └─────────────────────────────┘
+//! ```
+//!
+//! | order, outermost first | a permit in flight is held | the quota counts | use |
 //! | --- | --- | --- | --- |
-//! | backpressure, retry, rate | for the task, with its waits and backoffs | every attempt | bound the work that is taken on, and obey a quota: **the usual order** |
-//! | retry, backpressure, rate | for one attempt, with its wait for the window | every attempt | spare a server connections, and let others go during a backoff |
-//! | rate, retry, … | | tasks, not attempts: retries escape it | limit what your own users may ask for |
-//! | …, rate, backpressure | only for what is really sent; those who wait for it have their place in the window | what is ready, as soon as it is called | rarely: a slow server makes the window stand idle |
+//! | backpressure, retry, rate | for the task, with its waits and backoffs | every attempt | bounds the work that is accepted, and obeys a quota: **the usual order** |
+//! | retry, backpressure, rate | for one attempt, with its wait for the window | every attempt | spares a server connections, and admits other requests during a backoff |
+//! | rate, retry, … | | tasks, not attempts: retries escape it | limits the requests of a server's users |
+//! | …, rate, backpressure | only for requests that are sent; waiters hold permits of the window | requests with both permits, as they are called | rare: behind a slow server, the window stands idle |
 //!
-//! Keep one retry in a stack. Two multiply: three times three attempts are nine.
+//! One retry in a stack is enough. Two multiply: three times three attempts are nine.
 //!
-//! # Where they go in a framework
+//! # Frameworks
 //!
 //! | framework | the layers go | with |
 //! | --- | --- | --- |
@@ -59,26 +86,31 @@
 //! | hyper, server | around a service, a clone of which serves each connection: `TowerToHyperService::new(service.clone())` | [`server::http_rejection`](server::http_rejection()) |
 //! | tonic, server | on the builder: `Server::builder().layer(limits)` | `server::grpc_rejection` |
 //! | hyper-util and reqwest, clients | `ServiceBuilder::new().layer(...).service(client)` | [`client::HttpClassifier`] |
-//! | tonic, client | between channel and generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `client::GrpcClassifier` |
+//! | tonic, client | between the channel and the generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `client::GrpcClassifier` |
 //!
-//! The [guide] has the code for each; the programs in `examples/` run it.
+//! The [guide] has the code for each, and the programs in `examples/` run it.
 //!
-//! # What all three share
+//! # Guarantees
 //!
-//! - **One limit is one limit.** State is made with the layer: every service it is put on and every clone
-//!   share it. A limit for each service has to be asked for by name (`per_service()`).
-//! - **A call that doesn't wait** allocates nothing, takes no mutex and boxes no future. The limits are
-//!   decided in lock-free atomics. (The pages of [`client`] and [`server`] tell their costs.)
-//! - **Nothing is lost.** Whatever was reserved comes back when its holder goes away: waiting, ready but
-//!   never called, in flight, in a panic. (What was issued counts until its window has passed.)
-//! - **Turning away is an answer**, of `call`, never an error of `poll_ready`: an error, an error type of your own,
-//!   or a response. Where nobody can be turned away the error type is the inner service's. See [`reject`].
-//! - **Built anywhere**, in a `LazyLock`, in `main`: a layer needs no runtime. Only who waits for a time needs
-//!   tokio's timer.
-//! - **Time is tokio's**: `tokio::time::pause` steers every test. Timers resolve one millisecond, so
-//!   shorter waits take one.
-//! - **Wrong settings are reported at once**: constructors panic at the caller's line, their `try_` twins return
-//!   an [`InvalidSetting`].
+//! - **A layer has one limit.** All services that it is put on, all their clones and all clones of
+//!   the layer share it. `per_service()` creates a limit for each service.
+//! - **A call that does not wait** allocates nothing, takes no mutex and boxes no future. Limits
+//!   are decided in lock-free atomics. The pages of [`client`] and [`server`] state the costs of
+//!   their parts.
+//! - **No permit is lost.** It is released when its holder goes away: waiting, ready and never
+//!   called, in flight, or in a panic. A request that was issued counts until its window has
+//!   passed.
+//! - **A rejection is the result of `call`**, never an error of `poll_ready`: an error, an error
+//!   type of the user, or a response. If no request can be rejected, the error type is the inner
+//!   service's. See [`reject`].
+//! - **A permit orders memory.** Its release happens before its next acquisition: see
+//!   [`backpressure`](backpressure#memory-ordering) and [`rate_limit`](rate_limit#memory-ordering).
+//! - **A layer is built anywhere**, in a `LazyLock` or in `main`, without a runtime. Only waits for
+//!   a time need tokio's timer.
+//! - **Time is tokio's**: `tokio::time::pause` controls every test. Timers resolve one millisecond,
+//!   so shorter waits take one.
+//! - **Invalid settings are reported at once.** Constructors panic at the caller's line, and their
+//!   `try_` twins return an [`InvalidSetting`]. No order of builder calls panics.
 //!
 //! # Features
 //!
@@ -92,14 +124,15 @@
 //! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes both.
 //! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
 //!
-//! # To keep a service, and to return it
+//! # Naming the type of a stack
 //!
-//! The type of a stack names all its layers, and a closure in it has no name. Where it has to be written down, in the
-//! field of a struct or as the state of an axum `Router`, put it in a box, for which each call allocates its future:
+//! The type of a stack names all its layers, and the type of a closure in it has no name. Where the
+//! type must be written, such as for the field of a struct or the state of an axum `Router`, put
+//! the stack in a box. Each call then allocates its future:
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
-//! use tower_floodgate::{ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer};
+//! use tower_floodgate::ServiceBuilderExt;
 //!
 //! type Client = BoxCloneSyncService<u32, u32, std::io::Error>; // request, response, error
 //!
@@ -108,10 +141,11 @@
 //!     client: Client,
 //! }
 //!
-//! fn client() -> impl Service<u32, Response = u32, Error = std::io::Error, Future: Send> + Clone + Send + Sync {
+//! fn client()
+//! -> impl Service<u32, Response = u32, Error = std::io::Error, Future: Send> + Clone + Send + Sync {
 //!     ServiceBuilder::new()
-//!         .layer(ConcurrencyBackpressureLayer::new(5))
-//!         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3)))
+//!         .concurrency_backpressure(5)
+//!         .exponential_retry(3)
 //!         .service(service_fn(|n: u32| async move { Ok(n + 1) }))
 //! }
 //!
@@ -123,13 +157,15 @@
 //! # }
 //! ```
 //!
-//! (`BoxCloneService` isn't `Sync`, which axum's state has to be.) The error type is the inner service's, unless a limit
-//! that turns away answers with an error: then it is a `BoxError`. See [`reject`].
+//! The state of an axum `Router` must be `Sync`, and `BoxCloneService` is not. The error type is
+//! the inner service's, unless a limit rejects with an error: then it is `BoxError`, or the type
+//! that `reject_with_error` names. See [`reject`].
 //!
-//! # When it doesn't compile
+//! # When a stack does not compile
 //!
-//! If a layer doesn't fit, `oneshot` and `ready` "exist, but their trait bounds were not satisfied", and the compiler
-//! doesn't say which. Ask for the service instead, and it does:
+//! If a layer does not fit, the compiler reports that `oneshot` or `ready` exists but "its trait
+//! bounds were not satisfied", and does not name the bound. It does if the stack is required to be
+//! a service:
 //!
 //! ```
 //! # use tower::{Service, ServiceBuilder, service_fn};
@@ -139,60 +175,62 @@
 //! #     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
 //! fn is_service_of<Request>(_: &impl Service<Request>) {}
 //!
-//! is_service_of::<u32>(&client); // the type of your requests
+//! is_service_of::<u32>(&client); // the type of the requests
 //! ```
 //!
-//! | it says | write |
+//! | message | remedy |
 //! | --- | --- |
 //! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.reject_with(server::http_rejection)` on each limit that may reject |
 //! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
-//! | that a copy can't be made | [`clone_with`](ExponentialRetry::clone_with) |
-//! | that `close` isn't found | a bound, `.reject_with(...)` or [`.reject_with_box_error()`](ConcurrencyBackpressureLayer::reject_with_box_error) on the layer, before its handle is taken |
-//! | that `assume_no_redirects` is a private field, or that nothing reads reqwest's messages | the feature `reqwest` |
+//! | a request can't be copied | [`clone_with`](ExponentialRetry::clone_with) |
+//! | `assume_no_redirects` is a private field, or a message of reqwest can't be read | the feature `reqwest` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod reject;
+mod arc_cache;
 pub mod backpressure;
+mod builder_ext;
 mod cause;
 #[cfg(feature = "client")]
 pub mod client;
-mod clock;
-mod count;
 pub mod exempt;
-mod gate;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(any(feature = "client", feature = "server"))]
 mod headers;
+mod limiter;
 mod macros;
+pub mod middleware;
 #[cfg(debug_assertions)]
 mod nested;
 pub mod pause_on_hint;
 mod per_service;
 pub mod rate_limit;
+pub mod reject;
 mod rejected;
 pub mod retry;
-mod seat;
+mod semaphore;
+mod seq48;
 #[cfg(feature = "server")]
 pub mod server;
 mod settings;
-mod spare;
 mod sync;
+mod time;
 
 pub use self::{
     backpressure::{
         ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     },
+    builder_ext::ServiceBuilderExt,
     cause::find_cause,
     exempt::ExemptLayer,
+    limiter::RejectedCounts,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,
     retry::{ExponentialRetry, ExponentialRetryLayer},
-    seat::RejectedCounts,
     settings::InvalidSetting,
 };
 

@@ -29,21 +29,19 @@ macro_rules! shared_by_layers {
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
         /// Only a bound, or closing, rejects. See [`RejectWithError`](crate::reject::RejectWithError).
         #[must_use]
-        #[track_caller]
         pub fn reject_with_error<E>(self) -> $layer<crate::reject::RejectWithError<E>> {
-            self.answer(|_| crate::reject::RejectWithError::new())
+            $layer(self.0.with_policy(|_| crate::reject::RejectWithError::new()))
         }
 
-        /// Rejects with a response made by `reject_with`. The types of the error and the response stay
+        /// Rejects with a response made by `respond`. The types of the error and the response stay
         /// those of the inner service. Only a bound, or closing, rejects. See
         /// [`RejectWith`](crate::reject::RejectWith).
         #[must_use]
-        #[track_caller]
         pub fn reject_with<F, R>(self, respond: F) -> $layer<crate::reject::RejectWith<F>>
         where
             F: Fn(crate::Rejected) -> R + Clone,
         {
-            self.answer(|_| crate::reject::RejectWith::new(respond))
+            $layer(self.0.with_policy(|_| crate::reject::RejectWith::new(respond)))
         }
 
         /// Makes a limit of its own for every service that is layered.

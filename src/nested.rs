@@ -19,9 +19,12 @@
 
 use std::{
     cell::Cell,
+    fmt,
     io::{self, Write},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
+
+use crate::limiter::Limiter;
 
 /// The limits on a stack. Those deeper than that are counted and not remembered.
 const DEPTH: usize = 16;
@@ -88,18 +91,32 @@ impl Nested {
     pub(crate) const fn id(&self) -> LimitId {
         self.id
     }
+}
 
-    /// Reports once that a service of this limit is polled ready by a request with a permit of it.
-    pub(crate) fn report(&self, layer: impl FnOnce() -> String, outcome: &str) {
-        if self.id.is_driven() && !self.reported.swap(true, Relaxed) {
-            // A closed standard error is no fault of the request.
-            let _ = writeln!(
-                io::stderr(),
-                "tower-floodgate: {}: a request with a permit acquires another of the same limit. \
-                 {outcome}. Put the layer on once, or give each service a limit of its own: by another \
-                 layer, or by `per_service()`. (Reported once per limit, in debug builds only.)",
-                layer()
-            );
-        }
+/// Reports once that a service of `limiter` is polled ready by a request with a permit of it.
+pub(crate) fn report<L: Limiter>(limiter: &L) -> LimitId {
+    let nested = limiter.nested();
+    if nested.id.is_driven() && !nested.reported.swap(true, Relaxed) {
+        // A closed standard error is no fault of the request.
+        let _ = writeln!(
+            io::stderr(),
+            "tower-floodgate: {:?}: a request with a permit acquires another of the same limit. {}. \
+             Put the layer on once, or give each service a limit of its own: by another layer, or by \
+             `per_service()`. (Reported once per limit, in debug builds only.)",
+            Settings(limiter),
+            L::NESTED,
+        );
+    }
+    nested.id
+}
+
+/// Prints the layer and the settings of a limiter.
+struct Settings<'a, L>(&'a L);
+
+impl<L: Limiter> fmt::Debug for Settings<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct(L::LAYER);
+        self.0.fmt_settings(&mut fields);
+        fields.finish()
     }
 }

@@ -26,9 +26,9 @@ use tower_layer::Layer;
 #[derive(Clone, Debug)]
 pub struct PerService<L>(L);
 
-/// A layer that can be copied with fresh state.
-pub(crate) trait Anew {
-    fn anew(&self) -> Self;
+/// A layer that can be copied with a limit of its own.
+pub(crate) trait Separate {
+    fn separate(&self) -> Self;
 }
 
 impl<L> PerService<L> {
@@ -38,10 +38,10 @@ impl<L> PerService<L> {
 }
 
 #[allow(private_bounds, reason = "the layers of this crate, and no others")]
-impl<L: Anew + Layer<S>, S> Layer<S> for PerService<L> {
+impl<L: Separate + Layer<S>, S> Layer<S> for PerService<L> {
     type Service = L::Service;
 
     fn layer(&self, inner: S) -> L::Service {
-        self.0.anew().layer(inner)
+        self.0.separate().layer(inner)
     }
 }

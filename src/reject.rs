@@ -1,18 +1,23 @@
-//! How a layer answers when it turns a request away.
+//! Reject policies: the form in which a rejection reaches the caller.
 //!
-//! | the layer | answers with | error type of the service |
+//! | the layer | a rejected request | error type of the service |
 //! | --- | --- | --- |
-//! | as made by `new` | nothing: [`NeverReject`], nobody is turned away | the inner one, untouched |
-//! | bounded by `max_queue` or `max_wait` | an error: [`RejectWithBoxError`] | `BoxError` ([`Rejected::find`] finds the rejection in it) |
-//! | ... then `.reject_with_error::<E>()` | an error of your own: [`RejectWithError<E>`] | `E`, made by `From` of either |
-//! | ... then `.reject_with(f)` | a response: [`RejectWith<F>`] | the inner one, untouched |
+//! | as created by `new` | none: by [`NeverReject`] all requests wait | the inner one, untouched |
+//! | bounded by `max_queue` or `max_wait` | fails, by [`RejectWithBoxError`] | `BoxError`, in which [`Rejected::find`] finds the rejection |
+//! | with `.reject_with_error::<E>()` | fails, by [`RejectWithError<E>`] | `E`, made from either error by `From` |
+//! | with `.reject_with(f)` | gets a response, by [`RejectWith<F>`] | the inner one, untouched |
 //!
-//! Responding suits servers: axum wants services that don't fail, and gets them without a
-//! `HandleErrorLayer`. Ready-made are `server::http_rejection` and `server::grpc_rejection`, with the features `server` and `grpc`.
+//! The methods may be called in any order. A layer without a bound rejects only after its limit was
+//! closed.
 //!
-//! Turning away is never an error of `poll_ready`, which would mean that the service is dead: the service
-//! becomes ready, and `call` gives the answer, whenever it comes. So don't poll a service ready long before
-//! there is a request.
+//! Responses suit servers: axum requires services that do not fail, and gets them without a
+//! `HandleErrorLayer`. `server::http_rejection` and `server::grpc_rejection` make such responses,
+//! with the features `server` and `grpc`.
+//!
+//! A rejection is never an error of `poll_ready`, which would mean that the service is dead. The
+//! service becomes ready, and `call` rejects the request, or passes it on if a permit is free by
+//! then. The reason and the time of a rejection are those of the moment of `call`, however long ago
+//! the service became ready.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -37,38 +42,28 @@
 //! # }
 //! ```
 
-use std::{
-    convert::Infallible,
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, fmt, marker::PhantomData, task::Poll};
 
-use pin_project::pin_project;
 use tower::BoxError;
 
 use crate::rejected::Rejected;
 
-/// What stands for the answer in the type of a layer.
+/// A reject policy, the type parameter of a limiting layer.
 ///
-/// Sealed: [`NeverReject`], [`RejectWithBoxError`], [`RejectWithError`] and [`RejectWith`] are all there are.
+/// Sealed. It is implemented by [`NeverReject`], [`RejectWithBoxError`], [`RejectWithError`] and
+/// [`RejectWith`].
 pub trait RejectPolicy: Clone + sealed::Sealed {
-    /// The answer of the same layer once it can turn requests away.
+    /// The policy of the same layer once it has a bound.
     type Bounded: RejectPolicy;
-    /// [`NeverReject`] if nobody can be turned away, [`Rejected`] otherwise: the parameter of the handle.
-    type Outcome;
-
-    /// Is everybody let wait, and nobody turned away?
+    /// True if all requests wait, and none can be rejected.
     #[doc(hidden)]
-    const WAITS: bool = false;
+    const NEVER_REJECTS: bool = false;
 
     #[doc(hidden)]
     fn bounded(self) -> Self::Bounded;
 
-    /// What the future of a request that was turned away holds. Where nobody is, there is no such thing, and
-    /// futures need no room for it.
+    /// The rejection in the future of a rejected request. Uninhabited if no request can be
+    /// rejected, so that futures need no room for it.
     #[doc(hidden)]
     type Rejection: fmt::Debug + Send + Sync + Unpin;
 
@@ -76,21 +71,21 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
     fn hold(rejected: Rejected) -> Self::Rejection;
 }
 
-/// An answer that fits a response and an error type of an inner service.
+/// A reject policy for inner services with this response type and error type.
 pub trait RejectPolicyFor<Response, InnerError>: RejectPolicy {
     /// The error type of the limited service.
     type Error;
 
-    /// The answer to a request that was turned away.
+    /// Returns the result of a rejected request.
     #[doc(hidden)]
-    fn answer(&self, rejection: &mut Self::Rejection) -> Result<Response, Self::Error>;
+    fn reject(&self, rejection: &mut Self::Rejection) -> Result<Response, Self::Error>;
 
-    /// An error of the inner service, passed on.
+    /// Converts an error of the inner service.
     #[doc(hidden)]
     fn pass(error: InnerError) -> Self::Error;
 
-    /// What the inner service's future says, passed on: without being looked at where the error type is the
-    /// same, for a response can be large.
+    /// Converts the output of the inner service's future. Policies that keep the error type
+    /// override this to return the output as it is, because a response can be large.
     #[doc(hidden)]
     #[inline]
     fn pass_on(output: Poll<Result<Response, InnerError>>) -> Poll<Result<Response, Self::Error>> {
@@ -102,16 +97,17 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Nobody is turned away, everybody waits. The error type is the inner service's.
+/// Rejects no request: all of them wait. The error type is the inner service's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NeverReject;
 
-/// A request that is turned away fails with a `BoxError` that holds the [`Rejected`].
+/// Fails a rejected request with a `BoxError` that holds the [`Rejected`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RejectWithBoxError;
 
-/// A request that is turned away fails with an `E`, made from [`Rejected`] by `From`, as the errors of
-/// the inner service are.
+/// Fails a rejected request with an `E`, made from [`Rejected`] by `From`.
+///
+/// Errors of the inner service are converted to `E`, too.
 ///
 /// ```
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -147,7 +143,8 @@ pub struct RejectWithBoxError;
 /// ```
 pub struct RejectWithError<E>(PhantomData<fn() -> E>);
 
-/// A request that is turned away is answered with the response that `F` makes of the [`Rejected`].
+/// Responds to a rejected request with the response that `F` makes of the [`Rejected`].
+///
 /// The error type is the inner service's.
 #[derive(Clone, Copy)]
 pub struct RejectWith<F>(F);
@@ -191,8 +188,7 @@ impl<F> sealed::Sealed for RejectWith<F> {}
 
 impl RejectPolicy for NeverReject {
     type Bounded = RejectWithBoxError;
-    type Outcome = NeverReject;
-    const WAITS: bool = true;
+    const NEVER_REJECTS: bool = true;
 
     fn bounded(self) -> RejectWithBoxError {
         RejectWithBoxError
@@ -201,14 +197,13 @@ impl RejectPolicy for NeverReject {
     type Rejection = Infallible;
 
     fn hold(rejected: Rejected) -> Infallible {
-        // The line of such a layer has no bound, no time limit, and can't be closed.
+        // A queue without a policy has no bound and no time limit, and its limit cannot be closed.
         unreachable!("turned away ({rejected}) by a layer that lets everybody wait")
     }
 }
 
 impl RejectPolicy for RejectWithBoxError {
     type Bounded = Self;
-    type Outcome = Rejected;
 
     fn bounded(self) -> Self {
         self
@@ -223,7 +218,6 @@ impl RejectPolicy for RejectWithBoxError {
 
 impl<E> RejectPolicy for RejectWithError<E> {
     type Bounded = Self;
-    type Outcome = Rejected;
 
     fn bounded(self) -> Self {
         self
@@ -238,7 +232,6 @@ impl<E> RejectPolicy for RejectWithError<E> {
 
 impl<F: Clone> RejectPolicy for RejectWith<F> {
     type Bounded = Self;
-    type Outcome = Rejected;
 
     fn bounded(self) -> Self {
         self
@@ -254,7 +247,7 @@ impl<F: Clone> RejectPolicy for RejectWith<F> {
 impl<Response, InnerError> RejectPolicyFor<Response, InnerError> for NeverReject {
     type Error = InnerError;
 
-    fn answer(&self, rejection: &mut Infallible) -> Result<Response, InnerError> {
+    fn reject(&self, rejection: &mut Infallible) -> Result<Response, InnerError> {
         match *rejection {}
     }
 
@@ -268,10 +261,12 @@ impl<Response, InnerError> RejectPolicyFor<Response, InnerError> for NeverReject
     }
 }
 
-impl<Response, InnerError: Into<BoxError>> RejectPolicyFor<Response, InnerError> for RejectWithBoxError {
+impl<Response, InnerError: Into<BoxError>> RejectPolicyFor<Response, InnerError>
+    for RejectWithBoxError
+{
     type Error = BoxError;
 
-    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, BoxError> {
+    fn reject(&self, rejection: &mut Option<Rejected>) -> Result<Response, BoxError> {
         Err(once(rejection).into())
     }
 
@@ -287,7 +282,7 @@ where
 {
     type Error = E;
 
-    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, E> {
+    fn reject(&self, rejection: &mut Option<Rejected>) -> Result<Response, E> {
         Err(once(rejection).into())
     }
 
@@ -302,7 +297,7 @@ where
 {
     type Error = InnerError;
 
-    fn answer(&self, rejection: &mut Option<Rejected>) -> Result<Response, InnerError> {
+    fn reject(&self, rejection: &mut Option<Rejected>) -> Result<Response, InnerError> {
         Ok((self.0)(once(rejection)))
     }
 
@@ -316,37 +311,6 @@ where
     }
 }
 
-/// The inner service's future, or the answer to a request that was turned away.
-#[pin_project(project = AnsweredProj)]
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) enum Admission<F, A: RejectPolicy> {
-    Inner(#[pin] F),
-    TurnedAway(A, A::Rejection),
-}
-
 fn once(rejection: &mut Option<Rejected>) -> Rejected {
     rejection.take().expect("polled after it was ready")
-}
-
-impl<F, A: RejectPolicy> Admission<F, A> {
-    pub(crate) fn turned_away(answer: &A, rejected: Rejected) -> Self {
-        Self::TurnedAway(answer.clone(), A::hold(rejected))
-    }
-}
-
-impl<F, A, Response, InnerError> Future for Admission<F, A>
-where
-    F: Future<Output = Result<Response, InnerError>>,
-    A: RejectPolicyFor<Response, InnerError>,
-{
-    type Output = Result<Response, A::Error>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            AnsweredProj::Inner(future) => A::pass_on(future.poll(cx)),
-            AnsweredProj::TurnedAway(answer, rejection) => Poll::Ready(answer.answer(rejection)),
-        }
-    }
 }

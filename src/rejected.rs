@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::clock::{Nanos, whole_secs};
+use crate::time::{Nanos, whole_secs};
 
 /// A rejection by a layer of this crate: its reason, and the time after which a retry makes sense.
 ///
@@ -61,6 +61,10 @@ impl Rejected {
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
         Self { limit, reason, retry_after }
+    }
+
+    pub(crate) const fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// Returns true if the queue was full.

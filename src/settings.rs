@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::clock::CENTURY;
+use crate::time::CENTURY;
 
 /// The largest number of permits, and of waiters: 2<sup>31</sup> - 1 and 2<sup>30</sup> - 1. The
 /// two share a word.

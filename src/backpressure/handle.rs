@@ -1,29 +1,28 @@
 use std::{
+    error::Error,
     fmt,
     future::Future,
-    marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures::future::FusedFuture;
 
 use super::limiter::ConcurrencyLimiter;
 use crate::{
-    reject::NeverReject,
-    gate::Ticket,
-    rejected::Rejected,
-    seat::RejectedCounts,
+    limiter::{Observer, RejectedCounts},
+    middleware::Limited,
+    semaphore::WaiterKey,
     settings::{self, InvalidSetting},
 };
 
-/// Reads and steers the limit of a [`ConcurrencyBackpressureLayer`](super::ConcurrencyBackpressureLayer).
+/// Reads, changes and closes the limit of a
+/// [`ConcurrencyBackpressureLayer`](super::ConcurrencyBackpressureLayer).
 ///
-/// Cheap to clone; all clones, and the layer, speak of one limit. Its parameter is [`NeverReject`] for a
-/// layer that turns nobody away, and [`Rejected`] for one that can and may therefore be
-/// [closed](ConcurrencyBackpressureHandle::close). Each reading is one moment's truth and takes a mutex
-/// that calls take only while somebody waits.
+/// Cheap to clone. All clones, the layer and its services share one limit. Each reading is of one
+/// moment. It takes a mutex that calls take only while requests wait or a
+/// [`drained`](ConcurrencyBackpressureHandle::drained) is pending.
 ///
 /// ```
 /// use tower::{Layer, Service, ServiceExt, service_fn};
@@ -50,144 +49,187 @@ use crate::{
 /// );
 /// # }
 /// ```
-pub struct ConcurrencyBackpressureHandle<O = NeverReject> {
+#[derive(Clone)]
+pub struct ConcurrencyBackpressureHandle {
     limiter: Arc<ConcurrencyLimiter>,
-    outcome: PhantomData<fn() -> O>,
 }
 
-impl<O> ConcurrencyBackpressureHandle<O> {
+impl ConcurrencyBackpressureHandle {
     pub(super) const fn new(limiter: Arc<ConcurrencyLimiter>) -> Self {
-        Self { limiter, outcome: PhantomData }
+        Self { limiter }
     }
 
-    /// How many requests are in flight, counted from readiness to the end of the response future. Above
-    /// the limit only while a lowered one drains.
+    /// Returns the number of requests in flight.
+    ///
+    /// A request counts from readiness to the end of its response future. The number is above the
+    /// limit only after the limit was lowered, until enough requests have ended.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.limiter.read().taken()
+        self.limiter.read().held()
     }
 
-    /// How many wait in the line.
+    /// Returns the number of requests that wait in the queue.
     #[must_use]
     pub fn queued(&self) -> u32 {
         self.limiter.read().ahead
     }
 
-    /// How many may be in flight.
+    /// Returns the largest number of requests that may be in flight.
     #[must_use]
     pub fn limit(&self) -> u32 {
         self.limiter.read().limit
     }
 
-    /// How many were turned away since the layer was made.
+    /// Returns the numbers of rejections since the limit was created, by reason.
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
-        self.limiter.rejections.counts()
+        self.limiter.observer.counts()
     }
 
-    /// Changes how many may be in flight. More admit those who wait at once; fewer let those in flight
-    /// end and admit nobody until there is room.
+    /// Changes the number of requests that may be in flight.
+    ///
+    /// A raised limit grants permits to waiters at once. With a lowered one, requests in flight end
+    /// as usual, and no request is admitted until there is room.
     ///
     /// # Errors
     ///
-    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
+    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
     pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("max_in_flight", max_in_flight)?;
-        self.limiter.gate.set_limit(limit, || {}, &|| self.limiter.clock.now());
+        self.limiter.semaphore.set_limit(limit, || {});
+        self.limiter.observer.limit_changed(limit);
         Ok(())
     }
 
-    /// Waits for a moment at which nothing is in flight and nobody waits.
+    /// Waits until no request is in flight and none waits.
     ///
-    /// Requests may come again right after it, unless the layer is closed. If several wait for it and
-    /// requests come in between, the later ones may see only the next such moment. A clone of the service that is
-    /// ready and not called counts as in flight.
+    /// New requests may arrive right after that, unless the limit is closed. If several futures
+    /// wait and requests arrive before all of them have completed, the rest may complete only at
+    /// the next such moment. A clone of the service that is ready and not called counts as in
+    /// flight.
     ///
-    /// Has no timer. If an abandoned wait is the last, and its `max_wait` ends while nothing else happens,
-    /// this is ready only when it is polled again, or a request arrives.
+    /// All releases of permits [happen before](crate::backpressure#memory-ordering) the completion.
+    ///
+    /// The future has no timer. If the last waiter is an abandoned one, and its `max_wait` ends
+    /// while nothing else happens, the future completes only when it is polled again, or when a
+    /// request arrives.
     pub fn drained(&self) -> Drained {
-        Drained { limiter: Arc::clone(&self.limiter), watch: Watch::New }
-    }
-}
-
-impl ConcurrencyBackpressureHandle<Rejected> {
-    /// Turns away all who wait, and all who come from now on, as *closed*. Those in flight end in
-    /// peace; [`drained`](Self::drained) tells when they have. There is no opening again.
-    pub fn close(&self) {
-        self.limiter.gate.close(&|| self.limiter.clock.now());
+        Drained { limiter: Arc::clone(&self.limiter), waiter: None, is_done: false }
     }
 
-    /// Has it been closed?
+    /// Closes the limit: rejects all waiters, and all requests from now on, as *closed*.
+    ///
+    /// Requests in flight end as usual, and [`drained`](Self::drained) completes after the last of
+    /// them. A closed limit cannot be opened again.
+    ///
+    /// # Errors
+    ///
+    /// If there is a service of this limit without a [reject policy](crate::reject), because its
+    /// waiters could not be told. The call has no effect then. The remedy is a bound, such as
+    /// `max_queue`, or a policy (`reject_with...`) on each layer of the limit.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.limiter.close()
+    }
+
+    /// Returns true if the limit is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.limiter.gate.is_closed()
+        self.limiter.read().is_closed
     }
 }
 
-impl<O> Clone for ConcurrencyBackpressureHandle<O> {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.limiter))
+impl<S, P> Limited<S, ConcurrencyLimiter, P> {
+    /// Returns a handle that reads and changes the limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
+        ConcurrencyBackpressureHandle::new(Arc::clone(self.readiness().limiter().arc()))
     }
 }
 
-impl<O> fmt::Debug for ConcurrencyBackpressureHandle<O> {
+impl fmt::Debug for ConcurrencyBackpressureHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let standing = self.limiter.read();
+        let view = self.limiter.read();
         f.debug_struct("ConcurrencyBackpressureHandle")
-            .field("limit", &standing.limit)
-            .field("in_flight", &standing.taken())
-            .field("waiting", &standing.ahead)
+            .field("limit", &view.limit)
+            .field("in_flight", &view.held())
+            .field("queued", &view.ahead)
+            .field("is_closed", &view.is_closed)
             .field("rejected", &self.rejected())
             .finish()
     }
 }
 
-/// The future of [`ConcurrencyBackpressureHandle::drained`]. Needs no runtime; may be dropped at any
-/// time.
-#[derive(Debug)]
+/// The error of closing a limit with a service that cannot reject requests.
+///
+/// Returned by [`close`](ConcurrencyBackpressureHandle::close), which has no effect then.
+///
+/// ```
+/// use tower::{Layer, service_fn};
+/// use tower_floodgate::ConcurrencyBackpressureLayer;
+///
+/// let layer = ConcurrencyBackpressureLayer::new(2);
+/// let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+/// assert!(layer.handle().close().is_err()); // waiters of `service` could not be told
+///
+/// let layer = ConcurrencyBackpressureLayer::new(2).reject_with_box_error();
+/// let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+/// assert!(layer.handle().close().is_ok());
+/// # let _ = service;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseError(pub(super) ());
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the limit has a service without a reject policy, whose waiters could not be told that \
+             it is closed: set `max_queue` or `max_wait`, or call `reject_with_box_error`, on each \
+             layer of this limit",
+        )
+    }
+}
+
+impl Error for CloseError {}
+
+/// The future of [`ConcurrencyBackpressureHandle::drained`]. Needs no runtime; may be dropped at
+/// any time.
 #[must_use = "futures do nothing unless polled"]
 pub struct Drained {
     limiter: Arc<ConcurrencyLimiter>,
-    watch: Watch,
-}
-
-#[derive(Debug)]
-enum Watch {
-    New,
-    Watching(Ticket),
-    Done,
+    waiter: Option<WaiterKey>,
+    is_done: bool,
 }
 
 impl Future for Drained {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ticket = match std::mem::replace(&mut self.watch, Watch::Done) {
-            Watch::New => None,
-            Watch::Watching(ticket) => Some(ticket),
-            Watch::Done => return Poll::Ready(()),
-        };
-        self.limiter.gate.expire(&|| self.limiter.clock.now());
-        match self.limiter.gate.watch(ticket, cx.waker()) {
-            None => Poll::Ready(()),
-            Some(ticket) => {
-                self.watch = Watch::Watching(ticket);
-                Poll::Pending
-            }
+        let Self { limiter, waiter, is_done } = &mut *self;
+        if !*is_done {
+            limiter.semaphore.expire();
+            ready!(limiter.semaphore.poll_drained(waiter, cx.waker()));
+            *is_done = true;
         }
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drained").field("is_done", &self.is_done).finish_non_exhaustive()
     }
 }
 
 impl FusedFuture for Drained {
     fn is_terminated(&self) -> bool {
-        matches!(self.watch, Watch::Done)
+        self.is_done
     }
 }
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        if let Watch::Watching(ticket) = std::mem::replace(&mut self.watch, Watch::Done) {
-            self.limiter.gate.unwatch(ticket);
+        if let Some(waiter) = self.waiter.take() {
+            self.limiter.semaphore.cancel_drained(waiter);
         }
     }
 }

@@ -1,40 +1,32 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{ConcurrencyBackpressure, ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter};
 use crate::{
-    reject::{RejectPolicy, RejectWithBoxError, NeverReject},
     macros::shared_by_layers,
-    per_service::Anew,
-    seat::{Bounds, Seat},
+    middleware::LimitLayer,
+    per_service::Separate,
+    reject::{NeverReject, RejectPolicy, RejectWithBoxError},
     settings::{self, InvalidSetting, literal},
-    spare::Shared,
 };
 
-/// Bounds the requests in flight and, if asked, the line of those who wait. See the
+/// Bounds the requests in flight and, by choice, the queue of waiters. See the
 /// [module](crate::backpressure).
 ///
-/// The limit is made with the layer: all services it is put on, all their clones and all clones of
-/// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+/// A layer has one limit. All services that it is put on, all their clones and all clones of the
+/// layer share it. [`per_service`](Self::per_service) creates a limit for each service instead.
+///
+/// Clones of a layer may differ in their bounds and reject policies: `layer.clone().max_queue(0)`
+/// shares the limit of `layer`, and rejects the requests that would wait.
 ///
 /// A request that passes two services of one layer acquires two permits of its limit, by which
 /// requests can block each other [for good](crate::backpressure#one-layer-twice-on-a-request).
-///
-/// Say first whether it can turn away, then share it: the step from a layer that lets everybody wait to
-/// one that can turn away (`reject_with_box_error`, `reject_with_error`, `reject_with`, `max_queue`, `max_wait`) **panics** if the layer
-/// has been cloned, put on a service, or asked for a handle before, because those who only wait could not be
-/// told that the limit was closed. Layers that can turn away may differ in their bounds and share a limit:
-/// `layer.clone().max_queue(0)`.
-#[derive(Clone, Debug)]
-pub struct ConcurrencyBackpressureLayer<A = NeverReject> {
-    limiter: Arc<ConcurrencyLimiter>,
-    bounds: Bounds,
-    answer: A,
-}
+#[derive(Clone)]
+pub struct ConcurrencyBackpressureLayer<P = NeverReject>(LimitLayer<ConcurrencyLimiter, P>);
 
 impl ConcurrencyBackpressureLayer {
-    /// At most `max_in_flight` requests at a time; everybody else waits, in the order they came.
+    /// Admits at most `max_in_flight` requests at a time; the others wait, in order of arrival.
     ///
     /// # Panics
     ///
@@ -45,91 +37,86 @@ impl ConcurrencyBackpressureLayer {
         literal(Self::try_new(max_in_flight))
     }
 
-    /// [`new`](Self::new) for a value that is read from somewhere.
+    /// Creates a layer as [`new`](Self::new) does, for a value that may be invalid.
     ///
     /// # Errors
     ///
     /// Where `new` panics.
     pub fn try_new(max_in_flight: u32) -> Result<Self, InvalidSetting> {
         let max_in_flight = settings::permits("max_in_flight", max_in_flight)?;
-        Ok(Self {
-            limiter: Arc::new(ConcurrencyLimiter::new(max_in_flight)),
-            bounds: Bounds::NONE,
-            answer: NeverReject,
-        })
+        Ok(Self(LimitLayer::new(ConcurrencyLimiter::new(max_in_flight))))
     }
 
-    /// Answers with an error if it turns a request away. The bounds do this by themselves; it is for
-    /// a layer without bounds that is to be [closed](ConcurrencyBackpressureHandle::close).
+    /// Rejects with a `BoxError` that holds the [`Rejected`](crate::Rejected).
+    ///
+    /// A bound has the same effect. A layer without bounds needs this if its limit is to be
+    /// [closed](ConcurrencyBackpressureHandle::close).
     #[must_use]
-    #[track_caller]
     pub fn reject_with_box_error(self) -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
-        self.answer(|_| RejectWithBoxError)
+        ConcurrencyBackpressureLayer(self.0.with_policy(|_| RejectWithBoxError))
     }
 }
 
-impl<A: RejectPolicy> ConcurrencyBackpressureLayer<A> {
-    /// Lets at most `max_queue` requests wait; the next is turned away as *queue full*. 0 turns away
-    /// whatever can't go at once. Unbounded unless set.
+impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
+    /// Lets at most `max_queue` requests wait; the next is rejected as *queue full*.
     ///
-    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`]; see [`reject`](crate::reject).
+    /// With 0, no request waits. By default, the queue is unbounded.
+    ///
+    /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
+    /// [`RejectWithBoxError`], and keeps any other.
     #[must_use]
-    #[track_caller]
-    pub fn max_queue(mut self, max_queue: u32) -> ConcurrencyBackpressureLayer<A::Bounded> {
-        self.bounds.max_queue = settings::queue(max_queue);
-        self.answer(A::bounded)
+    pub fn max_queue(self, max_queue: u32) -> ConcurrencyBackpressureLayer<P::Bounded> {
+        ConcurrencyBackpressureLayer(self.0.max_queue(max_queue))
     }
 
-    /// Lets a request wait for at most `max_wait`; then it is turned away as *wait timeout*. Without
-    /// it, requests wait as long as it takes. With it, waiting panics outside a tokio runtime with its timer
-    /// enabled.
+    /// Lets a request wait for at most `max_wait`, then rejects it as *wait timeout*.
     ///
-    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`]; see [`reject`](crate::reject).
+    /// By default, the wait is unbounded. With this bound, waiting panics outside a tokio runtime
+    /// with its timer enabled.
+    ///
+    /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
+    /// [`RejectWithBoxError`], and keeps any other.
     #[must_use]
-    #[track_caller]
-    pub fn max_wait(mut self, max_wait: Duration) -> ConcurrencyBackpressureLayer<A::Bounded> {
-        self.bounds = self.bounds.max_wait(max_wait);
-        self.answer(A::bounded)
+    pub fn max_wait(self, max_wait: Duration) -> ConcurrencyBackpressureLayer<P::Bounded> {
+        ConcurrencyBackpressureLayer(self.0.max_wait(max_wait))
     }
 
     shared_by_layers!(ConcurrencyBackpressureLayer);
 
-    /// A handle that reads and steers the limit. It can [close](ConcurrencyBackpressureHandle::close) a
-    /// layer that can turn away; for one without bounds call [`reject_with_box_error`](ConcurrencyBackpressureLayer::reject_with_box_error)
-    /// first.
+    /// Returns a handle that reads, changes and closes the limit.
+    ///
+    /// It can [close](ConcurrencyBackpressureHandle::close) the limit if every layer of the limit
+    /// has a bound or a reject policy. A layer without bounds gets one by
+    /// [`reject_with_box_error`](ConcurrencyBackpressureLayer::reject_with_box_error).
     #[must_use]
-    pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
-        ConcurrencyBackpressureHandle::new(Arc::clone(&self.limiter))
-    }
-
-    #[track_caller]
-    fn answer<B>(self, answer: impl FnOnce(A) -> B) -> ConcurrencyBackpressureLayer<B> {
-        // Who waits by a layer that turns nobody away can't be told that it was closed: so it shares
-        // its limit with none that can be.
-        assert!(
-            !A::WAITS || Arc::strong_count(&self.limiter) == 1,
-            "what turns requests away is to be chosen before the layer is cloned, put on a service, \
-             or asked for a handle: call `max_queue`, `max_wait`, `reject_with_box_error`, `reject_with_error` or `reject_with` first"
-        );
-        ConcurrencyBackpressureLayer {
-            limiter: self.limiter,
-            bounds: self.bounds,
-            answer: answer(self.answer),
-        }
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
+        ConcurrencyBackpressureHandle::new(Arc::clone(self.0.limiter()))
     }
 }
 
-impl<A: Clone> Anew for ConcurrencyBackpressureLayer<A> {
-    fn anew(&self) -> Self {
-        Self { limiter: Arc::new(self.limiter.anew()), ..self.clone() }
+impl<P: Clone> Separate for ConcurrencyBackpressureLayer<P> {
+    fn separate(&self) -> Self {
+        Self(self.0.separate())
     }
 }
 
-impl<A: Clone, S> Layer<S> for ConcurrencyBackpressureLayer<A> {
-    type Service = ConcurrencyBackpressure<S, A>;
+/// # Panics
+///
+/// If the limit is closed and the layer has no [reject policy](crate::reject): no request of the
+/// service would ever end.
+impl<P: RejectPolicy, S> Layer<S> for ConcurrencyBackpressureLayer<P> {
+    type Service = ConcurrencyBackpressure<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let seat = Seat::new(Shared::new(Arc::clone(&self.limiter)), self.bounds);
-        ConcurrencyBackpressure::new(inner, seat, self.answer.clone())
+        if P::NEVER_REJECTS {
+            self.0.limiter().forbid_close();
+        }
+        self.0.layer(inner)
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for ConcurrencyBackpressureLayer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

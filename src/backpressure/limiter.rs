@@ -1,163 +1,233 @@
-//! What all clones share: the gate, the clock, and the count of those turned away.
+//! The limiter of requests in flight.
 
-use std::{fmt, sync::Arc, task::Waker};
-
-#[cfg(debug_assertions)]
-use crate::nested::{Driven, LimitId, Nested};
-use crate::{
-    clock::{Clock, Nanos, TimerUse},
-    gate::{Entry, Gate, GivenUp, Look, Standing, Ticket},
-    rejected::{Limit, Reason, Rejected},
-    seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
-    spare::{Shared, spare},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
 };
 
-/// The gate comes first, so that its word lies beside the reference count: a call changes both, and mostly
-/// finds them in one cache line.
+use super::CloseError;
+#[cfg(debug_assertions)]
+use crate::nested::Nested;
+use crate::{
+    arc_cache::{CachedArc, arc_cache},
+    limiter::{InFlight, Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
+    rejected::{Limit, Reason, Rejected},
+    semaphore::{Ended, Semaphore, View},
+    time::{Clock, TimerUse},
+};
+
+/// The limiter of requests in flight.
+///
+/// The semaphore comes first, so that its state lies beside the reference count: a call changes
+/// both, and usually finds them in one cache line.
 #[repr(C)]
-pub(crate) struct ConcurrencyLimiter {
-    pub(super) gate: Gate,
-    pub(super) rejections: Rejections,
-    pub(super) clock: Clock,
+pub struct ConcurrencyLimiter {
+    pub(super) semaphore: Semaphore<Clock>,
+    pub(super) observer: RejectedCounter,
+    clock: Clock,
+    closing: Closing,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
 
-spare!(ConcurrencyLimiter);
+arc_cache!(ConcurrencyLimiter);
+
+const TIMER: TimerUse = TimerUse {
+    what: "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds",
+    otherwise: "leave `max_wait` out",
+};
+
+/// A permit of a limiter of requests in flight.
+pub(crate) struct Permit(());
 
 impl ConcurrencyLimiter {
     pub(super) fn new(max_in_flight: u32) -> Self {
+        let clock = Clock::start();
         Self {
-            gate: Gate::new(max_in_flight),
-            rejections: Rejections::of(Limit::Concurrency),
-            clock: Clock::start(),
+            semaphore: Semaphore::new(max_in_flight, clock, ()),
+            observer: RejectedCounter::default(),
+            clock,
+            closing: Closing::default(),
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
     }
 
-    /// Another of the same, empty.
-    pub(super) fn anew(&self) -> Self {
-        Self::new(self.gate.read(|standing| standing.limit))
+    /// Returns the state of this moment, without the waiters whose deadlines have passed.
+    pub(super) fn read(&self) -> View {
+        self.semaphore.expire();
+        self.semaphore.read(|view| view)
     }
 
-    /// As the handle reads it, and without the waiters whose deadlines have passed.
-    pub(super) fn read(&self) -> Standing {
-        self.gate.expire(&|| self.clock.now());
-        self.gate.read(|standing| standing)
+    /// Ends the wait of a waiter that has left the queue.
+    fn end(&self, waiter: &mut Waiter, ended: Result<(), Ended>) -> Result<Permit, Reason> {
+        let key = waiter.key.take();
+        match ended {
+            Ok(()) => Ok(Permit(())),
+            Err(Ended::Closed) => Err(Reason::Closed),
+            Err(Ended::Expired) => {
+                if let Some(key) = key {
+                    self.semaphore.cancel(key);
+                }
+                self.try_acquire().ok_or(Reason::WaitTimeout)
+            }
+        }
     }
 
-    /// Reports a request that has a permit and comes for another. Returns the limit, for its guard.
-    #[cfg(debug_assertions)]
-    pub(super) fn report_nested(&self) -> LimitId {
-        let limit = || self.gate.read(|standing| standing.limit);
-        self.nested.report(
-            || format!("ConcurrencyBackpressureLayer::new({})", limit()),
-            "Once such requests hold all permits, each waits for another, and none proceeds",
+    pub(super) fn close(&self) -> Result<(), CloseError> {
+        self.closing.close()?;
+        self.semaphore.close();
+        Ok(())
+    }
+
+    /// Records that a service without a reject policy exists.
+    ///
+    /// # Panics
+    ///
+    /// If the limiter is closed.
+    pub(super) fn forbid_close(&self) {
+        assert!(
+            self.closing.forbid(),
+            "this ConcurrencyBackpressureLayer is closed, and the service has no reject policy, so \
+             its requests would never end: set `max_queue`, or `reject_with_box_error`, before the \
+             layer is put on a service"
         );
-        self.nested.id()
     }
 }
 
-/// The settings, not the state: that is the handle's to read.
+/// The settings. The handle reads the state.
 impl fmt::Debug for ConcurrencyLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.gate.read(|standing| standing.limit);
-        f.debug_struct("ConcurrencyLimiter").field("max_in_flight", &limit).finish_non_exhaustive()
+        let mut fields = f.debug_struct("ConcurrencyLimiter");
+        self.fmt_settings(&mut fields);
+        fields.finish_non_exhaustive()
     }
 }
 
 impl Limiter for ConcurrencyLimiter {
+    const LAYER: &'static str = "ConcurrencyBackpressureLayer";
+
+    type Permit = Permit;
+    type InFlight = InFlight<Self>;
+
     #[inline]
-    fn try_enter(&self) -> bool {
-        self.gate.try_enter()
+    fn try_acquire(&self) -> Option<Permit> {
+        self.semaphore.try_acquire().then_some(Permit(()))
     }
 
-    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
-        self.gate.expire(&|| self.clock.now());
-        let deadline = bounds.deadline(|| self.clock.now());
-        let admit = |standing: Standing| {
-            if standing.ahead >= bounds.max_queue {
-                return Err(Reason::QueueFull);
-            }
-            if bounds.allow_no_wait() { Err(Reason::WaitTimeout) } else { Ok(deadline) }
+    fn poll_acquire(
+        self: &Arc<Self>,
+        waiter: &mut Waiter,
+        limits: &QueueLimits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit, Reason>> {
+        let deadline = waiter.deadline.into();
+        waiter.poll_at = waiter.deadline;
+        let admit = |view: View| {
+            limits.admit(view)?;
+            if limits.forbid_waits() { Err(Reason::WaitTimeout) } else { Ok(()) }
         };
-        match self.gate.join(waker, deadline, admit) {
-            Entry::Entered => Arrival::Entered,
-            Entry::Waiting(ticket, again) => {
-                Arrival::Waiting(Waiting::new(ticket, deadline, again, waker))
+        loop {
+            self.semaphore.expire();
+            let polled = match &waiter.key {
+                None => match self.semaphore.queue(cx.waker(), deadline, admit) {
+                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                    Ok(key) => {
+                        waiter.key = key;
+                        Poll::Pending
+                    }
+                    Err(reason) => return Poll::Ready(Err(reason)),
+                },
+                Some(key) => self.semaphore.poll(key, cx.waker(), deadline, |_| {}),
+            };
+            match polled {
+                Poll::Pending => ready!(waiter.poll_timer(cx, &self.clock, &TIMER)),
+                Poll::Ready(ended) => return Poll::Ready(self.end(waiter, ended)),
             }
-            Entry::Refused(reason) => Arrival::TurnedAway(reason),
-            Entry::Closed => Arrival::TurnedAway(Reason::Closed),
         }
     }
 
-    fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step {
-        let deadline = waiting.deadline;
-        match self.gate.look(&waiting.ticket, waker, deadline, |_| deadline) {
-            Look::Entered => Step::Entered,
-            Look::Closed => Step::TurnedAway(Reason::Closed),
-            Look::Waiting(again) if again == Nanos::NEVER || self.clock.now() < again => {
-                waiting.again = again;
-                Step::Waiting
-            }
-            Look::Waiting(_) | Look::Expired => Step::TooLate,
+    fn cancel(&self, waiter: Waiter) {
+        if let Some(key) = waiter.key {
+            self.semaphore.cancel(key);
         }
     }
 
-    const WAITING: TimerUse = TimerUse {
-        what: "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds",
-        otherwise: "leave `max_wait` out",
-    };
-
-    /// Places come back by somebody's doing, who hands them over.
-    fn mind(self: &Arc<Self>, _: &Ticket) {}
-
-    fn acquire(&self) -> bool {
-        self.gate.expire(&|| self.clock.now());
-        self.gate.try_enter()
-    }
-
-    fn reject(&self, reason: Reason) -> Rejected {
-        let reason = if self.gate.is_barred() { Reason::Closed } else { reason };
-        self.rejections.turn_away(reason, None)
-    }
-
-    fn leave(&self, ticket: Ticket) -> bool {
-        self.gate.give_up(ticket) == GivenUp::Entered
+    fn refill(&self) {
+        self.semaphore.expire();
     }
 
     #[inline]
-    fn give_back(&self) {
-        self.gate.put_back(1, &|| self.clock.now());
+    fn release(&self, _: Permit) {
+        self.semaphore.release(1);
+    }
+
+    /// The permit is taken before the call, so a panic releases it.
+    #[inline]
+    fn call<R>(
+        limiter: &CachedArc<Self>,
+        permit: Permit,
+        call: impl FnOnce() -> R,
+    ) -> (R, InFlight<Self>) {
+        let permit = InFlight::new(limiter, permit);
+        (call(), permit)
+    }
+
+    fn rejection(&self, reason: Reason) -> Rejected {
+        let reason = if self.semaphore.is_blocked() { Reason::Closed } else { reason };
+        Rejected::new(Limit::Concurrency, reason, None)
+    }
+
+    fn separate(&self) -> Self {
+        Self::new(self.semaphore.read(|view| view.limit))
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
-}
 
-/// A place in flight. Dropped, it goes to whoever is next.
-#[derive(Debug)]
-pub(crate) struct Permit(Shared<ConcurrencyLimiter>);
-
-impl Permit {
-    /// Stands for a place that was taken from a seat.
-    #[inline]
-    pub(super) fn of(limiter: &Shared<ConcurrencyLimiter>) -> Self {
-        Self(limiter.clone())
+    fn observer(&self) -> &impl Observer {
+        &self.observer
     }
 
-    /// Marks the request of this permit as the one being driven.
+    fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        f.field("max_in_flight", &self.semaphore.read(|view| view.limit));
+    }
+
     #[cfg(debug_assertions)]
-    pub(crate) fn driven(&self) -> Driven {
-        self.0.nested.id().driven()
+    fn nested(&self) -> &Nested {
+        &self.nested
     }
+
+    #[cfg(debug_assertions)]
+    const NESTED: &'static str =
+        "Once such requests hold all permits, each waits for another, and none proceeds";
 }
 
-impl Drop for Permit {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.give_back();
+/// Whether the limiter may be closed: not while a service exists that could not reject.
+#[derive(Default)]
+struct Closing(AtomicU8);
+
+impl Closing {
+    const ALLOWED: u8 = 0;
+    const FORBIDDEN: u8 = 1;
+    const CLOSED: u8 = 2;
+
+    fn close(&self) -> Result<(), CloseError> {
+        // Relaxed: the semaphore is closed under its lock.
+        match self.0.compare_exchange(Self::ALLOWED, Self::CLOSED, Relaxed, Relaxed) {
+            Err(Self::FORBIDDEN) => Err(CloseError(())),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns false if the limiter is closed.
+    fn forbid(&self) -> bool {
+        let forbidden = self.0.compare_exchange(Self::ALLOWED, Self::FORBIDDEN, Relaxed, Relaxed);
+        forbidden != Err(Self::CLOSED)
     }
 }

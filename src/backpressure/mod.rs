@@ -1,75 +1,91 @@
-//! A bound on the requests in flight, and on the line of those who wait.
+//! A bound on the requests in flight, and on the queue of waiters.
 //!
-//! # What happens at the limit
+//! # At the limit
 //!
-//! `poll_ready` takes a place if one is free and nobody waits, and otherwise joins the line. Whoever drives
-//! the service therefore slows down to the pace at which places come back: that is the backpressure.
+//! `poll_ready` acquires a permit if one is free and no request waits. Otherwise it joins the wait
+//! queue. A task that drives the service thus slows down to the rate at which permits are released:
+//! that is the backpressure.
 //!
-//! | built with | the next caller at the limit |
+//! | built with | a request at the limit |
 //! | --- | --- |
-//! | `new(n)` | waits, however many wait already |
-//! | `.max_queue(m)` | waits, or is turned away as *queue full* if `m` wait already; with 0, whatever can't go at once is shed |
-//! | `.max_wait(d)` | waits, and is turned away as *wait timeout* after `d` |
-//! | both | both |
+//! | `new(n)` | waits, however many requests wait already |
+//! | `.max_queue(m)` | waits, or is rejected as *queue full* if `m` requests wait already; with `max_queue(0)`, no request waits |
+//! | `.max_wait(d)` | waits, and is rejected as *wait timeout* after `d` |
+//! | both | waits, or is rejected for either reason |
 //!
-//! # What a place is, and when it comes back
+//! # Permits
 //!
-//! A place is taken when the service becomes **ready** and held until the response future **has completed
-//! or is dropped**. So a clone that is ready and never called holds one; dropping it gives it back. A clone
-//! that waits has a place in the line; dropping it frees that at once. A panic of the inner service gives
-//! the place back.
+//! A permit is acquired when the service becomes **ready**, and held until the response future
+//! **has completed or is dropped**. A clone that is ready and never called holds a permit, and
+//! releases it when it is dropped. A clone that waits leaves the queue when it is dropped. A panic
+//! of the inner service releases the permit.
 //!
-//! Those who wait go in the order in which they came, and a newcomer never overtakes: a place that comes
-//! back is handed to the head of the line, which is woken once, for good. If its task is then not polled
-//! any more, that one place is missing, and the others serve everybody else: until the clone is dropped or
-//! polled, or with a `max_wait`, until that is over.
+//! Waiters are granted permits in the order of their arrival, and a newcomer never overtakes. A
+//! released permit is granted to the head of the queue, which is woken once. The grant is final: if
+//! the task of that waiter is not polled again, this one permit is missing, and the others serve
+//! all other requests. It is missing until the clone is polled or dropped or, with a `max_wait`,
+//! until 100 ms after its end.
 //!
 //! # Between polls
 //!
 //! Any time may pass between two polls of a service, and between the last poll and the call:
 //! `Steer`, `Balance`, `select!`, a timeout around `ready()`, a cancelled message of a `Buffer`. A
-//! rejection is that of the moment of `call`, and a wait does not outlive its request. A service that
-//! was polled is in one of these states:
+//! wait does not outlive its request, and a rejection is made at the moment of `call`. A service
+//! that was polled is in one of these states:
 //!
 //! | state | the next `poll_ready` | `call` |
 //! | --- | --- | --- |
-//! | waiting, before its `max_wait` | waits on | panics |
-//! | waiting, up to 100 ms later | ready: with a permit that is free, or to be rejected | panics |
+//! | waiting, before the end of its `max_wait` | waits on | panics |
+//! | waiting, up to 100 ms later | acquires a permit that is free, or is ready to be rejected | panics |
 //! | waiting, later than that | begins anew, as a request of its own | panics |
-//! | ready, with a permit | ready | passes the request on |
-//! | ready, to be rejected | with a permit that is free by then, or ready; begins anew after 100 ms | rejects, unless a permit is free by then |
+//! | ready, with a permit | is ready | passes the request on |
+//! | ready, to be rejected | acquires a permit that is free by then, or is ready; begins anew after 100 ms | rejects, unless a permit is free by then |
 //!
-//! A wait with a `max_wait` leaves the queue at the end of that, polled or not, and counts no more. A
-//! permit that was granted to it until then goes to the next waiter 100 ms later, unless it is polled.
-//! If another task polls a service that waits, the request is taken for a new one: its `max_wait` begins
-//! then, and it keeps the position in the queue. The same task can't be told from one that still waits,
-//! so there the deadline stays: in an abandoned wait that is resumed early, the next request has what is
-//! left of the `max_wait`. A clone for each request has neither.
+//! A wait with a `max_wait` leaves the queue when that ends, polled or not, and is no longer
+//! counted. A permit that was granted to it before then goes to the next waiter 100 ms later,
+//! unless the service is polled.
 //!
-//! A rejection is made and counted by the call. If a permit is free by then, the call polls the inner
-//! service once, and passes the request on if that is ready.
+//! If another task polls a service that waits, the request is taken for a new one: its `max_wait`
+//! begins at that poll, and it keeps the position in the queue. If the same task polls it, an
+//! abandoned wait cannot be told from one that goes on, so the deadline stays. A request that
+//! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
+//! with a clone for each request.
+//!
+//! A rejection is made and counted by the call. If a permit is free by then, the call polls the
+//! inner service once, and passes the request on if that is ready.
 //!
 //! # One layer twice on a request
 //!
-//! A layer has one limit, whatever it is put on. A request that passes two services of one layer
-//! acquires two permits of that limit: on an axum `Router` and on a route of it, twice in one
-//! `ServiceBuilder`, on a server and on a client that its handler calls. Once such requests hold all
-//! permits at the outer service, each of them waits at the inner one for a permit of another.
-//! **Then none proceeds, for good**, unless `max_queue` or `max_wait` rejects the second.
+//! A layer has one limit, on however many services it is put. Clones of a layer share it:
+//! `layer.clone().max_queue(0)` has another bound and the same limit. A request that passes two
+//! services of one layer acquires two permits of that limit: on an axum `Router` and on a route of
+//! it, twice in one `ServiceBuilder`, on a server and on a client that its handler calls. Once such
+//! requests hold all permits at the outer service, each of them waits at the inner one for a permit
+//! of another. **Then none proceeds, for good**, unless `max_queue` or `max_wait` rejects the
+//! second.
 //!
-//! Put the layer on once, make a second layer, or make a limit for each service with
-//! [`per_service`](ConcurrencyBackpressureLayer::per_service). Debug builds report such a request on
-//! standard error, once per limit. A second permit that is acquired in another task, which the
+//! Put the layer on once, create a second layer with `new`, or create a limit for each service with
+//! [`per_service`](ConcurrencyBackpressureLayer::per_service). Debug builds report such a request
+//! on standard error, once per limit. A second permit that is acquired in another task, which the
 //! request waits for, is not reported.
 //!
-//! # How it differs from tower's
+//! # Memory ordering
 //!
-//! tower's `ConcurrencyLimitLayer` makes a limit for every service it is put on (its
-//! `GlobalConcurrencyLimitLayer` doesn't), has a line without bounds, and leaves shedding to `LoadShed`,
-//! which sheds at any inner service that isn't ready. It takes a mutex at every release; this one only while
-//! somebody waits.
+//! The release of a permit *happens before* the next acquisition of that permit, with or without a
+//! wait in between, in the sense of the C++ and Rust memory model. All that a request did before
+//! its permit was released is visible to the request that acquires the permit next, as with a
+//! semaphore. Every release happens before the completion of a
+//! [`drained()`](ConcurrencyBackpressureHandle::drained) that waited for it. Permits that are added
+//! by raising the limit order nothing.
 //!
-//! # Example
+//! # Differences from tower
+//!
+//! tower's `ConcurrencyLimitLayer` creates a limit for every service that it is put on, unlike its
+//! `GlobalConcurrencyLimitLayer`. Its queue has no bound, and shedding is left to `LoadShed`, which
+//! rejects whenever an inner service is not ready. tower's limits take a mutex at every release.
+//! This layer takes one only while requests wait or `drained()` is pending.
+//!
+//! # Examples
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -85,7 +101,7 @@
 //! # }
 //! ```
 //!
-//! Tuned, with a graceful end:
+//! With bounds, and a graceful shutdown:
 //!
 //! ```
 //! use std::time::Duration;
@@ -104,11 +120,11 @@
 //! }));
 //!
 //! let running = tokio::spawn(service.ready().await?.call(1));
-//! handle.close();
+//! handle.close()?; // an error if a service of this limit could not reject
 //! let error = service.ready().await?.call(2).await.unwrap_err();
 //! assert!(Rejected::find(&*error).is_some_and(Rejected::is_closed));
 //!
-//! handle.drained().await; // what was in flight has ended
+//! handle.drained().await; // no request is in flight any more
 //! assert!(running.await?.is_ok());
 //! # Ok(())
 //! # }
@@ -116,25 +132,37 @@
 //!
 //! # Caveats
 //!
-//! - One service that one task drives (`ready().await`, then `call`) has at most one request in the line: its
-//!   own. Lines form where many clones are driven.
-//! - The place is given back when the response *future* ends. A body that is streamed after that is not
-//!   counted, unless the layer holds it [until the body ends](crate::server::until_body_ends) (feature `server`).
-//! - The line keeps the memory of its longest: 32 bytes for each waiter, and 20 more with a `max_wait`.
-//! - A thread may keep the limit it used last in memory until it uses another or ends, to save the next call
-//!   from counting references.
-//! - There is no order among priorities, and no weight: each request takes one place.
+//! - A service that one task drives (`ready().await`, then `call`) has at most one request in the
+//!   queue, its own. Queues form where many clones are driven.
+//! - The permit is released when the response *future* ends. A body that is streamed after that is
+//!   not counted, unless the layer holds the permit [until the body
+//!   ends](crate::server::until_body_ends) (feature `server`).
+//! - The queue keeps the memory of its greatest length: 32 bytes for each waiter, and 20 more with
+//!   a `max_wait`.
+//! - A thread may keep the limit that it used last in memory until it uses another or ends. This
+//!   saves the next call the counting of references.
+//! - There are no priorities and no weights: each request acquires one permit.
 
-pub mod future;
 mod handle;
 mod layer;
 mod limiter;
-mod service;
 
-#[cfg(feature = "server")]
-pub(crate) use self::limiter::Permit;
+use self::limiter::ConcurrencyLimiter;
 pub use self::{
-    handle::{ConcurrencyBackpressureHandle, Drained},
+    handle::{CloseError, ConcurrencyBackpressureHandle, Drained},
     layer::ConcurrencyBackpressureLayer,
-    service::ConcurrencyBackpressure,
 };
+use crate::{
+    middleware::{self, Limited},
+    reject::NeverReject,
+};
+
+/// A service with a bound on the requests in flight. See the [module](crate::backpressure).
+pub type ConcurrencyBackpressure<S, P = NeverReject> = Limited<S, ConcurrencyLimiter, P>;
+
+/// The future of [`ConcurrencyBackpressure`].
+pub type ResponseFuture<F, P> = middleware::ResponseFuture<F, ConcurrencyLimiter, P>;
+
+/// A permit of a request in flight.
+#[cfg(feature = "server")]
+pub(crate) type InFlight = crate::limiter::InFlight<ConcurrencyLimiter>;

@@ -4,7 +4,7 @@ use super::{
     ResponseHead,
     http_headers::{is_overload, parse_rate_limit_reset, parse_retry_after},
 };
-use crate::{clock, pause_on_hint::ReadHint};
+use crate::{pause_on_hint::ReadHint, time};
 
 /// Reads from HTTP responses for how long the server wants no requests: for
 /// [`PauseOnHintLayer`](crate::PauseOnHintLayer).
@@ -48,7 +48,7 @@ impl<R: ResponseHead, E> ReadHint<R, E> for HttpHints {
         if is_overload(status) {
             retry_wait(response)
         } else {
-            parse_rate_limit_reset(status, response.headers(), clock::time_of_day)
+            parse_rate_limit_reset(status, response.headers(), time::time_of_day)
         }
     }
 }
@@ -56,6 +56,6 @@ impl<R: ResponseHead, E> ReadHint<R, E> for HttpHints {
 /// The wait before another attempt that the response asks for.
 pub(super) fn retry_wait<R: ResponseHead>(response: &R) -> Option<Duration> {
     let headers = response.headers();
-    parse_retry_after(headers, clock::time_of_day)
-        .or_else(|| parse_rate_limit_reset(response.status(), headers, clock::time_of_day))
+    parse_retry_after(headers, time::time_of_day)
+        .or_else(|| parse_rate_limit_reset(response.status(), headers, time::time_of_day))
 }

@@ -1,40 +1,43 @@
 //! The future of [`Exempt`](super::Exempt).
 
 use std::{
-    future::Future,
+    fmt,
+    future::{Future, Ready, ready},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use pin_project::pin_project;
-use tower::util::Oneshot;
 use tower_service::Service;
+
+use crate::{middleware::CallFuture, reject::NeverReject, rejected::Rejected};
 
 /// Drives a clone to readiness, calls it, and resolves to its response.
 ///
 /// Dropping it drops the clone, or the clone's response future, with all that it holds.
 #[pin_project]
-#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Request>, T: Service<Request>, Request> {
     #[pin]
     way: Way<S, T, Request>,
 }
 
+/// No permit is needed here: the layered service has the limit.
+type Acquire = Ready<Result<(), Rejected>>;
+
 #[pin_project(project = WayProj)]
-#[derive(Debug)]
 enum Way<S: Service<Request>, T: Service<Request>, Request> {
-    Past(#[pin] Oneshot<S, Request>),
-    Through(#[pin] Oneshot<T, Request>),
+    Past(#[pin] CallFuture<Acquire, (), S, Request, NeverReject>),
+    Through(#[pin] CallFuture<Acquire, (), T, Request, NeverReject>),
 }
 
 impl<S: Service<Request>, T: Service<Request>, Request> ResponseFuture<S, T, Request> {
-    pub(super) const fn past(inner: S, request: Request) -> Self {
-        Self { way: Way::Past(Oneshot::new(inner, request)) }
+    pub(super) fn past(inner: S, request: Request) -> Self {
+        Self { way: Way::Past(CallFuture::new(ready(Ok(())), inner, request, NeverReject)) }
     }
 
-    pub(super) const fn through(layered: T, request: Request) -> Self {
-        Self { way: Way::Through(Oneshot::new(layered, request)) }
+    pub(super) fn through(layered: T, request: Request) -> Self {
+        Self { way: Way::Through(CallFuture::new(ready(Ok(())), layered, request, NeverReject)) }
     }
 }
 
@@ -52,5 +55,14 @@ where
             WayProj::Past(past) => past.poll(cx).map_err(Into::into),
             WayProj::Through(through) => through.poll(cx),
         }
+    }
+}
+
+impl<S: Service<Request>, T: Service<Request>, Request> fmt::Debug
+    for ResponseFuture<S, T, Request>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_exempt = matches!(self.way, Way::Past(_));
+        f.debug_struct("ResponseFuture").field("is_exempt", &is_exempt).finish_non_exhaustive()
     }
 }

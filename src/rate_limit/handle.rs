@@ -4,15 +4,17 @@ use tokio::time::Instant;
 
 use super::{limiter::RateLimiter, window::Reading};
 use crate::{
-    seat::RejectedCounts,
+    limiter::{Observer, RejectedCounts},
+    middleware::Limited,
     settings::{self, InvalidSetting},
+    time::Time,
 };
 
-/// Reads and steers the limit of a [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
+/// Reads, changes and pauses the limit of a [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
 ///
-/// Cheap to clone; all clones, and the layer, speak of one limit, also if the layer is bounded after the handle was
-/// taken. A reading also hands out the places that have come back by then, and takes a mutex that calls take only
-/// while somebody waits.
+/// Cheap to clone. All clones, the layer and its services share one limit, even if the layer gets a
+/// bound after the handle was taken. A reading also grants the permits that have expired by then,
+/// and takes a mutex that calls take only while requests wait.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +34,7 @@ use crate::{
 /// assert_eq!(handle.remaining(), 0);
 /// assert_eq!(handle.estimated_wait(), Duration::from_secs(7));
 ///
-/// handle.pause_for(Duration::from_secs(60)); // the server said so
+/// handle.pause_for(Duration::from_secs(60)); // as a server asked
 /// assert_eq!(handle.estimated_wait(), Duration::from_secs(60));
 /// # }
 /// ```
@@ -46,93 +48,111 @@ impl WindowRateLimitHandle {
         Self { limiter }
     }
 
-    /// All of it at one moment.
+    /// Returns all readings of one moment.
     pub(crate) fn read(&self) -> Reading {
-        self.limiter.window.read(&|| self.limiter.clock.now())
+        self.limiter.window.read()
     }
 
-    /// How many requests may be issued in a window.
+    /// Returns the number of requests that may be issued in a window.
     #[must_use]
     pub fn limit(&self) -> u32 {
         self.read().limit
     }
 
-    /// How long the window is.
+    /// Returns the length of the window.
     #[must_use]
     pub fn window(&self) -> Duration {
         self.read().length
     }
 
-    /// How many requests could be issued right now: 0 while paused, and while anybody waits.
+    /// Returns the number of requests that could be issued now.
     ///
-    /// A clone that is ready and not called has its place already. With limits above 256, up to 0.8 % of
-    /// the places may be counted as taken longer than they are; it is never more than there is.
+    /// It is 0 during a pause, and while requests wait. The permit of a clone that is ready and not
+    /// called is not included. With limits above 256, up to 0.8 % of the permits may be counted as
+    /// used after they have expired, so the number may be too low, and is never too high.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.read().remaining
     }
 
-    /// How long a request that came now would wait, if those before it go as soon as they can. Zero if
-    /// it could go at once.
+    /// Returns the time that a request would wait if it arrived now.
+    ///
+    /// It is zero if the request could be issued at once. Waiters before it are assumed to be
+    /// issued as soon as they are granted permits.
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
         self.read().wait
     }
 
-    /// How long until everything that is used now has come back: the window, or what is left of a fixed
-    /// one. (What is reserved and not issued comes back a window after it is.)
+    /// Returns the time until all permits that are used now have expired.
+    ///
+    /// It is the length of the window, or the rest of a fixed one. The permit of a request that is
+    /// not issued yet expires a window after it is.
     #[must_use]
     pub fn reset_after(&self) -> Duration {
         self.read().reset
     }
 
-    /// How many wait in the line.
+    /// Returns the number of requests that wait in the queue.
     #[must_use]
     pub fn queued(&self) -> u32 {
-        self.read().waiting
+        self.read().queued
     }
 
-    /// How many were turned away since the layer was made.
+    /// Returns the numbers of rejections since the limit was created, by reason.
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
-        self.limiter.rejections.counts()
+        self.limiter.observer.counts()
     }
 
-    /// Changes how many requests may be issued in a window. More admit those who wait at once; fewer
-    /// count from now on. What is reserved by then may still be issued.
+    /// Changes the number of requests that may be issued in a window.
+    ///
+    /// A raised limit grants permits to waiters at once. A lowered one holds from now on. Clones
+    /// that are ready by then keep their permits, and may still be called.
     ///
     /// # Errors
     ///
-    /// If `limit` is 0 or above 2<sup>31</sup> - 1; nothing is changed.
+    /// If `limit` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
     pub fn set_limit(&self, limit: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("limit", limit)?;
-        self.limiter.window.set_limit(limit, &|| self.limiter.clock.now());
+        self.limiter.window.set_limit(limit);
+        self.limiter.observer.limit_changed(limit);
         Ok(())
     }
 
-    /// Changes the length of the window, for what has been issued lately, too. (What a shorter window
-    /// has let go of already is forgotten: a longer one holds for the spans that begin from now on.)
+    /// Changes the length of the window, for requests that were issued before, too.
+    ///
+    /// Permits that have expired already stay expired, so a longer window holds for the spans that
+    /// begin from now on.
     ///
     /// # Errors
     ///
-    /// If `window` is zero or longer than 100 years; nothing is changed.
+    /// If `window` is zero or longer than 100 years. The length stays as it was.
     pub fn set_window(&self, window: Duration) -> Result<(), InvalidSetting> {
         let window = settings::window(window)?;
-        self.limiter.window.set_length(window, &|| self.limiter.clock.now());
+        self.limiter.window.set_length(window);
         Ok(())
     }
 
-    /// Holds everybody back until `instant`, for one who was told to by the server. Moves only forward:
-    /// an earlier instant than that of a pause under way changes nothing.
+    /// Pauses the limit until `instant`, for example because a server asks for it.
     ///
-    /// Those who were ready before are not called back.
+    /// A pause moves only forward: an instant before the end of the present pause has no effect.
+    /// Clones that were ready before keep their permits.
     pub fn pause_until(&self, instant: Instant) {
         self.limiter.pause(self.limiter.clock.read(instant));
     }
 
-    /// [`pause_until`](Self::pause_until) `wait` from now.
+    /// Pauses the limit for `wait` from now, as [`pause_until`](Self::pause_until) does.
     pub fn pause_for(&self, wait: Duration) {
         self.limiter.pause(self.limiter.clock.now().after(wait));
+    }
+}
+
+impl<S, P> Limited<S, RateLimiter, P> {
+    /// Returns a handle that reads and changes the limit.
+    #[must_use]
+    pub fn handle(&self) -> WindowRateLimitHandle {
+        WindowRateLimitHandle::new(Arc::clone(self.readiness().limiter().arc()))
     }
 }
 
@@ -143,7 +163,7 @@ impl fmt::Debug for WindowRateLimitHandle {
             .field("limit", &reading.limit)
             .field("window", &reading.length)
             .field("remaining", &reading.remaining)
-            .field("waiting", &reading.waiting)
+            .field("queued", &reading.queued)
             .field("rejected", &self.rejected())
             .finish()
     }

@@ -1,35 +1,34 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{WindowRateLimit, WindowRateLimitHandle, limiter::RateLimiter, window::Shape};
 use crate::{
-    reject::{RejectPolicy, NeverReject},
     macros::shared_by_layers,
-    per_service::Anew,
-    seat::{Bounds, Seat},
+    middleware::LimitLayer,
+    per_service::Separate,
+    reject::{NeverReject, RejectPolicy},
     settings::{self, InvalidSetting, literal},
-    spare::Shared,
 };
 
 /// Bounds the requests issued in a window of time. See the [module](crate::rate_limit).
 ///
-/// The limit is made with the layer: all services it is put on, all their clones and all clones of
-/// the layer share it. [`per_service`](Self::per_service) makes one for each service instead.
+/// A layer has one limit. All services that it is put on, all their clones and all clones of the
+/// layer share it. [`per_service`](Self::per_service) creates a limit for each service instead.
+///
+/// Clones of a layer may differ in their bounds and reject policies: `layer.clone().max_queue(0)`
+/// shares the limit of `layer`, and rejects the requests that would wait.
 ///
 /// A request that passes two services of one layer
 /// [counts twice](crate::rate_limit#one-layer-twice-on-a-request).
-#[derive(Clone, Debug)]
-pub struct WindowRateLimitLayer<A = NeverReject> {
-    limiter: Arc<RateLimiter>,
-    bounds: Bounds,
-    answer: A,
-}
+#[derive(Clone)]
+pub struct WindowRateLimitLayer<P = NeverReject>(LimitLayer<RateLimiter, P>);
 
 impl WindowRateLimitLayer {
-    /// **Sliding**: at most `limit` requests are issued in any half-open span as long as `window`,
-    /// wherever the span begins. Everybody else waits, in the order they came; waiting panics outside a
-    /// tokio runtime with its timer enabled, and in one that is shut down.
+    /// **Sliding**: issues at most `limit` requests in any half-open span of length `window`.
+    ///
+    /// The others wait, in order of arrival. Waiting panics outside a tokio runtime with its timer
+    /// enabled, and in one that is shut down.
     ///
     /// # Panics
     ///
@@ -40,7 +39,7 @@ impl WindowRateLimitLayer {
         literal(Self::try_new(limit, window))
     }
 
-    /// [`new`](Self::new) for values that are read from somewhere.
+    /// Creates a layer as [`new`](Self::new) does, for values that may be invalid.
     ///
     /// # Errors
     ///
@@ -49,11 +48,11 @@ impl WindowRateLimitLayer {
         Self::of(Shape::Sliding, limit, window)
     }
 
-    /// **Fixed**: at most `limit` requests are issued in each window of a grid that begins when the
-    /// layer is made and doesn't drift.
+    /// **Fixed**: issues at most `limit` requests in each window of a grid.
     ///
-    /// Around a boundary, up to twice `limit` can be issued in a span shorter than `window`. To obey
-    /// a server's quota take [`new`](Self::new), which costs the same: the server's grid isn't this one.
+    /// The grid begins when the layer is created, and does not drift. Around a boundary, up to
+    /// twice `limit` are issued in a span shorter than `window`. The grid is not that of a server,
+    /// so use [`new`](Self::new) to obey a server's quota. It costs the same.
     ///
     /// # Panics
     ///
@@ -64,7 +63,7 @@ impl WindowRateLimitLayer {
         literal(Self::try_fixed(limit, window))
     }
 
-    /// [`fixed`](Self::fixed) for values that are read from somewhere.
+    /// Creates a layer as [`fixed`](Self::fixed) does, for values that may be invalid.
     ///
     /// # Errors
     ///
@@ -76,71 +75,63 @@ impl WindowRateLimitLayer {
     fn of(shape: Shape, limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
         let limit = settings::permits("limit", limit)?;
         let window = settings::window(window)?;
-        Ok(Self {
-            limiter: Arc::new(RateLimiter::new(shape, limit, window)),
-            bounds: Bounds::NONE,
-            answer: NeverReject,
-        })
+        Ok(Self(LimitLayer::new(RateLimiter::new(shape, limit, window))))
     }
 }
 
-impl<A: RejectPolicy> WindowRateLimitLayer<A> {
-    /// Lets at most `max_queue` requests wait; the next is turned away as *queue full*. 0 turns away
-    /// whatever can't go at once. Unbounded unless set.
+impl<P: RejectPolicy> WindowRateLimitLayer<P> {
+    /// Lets at most `max_queue` requests wait; the next is rejected as *queue full*.
     ///
-    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`](crate::reject::RejectWithBoxError); see
-    /// [`reject`](crate::reject).
+    /// With 0, no request waits. By default, the queue is unbounded.
+    ///
+    /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
+    /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
     #[must_use]
-    pub fn max_queue(mut self, max_queue: u32) -> WindowRateLimitLayer<A::Bounded> {
-        self.bounds.max_queue = settings::queue(max_queue);
-        self.answer(A::bounded)
+    pub fn max_queue(self, max_queue: u32) -> WindowRateLimitLayer<P::Bounded> {
+        WindowRateLimitLayer(self.0.max_queue(max_queue))
     }
 
-    /// Turns a request away as *wait timeout* if it could not be issued within `max_wait`: at once, when
-    /// it comes, because the time of its turn is known then. Without it, requests wait as long as it takes.
+    /// Rejects a request as *wait timeout* if it cannot be issued within `max_wait`.
     ///
-    /// A request that was let into the line and is then held up (by a pause, a lowered limit, or
-    /// requests before it that are ready and not called) is turned away as soon as it looks again, at
-    /// the latest after `max_wait`.
+    /// It is rejected at once, because the time of its turn is known when it arrives. By default,
+    /// the wait is unbounded.
     ///
-    /// Turning away changes the answer from [`NeverReject`] to [`RejectWithBoxError`](crate::reject::RejectWithBoxError); see
-    /// [`reject`](crate::reject).
+    /// The turn of a waiter can be delayed: by a pause, by a lowered limit, or by requests before
+    /// it that are ready and not called. The waiter is then rejected when it is polled next, at the
+    /// latest after `max_wait`.
+    ///
+    /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
+    /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
     #[must_use]
-    pub fn max_wait(mut self, max_wait: Duration) -> WindowRateLimitLayer<A::Bounded> {
-        self.bounds = self.bounds.max_wait(max_wait);
-        self.answer(A::bounded)
+    pub fn max_wait(self, max_wait: Duration) -> WindowRateLimitLayer<P::Bounded> {
+        WindowRateLimitLayer(self.0.max_wait(max_wait))
     }
 
     shared_by_layers!(WindowRateLimitLayer);
 
-    /// A handle that reads and steers the limit.
+    /// Returns a handle that reads, changes and pauses the limit.
     #[must_use]
     pub fn handle(&self) -> WindowRateLimitHandle {
-        WindowRateLimitHandle::new(Arc::clone(&self.limiter))
-    }
-
-    fn answer<B>(self, answer: impl FnOnce(A) -> B) -> WindowRateLimitLayer<B> {
-        WindowRateLimitLayer {
-            limiter: self.limiter,
-            bounds: self.bounds,
-            answer: answer(self.answer),
-        }
+        WindowRateLimitHandle::new(Arc::clone(self.0.limiter()))
     }
 }
 
-impl<A: Clone> Anew for WindowRateLimitLayer<A> {
-    fn anew(&self) -> Self {
-        let (limit, length) = self.limiter.window.settings();
-        let limiter = RateLimiter::new(self.limiter.shape, limit, length);
-        Self { limiter: Arc::new(limiter), ..self.clone() }
+impl<P: Clone> Separate for WindowRateLimitLayer<P> {
+    fn separate(&self) -> Self {
+        Self(self.0.separate())
     }
 }
 
-impl<A: Clone, S> Layer<S> for WindowRateLimitLayer<A> {
-    type Service = WindowRateLimit<S, A>;
+impl<P: Clone, S> Layer<S> for WindowRateLimitLayer<P> {
+    type Service = WindowRateLimit<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let seat = Seat::new(Shared::new(Arc::clone(&self.limiter)), self.bounds);
-        WindowRateLimit::new(inner, seat, self.answer.clone())
+        self.0.layer(inner)
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for WindowRateLimitLayer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

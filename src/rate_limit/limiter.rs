@@ -1,188 +1,222 @@
-//! What all clones share: the window, the clock, and the count of those turned away.
+//! The limiter of requests issued in a window.
 
-use std::{fmt, sync::Arc, task::Waker, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tokio::runtime;
 
-use super::ringer::Ringer;
-use super::window::{Shape, Window};
+use super::{
+    refill_task::RefillTask,
+    window::{Shape, Window},
+};
 #[cfg(debug_assertions)]
-use crate::nested::{LimitId, Nested};
+use crate::nested::Nested;
 use crate::{
-    clock::{Clock, Nanos, TimerUse},
-    gate::{Entry, Look, Ticket},
+    arc_cache::{CachedArc, arc_cache},
+    limiter::{Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
     rejected::{Limit, Reason, Rejected},
-    seat::{Arrival, Bounds, Limiter, Rejections, Step, Waiting},
-    spare::spare,
+    semaphore::{Ended, View, WaiterKey},
+    time::{Clock, Nanos, Time, TimerUse},
 };
 
-pub(super) const WAITING: TimerUse = TimerUse {
+pub(super) const TIMER: TimerUse = TimerUse {
     what: "WindowRateLimitLayer: a wait for a permit",
     otherwise: "reject what would wait, with `max_queue(0)`",
 };
 
-pub(crate) struct RateLimiter {
-    pub(super) window: Window<runtime::Id>,
-    pub(super) rejections: Rejections,
+/// The limiter of requests issued in a window.
+pub struct RateLimiter {
+    pub(super) window: Window<Clock, runtime::Id>,
+    pub(super) observer: RejectedCounter,
     pub(super) clock: Clock,
-    pub(super) shape: Shape,
+    shape: Shape,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
 
-spare!(RateLimiter);
+arc_cache!(RateLimiter);
+
+/// A permit of a window.
+pub(crate) struct Permit(());
 
 impl RateLimiter {
     pub(super) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
+        let clock = Clock::start();
         Self {
-            window: Window::new(shape, limit, length),
-            rejections: Rejections::of(Limit::Rate),
-            clock: Clock::start(),
+            window: Window::new(shape, limit, length, clock),
+            observer: RejectedCounter::default(),
+            clock,
             shape,
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
     }
 
-    /// Reports a request that has a permit and comes for another. Returns the limit, for its guards.
-    #[cfg(debug_assertions)]
-    pub(super) fn report_nested(&self) -> LimitId {
-        self.nested.report(
-            || {
-                let make = if self.shape == Shape::Fixed { "fixed" } else { "new" };
-                let (limit, window) = self.window.settings();
-                format!("WindowRateLimitLayer::{make}({limit}, {window:?})")
-            },
-            "It counts twice, and if it wasn't issued by the first, it may wait for itself",
-        );
-        self.nested_id()
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) const fn nested_id(&self) -> LimitId {
-        self.nested.id()
-    }
-
-    /// Nobody enters before `until`.
+    /// Pauses admission until `until`.
     pub(super) fn pause(&self, until: Nanos) {
-        self.window.pause(until, &|| self.clock.now());
+        self.window.pause(until);
+        self.observer.paused(until);
     }
 
-    /// To be held while the inner service is called: the reservation becomes an issue when it is
-    /// dropped, even by a panic, because then the request may well have gone out.
-    #[inline]
-    pub(super) fn issuing(&self) -> Issuing<'_> {
-        Issuing(self)
+    /// Queues `waiter`, unless it is known that no permit expires before its deadline.
+    fn queue(
+        &self,
+        waiter: &mut Waiter,
+        limits: &QueueLimits,
+        cx: &Context<'_>,
+    ) -> Result<Option<WaiterKey>, Reason> {
+        let deadline = waiter.deadline;
+        let poll_at = &mut waiter.poll_at;
+        let admit = |view: View, expected: &dyn Fn() -> Nanos| {
+            limits.admit(view)?;
+            if deadline == Nanos::NEVER {
+                return Ok(());
+            }
+            *poll_at = expected();
+            if *poll_at > deadline { Err(Reason::WaitTimeout) } else { Ok(()) }
+        };
+        self.window.queue(cx.waker(), deadline.into(), admit)
+    }
+
+    /// Polls a queued waiter with a bounded wait twice without a permit: at the time at which its
+    /// permit was first expected, and at its deadline. In between, the grant wakes it.
+    fn poll(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Result<(), Ended>> {
+        let Waiter { key: Some(key), deadline, poll_at, .. } = waiter else {
+            return Poll::Pending;
+        };
+        let mut is_late = false;
+        let polled = self.window.poll(key, cx.waker(), (*deadline).into(), |expected| {
+            if *deadline != Nanos::NEVER {
+                // A pause or a lowered limit may have delayed even the first permit.
+                is_late = expected() > *deadline;
+                *poll_at = if self.clock.now() < *poll_at { *poll_at } else { *deadline };
+            }
+        });
+        if is_late { Poll::Ready(Err(Ended::Expired)) } else { polled }
+    }
+
+    /// Ends the wait of a waiter that has left the queue, or is to leave it.
+    fn end(&self, waiter: &mut Waiter, ended: Result<(), Ended>) -> Result<Permit, Reason> {
+        let key = waiter.key.take();
+        match ended {
+            Ok(()) => Ok(Permit(())),
+            Err(Ended::Closed) => Err(Reason::Closed),
+            Err(Ended::Expired) => {
+                key.into_iter().for_each(|key| self.window.cancel(key));
+                self.window.refill();
+                self.try_acquire().ok_or(Reason::WaitTimeout)
+            }
+        }
     }
 }
 
-/// The settings, not the state: that is the handle's to read.
+/// The settings. The handle reads the state.
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (limit, window) = self.window.settings();
-        f.debug_struct("RateLimiter")
-            .field("shape", &self.shape)
-            .field("limit", &limit)
-            .field("window", &window)
-            .finish_non_exhaustive()
-    }
-}
-
-pub(super) struct Issuing<'a>(&'a RateLimiter);
-
-impl Drop for Issuing<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.window.issue(|| self.0.clock.now());
+        let mut fields = f.debug_struct("RateLimiter");
+        self.fmt_settings(&mut fields);
+        fields.finish_non_exhaustive()
     }
 }
 
 impl Limiter for RateLimiter {
+    const LAYER: &'static str = "WindowRateLimitLayer";
+
+    type Permit = Permit;
+    type InFlight = ();
+
     #[inline]
-    fn try_enter(&self) -> bool {
-        self.window.try_enter()
+    fn try_acquire(&self) -> Option<Permit> {
+        self.window.try_acquire().then_some(Permit(()))
     }
-
-    fn arrive(&self, bounds: &Bounds, waker: &Waker) -> Arrival {
-        let now = || self.clock.now();
-        let deadline = bounds.deadline(now);
-        // Whoever can't go in time is turned away now, not after having waited for it.
-        let admit = |waiting, expected: &dyn Fn() -> Nanos| {
-            if waiting >= bounds.max_queue {
-                return Err(Reason::QueueFull);
-            }
-            match deadline {
-                Nanos::NEVER => Ok(Nanos::NEVER),
-                _ => match expected() {
-                    expected if expected > deadline => Err(Reason::WaitTimeout),
-                    expected => Ok(expected),
-                },
-            }
-        };
-        match self.window.arrive(waker, deadline, &now, admit) {
-            Entry::Entered => Arrival::Entered,
-            Entry::Waiting(ticket, again) => {
-                Arrival::Waiting(Waiting::new(ticket, deadline, again, waker))
-            }
-            Entry::Refused(reason) => Arrival::TurnedAway(reason),
-            Entry::Closed => unreachable!("windows are not closed"),
-        }
-    }
-
-    /// A waiter that may be turned away looks twice: at the time at which its place was expected first, and
-    /// at its deadline. In between, whoever grants it a place wakes it.
-    fn look(&self, waiting: &mut Waiting, waker: &Waker) -> Step {
-        let Waiting { ticket, deadline, again, .. } = waiting;
-        let mut too_late = false;
-        let until = |moment, earliest: &dyn Fn() -> Nanos| {
-            if *deadline == Nanos::NEVER {
-                return Nanos::NEVER;
-            }
-            // The time is up, or something (a pause, a lowered limit) has made the first turn of all
-            // later than that.
-            too_late = moment >= *deadline || earliest() > *deadline;
-            if moment < *again { (*again).min(*deadline) } else { *deadline }
-        };
-        match self.window.look(ticket, waker, *deadline, &|| self.clock.now(), until) {
-            Look::Entered => Step::Entered,
-            Look::Waiting(_) if too_late => Step::TooLate,
-            Look::Waiting(at) => {
-                waiting.again = at;
-                Step::Waiting
-            }
-            Look::Expired => Step::TooLate,
-            Look::Closed => unreachable!("windows are not closed"),
-        }
-    }
-
-    const WAITING: TimerUse = WAITING;
 
     #[track_caller]
-    fn mind(self: &Arc<Self>, ticket: &Ticket) {
-        let runtime = WAITING.runtime();
-        if self.window.mind(ticket, runtime.id(), &|| self.clock.now()) {
-            Ringer::send(self, &runtime);
+    fn poll_acquire(
+        self: &Arc<Self>,
+        waiter: &mut Waiter,
+        limits: &QueueLimits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit, Reason>> {
+        loop {
+            if waiter.key.is_none() {
+                match self.queue(waiter, limits, cx) {
+                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                    Ok(key) => waiter.key = key,
+                    Err(reason) => return Poll::Ready(Err(reason)),
+                }
+            } else if let Poll::Ready(ended) = self.poll(waiter, cx) {
+                return Poll::Ready(self.end(waiter, ended));
+            }
+            if let Some(key) = &waiter.key {
+                let runtime = TIMER.runtime();
+                if self.window.assign(key, runtime.id()) {
+                    RefillTask::spawn(self, &runtime);
+                }
+            }
+            ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
         }
     }
 
-    fn acquire(&self) -> bool {
-        self.window.acquire(&|| self.clock.now())
+    fn cancel(&self, waiter: Waiter) {
+        if let Some(key) = waiter.key {
+            self.window.cancel(key);
+        }
     }
 
-    fn reject(&self, reason: Reason) -> Rejected {
-        let wait = self.window.wait(&|| self.clock.now());
-        self.rejections.turn_away(reason, Some(wait))
+    fn refill(&self) {
+        self.window.refill();
     }
 
-    fn leave(&self, ticket: Ticket) -> bool {
-        self.window.give_up(ticket, &|| self.clock.now())
+    fn release(&self, _: Permit) {
+        self.window.refund();
     }
 
-    fn give_back(&self) {
-        self.window.give_back(&|| self.clock.now());
+    /// The permit is committed after the call, even by a panic: the request may have gone out.
+    #[inline]
+    fn call<R>(limiter: &CachedArc<Self>, _: Permit, call: impl FnOnce() -> R) -> (R, ()) {
+        struct Commit<'a>(&'a RateLimiter);
+        impl Drop for Commit<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.window.commit();
+            }
+        }
+        let _commit = Commit(limiter);
+        (call(), ())
+    }
+
+    fn rejection(&self, reason: Reason) -> Rejected {
+        Rejected::new(Limit::Rate, reason, Some(self.window.estimated_wait()))
+    }
+
+    fn separate(&self) -> Self {
+        let (limit, length) = self.window.settings();
+        Self::new(self.shape, limit, length)
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
+
+    fn observer(&self) -> &impl Observer {
+        &self.observer
+    }
+
+    fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        let (limit, window) = self.window.settings();
+        f.field("shape", &self.shape).field("limit", &limit).field("window", &window);
+    }
+
+    #[cfg(debug_assertions)]
+    fn nested(&self) -> &Nested {
+        &self.nested
+    }
+
+    #[cfg(debug_assertions)]
+    const NESTED: &'static str =
+        "It counts twice, and if the first permit was not committed, it may wait for itself";
 }

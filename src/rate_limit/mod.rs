@@ -1,43 +1,49 @@
 //! A bound on the requests issued in a window of time.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - **Sliding** ([`WindowRateLimitLayer::new`], the default): at most N requests are issued in **any**
-//!   half-open span as long as the window, wherever the span begins, over all clones.
-//! - **Fixed** ([`WindowRateLimitLayer::fixed`]): at most N in each window of a grid that begins when the layer
-//!   is made and doesn't drift. Around a boundary up to 2 N pass within a span shorter than the window.
+//! - **Sliding** ([`WindowRateLimitLayer::new`], the default): at most N requests are issued in
+//!   **any** half-open span of the window's length, over all clones.
+//! - **Fixed** ([`WindowRateLimitLayer::fixed`]): at most N requests are issued in each window of a
+//!   grid that begins when the layer is created and does not drift. Around a boundary up to 2 N are
+//!   issued within a span shorter than the window.
 //!
-//! To obey a server's quota, take the sliding one, even if the server counts by fixed windows: its grid
-//! isn't yours, and what holds in any span holds in its windows, too. Both cost the same.
+//! To obey a server's quota, use the sliding window, even if the server counts by fixed windows:
+//! the server's grid is unknown, and a bound that holds in any span holds in each of its windows,
+//! too. Both cost the same.
 //!
-//! # What happens at the limit
+//! # At the limit
 //!
-//! A place is **reserved** when the service becomes ready, and **issued** when it is called; the window counts
-//! issues. So however long a clone sits ready, N holds at the moment of the calls, and a clone that is dropped
-//! unused gives its place to whoever is next.
+//! A permit is **acquired** when the service becomes ready, and **committed** when the request is
+//! issued, which is when the inner service is called. The window counts issued requests, so N holds
+//! at the moments of the calls, however long a clone was ready before. A clone that is dropped
+//! unused refunds its permit, and the next request gets it.
 //!
-//! | built with | the next caller at the limit |
+//! | built with | a request at the limit |
 //! | --- | --- |
-//! | `new(n, window)` | waits its turn |
-//! | `.max_queue(m)` | waits, or is turned away as *queue full* if `m` wait already |
-//! | `.max_wait(d)` | waits, or is turned away as *wait timeout*, **at once**, if its turn comes only after `d` |
+//! | `new(n, window)` | waits for its turn |
+//! | `.max_queue(m)` | waits, or is rejected as *queue full* if `m` requests wait already |
+//! | `.max_wait(d)` | waits, or is rejected as *wait timeout*, **at once**, if its turn comes only after `d` |
 //!
-//! A rejection tells [how long](crate::Rejected::retry_after) until there is room for that request: sent again at
-//! that instant it goes without waiting, if nobody came first, and not if it is sent earlier. (With a line, it may
-//! come earlier and wait for the rest.)
+//! A rejection tells [how long](crate::Rejected::retry_after) it takes until there is room for that
+//! request. If it is sent again at that instant, it is issued without a wait, unless others came
+//! first. If it is sent earlier, it is not. A request that may wait can be sent earlier and wait
+//! for the rest.
 //!
-//! Those who wait go in the order in which they came. While anybody waits, a small task of this crate's looks
-//! for all who wait in its runtime, and hands out what has come back; there is one in each runtime with
-//! somebody in line. So the line goes on behind a task that isn't polled any more, or a runtime that stands
-//! still. Dropping a service that waits leaves the line, and the task ends with the last who does.
+//! Waiters are granted permits in the order of their arrival. While requests wait, a small *refill
+//! task* of this crate grants the permits that have expired. Each runtime with waiters has one,
+//! which grants permits to waiters of other runtimes, too. So the queue is served behind a task
+//! that is not polled any more, or a runtime that stands still. A service that is dropped while it
+//! waits leaves the queue. The refill task ends with the last waiter of its runtime.
 //!
 //! # Short windows
 //!
-//! tokio's timer fires at whole milliseconds, at the first one after the time it is set to. A waiter
-//! that it wakes is issued shortly after a whole millisecond, so the permit expires shortly after
-//! another, and the timer fires at the one after that: about a millisecond late. A late permit starts
-//! its next window late. Where waiters are the demand, a sliding window of W whole milliseconds
-//! therefore uses about W / (W + 1 ms) of its quota, and less where tasks are scheduled late:
+//! tokio's timer fires at whole milliseconds, at the first one after the time it is set to. A
+//! waiter that it wakes is issued shortly after a whole millisecond, so the permit expires shortly
+//! after another, and the timer fires at the one after that: about a millisecond late. A late
+//! permit starts its next window late. If the demand comes from waiters, a sliding window of W
+//! whole milliseconds therefore uses about W / (W + 1 ms) of its quota, and less if tasks are
+//! scheduled late:
 //!
 //! | window | W / (W + 1 ms) | one thread, medians | two threads, the least |
 //! | --- | --- | --- | --- |
@@ -46,54 +52,68 @@
 //! | 50 ms | 98 % | 90 to 97 % | 87 % |
 //! | 100 ms | 99 % | 95 to 99 % | 92 % |
 //!
-//! (Measured with limits of 1 to 1000, on two processors that were busy with other programs.) A fixed
-//! window makes up for a late timer, because its grid does not move: it uses 90 % and more from 20 ms
-//! on. With 1 ms it misses whole windows, and uses 13 to 64 %.
+//! The shares were measured with limits of 1 to 1000, on two processors that were busy with other
+//! programs. A fixed window makes up for a late timer, because its grid does not move: it uses 90 %
+//! and more from 20 ms on. With 1 ms it misses whole windows, and uses 13 to 64 %.
 //!
 //! # Between polls
 //!
 //! Any time may pass between two polls of a service, and between the last poll and the call:
 //! `Steer`, `Balance`, `select!`, a timeout around `ready()`, a cancelled message of a `Buffer`. A
-//! rejection is that of the moment of `call`, and a wait does not outlive its request. A service that
-//! was polled is in one of these states:
+//! wait does not outlive its request, and a rejection is made at the moment of `call`. A service
+//! that was polled is in one of these states:
 //!
 //! | state | the next `poll_ready` | `call` |
 //! | --- | --- | --- |
-//! | waiting, before its `max_wait` | waits on | panics |
-//! | waiting, up to 100 ms later | ready: with a permit that is free, or to be rejected | panics |
+//! | waiting, before the end of its `max_wait` | waits on, or is ready to be rejected if its turn has been delayed beyond that | panics |
+//! | waiting, up to 100 ms later | acquires a permit that is free, or is ready to be rejected | panics |
 //! | waiting, later than that | begins anew, as a request of its own | panics |
-//! | ready, with a permit | ready | passes the request on |
-//! | ready, to be rejected | with a permit that is free by then, or ready; begins anew after 100 ms | rejects, unless a permit is free by then |
+//! | ready, with a permit | is ready | passes the request on |
+//! | ready, to be rejected | acquires a permit that is free by then, or is ready; begins anew after 100 ms | rejects, unless a permit is free by then |
 //!
-//! A wait with a `max_wait` leaves the queue at the end of that, polled or not, and counts no more. A
-//! permit that was granted to it until then goes to the next waiter 100 ms later, unless it is polled.
-//! If another task polls a service that waits, the request is taken for a new one: its `max_wait` begins
-//! then, and it keeps the position in the queue. The same task can't be told from one that still waits,
-//! so there the deadline stays: in an abandoned wait that is resumed early, the next request has what is
-//! left of the `max_wait`. A clone for each request has neither.
+//! A wait with a `max_wait` leaves the queue when that ends, polled or not, and is no longer
+//! counted. A permit that was granted to it before then goes to the next waiter 100 ms later,
+//! unless the service is polled.
 //!
-//! A rejection is made and counted by the call. If a permit is free by then, the call polls the inner
-//! service once, and passes the request on if that is ready.
+//! If another task polls a service that waits, the request is taken for a new one: its `max_wait`
+//! begins at that poll, and it keeps the position in the queue. If the same task polls it, an
+//! abandoned wait cannot be told from one that goes on, so the deadline stays. A request that
+//! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
+//! with a clone for each request.
+//!
+//! A rejection is made and counted by the call. If a permit is free by then, the call polls the
+//! inner service once, and passes the request on if that is ready.
 //!
 //! # One layer twice on a request
 //!
-//! A layer has one limit, whatever it is put on. A request that passes two services of one layer (on
-//! an axum `Router` and on a route of it, on a server and on a client that its handler calls) counts
-//! twice, which halves the quota. With nothing but layers between the two, as in one
-//! `ServiceBuilder`, both permits are acquired before the first is committed. **Then requests wait
-//! for each other for good**, because a permit that is not committed does not expire.
+//! A layer has one limit, on however many services it is put. Clones of a layer share it:
+//! `layer.clone().max_queue(0)` has another bound and the same limit. A request that passes two
+//! services of one layer counts twice, which halves the quota: on an axum `Router` and on a route
+//! of it, on a server and on a client that its handler calls. If only layers are between the two,
+//! as in one `ServiceBuilder`, both permits are acquired before the first is committed. **Then
+//! requests wait for each other for good**, because a permit that is not committed does not expire.
 //!
-//! Put the layer on once, make a second layer, or make a limit for each service with
-//! [`per_service`](WindowRateLimitLayer::per_service). Debug builds report such a request on standard
-//! error, once per limit. A second permit that is acquired in another task is not reported.
+//! Put the layer on once, create a second layer with `new`, or create a limit for each service with
+//! [`per_service`](WindowRateLimitLayer::per_service). Debug builds report such a request on
+//! standard error, once per limit. A second permit that is acquired in another task is not
+//! reported.
 //!
-//! # How it differs from tower's
+//! # Memory ordering
 //!
-//! tower's `RateLimit` has its state in each service and can't be cloned, so it needs a `Buffer` to be shared;
-//! it restarts its window when somebody happens to look, and keeps no promise for spans across two windows;
-//! a runtime has to be there when it is built.
+//! The issue of a request *happens before* its permit expires, and the expiry happens before the
+//! next acquisition of that permit, in the sense of the C++ and Rust memory model. All that a task
+//! did until the inner `call` returned is therefore visible to the request that acquires the permit
+//! next. The response is not ordered: it may come later. A refund is ordered like a release of a
+//! [concurrency limit](crate::backpressure#memory-ordering): it happens before the next acquisition
+//! of that permit. Permits that are added by raising the limit order nothing.
 //!
-//! # Example
+//! # Differences from tower
+//!
+//! tower's `RateLimit` keeps its state in each service and is not `Clone`, so sharing it takes a
+//! `Buffer`. Its window restarts at the first poll or call after its end, so up to 2 N are issued
+//! in a span of its length that crosses two windows. It must be built inside a runtime.
+//!
+//! # Examples
 //!
 //! ```
 //! use std::time::Duration;
@@ -105,18 +125,18 @@
 //! let layer = WindowRateLimitLayer::new(2, Duration::from_secs(1));
 //! let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
 //!
-//! let began = tokio::time::Instant::now();
+//! let start = tokio::time::Instant::now();
 //! let mut times = Vec::new();
 //! for n in 0..5 {
 //!     service.ready().await?.call(n).await?;
-//!     times.push(began.elapsed().as_secs());
+//!     times.push(start.elapsed().as_secs());
 //! }
 //! assert_eq!(times, [0, 0, 1, 1, 2]);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Tuned: a server's side, which sheds what would wait for more than two seconds, without an error.
+//! A server that responds at once to requests that would wait for more than two seconds:
 //!
 //! ```
 //! use std::time::Duration;
@@ -127,41 +147,53 @@
 //! # async fn main() -> Result<(), std::convert::Infallible> {
 //! let service = WindowRateLimitLayer::new(1, Duration::from_secs(10))
 //!     .max_wait(Duration::from_secs(2))
-//!     .reject_with(|rejected: Rejected| format!("429, come again in {} s", rejected.retry_after_secs().unwrap()))
+//!     .reject_with(|rejected: Rejected| {
+//!         format!("429, retry after {} s", rejected.retry_after_secs().unwrap())
+//!     })
 //!     .layer(service_fn(|name: &'static str| async move {
 //!         Ok::<_, std::convert::Infallible>(format!("200, hello {name}"))
 //!     }));
 //!
 //! assert_eq!(service.clone().oneshot("Ada").await?, "200, hello Ada");
-//! assert_eq!(service.oneshot("Bob").await?, "429, come again in 10 s");
+//! assert_eq!(service.oneshot("Bob").await?, "429, retry after 10 s");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Caveats
 //!
-//! - Waiting needs a tokio runtime with its timer enabled, and panics outside, or in one that is shut down; a
-//!   call that can go at once needs none.
-//! - Timers resolve one millisecond, so [short windows](#short-windows) lose a share of their quota.
-//! - Up to N = 256 each issue is remembered by its own time. Above, up to 0.8 % of the places may come back
-//!   late: with the next issue, or when the window is looked at. It is never more than N, and memory is 8 KiB whatever N is.
-//! - What is reserved and never called nor dropped is out of reach for everybody else.
-//! - A lowered limit and a pause don't take back what was ready before.
-//! - If settings change hundreds of times within a window, permits may come back late by up to the 190th of
-//!   the longest window. An equal limit, set again, costs nothing.
-//! - A thread may keep the limit it used last in memory (8 KiB) until it uses another or ends, to save the next
-//!   call from counting references.
-//! - The time of an issue is when the inner service is *called*. What the network makes of it, a limit on this
-//!   side can't know.
+//! - Waiting needs a tokio runtime with its timer enabled, and panics outside of one, or in one
+//!   that is shut down. A call that does not wait needs none.
+//! - Timers resolve one millisecond, so [short windows](#short-windows) lose a share of their
+//!   quota.
+//! - Up to N = 256, the time of each issue is recorded. Above that, only the time of every n-th
+//!   issue is, and up to 0.8 % of the permits may expire late: with the next issue, or at the next
+//!   refill. The window never holds more than N, and takes 8 KiB for any N.
+//! - A permit of a clone that is neither called nor dropped is unavailable to all other requests.
+//! - A lowered limit and a pause do not revoke the permits of clones that are ready.
+//! - If settings change hundreds of times within a window, permits may expire late by up to 1/190
+//!   of the longest window. Setting the limit that is set already costs nothing.
+//! - A thread may keep the limit that it used last in memory (8 KiB) until it uses another or ends.
+//!   This saves the next call the counting of references.
+//! - A request is issued when the inner service is *called*. The limit cannot know when it reaches
+//!   the server.
 
-pub mod future;
 mod handle;
 mod layer;
 mod limiter;
-mod ringer;
-mod service;
+mod refill_task;
 mod window;
 
-pub use self::{
-    handle::WindowRateLimitHandle, layer::WindowRateLimitLayer, service::WindowRateLimit,
+use self::limiter::RateLimiter;
+pub use self::{handle::WindowRateLimitHandle, layer::WindowRateLimitLayer};
+use crate::{
+    middleware::{self, Limited},
+    reject::NeverReject,
 };
+
+/// A service with a bound on the requests issued in a window of time. See the
+/// [module](crate::rate_limit).
+pub type WindowRateLimit<S, P = NeverReject> = Limited<S, RateLimiter, P>;
+
+/// The future of [`WindowRateLimit`].
+pub type ResponseFuture<F, P> = middleware::ResponseFuture<F, RateLimiter, P>;

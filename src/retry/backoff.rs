@@ -3,8 +3,8 @@
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
-    clock::nanos,
     settings::{InvalidSetting, literal},
+    time::nanos,
 };
 
 /// Exponential backoff: the wait before retry `k`, counted from 0, is `min(base * factor^k, max)`.

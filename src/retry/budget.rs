@@ -51,9 +51,9 @@
 use std::{fmt, mem, sync::Arc, time::Duration};
 
 use crate::{
-    clock::{Clock, Nanos, nanos},
     settings::{InvalidSetting, literal},
     sync::{AtomicU64, Ordering::Relaxed},
+    time::{Clock, Nanos, Time, nanos},
 };
 
 /// One retry, in the units of the balance.

@@ -8,8 +8,8 @@ use super::{
     shared::{Random, Shared, SharedRef},
 };
 use crate::{
-    clock::nanos,
     settings::{InvalidSetting, literal},
+    time::nanos,
 };
 
 /// The longest hint that is followed, unless set otherwise.

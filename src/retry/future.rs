@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Sleep;
 
-use crate::clock::TimerUse;
+use crate::time::TimerUse;
 
 const WAITING: TimerUse = TimerUse {
     what: "ExponentialRetryLayer: the wait of its `backoff` before another attempt",

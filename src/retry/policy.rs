@@ -20,7 +20,7 @@ use super::{
     Classify, CloneRequest, Decision, ExponentialRetry, StopReason, Verdict, budget::Reservation,
     config::Inline, future::Delay, request::Position,
 };
-use crate::clock::{self, nanos};
+use crate::time::{self, nanos};
 
 impl<C, D, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D>
 where
@@ -61,7 +61,7 @@ impl<C, D> ExponentialRetry<C, D> {
         // reference.
         let Some(shared) = &self.shared.0 else { return };
         if shared.max_elapsed.is_some() {
-            self.inline.request.started = Some(clock::now());
+            self.inline.request.started = Some(time::now());
         }
         if let Some(budget) = &shared.budget {
             budget.deposit();
@@ -163,7 +163,7 @@ impl<C, D> ExponentialRetry<C, D> {
     fn ends_too_late(&self, wait: Duration) -> bool {
         match (self.shared.get().max_elapsed, self.inline.request.started) {
             (Some(max), Some(started)) => {
-                let elapsed = clock::now().saturating_duration_since(started);
+                let elapsed = time::now().saturating_duration_since(started);
                 elapsed.saturating_add(wait) > max
             }
             _ => false,

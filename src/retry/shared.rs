@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Decision, RetryBudget};
-use crate::spare::{self, spare};
+use crate::arc_cache::{self, arc_cache};
 
 pub(super) type Hook = Arc<dyn Fn(&Decision) + Send + Sync>;
 
@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) hook: Option<Hook>,
 }
 
-spare!(Shared);
+arc_cache!(Shared);
 
 impl Shared {
     const DEFAULT: Self =
@@ -32,7 +32,7 @@ impl Shared {
 
 /// A reference to the shared settings, or `None` while all of them have their defaults.
 ///
-/// Each thread [keeps](mod@spare) its last reference for the next request, unless there is a hook:
+/// Each thread [caches](crate::arc_cache) its last reference for the next request, unless there is a hook:
 /// a hook belongs to the user, and its drop must not be delayed.
 ///
 /// The work is out of line, which keeps the code short for policies without a reference.
@@ -51,7 +51,7 @@ impl Clone for SharedRef {
     fn clone(&self) -> Self {
         #[inline(never)]
         fn another(shared: &Arc<Shared>) -> Arc<Shared> {
-            if shared.hook.is_none() { spare::another(shared) } else { Arc::clone(shared) }
+            if shared.hook.is_none() { arc_cache::clone_cached(shared) } else { Arc::clone(shared) }
         }
         Self(self.0.as_ref().map(another))
     }
@@ -63,7 +63,7 @@ impl Drop for SharedRef {
         #[inline(never)]
         fn release(shared: Arc<Shared>) {
             if shared.hook.is_none() {
-                spare::keep(shared);
+                arc_cache::drop_cached(shared);
             }
         }
         if let Some(shared) = self.0.take() {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 
-use crate::{clock::whole_secs, rejected::Rejected};
+use crate::{rejected::Rejected, time::whole_secs};
 
 /// Makes the HTTP response to a rejected request: `.reject_with(http_rejection)`, on either limit.
 ///

@@ -218,12 +218,8 @@ impl Handles {
         match (layer, stack.answer) {
             (Ours(Bound), Wait) => self.bound(bound, inner),
             (Ours(Rate), Wait) => self.rate(rate, inner),
-            (Ours(Bound), Fail) => {
-                self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner)
-            }
-            (Ours(Rate), Fail) => {
-                self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner)
-            }
+            (Ours(Bound), Fail) => self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner),
+            (Ours(Rate), Fail) => self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner),
             (Ours(Bound), Respond) => {
                 let bound = bound.max_queue(max_queue).max_wait(max_wait);
                 self.bound(bound.reject_with(|_| REJECTED), inner)

@@ -59,7 +59,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[tokio::test(start_paused = true)]
 async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
-    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
+    let closed =
+        ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
     closed.handle().close();
     let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
         .reject_with_box_error()
@@ -114,7 +115,8 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
-    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
+    let closed =
+        ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
     closed.handle().close();
     let answers = [
         (

@@ -512,7 +512,11 @@ async fn c4_panic_in_the_inner_call_counts_as_issued() {
     }));
     let panicked = tokio::spawn(service.oneshot(())).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert_eq!((handle.remaining(), handle.estimated_wait()), (0, secs(1)), "the request may have gone out");
+    assert_eq!(
+        (handle.remaining(), handle.estimated_wait()),
+        (0, secs(1)),
+        "the request may have gone out"
+    );
     advance(secs(1)).await;
     assert_eq!(handle.remaining(), 1);
 }

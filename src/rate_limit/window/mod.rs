@@ -1,305 +1,304 @@
 //! CORE: at most N issues in a window, sliding or fixed.
 //!
-//! A window is a [`Gate`] with N places. A place is *taken* (reserved) when a service becomes ready,
-//! stays taken when the request is *issued*, and comes back when the window lets go of that issue; a
-//! reservation that is dropped unissued puts its place back at once. When the places of issues come back
-//! is all that tells the windows apart:
+//! A window is a [`Semaphore`] with N permits. A permit is *acquired* when a service becomes ready,
+//! and *committed* when the request is issued. A committed permit is released when the window has
+//! passed the issue: it *expires*. A permit that is dropped unused is released at once: it is
+//! *refunded*. The two kinds of windows differ only in when permits expire:
 //!
-//! - **sliding**: a full length after the issue;
+//! - **sliding**: a window's length after the issue;
 //! - **fixed**: at the next boundary of a grid that began with the layer.
 //!
-//! # Never too many
+//! # Never above the limit
 //!
-//! 1. Taking a place happens before the issue, and the time noted for an issue in the [`log`] is read
-//!    after it, so an issue lies between the two.
-//! 2. A sliding place comes back when the noted time is a full length ago, so the next issue on the same
-//!    place is at least a length later. There are N places: any half-open span of that length holds at
-//!    most one issue of each.
-//! 3. A fixed place comes back at the first boundary after the noted time, so two issues on one place are
-//!    never in the same window of the grid.
+//! 1. A permit is acquired before the issue, and the time of a checkpoint in the [`log`] is read
+//!    after the issues that it covers. The issue lies between the two.
+//! 2. A sliding permit expires a window's length after the recorded time, so the next issue on the
+//!    same permit is at least a length later. With N permits, any half-open span of that length has
+//!    at most one issue on each.
+//! 3. A fixed permit expires at the first boundary after the recorded time, so two issues on one
+//!    permit are never in the same window of the grid.
 //!
-//! The counting is done in atomic steps on the gate's word and the log; nothing here takes a mutex while
-//! nobody waits.
+//! Admission takes atomic steps on the semaphore's state and the log, and no lock without waiters.
 //!
-//! # And nearly all of them
+//! # Nearly all of the limit
 //!
-//! Up to N = 256 every issue has its own time. Above, only every `stride`-th issue notes the time, for
-//! itself and those before it, so that neither memory (8 KiB) nor the number of clock readings grows with
-//! N: a place comes back late by the time its stride took to fill. The stride is less than N / 128, which
-//! costs at most 0.8 % of the quota.
+//! Up to N = 256, each issue has a checkpoint of its own. Above, every `stride`-th issue records
+//! one, for itself and the issues since the last. Neither memory (8 KiB) nor the number of clock
+//! readings grows with N, and a permit expires late by the time that its stride took to fill. The
+//! stride is less than N / 128, so at most 0.8 % of the quota is lost.
 //!
-//! A stride may stay open through a quiet time: its places would come back only after the next issues. So
-//! whoever looks closes it, and notes the time itself. Up to then, less than a stride (0.8 %) of the places
-//! may be counted as taken for longer than they need be.
+//! If traffic stops mid-stride, the open stride has no checkpoint, and its permits would not expire
+//! until the next request. So any refill closes an open stride. Until then, less than a stride of
+//! permits may be counted as held for longer than needed.
 //!
-//! # Who looks, and who is told
+//! # Refill
 //!
-//! Places come back by time, so somebody has to look. A *ringer* looks for all who wait in its runtime, at
-//! the time at which the place of the first of them is expected, and hands out all that has come back, in
-//! order, to those of other runtimes, too. So the line doesn't stand or fall with one task that isn't polled,
-//! or one runtime that stands still: those behind it go by a bell of their own, at the latest at the
-//! time they last expected to. Two rules keep that exact:
+//! Permits expire with time, so something must run then. A *refill task* in each runtime with
+//! waiters does so when the permit of its first waiter is due, and grants all permits that have
+//! expired, in order, to the waiters of other runtimes too. A waiter therefore depends neither on
+//! one task that is no longer polled, nor on one runtime that stands still: the task of its own
+//! runtime refills at the latest when the waiter's permit was last expected. Two rules keep that
+//! exact:
 //!
-//! - *The head of the line is never rung for later than the next place comes back.* Places that come back
-//!   early, waiters that give up and changed settings make the line move faster than was expected. After
-//!   each such step the ringer is told if the head's time has become earlier ([`Gate::rouse`]).
-//! - *Issues don't tell anybody.* An issue brings its place back a whole window later, so a ringer
-//!   that knows of nothing to wait for looks again after a window.
+//! - *The refill task of the first waiter polls no later than the next permit expires.* Permits
+//!   that expire early, cancelled waiters and changed settings make the queue advance faster than
+//!   expected. After each such step the task is [rescheduled](Semaphore::reschedule) if needed.
+//! - *An issue reschedules nothing.* Its permit expires a window later, so a task that expects no
+//!   permit polls again after a window.
 //!
-//! The thread of an issue may be held up between reading the time and noting it. So whoever works out a time
-//! *settles* the log first: it reads the time, and then notes by itself what has been issued and is not noted.
-//! An issue that is noted later has then read a later time. If the slot of an issue is claimed and its time not
-//! yet written, the place may come back at any time, and the ringer looks again after a tick.
+//! The thread of an issue may be preempted between reading the time and recording it. So before a
+//! time is worked out, the log is *settled*: the time is read, and then a checkpoint is recorded for
+//! the issues that have none. An issue that is recorded later has then read a later time. If a slot
+//! is claimed for an issue and its time is not yet written, its permit may expire at any time, and
+//! the refill task polls again after a tick.
 
 mod log;
+mod refill_tasks;
 
-use std::{task::Waker, time::Duration};
-
-use self::log::{Log, Noted};
-use crate::{
-    clock::{Nanos, nanos},
-    count::Count,
-    gate::{Entry, Gate, GivenUp, Look, Now, Standing, Ticket},
-    sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    task::{Poll, Waker},
+    time::Duration,
 };
 
-/// Up to so many issues of a window have a time of their own.
-const OBSERVATIONS: u32 = 256;
-/// Twice that, for those who look, and for what is left of an old limit. Before it is full, the log is
-/// thinned out.
-const SLOTS: u16 = 2 * OBSERVATIONS as u16;
-/// Nobody is asked to look again sooner than a timer can tell.
+use self::{
+    log::{Log, Recorded},
+    refill_tasks::RefillTasks,
+};
+use crate::{
+    semaphore::{Deadline, Ended, Semaphore, View, WaiterKey},
+    seq48::Seq48,
+    sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::{Nanos, Time, nanos},
+};
+
+/// Up to this limit, each issue has a checkpoint of its own.
+const CHECKPOINTS: u32 = 256;
+/// Twice that: refills record checkpoints too, and those of an earlier limit are left over. A full
+/// log is thinned.
+const SLOTS: u16 = 2 * CHECKPOINTS as u16;
+/// The resolution of timers: no task is asked to poll again sooner.
 const TICK: Duration = Duration::from_millis(1);
 
-/// When the place of an issue comes back.
+/// The kind of a window: when its permits expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A full length after the issue.
+    /// A window's length after the issue.
     Sliding,
     /// At the next boundary of the grid.
     Fixed,
 }
 
-/// `K` says where somebody waits, and who looks for it: its runtime.
+/// A window that reads the time from `T`, with a refill task for each runtime `K`.
 ///
-/// The two words that every call changes, the log's count and the gate's word, lie side by side in one cache
-/// line, which is fetched once for both. What every call only reads (the stride) lies in another one, which
-/// all processors may have at a time.
+/// Every call changes two words, the log's count and the semaphore's state. They share one cache
+/// line, which is fetched once for both. The stride, which every call only reads, is in another
+/// line, of which all processors may have a copy.
 #[repr(C, align(64))]
-pub(crate) struct Window<K> {
+pub(crate) struct Window<T, K> {
     log: Log,
-    gate: Gate<K>,
+    semaphore: Semaphore<T, RefillTasks<K>>,
+    time: T,
     shape: Shape,
     /// In nanoseconds.
     length: AtomicU64,
-    /// Every how many issues the time is noted: a power of two, less one.
+    /// The stride, a power of two, less one.
     mask: AtomicU32,
-    /// Up to so many issues have a time of their own.
-    observations: u32,
-    /// Nobody enters before. Written under the gate's mutex.
+    /// Up to this limit, each issue has a checkpoint of its own.
+    checkpoints: u32,
+    /// No permit is acquired before this time. Written under the lock of the semaphore.
     paused_until: AtomicU64,
 }
 
-/// How things stand, for a reader.
+/// The state of a window at one moment, for handles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) limit: u32,
     pub(crate) length: Duration,
-    /// How many could be issued now.
+    /// The number of requests that could be issued now.
     pub(crate) remaining: u32,
-    pub(crate) waiting: u32,
-    /// How long a newcomer would wait.
+    pub(crate) queued: u32,
+    /// The time that a new request would wait.
     pub(crate) wait: Duration,
-    /// How long until all that is used now has come back.
+    /// The time until all permits held now have expired.
     pub(crate) reset: Duration,
 }
 
-/// `now` is a function because the time must be read after the counts it belongs to, and at best not
-/// at all.
-impl<K: Copy + Eq> Window<K> {
-    pub(crate) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
-        Self::with_sizes(shape, limit, length, OBSERVATIONS, SLOTS)
+impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
+    pub(crate) fn new(shape: Shape, limit: u32, length: Duration, time: T) -> Self {
+        Self::with_sizes(shape, limit, length, time, CHECKPOINTS, SLOTS)
     }
 
-    /// For models, which need it small.
+    /// Creates a window with a small log, for models.
     pub(crate) fn with_sizes(
         shape: Shape,
         limit: u32,
         length: Duration,
-        observations: u32,
+        time: T,
+        checkpoints: u32,
         slots: u16,
     ) -> Self {
         Self {
-            gate: Gate::new(limit),
+            semaphore: Semaphore::new(limit, time.clone(), RefillTasks::new()),
             log: Log::new(slots),
+            time,
             shape,
             length: AtomicU64::new(nanos(length)),
-            mask: AtomicU32::new(mask(limit, observations)),
-            observations,
+            mask: AtomicU32::new(mask(limit, checkpoints)),
+            checkpoints,
             paused_until: AtomicU64::new(0),
         }
     }
 
-    /// Reserves a place if that takes no more than taking it.
+    /// Acquires a permit that is available without a refill.
     #[inline]
-    pub(crate) fn try_enter(&self) -> bool {
-        self.gate.try_enter()
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.semaphore.try_acquire()
     }
 
-    /// Reserves a place, or joins the line if `admit` says when to look again, if at all: whoever waits is to
-    /// see to it that it is [minded](Self::mind). `admit` is told how many wait already, and may ask when the
-    /// newcomer's place is expected.
-    pub(crate) fn arrive<R>(
+    /// Refills, and queues a waiter until `deadline` if `admit` agrees. Returns `None` if a permit
+    /// was acquired. The caller [assigns](Self::assign) a queued waiter to a refill task.
+    ///
+    /// `admit` may be called several times, each time with a newer view and a function that returns
+    /// the time at which the waiter's permit is expected.
+    pub(crate) fn queue<R>(
         &self,
         waker: &Waker,
-        deadline: Nanos,
-        now: Now<'_>,
-        mut admit: impl FnMut(u32, &dyn Fn() -> Nanos) -> Result<Nanos, R>,
-    ) -> Entry<R> {
-        let moment = self.refill(now);
-        if self.gate.try_enter() {
-            return Entry::Entered; // on what has come back, without the mutex
+        deadline: Deadline,
+        mut admit: impl FnMut(View, &dyn Fn() -> Nanos) -> Result<(), R>,
+    ) -> Result<Option<WaiterKey>, R> {
+        let moment = self.refill();
+        if self.semaphore.try_acquire() {
+            return Ok(None); // an expired permit, without the lock
         }
-        let admit = |standing: Standing| admit(standing.ahead, &|| self.expected(standing, moment));
-        self.gate.join(waker, deadline, admit)
+        let admit = |view| admit(view, &|| self.expected(view, moment));
+        self.semaphore.queue(waker, deadline, admit)
     }
 
-    /// Reserves a place that is free now, after a look at what has come back.
-    pub(crate) fn acquire(&self, now: Now<'_>) -> bool {
-        self.refill(now);
-        self.gate.try_enter()
-    }
-
-    /// Looks whether the owner of `ticket` has a place by now, and lets it wait until `deadline` if not. `until`
-    /// is told the time, may ask when the place is expected at the earliest (if all before it have given up,
-    /// which is not known exactly), and says when to look again, if at all. Unless still waiting or expired,
-    /// the ticket has served.
-    pub(crate) fn look(
+    /// Refills, and polls a waiter. While it is queued, its waker and deadline are stored, and
+    /// `while_queued` gets the time at which its permit is expected at the earliest: if all waiters
+    /// before it are cancelled.
+    pub(crate) fn poll(
         &self,
-        ticket: &Ticket,
+        key: &WaiterKey,
         waker: &Waker,
-        deadline: Nanos,
-        now: Now<'_>,
-        until: impl FnOnce(Nanos, &dyn Fn() -> Nanos) -> Nanos,
-    ) -> Look {
-        let moment = self.refill(now);
-        self.gate.look(ticket, waker, deadline, |standing| {
-            let earliest = || self.expected(Standing { ahead: 0, ..standing }, moment);
-            until(moment, &earliest).max(moment.after(TICK))
+        deadline: Deadline,
+        while_queued: impl FnOnce(&dyn Fn() -> Nanos),
+    ) -> Poll<Result<(), Ended>> {
+        let moment = self.refill();
+        self.semaphore.poll(key, waker, deadline, |view| {
+            while_queued(&|| self.expected(View { ahead: 0, ..view }, moment));
         })
     }
 
-    /// Lets the ringer of `key` look for the owner of `ticket`, who waits. True if there is no ringer: the
-    /// caller sends one.
-    pub(crate) fn mind(&self, ticket: &Ticket, key: K, now: Now<'_>) -> bool {
-        let moment = self.settle(now);
-        self.gate.mind(ticket, key, |standing| self.expected(standing, moment))
+    /// Cancels a waiter. A permit that was granted to it is refunded.
+    pub(crate) fn cancel(&self, key: WaiterKey) {
+        if self.semaphore.cancel(key) {
+            self.reschedule(self.settle());
+        }
     }
 
-    /// The ringer of `key` looks. Returns when it is to look again; `None` if nobody waits for it, and it is
-    /// to go.
-    pub(crate) fn attend(&self, key: K, waker: &Waker, now: Now<'_>) -> Option<Nanos> {
-        let moment = self.refill(now);
-        let due = self.gate.attend(key, waker, |standing| self.expected(standing, moment));
+    /// Assigns a queued waiter to the refill task of `runtime`. Returns true if there is no task:
+    /// the caller spawns one.
+    pub(crate) fn assign(&self, key: &WaiterKey, runtime: K) -> bool {
+        let moment = self.settle();
+        self.semaphore.assign(key, runtime, |view| self.expected(view, moment))
+    }
+
+    /// Refills for the task of `runtime`. Returns the time of its next poll, or `None` without a
+    /// waiter: then the task ends.
+    pub(crate) fn attend(&self, runtime: K, task: &Waker) -> Option<Nanos> {
+        let moment = self.refill();
+        let due = self.semaphore.attend(runtime, task, |view| self.expected(view, moment));
         due.map(|due| due.max(moment.after(TICK)))
     }
 
-    /// The ringer of `key` is gone. Those who wait for it are woken.
-    pub(crate) fn abandon(&self, key: K) {
-        self.gate.abandon(key);
+    /// Wakes the waiters of `runtime`, whose refill task is gone before its end.
+    pub(crate) fn abandon(&self, runtime: K) {
+        self.semaphore.abandon(runtime);
     }
 
-    /// Gives up waiting. True if the owner of `ticket` has a reservation after all.
-    pub(crate) fn give_up(&self, ticket: Ticket, now: Now<'_>) -> bool {
-        let given_up = self.gate.give_up(ticket);
-        if given_up == GivenUp::Head {
-            self.rouse(self.settle(now));
-        }
-        given_up == GivenUp::Entered
-    }
-
-    /// Gives a reservation back, unissued.
+    /// Refunds a permit.
     #[inline]
-    pub(crate) fn give_back(&self, now: Now<'_>) {
-        if self.gate.put_back(1, now) {
-            self.rouse(self.settle(now));
+    pub(crate) fn refund(&self) {
+        if self.semaphore.release(1) {
+            self.reschedule(self.settle());
         }
     }
 
-    /// Turns a reservation into an issue. To be called after the issue.
+    /// Commits a permit. Called after the request was issued.
     #[inline]
-    pub(crate) fn issue(&self, now: impl Fn() -> Nanos) {
+    pub(crate) fn commit(&self) {
         let issued = self.log.issue();
-        // Relaxed: whichever mask is seen, the log stays true.
+        // Relaxed: the log is true with any stride.
         if issued.is_multiple(self.mask.load(Relaxed)) {
-            self.observe_issue(issued, now);
+            self.end_stride(issued);
         }
     }
 
-    /// Out of line: of a stride, one issue comes here.
+    /// Out of line: one issue of a stride gets here.
     #[cold]
-    fn observe_issue(&self, issued: Count, now: impl Fn() -> Nanos) {
-        self.observe(issued, &now);
+    fn end_stride(&self, issued: Seq48) {
+        self.record(issued);
     }
 
-    /// Notes that all `issues` have happened by now, and makes room for that if there is none.
-    fn observe(&self, issues: Count, now: Now<'_>) {
-        let time = now();
-        // Again if another thread thins the log out just then. If there is no room, a later observation
-        // covers these issues.
-        while !self.log.observe(issues, time) && self.thin(time) {}
+    /// Records that all `issues` have happened by now, and makes room for that if there is none.
+    fn record(&self, issues: Seq48) {
+        let time = self.time.now();
+        // Again if another thread is thinning the log. Without room, a later checkpoint covers
+        // these issues.
+        while !self.log.record(issues, time) && self.thin(time) {}
     }
 
-    /// Makes room in the log. True if there is some.
+    /// Makes room in the log. Returns true if there is some.
     #[cold]
     fn thin(&self, moment: Nanos) -> bool {
-        let over = |time| self.due(time) <= moment;
-        let same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
-        self.gate.read(|_| self.log.thin(self.length(), over, same))
+        let is_over = |time| self.due(time) <= moment;
+        let is_same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
+        self.semaphore.read(|_| self.log.thin(self.length(), is_over, is_same))
     }
 
-    /// Notes what has been issued and is not noted. Returns a time from before: what is noted from now on has
-    /// been issued later.
-    fn settle(&self, now: Now<'_>) -> Nanos {
-        let moment = now();
-        self.close_stride(moment, now);
+    /// Records the issues that have no checkpoint. Returns a time from before: any issue that is
+    /// recorded from now on is later.
+    fn settle(&self) -> Nanos {
+        let moment = self.time.now();
+        self.close_stride(moment);
         moment
     }
 
-    /// Notes what has been issued and is not noted.
-    fn close_stride(&self, moment: Nanos, now: Now<'_>) {
-        let held = self.log.held();
-        if held.open > 0 {
-            if held.is_tight {
-                self.thin(moment); // so that those who issue find room, and need not do it
+    /// Records the issues that have no checkpoint.
+    fn close_stride(&self, moment: Nanos) {
+        let contents = self.log.contents();
+        if contents.open > 0 {
+            if contents.is_tight {
+                self.thin(moment); // so that issues find room, and need not make it
             }
-            self.observe(self.log.issued(), now);
+            self.record(self.log.issued());
         }
     }
 
-    /// Takes back the places whose time has come, ends a pause that is over, hands out what there is, and
+    /// Releases the permits that have expired, ends a pause that is over, grants to waiters, and
     /// settles the log. Returns the time by which it did.
-    pub(crate) fn refill(&self, now: Now<'_>) -> Nanos {
-        let expired = self.gate.expire(now);
-        let moment = now();
-        let over = || moment.get() >= self.paused_until.load(Relaxed);
-        let lifted = self.gate.is_barred() && self.gate.lift(over, now);
-        let places = self.log.retire(|time| self.due(time) <= moment);
-        let freed = places > 0 && self.gate.put_back(places, now);
-        self.close_stride(moment, now);
-        if expired || lifted || freed {
-            self.rouse(moment);
+    pub(crate) fn refill(&self) -> Nanos {
+        let has_expired = self.semaphore.expire();
+        let moment = self.time.now();
+        let is_over = || moment.get() >= self.paused_until.load(Relaxed);
+        let is_resumed = self.semaphore.is_blocked() && self.semaphore.unblock(is_over);
+        let permits = self.log.expire(|time| self.due(time) <= moment);
+        let has_granted = permits > 0 && self.semaphore.release(permits);
+        self.close_stride(moment);
+        if has_expired || is_resumed || has_granted {
+            self.reschedule(moment);
         }
         moment
     }
 
-    /// Tells the ringer of the head of the line if the head's place is expected sooner than it would look. At
-    /// `moment` the log was settled.
-    fn rouse(&self, moment: Nanos) {
-        self.gate.rouse(|standing| self.expected(standing, moment));
+    /// Wakes the refill task of the first waiter if the waiter's permit is due before its next
+    /// poll. At `moment` the log was settled.
+    fn reschedule(&self, moment: Nanos) {
+        self.semaphore.reschedule(|view| self.expected(view, moment));
     }
 
-    /// When the place of an issue comes back.
+    /// Returns the time at which the permit of an issue expires.
     fn due(&self, time: Nanos) -> Nanos {
         let length = self.length();
         match self.shape {
@@ -311,24 +310,24 @@ impl<K: Copy + Eq> Window<K> {
         }
     }
 
-    /// When somebody can go who has `ahead` before it, if whoever can go before it goes at once. At `moment`
-    /// the log was settled; if not, the time may be too late.
+    /// Returns the time at which a waiter gets a permit if all before it are issued as soon as they
+    /// can be. At `moment` the log was settled; otherwise the time may be too late.
     ///
-    /// The places come back in the order of their issues: first those that are taken now, then those
-    /// taken by the ones ahead. So one who goes on the place of another goes one round later.
-    fn expected(&self, standing: Standing, moment: Nanos) -> Nanos {
-        let limit = i64::from(standing.limit);
-        let taken = i64::from(standing.taken());
-        // Which of the places that come back is the asker's? Below zero: one of those that are free.
-        let index = i64::from(standing.ahead) - standing.room;
-        let rounds = if index < taken { 0 } else { (index - taken) / limit + 1 };
+    /// Permits expire in the order of their issues: first the permits held now, then those granted
+    /// to the waiters ahead. A permit that is used once in between expires one round later.
+    fn expected(&self, view: View, moment: Nanos) -> Nanos {
+        let limit = i64::from(view.limit);
+        let held = i64::from(view.held());
+        // The index of the waiter's permit among those that expire. Below zero, it is available.
+        let index = i64::from(view.ahead) - view.available;
+        let rounds = if index < held { 0 } else { (index - held) / limit + 1 };
         let first = match u32::try_from(index - rounds * limit) {
             Err(_) => moment,
-            Ok(index) => match self.log.time_of(index) {
-                Noted::At(time) => self.due(time),
-                Noted::Soon => moment,
-                // Only reserved, or issued since.
-                Noted::Not => self.due(moment),
+            Ok(index) => match self.log.record_of(index) {
+                Recorded::By(time) => self.due(time),
+                Recorded::Soon => moment,
+                // Acquired and not committed, or issued since.
+                Recorded::Not => self.due(moment),
             },
         };
         let mut at = first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)));
@@ -344,64 +343,64 @@ impl<K: Copy + Eq> Window<K> {
         Duration::from_nanos(self.length.load(Relaxed))
     }
 
-    /// The limit and the length as they are set.
+    /// Returns the limit and the length.
     pub(crate) fn settings(&self) -> (u32, Duration) {
-        (self.gate.read(|standing| standing.limit), self.length())
+        (self.semaphore.read(|view| view.limit), self.length())
     }
 
-    /// How things stand, after a look at what has come back.
-    pub(crate) fn read(&self, now: Now<'_>) -> Reading {
-        let moment = self.refill(now);
-        let (standing, at) = self.gate.read(|standing| (standing, self.expected(standing, moment)));
-        let free = standing.ahead == 0 && at <= moment;
+    /// Returns the state of the window after a refill.
+    pub(crate) fn read(&self) -> Reading {
+        let moment = self.refill();
+        let (view, at) = self.semaphore.read(|view| (view, self.expected(view, moment)));
+        let is_free = view.ahead == 0 && at <= moment;
         Reading {
-            limit: standing.limit,
+            limit: view.limit,
             length: self.length(),
-            remaining: if free { u32::try_from(standing.room).unwrap_or(0) } else { 0 },
-            waiting: standing.ahead,
+            remaining: if is_free { u32::try_from(view.available).unwrap_or(0) } else { 0 },
+            queued: view.ahead,
             wait: at.since(moment),
             reset: self.due(moment).since(moment),
         }
     }
 
-    /// How long a newcomer would wait, as far as has been looked.
-    pub(crate) fn wait(&self, now: Now<'_>) -> Duration {
-        let moment = now();
-        self.gate.read(|standing| self.expected(standing, moment)).since(moment)
+    /// Returns the time that a new request would wait, without a refill.
+    pub(crate) fn estimated_wait(&self) -> Duration {
+        let moment = self.time.now();
+        self.semaphore.read(|view| self.expected(view, moment)).since(moment)
     }
 
-    /// Changes how many are issued in a window: more admit those who wait at once; fewer count from
-    /// now on, while what is reserved may still be issued.
-    pub(crate) fn set_limit(&self, limit: u32, now: Now<'_>) {
-        let mask = mask(limit, self.observations);
+    /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
+    /// Permits that are acquired by then may still be committed.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        let mask = mask(limit, self.checkpoints);
         let mut is_changed = false;
-        // Under the mutex: of two who change it, the same one leaves limit and mask.
-        let note = || is_changed = self.mask.swap(mask, Relaxed) != mask;
-        self.gate.set_limit(limit, note, now);
+        // Under the lock: of two threads, the same one sets limit and stride last.
+        let before = || is_changed = self.mask.swap(mask, Relaxed) != mask;
+        self.semaphore.set_limit(limit, before);
         if is_changed {
-            // An open stride may be long by the new measure.
-            self.observe(self.log.issued(), now);
+            // The open stride may be longer than the new one.
+            self.record(self.log.issued());
         }
-        self.rouse(self.settle(now));
+        self.reschedule(self.settle());
     }
 
-    /// Changes the length of the window, for the issues that are still held, too.
-    pub(crate) fn set_length(&self, length: Duration, now: Now<'_>) {
+    /// Changes the length of the window, for the permits that are committed too.
+    pub(crate) fn set_length(&self, length: Duration) {
         self.length.store(nanos(length), Relaxed);
-        self.rouse(self.refill(now));
+        self.reschedule(self.refill());
     }
 
-    /// Nobody enters before `until`. Moves only forward.
-    pub(crate) fn pause(&self, until: Nanos, now: Now<'_>) {
-        self.gate.bar(|| {
+    /// Blocks admission until `until`, if that is later than the end of the current pause.
+    pub(crate) fn pause(&self, until: Nanos) {
+        self.semaphore.block(|| {
             self.paused_until.fetch_max(until.get(), Relaxed);
         });
-        self.refill(now); // it may be over already
+        self.refill(); // it may be over already
     }
 }
 
-/// The stride for `limit` issues, less one: the smallest power of two that leaves no more than so many
-/// observations.
-const fn mask(limit: u32, observations: u32) -> u32 {
-    limit.div_ceil(observations).next_power_of_two() - 1
+/// Returns the stride for `limit`, less one: the smallest power of two that leaves at most
+/// `checkpoints` of them.
+const fn mask(limit: u32, checkpoints: u32) -> u32 {
+    limit.div_ceil(checkpoints).next_power_of_two() - 1
 }

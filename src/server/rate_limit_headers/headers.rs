@@ -8,9 +8,9 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    clock::{time_of_day, whole_secs},
     headers::rate_limit::{RATELIMIT, X_REMAINING, X_RESET},
     rate_limit::WindowRateLimitHandle,
+    time::{time_of_day, whole_secs},
 };
 
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

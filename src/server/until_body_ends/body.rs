@@ -6,7 +6,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use crate::backpressure::Permit;
+use crate::backpressure::InFlight;
 
 /// A body that holds a permit until it has ended, failed, or is dropped. See the
 /// [module](crate::server::until_body_ends).
@@ -19,11 +19,11 @@ pub struct PermitBody<B> {
     body: B,
     /// Released as soon as the body has ended, before it is dropped. Declared after the body
     /// because fields are dropped in order.
-    permit: Option<Permit>,
+    permit: Option<InFlight>,
 }
 
 impl<B: Body> PermitBody<B> {
-    pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
+    pub(super) fn new(body: B, permit: Option<InFlight>) -> Self {
         // Servers don't poll a body that is empty from the start.
         let permit = permit.filter(|_| !body.is_end_stream());
         Self { body, permit }
@@ -41,7 +41,7 @@ impl<B: Body> Body for PermitBody<B> {
         let mut this = self.project();
         let frame = {
             #[cfg(debug_assertions)]
-            let _driven = this.permit.as_ref().map(Permit::driven);
+            let _driven = this.permit.as_ref().map(InFlight::driven);
             this.body.as_mut().poll_frame(cx)
         };
         let over = match &frame {

@@ -12,8 +12,8 @@ use pin_project::pin_project;
 
 use super::PermitBody;
 use crate::{
+    backpressure,
     reject::{RejectPolicy, RejectPolicyFor},
-    backpressure::future,
 };
 
 /// Resolves to the inner service's response, whose body holds the permit, or to a rejection.
@@ -25,11 +25,11 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F, A: RejectPolicy> {
     #[pin]
-    limited: future::ResponseFuture<F, A>,
+    limited: backpressure::ResponseFuture<F, A>,
 }
 
 impl<F, A: RejectPolicy> ResponseFuture<F, A> {
-    pub(super) const fn new(limited: future::ResponseFuture<F, A>) -> Self {
+    pub(super) const fn new(limited: backpressure::ResponseFuture<F, A>) -> Self {
         Self { limited }
     }
 }

@@ -4,8 +4,8 @@ use super::UntilBodyEnds;
 use crate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     PerService,
-    reject::{RejectPolicy, NeverReject},
-    per_service::Anew,
+    per_service::Separate,
+    reject::{NeverReject, RejectPolicy},
 };
 
 /// Bounds the requests in flight, the bodies of their responses included. See the
@@ -30,7 +30,7 @@ impl<A> ConcurrencyBackpressureLayer<A> {
 impl<A: RejectPolicy> UntilBodyEndsLayer<A> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
-    pub fn handle(&self) -> ConcurrencyBackpressureHandle<A::Outcome> {
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
         self.0.handle()
     }
 
@@ -43,13 +43,13 @@ impl<A: RejectPolicy> UntilBodyEndsLayer<A> {
     }
 }
 
-impl<A: Clone> Anew for UntilBodyEndsLayer<A> {
-    fn anew(&self) -> Self {
-        Self(self.0.anew())
+impl<A: Clone> Separate for UntilBodyEndsLayer<A> {
+    fn separate(&self) -> Self {
+        Self(self.0.separate())
     }
 }
 
-impl<A: Clone, S> Layer<S> for UntilBodyEndsLayer<A> {
+impl<A: RejectPolicy, S> Layer<S> for UntilBodyEndsLayer<A> {
     type Service = UntilBodyEnds<ConcurrencyBackpressure<S, A>>;
 
     fn layer(&self, inner: S) -> Self::Service {

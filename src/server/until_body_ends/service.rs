@@ -5,7 +5,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{PermitBody, future::ResponseFuture};
-use crate::{ConcurrencyBackpressure, reject::RejectPolicyFor, macros::inner_access};
+use crate::{ConcurrencyBackpressure, macros::inner_access, reject::RejectPolicyFor};
 
 /// A service whose requests are in flight until the bodies of their responses have ended. See the
 /// [module](crate::server::until_body_ends).

@@ -1,8 +1,7 @@
 //! The only place that reads the time.
 //!
-//! Time is tokio's, so `tokio::time::pause` steers everything in this crate. The cores never see
-//! an `Instant`: they count in [`Nanos`] since their [`Clock`] was started, and get the time as an
-//! argument.
+//! Time is tokio's, so `tokio::time::pause` controls all of this crate. The cores never see an
+//! `Instant`: they count in [`Nanos`] since their [`Clock`] was started, and read them by [`Time`].
 
 use std::{
     fmt,
@@ -18,6 +17,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use crate::semaphore::{Deadline, Deadlines};
+
 /// A hundred years: the longest window, and the bound that keeps sums of times inside 64 bits.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -26,9 +27,9 @@ pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 6
 pub(crate) struct Nanos(u64);
 
 impl Nanos {
-    /// The moment the clock was started.
+    /// The start of the clock.
     pub(crate) const ZERO: Self = Self(0);
-    /// No moment at all: later than any.
+    /// No time: later than any.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) const fn new(nanos: u64) -> Self {
@@ -39,12 +40,12 @@ impl Nanos {
         self.0
     }
 
-    /// The moment `wait` later, or [`NEVER`](Self::NEVER).
+    /// Returns the time `wait` later, or [`NEVER`](Self::NEVER).
     pub(crate) fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(nanos(wait)))
     }
 
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// Returns the time since `earlier`; zero if that is later.
     pub(crate) const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -56,7 +57,35 @@ impl fmt::Debug for Nanos {
     }
 }
 
-/// A duration in nanoseconds, saturating after 584 years.
+impl From<Nanos> for Deadline {
+    fn from(time: Nanos) -> Self {
+        Self::new(time.get())
+    }
+}
+
+/// How late a task may be polled after it was woken, by a busy timer and a busy scheduler.
+///
+/// A later poll belongs to another request: the task that waited has gone away.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+
+/// A source of the time.
+pub(crate) trait Time {
+    fn now(&self) -> Nanos;
+}
+
+/// Deadlines are times. A permit that is granted to a waiter stays its own for [`GRACE`] after the
+/// deadline of the wait.
+impl<T: Time> Deadlines for T {
+    fn has_passed(&self, deadline: Deadline) -> bool {
+        deadline.get() <= self.now().get()
+    }
+
+    fn of_grant(&self, deadline: Deadline) -> Deadline {
+        Nanos::new(deadline.get()).after(GRACE).into()
+    }
+}
+
+/// Returns a duration in nanoseconds, saturating after 584 years.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -79,37 +108,38 @@ impl Clock {
         Self { origin: now() }
     }
 
-    /// Returns the time by this clock. It is zero in a runtime with a paused clock before the
-    /// start.
-    pub(crate) fn now(&self) -> Nanos {
-        self.read(now())
-    }
-
-    /// `instant` by this clock; zero if it was before the start.
+    /// Returns `instant` by this clock; zero if it was before the start.
     pub(crate) fn read(&self, instant: Instant) -> Nanos {
         Nanos(nanos(instant.saturating_duration_since(self.origin)))
     }
 
-    /// A timer that goes off at `at`, and not before, for `timer_use`.
+    /// Creates a timer that fires at `at`, and not before, for `timer_use`.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime that has its timer enabled.
     #[track_caller]
-    pub(crate) fn alarm(&self, at: Nanos, timer_use: &TimerUse) -> Alarm {
+    pub(crate) fn timer(&self, at: Nanos, timer_use: &TimerUse) -> Timer {
         let at = self.instant(at);
-        Alarm(timer_use.timed(|| Box::pin(tokio::time::sleep_until(at))))
+        Timer(timer_use.timed(|| Box::pin(tokio::time::sleep_until(at))))
     }
 
-    /// Lets `alarm` go off at `at`, and not before.
-    pub(crate) fn set(&self, alarm: &mut Alarm, at: Nanos) {
-        alarm.0.as_mut().reset(self.instant(at));
+    /// Resets `timer` to fire at `at`, and not before.
+    pub(crate) fn set(&self, timer: &mut Timer, at: Nanos) {
+        timer.0.as_mut().reset(self.instant(at));
     }
 
-    /// A time that tokio can't tell is a century away.
+    /// Returns `at` as an instant. One beyond tokio's range is a century away.
     fn instant(&self, at: Nanos) -> Instant {
         let instant = self.origin.checked_add(at.since(Nanos::ZERO));
         instant.unwrap_or_else(|| now() + CENTURY)
+    }
+}
+
+/// The time is zero in a runtime with a paused clock before the start.
+impl Time for Clock {
+    fn now(&self) -> Nanos {
+        self.read(now())
     }
 }
 
@@ -123,7 +153,7 @@ pub(crate) struct TimerUse {
 }
 
 impl TimerUse {
-    /// The runtime to wait in.
+    /// Returns the runtime to wait in.
     ///
     /// # Panics
     ///
@@ -136,7 +166,7 @@ impl TimerUse {
         }
     }
 
-    /// Makes a timer.
+    /// Runs `make`, which creates a timer.
     ///
     /// # Panics
     ///
@@ -164,9 +194,9 @@ impl TimerUse {
 
 /// A timer. Boxed, because it is large, and a call that does not wait has none.
 #[derive(Debug)]
-pub(crate) struct Alarm(Pin<Box<Sleep>>);
+pub(crate) struct Timer(Pin<Box<Sleep>>);
 
-impl Alarm {
+impl Timer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.as_mut().poll(cx)
     }

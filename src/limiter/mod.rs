@@ -1,0 +1,152 @@
+//! The seam between limiters and the middleware in front of a service.
+//!
+//! A [`Limiter`] hands out permits, at once or after a wait. [`Readiness`] keeps the state of one
+//! clone of a limited service between `poll_ready` and `call`. A [`Waiter`] is one wait.
+
+mod in_flight;
+mod observer;
+mod readiness;
+mod waiter;
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+pub use self::observer::RejectedCounts;
+pub(crate) use self::{
+    in_flight::InFlight,
+    observer::{Observer, RejectedCounter},
+    readiness::Readiness,
+    waiter::Waiter,
+};
+#[cfg(debug_assertions)]
+use crate::nested::Nested;
+use crate::{
+    arc_cache::{Cached, CachedArc},
+    rejected::{Reason, Rejected},
+    semaphore::View,
+    time::{Clock, Nanos, Time, nanos},
+};
+
+/// A source of permits, shared by all clones of a service. Sealed.
+///
+/// The shape is that of tokio's semaphores and of .NET's `RateLimiter`: `poll_acquire` is all that a
+/// wait needs. A permit is plain data. Its owner gives it back to the limiter that it came from, by
+/// [`release`](Self::release) or [`call`](Self::call).
+pub(crate) trait Limiter: Cached {
+    /// The name of the layer, for messages.
+    const LAYER: &'static str;
+
+    /// A permit to proceed, acquired and not used.
+    type Permit;
+
+    /// The part of a permit that the response keeps. Released by its drop.
+    type InFlight;
+
+    /// Acquires a permit that is available without a look at deadlines and clocks.
+    fn try_acquire(&self) -> Option<Self::Permit>;
+
+    /// Acquires a permit, or queues `waiter` and registers the task to be woken.
+    ///
+    /// Ready means that `waiter` has left the queue. Pending waits must be [cancelled](Self::cancel)
+    /// before they are dropped.
+    ///
+    /// # Panics
+    ///
+    /// If a wait needs a runtime, or its timer, and there is none.
+    #[track_caller]
+    fn poll_acquire(
+        self: &Arc<Self>,
+        waiter: &mut Waiter,
+        limits: &QueueLimits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Permit, Reason>>;
+
+    /// Ends a wait. A permit that was granted meanwhile is released.
+    fn cancel(&self, waiter: Waiter);
+
+    /// Makes the permits available that have expired, or whose waiters are gone.
+    fn refill(&self);
+
+    /// Releases a permit that was not used.
+    fn release(&self, permit: Self::Permit);
+
+    /// Runs `call`, the inner service's, on a permit.
+    fn call<R>(
+        limiter: &CachedArc<Self>,
+        permit: Self::Permit,
+        call: impl FnOnce() -> R,
+    ) -> (R, Self::InFlight);
+
+    /// Creates a rejection of this moment. `reason` is that of the readiness, which may be older.
+    fn rejection(&self, reason: Reason) -> Rejected;
+
+    /// Creates a limiter with the same settings and no requests.
+    fn separate(&self) -> Self;
+
+    fn clock(&self) -> &Clock;
+
+    fn observer(&self) -> &impl Observer;
+
+    /// Writes the fields of the limiter's settings.
+    fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>);
+
+    /// Finds requests that acquire a second permit.
+    #[cfg(debug_assertions)]
+    fn nested(&self) -> &Nested;
+
+    /// Describes the consequence of a second permit.
+    #[cfg(debug_assertions)]
+    const NESTED: &'static str;
+}
+
+/// The limits of the queue that one layer sets. Layers that share a limiter may differ in them.
+#[derive(Clone, Copy)]
+pub(crate) struct QueueLimits {
+    max_queue: u32,
+    /// In nanoseconds, which keeps every clone of a service small. [`u64::MAX`] without a limit.
+    max_wait: u64,
+}
+
+impl QueueLimits {
+    pub(crate) const NONE: Self = Self { max_queue: u32::MAX, max_wait: u64::MAX };
+
+    pub(crate) fn set_max_queue(&mut self, max_queue: u32) {
+        self.max_queue = max_queue;
+    }
+
+    pub(crate) fn set_max_wait(&mut self, max_wait: Duration) {
+        self.max_wait = nanos(max_wait);
+    }
+
+    /// Decides whether a new waiter may queue.
+    pub(crate) fn admit(&self, view: View) -> Result<(), Reason> {
+        if view.is_closed {
+            return Err(Reason::Closed);
+        }
+        if view.ahead >= self.max_queue { Err(Reason::QueueFull) } else { Ok(()) }
+    }
+
+    /// Returns true if no request may wait at all.
+    pub(crate) const fn forbid_waits(&self) -> bool {
+        self.max_wait == 0
+    }
+
+    /// Returns the longest wait; `None` without a limit.
+    fn max_wait(&self) -> Option<Duration> {
+        (self.max_wait != u64::MAX).then(|| Duration::from_nanos(self.max_wait))
+    }
+
+    pub(crate) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        let max_queue = (self.max_queue != u32::MAX).then_some(self.max_queue);
+        f.field("max_queue", &max_queue).field("max_wait", &self.max_wait());
+    }
+
+    /// Returns the deadline of a request that comes now. Reads the clock only if there is one.
+    fn deadline(&self, clock: &Clock) -> Nanos {
+        self.max_wait().map_or(Nanos::NEVER, |wait| clock.now().after(wait))
+    }
+}

@@ -1,0 +1,279 @@
+//! The readiness of one clone of a limited service.
+//!
+//! Any time may pass between two polls, and between the last poll and the call; the task that polls
+//! may be another one each time. A wait does not outlive its request, nor a rejection its reason.
+//!
+//! | state | `poll_ready` | `call` |
+//! | --- | --- | --- |
+//! | idle | acquires a permit, or queues, or is rejected | panics |
+//! | waiting, before the deadline | waits on; in another task than before, with a deadline of its own | panics |
+//! | waiting, up to [`GRACE`] past the deadline | acquires an available permit, or is rejected | panics |
+//! | waiting, later | as idle: the request that waited is gone | panics |
+//! | acquired | polls the inner service | passes the request on if that was ready |
+//! | rejected, for less than [`GRACE`] | acquires an available permit, or stays rejected | acquires a permit that is available by now if the inner service is ready, else rejects, as of now |
+//! | rejected, for longer | as idle | the same |
+//!
+//! A task that polls again before the deadline cannot be told from one that still waits for the same
+//! request: the deadline stays. A task that is polled late for a second time, without an outcome in
+//! between, is overloaded rather than new: see [`Waiter::is_of_gone_request`].
+
+use std::{
+    fmt, mem,
+    task::{Context, Poll, Waker, ready},
+};
+
+use super::{Limiter, Observer, QueueLimits, Waiter};
+use crate::{
+    arc_cache::CachedArc,
+    rejected::{Reason, Rejected},
+    time::{GRACE, Nanos, Time},
+};
+
+/// `poll_ready` leads from *idle* to *ready*, by way of a wait if need be. `take` leads back. A drop
+/// releases the permit, or leaves the queue.
+pub(crate) struct Readiness<L: Limiter> {
+    limiter: CachedArc<L>,
+    limits: QueueLimits,
+    state: State<L::Permit>,
+}
+
+enum State<P> {
+    Idle,
+    Waiting(Waiter),
+    /// The inner service may not be ready yet.
+    Acquired(P),
+    /// The inner service is ready too.
+    Ready(P),
+    /// Since this time. `call` rejects the request.
+    Rejected(Reason, Nanos),
+}
+
+impl<L: Limiter> Readiness<L> {
+    pub(crate) const fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
+        Self { limiter, limits, state: State::Idle }
+    }
+
+    pub(crate) const fn limiter(&self) -> &CachedArc<L> {
+        &self.limiter
+    }
+
+    /// Polls for a permit first, and for the inner service then.
+    ///
+    /// Ready without a poll of the inner service if the request is to be rejected. If the inner
+    /// service fails, it is dead, and the permit is released.
+    ///
+    /// Always inlined, as is its caller: the result of these dozen instructions would be written to
+    /// memory and read again.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn poll_ready<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Poll<Result<(), E>> {
+        if !ready!(self.poll_permit(cx)) {
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(inner(cx));
+        match result {
+            Ok(()) => self.set_ready(),
+            Err(_) => self.reset(),
+        }
+        Poll::Ready(result)
+    }
+
+    /// Acquired => Ready
+    #[inline(always)]
+    fn set_ready(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            State::Acquired(permit) | State::Ready(permit) => State::Ready(permit),
+            other => other,
+        };
+    }
+
+    /// Ready with true if there is a permit, with false if the request is to be rejected.
+    #[inline(always)]
+    #[track_caller]
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.state {
+            // Idle => Acquired
+            State::Idle => {
+                if let Some(permit) = self.limiter.try_acquire() {
+                    self.limiter.observer().acquired();
+                    self.state = State::Acquired(permit);
+                    return Poll::Ready(true);
+                }
+            }
+            State::Acquired(_) | State::Ready(_) => return Poll::Ready(true),
+            State::Waiting(_) | State::Rejected(..) => {}
+        }
+        self.poll_wait(cx)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            match &mut self.state {
+                // Idle => Waiting
+                State::Idle => {
+                    let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
+                    self.state = State::Waiting(waiter);
+                }
+                // Waiting => (Waiting | Acquired | Rejected). The state keeps the waiter until the
+                // outcome is known, because wakers and timers may panic.
+                State::Waiting(waiter) => {
+                    let clock = self.limiter.clock();
+                    waiter.polled_by(cx.waker(), &self.limits, clock);
+                    let was_queued = waiter.key.is_some();
+                    let poll = self.limiter.arc().poll_acquire(waiter, &self.limits, cx);
+                    let observer = self.limiter.observer();
+                    match poll {
+                        Poll::Pending => {
+                            if !was_queued {
+                                observer.queued();
+                            }
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Ok(permit)) => {
+                            if was_queued {
+                                observer.granted();
+                            } else {
+                                observer.acquired();
+                            }
+                            self.state = State::Acquired(permit);
+                            return Poll::Ready(true);
+                        }
+                        Poll::Ready(Err(reason)) => {
+                            if was_queued {
+                                observer.cancelled();
+                            }
+                            let is_gone = reason == Reason::WaitTimeout
+                                && waiter.is_of_gone_request(&self.limits, clock);
+                            if is_gone {
+                                let waiter = Waiter::new(&self.limits, clock, cx.waker());
+                                self.state = State::Waiting(waiter.renewed());
+                            } else {
+                                self.state = State::Rejected(reason, clock.now());
+                                return Poll::Ready(false);
+                            }
+                        }
+                    }
+                }
+                // Rejected => (Rejected | Acquired | Idle)
+                State::Rejected(_, at) => {
+                    if self.limiter.clock().now() >= at.after(GRACE) {
+                        self.state = State::Idle;
+                    } else if let Some(permit) = self.acquire_now() {
+                        self.limiter.observer().acquired();
+                        self.state = State::Acquired(permit);
+                        return Poll::Ready(true);
+                    } else {
+                        return Poll::Ready(false);
+                    }
+                }
+                State::Acquired(_) | State::Ready(_) => return Poll::Ready(true),
+            }
+        }
+    }
+
+    /// Acquires a permit that is available now, after a refill.
+    fn acquire_now(&self) -> Option<L::Permit> {
+        self.limiter.refill();
+        self.limiter.try_acquire()
+    }
+
+    /// Ready => Idle, with the permit; Rejected => Idle, with a rejection.
+    ///
+    /// `inner` polls the inner service. It is called only if a permit has become available since the
+    /// rejection.
+    ///
+    /// # Panics
+    ///
+    /// If the service is not ready.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take<E>(
+        &mut self,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Result<L::Permit, Rejected> {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Ready(permit) => Ok(permit),
+            state => {
+                self.state = state;
+                self.take_rejection(inner)
+            }
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn take_rejection<E>(
+        &mut self,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
+    ) -> Result<L::Permit, Rejected> {
+        let State::Rejected(reason, _) = self.state else {
+            panic!(
+                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
+            )
+        };
+        self.state = State::Idle;
+        if let Some(permit) = self.acquire_now() {
+            self.limiter.observer().acquired();
+            self.state = State::Acquired(permit); // released if the inner service panics
+            // The call cannot wait, so there is no task to wake. `poll_ready` reports an error again.
+            let poll = inner(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(Ok(())) = poll {
+                if let State::Acquired(permit) = mem::replace(&mut self.state, State::Idle) {
+                    return Ok(permit);
+                }
+            }
+            self.reset();
+        }
+        let rejected = self.limiter.rejection(reason);
+        self.limiter.observer().rejected(rejected.reason());
+        Err(rejected)
+    }
+
+    /// Leads to *idle*: cancels a wait, or releases a permit.
+    fn reset(&mut self) {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Waiting(waiter) => {
+                if waiter.key.is_some() {
+                    self.limiter.observer().cancelled();
+                }
+                self.limiter.cancel(waiter);
+            }
+            State::Acquired(permit) | State::Ready(permit) => {
+                self.limiter.observer().released();
+                self.limiter.release(permit);
+            }
+            State::Idle | State::Rejected(..) => {}
+        }
+    }
+}
+
+/// A clone is idle.
+impl<L: Limiter> Clone for Readiness<L> {
+    fn clone(&self) -> Self {
+        Self::new(self.limiter.clone(), self.limits)
+    }
+}
+
+impl<L: Limiter> Drop for Readiness<L> {
+    fn drop(&mut self) {
+        self.reset();
+    }
+}
+
+impl<L: Limiter> fmt::Debug for Readiness<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Idle => "idle",
+            State::Waiting(_) => "waiting",
+            State::Acquired(_) => "acquired",
+            State::Ready(_) => "ready",
+            State::Rejected(..) => "rejected",
+        })
+    }
+}

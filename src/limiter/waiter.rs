@@ -1,0 +1,97 @@
+//! One wait for a permit.
+
+use std::{
+    mem,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::QueueLimits;
+use crate::{
+    semaphore::WaiterKey,
+    time::{Clock, GRACE, Nanos, Time, Timer, TimerUse},
+};
+
+/// A request that waits for a permit, or is about to.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// The key in the queue; `None` before.
+    pub(crate) key: Option<WaiterKey>,
+    /// The end of the wait.
+    pub(crate) deadline: Nanos,
+    /// The time of the next poll if no permit is granted before.
+    pub(crate) poll_at: Nanos,
+    /// The task that polled last.
+    task: TaskId,
+    timer: Option<Timer>,
+    /// The wait before was taken for one of another request.
+    is_renewed: bool,
+}
+
+impl Waiter {
+    pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
+        let deadline = limits.deadline(clock);
+        Self {
+            key: None,
+            deadline,
+            poll_at: deadline,
+            task: TaskId::of(waker),
+            timer: None,
+            is_renewed: false,
+        }
+    }
+
+    pub(super) fn renewed(self) -> Self {
+        Self { is_renewed: true, ..self }
+    }
+
+    /// Records the task that polls. With another task than before, the deadline becomes that of a
+    /// request that comes now, unless it has passed.
+    pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
+        let before = mem::replace(&mut self.task, TaskId::of(waker));
+        if before == self.task || self.deadline == Nanos::NEVER {
+            return;
+        }
+        if clock.now() < self.deadline {
+            self.deadline = limits.deadline(clock);
+        }
+    }
+
+    /// Returns true if a wait that has ended by its deadline was polled so late that its request is
+    /// gone, and the poll is that of a new one.
+    ///
+    /// After a wait that was taken for one of another request, the task is overloaded rather than
+    /// new, up to its `max_wait`. Otherwise no wait would end under a load that delays every poll.
+    pub(super) fn is_of_gone_request(&self, limits: &QueueLimits, clock: &Clock) -> bool {
+        let patience = if self.is_renewed { limits.max_wait() } else { None };
+        clock.now().since(self.deadline) > patience.unwrap_or(Duration::ZERO).max(GRACE)
+    }
+
+    /// Waits for the time of the next poll. Returns at once if that has come.
+    #[track_caller]
+    pub(crate) fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        timer_use: &TimerUse,
+    ) -> Poll<()> {
+        if self.poll_at == Nanos::NEVER {
+            return Poll::Pending;
+        }
+        // A new one each time, because the task may have moved to another runtime.
+        let timer = self.timer.insert(clock.timer(self.poll_at, timer_use));
+        timer.poll(cx)
+    }
+}
+
+/// Tells tasks apart by their wakers, and keeps none.
+///
+/// A task may be taken for one that has ended at the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TaskId(usize, usize);
+
+impl TaskId {
+    fn of(waker: &Waker) -> Self {
+        Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+    }
+}

@@ -1,0 +1,73 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::Limited;
+use crate::{
+    arc_cache::CachedArc,
+    limiter::{Limiter, QueueLimits, Readiness},
+    reject::{NeverReject, RejectPolicy},
+    settings,
+};
+
+/// What the layers of both limits have in common: a shared limiter, and the settings of one layer.
+pub(crate) struct LimitLayer<L, P> {
+    limiter: Arc<L>,
+    limits: QueueLimits,
+    policy: P,
+}
+
+impl<L> LimitLayer<L, NeverReject> {
+    pub(crate) fn new(limiter: L) -> Self {
+        Self { limiter: Arc::new(limiter), limits: QueueLimits::NONE, policy: NeverReject }
+    }
+}
+
+impl<L, P> LimitLayer<L, P> {
+    pub(crate) const fn limiter(&self) -> &Arc<L> {
+        &self.limiter
+    }
+
+    pub(crate) fn with_policy<Q>(self, policy: impl FnOnce(P) -> Q) -> LimitLayer<L, Q> {
+        let Self { limiter, limits, policy: before } = self;
+        LimitLayer { limiter, limits, policy: policy(before) }
+    }
+}
+
+impl<L, P: RejectPolicy> LimitLayer<L, P> {
+    pub(crate) fn max_queue(mut self, max_queue: u32) -> LimitLayer<L, P::Bounded> {
+        self.limits.set_max_queue(settings::queue(max_queue));
+        self.with_policy(P::bounded)
+    }
+
+    pub(crate) fn max_wait(mut self, max_wait: Duration) -> LimitLayer<L, P::Bounded> {
+        self.limits.set_max_wait(max_wait);
+        self.with_policy(P::bounded)
+    }
+}
+
+impl<L: Limiter, P: Clone> LimitLayer<L, P> {
+    /// Returns a layer with the same settings, and a limiter of its own.
+    pub(crate) fn separate(&self) -> Self {
+        Self { limiter: Arc::new(self.limiter.separate()), ..self.clone() }
+    }
+
+    pub(crate) fn layer<S>(&self, inner: S) -> Limited<S, L, P> {
+        let limiter = CachedArc::new(Arc::clone(&self.limiter));
+        Limited::new(inner, Readiness::new(limiter, self.limits), self.policy.clone())
+    }
+}
+
+impl<L, P: Clone> Clone for LimitLayer<L, P> {
+    fn clone(&self) -> Self {
+        let limiter = Arc::clone(&self.limiter);
+        Self { limiter, limits: self.limits, policy: self.policy.clone() }
+    }
+}
+
+impl<L: Limiter, P: fmt::Debug> fmt::Debug for LimitLayer<L, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct(L::LAYER);
+        self.limiter.fmt_settings(&mut fields);
+        self.limits.fmt_fields(&mut fields);
+        fields.field("policy", &self.policy).finish()
+    }
+}

@@ -1,0 +1,95 @@
+#![allow(private_bounds, reason = "the limiters of this crate, and no others")]
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::ResponseFuture;
+use crate::{
+    limiter::{Limiter, Readiness},
+    macros::inner_access,
+    reject::RejectPolicyFor,
+};
+
+/// A service with a limit. Named [`ConcurrencyBackpressure`](crate::ConcurrencyBackpressure) and
+/// [`WindowRateLimit`](crate::WindowRateLimit).
+///
+/// `poll_ready` acquires a permit, or leads to a rejection by `call`. A clone shares the limit, and
+/// has neither a permit nor a position in the queue until it is polled itself. Dropped, it gives
+/// back what it has.
+#[derive(Clone)]
+pub struct Limited<S, L: Limiter, P> {
+    inner: S,
+    readiness: Readiness<L>,
+    policy: P,
+}
+
+impl<S, L: Limiter, P> Limited<S, L, P> {
+    pub(super) const fn new(inner: S, readiness: Readiness<L>, policy: P) -> Self {
+        Self { inner, readiness, policy }
+    }
+
+    pub(crate) const fn readiness(&self) -> &Readiness<L> {
+        &self.readiness
+    }
+
+    inner_access!();
+}
+
+impl<S, L, P, Request> Service<Request> for Limited<S, L, P>
+where
+    S: Service<Request>,
+    L: Limiter,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = P::Error;
+    type Future = ResponseFuture<S::Future, L, P>;
+
+    #[inline(always)]
+    #[track_caller]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        #[cfg(debug_assertions)]
+        let limit = crate::nested::report(&**self.readiness.limiter());
+        self.readiness.poll_ready(cx, |cx| {
+            #[cfg(debug_assertions)]
+            let _driven = limit.driven();
+            self.inner.poll_ready(cx).map_err(P::pass)
+        })
+    }
+
+    #[inline]
+    #[track_caller]
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.readiness.take(|cx| self.inner.poll_ready(cx)) {
+            Ok(permit) => {
+                let limiter = self.readiness.limiter();
+                #[cfg(debug_assertions)]
+                let limit = limiter.nested().id();
+                let (future, permit) = L::call(limiter, permit, || {
+                    #[cfg(debug_assertions)]
+                    let _driven = limit.driven();
+                    self.inner.call(request)
+                });
+                let response = ResponseFuture::admitted(future, permit);
+                #[cfg(debug_assertions)]
+                let response = response.of(limit);
+                response
+            }
+            Err(rejected) => ResponseFuture::rejected(&self.policy, rejected),
+        }
+    }
+}
+
+impl<S: fmt::Debug, L: Limiter, P: fmt::Debug> fmt::Debug for Limited<S, L, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(L::LAYER.strip_suffix("Layer").unwrap_or(L::LAYER))
+            .field("inner", &self.inner)
+            .field("readiness", &self.readiness)
+            .field("policy", &self.policy)
+            .finish()
+    }
+}

@@ -1,0 +1,121 @@
+#![allow(private_bounds, reason = "the limiters of this crate, and no others")]
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project::pin_project;
+
+#[cfg(debug_assertions)]
+use crate::nested::LimitId;
+use crate::{
+    limiter::Limiter,
+    reject::{RejectPolicy, RejectPolicyFor},
+    rejected::Rejected,
+};
+
+/// The response future of a service with a limit.
+///
+/// Resolves to the inner service's response, or to the outcome of the reject policy. A permit of a
+/// concurrency limit is released when the inner future completes, or by a drop, after the inner
+/// future was dropped. A request of a rate limit has been issued, whether this is polled or not.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
+    #[pin]
+    outcome: Outcome<F, P>,
+    /// Dropped as soon as the inner future has completed. Behind it, because fields are dropped in
+    /// order.
+    permit: Option<L::InFlight>,
+    /// The limit that admitted the request.
+    #[cfg(debug_assertions)]
+    limit: Option<LimitId>,
+}
+
+#[pin_project(project = OutcomeProj)]
+enum Outcome<F, P: RejectPolicy> {
+    Admitted(#[pin] F),
+    Rejected(P, P::Rejection),
+}
+
+impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
+    pub(super) const fn admitted(future: F, permit: L::InFlight) -> Self {
+        Self {
+            outcome: Outcome::Admitted(future),
+            permit: Some(permit),
+            #[cfg(debug_assertions)]
+            limit: None,
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn of(self, limit: LimitId) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
+        Self {
+            outcome: Outcome::Rejected(policy.clone(), P::hold(rejected)),
+            permit: None,
+            #[cfg(debug_assertions)]
+            limit: None,
+        }
+    }
+
+    /// Takes the permit, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<L::InFlight> {
+        self.project().permit.take()
+    }
+
+    /// Polls, and keeps the permit.
+    #[inline]
+    pub(crate) fn poll_holding<Response, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, P::Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+        P: RejectPolicyFor<Response, Error>,
+    {
+        let this = self.project();
+        #[cfg(debug_assertions)]
+        let _driven = this.limit.map(LimitId::driven);
+        match this.outcome.project() {
+            OutcomeProj::Admitted(future) => P::pass_on(future.poll(cx)),
+            OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
+        }
+    }
+}
+
+impl<F, L, P, Response, Error> Future for ResponseFuture<F, L, P>
+where
+    F: Future<Output = Result<Response, Error>>,
+    L: Limiter,
+    P: RejectPolicyFor<Response, Error>,
+{
+    type Output = Result<Response, P::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = self.as_mut().poll_holding(cx);
+        if output.is_ready() {
+            *self.project().permit = None;
+        }
+        output
+    }
+}
+
+impl<F: fmt::Debug, L: Limiter, P: RejectPolicy> fmt::Debug for ResponseFuture<F, L, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("ResponseFuture");
+        match &self.outcome {
+            Outcome::Admitted(future) => fields.field("admitted", future),
+            Outcome::Rejected(_, rejection) => fields.field("rejected", rejection),
+        };
+        fields.finish_non_exhaustive()
+    }
+}
