@@ -42,6 +42,7 @@ const TIMER: TimerUse = TimerUse {
 };
 
 /// A permit of a limiter of requests in flight.
+#[derive(Clone, Copy)]
 pub(crate) struct Permit(());
 
 impl ConcurrencyLimiter {
@@ -112,7 +113,7 @@ impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
 
     type Permit = Permit;
-    type InFlight = InFlight<Self>;
+    type InFlight = Option<InFlight<Self>>;
 
     #[inline]
     fn try_acquire(&self) -> Option<Permit> {
@@ -172,9 +173,9 @@ impl Limiter for ConcurrencyLimiter {
         limiter: &CachedArc<Self>,
         permit: Permit,
         call: impl FnOnce() -> R,
-    ) -> (R, InFlight<Self>) {
+    ) -> (R, Option<InFlight<Self>>) {
         let permit = InFlight::new(limiter, permit);
-        (call(), permit)
+        (call(), Some(permit))
     }
 
     fn rejection(&self, reason: Reason) -> Rejected {

@@ -10,14 +10,13 @@ use crate::nested::Driven;
 /// A permit that is released by its drop.
 pub(crate) struct InFlight<L: Limiter> {
     limiter: CachedArc<L>,
-    /// `None` only while it is dropped.
-    permit: Option<L::Permit>,
+    permit: L::Permit,
 }
 
 impl<L: Limiter> InFlight<L> {
     #[inline]
     pub(crate) fn new(limiter: &CachedArc<L>, permit: L::Permit) -> Self {
-        Self { limiter: limiter.clone(), permit: Some(permit) }
+        Self { limiter: limiter.clone(), permit }
     }
 
     /// Marks the request of this permit as the one being driven.
@@ -30,10 +29,8 @@ impl<L: Limiter> InFlight<L> {
 impl<L: Limiter> Drop for InFlight<L> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.limiter.observer().released();
-            self.limiter.release(permit);
-        }
+        self.limiter.observer().released();
+        self.limiter.release(self.permit);
     }
 }
 

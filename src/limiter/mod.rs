@@ -41,10 +41,10 @@ pub(crate) trait Limiter: Cached {
     const LAYER: &'static str;
 
     /// A permit to proceed, acquired and not used.
-    type Permit;
+    type Permit: Copy;
 
-    /// The part of a permit that the response keeps. Released by its drop.
-    type InFlight;
+    /// The part of a permit that the response keeps, released by its drop. The default is none.
+    type InFlight: Default;
 
     /// Acquires a permit that is available without a look at deadlines and clocks.
     fn try_acquire(&self) -> Option<Self::Permit>;

@@ -35,11 +35,14 @@ pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
     state: State<L::Permit>,
+    /// The wait, in the state *waiting*. Beside the state, so that no other state has anything to
+    /// drop: calls that do not wait pay nothing for it.
+    waiter: Option<Waiter>,
 }
 
 enum State<P> {
     Idle,
-    Waiting(Waiter),
+    Waiting,
     /// The inner service may not be ready yet.
     Acquired(P),
     /// The inner service is ready too.
@@ -50,7 +53,7 @@ enum State<P> {
 
 impl<L: Limiter> Readiness<L> {
     pub(crate) const fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, state: State::Idle }
+        Self { limiter, limits, state: State::Idle, waiter: None }
     }
 
     pub(crate) const fn limiter(&self) -> &CachedArc<L> {
@@ -71,58 +74,49 @@ impl<L: Limiter> Readiness<L> {
         cx: &mut Context<'_>,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Poll<Result<(), E>> {
-        if !ready!(self.poll_permit(cx)) {
-            return Poll::Ready(Ok(()));
-        }
+        let Some(permit) = ready!(self.poll_permit(cx)) else { return Poll::Ready(Ok(())) };
         let result = ready!(inner(cx));
         match result {
-            Ok(()) => self.set_ready(),
+            // Acquired => Ready
+            Ok(()) => self.state = State::Ready(permit),
             Err(_) => self.reset(),
         }
         Poll::Ready(result)
     }
 
-    /// Acquired => Ready
-    #[inline(always)]
-    fn set_ready(&mut self) {
-        self.state = match mem::replace(&mut self.state, State::Idle) {
-            State::Acquired(permit) | State::Ready(permit) => State::Ready(permit),
-            other => other,
-        };
-    }
-
-    /// Ready with true if there is a permit, with false if the request is to be rejected.
+    /// Ready with a permit, or with `None` if the request is to be rejected.
     #[inline(always)]
     #[track_caller]
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        match self.state {
-            // Idle => Acquired
-            State::Idle => {
-                if let Some(permit) = self.limiter.try_acquire() {
-                    self.limiter.observer().acquired();
-                    self.state = State::Acquired(permit);
-                    return Poll::Ready(true);
-                }
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+        // Idle => Acquired
+        if let State::Idle = self.state {
+            if let Some(permit) = self.limiter.try_acquire() {
+                self.limiter.observer().acquired();
+                self.state = State::Acquired(permit);
+                return Poll::Ready(Some(permit));
             }
-            State::Acquired(_) | State::Ready(_) => return Poll::Ready(true),
-            State::Waiting(_) | State::Rejected(..) => {}
+        }
+        if let State::Acquired(permit) | State::Ready(permit) = self.state {
+            return Poll::Ready(Some(permit));
         }
         self.poll_wait(cx)
     }
 
     #[cold]
     #[track_caller]
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
         loop {
             match &mut self.state {
                 // Idle => Waiting
                 State::Idle => {
                     let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
-                    self.state = State::Waiting(waiter);
+                    self.waiter = Some(waiter);
+                    self.state = State::Waiting;
                 }
-                // Waiting => (Waiting | Acquired | Rejected). The state keeps the waiter until the
+                // Waiting => (Waiting | Acquired | Rejected). The waiter stays in its place until the
                 // outcome is known, because wakers and timers may panic.
-                State::Waiting(waiter) => {
+                State::Waiting => {
+                    let waiter = self.waiter.as_mut().expect("set in this state");
                     let clock = self.limiter.clock();
                     waiter.polled_by(cx.waker(), &self.limits, clock);
                     let was_queued = waiter.key.is_some();
@@ -141,8 +135,9 @@ impl<L: Limiter> Readiness<L> {
                             } else {
                                 observer.acquired();
                             }
+                            self.waiter = None;
                             self.state = State::Acquired(permit);
-                            return Poll::Ready(true);
+                            return Poll::Ready(Some(permit));
                         }
                         Poll::Ready(Err(reason)) => {
                             if was_queued {
@@ -152,10 +147,11 @@ impl<L: Limiter> Readiness<L> {
                                 && waiter.is_of_gone_request(&self.limits, clock);
                             if is_gone {
                                 let waiter = Waiter::new(&self.limits, clock, cx.waker());
-                                self.state = State::Waiting(waiter.renewed());
+                                self.waiter = Some(waiter.renewed());
                             } else {
+                                self.waiter = None;
                                 self.state = State::Rejected(reason, clock.now());
-                                return Poll::Ready(false);
+                                return Poll::Ready(None);
                             }
                         }
                     }
@@ -167,12 +163,14 @@ impl<L: Limiter> Readiness<L> {
                     } else if let Some(permit) = self.acquire_now() {
                         self.limiter.observer().acquired();
                         self.state = State::Acquired(permit);
-                        return Poll::Ready(true);
+                        return Poll::Ready(Some(permit));
                     } else {
-                        return Poll::Ready(false);
+                        return Poll::Ready(None);
                     }
                 }
-                State::Acquired(_) | State::Ready(_) => return Poll::Ready(true),
+                State::Acquired(permit) | State::Ready(permit) => {
+                    return Poll::Ready(Some(*permit));
+                }
             }
         }
     }
@@ -197,13 +195,11 @@ impl<L: Limiter> Readiness<L> {
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
-        match mem::replace(&mut self.state, State::Idle) {
-            State::Ready(permit) => Ok(permit),
-            state => {
-                self.state = state;
-                self.take_rejection(inner)
-            }
+        if let State::Ready(permit) = self.state {
+            self.state = State::Idle;
+            return Ok(permit);
         }
+        self.take_rejection(inner)
     }
 
     #[cold]
@@ -224,9 +220,8 @@ impl<L: Limiter> Readiness<L> {
             // The call cannot wait, so there is no task to wake. `poll_ready` reports an error again.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
-                if let State::Acquired(permit) = mem::replace(&mut self.state, State::Idle) {
-                    return Ok(permit);
-                }
+                self.state = State::Idle;
+                return Ok(permit);
             }
             self.reset();
         }
@@ -238,7 +233,8 @@ impl<L: Limiter> Readiness<L> {
     /// Leads to *idle*: cancels a wait, or releases a permit.
     fn reset(&mut self) {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Waiting(waiter) => {
+            State::Waiting => {
+                let Some(waiter) = self.waiter.take() else { return };
                 if waiter.key.is_some() {
                     self.limiter.observer().cancelled();
                 }
@@ -270,7 +266,7 @@ impl<L: Limiter> fmt::Debug for Readiness<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Idle => "idle",
-            State::Waiting(_) => "waiting",
+            State::Waiting => "waiting",
             State::Acquired(_) => "acquired",
             State::Ready(_) => "ready",
             State::Rejected(..) => "rejected",

@@ -20,7 +20,6 @@ use crate::{
 /// `poll_ready` acquires a permit, or leads to a rejection by `call`. A clone shares the limit, and
 /// has neither a permit nor a position in the queue until it is polled itself. Dropped, it gives
 /// back what it has.
-#[derive(Clone)]
 pub struct Limited<S, L: Limiter, P> {
     inner: S,
     readiness: Readiness<L>,
@@ -81,6 +80,13 @@ where
             }
             Err(rejected) => ResponseFuture::rejected(&self.policy, rejected),
         }
+    }
+}
+
+impl<S: Clone, L: Limiter, P: Clone> Clone for Limited<S, L, P> {
+    fn clone(&self) -> Self {
+        let Self { inner, readiness, policy } = self;
+        Self { inner: inner.clone(), readiness: readiness.clone(), policy: policy.clone() }
     }
 }
 

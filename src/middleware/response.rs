@@ -29,7 +29,7 @@ pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     outcome: Outcome<F, P>,
     /// Dropped as soon as the inner future has completed. Behind it, because fields are dropped in
     /// order.
-    permit: Option<L::InFlight>,
+    permit: L::InFlight,
     /// The limit that admitted the request.
     #[cfg(debug_assertions)]
     limit: Option<LimitId>,
@@ -45,7 +45,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) const fn admitted(future: F, permit: L::InFlight) -> Self {
         Self {
             outcome: Outcome::Admitted(future),
-            permit: Some(permit),
+            permit,
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -59,7 +59,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
         Self {
             outcome: Outcome::Rejected(policy.clone(), P::hold(rejected)),
-            permit: None,
+            permit: L::InFlight::default(),
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -67,8 +67,8 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
 
     /// Takes the permit, to keep it beyond this future. A rejected request has none.
     #[cfg(feature = "server")]
-    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<L::InFlight> {
-        self.project().permit.take()
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> L::InFlight {
+        std::mem::take(self.project().permit)
     }
 
     /// Polls, and keeps the permit.
@@ -103,7 +103,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let output = self.as_mut().poll_holding(cx);
         if output.is_ready() {
-            *self.project().permit = None;
+            drop(std::mem::take(self.project().permit));
         }
         output
     }

@@ -41,6 +41,7 @@ pub struct RateLimiter {
 arc_cache!(RateLimiter);
 
 /// A permit of a window.
+#[derive(Clone, Copy)]
 pub(crate) struct Permit(());
 
 impl RateLimiter {
