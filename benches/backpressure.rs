@@ -13,7 +13,7 @@ fn main() {
 }
 
 /// More permits than calls are in flight.
-const PERMITS: usize = 1_000;
+const PERMITS: u32 = 1_000;
 
 #[divan::bench]
 fn uncontended(bencher: Bencher<'_, '_>) {

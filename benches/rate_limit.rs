@@ -16,9 +16,9 @@ fn main() {
 }
 
 /// A window with more permits than calls are made in it, short enough to refill all the time.
-const LARGE: (u64, Duration) = (100_000, Duration::from_micros(100));
+const LARGE: (u32, Duration) = (100_000, Duration::from_micros(100));
 /// A window so small that the time of each call is recorded.
-const SMALL: (u64, Duration) = (250, Duration::from_nanos(500));
+const SMALL: (u32, Duration) = (250, Duration::from_nanos(500));
 /// A window that does not refill during a run.
 const LONG: Duration = Duration::from_secs(3600);
 

@@ -39,11 +39,11 @@ struct Task {
 /// The time and the tasks in flight when the consumer was called with a task.
 struct Sent {
     at: Instant,
-    in_flight: usize,
+    in_flight: u32,
 }
 
 async fn produce_and_consume(
-    capacity: usize,
+    capacity: u32,
     produce: Duration,
     consume: Duration,
 ) -> Result<(), BoxError> {
@@ -88,7 +88,7 @@ async fn produce_and_consume(
     let most = seen.iter().map(|seen| seen.in_flight).max();
     assert_eq!(most, Some(capacity), "the limit is reached, and never exceeded");
     let paces: Vec<_> = seen.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
-    let (ahead, rest) = paces.split_at(capacity - 1);
+    let (ahead, rest) = paces.split_at(capacity as usize - 1);
     assert!(ahead.iter().all(|&pace| pace == produce), "{ahead:?}: the producer's pace at first");
     // The next task was sent when the first had ended: there the pace changes.
     assert!(rest[1..].iter().all(|&pace| pace == consume), "{rest:?}: then the consumer's");

@@ -79,7 +79,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// Serves connections until the future is dropped.
 async fn serve(listener: TcpListener) {
-    let in_flight = ConcurrencyBackpressureLayer::new(100).max_queue(100).reject_with(http_rejection);
+    let in_flight =
+        ConcurrencyBackpressureLayer::new(100).max_queue(100).reject_with(http_rejection);
     let rate = WindowRateLimitLayer::new(3, SECOND).max_queue(0).reject_with(http_rejection);
     let service = ServiceBuilder::new()
         .layer(in_flight.until_body_ends())

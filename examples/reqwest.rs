@@ -27,10 +27,10 @@ use tower_floodgate::{
     server::http_rejection,
 };
 
-const QUOTA: u64 = 5;
+const QUOTA: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 const TASKS: u32 = 12;
-const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: u32 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
@@ -121,8 +121,9 @@ fn client(
 /// Starts a server that accepts `QUOTA` requests in any second. Returns its address.
 async fn serve() -> Result<String, BoxError> {
     let quota = WindowRateLimitLayer::new(QUOTA, SECOND).max_wait(Duration::ZERO);
-    let app: Router =
-        Router::new().route("/", get(|| async { "hello" })).layer(quota.reject_with(http_rejection));
+    let app: Router = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(quota.reject_with(http_rejection));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app).await });

@@ -27,7 +27,7 @@ fn c8_b3_max_wait_may_have_any_length() {
             let (mut first, mut second) = (layer.layer(inner), layer.layer(inner));
             prop_assert!(first.poll_ready(&mut cx).is_ready());
             prop_assert_eq!(second.poll_ready(&mut cx).is_ready(), wait.is_zero());
-            prop_assert_eq!(handle.queued(), usize::from(!wait.is_zero()));
+            prop_assert_eq!(handle.queued(), u32::from(!wait.is_zero()));
             Ok(())
         })
     });

@@ -43,7 +43,8 @@ async fn hang() -> Response {
 /// All ways to put a layer on share one limit among the routes.
 #[tokio::test(start_paused = true)]
 async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
-    let limit = || WindowRateLimitLayer::new(2, SECOND * 10).max_queue(0).reject_with(http_rejection);
+    let limit =
+        || WindowRateLimitLayer::new(2, SECOND * 10).max_queue(0).reject_with(http_rejection);
     let routes = || Router::new().route("/a", get(hello)).route("/b", get(hello));
     let method: MethodRouter = get(hello).layer(limit());
     let shared = limit();
@@ -70,8 +71,9 @@ async fn c1_layer_on_an_axum_router_limits_its_routes_together() {
 
 #[tokio::test]
 async fn b6_closed_axum_router_responds_503_and_drains() {
-    let limit =
-        ConcurrencyBackpressureLayer::new(10).reject_with_box_error().reject_with(http_rejection_with_fallback(SECOND));
+    let limit = ConcurrencyBackpressureLayer::new(10)
+        .reject_with_box_error()
+        .reject_with(http_rejection_with_fallback(SECOND));
     let handle = limit.handle();
     let app = Router::new().route("/", get(hello)).route("/hang", get(hang)).layer(limit);
     assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);

@@ -9,7 +9,7 @@ use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    reject::Fail,
+    reject::RejectWithBoxError,
     server::{
         grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
         retry_after_header,
@@ -18,11 +18,11 @@ use tower_floodgate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn full_queue() -> ConcurrencyBackpressureLayer<Fail> {
+fn full_queue() -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
     ConcurrencyBackpressureLayer::new(1).max_queue(0)
 }
 
-fn rate(window: Duration) -> WindowRateLimitLayer<Fail> {
+fn rate(window: Duration) -> WindowRateLimitLayer<RejectWithBoxError> {
     WindowRateLimitLayer::new(1, window).max_queue(0)
 }
 
@@ -59,7 +59,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[tokio::test(start_paused = true)]
 async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
-    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
+    let closed =
+        ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
     closed.handle().close();
     let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
         .reject_with_box_error()
@@ -114,7 +115,8 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
-    let closed = ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
+    let closed =
+        ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
     closed.handle().close();
     let answers = [
         (

@@ -536,7 +536,7 @@ async fn c8_paused_clock_controls_the_window() {
 
 #[test]
 fn c6_futures_have_names() {
-    use tower_floodgate::{reject::NeverReject, backpressure, rate_limit, retry};
+    use tower_floodgate::{backpressure, rate_limit, reject::NeverReject, retry};
     type Inner = std::future::Ready<Result<(), ()>>;
     fn future<F: Future>() {}
     future::<backpressure::future::ResponseFuture<Inner, NeverReject>>();

@@ -51,7 +51,7 @@ async fn b1_permit_is_held_from_readiness_to_the_end_of_the_response() {
 }
 
 /// Records the number of requests in flight when it is dropped.
-struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<usize>>>);
+struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<u32>>>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {

@@ -115,13 +115,13 @@ async fn w2_fixed_window_allows_the_documented_burst_at_a_boundary() {
 }
 
 /// The share of the quota that is issued under constant demand.
-async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 {
+async fn used(layer: WindowRateLimitLayer, limit: u32, window: Duration) -> f64 {
     const WINDOWS: u32 = 20;
     let probe = Probe::new();
     let notes = probe.notes();
     let service = layer.layer(probe);
     let until = now() + window * WINDOWS - ms(1);
-    let callers = usize::try_from(limit * 2).unwrap().min(500);
+    let callers = (2 * limit).min(500);
     let calls = (0..callers).map(|_| {
         let mut service = service.clone();
         async move {
@@ -136,7 +136,7 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
     join_all(calls).await;
     let calls = notes.calls();
     assert!(most_in_any_span_sorted(&calls, window) <= limit as usize);
-    calls.len() as f64 / (limit * u64::from(WINDOWS)) as f64
+    calls.len() as f64 / f64::from(limit * WINDOWS)
 }
 
 /// [`most_in_any_span`] of many times in ascending order.
@@ -168,7 +168,7 @@ async fn w3_quota_of_a_fixed_window_is_used() {
         let service = WindowRateLimitLayer::fixed(limit, secs(1)).layer(probe);
         join_all((0..limit * 10).map(|_| service.clone().oneshot(0))).await;
         for second in 0..9 {
-            let inside = notes.calls().iter().filter(|at| at.as_secs() == second).count() as u64;
+            let inside = notes.calls().iter().filter(|at| at.as_secs() == second).count() as u32;
             assert!(inside <= limit && inside * 100 >= limit * 99, "{inside} of {limit}");
         }
     }
@@ -512,7 +512,11 @@ async fn c4_panic_in_the_inner_call_counts_as_issued() {
     }));
     let panicked = tokio::spawn(service.oneshot(())).await;
     assert!(panicked.unwrap_err().is_panic());
-    assert_eq!((handle.remaining(), handle.estimated_wait()), (0, secs(1)), "the request may have gone out");
+    assert_eq!(
+        (handle.remaining(), handle.estimated_wait()),
+        (0, secs(1)),
+        "the request may have gone out"
+    );
     advance(secs(1)).await;
     assert_eq!(handle.remaining(), 1);
 }
@@ -658,7 +662,7 @@ async fn w3_repeated_readings_delay_no_permit() {
     let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
     for n in 0..1000 {
         service.clone().oneshot(n).await.unwrap();
-        assert_eq!(handle.remaining(), 1999 - u64::from(n));
+        assert_eq!(handle.remaining(), 1999 - n);
     }
     advance(ms(500)).await;
     join_all((0..1000).map(|n| service.clone().oneshot(n))).await;

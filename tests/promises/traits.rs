@@ -7,9 +7,9 @@ use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    reject::{RejectWithBoxError, RejectWithError, NeverReject},
     backpressure::{self, Drained},
     rate_limit,
+    reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{Backoff, Decision, RetryBudget},
 };
 

@@ -41,7 +41,7 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
 async fn c4_window_is_whole_after_waits_that_end_in_every_way() {
     let layer = WindowRateLimitLayer::new(2, ms(20));
     let handle = layer.handle();
-    let service = layer.layer(service_fn(|n: u64| ready(Ok::<_, Infallible>(n))));
+    let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, Infallible>(n))));
     let tasks: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     tokio::task::yield_now().await;
     let mut cancelled = service.clone();

@@ -29,7 +29,7 @@ const ROUNDS: usize = 10;
 
 type Limited = BoxCloneService<(), (), Infallible>;
 
-fn window(limit: u64) -> Limited {
+fn window(limit: u32) -> Limited {
     let layer = WindowRateLimitLayer::new(limit, Duration::from_millis(20));
     BoxCloneService::new(layer.layer(service_fn(|()| ready(Ok(())))))
 }
@@ -56,7 +56,7 @@ fn compute(served: &AtomicBool) -> bool {
 /// The scene sets the first flag to let another task make a request, and computes until the second
 /// is set, when that request has been issued. The other task is spawned from outside of the
 /// runtime, because a computing task delays the tasks that it wakes itself.
-fn beside<S, T>(limit: u64, scene: S)
+fn beside<S, T>(limit: u32, scene: S)
 where
     S: Fn(Limited, Arc<AtomicBool>, Arc<AtomicBool>) -> T + Copy + Send + 'static,
     T: Future<Output = bool> + Send + 'static,

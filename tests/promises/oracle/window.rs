@@ -24,7 +24,7 @@ enum Step {
     /// Drops the service, in any state.
     Drop(usize),
     Advance(u64),
-    Limit(usize),
+    Limit(u32),
     Window(u64),
     Pause(u64),
 }
@@ -35,17 +35,17 @@ struct Settings {
     /// All times are multiples of it, so that events coincide.
     unit: u64,
     fixed: bool,
-    limit: usize,
+    limit: u32,
     window: u64,
-    max_queue: usize,
+    max_queue: u32,
     max_wait: Option<u64>,
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
     let unit = proptest::sample::select(vec![1, 10, 97]);
-    let max_queue = prop_oneof![Just(usize::MAX), 0..4_usize];
+    let max_queue = prop_oneof![Just(u32::MAX), 0..4_u32];
     let max_wait = proptest::option::of(0..30_u64);
-    (unit, any::<bool>(), 1..6_usize, 1..15_u64, max_queue, max_wait).prop_map(
+    (unit, any::<bool>(), 1..6_u32, 1..15_u64, max_queue, max_wait).prop_map(
         |(unit, fixed, limit, window, max_queue, max_wait)| Settings {
             unit,
             fixed,
@@ -65,7 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         40 => caller.clone().prop_map(Step::Call),
         15 => caller.prop_map(Step::Drop),
         30 => (1..8_u64).prop_map(Step::Advance),
-        5 => (1..6_usize).prop_map(Step::Limit),
+        5 => (1..6_u32).prop_map(Step::Limit),
         5 => (1..15_u64).prop_map(Step::Window),
         5 => (1..15_u64).prop_map(Step::Pause),
     ];
@@ -76,7 +76,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone)]
 struct Naive {
     fixed: bool,
-    limit: usize,
+    limit: u32,
     window: u64,
     paused_until: u64,
     /// The times of issues with permits that have not expired.
@@ -104,8 +104,13 @@ impl Naive {
         if self.fixed { (issued / self.window + 1) * self.window } else { issued + self.window }
     }
 
-    fn room(&self) -> usize {
-        self.limit.saturating_sub(self.held.len() + self.issued.len())
+    fn room(&self) -> u32 {
+        let taken = u32::try_from(self.held.len() + self.issued.len()).unwrap();
+        self.limit.saturating_sub(taken)
+    }
+
+    fn queued(&self) -> u32 {
+        u32::try_from(self.queue.len()).unwrap()
     }
 
     /// Expires permits and waits, and grants free permits.
@@ -131,7 +136,7 @@ impl Naive {
         at = at.max(self.paused_until);
         for _ in 0..=ahead {
             taken.retain(|&expires| expires > at);
-            while taken.len() >= self.limit {
+            while taken.len() >= self.limit as usize {
                 at = *taken.iter().min().expect("as many as the limit");
                 taken.retain(|&expires| expires > at);
             }
@@ -205,7 +210,7 @@ impl Naive {
         let has = if self.is_free() {
             self.held.push(caller);
             Has::Permit
-        } else if self.queue.len() >= settings.max_queue {
+        } else if self.queued() >= settings.max_queue {
             Has::Rejection { queue_full: true, at: self.now }
         } else if self.expected(self.queue.len()) > until {
             Has::Rejection { queue_full: false, at: self.now }
@@ -263,7 +268,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
         let Settings { unit, fixed, limit, window, max_queue, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
-        let layer = of(limit as u64, ms(window));
+        let layer = of(limit, ms(window));
         let handle = layer.handle();
         let rejecting = layer.clone().max_queue(0).reject_with(Some);
         let mut layer = layer.max_queue(max_queue).reject_with(Some);
@@ -330,7 +335,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     naive.settle();
                 }
                 Step::Limit(limit) => {
-                    handle.set_limit(limit as u64).unwrap();
+                    handle.set_limit(limit).unwrap();
                     (naive.limit, most) = (limit, most.max(limit));
                     naive.settle();
                 }
@@ -372,11 +377,11 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
         }
 
         let free = naive.queue.is_empty() && naive.now >= naive.paused_until;
-        prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
-        prop_assert_eq!(handle.queued(), naive.queue.len());
+        prop_assert_eq!(handle.remaining(), if free { naive.room() } else { 0 });
+        prop_assert_eq!(handle.queued(), naive.queued());
         prop_assert_eq!(handle.rejected().total(), rejections, "counted at the calls");
         if !fixed {
-            prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);
+            prop_assert!(most_in_any_span(&times, ms(shortest)) <= most as usize);
         }
 
         // The next request is rejected until the promised time, and admitted then.
@@ -399,7 +404,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
 
         drop(next);
         pass(ms(2 * naive.window)).await;
-        prop_assert_eq!(handle.remaining(), naive.limit as u64, "a permit is lost");
+        prop_assert_eq!(handle.remaining(), naive.limit, "a permit is lost");
         Ok(taken)
     });
 }

@@ -19,7 +19,7 @@ use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer};
 use crate::{
     batch::{Batch, call, calls},
     contenders::{
-        Comparison, Label, ours, same,
+        Comparison, Label, ours, peers, same,
         stacks::{LARGE_WINDOW, PERMITS},
         waiters::{queued, ready},
     },
@@ -42,11 +42,11 @@ pub(super) fn comparisons() -> Vec<Comparison> {
             calls(ConcurrencyBackpressureLayer::new(limit).layer(SMALL))
         }),
         over("sliding window, by its limit", &limits, |limit| {
-            let window = Duration::from_nanos(2 * limit as u64);
-            calls(WindowRateLimitLayer::new(limit as u64, window).layer(SMALL))
+            let window = Duration::from_nanos(2 * u64::from(limit));
+            calls(WindowRateLimitLayer::new(limit, window).layer(SMALL))
         }),
         over("tower ConcurrencyLimit, by clones", &clones, |clones| {
-            in_turn(ConcurrencyLimitLayer::new(PERMITS).layer(SMALL), clones)
+            in_turn(peers::concurrency_limit(PERMITS).layer(SMALL), clones)
         }),
         over("backpressure, by clones", &clones, |clones| {
             in_turn(ConcurrencyBackpressureLayer::new(PERMITS).layer(SMALL), clones)
@@ -65,7 +65,7 @@ pub(super) fn comparisons() -> Vec<Comparison> {
 }
 
 /// Returns a contender for each size; the smallest is the reference of the ratios.
-fn over(title: &str, sizes: &[usize], make: fn(usize) -> Batch) -> Comparison {
+fn over(title: &str, sizes: &[u32], make: fn(u32) -> Batch) -> Comparison {
     let comparison = Comparison::above(title, || calls(SMALL));
     sizes.iter().enumerate().fold(comparison, |comparison, (place, &size)| {
         let label: fn(String, &'static str) -> Label = if place == 0 { same } else { ours };
@@ -73,8 +73,8 @@ fn over(title: &str, sizes: &[usize], make: fn(usize) -> Batch) -> Comparison {
     })
 }
 
-fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: usize) -> Batch {
-    let mut services = vec![service; clones];
+fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: u32) -> Batch {
+    let mut services = vec![service; clones as usize];
     let mut next = 0;
     Box::new(move |calls| {
         for request in 0..calls {
@@ -84,10 +84,7 @@ fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: usize) 
     })
 }
 
-fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(
-    service: S,
-    waiting: usize,
-) -> Batch {
+fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(service: S, waiting: u32) -> Batch {
     let first = ready(&service);
     let mut queue: Vec<S> = (0..waiting).map(|_| queued(&service)).collect();
     drop(first);
