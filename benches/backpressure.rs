@@ -50,9 +50,9 @@ fn rejected(bencher: Bencher<'_, '_>) {
 
 /// A waiter is granted the permit, calls, grants the permit to the next one and queues again.
 #[divan::bench(args = [1, 1_000])]
-fn queued(bencher: Bencher<'_, '_>, waiting: usize) {
+fn queued(bencher: Bencher<'_, '_>, waiters: usize) {
     let mut holder = ConcurrencyBackpressureLayer::new(1).layer(INNER);
-    let mut queue = vec![holder.clone(); waiting + 1];
+    let mut queue = vec![holder.clone(); waiters + 1];
     assert!(poll_ready(&mut holder), "one permit is free");
     queue.iter_mut().for_each(|waiter| assert!(!poll_ready(waiter), "the limit is full"));
     drop(holder);

@@ -63,12 +63,12 @@ fn rejected(bencher: Bencher<'_, '_>) {
 
 /// A waiter queues at a spent window, behind the given number of others, and is cancelled.
 #[divan::bench(args = [1, 1_000])]
-fn queued_and_cancelled(bencher: Bencher<'_, '_>, waiting: usize) {
+fn queued_and_cancelled(bencher: Bencher<'_, '_>, waiters: usize) {
     let runtime = runtime();
     let _inside = runtime.enter();
     let mut service = WindowRateLimitLayer::new(1, LONG).layer(INNER);
     assert!(call(&mut service).is_ok(), "the window has room");
-    let mut queue = vec![service.clone(); waiting];
+    let mut queue = vec![service.clone(); waiters];
     queue.iter_mut().for_each(|waiter| assert!(!poll_ready(waiter), "the window is spent"));
     bencher.bench_local(|| assert!(!poll_ready(&mut service.clone()), "the window is spent"));
 }

@@ -82,7 +82,7 @@ async fn produce_and_consume(
 
     // Ready at once, because all responses have arrived. A shutdown waits here for the rest.
     handle.drained().await;
-    println!("  drained: in flight {}, waiting {}", handle.in_flight(), handle.queued());
+    println!("  drained: in flight {}, queued {}", handle.in_flight(), handle.queued());
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 
     let most = seen.iter().map(|seen| seen.in_flight).max();
@@ -109,8 +109,8 @@ async fn reject_beyond_the_queue() {
 
     let callers = (1..=8).map(|caller| service.clone().oneshot(caller));
     let mut served = Vec::new();
-    for answer in join_all(callers).await {
-        match answer {
+    for result in join_all(callers).await {
+        match result {
             Ok(caller) => {
                 println!("  served caller {caller}");
                 served.push(caller);

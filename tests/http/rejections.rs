@@ -118,7 +118,7 @@ async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
     let closed =
         ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
     closed.handle().close();
-    let answers = [
+    let responses = [
         (
             second(&rate(SECOND).reject_with(grpc_rejection)).await,
             Code::ResourceExhausted,
@@ -127,7 +127,7 @@ async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
         (second(&full_queue().reject_with(grpc_rejection)).await, Code::Unavailable, None),
         (second(&closed).await, Code::Unavailable, None),
     ];
-    for (response, code, pushback) in answers {
+    for (response, code, pushback) in responses {
         assert_eq!((response.status(), response.body().as_str()), (StatusCode::OK, ""));
         let headers = response.headers();
         assert_eq!(header(headers, "content-type"), Some("application/grpc"));

@@ -106,11 +106,11 @@ fn c13_computing_task_that_waited_once_delays_no_waiter() {
 fn c13_computing_task_that_waited_for_a_while_delays_no_waiter() {
     beside(1, |service, go, served| async move {
         // A second waiter behind, so that this one is not granted the permit first.
-        let mut waiting = [service.clone(), service];
-        for service in &mut waiting {
+        let mut waiters = [service.clone(), service];
+        for service in &mut waiters {
             let _ = timeout(Duration::from_millis(3), service.ready()).await;
         }
-        drop(waiting);
+        drop(waiters);
         go.store(true, SeqCst);
         compute(&served)
     });

@@ -83,16 +83,16 @@ struct Naive {
     issued: Vec<u64>,
     /// Callers with a permit, before their calls.
     held: Vec<usize>,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<Waiter>,
     /// Waiters past their deadlines that have not been polled since.
-    expired: Vec<Waiting>,
+    expired: Vec<Waiter>,
     /// Callers with a wait that was taken for a new request's, without an outcome since.
     renewed: Vec<usize>,
     now: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Waiting {
+struct Waiter {
     caller: usize,
     /// The deadline.
     until: u64,
@@ -118,8 +118,8 @@ impl Naive {
         let expire: Vec<_> = self.issued.iter().map(|&at| self.expires(at)).collect();
         let mut expire = expire.into_iter();
         self.issued.retain(|_| expire.next().is_some_and(|at| at > self.now));
-        self.expired.extend(self.queue.iter().filter(|waiting| waiting.until <= self.now));
-        self.queue.retain(|waiting| waiting.until > self.now);
+        self.expired.extend(self.queue.iter().filter(|waiter| waiter.until <= self.now));
+        self.queue.retain(|waiter| waiter.until > self.now);
         while self.now >= self.paused_until && self.room() > 0 {
             let Some(next) = self.queue.pop_front() else { return };
             self.held.push(next.caller);
@@ -145,15 +145,15 @@ impl Naive {
         at
     }
 
-    fn waits(&self, caller: usize) -> Option<Waiting> {
-        self.queue.iter().chain(&self.expired).find(|waiting| waiting.caller == caller).copied()
+    fn waits(&self, caller: usize) -> Option<Waiter> {
+        self.queue.iter().chain(&self.expired).find(|waiter| waiter.caller == caller).copied()
     }
 
     fn release(&mut self, caller: usize) {
         self.renewed.retain(|&renewed| renewed != caller);
-        self.expired.retain(|waiting| waiting.caller != caller);
+        self.expired.retain(|waiter| waiter.caller != caller);
         self.held.retain(|&holder| holder != caller);
-        self.queue.retain(|waiting| waiting.caller != caller);
+        self.queue.retain(|waiter| waiter.caller != caller);
         self.settle();
     }
 }
@@ -186,13 +186,13 @@ impl Naive {
             self.renewed.retain(|&renewed| renewed != caller);
             return Has::Permit;
         }
-        if let Some(Waiting { until, .. }) = self.waits(caller) {
+        if let Some(Waiter { until, .. }) = self.waits(caller) {
             // Before the deadline, and the head could be issued before it.
             if self.now < until && self.expected(0) <= until {
                 return Has::Nothing;
             }
-            self.queue.retain(|waiting| waiting.caller != caller);
-            self.expired.retain(|waiting| waiting.caller != caller);
+            self.queue.retain(|waiter| waiter.caller != caller);
+            self.expired.retain(|waiter| waiter.caller != caller);
             if self.is_free() {
                 self.held.push(caller);
                 return Has::Permit;
@@ -215,7 +215,7 @@ impl Naive {
         } else if self.expected(self.queue.len()) > until {
             Has::Rejection { queue_full: false, at: self.now }
         } else {
-            self.queue.push_back(Waiting { caller, until });
+            self.queue.push_back(Waiter { caller, until });
             return Has::Nothing;
         };
         self.renewed.retain(|&renewed| renewed != caller);
@@ -371,7 +371,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     caller
                 );
             }
-            for Waiting { caller, until } in &naive.queue {
+            for Waiter { caller, until } in &naive.queue {
                 prop_assert!(naive.now < *until, "{} waits past its deadline", caller);
             }
         }

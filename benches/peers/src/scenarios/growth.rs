@@ -36,7 +36,7 @@ pub(super) fn run(pace: Pace) -> Vec<Section> {
 pub(super) fn comparisons() -> Vec<Comparison> {
     let limits = [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let clones = [1, 10, 100, 1_000, 10_000];
-    let waiting = [100, 1_000, 10_000, 100_000];
+    let waiters = [100, 1_000, 10_000, 100_000];
     vec![
         over("backpressure, by its limit", &limits, |limit| {
             calls(ConcurrencyBackpressureLayer::new(limit).layer(SMALL))
@@ -55,11 +55,11 @@ pub(super) fn comparisons() -> Vec<Comparison> {
             let (limit, window) = LARGE_WINDOW;
             in_turn(WindowRateLimitLayer::new(limit, window).layer(SMALL), clones)
         }),
-        over("tower ConcurrencyLimit, by waiters", &waiting, |waiting| {
-            through_the_queue(ConcurrencyLimitLayer::new(1).layer(SMALL), waiting)
+        over("tower ConcurrencyLimit, by waiters", &waiters, |waiters| {
+            through_the_queue(ConcurrencyLimitLayer::new(1).layer(SMALL), waiters)
         }),
-        over("backpressure, by waiters", &waiting, |waiting| {
-            through_the_queue(ConcurrencyBackpressureLayer::new(1).layer(SMALL), waiting)
+        over("backpressure, by waiters", &waiters, |waiters| {
+            through_the_queue(ConcurrencyBackpressureLayer::new(1).layer(SMALL), waiters)
         }),
     ]
 }
@@ -84,9 +84,9 @@ fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: u32) ->
     })
 }
 
-fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(service: S, waiting: u32) -> Batch {
+fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(service: S, waiters: u32) -> Batch {
     let first = ready(&service);
-    let mut queue: Vec<S> = (0..waiting).map(|_| queued(&service)).collect();
+    let mut queue: Vec<S> = (0..waiters).map(|_| queued(&service)).collect();
     drop(first);
     let mut head = 0;
     Box::new(move |calls| {
