@@ -70,8 +70,8 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// The low half of a [`number`]: any value of a limit or of a bound of a queue.
-fn limit() -> impl Strategy<Value = u32> {
+/// The low half of a [`number`], which keeps its edges.
+fn half() -> impl Strategy<Value = u32> {
     number().prop_map(|number| number as u32)
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::{
     clock::{CENTURY, Clock, Nanos, TimerUse, nanos},
-    duration, holds, limit, number, paused_runtime,
+    duration, half, holds, number, paused_runtime,
     rejected::{Limit, Reason, Rejected},
     settings,
 };
@@ -45,7 +45,7 @@ fn c8_timer_can_be_set_for_any_time() {
 /// The error of a refused setting has its name and its value.
 #[test]
 fn c7_every_number_is_valid_or_refused() {
-    holds(file!(), (limit(), duration()), |(limit, length)| {
+    holds(file!(), (half(), duration()), |(limit, length)| {
         let permits = settings::permits("limit", limit);
         if (1..=2_147_483_647).contains(&limit) {
             prop_assert_eq!(permits, Ok(limit));
