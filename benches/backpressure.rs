@@ -13,7 +13,7 @@ fn main() {
 }
 
 /// More permits than calls are in flight.
-const PERMITS: usize = 1_000;
+const PERMITS: u32 = 1_000;
 
 #[divan::bench]
 fn uncontended(bencher: Bencher<'_, '_>) {
@@ -50,9 +50,9 @@ fn rejected(bencher: Bencher<'_, '_>) {
 
 /// A waiter is granted the permit, calls, grants the permit to the next one and queues again.
 #[divan::bench(args = [1, 1_000])]
-fn queued(bencher: Bencher<'_, '_>, waiting: usize) {
+fn queued(bencher: Bencher<'_, '_>, waiters: usize) {
     let mut holder = ConcurrencyBackpressureLayer::new(1).layer(INNER);
-    let mut queue = vec![holder.clone(); waiting + 1];
+    let mut queue = vec![holder.clone(); waiters + 1];
     assert!(poll_ready(&mut holder), "one permit is free");
     queue.iter_mut().for_each(|waiter| assert!(!poll_ready(waiter), "the limit is full"));
     drop(holder);

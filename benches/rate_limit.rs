@@ -16,9 +16,9 @@ fn main() {
 }
 
 /// A window with more permits than calls are made in it, short enough to refill all the time.
-const LARGE: (u64, Duration) = (100_000, Duration::from_micros(100));
+const LARGE: (u32, Duration) = (100_000, Duration::from_micros(100));
 /// A window so small that the time of each call is recorded.
-const SMALL: (u64, Duration) = (250, Duration::from_nanos(500));
+const SMALL: (u32, Duration) = (250, Duration::from_nanos(500));
 /// A window that does not refill during a run.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -63,12 +63,12 @@ fn rejected(bencher: Bencher<'_, '_>) {
 
 /// A waiter queues at a spent window, behind the given number of others, and is cancelled.
 #[divan::bench(args = [1, 1_000])]
-fn queued_and_cancelled(bencher: Bencher<'_, '_>, waiting: usize) {
+fn queued_and_cancelled(bencher: Bencher<'_, '_>, waiters: usize) {
     let runtime = runtime();
     let _inside = runtime.enter();
     let mut service = WindowRateLimitLayer::new(1, LONG).layer(INNER);
     assert!(call(&mut service).is_ok(), "the window has room");
-    let mut queue = vec![service.clone(); waiting];
+    let mut queue = vec![service.clone(); waiters];
     queue.iter_mut().for_each(|waiter| assert!(!poll_ready(waiter), "the window is spent"));
     bencher.bench_local(|| assert!(!poll_ready(&mut service.clone()), "the window is spent"));
 }

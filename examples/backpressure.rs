@@ -39,11 +39,11 @@ struct Task {
 /// The time and the tasks in flight when the consumer was called with a task.
 struct Sent {
     at: Instant,
-    in_flight: usize,
+    in_flight: u32,
 }
 
 async fn produce_and_consume(
-    capacity: usize,
+    capacity: u32,
     produce: Duration,
     consume: Duration,
 ) -> Result<(), BoxError> {
@@ -82,13 +82,13 @@ async fn produce_and_consume(
 
     // Ready at once, because all responses have arrived. A shutdown waits here for the rest.
     handle.drained().await;
-    println!("  drained: in flight {}, waiting {}", handle.in_flight(), handle.queued());
+    println!("  drained: in flight {}, queued {}", handle.in_flight(), handle.queued());
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 
     let most = seen.iter().map(|seen| seen.in_flight).max();
     assert_eq!(most, Some(capacity), "the limit is reached, and never exceeded");
     let paces: Vec<_> = seen.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
-    let (ahead, rest) = paces.split_at(capacity - 1);
+    let (ahead, rest) = paces.split_at(capacity as usize - 1);
     assert!(ahead.iter().all(|&pace| pace == produce), "{ahead:?}: the producer's pace at first");
     // The next task was sent when the first had ended: there the pace changes.
     assert!(rest[1..].iter().all(|&pace| pace == consume), "{rest:?}: then the consumer's");
@@ -109,8 +109,8 @@ async fn reject_beyond_the_queue() {
 
     let callers = (1..=8).map(|caller| service.clone().oneshot(caller));
     let mut served = Vec::new();
-    for answer in join_all(callers).await {
-        match answer {
+    for result in join_all(callers).await {
+        match result {
             Ok(caller) => {
                 println!("  served caller {caller}");
                 served.push(caller);

@@ -25,7 +25,7 @@ use tower_floodgate::ConcurrencyBackpressureLayer;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-const BOUND: usize = 100;
+const BOUND: u32 = 100;
 const FEW: usize = 10_000;
 const MANY: usize = 100_000;
 /// Readings of the memory in a run.

@@ -27,10 +27,10 @@ use tower_floodgate::{
     server::http_rejection,
 };
 
-const QUOTA: u64 = 5;
+const QUOTA: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 const TASKS: u32 = 12;
-const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: u32 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {

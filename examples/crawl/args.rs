@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
     /// Requests in any --window, retries included
     #[arg(long, value_name = "REQUESTS", default_value_t = 2)]
-    pub(crate) rate: u64,
+    pub(crate) rate: u32,
 
     /// Length of the span of time that --rate limits
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
@@ -30,14 +30,14 @@ pub(crate) struct Args {
 
     /// Tasks that may be queued; the producer waits while the queue is full
     #[arg(long, value_name = "TASKS", default_value_t = 5)]
-    pub(crate) queue: usize,
+    pub(crate) queue: u32,
 
     /// Tasks in flight: waiting for the rate limit, for a response, or for a retry
     ///
     /// Two tasks of a second each make two requests a second; the rate limit holds back the
     /// third.
     #[arg(long, value_name = "TASKS", default_value_t = 3, verbatim_doc_comment)]
-    pub(crate) in_flight: usize,
+    pub(crate) in_flight: u32,
 
     /// Most attempts of a task, including the first
     #[arg(long, default_value_t = 3)]
@@ -147,7 +147,7 @@ impl Args {
     }
 
     /// Returns the most tasks that may be admitted and not yet ended.
-    pub(crate) fn max_admitted(&self) -> usize {
+    pub(crate) fn max_admitted(&self) -> u32 {
         self.in_flight.saturating_add(self.queue)
     }
 }

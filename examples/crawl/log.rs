@@ -22,7 +22,7 @@ pub(crate) struct Entries {
     /// The tasks in order, beginning with task 1.
     pub(crate) tasks: Vec<Task>,
     /// The length of the queue after each change.
-    pub(crate) queue: Vec<(Duration, usize)>,
+    pub(crate) queue: Vec<(Duration, u32)>,
 }
 
 #[derive(Clone)]
@@ -115,11 +115,11 @@ impl Log {
         self.lock().task(task).admitted = Some(now);
     }
 
-    pub(crate) fn queue(&self, waiting: usize) {
+    pub(crate) fn queue(&self, queued: u32) {
         let now = self.clock.now();
         let queue = &mut self.lock().queue;
-        if queue.last().is_none_or(|&(_, before)| before != waiting) {
-            queue.push((now, waiting));
+        if queue.last().is_none_or(|&(_, before)| before != queued) {
+            queue.push((now, queued));
         }
     }
 

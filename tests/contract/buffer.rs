@@ -17,13 +17,13 @@ use crate::{
 
 fn buffered() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let limited = ServiceBuilder::new().rate_limit(PERMITS as u64, WINDOW).service(service);
-    (probe, Boxed::new(Buffer::new(limited, PERMITS)))
+    let limited = ServiceBuilder::new().rate_limit(PERMITS.into(), WINDOW).service(service);
+    (probe, Boxed::new(Buffer::new(limited, PERMITS as usize)))
 }
 
 fn ours() -> (Arc<Script>, Boxed) {
     let (probe, service) = Script::new();
-    let layer = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
+    let layer = WindowRateLimitLayer::new(PERMITS, WINDOW);
     (probe, Boxed::new(ServiceBuilder::new().layer(layer).service(service)))
 }
 
@@ -66,7 +66,7 @@ async fn c3_buffer_loses_no_permit_to_dropped_ready_clones() {
             settle().await;
         }
         let mut sent = Vec::new();
-        for request in (1..).take(PERMITS) {
+        for request in 1..=PERMITS {
             sent.push(service.send(request));
             settle().await;
         }

@@ -84,7 +84,7 @@ async fn c4_response_drop_in_a_retry_releases_its_permits() {
             trial.fail_once(&mut sent);
             if state == "backoff" {
                 // Only a concurrency limit outside of the retry holds a permit now.
-                trial.assert_counts(usize::from(trial.stack.outside(Bound, Retry)), 1, 0);
+                trial.assert_counts(u32::from(trial.stack.outside(Bound, Retry)), 1, 0);
             } else {
                 pass(BACKOFF).await;
                 trial.probe.be(if state == "not ready" { Mood::Pending } else { Mood::Ready });
@@ -117,7 +117,7 @@ async fn c4_response_drop_while_a_retry_is_queued_releases_its_permits() {
                 assert!(wakes.count() > 0);
             }
             drop(sent);
-            let others = PERMITS - usize::from(is_granted);
+            let others = PERMITS - u32::from(is_granted);
             let (held, spent) = if limit == Bound { (others, 0) } else { (0, others) };
             trial.assert_counts(held, spent, 0);
             drop(in_flight);

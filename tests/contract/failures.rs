@@ -22,7 +22,7 @@ fn keeps(stack: &Stack) -> bool {
 #[tokio::test(start_paused = true)]
 async fn c3_readiness_error_passes_and_no_permit_stays_held() {
     on_every(all(), async |trial| {
-        let kept = usize::from(keeps(&trial.stack));
+        let kept = u32::from(keeps(&trial.stack));
         trial.differs = keeps(&trial.stack).then_some(KEEPS);
         let mut service = trial.caller();
         for before in [Mood::Failing, Mood::Pending, Mood::Ready] {
@@ -58,7 +58,7 @@ async fn c3_readiness_error_admits_the_next_waiter() {
         // At an inner limit, only the first service holds a permit.
         let taken = |of| match of {
             _ if of == limit => PERMITS,
-            _ => 1 + usize::from(trial.stack.outside(of, limit)),
+            _ => 1 + u32::from(trial.stack.outside(of, limit)),
         };
         trial.assert_counts(taken(Bound), taken(Rate), 1);
 
@@ -85,7 +85,7 @@ async fn c3_readiness_error_ends_a_retry() {
         pass(BACKOFF).await;
         assert_eq!(sent.result(), Err(NOT_READY));
         assert_eq!(trial.probe.calls(), [1]);
-        trial.assert_counts(usize::from(keeps(&trial.stack)), 1, 0);
+        trial.assert_counts(u32::from(keeps(&trial.stack)), 1, 0);
         trial.differs = keeps(&trial.stack).then_some(KEEPS);
         drop(sent);
         trial.assert_counts(0, 1, 0);
@@ -180,7 +180,7 @@ async fn c4_completed_response_holds_no_permit_though_it_is_kept() {
         let mut sent = trial.caller().send(1);
         trial.probe.end(1, End::Ok(7));
         assert_eq!(sent.result(), Ok(7));
-        trial.assert_counts(usize::from(keeps(&trial.stack)), 1, 0);
+        trial.assert_counts(u32::from(keeps(&trial.stack)), 1, 0);
         trial.differs = keeps(&trial.stack).then_some(
             "tower's permit is released when a response is dropped, not when it completes",
         );

@@ -8,8 +8,8 @@ use crate::{
     paused_time::pass,
     probe::{CALLED_UNREADY, End, Failed, Mood},
     stacks::{
-        Answer, BACKOFF, Bound, Bounds, Does, PERMITS, REJECTED, Rate, Retry, Towers, WIDE, WINDOW,
-        all, bounded, limits, retried,
+        BACKOFF, Bound, Bounds, Does, PERMITS, REJECTED, Rate, Rejects, Retry, Towers, WIDE,
+        WINDOW, all, bounded, limits, retried,
     },
     trial::{Caller, Trial, message_of, waker},
 };
@@ -167,11 +167,11 @@ const NO_QUEUE: Bounds = Bounds { max_queue: 0, ..WIDE };
 
 /// Asserts that `limit` rejected a request, in the way of its stack. An error also has the reason.
 #[track_caller]
-fn rejected(trial: &Trial, limit: Does, answer: Result<u32, BoxError>, why: fn(&Rejected) -> bool) {
-    if trial.stack.answer == Answer::Respond {
-        assert_eq!(answer.unwrap(), REJECTED);
+fn rejected(trial: &Trial, limit: Does, result: Result<u32, BoxError>, why: fn(&Rejected) -> bool) {
+    if trial.stack.rejects == Rejects::WithResponse {
+        assert_eq!(result.unwrap(), REJECTED);
     } else {
-        let error = answer.unwrap_err();
+        let error = result.unwrap_err();
         let rejected = Rejected::find(&*error).expect("a rejection");
         assert!(why(rejected) && rejected.is_rate_limited() == (limit == Rate), "{rejected}");
     }
@@ -198,7 +198,7 @@ async fn c3_rejected_service_is_ready_and_its_call_returns_the_rejection() {
         rejected(trial, limit, sent.outcome(), Rejected::is_queue_full);
         assert_eq!((trial.rejections(limit), trial.probe.calls()), (1, calls));
         // An outer window has issued the request.
-        let spent = usize::from(trial.stack.outside(Rate, limit));
+        let spent = u32::from(trial.stack.outside(Rate, limit));
         let bound = limit == Bound;
         trial.assert_counts(
             if bound { PERMITS } else { 0 },

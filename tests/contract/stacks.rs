@@ -26,7 +26,7 @@ use tower_floodgate::{
 use crate::probe::{Failed, Probe};
 
 /// The permits of every limit: two services can be ready while a third waits.
-pub(crate) const PERMITS: usize = 2;
+pub(crate) const PERMITS: u32 = 2;
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 /// The time between the two attempts of every retry. Only the probe's errors are retried.
 pub(crate) const BACKOFF: Duration = Duration::from_secs(1);
@@ -57,17 +57,16 @@ pub(crate) use Layer::{Ours, Towers, TowersGlobal};
 
 /// The reject policy of our limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// They do not reject.
-    Wait,
-    Fail,
-    Respond,
+pub(crate) enum Rejects {
+    Never,
+    WithError,
+    WithResponse,
 }
-use Answer::{Fail, Respond, Wait};
+use Rejects::{Never, WithError, WithResponse};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    pub(crate) max_queue: usize,
+    pub(crate) max_queue: u32,
     pub(crate) max_wait: Duration,
 }
 
@@ -78,16 +77,16 @@ pub(crate) const WIDE: Bounds = Bounds { max_queue: 10, max_wait: Duration::from
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     pub(crate) layers: Vec<Layer>,
-    pub(crate) answer: Answer,
+    pub(crate) rejects: Rejects,
     pub(crate) bounds: Bounds,
 }
 
 /// Our layers alone, in pairs and in threes, in all fifteen orders.
-fn ours(answer: Answer, bounds: Bounds) -> Vec<Stack> {
+fn ours(rejects: Rejects, bounds: Bounds) -> Vec<Stack> {
     let (all, mut stacks) = ([Bound, Rate, Retry], Vec::new());
     let mut put = |layers: &[Does]| {
         let layers = layers.iter().copied().map(Ours).collect();
-        stacks.push(Stack { layers, answer, bounds });
+        stacks.push(Stack { layers, rejects, bounds });
     };
     for one in all {
         put(&[one]);
@@ -113,17 +112,17 @@ fn towers() -> Vec<Stack> {
         &[TowersGlobal, Towers(Rate)],
         &[Towers(Rate), TowersGlobal],
     ];
-    stacks.map(|layers| Stack { layers: layers.to_vec(), answer: Wait, bounds: WIDE }).to_vec()
+    stacks.map(|layers| Stack { layers: layers.to_vec(), rejects: Never, bounds: WIDE }).to_vec()
 }
 
 /// All stacks: the fifteen with each reject policy, and tower's.
 pub(crate) fn all() -> Vec<Stack> {
-    [ours(Wait, WIDE), ours(Fail, WIDE), ours(Respond, WIDE), towers()].concat()
+    [ours(Never, WIDE), ours(WithError, WIDE), ours(WithResponse, WIDE), towers()].concat()
 }
 
 /// The limits of our stacks with bounds.
 pub(crate) fn bounded(bounds: Bounds) -> Vec<(Stack, Does)> {
-    limits([ours(Fail, bounds), ours(Respond, bounds)].concat())
+    limits([ours(WithError, bounds), ours(WithResponse, bounds)].concat())
 }
 
 /// The stacks with a retry.
@@ -189,7 +188,7 @@ impl Stack {
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.layers.iter().map(|layer| format!("{layer:?}")).collect();
-        write!(f, "{} ({:?})", names.join(" > "), self.answer)
+        write!(f, "{} ({:?})", names.join(" > "), self.rejects)
     }
 }
 
@@ -199,8 +198,8 @@ pub(crate) type Boxed = BoxCloneService<u32, u32, BoxError>;
 /// The counts of a limit, read from its handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    pub(crate) taken: usize,
-    pub(crate) waiting: usize,
+    pub(crate) taken: u32,
+    pub(crate) queued: u32,
     pub(crate) rejected: u64,
 }
 
@@ -214,17 +213,21 @@ impl Handles {
     fn wrap(&mut self, inner: Boxed, layer: Layer, stack: &Stack) -> Boxed {
         let Bounds { max_queue, max_wait } = stack.bounds;
         let bound = ConcurrencyBackpressureLayer::new(PERMITS);
-        let rate = WindowRateLimitLayer::new(PERMITS as u64, WINDOW);
-        match (layer, stack.answer) {
-            (Ours(Bound), Wait) => self.bound(bound, inner),
-            (Ours(Rate), Wait) => self.rate(rate, inner),
-            (Ours(Bound), Fail) => self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner),
-            (Ours(Rate), Fail) => self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner),
-            (Ours(Bound), Respond) => {
+        let rate = WindowRateLimitLayer::new(PERMITS, WINDOW);
+        match (layer, stack.rejects) {
+            (Ours(Bound), Never) => self.bound(bound, inner),
+            (Ours(Rate), Never) => self.rate(rate, inner),
+            (Ours(Bound), WithError) => {
+                self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner)
+            }
+            (Ours(Rate), WithError) => {
+                self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner)
+            }
+            (Ours(Bound), WithResponse) => {
                 let bound = bound.max_queue(max_queue).max_wait(max_wait);
                 self.bound(bound.reject_with(|_| REJECTED), inner)
             }
-            (Ours(Rate), Respond) => {
+            (Ours(Rate), WithResponse) => {
                 let rate = rate.max_queue(max_queue).max_wait(max_wait);
                 self.rate(rate.reject_with(|_| REJECTED), inner)
             }
@@ -237,18 +240,20 @@ impl Handles {
                     });
                 Boxed::new(ExponentialRetryLayer::new(policy).layer(inner))
             }
-            (Towers(Bound), _) => Boxed::new(ConcurrencyLimitLayer::new(PERMITS).layer(inner)),
+            (Towers(Bound), _) => {
+                Boxed::new(ConcurrencyLimitLayer::new(PERMITS as usize).layer(inner))
+            }
             (TowersGlobal, _) => {
-                let semaphore = Arc::new(Semaphore::new(PERMITS));
+                let semaphore = Arc::new(Semaphore::new(PERMITS as usize));
                 let layer = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&semaphore));
                 self.bound = Some(Box::new(move || Counts {
-                    taken: PERMITS - semaphore.available_permits(),
+                    taken: PERMITS - u32::try_from(semaphore.available_permits()).unwrap(),
                     ..Counts::default()
                 }));
                 Boxed::new(layer.layer(inner))
             }
             (Towers(Rate), _) => {
-                Boxed::new(Single(RateLimitLayer::new(PERMITS as u64, WINDOW).layer(inner)))
+                Boxed::new(Single(RateLimitLayer::new(PERMITS.into(), WINDOW).layer(inner)))
             }
             (Towers(Retry), _) => Boxed::new(RetryLayer::new(Once(true)).layer(inner)),
         }
@@ -261,7 +266,7 @@ impl Handles {
         let handle = layer.handle();
         self.bound = Some(Box::new(move || Counts {
             taken: handle.in_flight(),
-            waiting: handle.queued(),
+            queued: handle.queued(),
             rejected: handle.rejected().total(),
         }));
         Boxed::new(layer.layer(inner))
@@ -273,8 +278,8 @@ impl Handles {
     {
         let handle = layer.handle();
         self.rate = Some(Box::new(move || Counts {
-            taken: PERMITS - usize::try_from(handle.remaining()).unwrap(),
-            waiting: handle.queued(),
+            taken: PERMITS - handle.remaining(),
+            queued: handle.queued(),
             rejected: handle.rejected().total(),
         }));
         Boxed::new(layer.layer(inner))

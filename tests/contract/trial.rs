@@ -123,7 +123,7 @@ impl Sent {
     #[track_caller]
     pub(crate) fn outcome(&mut self) -> Result<u32, BoxError> {
         match self.poll(Waker::noop()) {
-            Poll::Ready(answer) => answer,
+            Poll::Ready(result) => result,
             Poll::Pending => panic!("the response to request {} is pending", self.request),
         }
     }
@@ -177,10 +177,10 @@ impl Trial {
         &mut self,
         service: &mut Boxed,
         limit: Does,
-        permits: usize,
+        permits: u32,
     ) -> Vec<Sent> {
         let mut in_flight = Vec::new();
-        for request in (100..).take(permits) {
+        for request in 100..100 + permits {
             // All permits of the other limit are free.
             pass(if limit == Bound { WINDOW } else { BACKOFF }).await;
             let mut sent = self.another().as_mut().unwrap_or(service).send(request);
@@ -226,49 +226,49 @@ impl Trial {
     /// They are read from the handles. If no waiter is queued, they are also tried: the number of
     /// clones that can be ready is that of the free permits.
     #[track_caller]
-    pub(crate) fn assert_counts(&self, in_flight: usize, spent: usize, waiting: usize) {
+    pub(crate) fn assert_counts(&self, in_flight: u32, spent: u32, queued: u32) {
         let Handles { bound, rate } = &self.handles;
         let (bound, rate) = (bound.as_ref().map(|read| read()), rate.as_ref().map(|read| read()));
         assert_eq!(bound.map_or(in_flight, |bound| bound.taken), in_flight, "in flight");
         assert_eq!(rate.map_or(spent, |rate| rate.taken), spent, "spent of the window");
         let limits = self.stack.limits();
         if self.stack.is_ours() && !limits.is_empty() {
-            let queued: usize = bound.into_iter().chain(rate).map(|limit| limit.waiting).sum();
-            assert_eq!(queued, waiting, "queued");
+            let read: u32 = bound.into_iter().chain(rate).map(|limit| limit.queued).sum();
+            assert_eq!(read, queued, "queued");
         }
         // With narrow bounds every clone is ready, if only to be rejected.
-        if waiting == 0 && self.stack.is_clone() && self.stack.bounds == WIDE {
+        if queued == 0 && self.stack.is_clone() && self.stack.bounds == WIDE {
             let taken = |limit: &Does| if *limit == Bound { in_flight } else { spent };
             let free = limits.iter().map(|limit| PERMITS - taken(limit)).min();
-            let free = free.unwrap_or(usize::MAX).min(PERMITS + 1);
+            let free = free.unwrap_or(u32::MAX).min(PERMITS + 1);
             let mood = self.probe.be_unnoticed(Mood::Ready);
             let mut more: Vec<_> = (0..=PERMITS).filter_map(|_| self.another()).collect();
-            let ready = more.iter_mut().map(Caller::is_ready).filter(|&ready| ready).count();
+            let ready: u32 = more.iter_mut().map(|clone| u32::from(clone.is_ready())).sum();
             self.probe.be_unnoticed(mood);
             assert_eq!(ready, free, "clones that can be ready");
         }
     }
 
     /// Asserts the counts while `limit` is used up and `callers` requests have come as far as to
-    /// it, `waiting` of them in its queue. They hold permits of an outer limit.
+    /// it, `queued` of them in its queue. They hold permits of an outer limit.
     #[track_caller]
-    pub(crate) fn assert_counts_at(&self, limit: Does, callers: usize, waiting: usize) {
+    pub(crate) fn assert_counts_at(&self, limit: Does, callers: u32, queued: u32) {
         let taken = |of| match of {
             _ if of == limit => PERMITS,
             _ if self.stack.outside(of, limit) => callers,
             _ => 0,
         };
-        self.assert_counts(taken(Bound), taken(Rate), waiting);
+        self.assert_counts(taken(Bound), taken(Rate), queued);
     }
 
     /// The same, for the second attempt of one request, more than a window after the first.
     #[track_caller]
-    pub(crate) fn assert_retry_counts_at(&self, limit: Does, waiting: usize) {
+    pub(crate) fn assert_retry_counts_at(&self, limit: Does, queued: u32) {
         let stack = &self.stack;
         let again = stack.outside(Retry, Rate) && stack.outside(Rate, limit);
-        let spent = if limit == Rate { PERMITS } else { usize::from(again) };
-        let held = usize::from(stack.outside(Bound, limit) && waiting > 0);
-        self.assert_counts(if limit == Bound { PERMITS } else { held }, spent, waiting);
+        let spent = if limit == Rate { PERMITS } else { u32::from(again) };
+        let held = u32::from(stack.outside(Bound, limit) && queued > 0);
+        self.assert_counts(if limit == Bound { PERMITS } else { held }, spent, queued);
     }
 
     /// The number of requests that our `limit` has rejected.
@@ -278,7 +278,7 @@ impl Trial {
     }
 
     /// The permits of the window that a request has spent by its second attempt.
-    pub(crate) fn spent_by_two_attempts(&self) -> usize {
+    pub(crate) fn spent_by_two_attempts(&self) -> u32 {
         if self.stack.outside(Retry, Rate) { 2 } else { 1 }
     }
 

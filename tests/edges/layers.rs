@@ -27,7 +27,7 @@ fn c8_b3_max_wait_may_have_any_length() {
             let (mut first, mut second) = (layer.layer(inner), layer.layer(inner));
             prop_assert!(first.poll_ready(&mut cx).is_ready());
             prop_assert_eq!(second.poll_ready(&mut cx).is_ready(), wait.is_zero());
-            prop_assert_eq!(handle.queued(), usize::from(!wait.is_zero()));
+            prop_assert_eq!(handle.queued(), u32::from(!wait.is_zero()));
             Ok(())
         })
     });
@@ -85,8 +85,8 @@ fn c8_r2_r3_r4_hint_backoff_and_max_elapsed_may_have_any_length() {
                 .layer(service_fn(|(): ()| ready(Err::<(), _>(()))));
             let mut cx = Context::from_waker(Waker::noop());
             prop_assert!(service.poll_ready(&mut cx).is_ready());
-            let mut answer = task::spawn(service.call(()));
-            let ends = answer.poll().is_ready();
+            let mut response = task::spawn(service.call(()));
+            let ends = response.poll().is_ready();
             // Twice the base and the hint are more than any draw. The hint, as far as nanoseconds
             // reach, is no more than any.
             let floor = hint.map_or(Duration::ZERO, |hint| Duration::from_nanos(nanos(hint)));

@@ -56,7 +56,7 @@ fn holds<S: Strategy>(
 
 /// A number at or beside an edge, or any number.
 fn number() -> impl Strategy<Value = u64> {
-    let edges = vec![0, 1, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
+    let edges = vec![0, 1, 1 << 30, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
     let beside = (proptest::sample::select(edges), 0..3_u64, any::<bool>());
     prop_oneof![
         beside.prop_map(|(edge, by, up)| if up {
@@ -68,6 +68,11 @@ fn number() -> impl Strategy<Value = u64> {
         // Every magnitude alike.
         (any::<u64>(), 0..64_u32).prop_map(|(number, by)| number >> by),
     ]
+}
+
+/// The low half of a [`number`], which keeps its edges.
+fn half() -> impl Strategy<Value = u32> {
+    number().prop_map(|number| number as u32)
 }
 
 /// A duration from nothing to the longest there is.
@@ -82,5 +87,6 @@ fn duration() -> impl Strategy<Value = Duration> {
 
 /// The permits of a limit.
 fn permits() -> impl Strategy<Value = u32> {
-    number().prop_map(|number| u32::try_from(number.clamp(1, settings::MAX_PLACES.into())).unwrap())
+    number()
+        .prop_map(|number| u32::try_from(number.clamp(1, settings::MAX_PERMITS.into())).unwrap())
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::{
     clock::{CENTURY, Clock, Nanos, TimerUse, nanos},
-    duration, holds, number, paused_runtime,
+    duration, half, holds, number, paused_runtime,
     rejected::{Limit, Reason, Rejected},
     settings,
 };
@@ -45,13 +45,13 @@ fn c8_timer_can_be_set_for_any_time() {
 /// The error of a refused setting has its name and its value.
 #[test]
 fn c7_every_number_is_valid_or_refused() {
-    holds(file!(), (number(), duration()), |(number, length)| {
-        let permits = settings::places("limit", number);
-        if (1..=2_147_483_647).contains(&number) {
-            prop_assert_eq!(permits.map(u64::from), Ok(number));
+    holds(file!(), (half(), duration()), |(limit, length)| {
+        let permits = settings::permits("limit", limit);
+        if (1..=2_147_483_647).contains(&limit) {
+            prop_assert_eq!(permits, Ok(limit));
         } else {
             let error = permits.unwrap_err().to_string();
-            prop_assert!(error.starts_with(&format!("limit is {number}: ")), "{}", error);
+            prop_assert!(error.starts_with(&format!("limit is {limit}: ")), "{}", error);
         }
         let window = settings::window(length);
         if !length.is_zero() && length <= CENTURY {
@@ -60,9 +60,7 @@ fn c7_every_number_is_valid_or_refused() {
             let error = window.unwrap_err().to_string();
             prop_assert!(error.starts_with(&format!("window is {length:?}: ")), "{}", error);
         }
-        let most = u64::from(settings::MAX_QUEUE);
-        let waiting = settings::queue(usize::try_from(number).unwrap());
-        prop_assert_eq!(u64::from(waiting), number.min(most));
+        prop_assert_eq!(settings::queue(limit), limit.min(settings::MAX_QUEUE));
         Ok(())
     });
 }

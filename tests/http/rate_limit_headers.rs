@@ -107,15 +107,14 @@ async fn w9_policy_follows_changed_settings() {
 fn w9_headers_of_any_settings_are_read_back() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
-    let limits = (0..31_u32, 1..=u64::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
-    let windows = (0..32_u32, 1..=u64::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
+    let limits = (0..31_u32, 1..=u32::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
+    let windows = (0..32_u32, 1..=u32::MAX).prop_map(|(bits, any)| 1 + any % (1 << bits));
     TestRunner::default()
         .run(&(limits, windows), |(limit, secs)| {
-            let layer = WindowRateLimitLayer::new(limit, Duration::from_secs(secs));
+            let layer = WindowRateLimitLayer::new(limit, Duration::from_secs(secs.into()));
             let (_, headers) = runtime.block_on(get(&limited(layer, |headers| headers)));
-            let parameters = |[first, second]: [(&str, u64); 2]| {
-                [first, second]
-                    .map(|(key, number)| (key.to_owned(), i64::try_from(number).unwrap()))
+            let parameters = |both: [(&str, u32); 2]| {
+                both.map(|(key, number)| (key.to_owned(), i64::from(number)))
             };
             let (_, policy) = item(&headers, "ratelimit-policy");
             prop_assert_eq!(policy, parameters([("q", limit), ("w", secs)]));
@@ -165,7 +164,7 @@ async fn w9_fractional_window_is_left_out_of_the_policy() {
 fn w9_client_that_obeys_the_headers_is_never_rejected() {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
-    let any = (1..6_u64, 1..4_000_u64, 0..600_u64, proptest::bool::ANY);
+    let any = (1..6_u32, 1..4_000_u64, 0..600_u64, proptest::bool::ANY);
     TestRunner::default()
         .run(&any, |(limit, millis, gap, fixed)| {
             runtime.block_on(async {
@@ -189,7 +188,7 @@ fn w9_client_that_obeys_the_headers_is_never_rejected() {
                     if left == 0 {
                         advance(SECOND * u32::try_from(secs).unwrap()).await;
                     } else if !fixed {
-                        prop_assert!(left * millis <= limit * secs * 1000);
+                        prop_assert!(left * millis <= u64::from(limit) * secs * 1000);
                     }
                 }
                 Ok(())
@@ -274,7 +273,7 @@ async fn c3_error_passes_rate_limit_headers_unchanged() {
 /// The value of `RateLimit` is the only allocation: the policy is shared, and the map has room.
 #[test]
 fn c6_headers_allocate_one_value_for_each_response() {
-    let limit = WindowRateLimitLayer::new(u64::from(u32::MAX >> 1), SECOND);
+    let limit = WindowRateLimitLayer::new(u32::MAX >> 1, SECOND);
     let mut service = ServiceBuilder::new()
         .layer(RateLimitHeadersLayer::new("a", limit.handle()))
         .layer(limit)

@@ -9,7 +9,7 @@ use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
-    reject::Fail,
+    reject::RejectWithBoxError,
     server::{
         grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
         retry_after_header,
@@ -18,11 +18,11 @@ use tower_floodgate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn full_queue() -> ConcurrencyBackpressureLayer<Fail> {
+fn full_queue() -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
     ConcurrencyBackpressureLayer::new(1).max_queue(0)
 }
 
-fn rate(window: Duration) -> WindowRateLimitLayer<Fail> {
+fn rate(window: Duration) -> WindowRateLimitLayer<RejectWithBoxError> {
     WindowRateLimitLayer::new(1, window).max_queue(0)
 }
 
@@ -118,7 +118,7 @@ async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
     let closed =
         ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
     closed.handle().close();
-    let answers = [
+    let responses = [
         (
             second(&rate(SECOND).reject_with(grpc_rejection)).await,
             Code::ResourceExhausted,
@@ -127,7 +127,7 @@ async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
         (second(&full_queue().reject_with(grpc_rejection)).await, Code::Unavailable, None),
         (second(&closed).await, Code::Unavailable, None),
     ];
-    for (response, code, pushback) in answers {
+    for (response, code, pushback) in responses {
         assert_eq!((response.status(), response.body().as_str()), (StatusCode::OK, ""));
         let headers = response.headers();
         assert_eq!(header(headers, "content-type"), Some("application/grpc"));

@@ -112,7 +112,7 @@ async fn b1_body_holds_its_permit_until_it_ends() {
         let (response, handle) = response(candid, steps).await;
         let mut body = pin!(response.into_body());
         for polled in 0..=steps.len() + 1 {
-            let held = usize::from(polled < back_after);
+            let held = u32::from(polled < back_after);
             assert_eq!(handle.in_flight(), held, "after {polled} of {}", steps.len());
             let _ = poll(body.as_mut());
         }

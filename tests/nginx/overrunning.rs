@@ -39,7 +39,7 @@ const REQUESTS: u32 = 400;
 const ATTEMPTS: u32 = 50;
 
 pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
-    let limit = WindowRateLimitLayer::new(u64::from(RATE) * 2, Duration::from_secs(1));
+    let limit = WindowRateLimitLayer::new(RATE * 2, Duration::from_secs(1));
     let policy = ExponentialRetry::new(ATTEMPTS)
         .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
         .classify(HttpClassifier::new())

@@ -31,9 +31,9 @@ async fn c1_one_layer_on_many_services_is_one_limit() {
     let services: Vec<_> = (0..3).map(|_| layer.clone().layer(probe.clone())).collect();
     for service in &services {
         for _ in 0..5 {
-            let mut waiting = Spawn::new(service.clone());
-            if waiting.poll_ready::<u32>().is_ready() {
-                waiting.call(0).await.unwrap();
+            let mut service = Spawn::new(service.clone());
+            if service.poll_ready::<u32>().is_ready() {
+                service.call(0).await.unwrap();
             }
         }
     }
@@ -188,10 +188,10 @@ async fn c3_repeated_poll_ready_acquires_one_permit() {
 
     // A waiter is queued once.
     let layer = ConcurrencyBackpressureLayer::new(1);
-    let (mut held, mut waiting) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
+    let (mut held, mut waiter) = (layer.layer(Probe::new()), layer.layer(Probe::new()));
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     for _ in 0..10 {
-        assert!(poll_ready::<_, u32>(&mut waiting, Waker::noop()).is_pending());
+        assert!(poll_ready::<_, u32>(&mut waiter, Waker::noop()).is_pending());
     }
     assert_eq!(layer.handle().queued(), 1);
 }
@@ -291,7 +291,7 @@ async fn c5_b2_waiter_is_woken_once_when_it_is_granted_a_permit() {
     let mut held = concurrency.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let wakes: Vec<_> = (0..100).map(|_| WakeCounter::new()).collect();
-    let mut waiting: Vec<_> = wakes
+    let mut waiters: Vec<_> = wakes
         .iter()
         .map(|wakes| {
             let mut service = concurrency.layer(Probe::new());
@@ -303,7 +303,7 @@ async fn c5_b2_waiter_is_woken_once_when_it_is_granted_a_permit() {
     for turn in 0..100 {
         let counts: Vec<_> = wakes.iter().map(|wakes| wakes.count()).collect();
         assert!(counts.iter().enumerate().all(|(n, &woken)| woken == usize::from(n <= turn)));
-        drop(waiting.remove(0)); // its permit goes to the next
+        drop(waiters.remove(0)); // its permit goes to the next
     }
 }
 
@@ -337,11 +337,11 @@ async fn c5_undisturbed_window_wakes_once_per_admission() {
 async fn c5_last_waker_that_polled_is_woken() {
     let concurrency = ConcurrencyBackpressureLayer::new(1);
     let mut held = concurrency.layer(Probe::new());
-    let mut waiting = concurrency.layer(Probe::new());
+    let mut waiter = concurrency.layer(Probe::new());
     ServiceExt::<u32>::ready(&mut held).await.unwrap();
     let (old, new) = (WakeCounter::new(), WakeCounter::new());
-    assert!(poll_ready::<_, u32>(&mut waiting, &old.waker()).is_pending());
-    assert!(poll_ready::<_, u32>(&mut waiting, &new.waker()).is_pending());
+    assert!(poll_ready::<_, u32>(&mut waiter, &old.waker()).is_pending());
+    assert!(poll_ready::<_, u32>(&mut waiter, &new.waker()).is_pending());
     drop(held);
     assert_eq!((old.count(), new.count()), (0, 1));
 }
@@ -451,10 +451,10 @@ async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     assert!(matches!(service.oneshot(1).await, Err(Own::Rejected(why)) if why.is_queue_full()));
 
     // The bounds and the reject policy may be set in either order.
-    let respond = |why: Rejected| format!("429 after {:?}", why.retry_after().unwrap());
+    let too_many = |why: Rejected| format!("429 after {:?}", why.retry_after().unwrap());
     for layer in [
-        full().reject_with(respond),
-        WindowRateLimitLayer::new(1, secs(9)).reject_with(respond).max_queue(0),
+        full().reject_with(too_many),
+        WindowRateLimitLayer::new(1, secs(9)).reject_with(too_many).max_queue(0),
     ] {
         let service = layer.layer(inner());
         assert_eq!(service.clone().oneshot(1).await.unwrap(), "200 1");

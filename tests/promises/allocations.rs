@@ -70,13 +70,13 @@ fn c6_wait_allocates_nothing_once_the_queue_has_been_as_long() {
     let mut holder = layer.layer(Free);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(holder.poll_ready(&mut cx).is_ready());
-    let mut waiting: Vec<_> = (0..100).map(|_| layer.layer(Free)).collect();
+    let mut waiters: Vec<_> = (0..100).map(|_| layer.layer(Free)).collect();
     let mut round = || {
         let mut cx = Context::from_waker(Waker::noop());
-        for service in &mut waiting {
+        for service in &mut waiters {
             assert!(service.poll_ready(&mut cx).is_pending());
         }
-        for service in &mut waiting {
+        for service in &mut waiters {
             *service = service.clone(); // cancels the wait
         }
     };

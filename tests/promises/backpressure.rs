@@ -51,7 +51,7 @@ async fn b1_permit_is_held_from_readiness_to_the_end_of_the_response() {
 }
 
 /// Records the number of requests in flight when it is dropped.
-struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<usize>>>);
+struct Dropped(Arc<OnceLock<ConcurrencyBackpressureHandle>>, Arc<Mutex<Vec<u32>>>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
@@ -131,9 +131,9 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
     let mut holder = service.clone();
     holder.ready().await.unwrap();
 
-    let mut waiting: Vec<_> = (0..2).map(|_| Spawn::new(service.clone())).collect();
-    for waiting in &mut waiting {
-        assert_pending!(waiting.poll_ready::<u32>());
+    let mut waiters: Vec<_> = (0..2).map(|_| Spawn::new(service.clone())).collect();
+    for waiter in &mut waiters {
+        assert_pending!(waiter.poll_ready::<u32>());
     }
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full());
@@ -141,7 +141,7 @@ async fn b3_arrival_at_a_full_queue_is_rejected() {
     assert_eq!((handle.queued(), handle.rejected().queue_full), (2, 1));
 
     drop(holder);
-    assert!(waiting[0].is_woken() && !waiting[1].is_woken());
+    assert!(waiters[0].is_woken() && !waiters[1].is_woken());
     let mut third = Spawn::new(service);
     assert_pending!(third.poll_ready::<u32>(), "there is room in the queue again");
 }
@@ -173,11 +173,11 @@ async fn b3_waiter_past_max_wait_is_rejected() {
     assert_eq!((handle.queued(), handle.rejected().wait_timeout), (0, 1));
 
     // A waiter that is granted a permit in time is admitted.
-    let waiting = tokio::spawn(service.oneshot(0));
+    let waiter = tokio::spawn(service.oneshot(0));
     settle().await;
     advance(ms(99)).await;
     drop(holder);
-    waiting.await.unwrap().unwrap();
+    waiter.await.unwrap().unwrap();
     assert_eq!(handle.rejected().total(), 1);
 }
 
@@ -189,12 +189,12 @@ async fn b3_permit_granted_before_a_late_poll_is_acquired() {
     let mut holder = service.clone();
     holder.ready().await.unwrap();
 
-    let mut waiting = Spawn::new(service.clone());
-    assert_pending!(waiting.poll_ready::<u32>());
+    let mut waiter = Spawn::new(service.clone());
+    assert_pending!(waiter.poll_ready::<u32>());
     advance(ms(150)).await; // past the deadline, and not polled since
     drop(holder);
-    assert_ready_ok!(waiting.poll_ready::<u32>());
-    assert_ready_ok!(task::spawn(waiting.call(0)).poll());
+    assert_ready_ok!(waiter.poll_ready::<u32>());
+    assert_ready_ok!(task::spawn(waiter.call(0)).poll());
     assert_eq!(handle.rejected().total(), 0);
 }
 
@@ -221,10 +221,10 @@ async fn b4_cancelled_waiter_leaves_the_queue_at_once() {
     holder.ready().await.unwrap();
 
     for _ in 0..100 {
-        let mut waiting = Spawn::new(service.clone());
-        assert_pending!(waiting.poll_ready::<u32>());
+        let mut waiter = Spawn::new(service.clone());
+        assert_pending!(waiter.poll_ready::<u32>());
         assert_eq!(handle.queued(), 1);
-        drop(waiting);
+        drop(waiter);
         assert_eq!(handle.queued(), 0);
     }
     assert_eq!(handle.rejected().total(), 0);
@@ -333,15 +333,15 @@ async fn b6_drained_ends_when_the_last_waiter_is_cancelled() {
     let layer = ConcurrencyBackpressureLayer::new(1);
     let service = layer.layer(Probe::new());
     let mut holder = Spawn::new(service.clone());
-    let mut waiting = Spawn::new(service);
+    let mut waiter = Spawn::new(service);
     assert_ready_ok!(holder.poll_ready::<u32>());
-    assert_pending!(waiting.poll_ready::<u32>());
+    assert_pending!(waiter.poll_ready::<u32>());
     let mut drained = task::spawn(layer.handle().drained());
     assert_pending!(drained.poll());
 
     drop(holder);
     assert!(!drained.is_woken(), "granted to the waiter");
-    drop(waiting);
+    drop(waiter);
     assert!(drained.is_woken());
     assert_ready!(drained.poll());
 }
@@ -385,13 +385,13 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     let service = layer.layer(Probe::new());
     let mut holder = service.clone();
     holder.ready().await.unwrap();
-    let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    let waiters: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
 
     assert!(!handle.is_closed());
     handle.close();
-    for waiting in waiting {
-        assert!(rejected(&waiting.await.unwrap().unwrap_err()).is_closed());
+    for waiter in waiters {
+        assert!(rejected(&waiter.await.unwrap().unwrap_err()).is_closed());
     }
     assert!(rejected(&service.oneshot(0).await.unwrap_err()).is_closed());
     assert!(handle.is_closed());
@@ -442,19 +442,19 @@ fn b4_waker_that_drops_a_waiter_does_not_deadlock() {
     let noop = Waker::noop();
     assert!(crate::support::poll_ready(&mut holder, noop).is_ready());
 
-    // A queued service, owned by the waker of `waiting` in the same queue.
+    // A queued service, owned by the waker of `waiter` in the same queue.
     let mut owned = service.clone();
     assert!(crate::support::poll_ready(&mut owned, noop).is_pending());
     let holds = Arc::new(Holds(Mutex::new(Box::new(owned))));
     let waker = Waker::from(holds);
-    let mut waiting = service.clone();
-    assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
+    let mut waiter = service.clone();
+    assert!(crate::support::poll_ready(&mut waiter, &waker).is_pending());
     drop(waker);
 
     // The queue holds the last reference to the waker, which a poll by another task drops.
-    assert!(crate::support::poll_ready(&mut waiting, noop).is_pending());
+    assert!(crate::support::poll_ready(&mut waiter, noop).is_pending());
     drop(holder);
-    assert!(crate::support::poll_ready(&mut waiting, noop).is_ready());
+    assert!(crate::support::poll_ready(&mut waiter, noop).is_ready());
 }
 
 /// Owns a service, which is dropped with the last waker.
@@ -464,26 +464,26 @@ impl std::task::Wake for Holds {
     fn wake(self: Arc<Self>) {}
 }
 
-/// The waker of `waiting` owns a queued service. When the timer fires, the queue holds the last
+/// The waker of `waiter` owns a queued service. When the timer fires, the queue holds the last
 /// reference to that waker.
 #[tokio::test(start_paused = true)]
 async fn c12_waker_of_an_expired_wait_is_dropped_outside_of_the_lock() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(ms(100));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|(): ()| async { Ok::<_, std::io::Error>(()) }));
-    let [mut holder, mut owned, mut waiting] = [(); 3].map(|()| service.clone());
+    let [mut holder, mut owned, mut waiter] = [(); 3].map(|()| service.clone());
     assert!(crate::support::poll_ready(&mut holder, Waker::noop()).is_ready());
     advance(ms(50)).await;
-    assert!(crate::support::poll_ready(&mut waiting, Waker::noop()).is_pending());
+    assert!(crate::support::poll_ready(&mut waiter, Waker::noop()).is_pending());
     advance(ms(10)).await;
     assert!(crate::support::poll_ready(&mut owned, Waker::noop()).is_pending());
     let waker = Waker::from(Arc::new(Holds(Mutex::new(Box::new(owned)))));
-    assert!(crate::support::poll_ready(&mut waiting, &waker).is_pending());
+    assert!(crate::support::poll_ready(&mut waiter, &waker).is_pending());
     drop(waker);
     assert_eq!(handle.queued(), 2);
     tokio::time::sleep(ms(105)).await;
     assert_eq!(handle.queued(), 0);
-    drop(waiting);
+    drop(waiter);
 }
 
 /// A graceful shutdown: `drained` in a `select!` loop beside a timer.

@@ -14,7 +14,7 @@ use tower_floodgate::{WindowRateLimitHandle, WindowRateLimitLayer};
 use crate::support::{Probe, ms, now, secs, settle};
 
 /// Issues as many requests as the limit has permits for, up to `most`. Returns their number.
-async fn use_up(layer: &WindowRateLimitLayer, most: u64) -> u64 {
+async fn use_up(layer: &WindowRateLimitLayer, most: u32) -> u32 {
     let mut service = layer
         .clone()
         .max_queue(0)
@@ -36,7 +36,7 @@ async fn w3_limit_raised_and_used_up_repeatedly_is_whole_after_a_window() {
         let handle = layer.handle();
         for limit in [256, 512, 1024, 1500, 2048, 8192, 100_000] {
             handle.set_limit(limit).unwrap();
-            use_up(&layer, u64::MAX).await;
+            use_up(&layer, u32::MAX).await;
             assert_eq!(handle.remaining(), 0);
             sleep(between).await;
         }
@@ -101,14 +101,14 @@ async fn w3_limit_set_to_other_values_every_millisecond_costs_under_one_percent(
         let steer = |handle: &WindowRateLimitHandle, step: u64| {
             handle.set_limit(if step.is_multiple_of(2) { low } else { high }).unwrap();
         };
-        let share = share_of(layer, high as f64, 10, steer).await;
+        let share = share_of(layer, f64::from(high), 10, steer).await;
         assert!((0.99..=1.0).contains(&share), "{share} of {high}");
     }
 }
 
 /// The share of the quota used by a client that mirrors the server's limit, under an even demand of
 /// 105 %.
-async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
+async fn mirrored(limit: u32, window: Duration, lower: u32) -> f64 {
     let layer = WindowRateLimitLayer::new(limit, window);
     let (handle, issued) = (layer.handle(), Arc::new(Mutex::new(VecDeque::new())));
     let service = layer.max_queue(0).reject_with(|_| ()).layer({
@@ -118,7 +118,7 @@ async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
             async { Ok::<_, std::convert::Infallible>(()) }
         })
     });
-    let step = window.div_f64(limit as f64 * 1.05);
+    let step = window.div_f64(f64::from(limit) * 1.05);
     let mut asked = 0;
     while step * asked < 3 * window {
         let mut service = service.clone();
@@ -131,7 +131,7 @@ async fn mirrored(limit: u64, window: Duration, lower: u64) -> f64 {
         advance(step).await;
     }
     let issued = issued.lock().unwrap();
-    issued.len() as f64 / (3 * (limit - lower)) as f64
+    issued.len() as f64 / f64::from(3 * (limit - lower))
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +157,7 @@ async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
         sleep(ms(1)).await;
     }
     handle.set_limit(1024).unwrap();
-    use_up(&layer, u64::MAX).await;
+    use_up(&layer, u32::MAX).await;
     let bounded = layer.clone().max_wait(secs(1001));
     let service = bounded.layer(Probe::new());
     let calls: Vec<_> = (0..900).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -165,7 +165,7 @@ async fn w5_requests_queued_after_many_changes_are_served_when_expected() {
     let queued = handle.queued();
     let mut served = 0;
     for call in calls {
-        served += usize::from(call.await.unwrap().is_ok());
+        served += u32::from(call.await.unwrap().is_ok());
     }
     assert_eq!(served, queued, "a queued request was rejected");
     assert_eq!(served, 900);
@@ -180,7 +180,7 @@ async fn w6_promised_time_stays_exact_while_settings_are_set_again() {
         use_up(&layer, limit / 2).await;
         let _ = handle.remaining(); // a reading closes an open stride
         sleep(ms(1234)).await;
-        use_up(&layer, u64::MAX).await;
+        use_up(&layer, u32::MAX).await;
         let promised = handle.estimated_wait();
         assert_eq!(promised, secs(10) - ms(1234));
         let at = now() + promised;
@@ -209,13 +209,13 @@ struct Naive {
 
 impl Naive {
     /// Counts them at `now`, and forgets the others: a longer window does not hold them again.
-    fn count(&mut self, now: Duration, window: Duration, fixed: bool) -> u64 {
+    fn count(&mut self, now: Duration, window: Duration, fixed: bool) -> u32 {
         let due = |issued: Duration| match fixed {
             false => issued + window,
             true => window * (u32::try_from(issued.as_nanos() / window.as_nanos()).unwrap() + 1),
         };
         self.issued.retain(|&at| due(at) + self.late > now);
-        self.issued.len() as u64
+        u32::try_from(self.issued.len()).unwrap()
     }
 }
 
@@ -229,7 +229,7 @@ async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
         let make = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let mut window = secs(rng.u64(1..20));
         let mut longest = window;
-        let mut limit = rng.u64(1..5000);
+        let mut limit = rng.u32(1..5000);
         let layer = make(limit, window);
         let (began, handle) = (now(), layer.handle());
         let mut exact = Naive { issued: Vec::new(), late: Duration::ZERO };
@@ -237,8 +237,8 @@ async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
         let mut paused_until = Duration::ZERO;
         for _ in 0..rng.usize(1..1500) {
             match rng.u8(..8) {
-                0 => limit = 1 << rng.u64(..14),
-                1 => limit = rng.u64(1..9000),
+                0 => limit = 1 << rng.u32(..14),
+                1 => limit = rng.u32(1..9000),
                 2 => window = ms(rng.u64(500..30_000)),
                 3 if rng.u8(..8) == 0 => {
                     let pause = ms(rng.u64(..2000));
@@ -261,17 +261,17 @@ async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
                 assert!(free <= limit.saturating_sub(least), "expired too early");
                 assert!(free >= limit.saturating_sub(most), "expired too late");
             }
-            let issued = use_up(&layer, rng.u64(..30)).await;
+            let issued = use_up(&layer, rng.u32(..30)).await;
             for naive in [&mut exact, &mut late] {
                 naive.issued.extend((0..issued).map(|_| began.elapsed()));
             }
             advance(ms(rng.u64(..60))).await;
         }
-        let limit = rng.u64(2000..9000);
+        let limit = rng.u32(2000..9000);
         handle.set_window(secs(10)).unwrap();
         handle.set_limit(limit).unwrap();
         sleep(secs(2)).await;
-        use_up(&layer, u64::MAX).await;
+        use_up(&layer, u32::MAX).await;
         sleep(ms(10_100)).await;
         assert_eq!(handle.remaining(), limit);
     }

@@ -114,9 +114,9 @@ fn c2_c4_wait_that_panics_without_a_timer_leaves_the_queue() {
     let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
     let (handle, mut holder) = (layer.handle(), layer.layer(Probe::new()));
     assert!(poll_ready::<_, u32>(&mut holder, Waker::noop()).is_ready());
-    let mut waiting = layer.layer(service_fn(|_: u32| async { Ok::<_, Infallible>(()) }));
-    panic_of(|| drop(poll_ready::<_, u32>(&mut waiting, Waker::noop())));
-    drop(waiting);
+    let mut waiter = layer.layer(service_fn(|_: u32| async { Ok::<_, Infallible>(()) }));
+    panic_of(|| drop(poll_ready::<_, u32>(&mut waiter, Waker::noop())));
+    drop(waiter);
     assert_eq!((handle.in_flight(), handle.queued()), (1, 0));
     drop(holder);
     block_on(layer.layer(Probe::new()).oneshot(1)).unwrap();

@@ -115,13 +115,13 @@ async fn w2_fixed_window_allows_the_documented_burst_at_a_boundary() {
 }
 
 /// The share of the quota that is issued under constant demand.
-async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 {
+async fn used(layer: WindowRateLimitLayer, limit: u32, window: Duration) -> f64 {
     const WINDOWS: u32 = 20;
     let probe = Probe::new();
     let notes = probe.notes();
     let service = layer.layer(probe);
     let until = now() + window * WINDOWS - ms(1);
-    let callers = usize::try_from(limit * 2).unwrap().min(500);
+    let callers = (2 * limit).min(500);
     let calls = (0..callers).map(|_| {
         let mut service = service.clone();
         async move {
@@ -136,7 +136,7 @@ async fn used(layer: WindowRateLimitLayer, limit: u64, window: Duration) -> f64 
     join_all(calls).await;
     let calls = notes.calls();
     assert!(most_in_any_span_sorted(&calls, window) <= limit as usize);
-    calls.len() as f64 / (limit * u64::from(WINDOWS)) as f64
+    calls.len() as f64 / f64::from(limit * WINDOWS)
 }
 
 /// [`most_in_any_span`] of many times in ascending order.
@@ -168,7 +168,7 @@ async fn w3_quota_of_a_fixed_window_is_used() {
         let service = WindowRateLimitLayer::fixed(limit, secs(1)).layer(probe);
         join_all((0..limit * 10).map(|_| service.clone().oneshot(0))).await;
         for second in 0..9 {
-            let inside = notes.calls().iter().filter(|at| at.as_secs() == second).count() as u64;
+            let inside = notes.calls().iter().filter(|at| at.as_secs() == second).count() as u32;
             assert!(inside <= limit && inside * 100 >= limit * 99, "{inside} of {limit}");
         }
     }
@@ -224,13 +224,13 @@ async fn w5_arrival_at_a_full_queue_is_rejected_with_its_time() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_queue(1);
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
-    let waiting = tokio::spawn(service.clone().oneshot(0));
+    let waiter = tokio::spawn(service.clone().oneshot(0));
     settle().await;
 
     let error = service.clone().oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_queue_full() && rejected(&error).is_rate_limited());
     assert_eq!(rejected(&error).retry_after(), Some(secs(2)), "behind the waiter");
-    waiting.await.unwrap().unwrap();
+    waiter.await.unwrap().unwrap();
     assert_eq!(layer.handle().rejected().queue_full, 1);
 }
 
@@ -266,11 +266,11 @@ async fn w5_delayed_waiter_is_rejected_when_the_delay_is_known() {
     let service = layer.layer(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     let began = now();
-    let waiting = tokio::spawn(service.oneshot(0));
+    let waiter = tokio::spawn(service.oneshot(0));
     settle().await;
     layer.handle().pause_for(secs(60));
 
-    let error = waiting.await.unwrap().unwrap_err();
+    let error = waiter.await.unwrap().unwrap_err();
     assert!(rejected(&error).is_wait_timeout());
     assert_eq!(began.elapsed(), secs(1), "when it was due to be granted its permit");
     assert_eq!(rejected(&error).retry_after(), Some(secs(59)));
@@ -344,13 +344,13 @@ async fn w7_refund_in_a_pause_admits_no_request() {
     let layer = WindowRateLimitLayer::new(1, secs(1));
     let service = layer.layer(Probe::new());
     let holding = ready(&service).await;
-    let mut waiting = Spawn::new(service);
-    assert_pending!(waiting.poll_ready::<u32>());
+    let mut waiter = Spawn::new(service);
+    assert_pending!(waiter.poll_ready::<u32>());
     layer.handle().pause_for(secs(5));
     drop(holding);
-    assert_pending!(waiting.poll_ready::<u32>());
+    assert_pending!(waiter.poll_ready::<u32>());
     advance(secs(5)).await;
-    assert_ready_ok!(waiting.poll_ready::<u32>());
+    assert_ready_ok!(waiter.poll_ready::<u32>());
 }
 
 /// At the end of the pause no permit expires, and no request arrives.
@@ -409,8 +409,8 @@ async fn w9_handle_reads_limit_remaining_wait_and_queue() {
     assert_eq!((handle.remaining(), handle.estimated_wait()), (0, ms(600)));
     assert_eq!(handle.reset_after(), secs(1), "of the last issue");
 
-    let mut waiting = Spawn::new(service.clone());
-    assert_pending!(waiting.poll_ready::<u32>());
+    let mut waiter = Spawn::new(service.clone());
+    assert_pending!(waiter.poll_ready::<u32>());
     service.oneshot(0).await.unwrap_err();
     assert_eq!((handle.queued(), handle.rejected().total()), (1, 1));
     assert!(format!("{handle:?}").contains("waiting: 1"));
@@ -493,8 +493,8 @@ async fn c5_queue_moves_up_when_the_head_is_cancelled() {
     let service = WindowRateLimitLayer::new(1, secs(1)).layer(probe);
     service.clone().oneshot(0).await.unwrap();
     let mut cancelled: Vec<_> = (0..5).map(|_| Spawn::new(service.clone())).collect();
-    for waiting in &mut cancelled {
-        assert_pending!(waiting.poll_ready::<u32>());
+    for waiter in &mut cancelled {
+        assert_pending!(waiter.poll_ready::<u32>());
     }
     let last = tokio::spawn(join_all((0..2).map(|n| service.clone().oneshot(n))));
     settle().await;
@@ -544,8 +544,8 @@ async fn w4_stacked_limits_lose_no_quota_to_each_other() {
     let service = ServiceBuilder::new().layer(outer).layer(inner).service(Probe::new());
     service.clone().oneshot(0).await.unwrap();
     for _ in 0..5 {
-        let waiting = tokio::time::timeout(ms(100), service.clone().oneshot(0));
-        waiting.await.unwrap_err();
+        let waiter = tokio::time::timeout(ms(100), service.clone().oneshot(0));
+        waiter.await.unwrap_err();
     }
     assert_eq!(outer_handle.remaining(), 9);
 }
@@ -662,7 +662,7 @@ async fn w3_repeated_readings_delay_no_permit() {
     let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
     for n in 0..1000 {
         service.clone().oneshot(n).await.unwrap();
-        assert_eq!(handle.remaining(), 1999 - u64::from(n));
+        assert_eq!(handle.remaining(), 1999 - n);
     }
     advance(ms(500)).await;
     join_all((0..1000).map(|n| service.clone().oneshot(n))).await;
@@ -683,9 +683,9 @@ fn c2_wait_in_a_runtime_that_is_shut_down_panics() {
     let kept = runtime.handle().clone();
     drop(runtime);
     let _inside = kept.enter();
-    let mut waiting = service.clone();
+    let mut waiter = service.clone();
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        poll_ready::<_, u32>(&mut waiting, Waker::noop())
+        poll_ready::<_, u32>(&mut waiter, Waker::noop())
     }));
     let panic = polled.expect_err("no refill task can run");
     let message = panic
@@ -693,7 +693,7 @@ fn c2_wait_in_a_runtime_that_is_shut_down_panics() {
         .map(String::as_str)
         .or(panic.downcast_ref::<&str>().copied());
     assert!(message.is_some_and(|text| text.contains("shut down")), "{message:?}");
-    drop(waiting);
+    drop(waiter);
     assert_eq!(handle.queued(), 0, "the waiter is still queued");
 }
 
@@ -702,11 +702,11 @@ fn c2_wait_in_a_runtime_that_is_shut_down_panics() {
 fn c2_waiter_that_moves_to_another_runtime_is_woken_there() {
     for first_is_gone in [true, false] {
         let layer = WindowRateLimitLayer::new(1, secs(60));
-        let mut waiting = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
+        let mut waiter = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, ()>(n) }));
         let first = runtime();
         first.block_on(async {
-            waiting.ready().await.unwrap().call(0).await.unwrap();
-            assert!(poll_ready(&mut waiting, Waker::noop()).is_pending());
+            waiter.ready().await.unwrap().call(0).await.unwrap();
+            assert!(poll_ready(&mut waiter, Waker::noop()).is_pending());
         });
         let first = (!first_is_gone).then_some(first);
         runtime().block_on(async {
@@ -715,7 +715,7 @@ fn c2_waiter_that_moves_to_another_runtime_is_woken_there() {
             tokio::select! {
                 biased;
                 () = sleep(secs(3600)) => panic!("the waiter is not woken"),
-                ready = waiting.ready() => ready.unwrap().call(1).await.unwrap(),
+                ready = waiter.ready() => ready.unwrap().call(1).await.unwrap(),
             }
         });
         drop(first);

@@ -144,10 +144,10 @@ async fn c11_rejection_after_close_says_closed() {
 #[tokio::test(start_paused = true)]
 async fn c11_old_rejection_polled_again_waits_if_the_queue_has_room() {
     let (mut service, holder) = full(ConcurrencyBackpressureLayer::new(1).max_queue(1)).await;
-    let mut waiting = Spawn::new(service.clone());
-    assert_pending!(waiting.poll_ready::<u32>());
+    let mut waiter = Spawn::new(service.clone());
+    assert_pending!(waiter.poll_ready::<u32>());
     service.ready().await.unwrap(); // the queue is full
-    drop(waiting);
+    drop(waiter);
     advance(secs(1)).await;
     release_after(ms(500), holder);
     let began = now();
@@ -317,12 +317,12 @@ async fn c12_permit_released_after_abandoned_waits_goes_to_the_next_waiter() {
     let mut abandoned = service.clone();
     assert_pending!(poll_once(&mut abandoned));
     advance(ms(800)).await;
-    let waiting = tokio::spawn(service.oneshot(1));
+    let waiter = tokio::spawn(service.oneshot(1));
     settle().await;
     advance(ms(300)).await; // the abandoned wait is over, the other is not
     drop(holder);
     settle().await;
-    assert_eq!(waiting.now_or_never().expect("served at once").unwrap().unwrap(), 1);
+    assert_eq!(waiter.now_or_never().expect("served at once").unwrap().unwrap(), 1);
 }
 
 /// Unlike a wait without a bound, which costs its permit for good (B5).
@@ -425,26 +425,26 @@ async fn c4_c12_counts_are_exact_after_waits_are_abandoned_and_resumed() {
         .map(|n| {
             let (mut service, stopped) = (service.clone(), Arc::clone(&stopped));
             tokio::spawn(async move {
-                let mut answers = 0;
+                let mut served = 0;
                 for round in 0..50 {
                     let patience = ms(10 + (n * 37 + round * 53) % 500);
                     if timeout(patience, service.ready()).await.is_ok() {
-                        answers += u64::from(service.call(1).await.is_ok());
+                        served += u64::from(service.call(1).await.is_ok());
                     } else {
                         sleep(ms((n * 91 + round * 17) % 900)).await;
                     }
                 }
                 stopped.add_permits(1);
-                answers
+                served
             })
         })
         .collect();
-    let mut answers = 0;
+    let mut served = 0;
     for task in tasks {
-        answers += task.await.unwrap();
+        served += task.await.unwrap();
     }
     assert_eq!(stopped.available_permits(), 6);
-    assert!(answers > 100, "{answers}");
+    assert!(served > 100, "{served}");
     drop(service);
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 }

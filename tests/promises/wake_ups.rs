@@ -66,7 +66,7 @@ async fn c5_delayed_bounded_waiter_is_woken_at_most_twice() {
                     holders.push(holder);
                 }
                 handle.set_limit(limit).unwrap();
-                handle.set_window(ms(30 + 10 * limit)).unwrap();
+                handle.set_window(ms(30 + 10 * u64::from(limit))).unwrap();
                 sleep(ms(70)).await;
             }
         });

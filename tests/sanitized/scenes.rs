@@ -23,9 +23,9 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
     let mut abandoned = service.clone();
     assert!(timeout(ms(5), abandoned.ready()).await.is_ok(), "rejected at once: the queue is full");
     drop(service);
-    let mut answers = 0;
+    let mut served = 0;
     for task in tasks {
-        answers += usize::from(task.await.unwrap().is_ok());
+        served += usize::from(task.await.unwrap().is_ok());
     }
     sleep(ms(500)).await;
     handle.set_limit(1).unwrap();
@@ -33,7 +33,7 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
     handle.drained().await;
     handle.close();
     abandoned.ready().await.unwrap().call(1).await.unwrap_err();
-    assert!((2..9).contains(&answers), "{answers}");
+    assert!((2..9).contains(&served), "{served}");
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
 }
 
@@ -41,7 +41,7 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
 async fn c4_window_is_whole_after_waits_that_end_in_every_way() {
     let layer = WindowRateLimitLayer::new(2, ms(20));
     let handle = layer.handle();
-    let service = layer.layer(service_fn(|n: u64| ready(Ok::<_, Infallible>(n))));
+    let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, Infallible>(n))));
     let tasks: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     tokio::task::yield_now().await;
     let mut cancelled = service.clone();

@@ -43,7 +43,7 @@ enum Order {
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     order: Order,
-    in_flight: usize,
+    in_flight: u32,
     version: Version,
     /// True if a hint pauses all requests.
     obeys: bool,
@@ -164,7 +164,7 @@ async fn one_refusal_holds_back_everybody(setup: Setup, retry_after: RetryAfter)
     // their own rejections have arrived by then.
     let refused = arrivals.iter().filter(|arrival| arrival.answer != Answer::Granted);
     let early = refused.filter(|arrival| arrival.at < until).count();
-    assert!(early <= setup.in_flight, "{early}: {setup:?}, {retry_after:?}");
+    assert!(early <= setup.in_flight as usize, "{early}: {setup:?}, {retry_after:?}");
 
     // With one in flight, no request can be under way when a 429 is sent.
     if setup.in_flight == 1 {

@@ -38,7 +38,8 @@ fn hammering(name: &str, max_saved: u32, one_in: u8) {
             })
         };
         let counts = guarded(budget.clone(), || steps.get(), threads);
-        let [deposits, withdrawn, refused] = [0, 1, 2].map(|n| counts.iter().map(|c| c[n]).sum());
+        let [deposits, withdrawn, refused] =
+            [0, 1, 2].map(|n| counts.iter().map(|c| c[n]).sum::<usize>());
         let (deposited, saved) = (deposits * 3 / 10, budget.saved() as usize);
         line.count("deposits", deposits);
         line.count("deposited", deposited);

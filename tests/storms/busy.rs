@@ -29,7 +29,7 @@ const ROUNDS: usize = 10;
 
 type Limited = BoxCloneService<(), (), Infallible>;
 
-fn window(limit: u64) -> Limited {
+fn window(limit: u32) -> Limited {
     let layer = WindowRateLimitLayer::new(limit, Duration::from_millis(20));
     BoxCloneService::new(layer.layer(service_fn(|()| ready(Ok(())))))
 }
@@ -56,7 +56,7 @@ fn compute(served: &AtomicBool) -> bool {
 /// The scene sets the first flag to let another task make a request, and computes until the second
 /// is set, when that request has been issued. The other task is spawned from outside of the
 /// runtime, because a computing task delays the tasks that it wakes itself.
-fn beside<S, T>(limit: u64, scene: S)
+fn beside<S, T>(limit: u32, scene: S)
 where
     S: Fn(Limited, Arc<AtomicBool>, Arc<AtomicBool>) -> T + Copy + Send + 'static,
     T: Future<Output = bool> + Send + 'static,
@@ -106,11 +106,11 @@ fn c13_computing_task_that_waited_once_delays_no_waiter() {
 fn c13_computing_task_that_waited_for_a_while_delays_no_waiter() {
     beside(1, |service, go, served| async move {
         // A second waiter behind, so that this one is not granted the permit first.
-        let mut waiting = [service.clone(), service];
-        for service in &mut waiting {
+        let mut waiters = [service.clone(), service];
+        for service in &mut waiters {
             let _ = timeout(Duration::from_millis(3), service.ready()).await;
         }
-        drop(waiting);
+        drop(waiters);
         go.store(true, SeqCst);
         compute(&served)
     });

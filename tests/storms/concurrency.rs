@@ -1,6 +1,6 @@
 //! Storms at a limit of the requests in flight.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::{convert::Infallible, future::ready, hint, thread};
 
 use futures::executor::block_on;
@@ -35,14 +35,14 @@ fn c4_b6_changing_limit_holds_for_newcomers_and_loses_no_permit() {
 ///
 /// With one permit the limit is a mutex: a sum that the inner service loads and stores in two steps
 /// is exact. Threads yield rarely: a yield lasts as long as the scheduler runs other programs.
-fn millions(name: &str, limit: usize) {
-    const EACH: usize = 200_000;
+fn millions(name: &str, limit: u32) {
+    const EACH: u32 = 200_000;
     storm(name, |_, line| {
         let layer = ConcurrencyBackpressureLayer::new(limit).reject_with(|_: Rejected| false);
         let (handle, steps) = (layer.handle(), Steps::default());
         let count = steps.clone();
         let threads = move || {
-            let [inside, most_inside, sum] = [(); 3].map(|()| AtomicUsize::new(0));
+            let [inside, most_inside, sum] = [(); 3].map(|()| AtomicU32::new(0));
             let inner = service_fn(|()| {
                 most_inside.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
                 let loaded = sum.load(Relaxed);
@@ -82,13 +82,13 @@ fn millions(name: &str, limit: usize) {
         let (most, sum) = guarded(handle.clone(), || steps.get(), threads);
         let left = (handle.in_flight(), handle.queued());
         line.count("admitted", 4 * EACH);
-        line.count("rejected", handle.rejected().total() as usize);
+        line.count("rejected", handle.rejected().total());
         line.count("most_inside", most);
         line.count("left_in_flight", left.0);
-        line.count("left_waiting", left.1);
+        line.count("left_queued", left.1);
         assert!(most <= limit, "{most} in flight");
         assert!(limit > 1 || sum == 4 * EACH, "the inner service counted {sum}");
-        assert_eq!(left, (0, 0), "left in flight and waiting");
+        assert_eq!(left, (0, 0), "left in flight and queued");
     });
 }
 

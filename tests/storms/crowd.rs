@@ -142,7 +142,7 @@ pub(crate) fn some_are_not_polled_again(name: &str, most: usize, site: fn() -> S
         line.count("tasks", 2000);
         line.count("not_polled_again", all);
         line.count("still_held", held.len());
-        site.comes_to_rest(held.len());
+        site.comes_to_rest(u32::try_from(held.len()).unwrap());
     });
 }
 
@@ -166,12 +166,12 @@ pub(crate) fn changing(
             let mut rng = Rng::with_seed(seed);
             let (mut changes, mut most_inside) = (0, 0);
             while !storm.is_finished() {
-                let limit = rng.usize(most / 8..=most);
+                let limit = rng.u32(most / 8..=most);
                 handle.set_limit(limit);
                 change(&handle, &mut rng);
                 changes += 1;
                 if is_concurrency {
-                    wait_until(|| handle.taken_and_waiting().0 <= limit).await;
+                    wait_until(|| handle.taken_and_queued().0 <= limit).await;
                     most_inside = notes.most_inside().max(most_inside);
                 }
                 let calls = notes.calls() + rng.usize(..50);

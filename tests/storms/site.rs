@@ -17,7 +17,7 @@ pub(crate) type Limited = BoxCloneSyncService<(), (), Infallible>;
 
 #[derive(Clone)]
 pub(crate) struct Site {
-    pub(crate) limit: usize,
+    pub(crate) limit: u32,
     pub(crate) service: Limited,
     pub(crate) handle: Handle,
     pub(crate) notes: Arc<Notes>,
@@ -32,33 +32,31 @@ pub(crate) enum Handle {
 }
 
 impl Handle {
-    pub(crate) fn set_limit(&self, limit: usize) {
+    pub(crate) fn set_limit(&self, limit: u32) {
         match self {
             Self::Concurrency(handle) => handle.set_limit(limit),
-            Self::Window(window) => window.set_limit(limit as u64),
+            Self::Window(window) => window.set_limit(limit),
         }
         .unwrap();
     }
 
     /// The permits taken, and the waiters. The reading of a window refills it.
-    pub(crate) fn taken_and_waiting(&self) -> (usize, usize) {
+    pub(crate) fn taken_and_queued(&self) -> (u32, u32) {
         match self {
             Self::Concurrency(limit) => (limit.in_flight(), limit.queued()),
-            Self::Window(window) => {
-                ((window.limit() - window.remaining()) as usize, window.queued())
-            }
+            Self::Window(window) => (window.limit() - window.remaining(), window.queued()),
         }
     }
 }
 
 impl Site {
-    pub(crate) fn concurrency(limit: usize) -> Self {
+    pub(crate) fn concurrency(limit: u32) -> Self {
         let (layer, notes) = (ConcurrencyBackpressureLayer::new(limit), Arc::default());
         let service = Limited::new(layer.layer(service_fn(record(&notes))));
         Self { limit, service, handle: Handle::Concurrency(layer.handle()), notes, span: None }
     }
 
-    pub(crate) fn window(fixed: bool, limit: usize, length: Duration) -> Self {
+    pub(crate) fn window(fixed: bool, limit: u32, length: Duration) -> Self {
         let ((layer, span), notes) = (Span::new(fixed, limit, length), Arc::default());
         let service = Limited::new(layer.layer(service_fn(record(&notes))));
         Self { limit, service, handle: Handle::Window(layer.handle()), notes, span: Some(span) }
@@ -71,9 +69,9 @@ impl Site {
             round(seed, &site, line);
             site.never_too_many(line);
             site.comes_to_rest(0);
-            let (taken, waiting) = site.handle.taken_and_waiting();
+            let (taken, queued) = site.handle.taken_and_queued();
             line.count("left_in_flight", taken);
-            line.count("left_waiting", waiting);
+            line.count("left_queued", queued);
         });
     }
 
@@ -90,11 +88,11 @@ impl Site {
 
     /// Asserts that in a while no waiter is queued, `held` permits are taken, and all others can be
     /// acquired at once.
-    pub(crate) fn comes_to_rest(&self, held: usize) {
+    pub(crate) fn comes_to_rest(&self, held: u32) {
         let handle = self.handle.clone();
-        let at_rest = wait_until(move || handle.taken_and_waiting() == (held, 0));
+        let at_rest = wait_until(move || handle.taken_and_queued() == (held, 0));
         guarded_task(0, self.handle.clone(), || 0, at_rest);
-        let mut clones = vec![self.service.clone(); self.limit + 1];
+        let mut clones = vec![self.service.clone(); self.limit as usize + 1];
         let ready = guarded(
             self.handle.clone(),
             || 0,
@@ -104,7 +102,7 @@ impl Site {
                 clones.iter_mut().map_while(|clone| clone.ready().now_or_never()).count()
             },
         );
-        assert_eq!(ready, self.limit - held, "ready at once");
+        assert_eq!(ready, (self.limit - held) as usize, "ready at once");
     }
 }
 
@@ -114,7 +112,7 @@ pub(crate) struct Notes {
     times: Mutex<Vec<u64>>,
     /// The requests in flight, from the call to the end of the response, and the largest number so
     /// far.
-    inside: Mutex<(usize, usize)>,
+    inside: Mutex<(u32, u32)>,
 }
 
 impl Notes {
@@ -123,7 +121,7 @@ impl Notes {
     }
 
     /// The largest number of requests in flight since the last reading.
-    pub(crate) fn most_inside(&self) -> usize {
+    pub(crate) fn most_inside(&self) -> u32 {
         let mut inside = self.inside.lock().unwrap();
         let now = inside.0;
         mem::replace(&mut inside.1, now)

@@ -9,7 +9,7 @@ use crate::support::{Line, nanos};
 /// The settings of a window. Times are in nanoseconds.
 #[derive(Clone)]
 pub(crate) struct Span {
-    limit: usize,
+    limit: u32,
     length: u64,
     fixed: bool,
     /// The span in which its layer was made. The grid of a fixed window begins in it.
@@ -17,10 +17,10 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn new(fixed: bool, limit: usize, length: Duration) -> (WindowRateLimitLayer, Self) {
+    pub(crate) fn new(fixed: bool, limit: u32, length: Duration) -> (WindowRateLimitLayer, Self) {
         let make = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let before = nanos();
-        let layer = make(limit as u64, length);
+        let layer = make(limit, length);
         let made = before..nanos();
         (layer, Self { limit, length: length.as_nanos() as u64, fixed, made })
     }
@@ -44,7 +44,7 @@ impl Span {
     /// so at most 2 N are in it.
     pub(crate) fn judge(&self, mut times: Vec<u64>, line: &mut Line) {
         times.sort(); // the stable sort, which is fast for a few ascending runs
-        let (limit, most) = (self.limit, self.most_in_any_span(&times));
+        let (limit, most) = (self.limit as usize, self.most_in_any_span(&times));
         line.count("most_in_a_span", most);
         assert!(most <= if self.fixed { 2 * limit } else { limit }, "{most} in a span");
         if self.fixed {

@@ -28,7 +28,11 @@ pub(crate) fn storm(name: &str, round: impl Fn(u64, &mut Line)) {
 
 impl Line {
     /// Adds the count of a round.
-    pub(crate) fn count(&mut self, key: &'static str, count: usize) {
+    pub(crate) fn count<N>(&mut self, key: &'static str, count: N)
+    where
+        N: TryInto<usize, Error: Debug>,
+    {
+        let count = count.try_into().unwrap();
         match self.0.iter_mut().find(|(known, _)| *known == key) {
             None => self.0.push((key, count)),
             Some((_, most)) if key.starts_with("most_") => *most = count.max(*most),
@@ -95,7 +99,7 @@ pub(crate) struct Steps(Arc<AtomicUsize>);
 impl Steps {
     /// Counts the `n`-th step of a thread if it is a thousandth, so that threads contend for the
     /// limit and not for this counter.
-    pub(crate) fn note(&self, n: usize) {
+    pub(crate) fn note(&self, n: u32) {
         if n % 1000 == 0 {
             self.0.fetch_add(1, Relaxed);
         }

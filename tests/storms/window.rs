@@ -67,7 +67,7 @@ fn c4_w1_w9_changing_window_holds_and_loses_no_permit() {
 ///
 /// The number of requests is fixed, so that slow machines reach the limit, too.
 fn millions(name: &str, fixed: bool) {
-    const EACH: usize = 400_000;
+    const EACH: u32 = 400_000;
     storm(name, |seed, line| {
         let (layer, span) = Span::new(fixed, 4000, ms(20));
         let (handle, steps) = (layer.handle(), Steps::default());
@@ -97,7 +97,7 @@ fn millions(name: &str, fixed: bool) {
         };
         let times = guarded(handle.clone(), || steps.get(), threads);
         line.count("admitted", times.len());
-        line.count("rejected", handle.rejected().total() as usize);
+        line.count("rejected", handle.rejected().total());
         span.judge(times, line);
         let all_expire = {
             let handle = handle.clone();

@@ -24,12 +24,12 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    fn at_most(what: impl Into<String>, measured: usize, bound: usize) -> Self {
+    fn at_most(what: impl Into<String>, measured: usize, bound: u32) -> Self {
         Self {
             what: what.into(),
             measured: measured.to_string(),
             promised: format!("at most {bound}"),
-            kept: Some(measured <= bound),
+            kept: Some(measured <= bound as usize),
         }
     }
 
@@ -52,20 +52,16 @@ pub(super) fn check(
 ) -> Vec<Promise> {
     let Entries { tasks, queue } = entries;
     let attempts = || tasks.iter().flat_map(|task| &task.attempts);
-    let rate = usize::try_from(args.rate).unwrap_or(usize::MAX);
+    let longest = queue.iter().map(|&(_, queued)| queued).max().unwrap_or(0);
     let window = format_duration(args.window);
     vec![
         Promise::at_most(
             format!("sent in any {window}"),
             most_in_any_span(attempts().map(|attempt| attempt.sent), args.window),
-            rate,
+            args.rate,
         ),
-        as_arrived(tasks, arrivals, args.window, rate),
-        Promise::at_most(
-            "queued",
-            queue.iter().map(|&(_, waiting)| waiting).max().unwrap_or(0),
-            args.queue,
-        ),
+        as_arrived(tasks, arrivals, args.window, args.rate),
+        Promise::at_most("queued", longest as usize, args.queue),
         Promise::at_most(
             "attempts at a time",
             most_at_a_time(attempts().filter_map(stay_of_attempt)),
@@ -79,7 +75,7 @@ pub(super) fn check(
         Promise::at_most(
             "attempts of a task",
             tasks.iter().map(|task| task.attempts.len()).max().unwrap_or(0),
-            usize::try_from(args.attempts).unwrap_or(usize::MAX),
+            args.attempts,
         ),
         waits(args.jitter, backoff, tasks),
         ends(tasks, args.tasks),
@@ -103,7 +99,7 @@ fn as_arrived(
     tasks: &[Task],
     arrivals: Option<&[Arrival]>,
     window: Duration,
-    rate: usize,
+    rate: u32,
 ) -> Promise {
     let Some(arrivals) = arrivals else {
         return Promise::unchecked("arrived in any window", "the server is not the built-in one");
@@ -123,7 +119,7 @@ fn as_arrived(
         measured: format!("{most} ({} of {sent} arrived)", arrivals.len()),
         promised: format!("at most {rate}"),
         // More arrivals than attempts would be requests that the rate limit did not count.
-        kept: Some(most <= rate && arrivals.len() <= sent),
+        kept: Some(most <= rate as usize && arrivals.len() <= sent),
     }
 }
 

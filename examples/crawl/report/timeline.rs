@@ -93,17 +93,17 @@ impl Scale {
     }
 
     /// Draws the greatest length of the queue in each column.
-    fn queue(&self, queue: &[(Duration, usize)]) -> String {
+    fn queue(&self, queue: &[(Duration, u32)]) -> String {
         let mut changes = queue.iter().peekable();
         let mut before = 0;
         let most_in = |column| {
             let mut most = before;
-            while let Some(&&(at, waiting)) = changes.peek() {
+            while let Some(&&(at, queued)) = changes.peek() {
                 if self.at(at) > column {
                     break;
                 }
-                before = waiting;
-                most = most.max(waiting);
+                before = queued;
+                most = most.max(queued);
                 changes.next();
             }
             digit(most)
@@ -118,6 +118,6 @@ fn last_moment(task: &Task) -> Duration {
     ended.or(sent).unwrap_or(task.made)
 }
 
-fn digit(count: usize) -> char {
-    u32::try_from(count).ok().and_then(|count| char::from_digit(count, 10)).unwrap_or('+')
+fn digit(count: u32) -> char {
+    char::from_digit(count, 10).unwrap_or('+')
 }

@@ -30,7 +30,7 @@ type Bursts = Vec<(usize, u64)>;
 #[test]
 fn w1_w3_w8_strides_issue_never_too_many_and_at_most_a_stride_too_few() {
     let bursts = proptest::collection::vec((1..600_usize, 1..400_u64), 1..20);
-    hold(file!(), (257..2000_u64, bursts), |(limit, bursts)| strides(limit, bursts));
+    hold(file!(), (257..2000_u32, bursts), |(limit, bursts)| strides(limit, bursts));
 }
 
 /// A burst ends within a stride, and no request follows.
@@ -41,7 +41,7 @@ fn w8_permits_of_a_stride_that_stays_open_expire() {
     }
 }
 
-async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
+async fn strides(limit: u32, bursts: Bursts) -> Result<usize, TestCaseError> {
     let began = now();
     let layer = WindowRateLimitLayer::new(limit, WINDOW).max_queue(0).reject_with(|_| ());
     let handle = layer.handle();
@@ -52,7 +52,7 @@ async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
         std::future::ready(Ok::<_, ()>(()))
     }));
     let mut recent = VecDeque::new();
-    let stride = limit.div_ceil(256).next_power_of_two() as usize;
+    let (most, stride) = (limit as usize, limit.div_ceil(256).next_power_of_two() as usize);
     let taken = bursts.len();
     for (burst, pause) in bursts {
         let time = began.elapsed();
@@ -63,9 +63,9 @@ async fn strides(limit: u64, bursts: Bursts) -> Result<usize, TestCaseError> {
             drop(service.call(()));
             if issued.load(SeqCst) > before {
                 recent.push_back(time);
-                prop_assert!(recent.len() <= limit as usize, "too many");
+                prop_assert!(recent.len() <= most, "too many");
             } else {
-                prop_assert!(recent.len() + stride > limit as usize, "more than a stride too few");
+                prop_assert!(recent.len() + stride > most, "more than a stride too few");
             }
         }
         advance(ms(pause)).await;

@@ -24,7 +24,7 @@ enum Step {
     /// Drops the service, in any state.
     Drop(usize),
     Advance(u64),
-    Limit(usize),
+    Limit(u32),
     Window(u64),
     Pause(u64),
 }
@@ -35,17 +35,17 @@ struct Settings {
     /// All times are multiples of it, so that events coincide.
     unit: u64,
     fixed: bool,
-    limit: usize,
+    limit: u32,
     window: u64,
-    max_queue: usize,
+    max_queue: u32,
     max_wait: Option<u64>,
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
     let unit = proptest::sample::select(vec![1, 10, 97]);
-    let max_queue = prop_oneof![Just(usize::MAX), 0..4_usize];
+    let max_queue = prop_oneof![Just(u32::MAX), 0..4_u32];
     let max_wait = proptest::option::of(0..30_u64);
-    (unit, any::<bool>(), 1..6_usize, 1..15_u64, max_queue, max_wait).prop_map(
+    (unit, any::<bool>(), 1..6_u32, 1..15_u64, max_queue, max_wait).prop_map(
         |(unit, fixed, limit, window, max_queue, max_wait)| Settings {
             unit,
             fixed,
@@ -65,7 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         40 => caller.clone().prop_map(Step::Call),
         15 => caller.prop_map(Step::Drop),
         30 => (1..8_u64).prop_map(Step::Advance),
-        5 => (1..6_usize).prop_map(Step::Limit),
+        5 => (1..6_u32).prop_map(Step::Limit),
         5 => (1..15_u64).prop_map(Step::Window),
         5 => (1..15_u64).prop_map(Step::Pause),
     ];
@@ -76,23 +76,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone)]
 struct Naive {
     fixed: bool,
-    limit: usize,
+    limit: u32,
     window: u64,
     paused_until: u64,
     /// The times of issues with permits that have not expired.
     issued: Vec<u64>,
     /// Callers with a permit, before their calls.
     held: Vec<usize>,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<Waiter>,
     /// Waiters past their deadlines that have not been polled since.
-    expired: Vec<Waiting>,
+    expired: Vec<Waiter>,
     /// Callers with a wait that was taken for a new request's, without an outcome since.
     renewed: Vec<usize>,
     now: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Waiting {
+struct Waiter {
     caller: usize,
     /// The deadline.
     until: u64,
@@ -104,8 +104,13 @@ impl Naive {
         if self.fixed { (issued / self.window + 1) * self.window } else { issued + self.window }
     }
 
-    fn room(&self) -> usize {
-        self.limit.saturating_sub(self.held.len() + self.issued.len())
+    fn room(&self) -> u32 {
+        let taken = u32::try_from(self.held.len() + self.issued.len()).unwrap();
+        self.limit.saturating_sub(taken)
+    }
+
+    fn queued(&self) -> u32 {
+        u32::try_from(self.queue.len()).unwrap()
     }
 
     /// Expires permits and waits, and grants free permits.
@@ -113,8 +118,8 @@ impl Naive {
         let expire: Vec<_> = self.issued.iter().map(|&at| self.expires(at)).collect();
         let mut expire = expire.into_iter();
         self.issued.retain(|_| expire.next().is_some_and(|at| at > self.now));
-        self.expired.extend(self.queue.iter().filter(|waiting| waiting.until <= self.now));
-        self.queue.retain(|waiting| waiting.until > self.now);
+        self.expired.extend(self.queue.iter().filter(|waiter| waiter.until <= self.now));
+        self.queue.retain(|waiter| waiter.until > self.now);
         while self.now >= self.paused_until && self.room() > 0 {
             let Some(next) = self.queue.pop_front() else { return };
             self.held.push(next.caller);
@@ -131,7 +136,7 @@ impl Naive {
         at = at.max(self.paused_until);
         for _ in 0..=ahead {
             taken.retain(|&expires| expires > at);
-            while taken.len() >= self.limit {
+            while taken.len() >= self.limit as usize {
                 at = *taken.iter().min().expect("as many as the limit");
                 taken.retain(|&expires| expires > at);
             }
@@ -140,15 +145,15 @@ impl Naive {
         at
     }
 
-    fn waits(&self, caller: usize) -> Option<Waiting> {
-        self.queue.iter().chain(&self.expired).find(|waiting| waiting.caller == caller).copied()
+    fn waits(&self, caller: usize) -> Option<Waiter> {
+        self.queue.iter().chain(&self.expired).find(|waiter| waiter.caller == caller).copied()
     }
 
     fn release(&mut self, caller: usize) {
         self.renewed.retain(|&renewed| renewed != caller);
-        self.expired.retain(|waiting| waiting.caller != caller);
+        self.expired.retain(|waiter| waiter.caller != caller);
         self.held.retain(|&holder| holder != caller);
-        self.queue.retain(|waiting| waiting.caller != caller);
+        self.queue.retain(|waiter| waiter.caller != caller);
         self.settle();
     }
 }
@@ -181,13 +186,13 @@ impl Naive {
             self.renewed.retain(|&renewed| renewed != caller);
             return Has::Permit;
         }
-        if let Some(Waiting { until, .. }) = self.waits(caller) {
+        if let Some(Waiter { until, .. }) = self.waits(caller) {
             // Before the deadline, and the head could be issued before it.
             if self.now < until && self.expected(0) <= until {
                 return Has::Nothing;
             }
-            self.queue.retain(|waiting| waiting.caller != caller);
-            self.expired.retain(|waiting| waiting.caller != caller);
+            self.queue.retain(|waiter| waiter.caller != caller);
+            self.expired.retain(|waiter| waiter.caller != caller);
             if self.is_free() {
                 self.held.push(caller);
                 return Has::Permit;
@@ -205,12 +210,12 @@ impl Naive {
         let has = if self.is_free() {
             self.held.push(caller);
             Has::Permit
-        } else if self.queue.len() >= settings.max_queue {
+        } else if self.queued() >= settings.max_queue {
             Has::Rejection { queue_full: true, at: self.now }
         } else if self.expected(self.queue.len()) > until {
             Has::Rejection { queue_full: false, at: self.now }
         } else {
-            self.queue.push_back(Waiting { caller, until });
+            self.queue.push_back(Waiter { caller, until });
             return Has::Nothing;
         };
         self.renewed.retain(|&renewed| renewed != caller);
@@ -263,7 +268,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
     hold(file!(), (settings(), steps()), |(settings, steps)| async move {
         let Settings { unit, fixed, limit, window, max_queue, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
-        let layer = of(limit as u64, ms(window));
+        let layer = of(limit, ms(window));
         let handle = layer.handle();
         let rejecting = layer.clone().max_queue(0).reject_with(Some);
         let mut layer = layer.max_queue(max_queue).reject_with(Some);
@@ -330,7 +335,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     naive.settle();
                 }
                 Step::Limit(limit) => {
-                    handle.set_limit(limit as u64).unwrap();
+                    handle.set_limit(limit).unwrap();
                     (naive.limit, most) = (limit, most.max(limit));
                     naive.settle();
                 }
@@ -366,17 +371,17 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     caller
                 );
             }
-            for Waiting { caller, until } in &naive.queue {
+            for Waiter { caller, until } in &naive.queue {
                 prop_assert!(naive.now < *until, "{} waits past its deadline", caller);
             }
         }
 
         let free = naive.queue.is_empty() && naive.now >= naive.paused_until;
-        prop_assert_eq!(handle.remaining(), if free { naive.room() as u64 } else { 0 });
-        prop_assert_eq!(handle.queued(), naive.queue.len());
+        prop_assert_eq!(handle.remaining(), if free { naive.room() } else { 0 });
+        prop_assert_eq!(handle.queued(), naive.queued());
         prop_assert_eq!(handle.rejected().total(), rejections, "counted at the calls");
         if !fixed {
-            prop_assert!(most_in_any_span(&times, ms(shortest)) <= most);
+            prop_assert!(most_in_any_span(&times, ms(shortest)) <= most as usize);
         }
 
         // The next request is rejected until the promised time, and admitted then.
@@ -399,7 +404,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
 
         drop(next);
         pass(ms(2 * naive.window)).await;
-        prop_assert_eq!(handle.remaining(), naive.limit as u64, "a permit is lost");
+        prop_assert_eq!(handle.remaining(), naive.limit, "a permit is lost");
         Ok(taken)
     });
 }

@@ -211,9 +211,9 @@ async fn c4_b4_axum_server_releases_permits_of_disconnected_clients() {
 
         let in_flight = client.ask("/gated");
         until(|| handle.in_flight() == 1).await;
-        let waiting = client.ask("/gated");
+        let queued = client.ask("/gated");
         until(|| handle.queued() == 1).await;
-        waiting.abort();
+        queued.abort();
         until(|| handle.queued() == 0).await;
         assert_eq!(handle.in_flight(), 1);
         in_flight.abort();

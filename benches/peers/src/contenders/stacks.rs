@@ -12,10 +12,10 @@ use super::peers::{self, LONG};
 use crate::service::SMALL;
 
 /// More permits than calls are in flight.
-pub(crate) const PERMITS: usize = 1_000;
+pub(crate) const PERMITS: u32 = 1_000;
 pub(crate) const ATTEMPTS: u32 = 3;
 /// A window with more permits than calls are made in it.
-pub(crate) const LARGE_WINDOW: (u64, Duration) = (100_000, Duration::from_micros(100));
+pub(crate) const LARGE_WINDOW: (u32, Duration) = (100_000, Duration::from_micros(100));
 
 pub(crate) fn our_stack()
 -> impl Service<u32, Error = BoxError, Future: Send> + Clone + Send + 'static {

@@ -34,8 +34,8 @@ type Round = Box<dyn FnMut() -> f64>;
 
 pub(super) fn run(pace: Pace) -> Vec<Section> {
     let counts = pace.pick(&[100][..], &[100, 10_000, 100_000], &[100, 10_000, 100_000]);
-    let concurrency = counts.iter().map(|&waiting| concurrency(waiting));
-    let windows = counts.iter().map(|&waiting| window(waiting));
+    let concurrency = counts.iter().map(|&waiters| concurrency(waiters));
+    let windows = counts.iter().map(|&waiters| window(waiters));
     concurrency.chain(windows).map(|comparison| measured(&comparison, pace)).collect()
 }
 
@@ -52,66 +52,66 @@ fn measured(comparison: &Comparison<Round>, pace: Pace) -> Section {
     })
 }
 
-fn concurrency(waiting: usize) -> Comparison<Round> {
-    Comparison::new(format!("concurrency, {waiting} waiting"))
+fn concurrency(waiters: usize) -> Comparison<Round> {
+    Comparison::new(format!("concurrency, {waiters} waiting"))
         .with(floor("a slab of wakers"), move || {
             let slab = Arc::new(Mutex::new(Slab::default()));
-            queue(waiting, (), move || InSlab::new(&slab))
+            queue(waiters, (), move || InSlab::new(&slab))
         })
         .with(same("tower ConcurrencyLimit", "in order"), move || {
             let service = ConcurrencyLimitLayer::new(1).layer(SMALL);
-            queue(waiting, ready(&service), move || queued(&service))
+            queue(waiters, ready(&service), move || queued(&service))
         })
         .with(same("tower-resilience bulkhead", "in order"), move || {
             let service = peers::bulkhead(1).layer(Stuck);
-            queue(waiting, in_call(&service), move || in_call(&service))
+            queue(waiters, in_call(&service), move || in_call(&service))
         })
         .with(same("tower-resilience bulkhead, ready", "in order"), move || {
             let service = peers::bulkhead_ready(1).layer(SMALL);
-            queue(waiting, ready(&service), move || queued(&service))
+            queue(waiters, ready(&service), move || queued(&service))
         })
         .with(ours("backpressure", "in order"), move || {
             let service = ConcurrencyBackpressureLayer::new(1).layer(SMALL);
-            queue(waiting, ready(&service), move || queued(&service))
+            queue(waiters, ready(&service), move || queued(&service))
         })
 }
 
-fn window(waiting: usize) -> Comparison<Round> {
-    Comparison::new(format!("window, {waiting} waiting"))
+fn window(waiters: usize) -> Comparison<Round> {
+    Comparison::new(format!("window, {waiters} waiting"))
         .with(floor("a slab of wakers"), move || {
             let slab = Arc::new(Mutex::new(Slab::default()));
-            queue(waiting, (), move || InSlab::new(&slab))
+            queue(waiters, (), move || InSlab::new(&slab))
         })
         .with(same("tower-resilience log", "exact, in no order"), move || {
             let service = peers::sliding_log(1, LONG, LONG).layer(SMALL);
             spend(&service);
-            queue(waiting, (), move || in_call(&service))
+            queue(waiters, (), move || in_call(&service))
         })
         .with(same("tower-resilience log, ready", "exact, in no order"), move || {
             let service = peers::sliding_log_ready(1, LONG).layer(SMALL);
             spend(&service);
-            queue(waiting, (), move || queued(&service))
+            queue(waiters, (), move || queued(&service))
         })
         .with(other("leaky-bucket", "up to 2 N, in order"), move || {
             let limiter = Arc::new(peers::leaky_bucket(1, LONG));
             assert!(limiter.try_acquire(1), "the first call is admitted");
-            queue(waiting, (), move || pending(Box::pin(Arc::clone(&limiter).acquire_owned(1))))
+            queue(waiters, (), move || pending(Box::pin(Arc::clone(&limiter).acquire_owned(1))))
         })
         .with(ours("sliding window", "exact, in order"), move || {
             let service = WindowRateLimitLayer::new(1, LONG).layer(SMALL);
             spend(&service);
-            queue(waiting, (), move || queued(&service))
+            queue(waiters, (), move || queued(&service))
         })
 }
 
 /// Returns a round over a queue of waiters behind the permit that is `held`.
-fn queue<H: 'static, W: 'static>(waiting: usize, held: H, join: impl Fn() -> W + 'static) -> Round {
-    let mut queue: Vec<Option<W>> = (0..waiting).map(|_| Some(join())).collect();
-    let mut order: Vec<usize> = (0..waiting).collect();
+fn queue<H: 'static, W: 'static>(waiters: usize, held: H, join: impl Fn() -> W + 'static) -> Round {
+    let mut queue: Vec<Option<W>> = (0..waiters).map(|_| Some(join())).collect();
+    let mut order: Vec<usize> = (0..waiters).collect();
     Box::new(move || {
         let _held = &held;
         fastrand::shuffle(&mut order);
-        let leaving = &order[..waiting / 2];
+        let leaving = &order[..waiters / 2];
         let begin = Instant::now();
         for &place in leaving {
             queue[place] = None;

@@ -19,7 +19,7 @@ use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer};
 use crate::{
     batch::{Batch, call, calls},
     contenders::{
-        Comparison, Label, ours, same,
+        Comparison, Label, ours, peers, same,
         stacks::{LARGE_WINDOW, PERMITS},
         waiters::{queued, ready},
     },
@@ -36,17 +36,17 @@ pub(super) fn run(pace: Pace) -> Vec<Section> {
 pub(super) fn comparisons() -> Vec<Comparison> {
     let limits = [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let clones = [1, 10, 100, 1_000, 10_000];
-    let waiting = [100, 1_000, 10_000, 100_000];
+    let waiters = [100, 1_000, 10_000, 100_000];
     vec![
         over("backpressure, by its limit", &limits, |limit| {
             calls(ConcurrencyBackpressureLayer::new(limit).layer(SMALL))
         }),
         over("sliding window, by its limit", &limits, |limit| {
-            let window = Duration::from_nanos(2 * limit as u64);
-            calls(WindowRateLimitLayer::new(limit as u64, window).layer(SMALL))
+            let window = Duration::from_nanos(2 * u64::from(limit));
+            calls(WindowRateLimitLayer::new(limit, window).layer(SMALL))
         }),
         over("tower ConcurrencyLimit, by clones", &clones, |clones| {
-            in_turn(ConcurrencyLimitLayer::new(PERMITS).layer(SMALL), clones)
+            in_turn(peers::concurrency_limit(PERMITS).layer(SMALL), clones)
         }),
         over("backpressure, by clones", &clones, |clones| {
             in_turn(ConcurrencyBackpressureLayer::new(PERMITS).layer(SMALL), clones)
@@ -55,17 +55,17 @@ pub(super) fn comparisons() -> Vec<Comparison> {
             let (limit, window) = LARGE_WINDOW;
             in_turn(WindowRateLimitLayer::new(limit, window).layer(SMALL), clones)
         }),
-        over("tower ConcurrencyLimit, by waiters", &waiting, |waiting| {
-            through_the_queue(ConcurrencyLimitLayer::new(1).layer(SMALL), waiting)
+        over("tower ConcurrencyLimit, by waiters", &waiters, |waiters| {
+            through_the_queue(ConcurrencyLimitLayer::new(1).layer(SMALL), waiters)
         }),
-        over("backpressure, by waiters", &waiting, |waiting| {
-            through_the_queue(ConcurrencyBackpressureLayer::new(1).layer(SMALL), waiting)
+        over("backpressure, by waiters", &waiters, |waiters| {
+            through_the_queue(ConcurrencyBackpressureLayer::new(1).layer(SMALL), waiters)
         }),
     ]
 }
 
 /// Returns a contender for each size; the smallest is the reference of the ratios.
-fn over(title: &str, sizes: &[usize], make: fn(usize) -> Batch) -> Comparison {
+fn over(title: &str, sizes: &[u32], make: fn(u32) -> Batch) -> Comparison {
     let comparison = Comparison::above(title, || calls(SMALL));
     sizes.iter().enumerate().fold(comparison, |comparison, (place, &size)| {
         let label: fn(String, &'static str) -> Label = if place == 0 { same } else { ours };
@@ -73,8 +73,8 @@ fn over(title: &str, sizes: &[usize], make: fn(usize) -> Batch) -> Comparison {
     })
 }
 
-fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: usize) -> Batch {
-    let mut services = vec![service; clones];
+fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: u32) -> Batch {
+    let mut services = vec![service; clones as usize];
     let mut next = 0;
     Box::new(move |calls| {
         for request in 0..calls {
@@ -84,12 +84,9 @@ fn in_turn<S: Service<u32> + Clone + Send + 'static>(service: S, clones: usize) 
     })
 }
 
-fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(
-    service: S,
-    waiting: usize,
-) -> Batch {
+fn through_the_queue<S: Service<u32> + Clone + Send + 'static>(service: S, waiters: u32) -> Batch {
     let first = ready(&service);
-    let mut queue: Vec<S> = (0..waiting).map(|_| queued(&service)).collect();
+    let mut queue: Vec<S> = (0..waiters).map(|_| queued(&service)).collect();
     drop(first);
     let mut head = 0;
     Box::new(move |calls| {

@@ -23,9 +23,9 @@ impl Issues {
     }
 
     /// Returns the mean time, in seconds, from each call to the `calls`-th after it.
-    pub(super) fn mean_time_of(&self, calls: usize) -> f64 {
+    pub(super) fn mean_time_of(&self, calls: u32) -> f64 {
         let times = self.sorted();
-        let apart = times.iter().zip(times.iter().skip(calls));
+        let apart = times.iter().zip(times.iter().skip(calls as usize));
         let apart: Vec<_> = apart.map(|(from, to)| (*to - *from).as_secs_f64()).collect();
         apart.iter().sum::<f64>() / apart.len() as f64
     }

@@ -41,10 +41,10 @@ pub(super) fn run(pace: Pace) -> Vec<Section> {
     let kinds =
         [("concurrency", concurrency as fn(String) -> Comparison<Weigh>), ("window", window)];
     for (kind, comparison) in kinds {
-        for &waiting in counts {
-            let comparison = comparison(format!("{kind}, {waiting} waiting"));
-            let mut section = rounds(&comparison, 1, |contender| (contender.make)()(waiting));
-            section.at = Some((kind.to_owned(), waiting));
+        for &waiters in counts {
+            let comparison = comparison(format!("{kind}, {waiters} waiting"));
+            let mut section = rounds(&comparison, 1, |contender| (contender.make)()(waiters));
+            section.at = Some((kind.to_owned(), waiters));
             sections.push(section);
         }
     }
@@ -113,14 +113,14 @@ fn services<S: Clone + 'static, H, W>(
     take: impl Fn(&S) -> H + 'static,
     wait: impl Fn(&S) -> W + 'static,
 ) -> Weigh {
-    Box::new(move |waiting| {
+    Box::new(move |waiters| {
         let (service, limit) = live_bytes(&make);
         let (clone, cloned) = live_bytes(|| service.clone());
         let taken = take(&service);
-        let mut queue: Vec<Option<W>> = (0..waiting).map(|_| None).collect();
+        let mut queue: Vec<Option<W>> = (0..waiters).map(|_| None).collect();
         let ((), heap) =
             live_bytes(|| queue.iter_mut().for_each(|entry| *entry = Some(wait(&service))));
-        let heap = heap / waiting as f64;
+        let heap = heap / waiters as f64;
         let figures = vec![
             (SERVICE, size_of::<S>() as f64),
             (LIMIT, limit),

@@ -44,7 +44,7 @@ const SPREAD: Figure = plain("spread", "calls");
 
 #[derive(Clone, Copy)]
 struct Rate {
-    limit: u64,
+    limit: u32,
     window: Duration,
 }
 
@@ -91,7 +91,7 @@ fn comparison(title: String, rate: Rate) -> Comparison<Run> {
         .with(other("tower RateLimit, Buffer", "up to 2 N"), move || {
             driven(rate, move |inner| {
                 let service = ServiceBuilder::new().buffer(1_024);
-                Through(service.rate_limit(limit, window).service(inner))
+                Through(service.layer(peers::rate_limit(limit, window)).service(inner))
             })
         })
         .with(same("tower-resilience log", "exact"), move || {
@@ -136,7 +136,7 @@ fn figures(tally: &Tally, log: &Issues, rate: Rate) -> Vec<(Figure, f64)> {
     let seconds = tally.time.as_secs_f64();
     vec![
         most(log, rate),
-        (USED, rate.window.as_secs_f64() / log.mean_time_of(rate.limit as usize)),
+        (USED, rate.window.as_secs_f64() / log.mean_time_of(rate.limit)),
         (PROCESSOR, tally.processor.as_secs_f64() / seconds),
         (POLLS, tally.polls_per_call()),
         (SPREAD, tally.spread() as f64),

@@ -70,7 +70,7 @@ fn full() -> Comparison {
             let held = ready(&service);
             clones_rejected(service, held)
         })
-        .with(ours("backpressure, response", "max_queue(0), respond"), || {
+        .with(ours("backpressure, response", "max_queue(0), reject_with"), || {
             let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
             let service = layer.reject_with(too_many).layer(SMALL);
             let held = ready(&service);
@@ -109,7 +109,7 @@ fn spent() -> Comparison {
             assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
             rejections(service, ())
         })
-        .with(ours("sliding window, response", "exact, respond"), || {
+        .with(ours("sliding window, response", "exact, reject_with"), || {
             let layer = WindowRateLimitLayer::new(1, LONG).max_queue(0).reject_with(too_many);
             let mut service = layer.layer(SMALL);
             let _first = respond(&mut service, 0);

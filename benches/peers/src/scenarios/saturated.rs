@@ -21,7 +21,7 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
-use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
+use tower::{Layer, Service};
 use tower_floodgate::ConcurrencyBackpressureLayer;
 
 use crate::{
@@ -62,7 +62,7 @@ pub(super) fn run(pace: Pace) -> Vec<Section> {
     sections
 }
 
-fn crowded(pace: Pace, limit: usize, tasks: usize, threads: Threads, on: &str) -> Section {
+fn crowded(pace: Pace, limit: u32, tasks: usize, threads: Threads, on: &str) -> Section {
     let group = format!("limit {limit}, {on}");
     let crowd = Crowd {
         tasks,
@@ -78,16 +78,16 @@ fn crowded(pace: Pace, limit: usize, tasks: usize, threads: Threads, on: &str) -
     section
 }
 
-fn comparison(title: String, limit: usize) -> Comparison<Run> {
+fn comparison(title: String, limit: u32) -> Comparison<Run> {
     Comparison::new(title)
         .with(same("tower ConcurrencyLimit", "in order"), move || {
-            by(move || Through(ConcurrencyLimitLayer::new(limit).layer(Yields)))
+            by(move || Through(peers::concurrency_limit(limit).layer(Yields)))
         })
         .with(same("tower-resilience bulkhead", "in order"), move || {
             by(move || Through(peers::bulkhead(limit).layer(Yields)))
         })
         .with(other("semaphore", "tokio's, not a service"), move || {
-            by(move || Permit(Arc::new(Semaphore::new(limit))))
+            by(move || Permit(peers::semaphore(limit)))
         })
         .with(ours("backpressure", "in order"), move || {
             by(move || Through(ConcurrencyBackpressureLayer::new(limit).layer(Yields)))

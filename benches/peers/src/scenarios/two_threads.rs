@@ -5,11 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tower::{
-    BoxError, Layer, Service,
-    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
-    retry::RetryLayer,
-};
+use tower::{BoxError, Layer, Service, retry::RetryLayer};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
     retry::RetryBudget,
@@ -34,7 +30,7 @@ use crate::{
 
 /// A window with more permits than two threads use, and longer than a thread is preempted: governor
 /// rejects a call that reads an older time than the one before it.
-const WINDOW: (u64, Duration) = (1_000_000, Duration::from_millis(10));
+const WINDOW: (u32, Duration) = (1_000_000, Duration::from_millis(10));
 
 pub(super) fn run(pace: Pace) -> Vec<Section> {
     let comparisons = [concurrency(), window(), retry(), stack()];
@@ -45,10 +41,10 @@ fn concurrency() -> Comparison<Pair> {
     Comparison::new("concurrency")
         .with(floor("bare"), || pair(Floor::new(SMALL)))
         .with(same("tower ConcurrencyLimit", "shared by clones"), || {
-            pair(ConcurrencyLimitLayer::new(PERMITS).layer(SMALL))
+            pair(peers::concurrency_limit(PERMITS).layer(SMALL))
         })
         .with(same("tower GlobalConcurrencyLimit", "shared"), || {
-            pair(GlobalConcurrencyLimitLayer::new(PERMITS).layer(SMALL))
+            pair(peers::global_concurrency_limit(PERMITS).layer(SMALL))
         })
         .with(same("tower-resilience bulkhead", "shared"), || {
             pair(peers::bulkhead(PERMITS).layer(SMALL))

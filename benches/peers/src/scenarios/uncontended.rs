@@ -16,12 +16,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
-use tower::{
-    BoxError, Layer, ServiceBuilder,
-    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer},
-    retry::RetryLayer,
-};
+use tokio::time::Instant;
+use tower::{BoxError, Layer, ServiceBuilder, retry::RetryLayer};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
     retry::RetryBudget,
@@ -47,7 +43,7 @@ use crate::{
 
 /// Retries per request.
 const RATIO: f32 = 0.25;
-const SMALL_WINDOW: (u64, Duration) = (500, Duration::from_micros(1));
+const SMALL_WINDOW: (u32, Duration) = (500, Duration::from_micros(1));
 const BUFFER: usize = 1_024;
 
 pub(super) fn run(pace: Pace) -> Vec<Section> {
@@ -88,7 +84,7 @@ fn primitives() -> Comparison {
             })
         })
         .with(other("semaphore", "tokio's, owned permit"), || {
-            let semaphore = Arc::new(Semaphore::new(PERMITS));
+            let semaphore = peers::semaphore(PERMITS);
             after(move || {
                 let semaphore = Arc::clone(&semaphore);
                 drop(semaphore.try_acquire_owned().expect("a permit is free"));
@@ -101,10 +97,10 @@ fn concurrency<const WORDS: usize>(title: &str) -> Comparison {
     Comparison::above(title, move || calls(bare()))
         .with(floor("bare"), move || calls(Floor::new(bare())))
         .with(same("tower ConcurrencyLimit", "shared by clones"), move || {
-            calls(ConcurrencyLimitLayer::new(PERMITS).layer(bare()))
+            calls(peers::concurrency_limit(PERMITS).layer(bare()))
         })
         .with(same("tower GlobalConcurrencyLimit", "shared"), move || {
-            calls(GlobalConcurrencyLimitLayer::new(PERMITS).layer(bare()))
+            calls(peers::global_concurrency_limit(PERMITS).layer(bare()))
         })
         .with(same("tower-resilience bulkhead", "shared, waits in the call"), move || {
             calls(peers::bulkhead(PERMITS).layer(bare()))
@@ -121,7 +117,7 @@ fn concurrency<const WORDS: usize>(title: &str) -> Comparison {
         })
 }
 
-fn window<const WORDS: usize>(title: &str, (limit, window): (u64, Duration)) -> Comparison {
+fn window<const WORDS: usize>(title: &str, (limit, window): (u32, Duration)) -> Comparison {
     let bare = || Bare::<WORDS>;
     let comparison = Comparison::above(title, move || calls(bare()));
     // A large limit can read the clock once for many calls.
@@ -133,12 +129,12 @@ fn window<const WORDS: usize>(title: &str, (limit, window): (u64, Duration)) -> 
     };
     comparison
         .with(other("tower RateLimit", "not shared, up to 2 N"), move || {
-            calls(RateLimitLayer::new(limit, window).layer(bare()))
+            calls(peers::rate_limit(limit, window).layer(bare()))
         })
         .with_slow(other("tower RateLimit, Buffer", "shared, up to 2 N"), 10, move || {
             driven(|| {
                 let service = ServiceBuilder::new().buffer(BUFFER);
-                service.rate_limit(limit, window).service(bare())
+                service.layer(peers::rate_limit(limit, window)).service(bare())
             })
         })
         .with(same("tower-resilience log", "shared, exact"), move || {
@@ -217,18 +213,18 @@ fn stack() -> Comparison {
         .with(floor("bare, with a clock read"), || calls(Floor::with_clock(SMALL)))
         .with(other("tower, not shared", "concurrency, rate, retry"), move || {
             let service = ServiceBuilder::new()
-                .layer(ConcurrencyLimitLayer::new(PERMITS))
-                .layer(RateLimitLayer::new(limit, window))
+                .layer(peers::concurrency_limit(PERMITS))
+                .layer(peers::rate_limit(limit, window))
                 .layer(RetryLayer::new(Attempts(ATTEMPTS)));
             calls(service.service(SMALL))
         })
         .with_slow(same("tower, shared", "concurrency, retry, Buffer, rate"), 10, move || {
             driven(|| {
                 let service = ServiceBuilder::new()
-                    .layer(GlobalConcurrencyLimitLayer::new(PERMITS))
+                    .layer(peers::global_concurrency_limit(PERMITS))
                     .layer(RetryLayer::new(Attempts(ATTEMPTS)))
                     .buffer(BUFFER);
-                service.rate_limit(limit, window).service(SMALL)
+                service.layer(peers::rate_limit(limit, window)).service(SMALL)
             })
         })
         .with(same("tower-resilience", "concurrency, retry, rate"), || calls(resilience_stack()))
@@ -246,7 +242,7 @@ fn concurrency_cloned() -> Comparison {
     Comparison::above("concurrency, a clone per call", || clones(SMALL))
         .with(floor("bare"), || clones(Floor::new(SMALL)))
         .with(same("tower ConcurrencyLimit", "shared by clones"), || {
-            clones(ConcurrencyLimitLayer::new(PERMITS).layer(SMALL))
+            clones(peers::concurrency_limit(PERMITS).layer(SMALL))
         })
         .with(same("tower-resilience bulkhead", "shared, waits in the call"), || {
             clones(peers::bulkhead(PERMITS).layer(SMALL))
