@@ -96,7 +96,7 @@ async fn main() -> Result<(), BoxError> {
     }
 
     println!("closed:");
-    permits.close();
+    permits.close().expect("each service rejects by a response");
     assert_eq!(ask(&client, &url, "").await?.status(), 503);
     assert_eq!(ask(&client, &url, "health").await?.status(), 200);
     permits.drained().await;

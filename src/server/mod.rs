@@ -59,7 +59,7 @@
 //! assert_eq!(response.headers()["retry-after"], "60");
 //! drop(response);
 //!
-//! shutdown.close();
+//! shutdown.close().expect("each service of the limit can reject");
 //! assert_eq!(get("/").await?.status(), StatusCode::SERVICE_UNAVAILABLE);
 //! assert_eq!(get("/health").await?.status(), StatusCode::OK);
 //! shutdown.drained().await;

@@ -80,7 +80,7 @@ async fn b6_closed_axum_router_responds_503_and_drains() {
     let mut hanging = task::spawn(ask(&app, "/hang"));
     assert_pending!(hanging.poll());
 
-    handle.close();
+    handle.close().unwrap();
     let response = ask(&app, "/").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");

@@ -84,7 +84,7 @@ async fn b1_exempt_request_is_not_counted_delayed_or_rejected() {
     assert_eq!(handle.in_flight(), 1);
     assert_eq!(service.call(1).await.unwrap(), 503);
     assert_eq!(service.call(0).await.unwrap(), 0);
-    handle.close();
+    handle.close().unwrap();
     assert_eq!(service.call(0).await.unwrap(), 0);
     assert_eq!((handle.in_flight(), handle.rejected().total()), (1, 1));
     drop(slow);

@@ -120,7 +120,7 @@ async fn r6_rejection_is_retried_after_its_time_unless_closed() {
     let error = second.clone().oneshot(post()).await.unwrap_err();
     assert_eq!(verdict_of(error), Verdict::Retry);
 
-    layer.handle().close();
+    layer.handle().close().unwrap();
     assert_eq!(verdict_of(second.oneshot(post()).await.unwrap_err()), Verdict::Never);
 }
 

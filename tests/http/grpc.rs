@@ -220,7 +220,7 @@ async fn r6_transport_errors_count_as_unavailable() {
     let error = rate.oneshot(()).await.unwrap_err();
     assert_eq!(verdict_of(&[GrpcCode::Aborted], error), Verdict::RetryAfter(secs(7)));
     let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
-    layer.handle().close();
+    layer.handle().close().unwrap();
     let error = layer.layer(client()).oneshot(()).await.unwrap_err();
     assert_eq!(verdict_of(&[GrpcCode::Unavailable], error), Verdict::Never);
 }

@@ -61,11 +61,11 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
     let closed =
         ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(http_rejection);
-    closed.handle().close();
+    closed.handle().close().unwrap();
     let closed_with_fallback = ConcurrencyBackpressureLayer::new(1)
         .reject_with_box_error()
         .reject_with(http_rejection_with_fallback(SECOND * 3));
-    closed_with_fallback.handle().close();
+    closed_with_fallback.handle().close().unwrap();
 
     let said = |response: Response<String>| {
         let retry_after = header(response.headers(), "retry-after").map(str::to_owned);
@@ -117,7 +117,7 @@ async fn w6_retry_after_is_rounded_up_and_never_zero() {
 async fn c10_grpc_rejection_is_trailers_only_and_read_by_tonic() {
     let closed =
         ConcurrencyBackpressureLayer::new(1).reject_with_box_error().reject_with(grpc_rejection);
-    closed.handle().close();
+    closed.handle().close().unwrap();
     let responses = [
         (
             second(&rate(SECOND).reject_with(grpc_rejection)).await,

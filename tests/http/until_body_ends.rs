@@ -221,7 +221,7 @@ async fn b6_drained_waits_for_bodies() {
     let handle = layer.handle();
     let service = layer.layer(responses(Script { steps: [Data].into(), candid: true }));
     let response = service.clone().oneshot(Request::new(())).await.unwrap();
-    handle.close();
+    handle.close().unwrap();
     let mut drained = task::spawn(handle.drained());
     assert_pending!(drained.poll());
     assert!(service.oneshot(Request::new(())).await.is_err());

@@ -539,8 +539,8 @@ fn c6_futures_have_names() {
     use tower_floodgate::{backpressure, rate_limit, reject::NeverReject, retry};
     type Inner = std::future::Ready<Result<(), ()>>;
     fn future<F: Future>() {}
-    future::<backpressure::future::ResponseFuture<Inner, NeverReject>>();
-    future::<rate_limit::future::ResponseFuture<Inner, NeverReject>>();
+    future::<backpressure::ResponseFuture<Inner, NeverReject>>();
+    future::<rate_limit::ResponseFuture<Inner, NeverReject>>();
     future::<retry::future::Delay>();
     future::<tower_floodgate::backpressure::Drained>();
 }

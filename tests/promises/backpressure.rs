@@ -389,7 +389,7 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     settle().await;
 
     assert!(!handle.is_closed());
-    handle.close();
+    handle.close().unwrap();
     for waiter in waiters {
         assert!(rejected(&waiter.await.unwrap().unwrap_err()).is_closed());
     }
@@ -416,7 +416,7 @@ async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
 
     let closable = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
     let shedding = closable.clone().max_queue(0);
-    closable.handle().close();
+    closable.handle().close().unwrap();
     for layer in [closable, shedding] {
         let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
         assert!(rejected(&error).is_closed(), "services with rejections share their limit");
@@ -426,7 +426,7 @@ async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
 #[tokio::test]
 async fn b6_limit_changed_after_close_stays_closed() {
     let layer = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
-    layer.handle().close();
+    layer.handle().close().unwrap();
     layer.handle().set_limit(10).unwrap();
     let error = layer.layer(Probe::new()).oneshot(0).await.unwrap_err();
     assert!(rejected(&error).is_closed());

@@ -136,7 +136,7 @@ async fn c11_rejection_after_close_says_closed() {
     let handle = layer.handle();
     let (mut service, _holder) = full(layer).await;
     service.ready().await.unwrap();
-    handle.close();
+    handle.close().unwrap();
     assert!(rejected(&service.call(1).await.unwrap_err()).is_closed());
     assert_eq!((handle.rejected().closed, handle.rejected().total()), (1, 1));
 }

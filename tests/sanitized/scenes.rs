@@ -31,7 +31,7 @@ async fn c4_concurrency_limit_is_idle_after_waits_that_end_in_every_way() {
     handle.set_limit(1).unwrap();
     assert_eq!(abandoned.ready().await.unwrap().call(1).await.unwrap(), 1);
     handle.drained().await;
-    handle.close();
+    handle.close().unwrap();
     abandoned.ready().await.unwrap().call(1).await.unwrap_err();
     assert!((2..9).contains(&served), "{served}");
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));

@@ -288,7 +288,7 @@ fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
                     }
                 }
                 Step::Close => {
-                    handle.close();
+                    handle.close().unwrap();
                     naive.close();
                 }
                 _ => {}

@@ -240,7 +240,7 @@ async fn b6_closed_axum_server_responds_503_and_drains() {
         let in_flight = client.ask("/gated");
         until(|| handle.in_flight() == 1).await;
 
-        handle.close();
+        handle.close().unwrap();
         assert_eq!(client.status("/").await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(client.status("/health").await, StatusCode::OK);
         let mut drained = handle.drained();

@@ -187,7 +187,7 @@ async fn b1_c4_hyper_server_holds_the_permit_of_a_body_until_the_client_disconne
             soon(handle.drained()).await;
         }
 
-        handle.close();
+        handle.close().unwrap();
         assert_eq!(read(&client, &url).await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(read(&client, &health).await.0, StatusCode::OK);
     }

@@ -150,7 +150,7 @@ async fn b6_closed_tonic_server_responds_unavailable_and_drains() {
     let statuses = soon(client.watch(all())).await.unwrap().into_inner();
     until(|| handle.in_flight() == 1).await;
 
-    handle.close();
+    handle.close().unwrap();
     let status = refused(&mut client).await;
     assert_eq!((status.code(), pushback(&status)), (Code::Unavailable, None));
     let mut drained = handle.drained();
@@ -204,7 +204,7 @@ async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
     let server = serve!(ExemptLayer::new(is_check, limit));
     let mut client = client(&server).await;
-    handle.close();
+    handle.close().unwrap();
     let status = soon(client.watch(all())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     soon(client.check(all())).await.unwrap();
