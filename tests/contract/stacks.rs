@@ -261,7 +261,7 @@ impl Handles {
 
     fn bound<A>(&mut self, layer: ConcurrencyBackpressureLayer<A>, inner: Boxed) -> Boxed
     where
-        A: RejectPolicyFor<u32, BoxError, Error = BoxError, Outcome: 'static> + Send + 'static,
+        A: RejectPolicyFor<u32, BoxError, Error = BoxError> + Send + 'static,
     {
         let handle = layer.handle();
         self.bound = Some(Box::new(move || Counts {

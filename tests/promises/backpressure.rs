@@ -403,24 +403,37 @@ async fn b6_close_rejects_waiters_and_newcomers() {
     handle.drained().await;
 }
 
-/// A service without rejections cannot report that its limit is closed, so it shares none that can
-/// be closed.
+/// The waiters of a service without a reject policy could not be told.
 #[tokio::test]
-async fn b6_limit_with_infallible_waiters_cannot_be_closed() {
-    let plain = ConcurrencyBackpressureLayer::new(1);
-    let handle = plain.handle();
-    let too_late = std::panic::catch_unwind(|| plain.max_queue(1)).unwrap_err();
-    let message = too_late.downcast_ref::<&str>().expect("a message");
-    assert!(message.starts_with("what turns requests away is to be chosen before"), "{message}");
-    assert_eq!(handle.limit(), 1);
+async fn b6_limit_with_a_service_that_cannot_reject_is_not_closed() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle();
+    let shedding = layer.clone().max_queue(0).layer(Probe::new());
+    let waiting = layer.layer(Probe::new());
 
-    let closable = ConcurrencyBackpressureLayer::new(1).reject_with_box_error();
-    let shedding = closable.clone().max_queue(0);
-    closable.handle().close().unwrap();
-    for layer in [closable, shedding] {
-        let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
-        assert!(rejected(&error).is_closed(), "services with rejections share their limit");
+    let error = handle.close().unwrap_err().to_string();
+    assert!(error.contains("without a reject policy") && error.contains("`max_queue`"), "{error}");
+    assert!(!handle.is_closed());
+    assert_eq!(waiting.oneshot(1).await.unwrap(), 1);
+    assert_eq!(shedding.oneshot(2).await.unwrap(), 2);
+    handle.close().expect_err("such a service existed");
+}
+
+#[tokio::test]
+async fn b6_limit_whose_services_all_reject_is_closed() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle(); // before any reject policy is set
+    let failing = layer.clone().reject_with_box_error().layer(Probe::new());
+    let shedding = layer.clone().max_queue(0).layer(Probe::new());
+    handle.close().unwrap();
+    handle.close().expect("closed twice is closed");
+    for service in [failing, shedding] {
+        assert!(rejected(&service.oneshot(1).await.unwrap_err()).is_closed());
     }
+
+    let late = std::panic::catch_unwind(|| layer.layer(Probe::new())).unwrap_err();
+    let message = late.downcast_ref::<&str>().expect("a message");
+    assert!(message.contains("is closed") && message.contains("`max_queue`"), "{message}");
 }
 
 #[tokio::test]

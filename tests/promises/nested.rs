@@ -83,7 +83,7 @@ fn c1_one_layer_twice_on_a_request_hangs_and_is_reported_once() {
         });
     assert_eq!(reports.len(), 2 * ONCE, "{reports:#?}");
     for (limit, report) in [2, 3].iter().zip(reports) {
-        assert!(report.contains(&format!("ConcurrencyBackpressureLayer::new({limit})")));
+        assert!(report.contains(&format!("ConcurrencyBackpressureLayer {{ max_in_flight: {limit} }}")));
         assert!(report.contains("none proceeds") && report.contains("`per_service()`"));
     }
 }
@@ -110,8 +110,9 @@ fn c1_one_window_twice_on_a_request_counts_twice_and_is_reported_once() {
         },
     );
     assert_eq!(reports.len(), 2 * ONCE, "{reports:#?}");
-    for (layer, report) in ["new(4, 60s)", "fixed(1, 60s)"].iter().zip(reports) {
-        assert!(report.contains(&format!("WindowRateLimitLayer::{layer}")));
+    let layers = ["Sliding, limit: 4, window: 60s", "Fixed, limit: 1, window: 60s"];
+    for (settings, report) in layers.iter().zip(reports) {
+        assert!(report.contains(&format!("WindowRateLimitLayer {{ shape: {settings} }}")));
         assert!(report.contains("counts twice") && report.contains("`per_service()`"));
     }
 }

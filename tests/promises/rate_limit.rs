@@ -413,7 +413,7 @@ async fn w9_handle_reads_limit_remaining_wait_and_queue() {
     assert_pending!(waiter.poll_ready::<u32>());
     service.oneshot(0).await.unwrap_err();
     assert_eq!((handle.queued(), handle.rejected().total()), (1, 1));
-    assert!(format!("{handle:?}").contains("waiting: 1"));
+    assert!(format!("{handle:?}").contains("queued: 1"));
 
     let fixed = WindowRateLimitLayer::fixed(1, secs(1)).handle();
     advance(ms(1300)).await;

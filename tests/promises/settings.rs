@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use tower::{BoxError, Layer, ServiceExt};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, InvalidSetting, WindowRateLimitLayer,
+    ConcurrencyBackpressureLayer, ExponentialRetry, InvalidSetting, Rejected, WindowRateLimitLayer,
     retry::{Backoff, RetryBudget},
 };
 
-use crate::support::secs;
+use crate::support::{Probe, secs};
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -106,4 +107,44 @@ fn c7_handle_refuses_an_invalid_setting_and_changes_nothing() {
     assert_eq!(rate.set_limit(1 << 31).unwrap_err().setting(), "limit");
     assert_eq!(rate.set_window(Duration::ZERO).unwrap_err().setting(), "window");
     assert_eq!((concurrency.limit(), rate.limit(), rate.window()), (3, 3, secs(1)));
+}
+
+fn is_queue_full(error: &BoxError) -> bool {
+    Rejected::find(&**error).is_some_and(Rejected::is_queue_full)
+}
+
+/// Each setting is made after the limit has been shared and is in use.
+#[tokio::test(start_paused = true)]
+async fn c7_settings_in_any_order_share_the_limit() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let handle = layer.handle();
+    let mut holder = layer.layer(Probe::new());
+    holder.ready().await.unwrap();
+
+    let queue = layer.clone().max_queue(0);
+    let queue_and_wait = queue.clone().max_wait(secs(1));
+    let wait_and_queue = layer.clone().max_wait(secs(1)).max_queue(0);
+    let error = layer.clone().reject_with_box_error().max_queue(0);
+    let own = layer.clone().reject_with_error::<BoxError>().max_queue(0);
+    let response = queue.clone().reject_with(|_| 503);
+    let response_first = layer.clone().reject_with(|_| 503).max_queue(0);
+
+    for layer in [queue, queue_and_wait, wait_and_queue, error] {
+        let error = layer.layer(Probe::new()).oneshot(0).await.unwrap_err();
+        assert!(is_queue_full(&error));
+    }
+    let error = own.layer(Probe::new()).oneshot(0).await.unwrap_err();
+    assert!(is_queue_full(&error));
+    assert_eq!(response.layer(Probe::new()).oneshot(0).await.unwrap(), 503);
+    assert_eq!(response_first.layer(Probe::new()).oneshot(0).await.unwrap(), 503);
+    assert_eq!((handle.in_flight(), handle.rejected().queue_full), (1, 7));
+
+    let window = WindowRateLimitLayer::new(1, secs(60));
+    let handle = window.handle();
+    window.layer(Probe::new()).oneshot(0).await.unwrap();
+    let early = window.clone().max_wait(secs(1)).reject_with(|_| 429).max_queue(0);
+    let late = window.max_queue(0).max_wait(secs(1)).reject_with(|_| 429);
+    assert_eq!(early.layer(Probe::new()).oneshot(0).await.unwrap(), 429);
+    assert_eq!(late.layer(Probe::new()).oneshot(0).await.unwrap(), 429);
+    assert_eq!(handle.rejected().queue_full, 2);
 }
