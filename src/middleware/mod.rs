@@ -10,6 +10,8 @@
 //!   the request. No inner service is kept ready while a request waits for its permit.
 
 mod in_call;
+#[cfg(test)]
+mod in_call_tests;
 mod layer;
 mod limited;
 mod response;

@@ -83,7 +83,9 @@ fn c1_one_layer_twice_on_a_request_hangs_and_is_reported_once() {
         });
     assert_eq!(reports.len(), 2 * ONCE, "{reports:#?}");
     for (limit, report) in [2, 3].iter().zip(reports) {
-        assert!(report.contains(&format!("ConcurrencyBackpressureLayer {{ max_in_flight: {limit} }}")));
+        assert!(
+            report.contains(&format!("ConcurrencyBackpressureLayer {{ max_in_flight: {limit} }}"))
+        );
         assert!(report.contains("none proceeds") && report.contains("`per_service()`"));
     }
 }
