@@ -1,10 +1,10 @@
 //! A thread-local cache of one `Arc` per type.
 //!
 //! Every call clones a reference to the state that it shares, and drops it at its end. Counting
-//! that takes two atomic steps on memory that all processors write to, as many again as the decision
-//! to admit. So a thread that drops a reference keeps it, and the next clone of the same value on
-//! that thread takes it. The idea is that of deferred reference counting (L. P. Deutsch and
-//! D. G. Bobrow, 1976): an increment soon after a decrement cancels out.
+//! that takes two atomic steps on memory that all processors write to, as many again as the
+//! decision to admit. So a thread that drops a reference keeps it, and the next clone of the same
+//! value on that thread takes it. The idea is that of deferred reference counting (L. P. Deutsch
+//! and D. G. Bobrow, 1976): an increment soon after a decrement cancels out.
 //!
 //! A thread may keep one value of each type alive that is no longer used, until it uses another or
 //! ends. So only values that hold nothing of a user's are cached: their drop may come late.

@@ -3,7 +3,9 @@ use std::time::Duration;
 use tower::{ServiceBuilder, layer::util::Stack};
 
 use crate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    backpressure::ConcurrencyBackpressureLayer,
+    rate_limit::WindowRateLimitLayer,
+    retry::{ExponentialRetry, ExponentialRetryLayer},
 };
 
 /// Methods of [`ServiceBuilder`] for the three layers with their defaults. Sealed.

@@ -202,8 +202,6 @@ mod headers;
 mod limiter;
 mod macros;
 pub mod middleware;
-#[cfg(debug_assertions)]
-mod nested;
 pub mod pause_on_hint;
 mod per_service;
 pub mod rate_limit;

@@ -27,7 +27,8 @@ macro_rules! inner_access {
 macro_rules! shared_by_layers {
     ($layer:ident) => {
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
-        /// Only a bound, or closing, rejects. See [`RejectWithError`](crate::reject::RejectWithError).
+        /// Only a bound, or closing, rejects. See
+        /// [`RejectWithError`](crate::reject::RejectWithError).
         #[must_use]
         pub fn reject_with_error<E>(self) -> $layer<crate::reject::RejectWithError<E>> {
             $layer(self.0.with_policy(|_| crate::reject::RejectWithError::new()))

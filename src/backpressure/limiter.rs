@@ -11,7 +11,7 @@ use std::{
 
 use super::CloseError;
 #[cfg(debug_assertions)]
-use crate::nested::Nested;
+use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{InFlight, Limiter, Observer, QueueLimits, RejectedCounter, Waiter},

@@ -4,8 +4,6 @@ use std::fmt;
 
 use super::{Limiter, Observer};
 use crate::arc_cache::CachedArc;
-#[cfg(debug_assertions)]
-use crate::nested::Driven;
 
 /// A permit that is released by its drop.
 pub(crate) struct InFlight<L: Limiter> {
@@ -21,7 +19,7 @@ impl<L: Limiter> InFlight<L> {
 
     /// Marks the request of this permit as the one being driven.
     #[cfg(all(debug_assertions, feature = "server"))]
-    pub(crate) fn driven(&self) -> Driven {
+    pub(crate) fn driven(&self) -> super::nested::Driven {
         self.limiter.nested().id().driven()
     }
 }

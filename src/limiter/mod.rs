@@ -4,6 +4,8 @@
 //! clone of a limited service between `poll_ready` and `call`. A [`Waiter`] is one wait.
 
 mod in_flight;
+#[cfg(debug_assertions)]
+pub(crate) mod nested;
 mod observer;
 mod readiness;
 mod waiter;
@@ -15,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(debug_assertions)]
+use self::nested::Nested;
 pub use self::observer::RejectedCounts;
 pub(crate) use self::{
     in_flight::InFlight,
@@ -22,8 +26,6 @@ pub(crate) use self::{
     readiness::Readiness,
     waiter::Waiter,
 };
-#[cfg(debug_assertions)]
-use crate::nested::Nested;
 use crate::{
     arc_cache::{Cached, CachedArc},
     rejected::{Reason, Rejected},
@@ -33,9 +35,9 @@ use crate::{
 
 /// A source of permits, shared by all clones of a service. Sealed.
 ///
-/// The shape is that of tokio's semaphores and of .NET's `RateLimiter`: `poll_acquire` is all that a
-/// wait needs. A permit is plain data. Its owner gives it back to the limiter that it came from, by
-/// [`release`](Self::release) or [`call`](Self::call).
+/// The shape is that of tokio's semaphores and of .NET's `RateLimiter`: `poll_acquire` is all that
+/// a wait needs. A permit is plain data. Its owner gives it back to the limiter that it came from,
+/// by [`release`](Self::release) or [`call`](Self::call).
 pub(crate) trait Limiter: Cached {
     /// The name of the layer, for messages.
     const LAYER: &'static str;
@@ -51,8 +53,8 @@ pub(crate) trait Limiter: Cached {
 
     /// Acquires a permit, or queues `waiter` and registers the task to be woken.
     ///
-    /// Ready means that `waiter` has left the queue. Pending waits must be [cancelled](Self::cancel)
-    /// before they are dropped.
+    /// Ready means that `waiter` has left the queue. Pending waits must be
+    /// [cancelled](Self::cancel) before they are dropped.
     ///
     /// # Panics
     ///

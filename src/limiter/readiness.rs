@@ -13,9 +13,9 @@
 //! | rejected, for less than [`GRACE`] | acquires an available permit, or stays rejected | acquires a permit that is available by now if the inner service is ready, else rejects, as of now |
 //! | rejected, for longer | as idle | the same |
 //!
-//! A task that polls again before the deadline cannot be told from one that still waits for the same
-//! request: the deadline stays. A task that is polled late for a second time, without an outcome in
-//! between, is overloaded rather than new: see [`Waiter::is_of_gone_request`].
+//! A task that polls again before the deadline cannot be told from one that still waits for the
+//! same request: the deadline stays. A task that is polled late for a second time, without an
+//! outcome in between, is overloaded rather than new: see [`Waiter::is_of_gone_request`].
 
 use std::{
     fmt, mem,
@@ -29,8 +29,8 @@ use crate::{
     time::{GRACE, Nanos, Time},
 };
 
-/// `poll_ready` leads from *idle* to *ready*, by way of a wait if need be. `take` leads back. A drop
-/// releases the permit, or leaves the queue.
+/// `poll_ready` leads from *idle* to *ready*, by way of a wait if need be. `take` leads back. A
+/// drop releases the permit, or leaves the queue.
 pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
@@ -113,8 +113,8 @@ impl<L: Limiter> Readiness<L> {
                     self.waiter = Some(waiter);
                     self.state = State::Waiting;
                 }
-                // Waiting => (Waiting | Acquired | Rejected). The waiter stays in its place until the
-                // outcome is known, because wakers and timers may panic.
+                // Waiting => (Waiting | Acquired | Rejected). The waiter stays in its place until
+                // the outcome is known, because wakers and timers may panic.
                 State::Waiting => {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let clock = self.limiter.clock();
@@ -183,8 +183,8 @@ impl<L: Limiter> Readiness<L> {
 
     /// Ready => Idle, with the permit; Rejected => Idle, with a rejection.
     ///
-    /// `inner` polls the inner service. It is called only if a permit has become available since the
-    /// rejection.
+    /// `inner` polls the inner service. It is called only if a permit has become available since
+    /// the rejection.
     ///
     /// # Panics
     ///
@@ -217,7 +217,8 @@ impl<L: Limiter> Readiness<L> {
         if let Some(permit) = self.acquire_now() {
             self.limiter.observer().acquired();
             self.state = State::Acquired(permit); // released if the inner service panics
-            // The call cannot wait, so there is no task to wake. `poll_ready` reports an error again.
+            // The call cannot wait, so there is no task to wake. `poll_ready` reports an error
+            // again.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
                 self.state = State::Idle;

@@ -52,7 +52,7 @@ where
     #[track_caller]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         #[cfg(debug_assertions)]
-        let limit = crate::nested::report(&**self.readiness.limiter());
+        let limit = crate::limiter::nested::report(&**self.readiness.limiter());
         self.readiness.poll_ready(cx, |cx| {
             #[cfg(debug_assertions)]
             let _driven = limit.driven();

@@ -5,9 +5,9 @@
 //! - **In `poll_ready`**, by [`Limited`]: the service is ready once it holds a permit and the inner
 //!   service is ready. A caller at the limit is held back: backpressure. For limits that do not
 //!   depend on the request.
-//! - **In `call`**, by [`CallFuture`]: the service is always ready, and the response future acquires
-//!   a permit, drives a clone of the inner service ready, and calls it. For limits that depend on
-//!   the request. No inner service is kept ready while a request waits for its permit.
+//! - **In `call`**, by [`CallFuture`]: the service is always ready, and the response future
+//!   acquires a permit, drives a clone of the inner service ready, and calls it. For limits that
+//!   depend on the request. No inner service is kept ready while a request waits for its permit.
 
 mod in_call;
 #[cfg(test)]

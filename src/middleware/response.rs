@@ -10,7 +10,7 @@ use std::{
 use pin_project::pin_project;
 
 #[cfg(debug_assertions)]
-use crate::nested::LimitId;
+use crate::limiter::nested::LimitId;
 use crate::{
     limiter::Limiter,
     reject::{RejectPolicy, RejectPolicyFor},

@@ -14,7 +14,7 @@ use super::{
     window::{Shape, Window},
 };
 #[cfg(debug_assertions)]
-use crate::nested::Nested;
+use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{Limiter, Observer, QueueLimits, RejectedCounter, Waiter},

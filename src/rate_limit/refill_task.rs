@@ -26,8 +26,8 @@ use crate::time::{Nanos, Timer};
 /// Exists while its runtime has a waiter, with the one timer that they need.
 ///
 /// It is a task of its own, because the task of a waiter may not be polled again. If it is dropped
-/// early (the runtime shuts down, or a waker panics in it), its waiters are woken, and the next poll
-/// of one spawns another.
+/// early (the runtime shuts down, or a waker panics in it), its waiters are woken, and the next
+/// poll of one spawns another.
 pub(super) struct RefillTask {
     limiter: Arc<RateLimiter>,
     wakes: Arc<Wakes>,

@@ -32,8 +32,8 @@ impl Shared {
 
 /// A reference to the shared settings, or `None` while all of them have their defaults.
 ///
-/// Each thread [caches](crate::arc_cache) its last reference for the next request, unless there is a hook:
-/// a hook belongs to the user, and its drop must not be delayed.
+/// Each thread [caches](crate::arc_cache) its last reference for the next request, unless there is
+/// a hook: a hook belongs to the user, and its drop must not be delayed.
 ///
 /// The work is out of line, which keeps the code short for policies without a reference.
 pub(super) struct SharedRef(pub(super) Option<Arc<Shared>>);

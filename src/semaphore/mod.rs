@@ -44,8 +44,9 @@
 //! The task of a waiter may end while its service stays, and its wait must not hold up others. A
 //! waiter with a deadline leaves the queue by the first step that looks at the queue after it: an
 //! arrival, a release, a reading. Its task need not be polled. A permit granted to such a waiter is
-//! its own until the [deadline of the grant](Deadlines::of_grant), and goes to the next waiter then.
-//! The word `earliest` holds the earliest deadline, so a step finds nothing to expire by one load.
+//! its own until the [deadline of the grant](Deadlines::of_grant), and goes to the next waiter
+//! then. The word `earliest` holds the earliest deadline, so a step finds nothing to expire by one
+//! load.
 //!
 //! # Races
 //!
@@ -64,8 +65,8 @@
 //!   grant.
 //! - *Grant to a waiter that is not polled for long.* Other waiters reuse its entry, with higher
 //!   numbers. Its own number stays at most `granted`.
-//! - *Grant against deadline.* Both hold the lock. If the deadline comes first, the waiter is out of
-//!   the queue, and the permit goes to the next. If the grant comes first, the waiter finds it,
+//! - *Grant against deadline.* Both hold the lock. If the deadline comes first, the waiter is out
+//!   of the queue, and the permit goes to the next. If the grant comes first, the waiter finds it,
 //!   because its entry is kept until then.
 //! - *`granted` passes the number of an expired waiter.* The outcome of a waiter with a deadline is
 //!   in its entry, under the lock. `granted` is read only for waiters without one.

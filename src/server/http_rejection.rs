@@ -40,7 +40,8 @@ pub fn http_rejection<B: Default>(rejected: Rejected) -> Response<B> {
     http_rejection_with_body(&rejected, B::default())
 }
 
-/// Makes an [`http_rejection`](http_rejection()) with a `Retry-After` of `fallback` where the time is unknown.
+/// Makes an [`http_rejection`](http_rejection()) with a `Retry-After` of `fallback` where the time
+/// is unknown.
 ///
 /// It is unknown at a concurrency limit, full or closed. `fallback` is rounded up to whole seconds.
 ///

@@ -25,28 +25,29 @@
 //! # Races
 //!
 //! - *Two threads record at once.* Slots are claimed in the order of their counts. A thread that
-//!   finds a count at or above its own recorded records nothing: the other's time was read after the
-//!   other's count, so it holds for the issues of both.
+//!   finds a count at or above its own recorded records nothing: the other's time was read after
+//!   the other's count, so it holds for the issues of both.
 //! - *A slot is claimed and not yet written*, because its writer was preempted. The slot does not
 //!   have its number yet, so neither it nor any slot behind it is read: permits expire late.
-//! - *A slot is overwritten while it is read.* A writer waits for the reader's step on `oldest`, and
-//!   a reader that finds `oldest` moved discards its reading. A reader that only estimates may see
-//!   the later time, which covers the earlier issues too.
+//! - *A slot is overwritten while it is read.* A writer waits for the reader's step on `oldest`,
+//!   and a reader that finds `oldest` moved discards its reading. A reader that only estimates may
+//!   see the later time, which covers the earlier issues too.
 //! - *Two threads expire permits at once.* The step on `oldest` names the slot and how far the
 //!   permits have expired, so each permit is released by one thread.
 //! - *A reader with an old time* finds fewer permits to be due. Nothing moves backwards.
-//! - *The log is thinned while other threads record or expire.* Before an entry changes, `oldest` is
-//!   set to a number that no slot carries. A step that has read an entry before then fails, and the
-//!   next one finds nothing; to a thread that records, the log is full. If a slot is claimed and not
-//!   yet written, the thinning gives way.
+//! - *The log is thinned while other threads record or expire.* Before an entry changes, `oldest`
+//!   is set to a number that no slot carries. A step that has read an entry before then fails, and
+//!   the next one finds nothing; to a thread that records, the log is full. If a slot is claimed
+//!   and not yet written, the thinning gives way.
 //!
 //! # Thinning
 //!
 //! Checkpoints accumulate when the stride changes with the limit: a thousand changes in a window
 //! record a thousand. A full log would record nothing for up to a window, so it is thinned first. A
-//! checkpoint may be left out for a later one, which covers its issues, and whose time their permits
-//! expire by. The latest of each cell of a grid stays. The grid is as fine as there is room for: no
-//! permit expires later by more than the 190th of a window, however often the log is thinned.
+//! checkpoint may be left out for a later one, which covers its issues, and whose time their
+//! permits expire by. The latest of each cell of a grid stays. The grid is as fine as there is room
+//! for: no permit expires later by more than the 190th of a window, however often the log is
+//! thinned.
 
 use std::time::Duration;
 
@@ -263,7 +264,8 @@ impl Log {
             let oldest = Pair::unpack(word);
             let over = self.entry(oldest.slot).filter(|&(_, time)| due(time));
             let Some((issues, _)) = over else {
-                // Not due, or not written yet; unless `oldest` has moved and this was a newer entry.
+                // Not due, or not written yet; unless `oldest` has moved and this was a newer
+                // entry.
                 let newer = self.oldest.load(Acquire);
                 if newer == word {
                     return permits;

@@ -47,10 +47,10 @@
 //!   permit polls again after a window.
 //!
 //! The thread of an issue may be preempted between reading the time and recording it. So before a
-//! time is worked out, the log is *settled*: the time is read, and then a checkpoint is recorded for
-//! the issues that have none. An issue that is recorded later has then read a later time. If a slot
-//! is claimed for an issue and its time is not yet written, its permit may expire at any time, and
-//! the refill task polls again after a tick.
+//! time is worked out, the log is *settled*: the time is read, and then a checkpoint is recorded
+//! for the issues that have none. An issue that is recorded later has then read a later time. If a
+//! slot is claimed for an issue and its time is not yet written, its permit may expire at any time,
+//! and the refill task polls again after a tick.
 
 mod log;
 mod refill_tasks;

@@ -8,11 +8,11 @@
 //! or shut down. The waiters of other runtimes proceed by their own tasks.
 //!
 //! The tasks' records are the [tags](Tags) of the semaphore: each waiter carries the index of its
-//! record, and every step here is one under the lock of the wait queue. As in the queue, no waker is
-//! dropped under that lock.
+//! record, and every step here is one under the lock of the wait queue. As in the queue, no waker
+//! is dropped under that lock.
 //!
-//! A record is *idle* (no waiter, no task), *running* (the task has polled, and can be woken), or in
-//! between:
+//! A record is *idle* (no waiter, no task), *running* (the task has polled, and can be woken), or
+//! in between:
 //!
 //! ```text
 //!          assign: spawn            attend              the last waiter leaves: woken
@@ -35,9 +35,9 @@
 //!   is woken, and attends again.
 //! - *A permit is due earlier before the task has attended for the first time.* There is no waker
 //!   to wake. Its first poll finds the first waiter.
-//! - *A task is dropped early* (its runtime shuts down, or it panics). The record becomes idle first,
-//!   and then all its waiters are woken. Each poll of one finds no task, and spawns one where it is
-//!   polled now.
+//! - *A task is dropped early* (its runtime shuts down, or it panics). The record becomes idle
+//!   first, and then all its waiters are woken. Each poll of one finds no task, and spawns one
+//!   where it is polled now.
 
 use std::task::Waker;
 
@@ -137,8 +137,8 @@ impl<K: Copy + Eq> Tags for RefillTasks<K> {
 
 /// `due` tells when the permit of a waiter with this view is expected.
 impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
-    /// Assigns a queued waiter to the refill task of `runtime`, which polls when the waiter's permit
-    /// is due. Returns true if there is no task: the caller spawns one.
+    /// Assigns a queued waiter to the refill task of `runtime`, which polls when the waiter's
+    /// permit is due. Returns true if there is no task: the caller spawns one.
     pub(super) fn assign(
         &self,
         key: &WaiterKey,
@@ -209,7 +209,8 @@ impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
         rest.wake();
     }
 
-    /// Wakes the refill task of the first waiter if the waiter's permit is due before its next poll.
+    /// Wakes the refill task of the first waiter if the waiter's permit is due before its next
+    /// poll.
     pub(super) fn reschedule(&self, due: impl FnOnce(View) -> Nanos) {
         let task = self.with_waiters(|waiters| {
             // A first waiter without a tag is just about to be assigned.

@@ -24,7 +24,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
-use crate::limiter::Limiter;
+use super::Limiter;
 
 /// The limits on a stack. Those deeper than that are counted and not remembered.
 const DEPTH: usize = 16;
