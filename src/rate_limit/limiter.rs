@@ -3,14 +3,14 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::runtime;
 
 use super::{
-    refill_task::RefillTask,
+    refill_task::{Refill, RefillTask},
     window::{Shape, Window},
 };
 #[cfg(debug_assertions)]
@@ -21,11 +21,6 @@ use crate::{
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, Time, TimerUse},
-};
-
-pub(super) const TIMER: TimerUse = TimerUse {
-    what: "WindowRateLimitLayer: a wait for a permit",
-    otherwise: "reject what would wait, with `max_queue(0)`",
 };
 
 /// The limiter of requests issued in a window.
@@ -153,12 +148,12 @@ impl Limiter for RateLimiter {
                 return Poll::Ready(self.end(waiter, ended));
             }
             if let Some(key) = &waiter.key {
-                let runtime = TIMER.runtime();
+                let runtime = Self::TIMER.runtime();
                 if self.window.assign(key, runtime.id()) {
                     RefillTask::spawn(self, &runtime);
                 }
             }
-            ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
+            ready!(waiter.poll_timer(cx, &self.clock, &Self::TIMER));
         }
     }
 
@@ -220,4 +215,23 @@ impl Limiter for RateLimiter {
     #[cfg(debug_assertions)]
     const NESTED: &'static str =
         "It counts twice, and if the first permit was not committed, it may wait for itself";
+}
+
+impl Refill for RateLimiter {
+    const TIMER: TimerUse = TimerUse {
+        what: "WindowRateLimitLayer: a wait for a permit",
+        otherwise: "reject what would wait, with `max_queue(0)`",
+    };
+
+    fn attend(&self, runtime: runtime::Id, task: &Waker) -> Option<Nanos> {
+        self.window.attend(runtime, task)
+    }
+
+    fn abandon(&self, runtime: runtime::Id) {
+        self.window.abandon(runtime);
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
 }

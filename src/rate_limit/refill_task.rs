@@ -18,37 +18,51 @@ use std::{
 };
 
 use futures::{FutureExt, task::AtomicWaker};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
-use super::limiter::{RateLimiter, TIMER};
-use crate::time::{Nanos, Timer};
+use crate::time::{Clock, Nanos, Timer, TimerUse};
+
+/// A limiter whose permits expire with time.
+pub(super) trait Refill: Send + Sync + 'static {
+    /// Its use of timers, for messages.
+    const TIMER: TimerUse;
+
+    /// Refills for the task of `runtime`, which `task` wakes. Returns the time of its next poll, or
+    /// `None` without a waiter: then the task ends.
+    fn attend(&self, runtime: Id, task: &Waker) -> Option<Nanos>;
+
+    /// Wakes the waiters of `runtime`, whose task is gone before its end.
+    fn abandon(&self, runtime: Id);
+
+    fn clock(&self) -> &Clock;
+}
 
 /// Exists while its runtime has a waiter, with the one timer that they need.
 ///
 /// It is a task of its own, because the task of a waiter may not be polled again. If it is dropped
 /// early (the runtime shuts down, or a waker panics in it), its waiters are woken, and the next
 /// poll of one spawns another.
-pub(super) struct RefillTask {
-    limiter: Arc<RateLimiter>,
+pub(super) struct RefillTask<L: Refill> {
+    limiter: Arc<L>,
     wakes: Arc<Wakes>,
     timer: Option<Timer>,
     has_polled: bool,
     is_done: bool,
 }
 
-impl RefillTask {
+impl<L: Refill> RefillTask<L> {
     /// Spawns the task of a runtime that has none.
     ///
     /// # Panics
     ///
     /// If the runtime has no timer, or is shut down.
     #[track_caller]
-    pub(super) fn spawn(limiter: &Arc<RateLimiter>, runtime: &Handle) {
+    pub(super) fn spawn(limiter: &Arc<L>, runtime: &Handle) {
         let limiter = Arc::clone(limiter);
         let wakes = Arc::new(Wakes { task: AtomicWaker::new(), runtime: runtime.clone() });
         // Complete before its timer is created: if that panics, the drop lets the next poll try.
         let mut task = Self { limiter, wakes, timer: None, has_polled: false, is_done: false };
-        task.timer = Some(task.limiter.clock.timer(Nanos::NEVER, &TIMER));
+        task.timer = Some(task.limiter.clock().timer(Nanos::NEVER, &L::TIMER));
         let is_refused = runtime
             .spawn(task)
             .now_or_never()
@@ -56,7 +70,8 @@ impl RefillTask {
         assert!(
             !is_refused,
             "{} needs a Tokio runtime, and this one is shut down: wait inside one that runs, or {}",
-            TIMER.what, TIMER.otherwise,
+            L::TIMER.what,
+            L::TIMER.otherwise,
         );
         free_lifo_slot(runtime);
     }
@@ -86,7 +101,7 @@ fn free_lifo_slot(runtime: &Handle) {
     }
 }
 
-impl Future for RefillTask {
+impl<L: Refill> Future for RefillTask<L> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -94,12 +109,12 @@ impl Future for RefillTask {
         wakes.task.register(cx.waker());
         let waker = Waker::from(Arc::clone(wakes));
         loop {
-            let Some(due) = limiter.window.attend(wakes.runtime.id(), &waker) else {
+            let Some(due) = limiter.attend(wakes.runtime.id(), &waker) else {
                 *is_done = true;
                 return Poll::Ready(());
             };
             let timer = timer.as_mut().expect("set when the task is spawned");
-            limiter.clock.set(timer, due);
+            limiter.clock().set(timer, due);
             if timer.poll(cx).is_pending() {
                 // The waiters that were granted permits are woken: one of them is in the LIFO slot.
                 if std::mem::replace(has_polled, true) {
@@ -111,10 +126,10 @@ impl Future for RefillTask {
     }
 }
 
-impl Drop for RefillTask {
+impl<L: Refill> Drop for RefillTask<L> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.limiter.window.abandon(self.wakes.runtime.id());
+            self.limiter.abandon(self.wakes.runtime.id());
         }
     }
 }
