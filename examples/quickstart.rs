@@ -8,10 +8,7 @@ use std::{
 
 use futures::future::try_join_all;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    retry::Backoff,
-};
+use tower_floodgate::{ExponentialRetry, ServiceBuilderExt, retry::Backoff};
 
 static ATTEMPTS: [AtomicU32; 30] = [const { AtomicU32::new(0) }; 30];
 
@@ -27,9 +24,9 @@ async fn fetch(page: usize) -> Result<String, io::Error> {
 async fn main() -> Result<(), io::Error> {
     let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     let client = ServiceBuilder::new()
-        .layer(ConcurrencyBackpressureLayer::new(8)) // at most 8 pages at a time
-        .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3).backoff(backoff)))
-        .layer(WindowRateLimitLayer::new(10, Duration::from_millis(200))) // of all attempts
+        .concurrency_backpressure(8) // at most 8 pages at a time
+        .retry(ExponentialRetry::new(3).backoff(backoff)) // tower's `retry` with our policy
+        .window_rate_limit(10, Duration::from_millis(200)) // attempts in any 200 ms
         .service(service_fn(fetch));
 
     let pages = try_join_all((0..30).map(|page| client.clone().oneshot(page))).await?;
