@@ -162,8 +162,14 @@ impl TimerUse {
     pub(crate) fn runtime(&self) -> Handle {
         match Handle::try_current() {
             Ok(runtime) => runtime,
-            Err(_) => self.panic("there is none here"),
+            Err(_) => self.no_runtime(),
         }
+    }
+
+    /// Panics, because there is no runtime to wait in.
+    #[track_caller]
+    pub(crate) fn no_runtime(&self) -> ! {
+        self.panic("there is none here")
     }
 
     /// Runs `make`, which creates a timer.

@@ -16,7 +16,7 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{InFlight, Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, Semaphore, View},
+    semaphore::{Ended, Semaphore, Tag, View},
     time::{Clock, TimerUse},
 };
 
@@ -135,7 +135,8 @@ impl Limiter for ConcurrencyLimiter {
         loop {
             self.semaphore.expire();
             let polled = match &waiter.key {
-                None => match self.semaphore.queue(cx.waker(), deadline, admit) {
+                None => match self.semaphore.queue(cx.waker(), deadline, admit, |(), ()| Tag::NONE)
+                {
                     Ok(None) => return Poll::Ready(Ok(Permit(()))),
                     Ok(key) => {
                         waiter.key = key;

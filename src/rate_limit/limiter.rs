@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 
 use super::{
     refill_task::{Refill, RefillTask},
@@ -19,7 +19,7 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, View, WaiterKey},
+    semaphore::{Ended, View},
     time::{Clock, Nanos, Time, TimerUse},
 };
 
@@ -58,29 +58,51 @@ impl RateLimiter {
         self.observer.paused(until);
     }
 
-    /// Queues `waiter`, unless it is known that no permit expires before its deadline.
-    fn queue(
-        &self,
+    /// Queues `waiter`, unless it is known that no permit expires before its deadline. Ready if it
+    /// is not queued.
+    #[track_caller]
+    fn poll_queue(
+        self: &Arc<Self>,
         waiter: &mut Waiter,
         limits: &QueueLimits,
         cx: &Context<'_>,
-    ) -> Result<Option<WaiterKey>, Reason> {
-        let deadline = waiter.deadline;
-        let poll_at = &mut waiter.poll_at;
+    ) -> Poll<Result<Permit, Reason>> {
+        let Waiter { deadline, poll_at, .. } = waiter;
+        let mut runtime = None;
         let admit = |view: View, expected: &dyn Fn() -> Nanos| {
-            limits.admit(view)?;
-            if deadline == Nanos::NEVER {
-                return Ok(());
+            limits.admit(view).map_err(Some)?;
+            if *deadline != Nanos::NEVER {
+                *poll_at = expected();
+                if *poll_at > *deadline {
+                    return Err(Some(Reason::WaitTimeout));
+                }
             }
-            *poll_at = expected();
-            if *poll_at > deadline { Err(Reason::WaitTimeout) } else { Ok(()) }
+            // Without one, the panic is below: a closure hides the caller's line.
+            let current = Handle::try_current().map_err(|_| None)?;
+            Ok(runtime.insert(current).id())
         };
-        self.window.queue(cx.waker(), deadline.into(), admit)
+        match self.window.queue(cx.waker(), (*deadline).into(), admit) {
+            Ok(None) => Poll::Ready(Ok(Permit(()))),
+            Err(Some(reason)) => Poll::Ready(Err(reason)),
+            Err(None) => Self::TIMER.no_runtime(),
+            Ok(Some((key, is_task_missing))) => {
+                waiter.key = Some(key);
+                if let (true, Some(runtime)) = (is_task_missing, runtime) {
+                    RefillTask::spawn(self, &runtime);
+                }
+                Poll::Pending
+            }
+        }
     }
 
     /// Polls a queued waiter with a bounded wait twice without a permit: at the time at which its
     /// permit was first expected, and at its deadline. In between, the grant wakes it.
-    fn poll(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Result<(), Ended>> {
+    #[track_caller]
+    fn poll_queued(
+        self: &Arc<Self>,
+        waiter: &mut Waiter,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Permit, Reason>> {
         let Waiter { key: Some(key), deadline, poll_at, .. } = waiter else {
             return Poll::Pending;
         };
@@ -92,7 +114,17 @@ impl RateLimiter {
                 *poll_at = if self.clock.now() < *poll_at { *poll_at } else { *deadline };
             }
         });
-        if is_late { Poll::Ready(Err(Ended::Expired)) } else { polled }
+        match polled {
+            _ if is_late => Poll::Ready(self.end(waiter, Err(Ended::Expired))),
+            Poll::Ready(ended) => Poll::Ready(self.end(waiter, ended)),
+            Poll::Pending => {
+                let runtime = Self::TIMER.runtime();
+                if self.window.assign(key, runtime.id()) {
+                    RefillTask::spawn(self, &runtime);
+                }
+                Poll::Pending
+            }
+        }
     }
 
     /// Ends the wait of a waiter that has left the queue, or is to leave it.
@@ -138,20 +170,13 @@ impl Limiter for RateLimiter {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Reason>> {
         loop {
-            if waiter.key.is_none() {
-                match self.queue(waiter, limits, cx) {
-                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
-                    Ok(key) => waiter.key = key,
-                    Err(reason) => return Poll::Ready(Err(reason)),
-                }
-            } else if let Poll::Ready(ended) = self.poll(waiter, cx) {
-                return Poll::Ready(self.end(waiter, ended));
-            }
-            if let Some(key) = &waiter.key {
-                let runtime = Self::TIMER.runtime();
-                if self.window.assign(key, runtime.id()) {
-                    RefillTask::spawn(self, &runtime);
-                }
+            let polled = if waiter.key.is_none() {
+                self.poll_queue(waiter, limits, cx)
+            } else {
+                self.poll_queued(waiter, cx)
+            };
+            if polled.is_ready() {
+                return polled;
             }
             ready!(waiter.poll_timer(cx, &self.clock, &Self::TIMER));
         }

@@ -263,12 +263,14 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Queues a waiter until `deadline` if `admit` agrees. Returns `None` if a permit was acquired.
     ///
-    /// `admit` may be called several times, each time with a newer view.
-    pub(crate) fn queue<R>(
+    /// `admit` may be called several times, each time with a newer view. `tag` is called once for a
+    /// waiter that queues, with the value that `admit` returned.
+    pub(crate) fn queue<A, R>(
         &self,
         waker: &Waker,
         deadline: Deadline,
-        mut admit: impl FnMut(View) -> Result<(), R>,
+        mut admit: impl FnMut(View) -> Result<A, R>,
+        tag: impl FnOnce(&mut T, A) -> Tag,
     ) -> Result<Option<WaiterKey>, R> {
         let mut own = None;
         let mut locked = self.locked.lock();
@@ -283,7 +285,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 continue;
             }
             let ahead = waiters(state);
-            admit(view(&locked, state, ahead))?;
+            let admitted = admit(view(&locked, state, ahead))?;
             assert!(
                 u64::from(ahead) < WAITERS,
                 "{ahead} waiters are queued: no more can be counted"
@@ -294,7 +296,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             // the entry is complete, does the rest.
             match self.state.compare_exchange_weak(state, state + WAITER, Relaxed, Relaxed) {
                 Ok(_) => {
-                    let key = locked.queue.push(waker, deadline);
+                    let tag = tag(&mut locked.tags, admitted);
+                    let key = locked.queue.push(waker, deadline, tag);
                     self.update_earliest(&locked);
                     return Ok(Some(key));
                 }
@@ -558,7 +561,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             }
             return Poll::Ready(());
         }
-        *key = Some(locked.drains.push(own, Deadline::NEVER));
+        *key = Some(locked.drains.push(own, Deadline::NEVER, Tag::NONE));
         Poll::Pending
     }
 
@@ -589,11 +592,8 @@ impl<D: Deadlines, T: Tags> Waiters<'_, D, T> {
         &mut self.locked.tags
     }
 
-    /// Returns the view of a waiter; `None` if it is not queued.
-    pub(crate) fn view(&self, key: &WaiterKey) -> Option<View> {
-        let queue = &self.locked.queue;
-        let is_queued = queue.state(key) == State::Queued;
-        is_queued.then(|| self.semaphore.view_of_waiter(self.locked, queue.position(key)))
+    pub(crate) fn is_queued(&self, key: &WaiterKey) -> bool {
+        self.locked.queue.state(key) == State::Queued
     }
 
     /// Returns the view of the first waiter with `tag`.
@@ -602,10 +602,10 @@ impl<D: Deadlines, T: Tags> Waiters<'_, D, T> {
         Some(self.semaphore.view_of_waiter(self.locked, ahead))
     }
 
-    /// Returns the tag and the view of the first waiter, if it has a tag.
+    /// Returns the tag and the view of the first waiter.
     pub(crate) fn first(&self) -> Option<(Tag, View)> {
-        let tag = self.locked.queue.first_tag();
-        (tag != Tag::NONE).then(|| (tag, self.semaphore.view_of_waiter(self.locked, 0)))
+        let tag = self.locked.queue.first_tag()?;
+        Some((tag, self.semaphore.view_of_waiter(self.locked, 0)))
     }
 
     /// Tags a queued waiter. Returns its tag before.

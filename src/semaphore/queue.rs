@@ -49,7 +49,7 @@ impl WaiterKey {
 pub(crate) struct Tag(pub(crate) u16);
 
 impl Tag {
-    /// The tag of a waiter that has been given none.
+    /// The tag of waiters of a limiter that has none.
     pub(crate) const NONE: Self = Self(u16::MAX);
 }
 
@@ -138,7 +138,7 @@ impl Queue {
     }
 
     /// Appends a waiter until `deadline` ([`Deadline::NEVER`] for none).
-    pub(super) fn push(&mut self, waker: Waker, deadline: Deadline) -> WaiterKey {
+    pub(super) fn push(&mut self, waker: Waker, deadline: Deadline, tag: Tag) -> WaiterKey {
         let number = self.number.after(1);
         self.number = number;
         #[allow(clippy::cast_possible_truncation, reason = "the inverse of `number`")]
@@ -146,7 +146,7 @@ impl Queue {
             waker: Some(waker),
             number_low: number.get() as u32,
             number_high: (number.get() >> u32::BITS) as u16,
-            tag: Tag::NONE,
+            tag,
             prev: self.last,
             next: NONE,
         };
@@ -283,8 +283,8 @@ impl Queue {
     }
 
     /// Returns the tag of the first waiter.
-    pub(super) fn first_tag(&self) -> Tag {
-        if self.first == NONE { Tag::NONE } else { self[self.first].tag }
+    pub(super) fn first_tag(&self) -> Option<Tag> {
+        (self.first != NONE).then(|| self[self.first].tag)
     }
 
     /// Replaces the tag of a queued waiter. Returns the tag before.

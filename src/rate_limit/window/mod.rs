@@ -62,7 +62,7 @@ use std::{
 
 use self::{
     log::{Log, Recorded},
-    refill_tasks::RefillTasks,
+    refill_tasks::{Assigned, RefillTasks},
 };
 use crate::{
     semaphore::{Deadline, Ended, Semaphore, View, WaiterKey},
@@ -155,8 +155,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.semaphore.try_acquire()
     }
 
-    /// Refills, and queues a waiter until `deadline` if `admit` agrees. Returns `None` if a permit
-    /// was acquired. The caller [assigns](Self::assign) a queued waiter to a refill task.
+    /// Refills, and queues a waiter until `deadline` if `admit` agrees and returns its runtime.
+    /// Returns `None` if a permit was acquired; otherwise the key, and true if the refill task of
+    /// the runtime is missing: the caller spawns it.
     ///
     /// `admit` may be called several times, each time with a newer view and a function that returns
     /// the time at which the waiter's permit is expected.
@@ -164,14 +165,21 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         &self,
         waker: &Waker,
         deadline: Deadline,
-        mut admit: impl FnMut(View, &dyn Fn() -> Nanos) -> Result<(), R>,
-    ) -> Result<Option<WaiterKey>, R> {
+        mut admit: impl FnMut(View, &dyn Fn() -> Nanos) -> Result<K, R>,
+    ) -> Result<Option<(WaiterKey, bool)>, R> {
         let moment = self.refill();
         if self.semaphore.try_acquire() {
             return Ok(None); // an expired permit, without the lock
         }
+        let mut is_missing = false;
         let admit = |view| admit(view, &|| self.expected(view, moment));
-        self.semaphore.queue(waker, deadline, admit)
+        let tag = |tasks: &mut RefillTasks<K>, runtime| {
+            let (tag, missing) = tasks.assign_last(runtime);
+            is_missing = missing;
+            tag
+        };
+        let key = self.semaphore.queue(waker, deadline, admit, tag)?;
+        Ok(key.map(|key| (key, is_missing)))
     }
 
     /// Refills, and polls a waiter. While it is queued, its waker and deadline are stored, and
@@ -197,11 +205,15 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
-    /// Assigns a queued waiter to the refill task of `runtime`. Returns true if there is no task:
-    /// the caller spawns one.
+    /// Assigns a queued waiter to the refill task of `runtime`, in which it is polled now. Returns
+    /// true if the task is missing: the caller spawns it.
     pub(crate) fn assign(&self, key: &WaiterKey, runtime: K) -> bool {
-        let moment = self.settle();
-        self.semaphore.assign(key, runtime, |view| self.expected(view, moment))
+        let Assigned { is_missing, has_moved } = self.semaphore.assign(key, runtime);
+        if has_moved {
+            let moment = self.settle();
+            self.semaphore.reschedule_in(runtime, |view| self.expected(view, moment));
+        }
+        is_missing
     }
 
     /// Refills for the task of `runtime`. Returns the time of its next poll, or `None` without a

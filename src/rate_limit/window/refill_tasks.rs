@@ -89,15 +89,23 @@ impl<K: Copy + Eq> RefillTasks<K> {
         self.0.get_mut(usize::from(tag.0))
     }
 
-    fn join(&mut self, tag: Tag) {
-        if let Some(record) = self.get(tag) {
+    /// Counts a waiter of `tag`. Returns true if the task is missing, and marks it as spawned: the
+    /// caller does that.
+    fn join(&mut self, tag: Tag) -> bool {
+        self.get(tag).is_some_and(|record| {
             record.waiters += 1;
-        }
+            !std::mem::replace(&mut record.is_spawned, true)
+        })
     }
 
-    /// Marks the task as spawned. Returns true if it was not.
-    fn spawn(&mut self, tag: Tag) -> bool {
-        self.get(tag).is_some_and(|record| !std::mem::replace(&mut record.is_spawned, true))
+    /// Assigns a waiter that joins the queue to the task of `runtime`. Returns its tag, and true if
+    /// the task is missing: the caller spawns it.
+    ///
+    /// The waiter is the last, so the task polls in time for it if it does for the others. A task
+    /// without waiters is about to poll: it has just been spawned, or woken to end.
+    pub(super) fn assign_last(&mut self, runtime: K) -> (Tag, bool) {
+        let tag = self.tag_of(runtime);
+        (tag, self.join(tag))
     }
 
     /// Moves the next poll of the task forward to `due`. Returns the waker if that is earlier.
@@ -126,6 +134,15 @@ impl<K: Copy + Eq> RefillTasks<K> {
     }
 }
 
+/// The result of [`assign`](Semaphore::assign).
+pub(super) struct Assigned {
+    /// The task is missing: the caller spawns it.
+    pub(super) is_missing: bool,
+    /// The waiter was polled in another runtime before. The task of this one may poll too late for
+    /// it.
+    pub(super) has_moved: bool,
+}
+
 /// The last waiter of a runtime wakes the task, which ends.
 impl<K: Copy + Eq> Tags for RefillTasks<K> {
     fn left(&mut self, tag: Tag) -> Option<Waker> {
@@ -135,27 +152,22 @@ impl<K: Copy + Eq> Tags for RefillTasks<K> {
     }
 }
 
-/// `due` tells when the permit of a waiter with this view is expected.
 impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
-    /// Assigns a queued waiter to the refill task of `runtime`, which polls when the waiter's
-    /// permit is due. Returns true if there is no task: the caller spawns one.
-    pub(super) fn assign(
-        &self,
-        key: &WaiterKey,
-        runtime: K,
-        due: impl FnOnce(View) -> Nanos,
-    ) -> bool {
-        let (is_missing, task, idle) = self.with_waiters(|waiters| {
-            let Some(view) = waiters.view(key) else { return (false, None, None) };
+    /// Assigns a queued waiter to the refill task of `runtime`, in which it is polled now.
+    pub(super) fn assign(&self, key: &WaiterKey, runtime: K) -> Assigned {
+        let (assigned, idle) = self.with_waiters(|waiters| {
+            if !waiters.is_queued(key) {
+                return (Assigned { is_missing: false, has_moved: false }, None);
+            }
             let tag = waiters.tags().tag_of(runtime);
-            let task = waiters.tags().bring_forward(tag, due(view));
             let before = waiters.set_tag(key, tag);
-            waiters.tags().join(tag);
-            let idle = waiters.tags().left(before);
-            (waiters.tags().spawn(tag), task, idle)
+            let tasks = waiters.tags();
+            let is_missing = tasks.join(tag);
+            let idle = tasks.left(before);
+            (Assigned { is_missing, has_moved: before != tag }, idle)
         });
-        task.into_iter().chain(idle).for_each(Waker::wake);
-        is_missing
+        idle.into_iter().for_each(Waker::wake);
+        assigned
     }
 
     /// Records a poll of the refill task of `runtime`. Returns the time of its next poll, or `None`
@@ -209,11 +221,21 @@ impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
         rest.wake();
     }
 
+    /// Wakes the refill task of `runtime` if the permit of its first waiter is due before its next
+    /// poll.
+    pub(super) fn reschedule_in(&self, runtime: K, due: impl FnOnce(View) -> Nanos) {
+        let task = self.with_waiters(|waiters| {
+            let tag = waiters.tags().tag_of(runtime);
+            let view = waiters.first_with(tag)?;
+            waiters.tags().bring_forward(tag, due(view))
+        });
+        task.into_iter().for_each(Waker::wake);
+    }
+
     /// Wakes the refill task of the first waiter if the waiter's permit is due before its next
     /// poll.
     pub(super) fn reschedule(&self, due: impl FnOnce(View) -> Nanos) {
         let task = self.with_waiters(|waiters| {
-            // A first waiter without a tag is just about to be assigned.
             let (tag, view) = waiters.first()?;
             waiters.tags().bring_forward(tag, due(view))
         });
