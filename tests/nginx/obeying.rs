@@ -54,9 +54,8 @@ pub(crate) const ZONE: Zone =
     Zone { name: "obeying", burst: RATE + 2 * CALLERS + 1, status: 503, retry_after: false };
 
 pub(crate) async fn scene(nginx: &Nginx) {
-    let client = ServiceBuilder::new()
-        .layer(WindowRateLimitLayer::new(RATE.into(), WINDOW))
-        .service(Client::new());
+    let client =
+        ServiceBuilder::new().layer(WindowRateLimitLayer::new(RATE, WINDOW)).service(Client::new());
     let requests = RATE * WINDOWS;
     let (answered, took) = timed(send(client, nginx, requests)).await;
     // The scene ends once the last window is used up.

@@ -14,7 +14,7 @@ use std::{
 
 use cpu_time::ProcessTime;
 use pin_project::pin_project;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     allocations::uncounted,
@@ -70,14 +70,14 @@ impl Crowd {
         let counts: Arc<[Count]> = (0..self.tasks).map(|_| Count::default()).collect();
         uncounted(|| {
             let tally = runtime.block_on(async {
-                let caller = make();
+                let (caller, mut tasks) = (make(), JoinSet::new());
                 for number in 0..self.tasks {
                     let task = calling(caller.clone(), Arc::clone(&counts), number, self.sample);
                     let counts = Arc::clone(&counts);
                     let task = Polled { task, counts, number };
                     match &second {
-                        Some(second) if number % 2 == 1 => second.runtime.spawn(task),
-                        _ => tokio::spawn(task),
+                        Some(second) if number % 2 == 1 => tasks.spawn_on(task, &second.runtime),
+                        _ => tasks.spawn(task),
                     };
                 }
                 drop(caller);
@@ -94,6 +94,8 @@ impl Crowd {
                 let each = from.iter().zip(&to);
                 let calls = each.clone().map(|(from, to)| to.0 - from.0).collect();
                 let polls = each.map(|(from, to)| to.1 - from.1).sum();
+                // A `Buffer` fails the calls that outlive its worker.
+                tasks.shutdown().await;
                 Tally { time, processor, calls, polls, waits }
             });
             if let Some(second) = second {

@@ -15,7 +15,7 @@
 use std::{sync::Arc, time::Duration};
 
 use governor::DefaultDirectRateLimiter;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_floodgate::WindowRateLimitLayer;
 
@@ -150,11 +150,14 @@ fn most(log: &Issues, rate: Rate) -> (Figure, f64) {
 async fn after_a_pause<C: Caller>(mut caller: C, Rate { limit, window }: Rate) {
     caller.call(None).await;
     sleep(window.mul_f64(0.92)).await;
+    let mut tasks = JoinSet::new();
     for _ in 0..2 * limit {
         let mut caller = caller.clone();
-        tokio::spawn(async move { caller.call(None).await });
+        tasks.spawn(async move { caller.call(None).await });
     }
     sleep(3 * window).await;
+    // A `Buffer` fails the calls that outlive its worker.
+    tasks.shutdown().await;
 }
 
 #[derive(Clone)]
