@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    semaphore::{Deadline, Deadlines, Ended, Semaphore, View, WaiterKey},
+    semaphore::{Deadline, Deadlines, Ended, Semaphore, Tags, View, WaiterKey},
     sync::{ClockWord, Ordering},
     time::{Nanos, Time, nanos},
     window::{Shape, Window},
@@ -120,7 +120,7 @@ fn admit(view: View) -> Result<(), ()> {
     if view.is_closed { Err(()) } else { Ok(()) }
 }
 
-impl<D: Deadlines> Semaphore<D> {
+impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Acquires a permit, or queues without a deadline.
     pub(crate) fn acquire(&self, waker: &Waker) -> Acquired {
         if self.try_acquire() {
@@ -163,12 +163,17 @@ impl TestWindow {
         if self.try_acquire() {
             return (Acquired::Granted, false);
         }
-        self.queue_in(runtime, waker)
+        self.queue_in(runtime, waker, Deadline::NEVER)
     }
 
-    /// As [`acquire_in`](Self::acquire_in), after a refill.
-    pub(crate) fn queue_in(&self, runtime: u32, waker: &Waker) -> (Acquired, bool) {
-        let acquired = Acquired::of(self.queue(waker, Deadline::NEVER, |view, _| admit(view)));
+    /// As [`acquire_in`](Self::acquire_in), after a refill, and until `deadline`.
+    pub(crate) fn queue_in(
+        &self,
+        runtime: u32,
+        waker: &Waker,
+        deadline: Deadline,
+    ) -> (Acquired, bool) {
+        let acquired = Acquired::of(self.queue(waker, deadline, |view, _| admit(view)));
         let is_missing = match &acquired {
             Acquired::Queued(key) => self.assign(key, runtime),
             Acquired::Granted | Acquired::Closed => false,

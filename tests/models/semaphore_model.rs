@@ -6,7 +6,8 @@
 
 use std::{
     future::poll_fn,
-    task::{Context, Poll},
+    sync::{Arc as StdArc, Mutex as StdMutex},
+    task::{Context, Poll, Waker},
 };
 
 use futures::task::noop_waker;
@@ -16,7 +17,7 @@ use crate::{
     Model,
     adapter::{Acquired, Polled, TestClock, Untimed},
     join,
-    semaphore::{Deadline, Deadlines, Semaphore, WaiterKey},
+    semaphore::{Deadline, Deadlines, Semaphore, Tag, Tags, WaiterKey},
     spawn,
     time::{GRACE, Nanos},
 };
@@ -482,5 +483,45 @@ fn c12_b5_permit_taken_back_from_a_waiter_goes_to_the_next() {
         }
         timed.semaphore().release(1);
         timed.guarded.assert_idle(1);
+    });
+}
+
+/// The tags of the waiters that have left the queue.
+#[derive(Clone, Default)]
+struct LeftTags(StdArc<StdMutex<Vec<u16>>>);
+
+impl Tags for LeftTags {
+    fn left(&mut self, tag: Tag) -> Option<Waker> {
+        self.0.lock().expect("a panic ends the model").push(tag.0);
+        None
+    }
+}
+
+/// C4: a waiter that leaves the queue tells its tag once, by a grant, a cancel, its deadline or a
+/// close.
+#[test]
+fn c4_waiter_that_leaves_tells_its_tag_once() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let (clock, left) = (TestClock::new(), LeftTags::default());
+        let semaphore = Arc::new(Semaphore::new(1, clock.clone(), left.clone()));
+        assert!(semaphore.try_acquire());
+        let deadlines = [Deadline::NEVER, DEADLINE.into(), Deadline::NEVER];
+        let keys = deadlines.map(|deadline| semaphore.queue_until(&noop_waker(), deadline).key());
+        for (key, tag) in keys.iter().zip(0..) {
+            let before = semaphore.with_waiters(|waiters| waiters.set_tag(key, Tag(tag)));
+            assert_eq!(before, Tag::NONE);
+        }
+        let releasing = spawn(&semaphore, |semaphore| semaphore.release(1));
+        let expiring = spawn(&semaphore, move |semaphore| {
+            clock.set(DEADLINE);
+            semaphore.expire()
+        });
+        let [first, ..] = keys;
+        semaphore.cancel(first);
+        semaphore.close();
+        join([releasing, expiring]);
+        let mut left = left.0.lock().expect("a panic ends the model").clone();
+        left.sort_unstable();
+        assert_eq!(left, [0, 1, 2]);
     });
 }

@@ -127,7 +127,7 @@ impl Limited {
         let mut key = None;
         poll_fn(|cx| {
             let polled = match &key {
-                None => match self.window.queue_in(HERE, cx.waker()).0 {
+                None => match self.window.queue_in(HERE, cx.waker(), Deadline::NEVER).0 {
                     Acquired::Granted => Polled::Granted,
                     Acquired::Closed => Polled::Closed,
                     Acquired::Queued(queued) => {
@@ -148,7 +148,11 @@ impl Limited {
 
     /// Queues a waiter that no task awaits.
     fn queue(&self, runtime: u32) -> WaiterKey {
-        self.window.queue_in(runtime, &self.wakes.waker()).0.key()
+        self.queue_until(runtime, Deadline::NEVER)
+    }
+
+    fn queue_until(&self, runtime: u32, deadline: Deadline) -> WaiterKey {
+        self.window.queue_in(runtime, &self.wakes.waker(), deadline).0.key()
     }
 
     /// Runs a refill task, which other threads wake. It ends without waiters, or once it is due by
@@ -534,6 +538,68 @@ fn c5_refill_task_ends_without_waiters() {
         let key = limited.queue(HERE);
         let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
         limited.window.cancel(key);
+        join([task]);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5: when its last waiter is granted a permit, the refill task is woken, and ends.
+#[test]
+fn c5_refill_task_of_a_granted_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.window.try_acquire());
+        let key = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.window.refund();
+        join([task]);
+        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Granted);
+    });
+}
+
+/// C5, C12: when the deadline of its last waiter has passed, the refill task is woken, and ends.
+#[test]
+fn c5_c12_refill_task_of_an_expired_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 5);
+        assert!(limited.try_issue().is_some());
+        let key = limited.queue_until(HERE, Deadline::new(1));
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.tick();
+        limited.refill();
+        join([task]);
+        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Expired);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5, C2: when its last waiter moves to another runtime, the refill task is woken, and ends.
+#[test]
+fn c5_c2_refill_task_left_by_a_moved_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.try_issue().is_some());
+        let key = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        assert!(limited.window.assign(&key, THERE), "the other runtime has no task");
+        join([task]);
+        limited.window.cancel(key);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5, W9: a shorter window wakes the refill task for the permit of the first waiter, not for that
+/// of the second.
+#[test]
+fn c5_w9_refill_task_is_woken_for_the_first_of_two_waiters() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let length = MILLISECOND * 10;
+        let limited = Limited::with_clock(Shape::Sliding, 1, length, 4, 4, TestClock::new());
+        assert!(limited.try_issue().is_some());
+        let _keys = [(); 2].map(|()| limited.queue(HERE));
+        let until = Nanos::ZERO.after(length / 2);
+        let task = spawn(&limited, move |limited| limited.run_refill_task(HERE, until));
+        limited.window.set_length(length / 2);
         join([task]);
         limited.assert_no_grant();
     });
