@@ -14,7 +14,7 @@ use tower_floodgate::{
     retry::{Backoff, Verdict},
 };
 
-use crate::{clock::nanos, duration, holds, paused_runtime::run};
+use crate::{duration, holds, paused_runtime::run, time::nanos};
 
 #[test]
 fn c8_b3_max_wait_may_have_any_length() {

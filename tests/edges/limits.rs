@@ -5,9 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::prelude::*;
 
 use crate::{
-    clock::{CENTURY, Nanos, nanos},
-    gate::Gate,
-    holds, number, permits,
+    TestClock, holds, number, permits,
+    semaphore::Semaphore,
+    time::{CENTURY, Nanos, nanos},
     window::{Shape, Window},
 };
 
@@ -16,21 +16,21 @@ use crate::{
 fn b1_b6_limits_of_any_size_follow_one_another() {
     let steps = proptest::collection::vec((permits(), 0..6_u32, 0..6_u32), 1..20);
     holds(file!(), (permits(), steps), |(first, steps)| {
-        let gate = Gate::<()>::new(first);
+        let semaphore = Semaphore::new(first, TestClock::at(Nanos::ZERO), ());
         let mut held = 0;
         for (limit, arrivals, releases) in steps {
-            gate.set_limit(limit, || {}, &|| Nanos::ZERO);
+            semaphore.set_limit(limit, || {});
             for _ in 0..arrivals {
-                let entered = gate.try_enter();
-                prop_assert_eq!(entered, held < limit);
-                held += u32::from(entered);
+                let is_acquired = semaphore.try_acquire();
+                prop_assert_eq!(is_acquired, held < limit);
+                held += u32::from(is_acquired);
             }
             let releases = releases.min(held);
             held -= releases;
-            gate.put_back(releases, &|| Nanos::ZERO);
-            let standing = gate.read(|standing| standing);
-            prop_assert_eq!((standing.limit, standing.taken()), (limit, held));
-            prop_assert_eq!(standing.room, i64::from(limit) - i64::from(held));
+            semaphore.release(releases);
+            let view = semaphore.read(|view| view);
+            prop_assert_eq!((view.limit, view.held()), (limit, held));
+            prop_assert_eq!(view.available, i64::from(limit) - i64::from(held));
         }
         Ok(())
     });
@@ -62,8 +62,9 @@ fn c8_w1_w2_w3_windows_are_exact_from_a_nanosecond_to_a_century() {
         file!(),
         (shape(), limit, length(), number(), steps),
         |(shape, limit, length, at, steps)| {
-            let window = Window::<()>::new(shape, limit, length);
             let (span, mut now) = (nanos(length), at.min(END));
+            let clock = TestClock::at(Nanos::new(now));
+            let window = Window::<_, ()>::new(shape, limit, length, clock.clone());
             // The times when the permits expire. Those past the end of the clock never do.
             let mut expire: VecDeque<u64> = VecDeque::new();
             for ((part, beside), asks) in steps {
@@ -72,22 +73,23 @@ fn c8_w1_w2_w3_windows_are_exact_from_a_nanosecond_to_a_century() {
                     Some(share) => (share + beside).saturating_sub(1),
                 };
                 now = now.saturating_add(pass).min(END);
+                clock.set(Nanos::new(now));
                 expire.retain(|&at| at > now);
                 for _ in 0..asks {
-                    window.refill(&|| Nanos::new(now));
-                    let free = (expire.len() as u64) < u64::from(limit);
-                    let entered = window.try_enter();
+                    window.refill();
                     // Large limits are not used up here: all requests are admitted.
-                    prop_assert_eq!(entered, free, "at {} of {:?}", now, &expire);
-                    if entered {
-                        window.issue(|| Nanos::new(now));
+                    let is_available = (expire.len() as u64) < u64::from(limit);
+                    let is_acquired = window.try_acquire();
+                    prop_assert_eq!(is_acquired, is_available, "at {} of {:?}", now, &expire);
+                    if is_acquired {
+                        window.commit();
                         expire.push_back(match shape {
                             Shape::Sliding => now.saturating_add(span),
                             Shape::Fixed => (now - now % span).saturating_add(span),
                         });
                     }
                 }
-                let wait = window.read(&|| Nanos::new(now)).wait;
+                let wait = window.read().wait;
                 if expire.len() == limit as usize {
                     let next = expire.iter().min().expect("full");
                     prop_assert_eq!(wait, Duration::from_nanos(next - now));
@@ -103,17 +105,18 @@ fn c8_w1_w2_w3_windows_are_exact_from_a_nanosecond_to_a_century() {
 fn w9_settings_of_any_size_follow_one_another() {
     let steps = proptest::collection::vec((permits(), length(), number(), number()), 1..12);
     holds(file!(), (shape(), permits(), length(), steps), |(shape, limit, first, steps)| {
-        let window = Window::<()>::new(shape, limit, first);
+        let clock = TestClock::at(Nanos::ZERO);
+        let window = Window::<_, ()>::new(shape, limit, first, clock.clone());
         let (mut now, mut last, mut paused_until) = (0_u64, limit, 0);
         for (limit, length, pass, pause) in steps {
-            let clock = || Nanos::new(now);
-            window.set_limit(limit, &clock);
-            window.set_length(length, &clock);
-            window.pause(Nanos::new(pause), &clock);
-            if window.try_enter() {
-                window.issue(clock);
+            clock.set(Nanos::new(now));
+            window.set_limit(limit);
+            window.set_length(length);
+            window.pause(Nanos::new(pause));
+            if window.try_acquire() {
+                window.commit();
             }
-            let reading = window.read(&clock);
+            let reading = window.read();
             prop_assert_eq!((reading.limit, reading.length), (limit, length));
             prop_assert!(reading.remaining <= limit);
             if now < pause {
@@ -124,8 +127,10 @@ fn w9_settings_of_any_size_follow_one_another() {
         }
         // More than a century later, unless the clock has ended.
         if now < END - 2 * nanos(CENTURY) {
-            window.read(&|| Nanos::new(now.saturating_add(nanos(CENTURY))));
-            let remaining = window.read(&|| Nanos::new(END)).remaining;
+            clock.set(Nanos::new(now.saturating_add(nanos(CENTURY))));
+            window.read();
+            clock.set(Nanos::new(END));
+            let remaining = window.read().remaining;
             prop_assert_eq!(remaining, if paused_until > END { 0 } else { last });
         }
         Ok(())

@@ -12,22 +12,22 @@ mod backoff;
 mod budget;
 #[path = "../../src/cause.rs"]
 mod cause;
-#[path = "../../src/clock.rs"]
-mod clock;
-#[path = "../../src/count.rs"]
-mod count;
-#[path = "../../src/gate/mod.rs"]
-mod gate;
 #[path = "../support/hold.rs"]
 mod hold;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
 #[path = "../../src/rejected.rs"]
 mod rejected;
+#[path = "../../src/semaphore/mod.rs"]
+mod semaphore;
+#[path = "../../src/seq48.rs"]
+mod seq48;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[path = "../../src/sync.rs"]
 mod sync;
+#[path = "../../src/time.rs"]
+mod time;
 #[path = "../support/wake_counter.rs"]
 mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
@@ -39,11 +39,34 @@ mod refill;
 mod times;
 mod waits;
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use proptest::prelude::*;
 
-use crate::hold::{hold, name_of};
+use crate::{
+    hold::{hold, name_of},
+    time::{Nanos, Time},
+};
+
+/// A clock that a test sets.
+#[derive(Clone)]
+struct TestClock(Rc<Cell<Nanos>>);
+
+impl TestClock {
+    fn at(time: Nanos) -> Self {
+        Self(Rc::new(Cell::new(time)))
+    }
+
+    fn set(&self, time: Nanos) {
+        self.0.set(time);
+    }
+}
+
+impl Time for TestClock {
+    fn now(&self) -> Nanos {
+        self.0.get()
+    }
+}
 
 /// Tries random cases.
 fn holds<S: Strategy>(

@@ -1,10 +1,15 @@
 //! The refill tasks of two runtimes at one window, and the changes that wake them.
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use crate::{
-    clock::Nanos,
-    gate::{Entry, Look, Ticket},
+    TestClock,
+    semaphore::{Deadline, WaiterKey},
+    time::Nanos,
     wake_counter::WakeCounter,
     window::{Shape, Window},
 };
@@ -16,116 +21,109 @@ const LENGTH: u64 = 10_000_000_000;
 const HERE: u32 = 1;
 const THERE: u32 = 2;
 
-/// A window with waiters and refill tasks, at a time that the test sets.
+/// A window with waiters and refill tasks.
 struct Scene {
-    window: Window<u32>,
-    now: Nanos,
+    window: Window<TestClock, u32>,
+    clock: TestClock,
     /// The wake-ups of the refill tasks.
     wakes: [Arc<WakeCounter>; 2],
-    /// The times of their timers.
-    at: [Option<Nanos>; 2],
 }
 
 impl Scene {
-    /// A scene with `held` permits that are acquired, and not issued.
+    /// A scene with `held` permits that are acquired, and not committed.
     fn new(limit: u32, held: u32) -> Self {
-        let window = Window::new(Shape::Sliding, limit, Duration::from_nanos(LENGTH));
-        assert!((0..held).all(|_| window.try_enter()));
-        Self {
-            window,
-            now: Nanos::ZERO,
-            wakes: [(); 2].map(|()| WakeCounter::new()),
-            at: [None; 2],
-        }
+        let clock = TestClock::at(Nanos::ZERO);
+        let length = Duration::from_nanos(LENGTH);
+        let window = Window::new(Shape::Sliding, limit, length, clock.clone());
+        assert!((0..held).all(|_| window.try_acquire()));
+        Self { window, clock, wakes: [(); 2].map(|()| WakeCounter::new()) }
     }
 
-    fn now(&self) -> impl Fn() -> Nanos + use<> {
-        let now = self.now;
-        move || now
+    fn queue(&self, runtime: u32, deadline: Deadline) -> WaiterKey {
+        self.queue_with(Waker::noop(), runtime, deadline)
     }
 
-    fn queue(&self, key: u32, deadline: Nanos) -> Ticket {
-        self.queue_with(Waker::noop(), key, deadline)
+    fn queue_with(&self, waker: &Waker, runtime: u32, deadline: Deadline) -> WaiterKey {
+        let queued = self.window.queue(waker, deadline, |_, _| Ok::<_, ()>(()));
+        let key = queued.unwrap().expect("no permit is available");
+        self.window.assign(&key, runtime);
+        key
     }
 
-    fn queue_with(&self, waker: &Waker, key: u32, deadline: Nanos) -> Ticket {
-        let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(deadline);
-        let now = self.now();
-        match self.window.arrive(waker, deadline, &now, admit) {
-            Entry::Waiting(ticket, _) => {
-                self.window.mind(&ticket, key, &now);
-                ticket
-            }
-            other => panic!("{other:?}"),
-        }
+    /// Polls the refill task of `runtime`. Returns the time of its timer.
+    fn attend(&self, runtime: u32) -> Option<u64> {
+        let waker = self.wakes[runtime as usize - 1].waker();
+        self.window.attend(runtime, &waker).map(Nanos::get)
     }
 
-    /// Polls the refill task of `key`. Returns the time of its timer.
-    fn attend(&mut self, key: u32) -> Option<u64> {
-        let slot = key as usize - 1;
-        let waker = self.wakes[slot].waker();
-        self.at[slot] = self.window.attend(key, &waker, &self.now());
-        self.at[slot].map(Nanos::get)
+    /// The wake-ups of the refill task of `runtime`.
+    fn woken(&self, runtime: u32) -> usize {
+        self.wakes[runtime as usize - 1].count()
     }
 
-    /// The wake-ups of the refill task of `key`.
-    fn woken(&self, key: u32) -> usize {
-        self.wakes[key as usize - 1].count()
+    /// The wake-ups of the refill tasks of both runtimes.
+    fn woken_both(&self) -> (usize, usize) {
+        (self.woken(HERE), self.woken(THERE))
     }
 
-    fn is_granted(&self, ticket: &Ticket) -> bool {
-        let look =
-            self.window.look(ticket, Waker::noop(), Nanos::NEVER, &self.now(), |_, _| Nanos::NEVER);
-        matches!(look, Look::Entered)
+    fn is_granted(&self, key: &WaiterKey) -> bool {
+        let polled = self.window.poll(key, Waker::noop(), Deadline::NEVER, |_| {});
+        polled == Poll::Ready(Ok(()))
+    }
+
+    /// Asserts that no permit is available: a cancelled waiter had not been granted the one permit.
+    fn assert_held(&self) {
+        assert_eq!(self.window.read().remaining, 0);
     }
 }
 
 /// A waiter in one runtime, and behind it one in the other. Both refill tasks have set their
 /// timers.
-fn two(deadline: Nanos) -> (Scene, Ticket, Ticket) {
-    let mut scene = Scene::new(1, 1);
-    let (first, second) = (scene.queue(HERE, deadline), scene.queue(THERE, Nanos::NEVER));
+fn two(deadline: Deadline) -> (Scene, WaiterKey, WaiterKey) {
+    let scene = Scene::new(1, 1);
+    let (first, second) = (scene.queue(HERE, deadline), scene.queue(THERE, Deadline::NEVER));
     assert_eq!((scene.attend(HERE), scene.attend(THERE)), (Some(LENGTH), Some(2 * LENGTH)));
     (scene, first, second)
 }
 
 #[test]
 fn c5_refund_wakes_the_refill_tasks_of_the_last_and_of_the_next_head() {
-    let (scene, first, second) = two(Nanos::NEVER);
-    scene.window.give_back(&scene.now());
+    let (scene, first, second) = two(Deadline::NEVER);
+    scene.window.refund();
     assert!(scene.is_granted(&first) && !scene.is_granted(&second));
-    assert_eq!((scene.woken(HERE), scene.woken(THERE)), (1, 1));
+    assert_eq!(scene.woken_both(), (1, 1));
 }
 
 #[test]
 fn c5_cancelled_head_wakes_the_refill_tasks_of_itself_and_of_the_next_head() {
-    let (scene, first, _second) = two(Nanos::NEVER);
-    assert!(!scene.window.give_up(first, &scene.now()));
-    assert_eq!((scene.woken(HERE), scene.woken(THERE)), (1, 1));
+    let (scene, first, second) = two(Deadline::NEVER);
+    scene.window.cancel(first);
+    assert_eq!(scene.woken_both(), (1, 1));
+    assert!(!scene.is_granted(&second));
+    scene.assert_held();
 }
 
 #[test]
 fn c5_c12_expired_head_wakes_the_refill_tasks_of_itself_and_of_the_next_head() {
-    let (mut scene, _first, _second) = two(Nanos::new(LENGTH / 2));
-    scene.now = Nanos::new(LENGTH / 2);
-    scene.window.refill(&scene.now());
-    assert_eq!((scene.woken(HERE), scene.woken(THERE)), (1, 1));
+    let (scene, _first, _second) = two(Deadline::new(LENGTH / 2));
+    scene.clock.set(Nanos::new(LENGTH / 2));
+    scene.window.refill();
+    assert_eq!(scene.woken_both(), (1, 1));
     assert_eq!((scene.attend(HERE), scene.attend(THERE)), (None, Some(LENGTH + LENGTH / 2)));
 }
 
 #[test]
 fn c5_settings_that_make_the_head_earlier_wake_its_refill_task() {
     for change in ["limit", "window", "neither"] {
-        let mut scene = Scene::new(1, 1);
-        let _first = scene.queue(HERE, Nanos::NEVER);
-        let _second = scene.queue(HERE, Nanos::NEVER);
+        let scene = Scene::new(1, 1);
+        let _first = scene.queue(HERE, Deadline::NEVER);
+        let _second = scene.queue(HERE, Deadline::NEVER);
         assert_eq!(scene.attend(HERE), Some(LENGTH));
-        let now = scene.now();
         match change {
             // The first is granted a permit, the second is due when the held permit expires.
-            "limit" => scene.window.set_limit(2, &now),
-            "window" => scene.window.set_length(Duration::from_nanos(LENGTH / 2), &now),
-            _ => scene.window.set_limit(1, &now),
+            "limit" => scene.window.set_limit(2),
+            "window" => scene.window.set_length(Duration::from_nanos(LENGTH / 2)),
+            _ => scene.window.set_limit(1),
         }
         assert_eq!(scene.woken(HERE), usize::from(change == "window"), "{change}");
     }
@@ -133,15 +131,16 @@ fn c5_settings_that_make_the_head_earlier_wake_its_refill_task() {
 
 #[test]
 fn c5_w7_end_of_a_pause_wakes_the_refill_task_of_the_granted_head() {
-    let mut scene = Scene::new(2, 1);
-    scene.window.pause(Nanos::new(LENGTH), &scene.now());
-    let (first, _second) = (scene.queue(HERE, Nanos::NEVER), scene.queue(THERE, Nanos::NEVER));
-    // At the end of the pause a permit is free for the first, and the held one counts as issued
-    // then.
+    let scene = Scene::new(2, 1);
+    scene.window.pause(Nanos::new(LENGTH));
+    let first = scene.queue(HERE, Deadline::NEVER);
+    let _second = scene.queue(THERE, Deadline::NEVER);
+    // At the end of the pause a permit is available for the first, and the held one counts as
+    // committed then.
     assert_eq!(scene.attend(HERE), Some(LENGTH));
     let before = scene.attend(THERE).expect("a waiter");
-    scene.now = Nanos::new(LENGTH);
-    scene.window.refill(&scene.now());
+    scene.clock.set(Nanos::new(LENGTH));
+    scene.window.refill();
     assert!(scene.is_granted(&first));
     assert_eq!(scene.woken(HERE), 1, "its last waiter was granted a permit");
     let after = scene.attend(THERE).expect("a waiter");
@@ -150,44 +149,46 @@ fn c5_w7_end_of_a_pause_wakes_the_refill_task_of_the_granted_head() {
 
 #[test]
 fn w7_pause_that_is_over_when_it_is_set_delays_no_waiter() {
-    let mut scene = Scene::new(1, 1);
-    scene.now = Nanos::new(LENGTH / 2);
+    let scene = Scene::new(1, 1);
+    scene.clock.set(Nanos::new(LENGTH / 2));
     let wakes = WakeCounter::new();
-    let _first = scene.queue_with(&wakes.waker(), HERE, Nanos::NEVER);
-    scene.window.pause(Nanos::new(LENGTH / 2), &scene.now());
-    scene.window.give_back(&scene.now());
+    let _first = scene.queue_with(&wakes.waker(), HERE, Deadline::NEVER);
+    scene.window.pause(Nanos::new(LENGTH / 2));
+    scene.window.refund();
     assert_eq!(wakes.count(), 1, "the waiter is granted the permit");
 }
 
 #[test]
 fn c2_c5_waiter_that_moves_wakes_the_refill_task_that_would_be_late() {
-    let (scene, first, second) = two(Nanos::NEVER);
-    assert!(!scene.window.mind(&second, THERE, &scene.now()));
+    let (scene, first, second) = two(Deadline::NEVER);
+    assert!(!scene.window.assign(&second, THERE));
     assert_eq!(scene.woken(THERE), 0, "it is due in time for the second");
-    assert!(!scene.window.mind(&first, THERE, &scene.now()), "the runtime has a refill task");
-    assert_eq!((scene.woken(HERE), scene.woken(THERE)), (1, 1));
+    assert!(!scene.window.assign(&first, THERE), "the runtime has a refill task");
+    assert_eq!(scene.woken_both(), (1, 1));
 }
 
 #[test]
 fn c5_refill_task_that_ends_early_wakes_its_own_waiters() {
     let scene = Scene::new(1, 1);
     let wakes = [(); 2].map(|()| WakeCounter::new());
-    let _tickets = [HERE, THERE, HERE]
-        .map(|key| scene.queue_with(&wakes[key as usize - 1].waker(), key, Nanos::NEVER));
+    let _keys = [HERE, THERE, HERE].map(|runtime| {
+        let waker = wakes[runtime as usize - 1].waker();
+        scene.queue_with(&waker, runtime, Deadline::NEVER)
+    });
     scene.window.abandon(HERE);
-    let woken = [0, 1].map(|key| wakes[key].count());
-    assert_eq!(woken, [2, 0]);
+    assert_eq!(wakes.map(|wakes| wakes.count()), [2, 0]);
 }
 
 #[test]
 fn c5_cancelled_waiters_in_between_delay_no_refill_task() {
-    let mut scene = Scene::new(1, 1);
-    let _first = scene.queue(HERE, Nanos::NEVER);
-    let between = [(); 3].map(|()| scene.queue(HERE, Nanos::NEVER));
-    let _last = scene.queue(THERE, Nanos::NEVER);
+    let scene = Scene::new(1, 1);
+    let _first = scene.queue(HERE, Deadline::NEVER);
+    let between = [(); 3].map(|()| scene.queue(HERE, Deadline::NEVER));
+    let _last = scene.queue(THERE, Deadline::NEVER);
     assert_eq!(scene.attend(THERE), Some(5 * LENGTH));
-    for ticket in between {
-        assert!(!scene.window.give_up(ticket, &scene.now()));
+    for key in between {
+        scene.window.cancel(key);
     }
+    scene.assert_held();
     assert_eq!(scene.attend(THERE), Some(2 * LENGTH), "one waiter is before it");
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::{
-    clock::{CENTURY, Clock, Nanos, TimerUse, nanos},
     duration, half, holds, number, paused_runtime,
     rejected::{Limit, Reason, Rejected},
     settings,
+    time::{CENTURY, Clock, Nanos, TimerUse, nanos},
 };
 
 const TIMER: TimerUse = TimerUse { what: "a test", otherwise: "wait for nothing" };
@@ -34,8 +34,8 @@ fn c8_timer_can_be_set_for_any_time() {
     holds(file!(), number(), |at| {
         runtime.block_on(async {
             let clock = Clock::start();
-            let mut alarm = clock.alarm(Nanos::new(at), &TIMER);
-            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(alarm.poll(cx))).await;
+            let mut timer = clock.timer(Nanos::new(at), &TIMER);
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(timer.poll(cx))).await;
             prop_assert_eq!(polled.is_ready(), at == 0);
             Ok(())
         })

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use crate::{
     backoff::{Backoff, Jitter},
     budget::RetryBudget,
-    clock::nanos,
     duration, half, holds, paused_runtime,
+    time::nanos,
 };
 
 fn jitter() -> impl Strategy<Value = Jitter> {

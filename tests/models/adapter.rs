@@ -1,223 +1,194 @@
 //! The calls that models and scenes make on the cores, in one place.
 //!
-//! `tests/models` and `tests/shuttle` both compile this file, each with its own `sync`. A change of a
-//! method of `Gate` or `Window` is followed here and nowhere else in the code that uses it.
+//! `tests/models` and `tests/shuttle` both compile this file, each with its own `sync`. It adds to
+//! [`Semaphore`] and [`Window`] the calls of a limiter that admits every waiter while it is open.
 
-use std::{task::Waker, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use crate::{
-    clock::Nanos,
-    gate::{Entry, Gate, GivenUp, Look, Ticket},
+    semaphore::{Deadline, Deadlines, Ended, Semaphore, Tags, View, WaiterKey},
+    sync::{ClockWord, Ordering},
+    time::{Nanos, Time, nanos},
     window::{Shape, Window},
 };
 
-/// Outcome of asking for a permit.
+/// Deadlines that never pass.
+pub(crate) struct Untimed;
+
+impl Deadlines for Untimed {
+    fn has_passed(&self, _: Deadline) -> bool {
+        false
+    }
+
+    fn of_grant(&self, deadline: Deadline) -> Deadline {
+        deadline
+    }
+}
+
+/// A clock that the threads of a test advance. It starts at zero.
+#[derive(Clone)]
+pub(crate) struct TestClock {
+    word: Arc<ClockWord>,
+    is_causal: bool,
+}
+
+impl TestClock {
+    /// Creates a clock without orderings: a thread may read an old time, unless it has synchronised
+    /// with a thread that has read a newer one. It promises less than a real clock.
+    pub(crate) fn new() -> Self {
+        Self { word: Arc::new(ClockWord::new(0)), is_causal: false }
+    }
+
+    /// Creates a clock with ordered readings, as a real clock has. Each reading is the newest time,
+    /// and a step before it happens before all steps after a later reading.
+    pub(crate) fn causal() -> Self {
+        Self { is_causal: true, ..Self::new() }
+    }
+
+    pub(crate) fn set(&self, time: Nanos) {
+        self.word.store(time.get(), Ordering::Relaxed);
+    }
+
+    /// Advances the clock. Returns the time after.
+    pub(crate) fn advance(&self, by: Duration) -> Nanos {
+        let order = if self.is_causal { Ordering::AcqRel } else { Ordering::Relaxed };
+        Nanos::new(self.word.fetch_add(nanos(by), order)).after(by)
+    }
+}
+
+impl Time for TestClock {
+    fn now(&self) -> Nanos {
+        if self.is_causal {
+            return self.advance(Duration::ZERO);
+        }
+        Nanos::new(self.word.load(Ordering::Relaxed))
+    }
+}
+
+/// The outcome of a request for a permit.
 #[derive(Debug)]
 pub(crate) enum Acquired {
     Granted,
-    Queued(Ticket),
+    Queued(WaiterKey),
     Closed,
 }
 
-/// Outcome of a queued waiter's poll.
+impl Acquired {
+    fn of(queued: Result<Option<WaiterKey>, ()>) -> Self {
+        match queued {
+            Ok(None) => Self::Granted,
+            Ok(Some(key)) => Self::Queued(key),
+            Err(()) => Self::Closed,
+        }
+    }
+
+    /// Returns the key of a waiter that is known to queue.
+    pub(crate) fn key(self) -> WaiterKey {
+        match self {
+            Self::Queued(key) => key,
+            other => unreachable!("no permit is available, but: {other:?}"),
+        }
+    }
+}
+
+/// The outcome of a waiter's poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Looked {
+pub(crate) enum Polled {
     Granted,
-    Waiting,
+    Queued,
+    Expired,
     Closed,
 }
 
-/// Permits of a gate at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Permits {
-    pub(crate) limit: u32,
-    /// Free permits, negative while a lowered limit drains.
-    pub(crate) free: i64,
-    pub(crate) waiters: u32,
-    /// Closed, or paused.
-    pub(crate) blocked: bool,
+impl From<Poll<Result<(), Ended>>> for Polled {
+    fn from(poll: Poll<Result<(), Ended>>) -> Self {
+        match poll {
+            Poll::Ready(Ok(())) => Self::Granted,
+            Poll::Ready(Err(Ended::Expired)) => Self::Expired,
+            Poll::Ready(Err(Ended::Closed)) => Self::Closed,
+            Poll::Pending => Self::Queued,
+        }
+    }
 }
 
-/// No time passes at a gate, where no wait has a deadline.
-fn start() -> Nanos {
-    Nanos::ZERO
+/// Admits a waiter to the queue of an open semaphore.
+fn admit(view: View) -> Result<(), ()> {
+    if view.is_closed { Err(()) } else { Ok(()) }
 }
 
-/// A gate: permits that are released by their holders.
-pub(crate) struct Semaphore(Gate<()>);
-
-impl Semaphore {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self(Gate::new(limit))
-    }
-
-    /// Acquires a permit if that takes no waiting.
-    pub(crate) fn try_acquire(&self) -> bool {
-        self.0.try_enter()
-    }
-
-    /// Acquires a permit, or queues.
+impl<D: Deadlines, T: Tags> Semaphore<D, T> {
+    /// Acquires a permit, or queues without a deadline.
     pub(crate) fn acquire(&self, waker: &Waker) -> Acquired {
-        if self.0.try_enter() {
+        if self.try_acquire() {
             return Acquired::Granted;
         }
-        match self.0.join(waker, Nanos::NEVER, |_| Ok::<_, ()>(Nanos::NEVER)) {
-            Entry::Entered => Acquired::Granted,
-            Entry::Waiting(ticket, _) => Acquired::Queued(ticket),
-            Entry::Closed => Acquired::Closed,
-            Entry::Refused(()) => unreachable!("any waiter is admitted to the queue"),
-        }
+        self.queue_until(waker, Deadline::NEVER)
     }
 
-    /// Polls a queued waiter.
-    pub(crate) fn look(&self, ticket: &Ticket, waker: &Waker) -> Looked {
-        looked(&self.0.look(ticket, waker, Nanos::NEVER, |_| Nanos::NEVER))
+    /// Queues until `deadline`. Acquires a permit that becomes available before.
+    pub(crate) fn queue_until(&self, waker: &Waker, deadline: Deadline) -> Acquired {
+        Acquired::of(self.queue(waker, deadline, admit))
     }
 
-    /// Cancels a waiter. Returns true if it holds a permit, which is then to be released.
-    pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
-        self.0.give_up(ticket) == GivenUp::Entered
+    pub(crate) fn poll_until(&self, key: &WaiterKey, waker: &Waker, deadline: Deadline) -> Polled {
+        self.poll(key, waker, deadline, |_| {}).into()
     }
 
-    pub(crate) fn release(&self) {
-        self.0.put_back(1, &start);
+    /// Polls a waiter without a deadline.
+    pub(crate) fn poll_waiter(&self, key: &WaiterKey, waker: &Waker) -> Polled {
+        self.poll_until(key, waker, Deadline::NEVER)
     }
 
-    pub(crate) fn set_limit(&self, limit: u32) {
-        self.0.set_limit(limit, || {}, &start);
-    }
-
-    pub(crate) fn block(&self) {
-        self.0.bar(|| {});
-    }
-
-    pub(crate) fn unblock(&self) {
-        self.0.lift(|| true, &start);
-    }
-
-    pub(crate) fn close(&self) {
-        self.0.close(&start);
-    }
-
-    /// Watches for the moment at which no permit is held and no waiter is queued: `None` once it came.
-    pub(crate) fn watch(&self, ticket: Option<Ticket>, waker: &Waker) -> Option<Ticket> {
-        self.0.watch(ticket, waker)
-    }
-
-    pub(crate) fn unwatch(&self, ticket: Ticket) {
-        self.0.unwatch(ticket);
-    }
-
-    pub(crate) fn read(&self) -> Permits {
-        let blocked = self.0.is_barred();
-        let standing = self.0.read(|standing| standing);
-        Permits { limit: standing.limit, free: standing.room, waiters: standing.ahead, blocked }
+    pub(crate) fn view(&self) -> View {
+        self.read(|view| view)
     }
 }
 
-fn looked(look: &Look) -> Looked {
-    match look {
-        Look::Entered => Looked::Granted,
-        Look::Waiting(_) => Looked::Waiting,
-        Look::Closed => Looked::Closed,
-        Look::Expired => unreachable!("no wait has a deadline"),
-    }
-}
+/// A window of a test. Runtimes have numbers.
+pub(crate) type TestWindow = Window<TestClock, u32>;
 
-/// A window: permits that expire with time. A runtime is named by a number.
-pub(crate) struct Quota(Window<u32>);
-
-impl Quota {
-    pub(crate) fn new(shape: Shape, limit: u32, length: Duration) -> Self {
-        Self(Window::with_sizes(shape, limit, length, 4, 8))
+impl TestWindow {
+    /// Creates a window with a small log of 4 checkpoints per window, in 8 slots.
+    pub(crate) fn small(shape: Shape, limit: u32, length: Duration, clock: &TestClock) -> Self {
+        Self::with_sizes(shape, limit, length, clock.clone(), 4, 8)
     }
 
-    /// Acquires a permit if that takes no waiting.
-    pub(crate) fn try_acquire(&self) -> bool {
-        self.0.try_enter()
-    }
-
-    /// Acquires a permit, or queues in `runtime`. The second value says that the caller is to spawn a
+    /// Acquires a permit, or queues in `runtime`. The second value is true if the caller spawns a
     /// refill task there.
-    pub(crate) fn acquire(
-        &self,
-        waker: &Waker,
-        runtime: u32,
-        now: impl Fn() -> Nanos,
-    ) -> (Acquired, bool) {
-        if self.0.try_enter() {
+    pub(crate) fn acquire_in(&self, runtime: u32, waker: &Waker) -> (Acquired, bool) {
+        if self.try_acquire() {
             return (Acquired::Granted, false);
         }
-        match self.0.arrive(waker, Nanos::NEVER, &now, |_, _| Ok::<_, ()>(Nanos::NEVER)) {
-            Entry::Entered => (Acquired::Granted, false),
-            Entry::Waiting(ticket, _) => {
-                let alone = self.0.mind(&ticket, runtime, &now);
-                (Acquired::Queued(ticket), alone)
-            }
-            Entry::Closed => (Acquired::Closed, false),
-            Entry::Refused(()) => unreachable!("any waiter is admitted to the queue"),
-        }
+        self.queue_in(runtime, waker, Deadline::NEVER)
     }
 
-    /// Polls a queued waiter. The second value is that of [`acquire`](Self::acquire).
-    pub(crate) fn look(
-        &self,
-        ticket: &Ticket,
-        waker: &Waker,
-        runtime: u32,
-        now: impl Fn() -> Nanos,
-    ) -> (Looked, bool) {
-        let looked = looked(&self.0.look(ticket, waker, Nanos::NEVER, &now, |_, _| Nanos::NEVER));
-        let alone = looked == Looked::Waiting && self.0.mind(ticket, runtime, &now);
-        (looked, alone)
-    }
-
-    /// Cancels a waiter. A permit that it holds is refunded.
-    pub(crate) fn cancel(&self, ticket: Ticket, now: impl Fn() -> Nanos) {
-        if self.0.give_up(ticket, &now) {
-            self.0.give_back(&now);
-        }
-    }
-
-    pub(crate) fn refund(&self, now: impl Fn() -> Nanos) {
-        self.0.give_back(&now);
-    }
-
-    /// Commits a permit: its request has just been issued.
-    pub(crate) fn issue(&self, now: impl Fn() -> Nanos) {
-        self.0.issue(now);
-    }
-
-    /// A refill task's poll. Returns when it is due again; `None` if it is to end.
-    pub(crate) fn attend(
+    /// As [`acquire_in`](Self::acquire_in), after a refill, and until `deadline`.
+    pub(crate) fn queue_in(
         &self,
         runtime: u32,
         waker: &Waker,
-        now: impl Fn() -> Nanos,
-    ) -> Option<Nanos> {
-        self.0.attend(runtime, waker, &now)
+        deadline: Deadline,
+    ) -> (Acquired, bool) {
+        let acquired = Acquired::of(self.queue(waker, deadline, |view, _| admit(view)));
+        let is_missing = match &acquired {
+            Acquired::Queued(key) => self.assign(key, runtime),
+            Acquired::Granted | Acquired::Closed => false,
+        };
+        (acquired, is_missing)
     }
 
-    /// The refill task of `runtime` has been dropped before its end.
-    pub(crate) fn abandon(&self, runtime: u32) {
-        self.0.abandon(runtime);
+    /// Polls a waiter without a deadline.
+    pub(crate) fn poll_waiter(&self, key: &WaiterKey, waker: &Waker) -> Polled {
+        self.poll(key, waker, Deadline::NEVER, |_| {}).into()
     }
 
-    pub(crate) fn set_limit(&self, limit: u32, now: impl Fn() -> Nanos) {
-        self.0.set_limit(limit, &now);
-    }
-
-    pub(crate) fn set_length(&self, length: Duration, now: impl Fn() -> Nanos) {
-        self.0.set_length(length, &now);
-    }
-
-    pub(crate) fn pause(&self, until: Nanos, now: impl Fn() -> Nanos) {
-        self.0.pause(until, &now);
-    }
-
-    /// Refills, and returns how many permits are left and how many waiters are queued.
-    pub(crate) fn read(&self, now: impl Fn() -> Nanos) -> (u32, u32) {
-        let reading = self.0.read(&now);
-        (reading.remaining, reading.waiting)
+    /// Polls a waiter in `runtime`. The second value is that of [`acquire_in`](Self::acquire_in).
+    pub(crate) fn poll_in(&self, runtime: u32, key: &WaiterKey, waker: &Waker) -> (Polled, bool) {
+        let polled = self.poll_waiter(key, waker);
+        (polled, polled == Polled::Queued && self.assign(key, runtime))
     }
 }

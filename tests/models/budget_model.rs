@@ -2,23 +2,25 @@
 
 use loom::sync::Arc;
 
-use crate::{Model, budget::RetryBudget, spawn};
+use crate::{Model, budget::RetryBudget, join, paused_runtime, spawn};
 
 const PREEMPTIONS: usize = 5;
-
-fn shared(budget: RetryBudget) -> Arc<RetryBudget> {
-    Arc::new(budget)
-}
 
 fn withdrawn(budget: &RetryBudget) -> u64 {
     u64::from(budget.withdraw())
 }
 
-/// R5: what requests have paid in is taken out once, whoever pays in and takes out at the same time.
+/// Withdraws on three threads at once. Returns the number of withdrawals that succeed.
+fn withdrawn_by_three(budget: &Arc<RetryBudget>) -> u64 {
+    let others = [(); 2].map(|()| spawn(budget, withdrawn));
+    withdrawn(budget) + join(others).iter().sum::<u64>()
+}
+
+/// R5: a deposit is withdrawn once, beside deposits and withdrawals of another thread.
 #[test]
 fn r5_balance_is_withdrawn_once() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).build());
+        let budget = Arc::new(RetryBudget::builder(1.0).floor_per_second(0).build());
         budget.deposit();
         let other = spawn(&budget, |budget| {
             let withdrawn = withdrawn(budget);
@@ -27,75 +29,68 @@ fn r5_balance_is_withdrawn_once() {
         });
         budget.deposit();
         let mine = withdrawn(&budget) + withdrawn(&budget);
-        let withdrawn = mine + other.join().expect("withdrew");
-        assert_eq!(withdrawn + u64::from(budget.saved()), 3, "three were paid in");
+        let withdrawn = mine + other.join().expect("its thread ends");
+        assert_eq!(withdrawn + u64::from(budget.saved()), 3, "there are three deposits");
     });
 }
 
-/// R5: of three who want the two retries that are there, two get one.
+/// R5: of three withdrawals from two deposits, two succeed.
 #[test]
 fn r5_withdrawals_of_two_threads_never_overdraw() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).build());
+        let budget = Arc::new(RetryBudget::builder(1.0).floor_per_second(0).build());
         budget.deposit();
         budget.deposit();
-        let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
-        let mine = withdrawn(&budget);
-        let theirs: u64 = others.map(|other| other.join().expect("withdrew")).iter().sum();
-        assert_eq!(mine + theirs, 2);
+        assert_eq!(withdrawn_by_three(&budget), 2);
         assert_eq!(budget.saved(), 0);
     });
 }
 
-/// R5: what is saved stays below its bound, and what is taken out makes room again.
+/// R5: savings stay at their bound, and a withdrawal makes room for the next deposit.
 #[test]
 fn r5_savings_of_two_threads_stay_bounded() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::builder(1.0).floor_per_second(0).max_saved(1).build());
+        let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(1).build();
+        let budget = Arc::new(budget);
         budget.deposit();
         let other = spawn(&budget, |budget| {
             budget.deposit();
             withdrawn(budget)
         });
         budget.deposit();
-        assert!(budget.saved() <= 1, "more is saved than may be");
-        let withdrawn = withdrawn(&budget) + other.join().expect("withdrew");
-        // Of the two paid in while one was saved already, one at most came after that was taken out.
+        assert!(budget.saved() <= 1, "the savings exceed their bound");
+        let withdrawn = withdrawn(&budget) + other.join().expect("its thread ends");
+        // Of the two deposits to full savings, at most one follows the first withdrawal.
         assert!((1..=2).contains(&(withdrawn + u64::from(budget.saved()))));
     });
 }
 
-/// R5: the floor of one a second is given to one of three.
+/// R5: of three withdrawals from a floor of one per second, one succeeds.
 #[test]
 fn r5_floor_claimed_by_two_threads_is_granted_once() {
-    // Time stands still: a process that is stopped for a second would earn another.
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    // Under paused time: in a process that is stopped for a second, the floor would pay another.
+    let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let budget = shared(RetryBudget::builder(0.0).floor_per_second(1).build());
-        let others = [spawn(&budget, withdrawn), spawn(&budget, withdrawn)];
-        let mine = withdrawn(&budget);
-        let theirs: u64 = others.map(|other| other.join().expect("withdrew")).iter().sum();
-        assert_eq!(mine + theirs, 1);
+        let budget = Arc::new(RetryBudget::builder(0.0).floor_per_second(1).build());
+        assert_eq!(withdrawn_by_three(&budget), 1);
     });
 }
 
-/// R5: a refund at the time of another withdrawal leaves as much as was there, and not more.
+/// R5: a refund beside a withdrawal restores the amount that it was paid, and not more.
 #[test]
 fn r5_refund_of_two_threads_is_added_once() {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = paused_runtime::runtime();
     let _paused = runtime.enter();
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         // One retry from the balance, and two from the floor.
-        let budget = shared(RetryBudget::builder(1.0).floor_per_second(2).build());
+        let budget = Arc::new(RetryBudget::builder(1.0).floor_per_second(2).build());
         budget.deposit();
         let other = spawn(&budget, withdrawn);
         drop([budget.reserve(), budget.reserve()]);
-        let theirs = other.join().expect("withdrew");
+        let theirs = other.join().expect("its thread ends");
         let mine: u64 = (0..4).map(|_| withdrawn(&budget)).sum();
-        assert!(mine + theirs <= 3, "a refund was given twice");
+        assert!(mine + theirs <= 3, "a refund is paid twice");
         assert!(mine + theirs >= 2, "more is lost than a share of the floor");
     });
 }

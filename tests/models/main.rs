@@ -1,36 +1,41 @@
 //! The cores under the model checker.
 //!
-//! The source files of the cores are compiled here a second time, with loom's atomics and mutex in the
-//! place of `std`'s: that is all that `sync` is for. Each model runs every interleaving of its threads,
-//! up to the number of preemptions it names, with every outcome that the memory orderings allow.
+//! The source files of the cores are compiled a second time here, with loom's atomics and mutex in
+//! the place of `std`'s. Each model runs every interleaving of its threads, up to the number of
+//! preemptions that it names, with every outcome that the memory orderings allow.
 //!
-//! With `--nocapture` each prints what it shows and how many executions that took. More preemptions
-//! than it names: `LOOM_MAX_PREEMPTIONS=4 cargo test --test models -- --nocapture`.
+//! With `--nocapture`, each model prints its number of executions. The environment raises the bound
+//! of preemptions: `LOOM_MAX_PREEMPTIONS=4 cargo test --test models -- --nocapture`.
 
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 
 mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
-#[path = "../../src/clock.rs"]
-mod clock;
-#[path = "../../src/count.rs"]
-mod count;
-#[path = "../../src/gate/mod.rs"]
-mod gate;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
+#[path = "../../src/semaphore/mod.rs"]
+mod semaphore;
+#[path = "../../src/seq48.rs"]
+mod seq48;
 #[path = "../../src/settings.rs"]
 mod settings;
 mod sync;
+#[path = "../support/test_name.rs"]
+mod test_name;
+#[path = "../../src/time.rs"]
+mod time;
+#[path = "../support/wake_counter.rs"]
+mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 
 mod budget_model;
-mod gate_model;
+mod semaphore_model;
 mod wake_model;
 mod window_model;
 
 use std::{
-    any::type_name,
     cell::Cell,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
@@ -44,15 +49,15 @@ struct Model {
 }
 
 thread_local! {
-    /// The threads of the execution that runs; loom runs all of them on one.
+    /// The threads of the current execution; loom runs all of them on one thread of the process.
     static THREADS: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Model {
-    /// Runs all executions, and prints what that was worth.
+    /// Runs all executions, and prints their number.
     fn check(self, run: impl Fn() + Sync + Send + 'static) {
         let Self { threads, preemptions } = self;
-        let name = name_of(&run);
+        let name = test_name::name_of(&run);
         let mut builder = loom::model::Builder::new();
         let asked_for = builder.preemption_bound.unwrap_or(0);
         let preemptions = preemptions.max(asked_for);
@@ -64,7 +69,7 @@ impl Model {
             counted.fetch_add(1, Relaxed);
             THREADS.set(1);
             run();
-            assert_eq!(THREADS.get(), threads, "the model has other threads than it says");
+            assert_eq!(THREADS.get(), threads, "the model states another number of threads");
         });
         let executions = executions.load(Relaxed);
         println!(
@@ -73,13 +78,7 @@ impl Model {
     }
 }
 
-/// The name of the test that this closure was written in.
-fn name_of<T>(_: &T) -> &'static str {
-    let name = type_name::<T>().trim_end_matches("::{{closure}}");
-    name.rsplit("::").next().unwrap_or(name)
-}
-
-/// Another thread of a model.
+/// Runs `run` on another thread of a model.
 fn spawn<S: 'static, T: 'static>(
     shared: &Arc<S>,
     run: impl FnOnce(&S) -> T + 'static,
@@ -87,4 +86,9 @@ fn spawn<S: 'static, T: 'static>(
     THREADS.set(THREADS.get() + 1);
     let shared = Arc::clone(shared);
     loom::thread::spawn(move || run(&shared))
+}
+
+/// Waits for the threads of a model.
+fn join<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    threads.into_iter().map(|thread| thread.join().expect("its thread ends")).collect()
 }

@@ -19,6 +19,8 @@ use std::{
 };
 
 use loom::sync::MutexGuard;
+/// The word of a clock. It belongs to the models, so its operations are no sites.
+pub(crate) use loom::sync::atomic::AtomicU64 as ClockWord;
 pub(crate) use loom::sync::atomic::Ordering;
 
 /// Unset, `list`, or the site to weaken.

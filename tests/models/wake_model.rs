@@ -1,78 +1,66 @@
 //! Wake-ups in time, under the model checker.
 //!
-//! The other models ask that permits are never too many and never lost. These ask *when*: once all
-//! threads have finished, no waiter is queued while a permit is free, a waiter that was granted one
-//! has been woken, and a refill task is due no later than the permit of the first waiter.
+//! The other models assert that permits are never too many and never lost. These assert when they
+//! are granted: once all threads have finished, no waiter is queued while a permit is available, a
+//! waiter that was granted one has been woken, and a refill task is due no later than the permit of
+//! the first waiter.
 
-use std::{
-    sync::{
-        Arc as StdArc,
-        atomic::{AtomicUsize, Ordering::Relaxed as Counting},
-    },
-    task::{Wake, Waker},
-    time::Duration,
-};
+use std::{sync::Arc as StdArc, time::Duration};
 
-use loom::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use loom::sync::Arc;
 
 use crate::{
     Model,
-    adapter::{Acquired, Looked, Quota, Semaphore},
-    clock::Nanos,
-    gate::Ticket,
+    adapter::{Acquired, Polled, TestClock, TestWindow, Untimed},
+    join,
+    semaphore::{Semaphore, WaiterKey},
     spawn,
+    time::Nanos,
+    wake_counter::WakeCounter,
     window::Shape,
 };
 
 const PREEMPTIONS: usize = 3;
 
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct Wakes(AtomicUsize);
+type TestSemaphore = Semaphore<Untimed>;
 
-impl Wake for Wakes {
-    fn wake(self: StdArc<Self>) {
-        self.0.fetch_add(1, Counting);
-    }
+/// Creates a semaphore, with all permits held.
+fn held(limit: u32) -> Arc<TestSemaphore> {
+    let semaphore = TestSemaphore::new(limit, Untimed, ());
+    assert!((0..limit).all(|_| semaphore.try_acquire()));
+    Arc::new(semaphore)
 }
 
 /// A waiter that has queued, or acquired a permit at once.
 struct Waiter {
-    ticket: Option<Ticket>,
-    wakes: StdArc<Wakes>,
+    key: Option<WaiterKey>,
+    wakes: StdArc<WakeCounter>,
 }
 
 impl Waiter {
-    fn of(gate: &Semaphore) -> Self {
-        let wakes = StdArc::<Wakes>::default();
-        let ticket = match gate.acquire(&Waker::from(StdArc::clone(&wakes))) {
+    fn of(semaphore: &TestSemaphore) -> Self {
+        let wakes = WakeCounter::new();
+        let key = match semaphore.acquire(&wakes.waker()) {
             Acquired::Granted => None,
-            Acquired::Queued(ticket) => Some(ticket),
-            Acquired::Closed => unreachable!("is not closed"),
+            Acquired::Queued(key) => Some(key),
+            Acquired::Closed => unreachable!("the semaphore is not closed"),
         };
-        Self { ticket, wakes }
-    }
-
-    fn woken(&self) -> usize {
-        self.wakes.0.load(Counting)
+        Self { key, wakes }
     }
 
     /// Polls with another waker. Returns true if a permit has been granted.
-    fn poll_again(&mut self, gate: &Semaphore) -> bool {
-        let Some(ticket) = &self.ticket else { return true };
-        self.wakes = StdArc::default();
-        gate.look(ticket, &Waker::from(StdArc::clone(&self.wakes))) == Looked::Granted
+    fn poll_again(&mut self, semaphore: &TestSemaphore) -> bool {
+        let Some(key) = &self.key else { return true };
+        self.wakes = WakeCounter::new();
+        semaphore.poll_waiter(key, &self.wakes.waker()) == Polled::Granted
     }
 
-    /// Holds a permit, and has been woken once or twice if it was queued.
-    fn assert_granted(&self, gate: &Semaphore) {
-        let Some(ticket) = &self.ticket else { return };
-        let woken = self.woken();
-        let looked = gate.look(ticket, &Waker::from(StdArc::clone(&self.wakes)));
-        assert_eq!(looked, Looked::Granted, "queued while a permit is free");
+    /// Asserts that it holds a permit, and if it was queued, has been woken once or twice.
+    fn assert_granted(&self, semaphore: &TestSemaphore) {
+        let Some(key) = &self.key else { return };
+        let woken = self.wakes.count();
+        let polled = semaphore.poll_waiter(key, &self.wakes.waker());
+        assert_eq!(polled, Polled::Granted, "queued while a permit is available");
         assert!((1..=2).contains(&woken), "granted, and woken {woken} times");
     }
 }
@@ -81,18 +69,17 @@ impl Waiter {
 #[test]
 fn c5_b2_released_permits_are_granted_and_their_waiters_woken() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let gate = Arc::new(Semaphore::new(2));
-        assert!(gate.try_acquire() && gate.try_acquire());
-        let releasing = spawn(&gate, |gate: &Semaphore| {
-            gate.release();
-            gate.release();
+        let semaphore = held(2);
+        let releasing = spawn(&semaphore, |semaphore| {
+            semaphore.release(1);
+            semaphore.release(1);
         });
-        let queueing = spawn(&gate, Waiter::of);
-        let mine = Waiter::of(&gate);
-        let other = queueing.join().expect("queued");
-        releasing.join().expect("released");
-        mine.assert_granted(&gate);
-        other.assert_granted(&gate);
+        let queueing = spawn(&semaphore, Waiter::of);
+        let mine = Waiter::of(&semaphore);
+        let other = queueing.join().expect("its thread ends");
+        join([releasing]);
+        mine.assert_granted(&semaphore);
+        other.assert_granted(&semaphore);
     });
 }
 
@@ -100,19 +87,16 @@ fn c5_b2_released_permits_are_granted_and_their_waiters_woken() {
 #[test]
 fn c5_b4_cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let gate = Arc::new(Semaphore::new(1));
-        assert!(gate.try_acquire());
-        let first = Waiter::of(&gate);
-        let second = Waiter::of(&gate);
-        let releasing = spawn(&gate, Semaphore::release);
-        let cancelling = spawn(&gate, move |gate: &Semaphore| {
-            if gate.cancel(first.ticket.expect("is queued")) {
-                gate.release();
-            }
+        let semaphore = held(1);
+        let first = Waiter::of(&semaphore);
+        let second = Waiter::of(&semaphore);
+        let releasing = spawn(&semaphore, |semaphore| semaphore.release(1));
+        let cancelling = spawn(&semaphore, move |semaphore| {
+            semaphore.cancel(first.key.expect("is queued"));
         });
-        releasing.join().expect("released");
-        cancelling.join().expect("cancelled");
-        second.assert_granted(&gate);
+        join([releasing]);
+        join([cancelling]);
+        second.assert_granted(&semaphore);
     });
 }
 
@@ -121,14 +105,13 @@ fn c5_b4_cancelled_waiter_passes_its_grant_on_and_the_next_is_woken() {
 #[test]
 fn c5_poll_during_a_grant_sees_it_or_is_woken() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let gate = Arc::new(Semaphore::new(1));
-        assert!(gate.try_acquire());
-        let mut waiter = Waiter::of(&gate);
-        let releasing = spawn(&gate, Semaphore::release);
-        let seen = waiter.poll_again(&gate);
-        releasing.join().expect("released");
-        if !seen {
-            waiter.assert_granted(&gate);
+        let semaphore = held(1);
+        let mut waiter = Waiter::of(&semaphore);
+        let releasing = spawn(&semaphore, |semaphore| semaphore.release(1));
+        let is_granted = waiter.poll_again(&semaphore);
+        join([releasing]);
+        if !is_granted {
+            waiter.assert_granted(&semaphore);
         }
     });
 }
@@ -137,51 +120,29 @@ const HERE: u32 = 0;
 const THERE: u32 = 1;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-struct Limited {
-    quota: Quota,
-    clock: AtomicU64,
-}
-
-impl Limited {
-    fn now(&self) -> Nanos {
-        Nanos::new(self.clock.load(Relaxed))
-    }
-
-    fn queue(&self, runtime: u32, waiter: &StdArc<Wakes>) -> Ticket {
-        let waker = Waker::from(StdArc::clone(waiter));
-        match self.quota.acquire(&waker, runtime, || self.now()) {
-            (Acquired::Queued(ticket), _) => ticket,
-            (other, _) => unreachable!("no permit is free, but: {other:?}"),
-        }
-    }
-}
-
 /// C5, W6: however the first waiter comes to be first, its refill task is due by its permit, or
 /// woken.
 #[test]
 fn c5_w6_refill_task_is_due_by_the_first_waiters_permit_or_woken() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
-        let quota = Quota::new(Shape::Sliding, 1, MILLISECOND * 10);
-        let limited = Arc::new(Limited { quota, clock: AtomicU64::new(0) });
-        assert!(limited.quota.try_acquire());
-        limited.quota.issue(|| limited.now());
-        let waiters = [(); 2].map(|()| StdArc::<Wakes>::default());
-        let first = limited.queue(THERE, &waiters[0]);
-        let _second = limited.queue(HERE, &waiters[1]);
-        let task = StdArc::<Wakes>::default();
-        let waker = Waker::from(StdArc::clone(&task));
-        let refilling = spawn(&limited, move |limited: &Limited| {
-            limited.quota.attend(HERE, &waker, || limited.now())
-        });
-        let cancelling = spawn(&limited, move |limited: &Limited| {
-            limited.quota.cancel(first, || limited.now());
-        });
-        limited.quota.set_length(MILLISECOND * 5, || limited.now());
-        cancelling.join().expect("cancelled");
-        let due = refilling.join().expect("looked").expect("a waiter is queued in its runtime");
+        let length = MILLISECOND * 10;
+        let window = TestWindow::small(Shape::Sliding, 1, length, &TestClock::new());
+        let window = Arc::new(window);
+        assert!(window.try_acquire());
+        window.commit();
+        let wakes = [(); 2].map(|()| WakeCounter::new());
+        let first = window.acquire_in(THERE, &wakes[0].waker()).0.key();
+        let _second = window.acquire_in(HERE, &wakes[1].waker()).0.key();
+        let task = WakeCounter::new();
+        let waker = task.waker();
+        let refilling = spawn(&window, move |window| window.attend(HERE, &waker));
+        let cancelling = spawn(&window, move |window| window.cancel(first));
+        window.set_length(MILLISECOND * 5);
+        join([cancelling]);
+        let due = refilling.join().expect("its thread ends").expect("its runtime has a waiter");
         let permit = Nanos::ZERO.after(MILLISECOND * 5);
-        let in_time = due <= permit || task.0.load(Counting) > 0;
+        let in_time = due <= permit || task.count() > 0;
         assert!(in_time, "due at {due:?}, after the permit at {permit:?}, and not woken");
-        assert_eq!(waiters[1].0.load(Counting), 0, "a waiter is woken before its permit");
+        assert_eq!(wakes[1].count(), 0, "a waiter is woken before its permit");
     });
 }

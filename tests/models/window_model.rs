@@ -1,53 +1,51 @@
 //! The windows under the model checker.
 //!
-//! The clock is an atomic that the threads tick where the model says, read with no ordering: a thread may
-//! see an old time, unless something it has synchronised with has seen a newer one. In that it promises
-//! less than a real clock.
+//! Threads advance the clock. Its readings have no ordering, unless a model asks for
+//! [one](TestClock::causal).
 
-use std::{
-    future::poll_fn,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc as StdArc, task::Poll, time::Duration};
 
 use futures::task::noop_waker;
 use loom::{
     future::block_on,
     sync::{
         Arc,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Relaxed},
-        },
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use crate::{
     Model,
-    clock::Nanos,
-    gate::{Entry, Look, Ticket},
+    adapter::{Acquired, Polled, TestClock, TestWindow},
+    join,
+    semaphore::{Deadline, WaiterKey},
     spawn,
-    window::{Shape, Window},
+    time::{Nanos, Time},
+    wake_counter::WakeCounter,
+    window::Shape,
 };
 
 const PREEMPTIONS: usize = 2;
-/// For models small enough to look further.
+/// For models that are small enough.
 const DEEP: usize = 4;
 
 /// One tick.
 const TICK: Duration = Duration::from_nanos(1);
-/// The finest that timers tell apart.
-const TIMER: Duration = Duration::from_millis(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// The resolution of timers.
+const TIMER: Duration = MILLISECOND;
 
-/// Where all wait unless said otherwise.
+/// Two runtimes.
 const HERE: u32 = 0;
 const THERE: u32 = 1;
 
 struct Limited {
-    window: Window<u32>,
-    clock: AtomicU64,
-    /// Has the ringer gone?
-    gone: AtomicBool,
+    window: TestWindow,
+    clock: TestClock,
+    /// A refill task has ended.
+    has_ended: AtomicBool,
+    /// Wakes of the waiters that no task awaits.
+    wakes: StdArc<WakeCounter>,
 }
 
 impl Limited {
@@ -55,142 +53,134 @@ impl Limited {
         Self::with_sizes(shape, limit, length, 4, 4)
     }
 
-    /// With less room for times than there are places.
     fn with_sizes(
         shape: Shape,
         limit: u32,
         length: u32,
-        observations: u32,
+        checkpoints: u32,
         slots: u16,
     ) -> Arc<Self> {
-        let window = Window::with_sizes(shape, limit, TICK * length, observations, slots);
-        Arc::new(Self { window, clock: AtomicU64::new(0), gone: AtomicBool::new(false) })
+        Self::with_clock(shape, limit, TICK * length, checkpoints, slots, TestClock::new())
     }
 
-    fn now(&self) -> Nanos {
-        Nanos::new(self.clock.load(Relaxed))
+    fn with_clock(
+        shape: Shape,
+        limit: u32,
+        length: Duration,
+        checkpoints: u32,
+        slots: u16,
+        clock: TestClock,
+    ) -> Arc<Self> {
+        let time = clock.clone();
+        let window = TestWindow::with_sizes(shape, limit, length, time, checkpoints, slots);
+        let wakes = WakeCounter::new();
+        Arc::new(Self { window, clock, has_ended: AtomicBool::new(false), wakes })
+    }
+
+    /// Creates a fixed window with its one permit held, a tick before the first boundary. Returns
+    /// that boundary too.
+    fn before_a_boundary() -> (Arc<Self>, Nanos) {
+        let length = MILLISECOND * 10;
+        let limited = Self::with_clock(Shape::Fixed, 1, length, 4, 4, TestClock::causal());
+        assert!(limited.window.try_acquire());
+        limited.clock.set(Nanos::ZERO.after(length - TICK));
+        (limited, Nanos::ZERO.after(length))
     }
 
     fn tick(&self) {
-        self.clock.fetch_add(1, Relaxed);
+        self.clock.advance(TICK);
     }
 
-    /// Lets `ticks` pass, and returns the time. As with a real clock, what a thread does before this is seen
-    /// by all that see a later time.
-    fn pass(&self, ticks: u64) -> Nanos {
-        Nanos::new(self.clock.fetch_add(ticks, AcqRel) + ticks)
+    fn ticks(&self, ticks: u32) {
+        (0..ticks).for_each(|_| self.tick());
     }
 
-    /// Issues if there is a place, and says when.
+    /// Issues a request if a permit is available after a refill. Returns its time.
     fn try_issue(&self) -> Option<u64> {
-        if !self.window.try_enter() {
-            self.window.refill(&|| self.now());
-            if !self.window.try_enter() {
+        if !self.window.try_acquire() {
+            self.window.refill();
+            if !self.window.try_acquire() {
                 return None;
             }
         }
         Some(self.issue())
     }
 
-    /// Issues on a permit that is free, without a refill before.
-    fn issue_reserved(&self) -> Option<u64> {
-        self.window.try_enter().then(|| self.issue())
+    /// Issues a request on a permit that is available without a refill.
+    fn issue_without_refill(&self) -> Option<u64> {
+        self.window.try_acquire().then(|| self.issue())
     }
 
-    /// The request goes out at the time that is returned.
+    /// Issues a request on a permit that was acquired before. Returns its time.
     fn issue(&self) -> u64 {
-        let at = self.now().get();
-        self.window.issue(|| self.now());
+        let at = self.clock.now().get();
+        self.window.commit();
         at
     }
 
-    /// Whoever looks takes back what is due, and closes what is open.
-    fn look(&self) {
-        self.window.refill(&|| self.now());
+    fn refill(&self) {
+        self.window.refill();
     }
 
-    /// Waits for a place, woken by others only: there are no timers here.
-    async fn wait(&self) {
-        let mut ticket = None;
-        poll_fn(|cx: &mut Context<'_>| {
-            let now = || self.now();
-            let waker = cx.waker();
-            ticket = match ticket.take() {
-                None => match self
-                    .window
-                    .arrive(waker, Nanos::NEVER, &now, |_, _| Ok::<_, ()>(Nanos::NEVER))
-                {
-                    Entry::Waiting(ticket, _) => {
-                        self.window.mind(&ticket, HERE, &now);
-                        Some(ticket)
+    /// Waits for a permit. Other threads wake it: models have no timers.
+    async fn acquire(&self) {
+        let mut key = None;
+        poll_fn(|cx| {
+            let polled = match &key {
+                None => match self.window.queue_in(HERE, cx.waker(), Deadline::NEVER).0 {
+                    Acquired::Granted => Polled::Granted,
+                    Acquired::Closed => Polled::Closed,
+                    Acquired::Queued(queued) => {
+                        key = Some(queued);
+                        Polled::Queued
                     }
-                    _ => return Poll::Ready(()),
                 },
-                Some(ticket) => {
-                    match self.window.look(&ticket, waker, Nanos::NEVER, &now, |_, _| Nanos::NEVER)
-                    {
-                        Look::Waiting(_) => Some(ticket),
-                        _ => return Poll::Ready(()),
-                    }
-                }
+                Some(key) => self.window.poll_waiter(key, cx.waker()),
             };
-            Poll::Pending
+            match polled {
+                Polled::Granted => Poll::Ready(()),
+                Polled::Queued => Poll::Pending,
+                Polled::Closed | Polled::Expired => unreachable!("no wait ends without a permit"),
+            }
         })
         .await;
     }
 
-    /// Joins the line, without waiting for anything.
-    fn line_up(&self, place: u32) -> Ticket {
-        let admit = |_, _: &dyn Fn() -> Nanos| Ok::<_, ()>(Nanos::NEVER);
-        match self.window.arrive(&noop_waker(), Nanos::NEVER, &|| self.now(), admit) {
-            Entry::Waiting(ticket, _) => {
-                self.window.mind(&ticket, place, &|| self.now());
-                ticket
-            }
-            other => unreachable!("no place is free, but: {other:?}"),
-        }
+    /// Queues a waiter that no task awaits.
+    fn queue(&self, runtime: u32) -> WaiterKey {
+        self.queue_until(runtime, Deadline::NEVER)
     }
 
-    fn give_up(&self, ticket: Ticket) {
-        assert!(!self.window.give_up(ticket, &|| self.now()), "there was no place to be had");
+    fn queue_until(&self, runtime: u32, deadline: Deadline) -> WaiterKey {
+        self.window.queue_in(runtime, &self.wakes.waker(), deadline).0.key()
     }
 
-    /// A ringer, woken by others only: goes when nobody waits for it, or is to ring by `until`.
-    fn ring(&self, place: u32, until: Nanos) {
-        block_on(poll_fn(|cx| match self.window.attend(place, cx.waker(), &|| self.now()) {
-            Some(at) if at > until => Poll::Pending,
+    /// Runs a refill task, which other threads wake. It ends without waiters, or once it is due by
+    /// `until`.
+    fn run_refill_task(&self, runtime: u32, until: Nanos) {
+        block_on(poll_fn(|cx| match self.window.attend(runtime, cx.waker()) {
+            Some(due) if due > until => Poll::Pending,
             Some(_) => Poll::Ready(()),
             None => {
-                self.gone.store(true, Relaxed);
+                self.has_ended.store(true, Relaxed);
                 Poll::Ready(())
             }
         }));
     }
 
-    /// Long after: every place has come back.
+    /// Asserts that no waiter of [`queue`](Self::queue) has been granted a permit.
+    fn assert_no_grant(&self) {
+        assert_eq!(self.wakes.count(), 0, "no permit has expired");
+    }
+
+    /// Asserts that every permit expires in the end.
     fn assert_whole(&self, limit: u32) {
-        // Twice, because an issue that nobody has noted the time of is noted by the first.
+        // Twice: the first reading records the issues that have no checkpoint.
         for _ in 0..2 {
-            self.clock.fetch_add(1000, Relaxed);
-            self.window.read(&|| self.now());
+            self.clock.advance(TICK * 1000);
+            self.window.read();
         }
-        assert_eq!(self.window.read(&|| self.now()).remaining, limit, "a place was lost");
-    }
-}
-
-/// Counts wakes.
-#[derive(Default)]
-struct Wakes(std::sync::atomic::AtomicUsize);
-
-impl Wakes {
-    fn count(&self) -> usize {
-        self.0.load(Relaxed)
-    }
-}
-
-impl std::task::Wake for Wakes {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
+        assert_eq!(self.window.read().remaining, limit, "a permit is lost");
     }
 }
 
@@ -201,7 +191,7 @@ fn assert_at_most(limit: usize, issued: &[u64], span: u64) {
     }
 }
 
-/// W1: a place is issued on again only when a full window has passed.
+/// W1: a permit is used again only after a full window.
 #[test]
 fn w1_sliding_window_never_exceeds_its_limit() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -213,47 +203,46 @@ fn w1_sliding_window_never_exceeds_its_limit() {
         let mut issued: Vec<u64> = Vec::new();
         issued.extend(limited.try_issue());
         issued.extend(limited.try_issue());
-        issued.extend(other.join().expect("issued"));
+        issued.extend(other.join().expect("its thread ends"));
         assert_at_most(1, &issued, 1);
         limited.assert_whole(1);
     });
 }
 
-/// W1: whoever notes the time for the issue of another, it is no earlier than that issue.
+/// W1: the time of a checkpoint is no earlier than an issue of another thread that it covers.
 #[test]
 fn w1_checkpoint_is_later_than_every_issue_it_covers() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
-        assert!(limited.window.try_enter() && limited.window.try_enter());
+        assert!(limited.window.try_acquire() && limited.window.try_acquire());
         let late = spawn(&limited, |limited| {
             limited.tick();
             limited.issue()
         });
-        let other = spawn(&limited, |limited| limited.issue());
+        let other = spawn(&limited, Limited::issue);
         let mut issued: Vec<u64> = Vec::new();
         issued.extend(limited.try_issue());
-        issued.push(late.join().expect("issued"));
-        issued.push(other.join().expect("issued"));
+        issued.push(late.join().expect("its thread ends"));
+        issued.push(other.join().expect("its thread ends"));
         issued.extend(limited.try_issue());
         assert_at_most(2, &issued, 1);
     });
 }
 
-/// W2: in no window of the grid are more issued than the limit.
+/// W2: no window of the grid has more issues than the limit.
 #[test]
 fn w2_fixed_window_never_exceeds_its_limit() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Fixed, 1, 2);
         let one = spawn(&limited, |limited| {
-            limited.tick();
-            limited.tick();
+            limited.ticks(2);
             limited.try_issue()
         });
         let other = spawn(&limited, |limited| [limited.try_issue(), limited.try_issue()]);
 
         let mut issued: Vec<u64> = Vec::new();
-        issued.extend(one.join().expect("issued"));
-        issued.extend(other.join().expect("issued").into_iter().flatten());
+        issued.extend(one.join().expect("its thread ends"));
+        issued.extend(other.join().expect("its thread ends").into_iter().flatten());
         for window in [0, 2] {
             let inside = issued.iter().filter(|&&at| (window..window + 2).contains(&at)).count();
             assert!(inside <= 1, "{inside} in the window from {window} on: {issued:?}");
@@ -262,7 +251,7 @@ fn w2_fixed_window_never_exceeds_its_limit() {
     });
 }
 
-/// W1, W8: one time for two issues holds for both, whoever of the two notes it.
+/// W1, W8: the checkpoint of two issues holds for both, by the thread of either.
 #[test]
 fn w1_w8_permits_of_a_stride_expire_not_before_its_last_issue() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -274,34 +263,34 @@ fn w1_w8_permits_of_a_stride_expire_not_before_its_last_issue() {
         let mut issued: Vec<u64> = Vec::new();
         issued.extend(limited.try_issue());
         issued.extend(limited.try_issue());
-        issued.extend(other.join().expect("issued").into_iter().flatten());
+        issued.extend(other.join().expect("its thread ends").into_iter().flatten());
         assert_at_most(2, &issued, 1);
         limited.assert_whole(2);
     });
 }
 
-/// W1, W8: a stride that is open is closed by whoever looks, with a time that holds for all in it.
+/// W1, W8: a refill closes an open stride, with a time that holds for all issues of the stride.
 #[test]
 fn w1_w8_open_stride_is_closed_by_any_refill() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        // Two to a time; the first of these has one of its own, the second is left open.
+        // A stride of two: the first issue has a checkpoint of its own, the second opens a stride.
         let limited = Limited::with_sizes(Shape::Sliding, 2, 1, 1, 4);
-        assert!(limited.window.try_enter() && limited.window.try_enter());
+        assert!(limited.window.try_acquire() && limited.window.try_acquire());
         let other = spawn(&limited, |limited| {
             limited.tick();
             limited.issue()
         });
         let mut issued = vec![limited.issue()];
-        limited.look();
+        limited.refill();
         issued.extend(limited.try_issue());
         issued.extend(limited.try_issue());
-        issued.push(other.join().expect("issued"));
+        issued.push(other.join().expect("its thread ends"));
         assert_at_most(2, &issued, 1);
         limited.assert_whole(2);
     });
 }
 
-/// W9: a lowered limit holds for whoever comes after, whatever is reserved or issued just then.
+/// W9: a lowered limit holds for the next request, beside permits that are acquired and issued.
 #[test]
 fn w9_lowered_limit_holds_at_once() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -310,17 +299,16 @@ fn w9_lowered_limit_holds_at_once() {
             let issued = [limited.try_issue(), limited.try_issue()];
             issued.into_iter().flatten().count()
         });
-        limited.window.set_limit(1, &|| limited.now());
+        limited.window.set_limit(1);
         let mine = limited.try_issue();
-        let others = other.join().expect("issued");
-        // Time stands still. Whoever found room after the change was the only one.
+        let others = other.join().expect("its thread ends");
+        // No time passes, so a request that is issued after the change is the only one.
         assert!(mine.is_none() || others == 0, "{} in a window of 1", others + 1);
         limited.assert_whole(1);
     });
 }
 
-/// W9, W8: a limit that is raised, and with it the number of issues to a time, loses no place and gives
-/// none back too early.
+/// W9, W8: a raised limit, which changes the stride, loses no permit and lets none expire early.
 #[test]
 fn w9_w8_raised_limit_keeps_recorded_issues() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -329,15 +317,15 @@ fn w9_w8_raised_limit_keeps_recorded_issues() {
             limited.tick();
             [limited.try_issue(), limited.try_issue()]
         });
-        limited.window.set_limit(2, &|| limited.now());
+        limited.window.set_limit(2);
         let mut issued: Vec<u64> = limited.try_issue().into_iter().collect();
-        issued.extend(other.join().expect("issued").into_iter().flatten());
+        issued.extend(other.join().expect("its thread ends").into_iter().flatten());
         assert_at_most(2, &issued, 1);
         limited.assert_whole(2);
     });
 }
 
-/// W9: a longer window holds for what is issued after it was set, by those who know of it.
+/// W9: a longer window holds for the issues after the change, in threads that know of it.
 #[test]
 fn w9_longer_window_holds_for_later_issues() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
@@ -346,9 +334,9 @@ fn w9_longer_window_holds_for_later_issues() {
             limited.tick();
             limited.try_issue()
         });
-        limited.window.set_length(TICK * 2, &|| limited.now());
+        limited.window.set_length(TICK * 2);
         let mine = limited.try_issue();
-        let other = other.join().expect("issued");
+        let other = other.join().expect("its thread ends");
         if let (Some(mine), Some(other)) = (mine, other) {
             assert!(other < mine || other >= mine + 2, "issued at {mine} and at {other}");
         }
@@ -356,7 +344,7 @@ fn w9_longer_window_holds_for_later_issues() {
     });
 }
 
-/// W9: a shorter window gives back at once what it no longer holds.
+/// W9: a shorter window expires permits at once.
 #[test]
 fn w9_c4_shorter_window_expires_permits_at_once() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
@@ -364,41 +352,40 @@ fn w9_c4_shorter_window_expires_permits_at_once() {
         assert!(limited.try_issue().is_some());
         limited.tick();
         let waiting = spawn(&limited, |limited| {
-            block_on(limited.wait());
+            block_on(limited.acquire());
             limited.issue()
         });
-        limited.window.set_length(TICK, &|| limited.now());
-        assert_eq!(waiting.join().expect("was called"), 1);
+        limited.window.set_length(TICK);
+        assert_eq!(waiting.join().expect("its thread ends"), 1);
         limited.assert_whole(1);
     });
 }
 
-/// W2: places come back at the boundary, to whoever looks first, even if others still read an older time.
+/// W2: permits expire at the boundary by the first refill, though other threads read an older time.
 #[test]
 fn w2_c4_fixed_window_rolls_over_once() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Fixed, 2, 2);
         assert_eq!((limited.try_issue(), limited.try_issue()), (Some(0), Some(0)));
-        // May read any time up to the boundary.
+        // Reads any time up to the boundary.
         let late = spawn(&limited, Limited::try_issue);
-        limited.tick();
-        limited.tick();
+        limited.ticks(2);
         let mut issued: Vec<u64> = Vec::new();
         issued.extend(limited.try_issue());
-        issued.extend(late.join().expect("issued"));
+        issued.extend(late.join().expect("its thread ends"));
         assert_at_most(2, &issued, 2);
-        assert!(issued.iter().all(|&at| at >= 2), "issued in a window that was spent");
+        assert!(issued.iter().all(|&at| at >= 2), "issued in a window without a permit");
         limited.assert_whole(2);
     });
 }
 
-/// C4, W8: the ring of the log goes round while it is read and written, and no place is lost or comes
-/// back twice.
+/// C4, W8: the ring of the log wraps around while it is read and written, and each permit expires
+/// once.
 #[test]
 fn c4_w8_log_wraps_around_and_stays_true() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 1);
-        // Three of the four slots have been used; the rest happens across the end of the ring.
+        // Three of the four slots are used. The rest happens across the end of the ring.
         for _ in 0..3 {
             assert!(limited.try_issue().is_some());
             limited.tick();
@@ -409,62 +396,60 @@ fn c4_w8_log_wraps_around_and_stays_true() {
         });
         limited.try_issue();
         limited.try_issue();
-        one.join().expect("issued");
+        join([one]);
         limited.assert_whole(2);
     });
 }
 
-/// W5, W6: the time of the next place is known whatever happens to the newest entries of the log.
+/// W5, W6: the time of the next permit is known while the newest entries of the log are written.
 #[test]
 fn w5_w6_next_expiry_is_known_while_checkpoints_are_written() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 2, 10);
-        assert!(limited.window.try_enter() && limited.window.try_enter());
+        assert!(limited.window.try_acquire() && limited.window.try_acquire());
         limited.issue();
-        (0..5).for_each(|_| limited.tick());
+        limited.ticks(5);
         let other = spawn(&limited, Limited::issue);
-        assert_eq!(limited.window.read(&|| limited.now()).wait, TICK * 5);
-        other.join().expect("issued");
+        assert_eq!(limited.window.read().wait, TICK * 5);
+        join([other]);
     });
 }
 
-/// C4: a log that is full leaves observations out; the next one covers their issues.
+/// C4: a full log leaves checkpoints out, and the next checkpoint covers their issues.
 #[test]
 fn c4_full_log_loses_no_permit() {
     Model { threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 1, 4, 1);
-        for _ in 0..3 {
-            assert!(limited.window.try_enter());
-        }
+        assert!((0..3).all(|_| limited.window.try_acquire()));
         let one = spawn(&limited, Limited::issue);
         limited.issue();
         limited.issue();
         limited.tick();
-        limited.look();
-        one.join().expect("issued");
+        limited.refill();
+        join([one]);
         limited.assert_whole(3);
     });
 }
 
-/// W1, W8, C4: a log that is thinned out while another thread retires gives each permit back once, and not early.
+/// W1, W8, C4: with a log that is thinned beside a refill, each permit expires once, and not early.
 #[test]
 fn w1_w8_c4_log_thinned_beside_a_refill_expires_permits_once_and_not_early() {
     Model { threads: 2, preemptions: 1 }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 2, 8, 2);
-        let mut issued = vec![limited.try_issue().expect("free")];
+        let mut issued = vec![limited.try_issue().expect("a permit is available")];
         limited.tick();
-        issued.push(limited.try_issue().expect("free"));
+        issued.push(limited.try_issue().expect("a permit is available"));
         // Two checkpoints fill the log, and the next issue finds no room.
-        let other = spawn(&limited, Limited::issue_reserved);
+        let other = spawn(&limited, Limited::issue_without_refill);
         limited.tick();
         issued.extend([(); 2].into_iter().filter_map(|()| limited.try_issue()));
-        issued.extend(other.join().expect("issued"));
+        issued.extend(other.join().expect("its thread ends"));
         assert_at_most(3, &issued, 2);
         limited.assert_whole(3);
     });
 }
 
-/// W8, C4: of two threads that find the log full, each gets its checkpoint in.
+/// W8, C4: two threads that find the log full both record their checkpoints.
 #[test]
 fn w8_c4_log_found_full_by_two_threads_has_room_for_both() {
     Model { threads: 2, preemptions: 1 }.check(|| {
@@ -473,276 +458,339 @@ fn w8_c4_log_found_full_by_two_threads_has_room_for_both() {
             assert!(limited.try_issue().is_some());
         }
         limited.tick();
-        let other = spawn(&limited, Limited::issue_reserved);
-        assert!(limited.issue_reserved().is_some());
-        assert!(other.join().expect("issued").is_some());
-        // A window after the first four: they are back, and the others are not.
-        limited.clock.fetch_add(3, Relaxed);
-        limited.look();
-        assert_eq!(limited.window.read(&|| limited.now()).remaining, 4);
+        let other = spawn(&limited, Limited::issue_without_refill);
+        assert!(limited.issue_without_refill().is_some());
+        assert!(other.join().expect("its thread ends").is_some());
+        // A window after the first four issues: their permits have expired, and the others not.
+        limited.clock.advance(TICK * 3);
+        limited.refill();
+        assert_eq!(limited.window.read().remaining, 4);
         limited.tick();
-        assert_eq!(limited.window.read(&|| limited.now()).remaining, 6);
+        assert_eq!(limited.window.read().remaining, 6);
     });
 }
 
-/// W9: of two threads that change the limit, the same one leaves the limit and the stride.
+/// W9: of two threads that change the limit, the same one sets limit and stride last.
 #[test]
 fn w9_w3_limits_changed_by_two_threads_leave_the_stride_of_the_last() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 1, 1, 1, 4);
-        let other = spawn(&limited, |limited| limited.window.set_limit(2, &|| limited.now()));
-        limited.window.set_limit(1, &|| limited.now());
-        other.join().expect("set");
+        let other = spawn(&limited, |limited| limited.window.set_limit(2));
+        limited.window.set_limit(1);
+        join([other]);
         if limited.window.settings().0 == 1 {
-            // With a stride of one each issue has its own time, and its permit is back a window later.
+            // With a stride of one, each issue has a checkpoint, and its permit expires a window
+            // later.
             for _ in 0..2 {
                 assert!(limited.try_issue().is_some());
                 limited.tick();
-                assert_eq!(limited.window.read(&|| limited.now()).remaining, 1);
+                assert_eq!(limited.window.read().remaining, 1);
             }
         }
     });
 }
 
-/// W4, C5: a reservation that is given back unissued goes to whoever waits.
+/// W4, C5: a refunded permit is granted to a waiter.
 #[test]
 fn w4_c5_refund_reaches_the_waiter() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        assert!(limited.window.try_enter());
+        assert!(limited.window.try_acquire());
         let waiting = spawn(&limited, |limited| {
-            block_on(limited.wait());
-            limited.window.give_back(&|| limited.now());
+            block_on(limited.acquire());
+            limited.window.refund();
         });
-        limited.window.give_back(&|| limited.now());
-        waiting.join().expect("had its turn");
+        limited.window.refund();
+        join([waiting]);
         limited.assert_whole(1);
     });
 }
 
-/// C5: who looks while a place is on its way is not told to look again at once, which would be a busy loop.
+/// C5: a refill task that attends while a permit is being granted polls again no sooner than a
+/// timer can fire. Otherwise it would be a busy loop. The permit of a waiter that is polled then is
+/// not expected before now.
 #[test]
 fn c5_next_look_is_at_least_a_timer_tick_away() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        assert!(limited.window.try_enter());
-        let now = || limited.now();
+        assert!(limited.window.try_acquire());
+        let key = limited.queue(HERE);
+        let refunding = spawn(&limited, |limited| limited.window.refund());
         let waker = noop_waker();
-        let ticket = limited.line_up(HERE);
-        let refunding = spawn(&limited, |limited| limited.window.give_back(&|| limited.now()));
-        let again = limited.window.attend(HERE, &waker, &now);
-        assert!(again.is_none_or(|again| again > limited.now()));
-        let looked =
-            limited.window.look(&ticket, &waker, Nanos::NEVER, &now, |_, earliest| earliest());
-        assert!(!matches!(looked, Look::Waiting(again) if again <= limited.now()));
-        refunding.join().expect("gave back");
+        let due = limited.window.attend(HERE, &waker);
+        assert!(due.is_none_or(|due| due >= limited.clock.now().after(TIMER)));
+        let mut expected = None;
+        let polled = limited.window.poll(&key, &waker, Deadline::NEVER, |expects| {
+            expected = Some(expects());
+        });
+        assert_eq!(polled.is_pending(), expected.is_some());
+        assert!(expected.is_none_or(|expected| expected >= limited.clock.now()));
+        join([refunding]);
     });
 }
 
-/// C5: when the last who waits for it has gone, the ringer is told to go.
+/// C5: when its last waiter is cancelled, the refill task is woken, and ends.
 #[test]
 fn c5_refill_task_ends_without_waiters() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.try_issue().is_some());
-        let ticket = limited.line_up(HERE);
-        let ringing = spawn(&limited, |limited| limited.ring(HERE, Nanos::ZERO));
-        limited.give_up(ticket);
-        ringing.join().expect("was told to go");
+        let key = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.window.cancel(key);
+        join([task]);
+        limited.assert_no_grant();
     });
 }
 
-/// C5: whoever comes when the ringer is about to go keeps it, or is told that there is none.
+/// C5: when its last waiter is granted a permit, the refill task is woken, and ends.
+#[test]
+fn c5_refill_task_of_a_granted_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.window.try_acquire());
+        let key = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.window.refund();
+        join([task]);
+        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Granted);
+    });
+}
+
+/// C5, C12: when the deadline of its last waiter has passed, the refill task is woken, and ends.
+#[test]
+fn c5_c12_refill_task_of_an_expired_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 5);
+        assert!(limited.try_issue().is_some());
+        let key = limited.queue_until(HERE, Deadline::new(1));
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.tick();
+        limited.refill();
+        join([task]);
+        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Expired);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5, C2: when its last waiter moves to another runtime, the refill task is woken, and ends.
+#[test]
+fn c5_c2_refill_task_left_by_a_moved_waiter_ends() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        assert!(limited.try_issue().is_some());
+        let key = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        assert!(limited.window.assign(&key, THERE), "the other runtime has no task");
+        join([task]);
+        limited.window.cancel(key);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5, W9: a shorter window wakes the refill task for the permit of the first waiter, not for that
+/// of the second.
+#[test]
+fn c5_w9_refill_task_is_woken_for_the_first_of_two_waiters() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let length = MILLISECOND * 10;
+        let limited = Limited::with_clock(Shape::Sliding, 1, length, 4, 4, TestClock::new());
+        assert!(limited.try_issue().is_some());
+        let _keys = [(); 2].map(|()| limited.queue(HERE));
+        let until = Nanos::ZERO.after(length / 2);
+        let task = spawn(&limited, move |limited| limited.run_refill_task(HERE, until));
+        limited.window.set_length(length / 2);
+        join([task]);
+        limited.assert_no_grant();
+    });
+}
+
+/// C5: a waiter that comes while the refill task is about to end keeps it, or spawns another.
 #[test]
 fn c5_waiter_arriving_as_the_refill_task_ends_has_one_or_spawns_one() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
         assert!(limited.try_issue().is_some());
-        let first = limited.line_up(HERE);
-        let ringing = spawn(&limited, |limited| limited.ring(HERE, Nanos::ZERO));
-        limited.give_up(first);
-        let second = limited.line_up(THERE);
-        if limited.window.mind(&second, HERE, &|| limited.now()) {
-            // There is none, so it has gone, and nobody has to tell it to.
-            ringing.join().expect("was told to go");
-            limited.give_up(second);
+        let first = limited.queue(HERE);
+        let task = spawn(&limited, |limited| limited.run_refill_task(HERE, Nanos::ZERO));
+        limited.window.cancel(first);
+        let second = limited.queue(THERE);
+        if limited.window.assign(&second, HERE) {
+            // The runtime has no task: it has ended without another wake.
+            join([task]);
+            limited.window.cancel(second);
         } else {
-            assert!(!limited.gone.load(Relaxed), "it is taken to be there, and has gone");
-            limited.give_up(second);
-            ringing.join().expect("was told to go");
+            assert!(!limited.has_ended.load(Relaxed), "the task is not missing, and has ended");
+            limited.window.cancel(second);
+            join([task]);
         }
+        limited.assert_no_grant();
     });
 }
 
-/// C5: one ringer is sent, and woken only if it would look too late.
+/// C5: a runtime has one refill task, which is woken only if it would poll too late.
 #[test]
 fn c5_refill_task_is_spawned_once_and_woken_only_for_an_earlier_time() {
     Model { threads: 1, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 5);
         assert!(limited.try_issue().is_some());
-        let now = || limited.now();
-        let wakes = std::sync::Arc::<Wakes>::default();
-        let first = limited.line_up(THERE);
-        assert!(limited.window.mind(&first, HERE, &now), "nobody has been sent yet");
-        assert!(limited.window.attend(HERE, &wakes.clone().into(), &now).is_some());
-        let second = limited.line_up(THERE);
-        assert!(!limited.window.mind(&second, HERE, &now), "one has been sent");
-        let woken = || wakes.count();
-        assert_eq!(woken(), 0, "its time is before that of the second");
-        limited.give_up(second);
-        assert_eq!(woken(), 0, "it still has somebody to ring for");
-        limited.give_up(first);
-        assert_eq!(woken(), 1, "nobody is left");
+        let task = WakeCounter::new();
+        let first = limited.queue(THERE);
+        assert!(limited.window.assign(&first, HERE), "the runtime has no task yet");
+        assert!(limited.window.attend(HERE, &task.waker()).is_some());
+        let second = limited.queue(THERE);
+        assert!(!limited.window.assign(&second, HERE), "the runtime has a task");
+        assert_eq!(task.count(), 0, "it polls before the permit of the second");
+        limited.window.cancel(second);
+        assert_eq!(task.count(), 0, "it has a waiter");
+        limited.window.cancel(first);
+        assert_eq!(task.count(), 1, "it has no waiter");
+        limited.assert_no_grant();
     });
 }
 
-/// C5, B5: when the head gives up, the ringer of the next learns that its place comes sooner.
+/// C5, B5: when the first waiter is cancelled, the refill task of the next one is woken for an
+/// earlier permit.
 #[test]
 fn c5_b5_refill_task_is_woken_for_an_earlier_time() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let millisecond = 1_000_000;
-        let limited = Limited::new(Shape::Sliding, 1, 10 * millisecond);
+        let length = MILLISECOND * 10;
+        let limited = Limited::with_clock(Shape::Sliding, 1, length, 4, 4, TestClock::new());
         assert!(limited.try_issue().is_some());
-        let head = limited.line_up(THERE);
-        let next = limited.line_up(HERE);
-        let until = Nanos::new(u64::from(10 * millisecond));
-        let ringing = spawn(&limited, move |limited| limited.ring(HERE, until));
-        limited.give_up(head);
-        ringing.join().expect("was told of an earlier time");
-        limited.give_up(next);
+        let first = limited.queue(THERE);
+        let next = limited.queue(HERE);
+        let until = Nanos::ZERO.after(length);
+        let task = spawn(&limited, move |limited| limited.run_refill_task(HERE, until));
+        limited.window.cancel(first);
+        join([task]);
+        limited.window.cancel(next);
+        limited.assert_no_grant();
     });
 }
 
-/// C5: a thread held up across a boundary before it notes the time of an issue does not make the refill task
-/// a window late.
+/// C5: a thread that is preempted across a boundary, before it records the time of its issue, does
+/// not make the refill task a window late.
 #[test]
 fn c5_refill_task_is_in_time_for_an_issue_recorded_late() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let millisecond = 1_000_000;
-        let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
-        assert!(limited.window.try_enter());
-        let ticket = limited.line_up(HERE);
-        let boundary = u64::from(10 * millisecond);
-        limited.clock.store(boundary - 1, Relaxed);
-        let issuing = spawn(&limited, |limited| limited.window.issue(|| limited.pass(0)));
-        limited.pass(1);
-        let again = limited.window.attend(HERE, &noop_waker(), &|| limited.pass(0));
-        issuing.join().expect("issued");
-        limited.look();
-        if limited.window.read(&|| limited.now()).waiting == 0 {
-            // The permit expired at the boundary.
-            let in_time = Nanos::new(boundary).after(TIMER);
-            assert!(again.is_none_or(|again| again <= in_time), "{again:?} is too late");
+        let (limited, boundary) = Limited::before_a_boundary();
+        let key = limited.queue(HERE);
+        let issuing = spawn(&limited, |limited| limited.window.commit());
+        limited.tick();
+        let due = limited.window.attend(HERE, &noop_waker());
+        join([issuing]);
+        limited.refill();
+        if limited.window.read().queued == 0 {
+            // The permit has expired at the boundary.
+            let in_time = boundary.after(TIMER);
+            assert!(due.is_none_or(|due| due <= in_time), "{due:?} is too late");
         }
-        drop(ticket); // not before: it waits
+        drop(key); // the waiter is queued until here
     });
 }
 
-/// C5: the same if the head of the queue leaves, and the refill task of the next is told.
+/// C5: the same where the first waiter is cancelled, and the refill task of the next is woken.
 #[test]
 fn c5_next_head_is_in_time_for_an_issue_recorded_late() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let millisecond = 1_000_000;
-        let limited = Limited::new(Shape::Fixed, 1, 10 * millisecond);
-        assert!(limited.window.try_enter());
-        let boundary = u64::from(10 * millisecond);
-        limited.clock.store(boundary - 1, Relaxed);
-        let (head, next) = (limited.line_up(HERE), limited.line_up(THERE));
-        let wakes = std::sync::Arc::<Wakes>::default();
-        let waker = wakes.clone().into();
-        let again = limited.window.attend(THERE, &waker, &|| limited.now());
-        assert_eq!(again, Some(Nanos::new(2 * boundary)), "behind the head");
-        let issuing = spawn(&limited, |limited| limited.window.issue(|| limited.pass(0)));
-        limited.pass(1);
-        assert!(!limited.window.give_up(head, &|| limited.pass(0)), "nothing has been granted");
-        issuing.join().expect("issued");
-        let told = wakes.count() > 0; // later it is told that nobody waits
-        limited.look();
-        if limited.window.read(&|| limited.now()).waiting == 0 {
-            assert!(told, "the permit expired at the boundary, and nobody looks");
+        let (limited, boundary) = Limited::before_a_boundary();
+        let (first, next) = (limited.queue(HERE), limited.queue(THERE));
+        let task = WakeCounter::new();
+        let due = limited.window.attend(THERE, &task.waker());
+        let second_boundary = boundary.after(MILLISECOND * 10);
+        assert_eq!(due, Some(second_boundary), "a waiter is before it");
+        let issuing = spawn(&limited, |limited| limited.window.commit());
+        limited.tick();
+        limited.window.cancel(first);
+        join([issuing]);
+        limited.assert_no_grant();
+        let is_woken = task.count() > 0; // before the refill, which may leave it without a waiter
+        limited.refill();
+        if limited.window.read().queued == 0 {
+            assert!(is_woken, "the permit has expired at the boundary, and no task refills");
         }
-        drop(next); // not before: it waits
+        drop(next); // the waiter is queued until here
     });
 }
 
-/// W7, C5: who waits through a pause is called when somebody looks after it.
+/// W7, C5: a waiter that is queued in a pause is granted a permit by a refill after it.
 #[test]
 fn w7_c5_waiter_is_granted_a_permit_after_a_pause() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        limited.window.pause(Nanos::new(1), &|| limited.now());
+        limited.window.pause(Nanos::new(1));
         let waiting = spawn(&limited, |limited| {
-            block_on(limited.wait());
+            block_on(limited.acquire());
             limited.issue()
         });
         limited.tick();
-        limited.look();
-        assert_eq!(waiting.join().expect("was called"), 1);
+        limited.refill();
+        assert_eq!(waiting.join().expect("its thread ends"), 1);
         limited.assert_whole(1);
     });
 }
 
-/// W7: a pause that is over is not lifted over the head of a newer one, nor shortened by an earlier one.
+/// W7: the end of a pause ends no newer pause, and an earlier pause shortens none.
 #[test]
 fn w7_pause_moves_only_forward() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        limited.window.pause(Nanos::new(1), &|| limited.now());
+        limited.window.pause(Nanos::new(1));
         limited.tick();
         let newer = spawn(&limited, |limited| {
-            limited.window.pause(Nanos::new(5), &|| limited.now());
-            limited.window.pause(Nanos::new(3), &|| limited.now());
+            limited.window.pause(Nanos::new(5));
+            limited.window.pause(Nanos::new(3));
         });
-        limited.look();
-        newer.join().expect("paused");
+        limited.refill();
+        join([newer]);
         assert_eq!(limited.try_issue(), None, "issued in a pause");
-        limited.tick();
-        limited.tick();
+        limited.ticks(2);
         assert_eq!(limited.try_issue(), None, "issued in a pause");
         limited.assert_whole(1);
     });
 }
 
-/// W7, W4: a place that is given back in a pause goes to whoever waits when the pause ends, not before.
+/// W7, W4: a permit that is refunded in a pause is granted to a waiter when the pause ends, and not
+/// before.
 #[test]
 fn w7_w4_refund_in_a_pause_grants_nothing() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::new(Shape::Sliding, 1, 1);
-        assert!(limited.window.try_enter());
-        limited.window.pause(Nanos::new(2), &|| limited.now());
+        assert!(limited.window.try_acquire());
+        limited.window.pause(Nanos::new(2));
         let waiting = spawn(&limited, |limited| {
-            block_on(limited.wait());
+            block_on(limited.acquire());
             limited.issue()
         });
-        let refunding = spawn(&limited, |limited| limited.window.give_back(&|| limited.now()));
+        let refunding = spawn(&limited, |limited| limited.window.refund());
         limited.tick();
-        limited.look();
+        limited.refill();
         limited.tick();
-        refunding.join().expect("gave back");
-        limited.look();
-        assert_eq!(waiting.join().expect("was called"), 2);
+        join([refunding]);
+        limited.refill();
+        assert_eq!(waiting.join().expect("its thread ends"), 2);
         limited.assert_whole(1);
     });
 }
 
-/// Thinning moves a checkpoint into a slot whose last one had more issues and a later time. A
-/// refill at the same time reads both words of one of them.
+/// W1, W8: thinning moves a checkpoint into a slot that held one with more issues and a later time.
+/// A refill at the same time reads both words of one of them.
 #[test]
 fn w1_w8_log_thinned_beside_a_refill_pairs_no_count_with_an_earlier_time() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 5, 8, 8, 4);
-        assert!((0..5).all(|_| limited.window.try_enter()));
+        assert!((0..5).all(|_| limited.window.try_acquire()));
         let mut issued = Vec::new();
         // The first checkpoint is two ticks before the others.
         for pass in [0, 2, 1, 1] {
-            (0..pass).for_each(|_| limited.tick());
+            limited.ticks(pass);
             issued.push(limited.issue());
         }
-        (4..8).for_each(|_| limited.tick());
+        limited.ticks(4);
         // The log is full, and the first permit has expired.
-        let refilling = spawn(&limited, Limited::look);
+        let refilling = spawn(&limited, Limited::refill);
         issued.push(limited.issue());
-        refilling.join().expect("refilled");
+        join([refilling]);
         issued.extend([(); 5].into_iter().filter_map(|()| limited.try_issue()));
         assert_at_most(5, &issued, 8);
         limited.assert_whole(5);

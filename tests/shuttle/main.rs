@@ -10,9 +10,9 @@
 //! Scenes share three oracles:
 //!
 //! - *Never too many:* counters and lists beside the core hold the limit.
-//! - *Nothing lost:* at the end all permits are free and the queue is empty. A waiter that is never
-//!   woken is reported as a deadlock.
-//! - *In time:* whenever no step is in progress, no waiter is queued while a permit is free.
+//! - *Nothing lost:* at the end all permits are available and the queue is empty. A waiter that is
+//!   never woken is reported as a deadlock.
+//! - *In time:* whenever no step is in progress, no waiter is queued while a permit is available.
 //!
 //! ```text
 //! cargo test --test shuttle -- --nocapture
@@ -28,18 +28,18 @@
 mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
-#[path = "../../src/clock.rs"]
-mod clock;
-#[path = "../../src/count.rs"]
-mod count;
-#[path = "../../src/gate/mod.rs"]
-mod gate;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
+#[path = "../../src/semaphore/mod.rs"]
+mod semaphore;
+#[path = "../../src/seq48.rs"]
+mod seq48;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[path = "../support/test_name.rs"]
 mod test_name;
+#[path = "../../src/time.rs"]
+mod time;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 
@@ -47,6 +47,8 @@ mod sync {
     //! The names that `src/sync.rs` takes from `std`.
 
     use shuttle::sync::MutexGuard;
+    /// The word of a clock.
+    pub(crate) use shuttle::sync::atomic::AtomicU64 as ClockWord;
     pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);

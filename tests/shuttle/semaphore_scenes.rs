@@ -15,82 +15,91 @@ use shuttle::{future::block_on, thread::yield_now};
 
 use crate::{
     Scene,
-    adapter::{Acquired, Looked, Semaphore},
-    gate::Ticket,
-    join, spawn,
+    adapter::{Acquired, Polled, Untimed},
+    join,
+    semaphore::{Semaphore, WaiterKey},
+    spawn,
     steps::Steps,
 };
 
+type TestSemaphore = Semaphore<Untimed>;
+
 /// A semaphore, and counts beside it.
 struct Crowd {
-    semaphore: Semaphore,
+    semaphore: TestSemaphore,
     steps: Steps,
     /// Permits that threads hold and know of.
-    inside: AtomicU32,
+    held: AtomicU32,
     /// The highest limit so far.
-    most: AtomicU32,
-    closed: AtomicBool,
+    highest: AtomicU32,
     /// Times at which the limit was about to change.
     changes: AtomicU32,
-    /// The last reading at rest: changes by then, permits taken.
+    /// The last reading at rest: changes by then, permits held.
     last: Mutex<(u32, i64)>,
+    is_closed: AtomicBool,
 }
 
 impl Crowd {
     fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self {
-            semaphore: Semaphore::new(limit),
+            semaphore: TestSemaphore::new(limit, Untimed, ()),
             steps: Steps::default(),
-            inside: AtomicU32::new(0),
-            most: AtomicU32::new(limit),
-            closed: AtomicBool::new(false),
+            held: AtomicU32::new(0),
+            highest: AtomicU32::new(limit),
             changes: AtomicU32::new(0),
             last: Mutex::new((0, 0)),
+            is_closed: AtomicBool::new(false),
         })
     }
 
     /// Runs one step, and asks the oracles if the scene is at rest after it.
-    fn step<T>(&self, run: impl FnOnce(&Semaphore) -> T) -> T {
+    fn step<T>(&self, run: impl FnOnce(&TestSemaphore) -> T) -> T {
         let result = self.steps.step(|| run(&self.semaphore));
         let changes = self.changes.load(Relaxed);
-        let Some(permits) = self.steps.at_rest(|| self.semaphore.read()) else { return result };
-        let grants = permits.free > 0 && !permits.blocked;
-        let late = permits.waiters > 0 && (grants || self.closed.load(Relaxed));
-        assert!(!late, "a waiter is queued while a permit is free, or closed: {permits:?}");
+        let read = || (self.semaphore.is_blocked(), self.semaphore.view());
+        let Some((is_blocked, view)) = self.steps.at_rest(read) else { return result };
+        let grants = view.available > 0 && !is_blocked;
+        let is_late = view.ahead > 0 && (grants || self.is_closed.load(Relaxed));
+        assert!(!is_late, "a waiter is queued while a permit is available, or closed: {view:?}");
 
-        let taken = i64::from(permits.limit) - permits.free;
+        let held = i64::from(view.limit) - view.available;
         let mut last = self.last.lock().expect("a panic ends the scene");
-        let drains = changes == last.0 && taken > i64::from(permits.limit);
-        assert!(!drains || taken <= last.1, "a permit is granted over the limit: {permits:?}");
-        *last = (changes, taken);
+        let drains = changes == last.0 && held > i64::from(view.limit);
+        assert!(!drains || held <= last.1, "a permit is granted over the limit: {view:?}");
+        *last = (changes, held);
         result
     }
 
     fn set_limit(&self, limit: u32) {
-        self.most.fetch_max(limit, Relaxed);
+        self.highest.fetch_max(limit, Relaxed);
         self.changes.fetch_add(1, Relaxed);
-        self.step(|semaphore| semaphore.set_limit(limit));
+        self.step(|semaphore| semaphore.set_limit(limit, || {}));
     }
 
-    /// A permit was granted to the calling thread, which releases it after a while.
-    fn pass(&self, rng: &mut Rng) {
-        let inside = self.inside.fetch_add(1, Relaxed) + 1;
-        let most = self.most.load(Relaxed);
-        assert!(inside <= most, "{inside} permits are held of {most}");
+    fn unblock(&self) {
+        self.step(|semaphore| semaphore.unblock(|| true));
+    }
+
+    /// Holds a permit, which was granted to the calling thread, for a while.
+    fn hold(&self, rng: &mut Rng) {
+        let held = self.held.fetch_add(1, Relaxed) + 1;
+        let highest = self.highest.load(Relaxed);
+        assert!(held <= highest, "{held} permits are held of {highest}");
         for _ in 0..rng.u8(..3) {
             yield_now();
         }
-        self.inside.fetch_sub(1, Relaxed);
-        self.step(Semaphore::release);
+        self.held.fetch_sub(1, Relaxed);
+        self.step(|semaphore| semaphore.release(1));
     }
 
-    /// Waits with `ticket`, and polls now and then without having been woken. False if closed.
-    async fn wait(&self, ticket: Ticket, rng: &mut Rng) -> bool {
+    /// Polls `key` until its wait ends, now and then without a wake-up. Returns false if closed.
+    async fn wait(&self, key: WaiterKey, rng: &mut Rng) -> bool {
         let mut spurious = rng.u8(..3);
-        poll_fn(|cx| match self.step(|semaphore| semaphore.look(&ticket, cx.waker())) {
-            Looked::Granted => Poll::Ready(true),
-            Looked::Closed => Poll::Ready(false),
-            Looked::Waiting => {
+        poll_fn(|cx| match self.step(|semaphore| semaphore.poll_waiter(&key, cx.waker())) {
+            Polled::Granted => Poll::Ready(true),
+            Polled::Closed => Poll::Ready(false),
+            Polled::Expired => unreachable!("the wait has no deadline"),
+            Polled::Queued => {
                 if spurious > 0 {
                     spurious -= 1;
                     cx.waker().wake_by_ref();
@@ -101,35 +110,43 @@ impl Crowd {
         .await
     }
 
-    /// One turn of a thread: acquires, perhaps waits or cancels, releases. False if closed.
+    /// Cancels a waiter, perhaps after a last poll, which may find a permit.
+    fn cancel(&self, key: WaiterKey, rng: &mut Rng) {
+        let poll = |semaphore: &TestSemaphore| semaphore.poll_waiter(&key, &noop_waker());
+        if rng.bool() && self.step(poll) == Polled::Granted {
+            self.hold(rng);
+        } else {
+            self.step(|semaphore| semaphore.cancel(key));
+        }
+    }
+
+    /// One turn of a thread: acquires, perhaps waits or cancels, releases. Returns false if closed.
     fn turn(&self, rng: &mut Rng) -> bool {
         if rng.u8(..4) == 0 {
-            if self.step(Semaphore::try_acquire) {
-                self.pass(rng);
+            if self.step(TestSemaphore::try_acquire) {
+                self.hold(rng);
             }
             return true;
         }
         // Queued by one waker, perhaps polled by others, awaited by the last.
-        let ticket = match self.step(|semaphore| semaphore.acquire(&noop_waker())) {
+        let key = match self.step(|semaphore| semaphore.acquire(&noop_waker())) {
             Acquired::Granted => {
-                self.pass(rng);
+                self.hold(rng);
                 return true;
             }
-            Acquired::Queued(ticket) => ticket,
+            Acquired::Queued(key) => key,
             Acquired::Closed => return false,
         };
         if rng.u8(..3) == 0 {
             yield_now();
-            if self.step(|semaphore| semaphore.cancel(ticket)) {
-                self.pass(rng);
-            }
+            self.cancel(key, rng);
             return true;
         }
-        let granted = block_on(self.wait(ticket, rng));
-        if granted {
-            self.pass(rng);
+        let is_granted = block_on(self.wait(key, rng));
+        if is_granted {
+            self.hold(rng);
         }
-        granted
+        is_granted
     }
 
     fn turns(&self, mut rng: Rng) {
@@ -142,23 +159,21 @@ impl Crowd {
 
     /// Waits until no permit is held and no waiter is queued; before that, perhaps cancels once.
     fn drain(&self, rng: &mut Rng) {
+        let mut key = None;
         if rng.bool() {
-            if let Some(ticket) = self.step(|semaphore| semaphore.watch(None, &noop_waker())) {
+            let _ = self.step(|semaphore| semaphore.poll_drained(&mut key, &noop_waker()));
+            if let Some(key) = key.take() {
                 yield_now();
-                self.step(|semaphore| semaphore.unwatch(ticket));
+                self.step(|semaphore| semaphore.cancel_drained(key));
             }
         }
-        let mut ticket = None;
-        block_on(poll_fn(|cx| {
-            ticket = self.step(|semaphore| semaphore.watch(ticket.take(), cx.waker()));
-            if ticket.is_some() { Poll::Pending } else { Poll::Ready(()) }
-        }));
+        block_on(poll_fn(|cx| self.step(|semaphore| semaphore.poll_drained(&mut key, cx.waker()))));
     }
 
     fn assert_whole(&self, limit: u32) {
-        let permits = self.semaphore.read();
-        let whole = (permits.free, permits.waiters) == (i64::from(limit), 0);
-        assert!(whole, "a permit or a waiter is lost: {permits:?}");
+        let view = self.semaphore.view();
+        let is_whole = (view.available, view.ahead) == (i64::from(limit), 0);
+        assert!(is_whole, "a permit or a waiter is lost: {view:?}");
     }
 }
 
@@ -189,13 +204,13 @@ fn c4_c5_b6_changed_limits_grant_all_permits_and_none_over_them() {
         let draining = spawn(&crowd, move |crowd| crowd.drain(&mut drainer));
         for _ in 0..4 {
             match rng.u8(..4) {
-                0 => crowd.step(Semaphore::block),
-                1 => crowd.step(Semaphore::unblock),
+                0 => crowd.step(|semaphore| semaphore.block(|| {})),
+                1 => crowd.unblock(),
                 _ => crowd.set_limit(rng.u32(1..=3)),
             }
             yield_now();
         }
-        crowd.step(Semaphore::unblock);
+        crowd.unblock();
         join(turns);
         join([draining]);
         crowd.set_limit(2);
@@ -222,13 +237,13 @@ fn c4_b6_close_rejects_all_waiters_and_drains() {
         }
         crowd.step(|semaphore| {
             semaphore.close();
-            crowd.closed.store(true, Relaxed);
+            crowd.is_closed.store(true, Relaxed);
         });
         crowd.drain(&mut rng);
-        assert_eq!(crowd.inside.load(Relaxed), 0, "drained while permits are held");
+        assert_eq!(crowd.held.load(Relaxed), 0, "drained while permits are held");
         join(turns);
         join([draining]);
         assert!(matches!(crowd.semaphore.acquire(&noop_waker()), Acquired::Closed));
-        assert_eq!(crowd.semaphore.read().waiters, 0, "a waiter is lost");
+        assert_eq!(crowd.semaphore.view().ahead, 0, "a waiter is lost");
     });
 }

@@ -14,21 +14,21 @@ use fastrand::Rng;
 use futures::task::noop_waker;
 use shuttle::{
     future::block_on,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
     thread::{JoinHandle, yield_now},
 };
 
 use crate::{
     Scene,
-    adapter::{Acquired, Looked, Quota},
-    clock::Nanos,
-    gate::Ticket,
-    join, spawn,
+    adapter::{Acquired, Polled, TestClock, TestWindow},
+    join,
+    semaphore::WaiterKey,
+    spawn,
     steps::{Counted, Steps},
+    time::{Nanos, Time},
     window::Shape,
 };
 
-/// A tick of the clock: the finest that timers tell apart.
+/// A tick of the clock: the resolution of timers.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Runtimes that waiters queue in.
@@ -46,11 +46,11 @@ struct Task {
 
 /// A window, the tasks around it, and counts of its own.
 struct Limited {
-    quota: Quota,
-    clock: AtomicU64,
+    window: TestWindow,
+    clock: TestClock,
     ticks: AtomicUsize,
-    /// The last tick in which the time of an issue was noted that had been read before it.
-    noted_late: AtomicUsize,
+    /// The last tick in which an issue was recorded with a time from before the tick.
+    recorded_late: AtomicUsize,
     steps: Steps,
     /// Checks in progress.
     checks: AtomicUsize,
@@ -70,11 +70,12 @@ struct Limited {
 
 impl Limited {
     fn new(shape: Shape, limit: u32, length: u32, runtimes_stop: bool) -> Arc<Self> {
+        let clock = TestClock::new();
         Arc::new(Self {
-            quota: Quota::new(shape, limit, TICK * length),
-            clock: AtomicU64::new(0),
+            window: TestWindow::small(shape, limit, TICK * length, &clock),
+            clock,
             ticks: AtomicUsize::new(0),
-            noted_late: AtomicUsize::new(usize::MAX),
+            recorded_late: AtomicUsize::new(usize::MAX),
             steps: Steps::default(),
             checks: AtomicUsize::new(0),
             tasks: Mutex::default(),
@@ -88,12 +89,12 @@ impl Limited {
     }
 
     fn now(&self) -> Nanos {
-        Nanos::new(self.clock.load(SeqCst))
+        self.clock.now()
     }
 
     /// Runs one step, and asks the oracle if the scene is at rest after it.
-    fn step<T>(&self, run: impl FnOnce(&Quota) -> T) -> T {
-        let result = self.steps.step(|| run(&self.quota));
+    fn step<T>(&self, run: impl FnOnce(&TestWindow) -> T) -> T {
+        let result = self.steps.step(|| run(&self.window));
         self.assert_in_time();
         result
     }
@@ -120,7 +121,7 @@ impl Limited {
                 let later = timer.as_ref().is_some_and(|(at, _)| *at > now);
                 task.ended.load(Relaxed) || (later && task.asleep.load(Relaxed))
             };
-            let may_be_late = self.noted_late.load(Relaxed) == self.ticks.load(Relaxed);
+            let may_be_late = self.recorded_late.load(Relaxed) == self.ticks.load(Relaxed);
             if may_be_late || !tasks.iter().all(|task| sleeps(task)) {
                 return (0, now);
             }
@@ -131,7 +132,7 @@ impl Limited {
             }
             drop(waiters);
             let before = self.wakes.load(Relaxed);
-            self.quota.read(|| self.now());
+            self.window.read();
             (self.wakes.load(Relaxed) - before, now)
         });
         self.checks.fetch_sub(1, Relaxed);
@@ -149,9 +150,8 @@ impl Limited {
                 continue;
             }
             self.step(|_| {
-                let tick = u64::try_from(TICK.as_nanos()).expect("is short");
                 self.ticks.fetch_add(1, Relaxed);
-                let now = Nanos::new(self.clock.fetch_add(tick, SeqCst) + tick);
+                let now = self.clock.advance(TICK);
                 let mut due = Vec::new();
                 for task in self.tasks.lock().expect("a panic ends the scene").iter() {
                     let mut timer = task.timer.lock().expect("a panic ends the scene");
@@ -192,10 +192,10 @@ impl Limited {
                 // Before the window is read: a wake-up from now on counts.
                 task.asleep.store(true, Relaxed);
                 let due = if stops == 0 {
-                    self.quota.abandon(runtime);
+                    self.window.abandon(runtime);
                     None
                 } else {
-                    self.quota.attend(runtime, &waker, || self.now())
+                    self.window.attend(runtime, &waker)
                 };
                 *task.timer.lock().expect("a panic ends the scene") =
                     due.map(|at| (at, waker.clone()));
@@ -213,16 +213,15 @@ impl Limited {
 
     /// Waits for a permit, polled by several wakers and in any runtime. False if cancelled.
     fn acquire(self: &Arc<Self>, rng: &mut Rng) -> bool {
-        let now = || self.now();
         let flag = Arc::new(AtomicBool::new(true));
         let counted = |inner: Waker| {
             let (wakes, asleep) = (Arc::clone(&self.wakes), Arc::clone(&flag));
             Waker::from(Arc::new(Counted { inner, wakes, asleep }))
         };
         let runtime = rng.u32(..RUNTIMES);
-        let queued = self.step(|quota| {
-            let (acquired, alone) = quota.acquire(&counted(noop_waker()), runtime, now);
-            if alone {
+        let queued = self.step(|window| {
+            let (acquired, is_missing) = window.acquire_in(runtime, &counted(noop_waker()));
+            if is_missing {
                 self.refill_in(runtime, rng);
             }
             if matches!(acquired, Acquired::Queued(_)) {
@@ -231,37 +230,37 @@ impl Limited {
             }
             acquired
         });
-        let ticket: Ticket = match queued {
+        let key: WaiterKey = match queued {
             Acquired::Granted => return true,
-            Acquired::Queued(ticket) => ticket,
+            Acquired::Queued(key) => key,
             Acquired::Closed => unreachable!("windows are not closed"),
         };
         if rng.u8(..4) == 0 {
             self.dwell(rng);
-            self.step(|quota| {
-                quota.cancel(ticket, now);
+            self.step(|window| {
+                window.cancel(key);
                 self.forget(&flag);
             });
             return false;
         }
         block_on(poll_fn(|cx| {
             let runtime = rng.u32(..RUNTIMES);
-            let looked = self.step(|quota| {
+            let polled = self.step(|window| {
                 flag.store(true, Relaxed);
                 let waker = counted(cx.waker().clone());
-                let (looked, alone) = quota.look(&ticket, &waker, runtime, now);
-                if alone {
+                let (polled, is_missing) = window.poll_in(runtime, &key, &waker);
+                if is_missing {
                     self.refill_in(runtime, rng);
                 }
-                if looked != Looked::Waiting {
+                if polled != Polled::Queued {
                     self.forget(&flag);
                 }
-                looked
+                polled
             });
-            match looked {
-                Looked::Waiting => Poll::Pending,
-                Looked::Granted => Poll::Ready(()),
-                Looked::Closed => unreachable!("windows are not closed"),
+            match polled {
+                Polled::Queued => Poll::Pending,
+                Polled::Granted => Poll::Ready(()),
+                Polled::Expired | Polled::Closed => unreachable!("no wait ends without a permit"),
             }
         }));
         true
@@ -279,17 +278,17 @@ impl Limited {
             }
             if rng.u8(..4) == 0 {
                 self.dwell(&mut rng);
-                self.step(|quota| quota.refund(|| self.now()));
+                self.step(|window| window.refund());
                 continue;
             }
-            self.step(|quota| {
-                // The request goes out at this time.
+            self.step(|window| {
+                // The request is issued at this time.
                 let at = self.now().get();
                 let tick = self.ticks.load(Relaxed);
-                quota.issue(|| self.now());
-                let noted = self.ticks.load(Relaxed);
-                if noted != tick {
-                    self.noted_late.store(noted, Relaxed);
+                window.commit();
+                let recorded = self.ticks.load(Relaxed);
+                if recorded != tick {
+                    self.recorded_late.store(recorded, Relaxed);
                 }
                 self.issues.lock().expect("a panic ends the scene").push(at);
             });
@@ -318,10 +317,12 @@ impl Limited {
     fn assert_whole(&self, limit: u32) {
         // Twice: the first reading closes an open stride.
         for _ in 0..2 {
-            self.clock.fetch_add(1_000_000_000, SeqCst);
-            self.quota.read(|| self.now());
+            self.clock.advance(Duration::from_secs(1));
+            self.window.read();
         }
-        assert_eq!(self.quota.read(|| self.now()), (limit, 0), "a permit or a waiter is lost");
+        let reading = self.window.read();
+        let is_whole = (reading.remaining, reading.queued) == (limit, 0);
+        assert!(is_whole, "a permit or a waiter is lost: {reading:?}");
     }
 
     /// Asserts that at most `limit` requests were issued in any half-open span of `length` ticks.
@@ -378,20 +379,19 @@ fn c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
         let limited = Limited::new(Shape::Sliding, 2, 6, false);
         limited.run(3, &mut rng, |rng| {
             for _ in 0..6 {
-                let now = || limited.now();
                 match rng.u8(..4) {
-                    0 => limited.step(|quota| {
+                    0 => limited.step(|window| {
                         let until = TICK * rng.u32(1..4);
-                        quota.pause(now().after(until), now);
+                        window.pause(limited.now().after(until));
                     }),
-                    1 => limited.step(|quota| quota.set_length(TICK * rng.u32(2..9), now)),
-                    _ => limited.step(|quota| quota.set_limit(rng.u32(1..=3), now)),
+                    1 => limited.step(|window| window.set_length(TICK * rng.u32(2..9))),
+                    _ => limited.step(|window| window.set_limit(rng.u32(1..=3))),
                 }
                 limited.dwell(rng);
             }
         });
         limited.assert_at_most(3, 2);
-        limited.step(|quota| quota.set_limit(2, || limited.now()));
+        limited.step(|window| window.set_limit(2));
         limited.assert_whole(2);
     });
 }
