@@ -44,9 +44,8 @@ impl Scene {
     }
 
     fn queue_with(&self, waker: &Waker, runtime: u32, deadline: Deadline) -> WaiterKey {
-        let queued = self.window.queue(waker, deadline, |_, _| Ok::<_, ()>(()));
-        let key = queued.unwrap().expect("no permit is available");
-        self.window.assign(&key, runtime);
+        let queued = self.window.queue(waker, deadline, |_, _| Ok::<_, ()>(runtime));
+        let (key, _) = queued.unwrap().expect("no permit is available");
         key
     }
 

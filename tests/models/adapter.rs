@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    semaphore::{Deadline, Deadlines, Ended, Semaphore, Tags, View, WaiterKey},
+    semaphore::{Deadline, Deadlines, Ended, Semaphore, Tag, Tags, View, WaiterKey},
     sync::{ClockWord, Ordering},
     time::{Nanos, Time, nanos},
     window::{Shape, Window},
@@ -131,7 +131,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Queues until `deadline`. Acquires a permit that becomes available before.
     pub(crate) fn queue_until(&self, waker: &Waker, deadline: Deadline) -> Acquired {
-        Acquired::of(self.queue(waker, deadline, admit))
+        Acquired::of(self.queue(waker, deadline, admit, |_, ()| Tag::NONE))
     }
 
     pub(crate) fn poll_until(&self, key: &WaiterKey, waker: &Waker, deadline: Deadline) -> Polled {
@@ -173,12 +173,11 @@ impl TestWindow {
         waker: &Waker,
         deadline: Deadline,
     ) -> (Acquired, bool) {
-        let acquired = Acquired::of(self.queue(waker, deadline, |view, _| admit(view)));
-        let is_missing = match &acquired {
-            Acquired::Queued(key) => self.assign(key, runtime),
-            Acquired::Granted | Acquired::Closed => false,
-        };
-        (acquired, is_missing)
+        match self.queue(waker, deadline, |view, _| admit(view).map(|()| runtime)) {
+            Ok(Some((key, is_missing))) => (Acquired::Queued(key), is_missing),
+            Ok(None) => (Acquired::Granted, false),
+            Err(()) => (Acquired::Closed, false),
+        }
     }
 
     /// Polls a waiter without a deadline.
