@@ -36,7 +36,7 @@
 //!
 //! let first = service.ready().await?.call("hello");
 //! let second = service.ready().await?.call("world").await?;
-//! assert_eq!(second, "503 too many requests in flight, and no more may wait");
+//! assert_eq!(second, "503 too many requests in flight, and the queue is full");
 //! assert_eq!(first.await?, "200 hello");
 //! # Ok(())
 //! # }

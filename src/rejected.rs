@@ -130,7 +130,7 @@ impl fmt::Display for Rejected {
             (Limit::Rate, _) => "too many requests in this window",
         })?;
         f.write_str(match self.reason {
-            Reason::QueueFull => ", and no more may wait",
+            Reason::QueueFull => ", and the queue is full",
             _ => ", and the wait is too long",
         })?;
         match self.retry_after() {

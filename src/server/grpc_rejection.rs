@@ -36,7 +36,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 /// let second = service.ready().await?.call(http::Request::default()).await?;
 /// let status = tonic::Status::from_header_map(second.headers()).unwrap();
 /// assert_eq!(status.code(), Code::Unavailable);
-/// assert_eq!(status.message(), "too many requests in flight, and no more may wait");
+/// assert_eq!(status.message(), "too many requests in flight, and the queue is full");
 /// # Ok(())
 /// # }
 /// ```

@@ -91,7 +91,7 @@ async fn c10_http_rejection_is_429_or_503_with_the_known_time() {
 
     let own = |rejected: Rejected| http_rejection_with_body(&rejected, rejected.to_string());
     let response = said(second(&full_queue().reject_with(own)).await);
-    let why = "too many requests in flight, and no more may wait".to_owned();
+    let why = "too many requests in flight, and the queue is full".to_owned();
     assert_eq!(response, (unavailable, None, why));
 }
 

@@ -50,7 +50,7 @@ async fn c10_tonic_client_reads_the_status_of_a_rejection() {
 
     let status = client.check(request).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    let said = "too many requests in this window, and no more may wait; there is room in ";
+    let said = "too many requests in this window, and the queue is full; there is room in ";
     assert!(status.message().starts_with(said), "{status:?}");
     let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
     let pushback: u64 = pushback.to_str().unwrap().parse().unwrap();

@@ -442,7 +442,7 @@ async fn c10_rejection_is_an_error_an_own_error_type_or_a_response() {
     assert_eq!(service.clone().oneshot(0).await.unwrap_err().to_string(), "disk");
     let error: BoxError = service.oneshot(1).await.unwrap_err();
     assert!(Rejected::find(&*error).is_some_and(Rejected::is_rate_limited));
-    let said = "too many requests in this window, and no more may wait; there is room in 9s";
+    let said = "too many requests in this window, and the queue is full; there is room in 9s";
     assert_eq!(error.to_string(), said);
 
     let service = full().reject_with_error::<Own>().layer(inner());
@@ -486,7 +486,7 @@ fn c10_rejection_is_found_behind_wrapping_errors() {
     });
     let wrapped = Wrapper(Box::new(Wrapper(error)));
     let rejected = Rejected::find(&wrapped).unwrap();
-    assert_eq!(rejected.to_string(), "too many requests in flight, and no more may wait");
+    assert_eq!(rejected.to_string(), "too many requests in flight, and the queue is full");
     assert!(Rejected::find(&io::Error::other("disk")).is_none());
     // The source of an `io::Error` is not the error that it wraps.
     let inside = io::Error::other(Wrapper(Box::new(rejected.clone())));
