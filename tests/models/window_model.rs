@@ -434,7 +434,7 @@ fn c4_full_log_loses_no_permit() {
 /// W1, W8, C4: with a log that is thinned beside a refill, each permit expires once, and not early.
 #[test]
 fn w1_w8_c4_log_thinned_beside_a_refill_expires_permits_once_and_not_early() {
-    Model { threads: 2, preemptions: 1 }.check(|| {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let limited = Limited::with_sizes(Shape::Sliding, 3, 2, 8, 2);
         let mut issued = vec![limited.try_issue().expect("a permit is available")];
         limited.tick();
@@ -745,6 +745,21 @@ fn w7_pause_moves_only_forward() {
         join([newer]);
         assert_eq!(limited.try_issue(), None, "issued in a pause");
         limited.ticks(2);
+        assert_eq!(limited.try_issue(), None, "issued in a pause");
+        limited.assert_whole(1);
+    });
+}
+
+/// W7: a pause that is set while the one before ends holds, without a later one.
+#[test]
+fn w7_pause_set_as_the_last_one_ends_holds() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        limited.window.pause(Nanos::new(1));
+        limited.tick();
+        let newer = spawn(&limited, |limited| limited.window.pause(Nanos::new(5)));
+        limited.refill();
+        join([newer]);
         assert_eq!(limited.try_issue(), None, "issued in a pause");
         limited.assert_whole(1);
     });
