@@ -113,7 +113,7 @@ impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
 
     type Permit = Permit;
-    type InFlight = Option<InFlight<Self>>;
+    type InFlight = InFlight<Self>;
 
     #[inline]
     fn try_acquire(&self) -> Option<Permit> {
@@ -174,9 +174,9 @@ impl Limiter for ConcurrencyLimiter {
         limiter: &CachedArc<Self>,
         permit: Permit,
         call: impl FnOnce() -> R,
-    ) -> (R, Option<InFlight<Self>>) {
+    ) -> (R, InFlight<Self>) {
         let permit = InFlight::new(limiter, permit);
-        (call(), Some(permit))
+        (call(), permit)
     }
 
     fn rejection(&self, reason: Reason) -> Rejected {
