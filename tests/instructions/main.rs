@@ -50,7 +50,7 @@ const CALLS: [(&str, Run, u64); 11] = [
     ("retry", |calls| call(calls, retry().layer(Echo)), 91),
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 157),
     ("all three", |calls| call(calls, stack(Echo)), 340),
-    ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 729),
+    ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 706),
 ];
 
 /// The slack, in percent.
