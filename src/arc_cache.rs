@@ -74,9 +74,8 @@ pub(crate) fn clone_cached<T: Cached>(value: &Arc<T>) -> Arc<T> {
     cached.unwrap_or_else(|| Arc::clone(value))
 }
 
-/// Drops a reference into the cache of the thread. Out of line, because it is instantiated
-/// wherever a reference is dropped.
-#[inline(never)]
+/// Drops a reference into the cache of the thread.
+#[inline(always)]
 pub(crate) fn drop_cached<T: Cached>(value: Arc<T>) {
     let _surplus = T::slot().try_with(|slot| slot.put(value));
 }
@@ -108,8 +107,13 @@ impl<T: Cached> Clone for CachedArc<T> {
 impl<T: Cached> Drop for CachedArc<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
+        /// Out of line, so that the drop of each service type is short.
+        #[inline(never)]
+        fn release<T: Cached>(value: Arc<T>) {
             drop_cached(value);
+        }
+        if let Some(value) = self.0.take() {
+            release(value);
         }
     }
 }

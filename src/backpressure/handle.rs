@@ -21,7 +21,7 @@ use crate::{
 /// [`ConcurrencyBackpressureLayer`](super::ConcurrencyBackpressureLayer).
 ///
 /// Cheap to clone. All clones, the layer and its services share one limit. Each reading is of one
-/// moment. It takes a mutex that calls take only while requests wait or a
+/// moment. At the limit, it takes a mutex that calls take only while requests wait or a
 /// [`drained`](ConcurrencyBackpressureHandle::drained) is pending.
 ///
 /// ```

@@ -61,7 +61,7 @@ impl ConcurrencyLimiter {
     /// Returns the state of this moment, without the waiters whose deadlines have passed.
     pub(super) fn read(&self) -> View {
         self.semaphore.expire();
-        self.semaphore.read(|view| view)
+        self.semaphore.try_read().unwrap_or_else(|| self.semaphore.read(|view| view))
     }
 
     /// Ends the wait of a waiter that has left the queue.
@@ -113,7 +113,7 @@ impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
 
     type Permit = Permit;
-    type InFlight = Option<InFlight<Self>>;
+    type InFlight = InFlight<Self>;
 
     #[inline]
     fn try_acquire(&self) -> Option<Permit> {
@@ -174,9 +174,9 @@ impl Limiter for ConcurrencyLimiter {
         limiter: &CachedArc<Self>,
         permit: Permit,
         call: impl FnOnce() -> R,
-    ) -> (R, Option<InFlight<Self>>) {
+    ) -> (R, InFlight<Self>) {
         let permit = InFlight::new(limiter, permit);
-        (call(), Some(permit))
+        (call(), permit)
     }
 
     fn rejection(&self, reason: Reason) -> Rejected {
@@ -185,7 +185,7 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn separate(&self) -> Self {
-        Self::new(self.semaphore.read(|view| view.limit))
+        Self::new(self.semaphore.limit())
     }
 
     fn clock(&self) -> &Clock {
@@ -197,7 +197,7 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
-        f.field("max_in_flight", &self.semaphore.read(|view| view.limit));
+        f.field("max_in_flight", &self.semaphore.limit());
     }
 
     #[cfg(debug_assertions)]

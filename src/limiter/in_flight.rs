@@ -1,35 +1,50 @@
 //! A permit in use.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{Limiter, Observer};
-use crate::arc_cache::CachedArc;
+use crate::arc_cache::{self, CachedArc};
 
-/// A permit that is released by its drop.
-pub(crate) struct InFlight<L: Limiter> {
-    limiter: CachedArc<L>,
-    permit: L::Permit,
-}
+/// A permit that is released by its drop, or none.
+///
+/// The option is inside, because the drop moves the reference out. An option around it would need a
+/// word of its own in each response future.
+pub(crate) struct InFlight<L: Limiter>(Option<(Arc<L>, L::Permit)>);
 
 impl<L: Limiter> InFlight<L> {
     #[inline]
     pub(crate) fn new(limiter: &CachedArc<L>, permit: L::Permit) -> Self {
-        Self { limiter: limiter.clone(), permit }
+        Self(Some((arc_cache::clone_cached(limiter.arc()), permit)))
     }
 
     /// Marks the request of this permit as the one being driven.
     #[cfg(all(debug_assertions, feature = "server"))]
-    pub(crate) fn driven(&self) -> super::nested::Driven {
-        self.limiter.nested().id().driven()
+    pub(crate) fn driven(&self) -> Option<super::nested::Driven> {
+        self.0.as_ref().map(|(limiter, _)| limiter.nested().id().driven())
+    }
+}
+
+impl<L: Limiter> Default for InFlight<L> {
+    fn default() -> Self {
+        Self(None)
     }
 }
 
 impl<L: Limiter> Drop for InFlight<L> {
     #[inline]
     fn drop(&mut self) {
-        self.limiter.observer().released();
-        self.limiter.release(self.permit);
+        if let Some((limiter, permit)) = self.0.take() {
+            release(limiter, permit);
+        }
     }
+}
+
+/// Out of line and by value, so that the drops of the futures are short enough to be inlined.
+#[inline(never)]
+fn release<L: Limiter>(limiter: Arc<L>, permit: L::Permit) {
+    limiter.observer().released();
+    limiter.release(permit);
+    arc_cache::drop_cached(limiter);
 }
 
 impl<L: Limiter> fmt::Debug for InFlight<L> {

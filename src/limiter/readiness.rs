@@ -42,7 +42,10 @@ pub(crate) struct Readiness<L: Limiter> {
 
 enum State<P> {
     Idle,
-    Waiting,
+    Waiting {
+        /// The wait before was taken for one of another request.
+        is_renewed: bool,
+    },
     /// The inner service may not be ready yet.
     Acquired(P),
     /// The inner service is ready too.
@@ -90,8 +93,9 @@ impl<L: Limiter> Readiness<L> {
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
         // Idle => Acquired
         if let State::Idle = self.state {
-            if let Some(permit) = self.limiter.try_acquire() {
-                self.limiter.observer().acquired();
+            let limiter = &*self.limiter;
+            if let Some(permit) = limiter.try_acquire() {
+                limiter.observer().acquired();
                 self.state = State::Acquired(permit);
                 return Poll::Ready(Some(permit));
             }
@@ -111,11 +115,11 @@ impl<L: Limiter> Readiness<L> {
                 State::Idle => {
                     let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
                     self.waiter = Some(waiter);
-                    self.state = State::Waiting;
+                    self.state = State::Waiting { is_renewed: false };
                 }
                 // Waiting => (Waiting | Acquired | Rejected). The waiter stays in its place until
                 // the outcome is known, because wakers and timers may panic.
-                State::Waiting => {
+                State::Waiting { is_renewed } => {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let clock = self.limiter.clock();
                     waiter.polled_by(cx.waker(), &self.limits, clock);
@@ -144,10 +148,10 @@ impl<L: Limiter> Readiness<L> {
                                 observer.cancelled();
                             }
                             let is_gone = reason == Reason::WaitTimeout
-                                && waiter.is_of_gone_request(&self.limits, clock);
+                                && waiter.is_of_gone_request(*is_renewed, &self.limits, clock);
                             if is_gone {
-                                let waiter = Waiter::new(&self.limits, clock, cx.waker());
-                                self.waiter = Some(waiter.renewed());
+                                *waiter = Waiter::new(&self.limits, clock, cx.waker());
+                                *is_renewed = true;
                             } else {
                                 self.waiter = None;
                                 self.state = State::Rejected(reason, clock.now());
@@ -195,16 +199,18 @@ impl<L: Limiter> Readiness<L> {
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
-        if let State::Ready(permit) = self.state {
-            self.state = State::Idle;
-            return Ok(permit);
-        }
-        self.take_rejection(inner)
+        let permit = match self.state {
+            State::Ready(permit) => permit,
+            _ => self.recheck(inner)?,
+        };
+        self.state = State::Idle;
+        Ok(permit)
     }
 
+    /// Rejected => (Acquired | Idle, with a rejection)
     #[cold]
     #[track_caller]
-    fn take_rejection<E>(
+    fn recheck<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
@@ -221,7 +227,6 @@ impl<L: Limiter> Readiness<L> {
             // again.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
-                self.state = State::Idle;
                 return Ok(permit);
             }
             self.reset();
@@ -234,7 +239,7 @@ impl<L: Limiter> Readiness<L> {
     /// Leads to *idle*: cancels a wait, or releases a permit.
     fn reset(&mut self) {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Waiting => {
+            State::Waiting { .. } => {
                 let Some(waiter) = self.waiter.take() else { return };
                 if waiter.key.is_some() {
                     self.limiter.observer().cancelled();
@@ -258,8 +263,12 @@ impl<L: Limiter> Clone for Readiness<L> {
 }
 
 impl<L: Limiter> Drop for Readiness<L> {
+    #[inline]
     fn drop(&mut self) {
-        self.reset();
+        // Inlined, because nearly every clone is idle when it is dropped.
+        if !matches!(self.state, State::Idle) {
+            self.reset();
+        }
     }
 }
 
@@ -267,7 +276,7 @@ impl<L: Limiter> fmt::Debug for Readiness<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Idle => "idle",
-            State::Waiting => "waiting",
+            State::Waiting { .. } => "waiting",
             State::Acquired(_) => "acquired",
             State::Ready(_) => "ready",
             State::Rejected(..) => "rejected",

@@ -24,25 +24,12 @@ pub(crate) struct Waiter {
     /// The task that polled last.
     task: TaskId,
     timer: Option<Timer>,
-    /// The wait before was taken for one of another request.
-    is_renewed: bool,
 }
 
 impl Waiter {
     pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
         let deadline = limits.deadline(clock);
-        Self {
-            key: None,
-            deadline,
-            poll_at: deadline,
-            task: TaskId::of(waker),
-            timer: None,
-            is_renewed: false,
-        }
-    }
-
-    pub(super) fn renewed(self) -> Self {
-        Self { is_renewed: true, ..self }
+        Self { key: None, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
     }
 
     /// Records the task that polls. With another task than before, the deadline becomes that of a
@@ -62,8 +49,13 @@ impl Waiter {
     ///
     /// After a wait that was taken for one of another request, the task is overloaded rather than
     /// new, up to its `max_wait`. Otherwise no wait would end under a load that delays every poll.
-    pub(super) fn is_of_gone_request(&self, limits: &QueueLimits, clock: &Clock) -> bool {
-        let patience = if self.is_renewed { limits.max_wait() } else { None };
+    pub(super) fn is_of_gone_request(
+        &self,
+        is_renewed: bool,
+        limits: &QueueLimits,
+        clock: &Clock,
+    ) -> bool {
+        let patience = if is_renewed { limits.max_wait() } else { None };
         clock.now().since(self.deadline) > patience.unwrap_or(Duration::ZERO).max(GRACE)
     }
 
@@ -86,12 +78,14 @@ impl Waiter {
 
 /// Tells tasks apart by their wakers, and keeps none.
 ///
-/// A task may be taken for one that has ended at the same address.
+/// A task may be taken for one that has ended at the same address. In one word, which keeps every
+/// clone of a service small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TaskId(usize, usize);
+struct TaskId(usize);
 
 impl TaskId {
     fn of(waker: &Waker) -> Self {
-        Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+        let vtable = std::ptr::from_ref(waker.vtable()).addr();
+        Self(waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2))
     }
 }

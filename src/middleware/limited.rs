@@ -86,7 +86,8 @@ where
 impl<S: Clone, L: Limiter, P: Clone> Clone for Limited<S, L, P> {
     fn clone(&self) -> Self {
         let Self { inner, readiness, policy } = self;
-        Self { inner: inner.clone(), readiness: readiness.clone(), policy: policy.clone() }
+        // The inner service is cloned last: into its place, and not copied there.
+        Self { readiness: readiness.clone(), policy: policy.clone(), inner: inner.clone() }
     }
 }
 

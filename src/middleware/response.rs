@@ -81,11 +81,33 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         F: Future<Output = Result<Response, Error>>,
         P: RejectPolicyFor<Response, Error>,
     {
+        self.poll_with(cx, |_| {})
+    }
+
+    /// Polls, and calls `completed` with the permit once the inner future has completed.
+    ///
+    /// A response can be large, and a call after it was passed on would copy it once more.
+    #[inline(always)]
+    fn poll_with<Response, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        completed: impl FnOnce(&mut L::InFlight),
+    ) -> Poll<Result<Response, P::Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+        P: RejectPolicyFor<Response, Error>,
+    {
         let this = self.project();
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
         match this.outcome.project() {
-            OutcomeProj::Admitted(future) => P::pass_on(future.poll(cx)),
+            OutcomeProj::Admitted(future) => {
+                let output = future.poll(cx);
+                if output.is_ready() {
+                    completed(this.permit);
+                }
+                P::pass_on(output)
+            }
             OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
         }
     }
@@ -100,12 +122,8 @@ where
     type Output = Result<Response, P::Error>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let output = self.as_mut().poll_holding(cx);
-        if output.is_ready() {
-            drop(std::mem::take(self.project().permit));
-        }
-        output
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_with(cx, |permit| *permit = L::InFlight::default())
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
 /// Reads, changes and pauses the limit of a [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
 ///
 /// Cheap to clone. All clones, the layer and its services share one limit, even if the layer gets a
-/// bound after the handle was taken. A reading also grants the permits that have expired by then,
-/// and takes a mutex that calls take only while requests wait.
+/// bound after the handle was taken. A reading also grants the permits that have expired by then.
+/// Where a request would wait, it takes a mutex that calls take only while requests wait.
 ///
 /// ```
 /// use std::time::Duration;

@@ -23,6 +23,15 @@
 //! permit. Waiters are served in sequence order, so a waiter owns a permit exactly if its number is
 //! at most `granted`. It checks that without the lock.
 //!
+//! A third word, `limit`, holds the limit for readings without the lock:
+//!
+//! ```text
+//!  63                                        32   31                                         0
+//! +--------------------------------------------+---------------------------------------------+
+//! | number of steps, odd during a change       | limit, as a u32                             |
+//! +--------------------------------------------+---------------------------------------------+
+//! ```
+//!
 //! | step | condition | state |
 //! | --- | --- | --- |
 //! | *acquire* | a permit is available, no waiter, not blocked | permits - 1 |
@@ -68,6 +77,12 @@
 //! - *Grant against deadline.* Both hold the lock. If the deadline comes first, the waiter is out
 //!   of the queue, and the permit goes to the next. If the grant comes first, the waiter finds it,
 //!   because its entry is kept until then.
+//! - *Reading against a change of the limit.* A change takes three steps: `limit` becomes odd, the
+//!   permits change, and `limit` becomes even with the new limit. A reading without the lock loads
+//!   `limit`, the state, and `limit` again. If the permits change between the first two loads, the
+//!   third differs from the first, because `limit` became odd before. If the first load has the new
+//!   limit, the state has its permits, because they changed before. The steps are counted, because
+//!   a limit may change and change back between the first load and the third.
 //! - *`granted` passes the number of an expired waiter.* The outcome of a waiter with a deadline is
 //!   in its entry, under the lock. `granted` is read only for waiters without one.
 //!
@@ -106,6 +121,9 @@ const DRAIN: u64 = 1 << 30;
 const WAITER: u64 = 1;
 const WAITERS: u64 = DRAIN - 1;
 
+/// In `limit`, one step of a change.
+const STEP: u64 = 1 << 32;
+
 #[allow(clippy::cast_possible_wrap, reason = "the upper half is signed")]
 const fn available(state: u64) -> i64 {
     (state as i64) >> 32
@@ -113,6 +131,11 @@ const fn available(state: u64) -> i64 {
 
 const fn waiters(state: u64) -> u32 {
     (state & WAITERS) as u32
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the lower half")]
+const fn limit_of(word: u64) -> u32 {
+    word as u32
 }
 
 /// Returns true if a request may acquire a permit without queueing.
@@ -174,23 +197,18 @@ pub(crate) struct Semaphore<D, T = ()> {
     /// The earliest deadline in the queue. Written under the lock, and read without it as a hint,
     /// so all its orderings are `Relaxed`.
     earliest: AtomicU64,
+    /// Written under the lock.
+    limit: AtomicU64,
     locked: Mutex<Locked<T>>,
     deadlines: D,
 }
 
 /// State that only waiters, drains and handles touch.
 struct Locked<T> {
-    limit: u32,
     is_closed: bool,
     queue: Queue,
     tags: T,
     drains: Queue,
-}
-
-impl<T> Locked<T> {
-    fn is_drained(&self, state: u64) -> bool {
-        waiters(state) == 0 && available(state) == i64::from(self.limit)
-    }
 }
 
 /// Wakers to wake or to drop after the lock.
@@ -211,8 +229,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             state: AtomicU64::new(u64::from(limit) * PERMIT),
             granted: AtomicU64::new(BEFORE_FIRST.get()),
             earliest: AtomicU64::new(Deadline::NEVER.get()),
+            limit: AtomicU64::new(limit.into()),
             locked: Mutex::new(Locked {
-                limit,
                 is_closed: false,
                 queue: Queue::new(),
                 tags,
@@ -285,7 +303,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 continue;
             }
             let ahead = waiters(state);
-            let admitted = admit(view(&locked, state, ahead))?;
+            let admitted = admit(self.view(&locked, state, ahead))?;
             assert!(
                 u64::from(ahead) < WAITERS,
                 "{ahead} waiters are queued: no more can be counted"
@@ -454,7 +472,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 return Some(Wakes { granted: waker, tag, ..Wakes::default() });
             }
         }
-        if state & DRAIN == 0 || !locked.is_drained(state) {
+        if state & DRAIN == 0 || !self.is_drained(state) {
             return None;
         }
         let drained = locked.drains.dismiss();
@@ -467,7 +485,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// The view of a queued waiter with at most `ahead` waiters before it.
     fn view_of_waiter(&self, locked: &Locked<T>, ahead: u32) -> View {
         let state = self.state.load(Relaxed);
-        view(locked, state, ahead.min(waiters(state) - 1))
+        self.view(locked, state, ahead.min(waiters(state) - 1))
     }
 
     /// Runs `read` under the lock, with the wait queue and the tags.
@@ -479,15 +497,21 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Changes the number of permits: more are granted to waiters at once, fewer drain.
     /// `before` runs first, under the lock.
     pub(crate) fn set_limit(&self, limit: u32, before: impl FnOnce()) {
-        let mut locked = self.locked.lock();
+        let locked = self.locked.lock();
         before();
-        let delta = i64::from(limit) - i64::from(locked.limit);
-        locked.limit = limit;
-        // In two's complement, adding a negative number subtracts. Relaxed: these permits were not
-        // used. What was released with other permits stays released, because a read-modify-write
-        // continues a release sequence.
+        let word = self.limit.load(Relaxed);
+        let delta = i64::from(limit) - i64::from(limit_of(word));
+        let during = word.wrapping_add(STEP);
+        // Relaxed: the next Release orders it.
+        self.limit.store(during, Relaxed);
+        // In two's complement, adding a negative number subtracts. Release: to the Acquire of the
+        // state in `try_read`, for the step before. Later steps on the state continue the release
+        // sequence, because they are read-modify-writes.
         #[allow(clippy::cast_sign_loss, reason = "two's complement")]
-        self.state.fetch_add((delta as u64).wrapping_mul(PERMIT), Relaxed);
+        self.state.fetch_add((delta as u64).wrapping_mul(PERMIT), Release);
+        // Release: to the Acquire of the limit in `try_read`, for the permits.
+        let steps = during.wrapping_add(STEP) & !u64::from(u32::MAX);
+        self.limit.store(steps | u64::from(limit), Release);
         drop(locked);
         self.advance();
     }
@@ -535,7 +559,40 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         let locked = self.locked.lock();
         // Acquire: what the holders of released permits did happens before the reading.
         let state = self.state.load(Acquire);
-        read(view(&locked, state, waiters(state)))
+        read(self.view(&locked, state, waiters(state)))
+    }
+
+    /// Returns the view of one moment without the lock, if a permit is available and no waiter is
+    /// queued.
+    pub(crate) fn try_read(&self) -> Option<View> {
+        // Acquire: to the last step of a change. The state has the permits of this limit, or of a
+        // later one.
+        let word = self.limit.load(Acquire);
+        // Acquire: as in `read`, and to the second step of a change. If the permits are those of a
+        // later limit, the load below sees the first step.
+        let state = self.state.load(Acquire);
+        let is_of_one_moment = word & STEP == 0 && self.limit.load(Relaxed) == word;
+        (is_of_one_moment && admits(state)).then(|| View {
+            limit: limit_of(word),
+            available: available(state),
+            ahead: 0,
+            is_closed: false, // a closed semaphore is blocked
+        })
+    }
+
+    /// Returns the limit.
+    pub(crate) fn limit(&self) -> u32 {
+        // Relaxed: it orders nothing.
+        limit_of(self.limit.load(Relaxed))
+    }
+
+    fn view(&self, locked: &Locked<T>, state: u64, ahead: u32) -> View {
+        let is_closed = locked.is_closed;
+        View { limit: self.limit(), available: available(state), ahead, is_closed }
+    }
+
+    fn is_drained(&self, state: u64) -> bool {
+        waiters(state) == 0 && available(state) == i64::from(self.limit())
     }
 
     /// Waits until no permit is held and no waiter is queued. `key` is `None` at first.
@@ -555,7 +612,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         // From this step on, each release sees the drain. Acquire: what the holders of released
         // permits did happens before the end of the drain.
         let state = self.state.fetch_or(DRAIN, Acquire);
-        if locked.is_drained(state) {
+        if self.is_drained(state) {
             if locked.drains.is_empty() {
                 self.state.fetch_and(!DRAIN, Relaxed);
             }
@@ -575,10 +632,6 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         drop(locked);
         drop(left); // after the lock
     }
-}
-
-const fn view<T>(locked: &Locked<T>, state: u64, ahead: u32) -> View {
-    View { limit: locked.limit, available: available(state), ahead, is_closed: locked.is_closed }
 }
 
 /// The wait queue under its lock, for a limiter that [tags](Tags) its waiters.

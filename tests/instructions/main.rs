@@ -13,6 +13,7 @@
 use std::{
     convert::Infallible,
     env,
+    fmt::Debug,
     future::{Future, Ready, ready},
     hint::black_box,
     pin::pin,
@@ -21,27 +22,35 @@ use std::{
     time::Duration,
 };
 
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    retry::RetryBudget,
+    reject::RejectWithBoxError, retry::RetryBudget,
 };
 
 /// Makes the given number of calls.
 type Run = fn(u64);
 
 /// The names of the stacks, their calls, and the recorded instructions per call.
-const CALLS: [(&str, Run, u64); 6] = [
-    ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 91),
+///
+/// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
+/// response* has a kilobyte.
+const CALLS: [(&str, Run, u64); 11] = [
+    ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
+    ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
+    ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
+    ("concurrency limit, large response", |calls| call(calls, concurrency().layer(Large)), 409),
     (
-        "concurrency limit, bounded",
-        |calls| call(calls, concurrency().max_queue(10).layer(Echo)),
-        106,
+        "concurrency limit, bounded, large response",
+        |calls| call(calls, bounded().layer(Large)),
+        588,
     ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
-    ("retry", |calls| call(calls, retry().layer(Echo)), 92),
-    ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
-    ("all three", |calls| call(calls, stack(Echo)), 369),
+    ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 187),
+    ("retry", |calls| call(calls, retry().layer(Echo)), 91),
+    ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 157),
+    ("all three", |calls| call(calls, stack(Echo)), 340),
+    ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 706),
 ];
 
 /// The slack, in percent.
@@ -89,6 +98,10 @@ fn concurrency() -> ConcurrencyBackpressureLayer {
     ConcurrencyBackpressureLayer::new(100)
 }
 
+fn bounded() -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
+    concurrency().max_queue(10)
+}
+
 /// Returns a window that is never used up, so that the clock is read rarely: under valgrind that is
 /// a system call.
 fn window() -> WindowRateLimitLayer {
@@ -103,7 +116,7 @@ fn budgeted() -> ExponentialRetryLayer {
     ExponentialRetryLayer::new(ExponentialRetry::new(3).budget(RetryBudget::new(0.2)))
 }
 
-fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> {
+fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> + Clone {
     ServiceBuilder::new().layer(concurrency()).layer(retry()).layer(window()).service(echo)
 }
 
@@ -127,13 +140,65 @@ impl Service<u64> for Echo {
     }
 }
 
-fn call<S: Service<u64, Response = u64>>(calls: u64, mut service: S) {
+#[derive(Clone)]
+struct Large;
+
+/// A kilobyte. Equal to the request that it answers.
+#[derive(Debug)]
+struct Kilobyte([u64; 128]);
+
+impl PartialEq<u64> for Kilobyte {
+    fn eq(&self, request: &u64) -> bool {
+        self.0[0] == *request
+    }
+}
+
+impl Service<u64> for Large {
+    type Response = Kilobyte;
+    type Error = Infallible;
+    type Future = Ready<Result<Kilobyte, Infallible>>;
+
+    #[inline(never)]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        black_box(self);
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline(never)]
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(Kilobyte([black_box(request); 128])))
+    }
+}
+
+fn call<S>(calls: u64, mut service: S)
+where
+    S: Service<u64>,
+    S::Response: PartialEq<u64> + Debug,
+{
     let mut cx = Context::from_waker(Waker::noop());
     for request in 0..calls {
         assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))), "the call waits");
-        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut cx) else {
-            panic!("the response is pending")
-        };
-        assert_eq!(black_box(response), request);
+        complete(service.call(request), request, &mut cx);
     }
+}
+
+fn oneshot<S>(calls: u64, service: &S)
+where
+    S: Service<u64> + Clone,
+    S::Response: PartialEq<u64> + Debug,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    for request in 0..calls {
+        complete(service.clone().oneshot(request), request, &mut cx);
+    }
+}
+
+fn complete<R, E>(future: impl Future<Output = Result<R, E>>, request: u64, cx: &mut Context<'_>)
+where
+    R: PartialEq<u64> + Debug,
+{
+    let Poll::Ready(Ok(response)) = pin!(future).poll(cx) else {
+        panic!("the response is pending")
+    };
+    assert_eq!(black_box(response), request);
 }

@@ -357,13 +357,16 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
     /// Returns the limit and the length.
     pub(crate) fn settings(&self) -> (u32, Duration) {
-        (self.semaphore.read(|view| view.limit), self.length())
+        (self.semaphore.limit(), self.length())
     }
 
     /// Returns the state of the window after a refill.
     pub(crate) fn read(&self) -> Reading {
         let moment = self.refill();
-        let (view, at) = self.semaphore.read(|view| (view, self.expected(view, moment)));
+        let (view, at) = match self.semaphore.try_read() {
+            Some(view) => (view, moment),
+            None => self.semaphore.read(|view| (view, self.expected(view, moment))),
+        };
         let is_free = view.ahead == 0 && at <= moment;
         Reading {
             limit: view.limit,

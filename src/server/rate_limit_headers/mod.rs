@@ -71,9 +71,9 @@
 //!
 //! # Caveats
 //!
-//! - Reading the limit takes the mutex of its wait queue. The value of `RateLimit` is allocated for
-//!   each response. That of `RateLimit-Policy` is shared while the settings are those of the first
-//!   response.
+//! - Reading the limit takes the mutex of its wait queue while no permit is available. The value of
+//!   `RateLimit` is allocated for each response. That of `RateLimit-Policy` is shared while the
+//!   settings are those of the first response.
 //! - The headers describe the limit as a whole. If your clients share it, each learns the load of
 //!   the others.
 //! - `Retry-After` is of the moment of the rejection, and `t` of the moment of the response and of

@@ -19,13 +19,13 @@ pub struct PermitBody<B> {
     body: B,
     /// Released as soon as the body has ended, before it is dropped. Declared after the body
     /// because fields are dropped in order.
-    permit: Option<InFlight>,
+    permit: InFlight,
 }
 
 impl<B: Body> PermitBody<B> {
-    pub(super) fn new(body: B, permit: Option<InFlight>) -> Self {
+    pub(super) fn new(body: B, permit: InFlight) -> Self {
         // Servers don't poll a body that is empty from the start.
-        let permit = permit.filter(|_| !body.is_end_stream());
+        let permit = if body.is_end_stream() { InFlight::default() } else { permit };
         Self { body, permit }
     }
 }
@@ -41,7 +41,7 @@ impl<B: Body> Body for PermitBody<B> {
         let mut this = self.project();
         let frame = {
             #[cfg(debug_assertions)]
-            let _driven = this.permit.as_ref().map(InFlight::driven);
+            let _driven = this.permit.driven();
             this.body.as_mut().poll_frame(cx)
         };
         let over = match &frame {
@@ -51,7 +51,7 @@ impl<B: Body> Body for PermitBody<B> {
             Poll::Ready(Some(Err(_)) | None) => true,
         };
         if over {
-            *this.permit = None;
+            *this.permit = InFlight::default();
         }
         frame
     }
