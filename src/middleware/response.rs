@@ -72,6 +72,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     }
 
     /// Polls, and keeps the permit.
+    #[cfg(feature = "server")]
     #[inline]
     pub(crate) fn poll_holding<Response, Error>(
         self: Pin<&mut Self>,
