@@ -16,8 +16,8 @@
 //!
 //! A rejection is never an error of `poll_ready`, which would mean that the service is dead. The
 //! service becomes ready, and `call` rejects the request, or passes it on if a permit is free by
-//! then. The reason and the time of a rejection are those of the moment of `call`, however long ago
-//! the service became ready.
+//! then. The time of a rejection is that of the moment of `call`, however long ago the service
+//! became ready. The reason is that of readiness, unless the limit was closed since.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

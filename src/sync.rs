@@ -1,6 +1,6 @@
 //! The atomics and the mutex of the cores.
 //!
-//! The cores ([`gate`](crate::gate), the [windows](crate::rate_limit), the retry budget) take their
+//! The cores ([`semaphore`](crate::semaphore), the [windows](crate::rate_limit), the retry budget) take their
 //! shared state only from here. `tests/models` compiles the same source files against those of
 //! [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
 

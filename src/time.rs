@@ -74,14 +74,14 @@ pub(crate) trait Time {
 }
 
 /// Deadlines are times. A permit that is granted to a waiter stays its own for [`GRACE`] after the
-/// deadline of the wait.
+/// deadline of the wait, less a nanosecond: taken back, it can go to a waiter whose wait ends then.
 impl<T: Time> Deadlines for T {
     fn has_passed(&self, deadline: Deadline) -> bool {
         deadline.get() <= self.now().get()
     }
 
     fn of_grant(&self, deadline: Deadline) -> Deadline {
-        Nanos::new(deadline.get()).after(GRACE).into()
+        Nanos::new(deadline.get()).after(GRACE - Duration::from_nanos(1)).into()
     }
 }
 

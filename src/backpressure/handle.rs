@@ -124,7 +124,7 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// # Errors
     ///
-    /// If there is a service of this limit without a [reject policy](crate::reject), because its
+    /// If a service of this limit was made without a [reject policy](crate::reject), because its
     /// waiters could not be told. The call has no effect then. The remedy is a bound, such as
     /// `max_queue`, or a policy (`reject_with...`) on each layer of the limit.
     pub fn close(&self) -> Result<(), CloseError> {
@@ -159,7 +159,7 @@ impl fmt::Debug for ConcurrencyBackpressureHandle {
     }
 }
 
-/// The error of closing a limit with a service that cannot reject requests.
+/// The error of closing a limit of which a service was made that cannot reject requests.
 ///
 /// Returned by [`close`](ConcurrencyBackpressureHandle::close), which has no effect then.
 ///
@@ -182,8 +182,8 @@ pub struct CloseError(pub(super) ());
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the limit has a service without a reject policy, whose waiters could not be told that \
-             it is closed: set `max_queue` or `max_wait`, or call `reject_with_box_error`, on each \
+            "a service of the limit was made without a reject policy, and its waiters could not be \
+             told that the limit is closed: set `max_queue` or `max_wait`, or call `reject_with_box_error`, on each \
              layer of this limit",
         )
     }
@@ -206,7 +206,7 @@ impl Future for Drained {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { limiter, waiter, is_done } = &mut *self;
         if !*is_done {
-            limiter.semaphore.expire();
+            limiter.semaphore.remove_overdue();
             ready!(limiter.semaphore.poll_drained(waiter, cx.waker()));
             *is_done = true;
         }

@@ -17,7 +17,7 @@ use crate::{
     limiter::{InFlight, Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, Semaphore, Tag, View},
-    time::{Clock, TimerUse},
+    time::{Clock, Time, TimerUse},
 };
 
 /// The limiter of requests in flight.
@@ -60,23 +60,8 @@ impl ConcurrencyLimiter {
 
     /// Returns the state of this moment, without the waiters whose deadlines have passed.
     pub(super) fn read(&self) -> View {
-        self.semaphore.expire();
+        self.semaphore.remove_overdue();
         self.semaphore.try_read().unwrap_or_else(|| self.semaphore.read(|view| view))
-    }
-
-    /// Ends the wait of a waiter that has left the queue.
-    fn end(&self, waiter: &mut Waiter, ended: Result<(), Ended>) -> Result<Permit, Reason> {
-        let key = waiter.key.take();
-        match ended {
-            Ok(()) => Ok(Permit(())),
-            Err(Ended::Closed) => Err(Reason::Closed),
-            Err(Ended::Expired) => {
-                if let Some(key) = key {
-                    self.semaphore.cancel(key);
-                }
-                self.try_acquire().ok_or(Reason::WaitTimeout)
-            }
-        }
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
@@ -85,7 +70,7 @@ impl ConcurrencyLimiter {
         Ok(())
     }
 
-    /// Records that a service without a reject policy exists.
+    /// Records that a service without a reject policy was made.
     ///
     /// # Panics
     ///
@@ -130,10 +115,10 @@ impl Limiter for ConcurrencyLimiter {
         waiter.poll_at = waiter.deadline;
         let admit = |view: View| {
             limits.admit(view)?;
-            if limits.forbid_waits() { Err(Reason::WaitTimeout) } else { Ok(()) }
+            if limits.has_zero_wait() { Err(Reason::WaitTimeout) } else { Ok(()) }
         };
         loop {
-            self.semaphore.expire();
+            self.semaphore.remove_overdue();
             let polled = match &waiter.key {
                 None => match self.semaphore.queue(cx.waker(), deadline, admit, |(), ()| Tag::NONE)
                 {
@@ -146,9 +131,19 @@ impl Limiter for ConcurrencyLimiter {
                 },
                 Some(key) => self.semaphore.poll(key, cx.waker(), deadline, |_| {}),
             };
-            match polled {
-                Poll::Pending => ready!(waiter.poll_timer(cx, &self.clock, &TIMER)),
-                Poll::Ready(ended) => return Poll::Ready(self.end(waiter, ended)),
+            let Poll::Ready(ended) = polled else {
+                ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
+                continue;
+            };
+            waiter.key = None;
+            match ended {
+                Ok(()) => return Poll::Ready(Ok(Permit(()))),
+                Err(Ended::Closed) => return Poll::Ready(Err(Reason::Closed)),
+                // The deadline was that of an earlier request: this one queues anew.
+                Err(Ended::Overdue) if self.clock.now() < waiter.deadline => {}
+                Err(Ended::Overdue) => {
+                    return Poll::Ready(self.try_acquire().ok_or(Reason::WaitTimeout));
+                }
             }
         }
     }
@@ -160,7 +155,7 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn refill(&self) {
-        self.semaphore.expire();
+        self.semaphore.remove_overdue();
     }
 
     #[inline]
@@ -210,7 +205,7 @@ impl Limiter for ConcurrencyLimiter {
         "Once such requests hold all permits, each waits for another, and none proceeds";
 }
 
-/// Whether the limiter may be closed: not while a service exists that could not reject.
+/// Whether the limiter may be closed: not once a service was made that cannot reject.
 #[derive(Default)]
 struct Closing(AtomicU8);
 
@@ -220,7 +215,7 @@ impl Closing {
     const CLOSED: u8 = 2;
 
     fn close(&self) -> Result<(), CloseError> {
-        // Relaxed: the semaphore is closed under its lock.
+        // Relaxed: both outcomes are final, and one exchange decides between them.
         match self.0.compare_exchange(Self::ALLOWED, Self::CLOSED, Relaxed, Relaxed) {
             Err(Self::FORBIDDEN) => Err(CloseError(())),
             Ok(_) | Err(_) => Ok(()),

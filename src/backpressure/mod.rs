@@ -24,7 +24,7 @@
 //! released permit is granted to the head of the queue, which is woken once. The grant is final: if
 //! the task of that waiter is not polled again, this one permit is missing, and the others serve
 //! all other requests. It is missing until the clone is polled or dropped or, with a `max_wait`,
-//! until 100 ms after its end.
+//! until it is taken back, [from 100 ms after its end](#between-polls).
 //!
 //! # Between polls
 //!
@@ -42,8 +42,9 @@
 //! | ready, to be rejected | acquires a permit that is free by then, or is ready; begins anew after 100 ms | rejects, unless a permit is free by then |
 //!
 //! A wait with a `max_wait` leaves the queue when that ends, polled or not, and is no longer
-//! counted. A permit that was granted to it before then goes to the next waiter 100 ms later,
-//! unless the service is polled.
+//! counted. A permit that was granted to it before then is taken back 100 ms later, unless the
+//! service is polled: the next arrival, release, reading or end of a wait grants it to the next
+//! waiter. The limit has no timer of its own.
 //!
 //! If another task polls a service that waits, the request is taken for a new one: its `max_wait`
 //! begins at that poll, and it keeps the position in the queue. If the same task polls it, an

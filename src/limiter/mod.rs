@@ -45,7 +45,7 @@ pub(crate) trait Limiter: Cached {
     /// A permit to proceed, acquired and not used.
     type Permit: Copy;
 
-    /// The part of a permit that the response keeps, released by its drop. The default is none.
+    /// The permit as the response holds it, released by its drop. The default holds none.
     type InFlight: Default;
 
     /// Acquires a permit that is available without a look at deadlines and clocks.
@@ -83,7 +83,8 @@ pub(crate) trait Limiter: Cached {
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
 
-    /// Creates a rejection of this moment. `reason` is that of the readiness, which may be older.
+    /// Creates a rejection with the time of this moment. `reason` is that of the readiness, which may
+    /// be older; a close that came since counts.
     fn rejection(&self, reason: Reason) -> Rejected;
 
     /// Creates a limiter with the same settings and no requests.
@@ -132,8 +133,8 @@ impl QueueLimits {
         if view.ahead >= self.max_queue { Err(Reason::QueueFull) } else { Ok(()) }
     }
 
-    /// Returns true if no request may wait at all.
-    pub(crate) const fn forbid_waits(&self) -> bool {
+    /// Returns true if `max_wait` is zero.
+    pub(crate) const fn has_zero_wait(&self) -> bool {
         self.max_wait == 0
     }
 
@@ -147,7 +148,7 @@ impl QueueLimits {
         f.field("max_queue", &max_queue).field("max_wait", &self.max_wait());
     }
 
-    /// Returns the deadline of a request that comes now. Reads the clock only if there is one.
+    /// Returns the deadline of a request that comes now. Reads the clock only with a `max_wait`.
     fn deadline(&self, clock: &Clock) -> Nanos {
         self.max_wait().map_or(Nanos::NEVER, |wait| clock.now().after(wait))
     }

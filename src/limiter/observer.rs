@@ -16,7 +16,7 @@ pub(crate) trait Observer {
 
     /// A waiter has acquired a permit.
     #[inline]
-    fn granted(&self) {}
+    fn acquired_after_wait(&self) {}
 
     /// A waiter has left the queue without a permit.
     #[inline]

@@ -1,7 +1,9 @@
 //! The readiness of one clone of a limited service.
 //!
 //! Any time may pass between two polls, and between the last poll and the call; the task that polls
-//! may be another one each time. A wait does not outlive its request, nor a rejection its reason.
+//! may be another one each time. A wait does not outlive its request. Two things depart from the
+//! contract of tower's `Service`, for that purpose: a service that is ready to reject may become
+//! pending without a call, and its call may poll the inner service.
 //!
 //! | state | `poll_ready` | `call` |
 //! | --- | --- | --- |
@@ -9,7 +11,8 @@
 //! | waiting, before the deadline | waits on; in another task than before, with a deadline of its own | panics |
 //! | waiting, up to [`GRACE`] past the deadline | acquires an available permit, or is rejected | panics |
 //! | waiting, later | as idle: the request that waited is gone | panics |
-//! | acquired | polls the inner service | passes the request on if that was ready |
+//! | acquired | polls the inner service | panics |
+//! | ready | polls the inner service | passes the request on |
 //! | rejected, for less than [`GRACE`] | acquires an available permit, or stays rejected | acquires a permit that is available by now if the inner service is ready, else rejects, as of now |
 //! | rejected, for longer | as idle | the same |
 //!
@@ -43,7 +46,7 @@ pub(crate) struct Readiness<L: Limiter> {
 enum State<P> {
     Idle,
     Waiting {
-        /// The wait before was taken for one of another request.
+        /// The wait before this one ended late, and this one was begun in its place.
         is_renewed: bool,
     },
     /// The inner service may not be ready yet.
@@ -135,7 +138,7 @@ impl<L: Limiter> Readiness<L> {
                         }
                         Poll::Ready(Ok(permit)) => {
                             if was_queued {
-                                observer.granted();
+                                observer.acquired_after_wait();
                             } else {
                                 observer.acquired();
                             }

@@ -44,11 +44,12 @@ impl Waiter {
         }
     }
 
-    /// Returns true if a wait that has ended by its deadline was polled so late that its request is
-    /// gone, and the poll is that of a new one.
+    /// Returns true if a wait was polled so long after its deadline that the poll is that of a new
+    /// request.
     ///
-    /// After a wait that was taken for one of another request, the task is overloaded rather than
-    /// new, up to its `max_wait`. Otherwise no wait would end under a load that delays every poll.
+    /// The wait of that request is *renewed*. A renewed wait is taken for that of another request
+    /// only if it is polled late by more than `max_wait`. Otherwise no wait would end under a load
+    /// that delays every poll.
     pub(super) fn is_of_gone_request(
         &self,
         is_renewed: bool,

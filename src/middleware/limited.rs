@@ -63,11 +63,16 @@ where
     #[inline]
     #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.readiness.take(|cx| self.inner.poll_ready(cx)) {
+        #[cfg(debug_assertions)]
+        let limit = self.readiness.limiter().nested().id();
+        let permit = self.readiness.take(|cx| {
+            #[cfg(debug_assertions)]
+            let _driven = limit.driven();
+            self.inner.poll_ready(cx)
+        });
+        match permit {
             Ok(permit) => {
                 let limiter = self.readiness.limiter();
-                #[cfg(debug_assertions)]
-                let limit = limiter.nested().id();
                 let (future, permit) = L::call(limiter, permit, || {
                     #[cfg(debug_assertions)]
                     let _driven = limit.driven();

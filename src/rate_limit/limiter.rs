@@ -58,8 +58,8 @@ impl RateLimiter {
         self.observer.paused(until);
     }
 
-    /// Queues `waiter`, unless it is known that no permit expires before its deadline. Ready if it
-    /// is not queued.
+    /// Queues `waiter`, or rejects it if its permit is expected after its deadline. Ready if it is
+    /// not queued.
     #[track_caller]
     fn poll_queue(
         self: &Arc<Self>,
@@ -77,7 +77,7 @@ impl RateLimiter {
                     return Err(Some(Reason::WaitTimeout));
                 }
             }
-            // Without one, the panic is below: a closure hides the caller's line.
+            // Without a runtime, `no_runtime` panics below, where the caller's line is known.
             let current = Handle::try_current().map_err(|_| None)?;
             Ok(runtime.insert(current).id())
         };
@@ -95,28 +95,32 @@ impl RateLimiter {
         }
     }
 
-    /// Polls a queued waiter with a bounded wait twice without a permit: at the time at which its
-    /// permit was first expected, and at its deadline. In between, the grant wakes it.
+    /// Polls a waiter, which is queued first. With a deadline, its timer polls it at the time at
+    /// which its permit was first expected, and at the deadline. In between, the grant wakes it.
     #[track_caller]
-    fn poll_queued(
+    fn poll_waiter(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        limits: &QueueLimits,
         cx: &Context<'_>,
     ) -> Poll<Result<Permit, Reason>> {
-        let Waiter { key: Some(key), deadline, poll_at, .. } = waiter else {
-            return Poll::Pending;
-        };
+        let Some(key) = &waiter.key else { return self.poll_queue(waiter, limits, cx) };
+        let (deadline, poll_at) = (waiter.deadline, &mut waiter.poll_at);
         let mut is_late = false;
-        let polled = self.window.poll(key, cx.waker(), (*deadline).into(), |expected| {
-            if *deadline != Nanos::NEVER {
+        let polled = self.window.poll(key, cx.waker(), deadline.into(), |expected| {
+            if deadline != Nanos::NEVER {
                 // A pause or a lowered limit may have delayed even the first permit.
-                is_late = expected() > *deadline;
-                *poll_at = if self.clock.now() < *poll_at { *poll_at } else { *deadline };
+                is_late = expected() > deadline;
+                *poll_at = if self.clock.now() < *poll_at { *poll_at } else { deadline };
             }
         });
         match polled {
-            _ if is_late => Poll::Ready(self.end(waiter, Err(Ended::Expired))),
-            Poll::Ready(ended) => Poll::Ready(self.end(waiter, ended)),
+            Poll::Pending if is_late => {
+                if let Some(key) = waiter.key.take() {
+                    self.window.cancel(key);
+                }
+                Poll::Ready(self.acquire_or_time_out())
+            }
             Poll::Pending => {
                 let runtime = Self::TIMER.runtime();
                 if self.window.assign(key, runtime.id()) {
@@ -124,21 +128,24 @@ impl RateLimiter {
                 }
                 Poll::Pending
             }
+            Poll::Ready(ended) => {
+                waiter.key = None;
+                match ended {
+                    Ok(()) => Poll::Ready(Ok(Permit(()))),
+                    Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed)),
+                    // The deadline was that of an earlier request: this one queues anew.
+                    Err(Ended::Overdue) if self.clock.now() < deadline => {
+                        self.poll_queue(waiter, limits, cx)
+                    }
+                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out()),
+                }
+            }
         }
     }
 
-    /// Ends the wait of a waiter that has left the queue, or is to leave it.
-    fn end(&self, waiter: &mut Waiter, ended: Result<(), Ended>) -> Result<Permit, Reason> {
-        let key = waiter.key.take();
-        match ended {
-            Ok(()) => Ok(Permit(())),
-            Err(Ended::Closed) => Err(Reason::Closed),
-            Err(Ended::Expired) => {
-                key.into_iter().for_each(|key| self.window.cancel(key));
-                self.window.refill();
-                self.try_acquire().ok_or(Reason::WaitTimeout)
-            }
-        }
+    fn acquire_or_time_out(&self) -> Result<Permit, Reason> {
+        self.window.refill();
+        self.try_acquire().ok_or(Reason::WaitTimeout)
     }
 }
 
@@ -170,13 +177,8 @@ impl Limiter for RateLimiter {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Reason>> {
         loop {
-            let polled = if waiter.key.is_none() {
-                self.poll_queue(waiter, limits, cx)
-            } else {
-                self.poll_queued(waiter, cx)
-            };
-            if polled.is_ready() {
-                return polled;
+            if let Poll::Ready(result) = self.poll_waiter(waiter, limits, cx) {
+                return Poll::Ready(result);
             }
             ready!(waiter.poll_timer(cx, &self.clock, &Self::TIMER));
         }

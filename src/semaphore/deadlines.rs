@@ -1,7 +1,7 @@
 //! The deadlines of queued waiters, the earliest first.
 //!
 //! A binary heap of queue entries in which each entry knows its position. A waiter that leaves the
-//! queue takes its deadline out of the heap, so the heap is never longer than the queue. Waiters
+//! queue takes its deadline out of the heap, so the heap is never longer than the entries. Waiters
 //! with the same `max_wait` arrive in the order of their deadlines, and insertions in that order
 //! move nothing.
 

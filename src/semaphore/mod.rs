@@ -1,8 +1,9 @@
 //! CORE: a fair, resizable semaphore with an atomic fast path.
 //!
 //! Both limits build on it. A concurrency limit releases a permit when its request ends; a rate
-//! limit releases it when it expires. The semaphore knows neither requests nor time: deadlines are
-//! [ordered keys](Deadlines), and whatever else a limiter keeps per waiter is behind a [tag](Tags).
+//! limit releases it when it expires. The semaphore reads no clock: deadlines are
+//! [ordered keys](Deadlines). A limiter may [tag](Tags) each waiter with a number; a window tags it
+//! with its refill task.
 //!
 //! # State
 //!
@@ -12,16 +13,17 @@
 //!  63                              32   31       30       29                           0
 //! +----------------------------------+---------+--------+-------------------------------+
 //! | available permits, as an i32     | BLOCKED | DRAIN  | number of waiters             |
-//! +----------------------------------+-------- +--------+-------------------------------+
+//! +----------------------------------+---------+--------+-------------------------------+
 //! ```
 //!
-//! The number of available permits is the limit less the permits held. It is negative while a
-//! lowered limit drains. The decision to admit does not read the limit, so a limit that has been
-//! lowered meanwhile admits no request.
+//! The number of available permits is the limit less the permits held. It is negative while more
+//! permits are held than a lowered limit has. A change of the limit changes this number, so an
+//! acquire that has read the old state fails and tries again.
 //!
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted a
-//! permit. Waiters are served in sequence order, so a waiter owns a permit exactly if its number is
-//! at most `granted`. It checks that without the lock.
+//! permit. Waiters are served in sequence order, so a waiter without a deadline owns a permit
+//! exactly if its number is at most `granted`. It checks that without the lock. The outcome of a
+//! waiter with a deadline is in its entry of the queue, under the lock.
 //!
 //! A third word, `limit`, holds the limit for readings without the lock:
 //!
@@ -32,30 +34,43 @@
 //! +--------------------------------------------+---------------------------------------------+
 //! ```
 //!
+//! All steps but the first two hold the lock:
+//!
 //! | step | condition | state |
 //! | --- | --- | --- |
 //! | *acquire* | a permit is available, no waiter, not blocked | permits - 1 |
 //! | *release* | – | permits + n; with a waiter or a drain: *advance* |
-//! | *queue* (locked) | *acquire* is not possible | waiters + 1 |
-//! | *grant* (locked) | a permit is available, a waiter, not blocked | permits - 1, waiters - 1 |
-//! | *cancel* (locked) | no permit granted yet | waiters - 1 |
-//! | *expire* (locked) | deadline passed, no permit granted yet | waiters - 1 |
-//! | *expire* (locked) | deadline of the grant passed, permit not acquired yet | permits + 1 |
+//! | *queue* | *acquire* is not possible | waiters + 1 |
+//! | *cancel* | a queued waiter | waiters - 1 |
+//! | *block*, *close* | – | BLOCKED |
+//! | *unblock* | not closed | not BLOCKED, then *advance* |
+//! | *set the limit* | – | permits + difference, then *advance* |
+//! | *drain* | a permit is held, or a waiter queued | DRAIN, until the last drain is woken |
+//!
+//! *Advance* repeats the first of these steps that is possible, until none is:
+//!
+//! | step of *advance* | condition | state |
+//! | --- | --- | --- |
+//! | *remove an overdue waiter* | its deadline has passed | waiters - 1 |
+//! | *take a grant back* | its deadline has passed, the permit is not acquired yet | permits + 1, then *grant* |
+//! | *grant* | a permit is available, a waiter, not blocked | permits - 1, waiters - 1 |
+//! | *dismiss* | closed, a waiter | waiters - 1 |
+//! | *wake a drain* | all permits available, no waiter | – |
 //!
 //! A permit is acquired without queueing only while the same word counts no waiter, so no request
 //! overtakes the queue. A grant takes the permit on behalf of the waiter.
 //!
-//! The lock guards the wakers. It is taken by waiters, and by a release while there are waiters or
-//! a drain. A call that does not wait, among others that do not wait, takes no lock.
+//! The lock guards the wait queue, the tags, the drains and every change of the limit. A call that
+//! does not wait, among others that do not wait, takes no lock.
 //!
 //! # Deadlines
 //!
 //! The task of a waiter may end while its service stays, and its wait must not hold up others. A
 //! waiter with a deadline leaves the queue by the first step that looks at the queue after it: an
 //! arrival, a release, a reading. Its task need not be polled. A permit granted to such a waiter is
-//! its own until the [deadline of the grant](Deadlines::of_grant), and goes to the next waiter
-//! then. The word `earliest` holds the earliest deadline, so a step finds nothing to expire by one
-//! load.
+//! its own until the [deadline of the grant](Deadlines::of_grant). The first step after that takes
+//! it back, and grants it to the next waiter. The word `earliest` holds the earliest deadline, so
+//! one load tells a step that none has passed.
 //!
 //! # Races
 //!
@@ -63,10 +78,10 @@
 //!   compare-exchange that would count the waiter fails, and the request acquires. If the waiter
 //!   comes first, the release sees it in the value that it replaced, and advances the queue; the
 //!   lock, which is held until the waiter's entry is complete, orders that after the entry.
-//! - *Two steps make a grant possible at once.* Each step that makes "a permit is available, a
-//!   waiter, not blocked" true is followed by *advance*, which grants until the condition is false.
-//!   The steps are a release, a raised limit and an unblock. No grant is lost. A new waiter never
-//!   makes the condition true, because it queues only if it could not acquire.
+//! - *Two releases run at the same time.* Each step that makes "a permit is available, a waiter,
+//!   not blocked" true is followed by *advance*, which grants until the condition is false. The
+//!   steps are a release, a raised limit and an unblock. No grant is lost. A new waiter never makes
+//!   the condition true, because it queues only if it could not acquire.
 //! - *Grant against cancel.* Both hold the lock. If the grant comes first, the cancel finds it and
 //!   releases the permit, which goes to the next waiter.
 //! - *Grant during a poll.* A waiter that finds `granted` below its number checks again under the
@@ -83,22 +98,32 @@
 //!   third differs from the first, because `limit` became odd before. If the first load has the new
 //!   limit, the state has its permits, because they changed before. The steps are counted, because
 //!   a limit may change and change back between the first load and the third.
-//! - *`granted` passes the number of an expired waiter.* The outcome of a waiter with a deadline is
-//!   in its entry, under the lock. `granted` is read only for waiters without one.
+//! - *`granted` passes the number of an overdue waiter.* The entry has the outcome of a waiter with
+//!   a deadline. If its entry is gone, a close has dismissed it, and its number is above `granted`.
 //!
 //! # Memory ordering
 //!
 //! Acquiring a permit is an `Acquire`, releasing one a `Release` on the same word: what the last
-//! holder of a permit did happens before what the next one does. A grant is an `Acquire` in the
-//! thread that grants, passed on by the `Release` of `granted`, or by the lock, to the waiter. The
-//! number of waiters needs no ordering: the lock orders the entries behind it.
+//! holder of a permit did happens before what the next one does. **Every write of the state is a
+//! read-modify-write.** Each continues the release sequences of all releases before it, so an
+//! `Acquire` of any later value synchronises with all of them, whatever `Relaxed` steps lie in
+//! between.
+//!
+//! A grant is an `Acquire` in the thread that grants, passed on to the waiter by the `Release` of
+//! `granted`, or by the lock. Grants are chained by the lock, so a later value of `granted` passes
+//! on the earlier grants too.
+//!
+//! A step is `Relaxed` if no other thread relies on what happened before it: a first load, which a
+//! compare-exchange confirms; a failed compare-exchange; the number of waiters and DRAIN, behind
+//! which the lock orders the entries; BLOCKED, because an acquire is a read-modify-write and so
+//! reads the newest state.
 
 mod deadlines;
 mod queue;
 
 use std::task::{Poll, Waker};
 
-use self::queue::{BEFORE_FIRST, Left, Queue, State};
+use self::queue::{BEFORE_FIRST, Queue, Removed, State};
 pub(crate) use self::{
     deadlines::{Deadline, Deadlines},
     queue::{Tag, WaiterKey},
@@ -113,7 +138,7 @@ use crate::{
 
 /// One available permit.
 const PERMIT: u64 = 1 << 32;
-/// No permit is acquired or granted: the semaphore is closed, or its limiter has paused.
+/// No permit is acquired or granted. Set by a pause and by a close.
 const BLOCKED: u64 = 1 << 31;
 /// A task waits until the semaphore is drained.
 const DRAIN: u64 = 1 << 30;
@@ -153,9 +178,9 @@ const fn grants(state: u64) -> bool {
 pub(crate) struct View {
     /// The number of permits.
     pub(crate) limit: u32,
-    /// The number of available permits; negative while a lowered limit drains.
+    /// The number of available permits; negative while more are held than a lowered limit has.
     pub(crate) available: i64,
-    /// An upper bound of the waiters before the one that asks. For a reader, the number of waiters.
+    /// For a waiter, an upper bound of the waiters before it. For a reader, the number of waiters.
     pub(crate) ahead: u32,
     pub(crate) is_closed: bool,
 }
@@ -167,23 +192,23 @@ impl View {
     }
 }
 
-/// The end of a wait without a permit. The waiter has left the queue.
+/// The end of a wait without a permit. The waiter has left the queue, and its key is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Its deadline has passed.
-    Expired,
+    /// The deadline of the wait, or of a grant, has passed.
+    Overdue,
     /// The semaphore is closed.
     Closed,
 }
 
-/// State of a limiter under the lock of the queue. It follows the waiters by their tags.
+/// State of a limiter under the lock of the queue, which is told of tagged waiters that leave.
 pub(crate) trait Tags {
     /// A waiter with `tag` has left the queue. Returns a waker, to be woken after the lock.
-    fn left(&mut self, tag: Tag) -> Option<Waker>;
+    fn waiter_left(&mut self, tag: Tag) -> Option<Waker>;
 }
 
 impl Tags for () {
-    fn left(&mut self, _: Tag) -> Option<Waker> {
+    fn waiter_left(&mut self, _: Tag) -> Option<Waker> {
         None
     }
 }
@@ -214,12 +239,13 @@ struct Locked<T> {
 /// Wakers to wake or to drop after the lock.
 #[derive(Default)]
 struct Wakes {
-    granted: Option<Waker>,
-    /// The waker of an expired waiter. It is dropped, because the waiter's own timer wakes it.
-    expired: Option<Waker>,
-    /// The waker that [`Tags::left`] returned.
-    tag: Option<Waker>,
-    /// No waiter follows, so the lock need not be taken again to find that out.
+    /// Of a waiter or a drain.
+    wake: Option<Waker>,
+    /// Of [`Tags::waiter_left`].
+    wake_too: Option<Waker>,
+    /// Of an overdue waiter, which its own timer wakes.
+    drop: Option<Waker>,
+    /// No further step is possible, so the lock need not be taken again to find that out.
     is_last: bool,
 }
 
@@ -266,20 +292,23 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         waiters(state) > 0
     }
 
-    /// Takes out the waiters whose deadlines have passed. Returns true if there were any.
-    pub(crate) fn expire(&self) -> bool {
-        let has_expired = self.has_passed(Deadline::new(self.earliest.load(Relaxed)));
-        if has_expired {
+    /// Removes overdue waiters, and takes overdue grants back. Returns true if there were any.
+    pub(crate) fn remove_overdue(&self) -> bool {
+        // Relaxed: an older deadline costs a step without effect, a newer one delays the removal to
+        // the next step under the lock.
+        let is_overdue = self.has_passed(Deadline::new(self.earliest.load(Relaxed)));
+        if is_overdue {
             self.advance();
         }
-        has_expired
+        is_overdue
     }
 
     fn has_passed(&self, deadline: Deadline) -> bool {
         deadline != Deadline::NEVER && self.deadlines.has_passed(deadline)
     }
 
-    /// Queues a waiter until `deadline` if `admit` agrees. Returns `None` if a permit was acquired.
+    /// Acquires a permit, or queues a waiter that `admit` accepts, until `deadline`. Returns the key
+    /// of a waiter.
     ///
     /// `admit` may be called several times, each time with a newer view. `tag` is called once for a
     /// waiter that queues, with the value that `admit` returned.
@@ -303,12 +332,12 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 continue;
             }
             let ahead = waiters(state);
-            let admitted = admit(self.view(&locked, state, ahead))?;
+            let admitted = admit(self.view_of(&locked, state, ahead))?;
             assert!(
                 u64::from(ahead) < WAITERS,
                 "{ahead} waiters are queued: no more can be counted"
             );
-            // Cloned before anything changes (it is foreign code), and only for a waiter.
+            // Before the state changes, because `clone` is foreign code that may panic.
             let waker = own.take().unwrap_or_else(|| waker.clone());
             // Relaxed: the state is unchanged, so there is still no permit. The lock, held until
             // the entry is complete, does the rest.
@@ -327,7 +356,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         }
     }
 
-    /// Called after each change of a deadline.
+    /// Publishes the earliest deadline, after each change of one. An equal value is not stored: the
+    /// state shares its cache line.
     fn update_earliest(&self, locked: &Locked<T>) {
         let earliest = locked.queue.earliest_deadline().get();
         if earliest != self.earliest.load(Relaxed) {
@@ -336,9 +366,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     /// Polls a waiter, and stores its waker and its deadline while it is queued. `while_queued` is
-    /// called with the waiter's view then. Ready means that the waiter has left the queue.
-    ///
-    /// The key of an [expired](Ended::Expired) waiter is still to be [cancelled](Self::cancel).
+    /// called then, with the view of a waiter that has no other before it. Ready means that the
+    /// waiter has left the queue, and the key is dead.
     pub(crate) fn poll(
         &self,
         key: &WaiterKey,
@@ -353,16 +382,20 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         match locked.queue.state(key) {
             State::Queued => {}
             State::Granted => {
-                locked.queue.acquire(key);
+                locked.queue.free(key);
                 self.update_earliest(&locked);
                 return Poll::Ready(Ok(()));
             }
-            State::Expired => return Poll::Ready(Err(Ended::Expired)),
-            State::Gone if self.is_granted(key) => return Poll::Ready(Ok(())),
+            State::Overdue => {
+                locked.queue.free(key);
+                return Poll::Ready(Err(Ended::Overdue));
+            }
+            State::Gone if !key.has_deadline && self.is_granted(key) => {
+                return Poll::Ready(Ok(()));
+            }
             State::Gone => return Poll::Ready(Err(Ended::Closed)),
         }
-        let ahead = locked.queue.position(key);
-        while_queued(self.view_of_waiter(&locked, ahead));
+        while_queued(self.view_of_waiter(&locked, 0));
         let old = locked.queue.set_waker(key, waker);
         if key.has_deadline {
             locked.queue.set_deadline(key, deadline);
@@ -384,28 +417,27 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     pub(crate) fn cancel(&self, key: WaiterKey) -> bool {
         let mut locked = self.locked.lock();
         let is_granted = match locked.queue.state(&key) {
-            State::Queued | State::Expired => false,
+            State::Queued | State::Overdue => false,
             State::Granted => true,
-            State::Gone => self.is_granted(&key),
+            State::Gone => !key.has_deadline && self.is_granted(&key),
         };
         let left = locked.queue.cancel(key);
         self.update_earliest(&locked);
-        let Some(Left { waker, tag, was_first, .. }) = left else {
+        let Some(Removed { waker, tag, was_first, .. }) = left else {
             drop(locked);
             return is_granted && self.release(1);
         };
-        // This may leave the semaphore drained, but only while a permit is being released with a
-        // waiter counted. That release advances the queue, and wakes the drains.
+        // No drain is woken here: if this was the last waiter and all permits are available, the
+        // release of the last permit has counted this waiter, and is about to advance.
         self.state.fetch_sub(WAITER, Relaxed);
-        let of_tag = locked.tags.left(tag);
+        let of_tag = locked.tags.waiter_left(tag);
         drop(locked);
-        drop(waker); // after the lock
         of_tag.into_iter().for_each(Waker::wake);
+        drop(waker); // after the lock
         was_first
     }
 
-    /// Takes out expired waiters, grants available permits in order, dismisses all waiters of a
-    /// closed semaphore, and wakes the drains once it is drained.
+    /// Repeats the steps of the [module's second table](self#state) until none is possible.
     ///
     /// Wakers run foreign code. They are woken one at a time, after the lock, and no list of them
     /// is collected.
@@ -415,16 +447,14 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         struct Rest<'a, D: Deadlines, T: Tags>(&'a Semaphore<D, T>);
         impl<D: Deadlines, T: Tags> Drop for Rest<'_, D, T> {
             fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.advance();
-                }
+                self.0.advance();
             }
         }
 
-        while let Some(Wakes { granted, expired, tag, is_last }) = self.advance_by_one() {
+        while let Some(Wakes { wake, wake_too, drop, is_last }) = self.advance_by_one() {
             let rest = (!is_last).then(|| Rest(self));
-            drop(expired);
-            tag.into_iter().chain(granted).for_each(Waker::wake);
+            wake_too.into_iter().chain(wake).for_each(Waker::wake);
+            std::mem::drop(drop);
             std::mem::forget(rest);
             if is_last {
                 return;
@@ -434,18 +464,19 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     fn advance_by_one(&self) -> Option<Wakes> {
         let mut locked = self.locked.lock();
+        let mut is_taken_back = false;
         if self.has_passed(locked.queue.earliest_deadline()) {
-            let Left { waker, tag, .. } = locked.queue.expire()?;
+            let removed = locked.queue.remove_overdue().expect("it has a deadline");
             self.update_earliest(&locked);
-            if waker.is_some() {
+            if let Removed { waker: Some(waker), tag, .. } = removed {
                 self.state.fetch_sub(WAITER, Relaxed);
-                let tag = locked.tags.left(tag);
-                return Some(Wakes { expired: waker, tag, ..Wakes::default() });
+                let wake_too = locked.tags.waiter_left(tag);
+                return Some(Wakes { drop: Some(waker), wake_too, ..Wakes::default() });
             }
-            // Relaxed: the permit was not used. What was released with other permits stays
-            // released, because a read-modify-write continues a release sequence.
+            // Relaxed: no request used this permit. It is granted at once, before waiters whose
+            // deadlines have passed meanwhile are removed: they were in time for it.
             self.state.fetch_add(PERMIT, Relaxed);
-            return Some(Wakes::default());
+            is_taken_back = true;
         }
         // Acquire: a permit is acquired here on behalf of a waiter, and a drain sees what the
         // holders of all permits did.
@@ -454,38 +485,39 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             // The condition still holds: with a waiter and under the lock, no other step takes a
             // permit or a waiter. Relaxed: the permit is one that the load has seen.
             let state = self.state.fetch_sub(PERMIT + WAITER, Relaxed) - PERMIT - WAITER;
-            let Left { number, waker, tag, .. } = locked.queue.grant(&self.deadlines)?;
+            let granted = locked.queue.grant(&self.deadlines).expect("the state counts a waiter");
+            let Removed { number, waker, tag, .. } = granted;
             self.update_earliest(&locked);
             // Release: to the Acquire in `is_granted`.
             self.granted.store(number.get(), Release);
             // A grant that becomes possible from now on is the duty of the step that makes it so.
             // The semaphore is not drained, and a closed one grants nothing.
-            let is_last = !grants(state);
-            let tag = locked.tags.left(tag);
-            return Some(Wakes { granted: waker, tag, is_last, ..Wakes::default() });
+            let is_last = !grants(state) && !is_taken_back;
+            let wake_too = locked.tags.waiter_left(tag);
+            return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
         }
         if locked.is_closed {
-            if let Some(Left { waker, tag, .. }) = locked.queue.dismiss() {
+            if let Some(Removed { waker, tag, .. }) = locked.queue.dismiss() {
                 self.state.fetch_sub(WAITER, Relaxed);
                 self.update_earliest(&locked);
-                let tag = locked.tags.left(tag);
-                return Some(Wakes { granted: waker, tag, ..Wakes::default() });
+                let wake_too = locked.tags.waiter_left(tag);
+                return Some(Wakes { wake: waker, wake_too, ..Wakes::default() });
             }
         }
         if state & DRAIN == 0 || !self.is_drained(state) {
-            return None;
+            return is_taken_back.then(Wakes::default);
         }
         let drained = locked.drains.dismiss();
         if locked.drains.is_empty() {
             self.state.fetch_and(!DRAIN, Relaxed);
         }
-        Some(Wakes { granted: drained?.waker, ..Wakes::default() })
+        Some(Wakes { wake: drained?.waker, ..Wakes::default() })
     }
 
     /// The view of a queued waiter with at most `ahead` waiters before it.
     fn view_of_waiter(&self, locked: &Locked<T>, ahead: u32) -> View {
         let state = self.state.load(Relaxed);
-        self.view(locked, state, ahead.min(waiters(state) - 1))
+        self.view_of(locked, state, ahead.min(waiters(state) - 1))
     }
 
     /// Runs `read` under the lock, with the wait queue and the tags.
@@ -495,7 +527,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     /// Changes the number of permits: more are granted to waiters at once, fewer drain.
-    /// `before` runs first, under the lock.
+    /// `before` runs first, under the lock, so that a setting of the limiter changes with it.
     pub(crate) fn set_limit(&self, limit: u32, before: impl FnOnce()) {
         let locked = self.locked.lock();
         before();
@@ -525,13 +557,13 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
+        // Relaxed: an older state delays the end of a pause to the next step.
         self.state.load(Relaxed) & BLOCKED != 0
     }
 
-    /// Unblocks admission if `is_over` returns true under the lock, waiters first. Returns true if
-    /// it did.
+    /// Unblocks admission if `is_over`, waiters first. Returns true if it did.
     ///
-    /// A block that is set before `is_over` is called counts.
+    /// `is_over` is called under the lock, so a pause that was set meanwhile stays.
     pub(crate) fn unblock(&self, is_over: impl FnOnce() -> bool) -> bool {
         let locked = self.locked.lock();
         if locked.is_closed || !is_over() {
@@ -557,9 +589,9 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Calls `read` with the view of one moment, under the lock.
     pub(crate) fn read<R>(&self, read: impl FnOnce(View) -> R) -> R {
         let locked = self.locked.lock();
-        // Acquire: what the holders of released permits did happens before the reading.
+        // Acquire: a reading that counts a permit as released sees what its holder did.
         let state = self.state.load(Acquire);
-        read(self.view(&locked, state, waiters(state)))
+        read(self.view_of(&locked, state, waiters(state)))
     }
 
     /// Returns the view of one moment without the lock, if a permit is available and no waiter is
@@ -586,7 +618,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         limit_of(self.limit.load(Relaxed))
     }
 
-    fn view(&self, locked: &Locked<T>, state: u64, ahead: u32) -> View {
+    fn view_of(&self, locked: &Locked<T>, state: u64, ahead: u32) -> View {
         let is_closed = locked.is_closed;
         View { limit: self.limit(), available: available(state), ahead, is_closed }
     }
@@ -655,10 +687,16 @@ impl<D: Deadlines, T: Tags> Waiters<'_, D, T> {
         Some(self.semaphore.view_of_waiter(self.locked, ahead))
     }
 
-    /// Returns the tag and the view of the first waiter.
-    pub(crate) fn first(&self) -> Option<(Tag, View)> {
-        let tag = self.locked.queue.first_tag()?;
-        Some((tag, self.semaphore.view_of_waiter(self.locked, 0)))
+    /// Returns the tag and the view of the first waiter whose tag `accepts`.
+    pub(crate) fn first_such(&self, accepts: impl Fn(&T, Tag) -> bool) -> Option<(Tag, View)> {
+        let Locked { queue, tags, .. } = &*self.locked;
+        let (tag, ahead) = queue.first_such(|tag| accepts(tags, tag))?;
+        Some((tag, self.semaphore.view_of_waiter(self.locked, ahead)))
+    }
+
+    /// Returns a time before which no grant is taken back.
+    pub(crate) fn earliest_grant(&self) -> Deadline {
+        self.locked.queue.earliest_grant()
     }
 
     /// Tags a queued waiter. Returns its tag before.

@@ -21,16 +21,17 @@ const VACANT: u32 = u32::MAX - 1;
 /// As [`VACANT`].
 const GRANTED: u32 = u32::MAX - 2;
 /// As [`VACANT`].
-const EXPIRED: u32 = u32::MAX - 3;
+const OVERDUE: u32 = u32::MAX - 3;
 
 /// The sequence number before any waiter's. The second waiter has number 0.
 pub(super) const BEFORE_FIRST: Seq48 = Seq48::below(2);
 
-/// A key to a queued waiter. Consumed when the waiter acquires its permit, or is cancelled.
+/// A key to a queued waiter. Dead once a poll has found the waiter out of the queue; consumed by a
+/// cancel.
 ///
 /// It names an entry for as long as the entry has its sequence number.
 #[derive(Debug)]
-#[must_use = "a dropped key leaves its waiter in the queue until a permit is granted to it"]
+#[must_use = "a dropped key leaves its waiter or its entry in the queue"]
 pub(crate) struct WaiterKey {
     index: u32,
     number: Seq48,
@@ -60,15 +61,15 @@ pub(super) enum State {
     Queued,
     /// Has a deadline, and was granted a permit that it has not acquired yet.
     Granted,
-    /// Past its deadline, and out of the queue.
-    Expired,
+    /// The deadline of its wait, or of its grant, has passed.
+    Overdue,
     /// The entry is vacant or another waiter's. Without a deadline, the waiter was granted a
-    /// permit, or dismissed.
+    /// permit, or dismissed. With one, it was dismissed.
     Gone,
 }
 
 /// A waiter that has left the queue.
-pub(super) struct Left {
+pub(super) struct Removed {
     pub(super) number: Seq48,
     /// To be woken or dropped after the lock. `None` for a waiter that was granted a permit before.
     pub(super) waker: Option<Waker>,
@@ -82,11 +83,11 @@ pub(super) struct Left {
 ///            push                 grant, no deadline
 ///  vacant ─────────► queued ──────────────────────────► vacant
 ///    ▲                │  │ grant                          ▲
-///    │ cancel         │  └───────────► granted ───────────┤ acquire, cancel
-///    ├────────────────┤                   │               │
-///    │                │ expire            │ expire        │
-///    │                └────► expired ◄────┘               │
-///    │                          └─────────────────────────┘ cancel
+///    │ cancel,        │  └───────────► granted ───────────┤ poll, cancel
+///    │ dismiss        │                   │               │
+///    ├────────────────┤ deadline          │ deadline      │
+///    │                └────► overdue ◄────┘               │
+///    │                          └─────────────────────────┘ poll, cancel
 /// ```
 ///
 /// A queued entry has a waker and is linked. In any other, `prev` is the state, and `next` of a
@@ -119,6 +120,8 @@ pub(super) struct Queue {
     /// The sequence number of the last waiter that was pushed.
     number: Seq48,
     deadlines: Heap,
+    /// The number of granted entries.
+    granted: u32,
 }
 
 impl Queue {
@@ -130,6 +133,7 @@ impl Queue {
             vacant: NONE,
             number: BEFORE_FIRST,
             deadlines: Heap::new(),
+            granted: 0,
         }
     }
 
@@ -152,7 +156,7 @@ impl Queue {
         };
 
         let index = if self.vacant == NONE {
-            let index = u32::try_from(self.entries.len()).expect("the state counts fewer waiters");
+            let index = u32::try_from(self.entries.len()).expect("fewer services wait");
             self.entries.push(entry);
             index
         } else {
@@ -173,28 +177,29 @@ impl Queue {
         WaiterKey { index, number, has_deadline }
     }
 
-    /// Takes the first waiter out, for a permit. One with a deadline keeps its entry until the
-    /// deadline of the grant.
-    pub(super) fn grant(&mut self, deadlines: &impl Deadlines) -> Option<Left> {
-        let (index, left) = self.take_first()?;
+    /// Takes the first waiter out, for a permit. One with a deadline keeps its entry until it has
+    /// learned the outcome.
+    pub(super) fn grant(&mut self, deadlines: &impl Deadlines) -> Option<Removed> {
+        let (index, removed) = self.take_first()?;
         match self.deadlines.get(index) {
             None => self.vacate(index),
             Some(deadline) => {
                 self[index].prev = GRANTED;
+                self.granted += 1;
                 self.deadlines.set(index, deadlines.of_grant(deadline));
             }
         }
-        Some(left)
+        Some(removed)
     }
 
     /// Takes the first waiter out, with nothing.
-    pub(super) fn dismiss(&mut self) -> Option<Left> {
-        let (index, left) = self.take_first()?;
+    pub(super) fn dismiss(&mut self) -> Option<Removed> {
+        let (index, removed) = self.take_first()?;
         self.vacate(index);
-        Some(left)
+        Some(removed)
     }
 
-    fn take_first(&mut self) -> Option<(u32, Left)> {
+    fn take_first(&mut self) -> Option<(u32, Removed)> {
         let index = self.first;
         if index == NONE {
             return None;
@@ -203,11 +208,11 @@ impl Queue {
     }
 
     /// Takes a queued waiter out. The entry's state is to be set next.
-    fn take(&mut self, index: u32) -> Left {
+    fn take(&mut self, index: u32) -> Removed {
         let was_first = self.first == index;
         self.unlink(index);
         let entry = &mut self[index];
-        Left { number: entry.number(), waker: entry.waker.take(), tag: entry.tag, was_first }
+        Removed { number: entry.number(), waker: entry.waker.take(), tag: entry.tag, was_first }
     }
 
     /// Returns the earliest deadline, or [`Deadline::NEVER`].
@@ -215,21 +220,29 @@ impl Queue {
         self.deadlines.earliest().map_or(Deadline::NEVER, |(deadline, _)| deadline)
     }
 
-    /// Takes out the waiter with the earliest deadline. `waker` of one that was granted a permit is
-    /// `None`: its permit is to be released.
-    pub(super) fn expire(&mut self) -> Option<Left> {
-        let (_, index) = self.deadlines.earliest()?;
-        self.deadlines.remove(index);
-        let left = match &self[index] {
-            Entry { waker: Some(_), .. } => self.take(index),
-            entry => Left { number: entry.number(), waker: None, tag: Tag::NONE, was_first: false },
-        };
-        self[index].prev = EXPIRED;
-        Some(left)
+    /// Returns a lower bound of the deadlines of grants; [`Deadline::NEVER`] without a grant.
+    pub(super) fn earliest_grant(&self) -> Deadline {
+        if self.granted > 0 { self.earliest_deadline() } else { Deadline::NEVER }
     }
 
-    /// Frees the entry of a waiter that acquires the permit it was granted.
-    pub(super) fn acquire(&mut self, key: &WaiterKey) {
+    /// Takes out the waiter with the earliest deadline. `waker` of one that was granted a permit is
+    /// `None`: the permit is taken back.
+    pub(super) fn remove_overdue(&mut self) -> Option<Removed> {
+        let (_, index) = self.deadlines.earliest()?;
+        self.deadlines.remove(index);
+        let removed = match &self[index] {
+            Entry { waker: Some(_), .. } => self.take(index),
+            entry => {
+                Removed { number: entry.number(), waker: None, tag: Tag::NONE, was_first: false }
+            }
+        };
+        self.end_grant(index);
+        self[index].prev = OVERDUE;
+        Some(removed)
+    }
+
+    /// Frees the entry of a waiter that was granted a permit, or is overdue.
+    pub(super) fn free(&mut self, key: &WaiterKey) {
         self.vacate(key.index);
     }
 
@@ -246,28 +259,15 @@ impl Queue {
         match entry.prev {
             VACANT => State::Gone,
             GRANTED => State::Granted,
-            EXPIRED => State::Expired,
+            OVERDUE => State::Overdue,
             _ => State::Queued,
         }
     }
 
-    /// Returns an upper bound of the number of waiters before the one of `key`. It counts waiters
-    /// in between that were cancelled, and is exact for the first.
-    pub(super) fn position(&self, key: &WaiterKey) -> u32 {
-        self.distance(key.index)
-    }
-
-    fn distance(&self, index: u32) -> u32 {
-        if self.first == NONE {
-            return 0;
-        }
-        self[index].number().since(self[self.first].number())
-    }
-
-    /// Returns the position of the first waiter with `tag`, as [`position`](Self::position) does.
+    /// Returns the position of the first waiter with `tag`: an upper bound of the number of waiters
+    /// before it. It counts waiters in between that were cancelled, and is exact for the first.
     pub(super) fn first_with(&self, tag: Tag) -> Option<u32> {
-        let mut queued = self.queued();
-        queued.find(|&index| self[index].tag == tag).map(|index| self.distance(index))
+        self.first_such(|of| of == tag).map(|(_, ahead)| ahead)
     }
 
     /// Clones the wakers of all waiters with `tag`.
@@ -282,9 +282,10 @@ impl Queue {
         std::iter::successors(some(self.first), move |&index| some(self[index].next))
     }
 
-    /// Returns the tag of the first waiter.
-    pub(super) fn first_tag(&self) -> Option<Tag> {
-        (self.first != NONE).then(|| self[self.first].tag)
+    /// Returns the tag of the first waiter whose tag `accepts`, and its position.
+    pub(super) fn first_such(&self, accepts: impl Fn(Tag) -> bool) -> Option<(Tag, u32)> {
+        let index = self.queued().find(|&index| accepts(self[index].tag))?;
+        Some((self[index].tag, self[index].number().since(self[self.first].number())))
     }
 
     /// Replaces the tag of a queued waiter. Returns the tag before.
@@ -305,14 +306,14 @@ impl Queue {
     }
 
     /// Frees the entry of a waiter. Returns the waiter if it was queued.
-    pub(super) fn cancel(&mut self, key: WaiterKey) -> Option<Left> {
-        let left = match self.state(&key) {
+    pub(super) fn cancel(&mut self, key: WaiterKey) -> Option<Removed> {
+        let removed = match self.state(&key) {
             State::Queued => Some(self.take(key.index)),
-            State::Granted | State::Expired => None,
+            State::Granted | State::Overdue => None,
             State::Gone => return None,
         };
         self.vacate(key.index);
-        left
+        removed
     }
 
     fn unlink(&mut self, index: u32) {
@@ -327,7 +328,15 @@ impl Queue {
         }
     }
 
+    /// Counts a granted entry no more.
+    fn end_grant(&mut self, index: u32) {
+        if self[index].prev == GRANTED {
+            self.granted -= 1;
+        }
+    }
+
     fn vacate(&mut self, index: u32) {
+        self.end_grant(index);
         self.deadlines.remove(index);
         let next = self.vacant;
         let entry = &mut self[index];

@@ -128,6 +128,17 @@ fn c5_settings_that_make_the_head_earlier_wake_its_refill_task() {
     }
 }
 
+/// The runtime of the first waiter has shut down, and its service is kept.
+#[test]
+fn c2_c5_first_waiter_without_a_refill_task_holds_up_no_other() {
+    let (scene, _first, second) = two(Deadline::NEVER);
+    scene.window.abandon(HERE);
+    scene.window.set_length(Duration::from_nanos(LENGTH / 2));
+    assert_eq!(scene.woken(THERE), 1, "its permit is due earlier");
+    assert_eq!(scene.attend(THERE), Some(LENGTH));
+    assert!(!scene.is_granted(&second));
+}
+
 #[test]
 fn c5_w7_end_of_a_pause_wakes_the_refill_task_of_the_granted_head() {
     let scene = Scene::new(2, 1);

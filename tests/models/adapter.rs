@@ -100,7 +100,7 @@ impl Acquired {
 pub(crate) enum Polled {
     Granted,
     Queued,
-    Expired,
+    Overdue,
     Closed,
 }
 
@@ -108,7 +108,7 @@ impl From<Poll<Result<(), Ended>>> for Polled {
     fn from(poll: Poll<Result<(), Ended>>) -> Self {
         match poll {
             Poll::Ready(Ok(())) => Self::Granted,
-            Poll::Ready(Err(Ended::Expired)) => Self::Expired,
+            Poll::Ready(Err(Ended::Overdue)) => Self::Overdue,
             Poll::Ready(Err(Ended::Closed)) => Self::Closed,
             Poll::Pending => Self::Queued,
         }

@@ -63,7 +63,7 @@ impl Guarded {
                 Polled::Granted => Poll::Ready(true),
                 Polled::Closed => Poll::Ready(false),
                 Polled::Queued => Poll::Pending,
-                Polled::Expired => unreachable!("the wait has no deadline"),
+                Polled::Overdue => unreachable!("the wait has no deadline"),
             }
         })
         .await
@@ -74,7 +74,7 @@ impl Guarded {
         poll_fn(|cx| match self.semaphore.poll_waiter(&key, cx.waker()) {
             Polled::Granted => Poll::Ready(()),
             Polled::Queued => Poll::Pending,
-            Polled::Closed | Polled::Expired => unreachable!("the semaphore is not closed"),
+            Polled::Closed | Polled::Overdue => unreachable!("the semaphore is not closed"),
         })
         .await;
     }
@@ -426,7 +426,7 @@ impl Timed {
     /// Sets the clock, and lets a step find the deadlines that have passed.
     fn expire_at(&self, time: Nanos) {
         self.clock.set(time);
-        self.semaphore().expire();
+        self.semaphore().remove_overdue();
     }
 
     fn queue(&self, deadline: Deadline) -> WaiterKey {
@@ -437,7 +437,7 @@ impl Timed {
     fn poll_or_cancel(&self, key: WaiterKey) -> bool {
         match self.semaphore().poll_until(&key, &noop_waker(), DEADLINE.into()) {
             Polled::Granted => true,
-            Polled::Queued | Polled::Expired => {
+            Polled::Queued | Polled::Overdue => {
                 self.semaphore().cancel(key);
                 false
             }
@@ -491,7 +491,7 @@ fn c12_b5_permit_taken_back_from_a_waiter_goes_to_the_next() {
 struct LeftTags(StdArc<StdMutex<Vec<u16>>>);
 
 impl Tags for LeftTags {
-    fn left(&mut self, tag: Tag) -> Option<Waker> {
+    fn waiter_left(&mut self, tag: Tag) -> Option<Waker> {
         self.0.lock().expect("a panic ends the model").push(tag.0);
         None
     }
@@ -514,7 +514,7 @@ fn c4_waiter_that_leaves_tells_its_tag_once() {
         let releasing = spawn(&semaphore, |semaphore| semaphore.release(1));
         let expiring = spawn(&semaphore, move |semaphore| {
             clock.set(DEADLINE);
-            semaphore.expire()
+            semaphore.remove_overdue()
         });
         let [first, ..] = keys;
         semaphore.cancel(first);

@@ -140,7 +140,7 @@ impl Limited {
             match polled {
                 Polled::Granted => Poll::Ready(()),
                 Polled::Queued => Poll::Pending,
-                Polled::Closed | Polled::Expired => unreachable!("no wait ends without a permit"),
+                Polled::Closed | Polled::Overdue => unreachable!("no wait ends without a permit"),
             }
         })
         .await;
@@ -568,7 +568,7 @@ fn c5_c12_refill_task_of_an_expired_waiter_ends() {
         limited.tick();
         limited.refill();
         join([task]);
-        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Expired);
+        assert_eq!(limited.window.poll_waiter(&key, &noop_waker()), Polled::Overdue);
         limited.assert_no_grant();
     });
 }

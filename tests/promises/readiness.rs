@@ -363,6 +363,41 @@ async fn c12_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
     assert_eq!(began.elapsed(), secs(10));
 }
 
+/// The refill task takes the permit back for a waiter behind, which has no timer of its own.
+#[tokio::test(start_paused = true)]
+async fn c12_grant_to_an_abandoned_wait_at_a_window_is_taken_back_for_the_next_waiter() {
+    let layer = WindowRateLimitLayer::new(1, HOUR);
+    let began = now();
+    let bounded = layer.clone().max_wait(secs(1)).layer(Probe::new());
+    let unbounded = layer.layer(Probe::new());
+    unbounded.clone().oneshot(0).await.unwrap();
+    sleep(HOUR - ms(500)).await;
+    let mut abandoned = bounded.clone();
+    assert_pending!(poll_once(&mut abandoned));
+    assert_eq!(unbounded.oneshot(1).await.unwrap(), 1);
+    // Its max_wait ends 500 ms after the permit has expired, and its grant 100 ms later.
+    assert_eq!(began.elapsed(), HOUR + ms(600));
+    drop(abandoned);
+}
+
+/// The permit was available to the second waiter before its own max_wait ended.
+#[tokio::test(start_paused = true)]
+async fn c12_grant_that_is_taken_back_goes_to_the_next_waiter_in_order() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1));
+    let (service, holder) = full(layer).await;
+    let mut abandoned = service.clone();
+    assert_pending!(poll_once(&mut abandoned));
+    sleep(ms(500)).await;
+    let second = tokio::spawn(service.clone().oneshot(1));
+    sleep(ms(100)).await;
+    let third = tokio::spawn(service.oneshot(2));
+    sleep(ms(300)).await;
+    drop(holder); // granted to the abandoned wait until 1100 ms
+    assert_eq!(second.await.unwrap().unwrap(), 1);
+    assert_eq!(third.await.unwrap().unwrap(), 2);
+    drop(abandoned);
+}
+
 #[tokio::test(start_paused = true)]
 async fn c12_delayed_wait_at_a_window_leaves_the_queue_after_its_own_max_wait() {
     let layer = WindowRateLimitLayer::new(1, secs(1)).max_queue(1).max_wait(secs(2));

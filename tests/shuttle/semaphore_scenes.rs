@@ -98,7 +98,7 @@ impl Crowd {
         poll_fn(|cx| match self.step(|semaphore| semaphore.poll_waiter(&key, cx.waker())) {
             Polled::Granted => Poll::Ready(true),
             Polled::Closed => Poll::Ready(false),
-            Polled::Expired => unreachable!("the wait has no deadline"),
+            Polled::Overdue => unreachable!("the wait has no deadline"),
             Polled::Queued => {
                 if spurious > 0 {
                     spurious -= 1;

@@ -260,7 +260,7 @@ impl Limited {
             match polled {
                 Polled::Queued => Poll::Pending,
                 Polled::Granted => Poll::Ready(()),
-                Polled::Expired | Polled::Closed => unreachable!("no wait ends without a permit"),
+                Polled::Overdue | Polled::Closed => unreachable!("no wait ends without a permit"),
             }
         }));
         true

@@ -12,13 +12,14 @@
 //!
 //! 1. A permit is acquired before the issue, and the time of a checkpoint in the [`log`] is read
 //!    after the issues that it covers. The issue lies between the two.
-//! 2. A sliding permit expires a window's length after the recorded time, so the next issue on the
-//!    same permit is at least a length later. With N permits, any half-open span of that length has
-//!    at most one issue on each.
+//! 2. A sliding permit expires a window's length after the recorded time. A refill reads its time
+//!    before it releases the permit, so the next issue on the same permit is at least a length
+//!    later. With N permits, any half-open span of that length has at most one issue on each.
 //! 3. A fixed permit expires at the first boundary after the recorded time, so two issues on one
 //!    permit are never in the same window of the grid.
 //!
-//! Admission takes atomic steps on the semaphore's state and the log, and no lock without waiters.
+//! Admission takes atomic steps on the semaphore's state and the log, and no lock without waiters,
+//! except to thin a full log.
 //!
 //! # Nearly all of the limit
 //!
@@ -37,12 +38,12 @@
 //! waiters does so when the permit of its first waiter is due, and grants all permits that have
 //! expired, in order, to the waiters of other runtimes too. A waiter therefore depends neither on
 //! one task that is no longer polled, nor on one runtime that stands still: the task of its own
-//! runtime refills at the latest when the waiter's permit was last expected. Two rules keep that
+//! runtime refills no later than the time that it computed at its last poll. Two rules keep that
 //! exact:
 //!
 //! - *The refill task of the first waiter polls no later than the next permit expires.* Permits
 //!   that expire early, cancelled waiters and changed settings make the queue advance faster than
-//!   expected. After each such step the task is [rescheduled](Semaphore::reschedule) if needed.
+//!   expected. After each such step the task is [rescheduled](Window::reschedule) if needed.
 //! - *An issue reschedules nothing.* Its permit expires a window later, so a task that expects no
 //!   permit polls again after a window.
 //!
@@ -62,7 +63,7 @@ use std::{
 
 use self::{
     log::{Log, Recorded},
-    refill_tasks::{Assigned, RefillTasks},
+    refill_tasks::RefillTasks,
 };
 use crate::{
     semaphore::{Deadline, Ended, Semaphore, View, WaiterKey},
@@ -71,7 +72,7 @@ use crate::{
     time::{Nanos, Time, nanos},
 };
 
-/// Up to this limit, each issue has a checkpoint of its own.
+/// The number of checkpoints that a full window has. Up to this limit, each issue has its own.
 const CHECKPOINTS: u32 = 256;
 /// Twice that: refills record checkpoints too, and those of an earlier limit are left over. A full
 /// log is thinned.
@@ -99,13 +100,17 @@ pub(crate) struct Window<T, K> {
     semaphore: Semaphore<T, RefillTasks<K>>,
     time: T,
     shape: Shape,
-    /// In nanoseconds.
+    /// In nanoseconds. Relaxed: it is read after the Acquire of a checkpoint's mark, so a permit that
+    /// was issued after a change of the length expires by the new one. A change that other threads
+    /// see late counts from then on.
     length: AtomicU64,
-    /// The stride, a power of two, less one.
-    mask: AtomicU32,
-    /// Up to this limit, each issue has a checkpoint of its own.
+    /// The stride, a power of two, less one. Relaxed: a stale stride moves a checkpoint, and any
+    /// checkpoint is safe.
+    stride_mask: AtomicU32,
+    /// The number of checkpoints that a full window has.
     checkpoints: u32,
-    /// No permit is acquired before this time. Written under the lock of the semaphore.
+    /// No permit is acquired before this time. Relaxed: written and read under the lock of the
+    /// semaphore.
     paused_until: AtomicU64,
 }
 
@@ -143,7 +148,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             time,
             shape,
             length: AtomicU64::new(nanos(length)),
-            mask: AtomicU32::new(mask(limit, checkpoints)),
+            stride_mask: AtomicU32::new(stride_mask(limit, checkpoints)),
             checkpoints,
             paused_until: AtomicU64::new(0),
         }
@@ -174,7 +179,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let mut is_missing = false;
         let admit = |view| admit(view, &|| self.expected(view, moment));
         let tag = |tasks: &mut RefillTasks<K>, runtime| {
-            let (tag, missing) = tasks.assign_last(runtime);
+            let (tag, missing) = tasks.assign_new(runtime);
             is_missing = missing;
             tag
         };
@@ -205,30 +210,6 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
-    /// Assigns a queued waiter to the refill task of `runtime`, in which it is polled now. Returns
-    /// true if the task is missing: the caller spawns it.
-    pub(crate) fn assign(&self, key: &WaiterKey, runtime: K) -> bool {
-        let Assigned { is_missing, has_moved } = self.semaphore.assign(key, runtime);
-        if has_moved {
-            let moment = self.settle();
-            self.semaphore.reschedule_in(runtime, |view| self.expected(view, moment));
-        }
-        is_missing
-    }
-
-    /// Refills for the task of `runtime`. Returns the time of its next poll, or `None` without a
-    /// waiter: then the task ends.
-    pub(crate) fn attend(&self, runtime: K, task: &Waker) -> Option<Nanos> {
-        let moment = self.refill();
-        let due = self.semaphore.attend(runtime, task, |view| self.expected(view, moment));
-        due.map(|due| due.max(moment.after(TICK)))
-    }
-
-    /// Wakes the waiters of `runtime`, whose refill task is gone before its end.
-    pub(crate) fn abandon(&self, runtime: K) {
-        self.semaphore.abandon(runtime);
-    }
-
     /// Refunds a permit.
     #[inline]
     pub(crate) fn refund(&self) {
@@ -241,8 +222,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     #[inline]
     pub(crate) fn commit(&self) {
         let issued = self.log.issue();
-        // Relaxed: the log is true with any stride.
-        if issued.is_multiple(self.mask.load(Relaxed)) {
+        if issued.is_multiple(self.stride_mask.load(Relaxed)) {
             self.end_stride(issued);
         }
     }
@@ -264,23 +244,24 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Makes room in the log. Returns true if there is some.
     #[cold]
     fn thin(&self, moment: Nanos) -> bool {
-        let is_over = |time| self.due(time) <= moment;
-        let is_same = |one, other| self.shape == Shape::Sliding || self.due(one) == self.due(other);
-        self.semaphore.read(|_| self.log.thin(self.length(), is_over, is_same))
+        let is_expired = |time| self.expiry(time) <= moment;
+        let is_same =
+            |one, other| self.shape == Shape::Sliding || self.expiry(one) == self.expiry(other);
+        self.semaphore.read(|_| self.log.thin(self.length(), is_expired, is_same))
     }
 
-    /// Records the issues that have no checkpoint. Returns a time from before: any issue that is
-    /// recorded from now on is later.
+    /// Records the issues that have no checkpoint. Returns a time no later than that of any issue
+    /// recorded from now on.
     fn settle(&self) -> Nanos {
         let moment = self.time.now();
         self.close_stride(moment);
         moment
     }
 
-    /// Records the issues that have no checkpoint.
+    /// Closes the open stride, if there is one.
     fn close_stride(&self, moment: Nanos) {
         let contents = self.log.contents();
-        if contents.open > 0 {
+        if contents.has_open {
             if contents.is_tight {
                 self.thin(moment); // so that issues find room, and need not make it
             }
@@ -291,27 +272,21 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Releases the permits that have expired, ends a pause that is over, grants to waiters, and
     /// settles the log. Returns the time by which it did.
     pub(crate) fn refill(&self) -> Nanos {
-        let has_expired = self.semaphore.expire();
+        let has_removed = self.semaphore.remove_overdue();
         let moment = self.time.now();
         let is_over = || moment.get() >= self.paused_until.load(Relaxed);
         let is_resumed = self.semaphore.is_blocked() && self.semaphore.unblock(is_over);
-        let permits = self.log.expire(|time| self.due(time) <= moment);
-        let has_granted = permits > 0 && self.semaphore.release(permits);
+        let permits = self.log.expire(|time| self.expiry(time) <= moment);
+        let had_waiters = permits > 0 && self.semaphore.release(permits);
         self.close_stride(moment);
-        if has_expired || is_resumed || has_granted {
+        if has_removed || is_resumed || had_waiters {
             self.reschedule(moment);
         }
         moment
     }
 
-    /// Wakes the refill task of the first waiter if the waiter's permit is due before its next
-    /// poll. At `moment` the log was settled.
-    fn reschedule(&self, moment: Nanos) {
-        self.semaphore.reschedule(|view| self.expected(view, moment));
-    }
-
     /// Returns the time at which the permit of an issue expires.
-    fn due(&self, time: Nanos) -> Nanos {
+    fn expiry(&self, time: Nanos) -> Nanos {
         let length = self.length();
         match self.shape {
             Shape::Sliding => time.after(length),
@@ -336,17 +311,17 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let first = match u32::try_from(index - rounds * limit) {
             Err(_) => moment,
             Ok(index) => match self.log.record_of(index) {
-                Recorded::By(time) => self.due(time),
+                Recorded::By(time) => self.expiry(time),
                 Recorded::Soon => moment,
                 // Acquired and not committed, or issued since.
-                Recorded::Not => self.due(moment),
+                Recorded::Not => self.expiry(moment),
             },
         };
         let mut at = first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)));
         if rounds > 0 {
             let further = u64::try_from(rounds - 1).unwrap_or(0);
             let further = nanos(self.length()).saturating_mul(further);
-            at = self.due(at).after(Duration::from_nanos(further));
+            at = self.expiry(at).after(Duration::from_nanos(further));
         }
         at
     }
@@ -374,7 +349,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             remaining: if is_free { u32::try_from(view.available).unwrap_or(0) } else { 0 },
             queued: view.ahead,
             wait: at.since(moment),
-            reset: self.due(moment).since(moment),
+            reset: self.expiry(moment).since(moment),
         }
     }
 
@@ -387,15 +362,10 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
     /// Permits that are acquired by then may still be committed.
     pub(crate) fn set_limit(&self, limit: u32) {
-        let mask = mask(limit, self.checkpoints);
-        let mut is_changed = false;
+        let mask = stride_mask(limit, self.checkpoints);
         // Under the lock: of two threads, the same one sets limit and stride last.
-        let before = || is_changed = self.mask.swap(mask, Relaxed) != mask;
-        self.semaphore.set_limit(limit, before);
-        if is_changed {
-            // The open stride may be longer than the new one.
-            self.record(self.log.issued());
-        }
+        self.semaphore.set_limit(limit, || self.stride_mask.store(mask, Relaxed));
+        // The open stride, which may be longer than a new one, is closed.
         self.reschedule(self.settle());
     }
 
@@ -416,6 +386,6 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
 /// Returns the stride for `limit`, less one: the smallest power of two that leaves at most
 /// `checkpoints` of them.
-const fn mask(limit: u32, checkpoints: u32) -> u32 {
+const fn stride_mask(limit: u32, checkpoints: u32) -> u32 {
     limit.div_ceil(checkpoints).next_power_of_two() - 1
 }

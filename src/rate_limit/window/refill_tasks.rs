@@ -7,21 +7,23 @@
 //! There is one task for each runtime and not one for the queue, because a runtime may stand still
 //! or shut down. The waiters of other runtimes proceed by their own tasks.
 //!
-//! The tasks' records are the [tags](Tags) of the semaphore: each waiter carries the index of its
-//! record, and every step here is one under the lock of the wait queue. As in the queue, no waker
-//! is dropped under that lock.
+//! The runtimes are the [tags](Tags) of the semaphore: each waiter carries the index of its
+//! [`Runtime`], and every step here is one under the lock of the wait queue. As in the queue, no
+//! waker is dropped under that lock.
 //!
-//! A record is *idle* (no waiter, no task), *running* (the task has polled, and can be woken), or
-//! in between:
+//! A runtime is *idle* (no waiter, no task), *running* (its task has polled, and can be woken),
+//! *orphaned* (waiters, no task), or in between:
 //!
 //! ```text
-//!          assign: spawn            attend              the last waiter leaves: woken
-//!  idle ───────────────► spawned ───────────► running ───────────────────────► ending
-//!    ▲                      │                  │   ▲                              │ attend
-//!    │        abandon       │     abandon      │   │        a waiter has come     ├─────► running
-//!    └──────────────────────┴──────────────────┘   └──────────────────────────────┘
-//!    ▲                                                       no waiter            │
-//!    └────────────────────────────────────────────────────────────────────────────┘
+//!        first waiter: spawn           attend             the last waiter leaves: woken
+//!  idle ───────────────────► spawned ─────────► running ───────────────────────────► ending
+//!   ▲                          │ ▲                │  ▲                                │  │
+//!   │ attend: no waiter        │ │ poll: spawn    │  │ attend: a waiter has come      │  │
+//!   ├──────────────────────────┤ │                │  └────────────────────────────────┘  │
+//!   │            task dropped  ▼ │  task dropped  ▼                                      │
+//!   │                        orphaned ◄───────────┘                                      │
+//!   └────────────────────────────────────────────────────────────────────────────────────┘
+//!                                              attend: no waiter; or the task is dropped
 //! ```
 //!
 //! # Races
@@ -29,170 +31,173 @@
 //! All steps hold the lock, so of two, one comes first.
 //!
 //! - *The last waiter leaves while another one comes.* The task is woken, and attends. If the new
-//!   waiter came first, the task finds it and stays. If the task came first, it has marked its
-//!   record idle, and the new waiter's `assign` says that a task is to be spawned.
+//!   waiter came first, the task finds it and stays. If the task came first, its runtime is idle,
+//!   and the new waiter's poll spawns another task.
 //! - *A permit is due earlier while the task is between attending and setting its timer.* The task
 //!   is woken, and attends again.
 //! - *A permit is due earlier before the task has attended for the first time.* There is no waker
 //!   to wake. Its first poll finds the first waiter.
-//! - *A task is dropped early* (its runtime shuts down, or it panics). The record becomes idle
-//!   first, and then all its waiters are woken. Each poll of one finds no task, and spawns one
-//!   where it is polled now.
+//! - *A task is dropped early* (its runtime shuts down, or it panics). The runtime is orphaned
+//!   first, and then all its waiters are woken. Each poll of one finds no task, and spawns one where
+//!   it is polled now.
 
 use std::task::Waker;
 
+use super::Window;
 use crate::{
-    semaphore::{Deadlines, Semaphore, Tag, Tags, View, WaiterKey},
-    time::Nanos,
+    semaphore::{Deadlines, Tag, Tags, View, WaiterKey, Waiters},
+    time::{Nanos, Time},
 };
 
-struct Record<K> {
-    runtime: K,
-    /// The number of waiters in this runtime.
+/// A runtime with waiters. `K` identifies it.
+struct Runtime<K> {
+    id: K,
     waiters: u32,
     /// The task is spawned, and has not ended.
-    is_spawned: bool,
+    has_task: bool,
     /// The time at which the task polls next.
-    due: Nanos,
+    next_poll: Nanos,
     /// The task's waker, once it has attended.
     task: Option<Waker>,
 }
 
-/// One record for each runtime with waiters: there are few. `K` identifies a runtime.
-pub(super) struct RefillTasks<K>(Vec<Record<K>>);
+/// The runtimes with waiters: there are few.
+pub(super) struct RefillTasks<K>(Vec<Runtime<K>>);
 
 impl<K: Copy + Eq> RefillTasks<K> {
     pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Returns the tag of `runtime`, in an idle record if it has none.
-    fn tag_of(&mut self, runtime: K) -> Tag {
-        let known = self.0.iter().position(|record| record.runtime == runtime);
-        let idle = || self.0.iter().position(|record| record.waiters == 0 && !record.is_spawned);
-        let new = Record { runtime, waiters: 0, is_spawned: false, due: Nanos::NEVER, task: None };
-        let index = match (known, known.is_none().then(idle).flatten()) {
-            (Some(index), _) => index,
-            (None, Some(index)) => {
-                self.0[index] = new;
-                index
-            }
-            (None, None) => {
-                self.0.push(new);
-                self.0.len() - 1
-            }
-        };
-        Tag(u16::try_from(index).expect("fewer runtimes"))
+    /// Returns the tag of `runtime`; `None` if it has had no waiter.
+    fn find(&self, runtime: K) -> Option<Tag> {
+        let index = self.0.iter().position(|of| of.id == runtime)?;
+        Some(Tag(u16::try_from(index).expect("fewer runtimes")))
     }
 
-    fn get(&mut self, tag: Tag) -> Option<&mut Record<K>> {
+    /// Returns the tag of `runtime`, in the place of an idle one if it has none.
+    fn find_or_insert(&mut self, runtime: K) -> Tag {
+        if let Some(tag) = self.find(runtime) {
+            return tag;
+        }
+        let new = Runtime {
+            id: runtime,
+            waiters: 0,
+            has_task: false,
+            next_poll: Nanos::NEVER,
+            task: None,
+        };
+        match self.0.iter_mut().find(|of| of.waiters == 0 && !of.has_task) {
+            Some(idle) => *idle = new,
+            None => self.0.push(new),
+        }
+        self.find(runtime).expect("just inserted")
+    }
+
+    fn get(&mut self, tag: Tag) -> Option<&mut Runtime<K>> {
         self.0.get_mut(usize::from(tag.0))
     }
 
-    /// Counts a waiter of `tag`. Returns true if the task is missing, and marks it as spawned: the
-    /// caller does that.
-    fn join(&mut self, tag: Tag) -> bool {
-        self.get(tag).is_some_and(|record| {
-            record.waiters += 1;
-            !std::mem::replace(&mut record.is_spawned, true)
+    fn has_task(&self, tag: Tag) -> bool {
+        self.0.get(usize::from(tag.0)).is_some_and(|runtime| runtime.has_task)
+    }
+
+    /// Counts a waiter. Returns true if there is no task, and marks it as spawned: the caller does
+    /// that.
+    fn add_waiter(&mut self, tag: Tag) -> bool {
+        self.get(tag).is_some_and(|runtime| {
+            runtime.waiters += 1;
+            !std::mem::replace(&mut runtime.has_task, true)
         })
     }
 
     /// Assigns a waiter that joins the queue to the task of `runtime`. Returns its tag, and true if
-    /// the task is missing: the caller spawns it.
+    /// there is no task: the caller spawns one.
     ///
-    /// The waiter is the last, so the task polls in time for it if it does for the others. A task
+    /// The new waiter is the last, so a task that polls in time for the others does for it. A task
     /// without waiters is about to poll: it has just been spawned, or woken to end.
-    pub(super) fn assign_last(&mut self, runtime: K) -> (Tag, bool) {
-        let tag = self.tag_of(runtime);
-        (tag, self.join(tag))
+    pub(super) fn assign_new(&mut self, runtime: K) -> (Tag, bool) {
+        let tag = self.find_or_insert(runtime);
+        (tag, self.add_waiter(tag))
     }
 
-    /// Moves the next poll of the task forward to `due`. Returns the waker if that is earlier.
-    fn bring_forward(&mut self, tag: Tag, due: Nanos) -> Option<Waker> {
-        let record = self.get(tag).filter(|record| due < record.due)?;
-        let task = record.task.clone(); // before anything changes: it is foreign code
-        record.due = due;
+    /// Moves the next poll of the task forward to `time`. Returns the task's waker if that is
+    /// earlier.
+    fn bring_forward(&mut self, tag: Tag, time: Nanos) -> Option<Waker> {
+        let runtime = self.get(tag).filter(|runtime| time < runtime.next_poll)?;
+        let task = runtime.task.clone(); // before anything changes: it is foreign code
+        runtime.next_poll = time;
         task
     }
 
-    /// Records the task's next poll and waker. Returns the old waker, to be dropped after the lock.
+    /// Removes the task. Returns its waker, to be dropped after the lock.
     #[must_use]
-    fn attend(&mut self, tag: Tag, due: Nanos, task: Waker) -> Option<Waker> {
-        let record = self.get(tag)?;
-        record.due = due;
-        record.task.replace(task)
-    }
-
-    /// Marks the record as one without a task. Returns its waker, to be dropped after the lock.
-    #[must_use]
-    fn end(&mut self, tag: Tag) -> Option<Waker> {
-        let record = self.get(tag)?;
-        record.is_spawned = false;
-        record.due = Nanos::NEVER;
-        record.task.take()
+    fn remove_task(&mut self, tag: Tag) -> Option<Waker> {
+        let runtime = self.get(tag)?;
+        runtime.has_task = false;
+        runtime.next_poll = Nanos::NEVER;
+        runtime.task.take()
     }
 }
 
-/// The result of [`assign`](Semaphore::assign).
-pub(super) struct Assigned {
-    /// The task is missing: the caller spawns it.
-    pub(super) is_missing: bool,
-    /// The waiter was polled in another runtime before. The task of this one may poll too late for
-    /// it.
-    pub(super) has_moved: bool,
-}
-
-/// The last waiter of a runtime wakes the task, which ends.
 impl<K: Copy + Eq> Tags for RefillTasks<K> {
-    fn left(&mut self, tag: Tag) -> Option<Waker> {
-        let record = self.get(tag)?;
-        record.waiters -= 1;
-        if record.waiters == 0 { record.task.take() } else { None }
+    /// Returns the waker of a task whose last waiter leaves, so that it ends.
+    fn waiter_left(&mut self, tag: Tag) -> Option<Waker> {
+        let runtime = self.get(tag)?;
+        runtime.waiters -= 1;
+        if runtime.waiters == 0 { runtime.task.take() } else { None }
     }
 }
 
-impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
-    /// Assigns a queued waiter to the refill task of `runtime`, in which it is polled now.
-    pub(super) fn assign(&self, key: &WaiterKey, runtime: K) -> Assigned {
-        let (assigned, idle) = self.with_waiters(|waiters| {
+impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
+    /// Assigns a queued waiter to the refill task of `runtime`, in which it is polled now. Returns
+    /// true if there is no task: the caller spawns one.
+    pub(crate) fn assign(&self, key: &WaiterKey, runtime: K) -> bool {
+        let (before, idle, tag, is_missing) = self.semaphore.with_waiters(|waiters| {
             if !waiters.is_queued(key) {
-                return (Assigned { is_missing: false, has_moved: false }, None);
+                return (Tag::NONE, None, Tag::NONE, false);
             }
-            let tag = waiters.tags().tag_of(runtime);
+            let (tag, is_missing) = waiters.tags().assign_new(runtime);
             let before = waiters.set_tag(key, tag);
-            let tasks = waiters.tags();
-            let is_missing = tasks.join(tag);
-            let idle = tasks.left(before);
-            (Assigned { is_missing, has_moved: before != tag }, idle)
+            (before, waiters.tags().waiter_left(before), tag, is_missing)
         });
         idle.into_iter().for_each(Waker::wake);
-        assigned
+        if before != tag && !is_missing {
+            // The waiter is not the last, so the task may poll too late for it.
+            let moment = self.settle();
+            let task = self.semaphore.with_waiters(|waiters| {
+                let view = waiters.first_with(tag)?;
+                let time = self.next_poll(waiters, view, moment);
+                waiters.tags().bring_forward(tag, time)
+            });
+            task.into_iter().for_each(Waker::wake);
+        }
+        is_missing
     }
 
-    /// Records a poll of the refill task of `runtime`. Returns the time of its next poll, or `None`
-    /// without a waiter: then the task ends.
-    pub(super) fn attend(
-        &self,
-        runtime: K,
-        task: &Waker,
-        due: impl FnOnce(View) -> Nanos,
-    ) -> Option<Nanos> {
+    /// Refills for the task of `runtime`. Returns the time of its next poll, or `None` without a
+    /// waiter: then the task ends.
+    pub(crate) fn attend(&self, runtime: K, task: &Waker) -> Option<Nanos> {
+        let moment = self.refill();
         let mut own = Some(task.clone()); // before anything changes: it is foreign code
-        let (due, _old) = self.with_waiters(|waiters| {
-            let tag = waiters.tags().tag_of(runtime);
+        let (time, _old) = self.semaphore.with_waiters(|waiters| {
+            let Some(tag) = waiters.tags().find(runtime) else { return (None, None) };
             let Some(view) = waiters.first_with(tag) else {
-                return (None, waiters.tags().end(tag));
+                return (None, waiters.tags().remove_task(tag));
             };
-            let due = due(view);
-            let old = own.take().and_then(|task| waiters.tags().attend(tag, due, task));
-            (Some(due), old)
+            let time = self.next_poll(waiters, view, moment);
+            let old = waiters.tags().get(tag).and_then(|runtime| {
+                runtime.next_poll = time;
+                std::mem::replace(&mut runtime.task, own.take())
+            });
+            (Some(time), old)
         });
-        due // both wakers are dropped after the lock
+        // The wakers are dropped after the lock.
+        time.map(|time| time.max(moment.after(super::TICK)))
     }
 
     /// Records that the refill task of `runtime` is gone before its end, and wakes its waiters.
-    pub(super) fn abandon(&self, runtime: K) {
+    pub(crate) fn abandon(&self, runtime: K) {
         /// A waker that panics must not keep the others from being woken.
         struct Rest(Vec<Waker>);
         impl Rest {
@@ -211,34 +216,37 @@ impl<D: Deadlines, K: Copy + Eq> Semaphore<D, RefillTasks<K>> {
         }
 
         let mut old = None; // dropped after the lock
-        let rest = self.with_waiters(|waiters| {
-            let tag = waiters.tags().tag_of(runtime);
+        let rest = self.semaphore.with_waiters(|waiters| {
+            let Some(tag) = waiters.tags().find(runtime) else { return Rest(Vec::new()) };
             // Before foreign code (a waker's `clone`): each poll from now on spawns a task.
-            old = waiters.tags().end(tag);
+            old = waiters.tags().remove_task(tag);
             Rest(waiters.wakers_with(tag))
         });
         drop(old);
         rest.wake();
     }
 
-    /// Wakes the refill task of `runtime` if the permit of its first waiter is due before its next
-    /// poll.
-    pub(super) fn reschedule_in(&self, runtime: K, due: impl FnOnce(View) -> Nanos) {
-        let task = self.with_waiters(|waiters| {
-            let tag = waiters.tags().tag_of(runtime);
-            let view = waiters.first_with(tag)?;
-            waiters.tags().bring_forward(tag, due(view))
+    /// Wakes the refill task of the first waiter if its next poll is too late for that waiter. At
+    /// `moment` the log was settled.
+    ///
+    /// Orphaned waiters are skipped: those behind them proceed by their own tasks.
+    pub(super) fn reschedule(&self, moment: Nanos) {
+        let task = self.semaphore.with_waiters(|waiters| {
+            let (tag, view) = waiters.first_such(RefillTasks::has_task)?;
+            let time = self.next_poll(waiters, view, moment);
+            waiters.tags().bring_forward(tag, time)
         });
         task.into_iter().for_each(Waker::wake);
     }
 
-    /// Wakes the refill task of the first waiter if the waiter's permit is due before its next
-    /// poll.
-    pub(super) fn reschedule(&self, due: impl FnOnce(View) -> Nanos) {
-        let task = self.with_waiters(|waiters| {
-            let (tag, view) = waiters.first()?;
-            waiters.tags().bring_forward(tag, due(view))
-        });
-        task.into_iter().for_each(Waker::wake);
+    /// Returns the time at which the permit of a waiter with this view is expected, or a grant
+    /// taken back.
+    fn next_poll<D: Deadlines>(
+        &self,
+        waiters: &Waiters<'_, D, RefillTasks<K>>,
+        view: View,
+        moment: Nanos,
+    ) -> Nanos {
+        self.expected(view, moment).min(Nanos::new(waiters.earliest_grant().get()))
     }
 }

@@ -109,19 +109,22 @@ impl Naive {
         !self.closed && self.holders() < self.limit && self.queue.is_empty()
     }
 
-    /// Ends the waits that are past their deadlines, and grants free permits.
+    /// Ends waits and takes grants back in the order of their deadlines. A permit that is taken back
+    /// goes to the first waiter of that time, a wait that ends at the same time included.
     fn settle(&mut self, now: u64) {
-        for caller in 0..CALLERS {
-            match self.states[caller] {
-                State::Waiting(Some(until)) if until <= now => {
-                    self.states[caller] = State::Expired(until);
-                    self.queue.retain(|&waiter| waiter != caller);
-                }
-                State::Granted(Some(until)) if until + GRACE <= now => {
-                    self.states[caller] = State::Expired(until);
-                }
-                _ => {}
+        loop {
+            let deadline = |caller: usize| match self.states[caller] {
+                State::Granted(Some(until)) => Some((until + GRACE, 0, caller)),
+                State::Waiting(Some(until)) => Some((until, 1, caller)),
+                _ => None,
+            };
+            let earliest = (0..CALLERS).filter_map(deadline).min();
+            let Some((_, _, caller)) = earliest.filter(|&(time, ..)| time <= now) else { break };
+            if let State::Granted(Some(until)) | State::Waiting(Some(until)) = self.states[caller] {
+                self.states[caller] = State::Expired(until);
             }
+            self.queue.retain(|&waiter| waiter != caller);
+            self.admit();
         }
         self.admit();
     }

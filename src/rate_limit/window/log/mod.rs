@@ -13,13 +13,13 @@
 //! begun is told from a complete one.
 //!
 //! ```text
-//!  newest: | number of the next slot to write | issues recorded |   one step claims a slot and
-//!  oldest: | number of the next slot to read  | issues expired  |   says how far it reaches
+//!  newest: | number of the next slot to write | issues recorded |   one step claims a slot, and
+//!  oldest: | number of the next slot to read  | issues expired  |   tells how far it reaches
 //!  slot:   | its number | issues |   and   | time |
 //! ```
 //!
 //! [Counts](Seq48) have 48 bits and slot numbers 16, and both wrap. Slot numbers that are compared
-//! are less than twice the size of the ring apart. Both begin shortly before they wrap: the third
+//! are less than twice the size of the ring apart, except while the log is thinned. Both begin shortly before they wrap: the third
 //! issue crosses it.
 //!
 //! # Races
@@ -29,27 +29,25 @@
 //!   the other's count, so it holds for the issues of both.
 //! - *A slot is claimed and not yet written*, because its writer was preempted. The slot does not
 //!   have its number yet, so neither it nor any slot behind it is read: permits expire late.
-//! - *A slot is overwritten while it is read.* A writer waits for the reader's step on `oldest`,
-//!   and a reader that finds `oldest` moved discards its reading. A reader that only estimates may
+//! - *A slot is overwritten while it is read.* A writer finds the ring full until the reader's
+//!   step on `oldest`, and a reader that finds `oldest` moved discards its reading. A reader that only estimates may
 //!   see the later time, which covers the earlier issues too.
 //! - *Two threads expire permits at once.* The step on `oldest` names the slot and how far the
 //!   permits have expired, so each permit is released by one thread.
 //! - *A reader with an old time* finds fewer permits to be due. Nothing moves backwards.
-//! - *The log is thinned while other threads record or expire.* Before an entry changes, `oldest`
-//!   is set to a number that no slot carries. A step that has read an entry before then fails, and
-//!   the next one finds nothing; to a thread that records, the log is full. If a slot is claimed
-//!   and not yet written, the thinning gives way.
+//! - *The log is [thinned](thinning) while other threads record or expire.* To them it is full, and
+//!   empty.
 //!
-//! # Thinning
+//! # Memory ordering
 //!
-//! Checkpoints accumulate when the stride changes with the limit: a thousand changes in a window
-//! record a thousand. A full log would record nothing for up to a window, so it is thinned first. A
-//! checkpoint may be left out for a later one, which covers its issues, and whose time their
-//! permits expire by. The latest of each cell of a grid stays. The grid is as fine as there is room
-//! for: no permit expires later by more than the 190th of a window, however often the log is
-//! thinned.
+//! The count of issues is changed by read-modify-writes only, so an `Acquire` of it synchronises
+//! with all issues that it counts. By the times of checkpoints, this is what the pages of the crate
+//! promise: an issue happens before the next acquisition of its permit.
+//!
+//! The step on `oldest` is a `Release`. A writer that reuses a slot has acquired it, so the reader's
+//! loads from the slot come before the writer's stores.
 
-use std::time::Duration;
+mod thinning;
 
 use crate::{
     seq48::Seq48,
@@ -57,7 +55,7 @@ use crate::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
-    time::{Nanos, nanos},
+    time::Nanos,
 };
 
 /// A slot number and a count in one word. Both wrap.
@@ -99,6 +97,7 @@ pub(super) struct Log {
 }
 
 struct Slot {
+    /// The number of the entry, and its issues.
     mark: AtomicU64,
     time: AtomicU64,
 }
@@ -117,8 +116,8 @@ pub(super) enum Recorded {
 /// The contents of the log at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contents {
-    /// The number of issues that no checkpoint covers.
-    pub(super) open: u32,
+    /// True if an issue has no checkpoint.
+    pub(super) has_open: bool,
     /// True if seven eighths of the ring are in use.
     pub(super) is_tight: bool,
 }
@@ -182,89 +181,19 @@ impl Log {
         entry.mark.store(Pair { slot, issues }.pack(), Release);
     }
 
-    /// Leaves out checkpoints for later ones, until a quarter of the ring is free. Returns true if
-    /// there is room.
-    ///
-    /// `is_over` tells whether the permits of a checkpoint are due by now, `is_same` whether those
-    /// of two checkpoints that lie close together expire at nearly the same time. Called by one
-    /// thread at a time.
-    pub(super) fn thin(
-        &self,
-        window: Duration,
-        is_over: impl Fn(Nanos) -> bool,
-        is_same: impl Fn(Nanos, Nanos) -> bool,
-    ) -> bool {
-        let (oldest, newest) = self.ends();
-        let away = Pair { slot: oldest.slot.wrapping_add(AWAY), ..oldest };
-        // From this step on, no permit expires and no slot is claimed. Relaxed: it publishes
-        // nothing. Slots that were claimed since `newest` was read stay as they are.
-        if self.oldest.compare_exchange(oldest.pack(), away.pack(), Relaxed, Relaxed).is_err() {
-            return true; // another thread has just expired some
-        }
-        let first = self.leave_out(oldest.slot, newest.slot, window, is_over, is_same);
-        // Release: a reader of this number reads the entries as they were left.
-        let left = Pair { slot: first, ..oldest };
-        self.oldest.store(left.pack(), Release);
-        used(left, newest) < self.slots.len()
-    }
-
-    /// Returns the number of the oldest entry that is left.
-    fn leave_out(
-        &self,
-        oldest: u16,
-        newest: u16,
-        window: Duration,
-        is_over: impl Fn(Nanos) -> bool,
-        is_same: impl Fn(Nanos, Nanos) -> bool,
-    ) -> u16 {
-        let used = newest.wrapping_sub(oldest);
-        let numbers = || (1..=used).map(|back| newest.wrapping_sub(back));
-        if numbers().any(|number| self.entry(number).is_none()) {
-            return oldest; // one is not written yet
-        }
-        // From the newest on, the entries that stay: the latest of each cell, and the latest of
-        // all that are over.
-        let (is_over, is_same) = (&is_over, &is_same);
-        let latest = |cell: u32| {
-            let mut last: Option<Nanos> = None;
-            let entries = numbers().filter_map(|number| self.entry(number));
-            entries.filter(move |&(_, time)| {
-                let is_in = |last: Nanos| last.get() >> cell == time.get() >> cell;
-                let is_covered = |last| is_over(last) || (is_in(last) && is_same(time, last));
-                let stays = !last.is_some_and(is_covered);
-                last = Some(time);
-                stays
-            })
-        };
-        let most = self.slots.len() * 3 / 4;
-        // The size of a cell is a power of two, so each cell lies within one of the next size,
-        // whatever the window: a checkpoint that was left out for a later one is in the same cell.
-        // The largest size is the smallest of which a window has no more cells than entries stay.
-        let cells = most.saturating_sub(2).max(1) as u64;
-        let largest = nanos(window).div_ceil(cells).next_power_of_two().trailing_zeros();
-        let mut sizes = [0].into_iter().chain(largest.saturating_sub(3)..largest);
-        let cell = sizes.find(|&cell| latest(cell).count() <= most).unwrap_or(largest);
-        // Each goes into the slot behind the last, so none is read after it was overwritten.
-        let mut slot = newest;
-        for (issues, time) in latest(cell) {
-            slot = slot.wrapping_sub(1);
-            self.write(slot, issues, time);
-        }
-        slot
-    }
-
-    /// Expires the permits of all checkpoints that are `due`. Returns their number.
-    pub(super) fn expire(&self, due: impl Fn(Nanos) -> bool) -> u32 {
+    /// Expires the permits of all checkpoints whose time `is_expired`. Returns their number.
+    pub(super) fn expire(&self, is_expired: impl Fn(Nanos) -> bool) -> u32 {
         let mut permits = 0;
-        // Acquire, here and below: after a thinning, the entry that it names is read as it was
-        // left. The entry's mark tells whether it is written, and the step on `oldest` whether it
-        // still is the oldest.
+        // Acquire, here and below: after a thinning, the entries from this number on are read as
+        // they were left. With an older one, its count would be subtracted from that of a newer
+        // checkpoint. The entry's mark tells whether it is written, and the step on `oldest`
+        // whether it still is the oldest.
         let mut word = self.oldest.load(Acquire);
         loop {
             let oldest = Pair::unpack(word);
-            let over = self.entry(oldest.slot).filter(|&(_, time)| due(time));
+            let over = self.entry(oldest.slot).filter(|&(_, time)| is_expired(time));
             let Some((issues, _)) = over else {
-                // Not due, or not written yet; unless `oldest` has moved and this was a newer
+                // Not expired, or not written yet; unless `oldest` has moved and this was a newer
                 // entry.
                 let newer = self.oldest.load(Acquire);
                 if newer == word {
@@ -294,7 +223,7 @@ impl Log {
     pub(super) fn contents(&self) -> Contents {
         let (oldest, newest) = self.ends();
         Contents {
-            open: self.issued().since(newest.issues),
+            has_open: self.issued().is_after(newest.issues),
             is_tight: used(oldest, newest) >= self.slots.len() * 7 / 8,
         }
     }
