@@ -23,6 +23,8 @@ use crate::{
 };
 
 const PREEMPTIONS: usize = 3;
+/// For models of few steps.
+const DEEP: usize = 4;
 
 /// A cell that a permit gives access to.
 ///
@@ -523,5 +525,86 @@ fn c4_waiter_that_leaves_tells_its_tag_once() {
         let mut left = left.0.lock().expect("a panic ends the model").clone();
         left.sort_unstable();
         assert_eq!(left, [0, 1, 2]);
+    });
+}
+
+/// B6, W9: a reading without the lock has the limit and the permits of one moment, though the limit
+/// changes and changes back.
+#[test]
+fn b6_w9_reading_without_the_lock_is_of_one_moment() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let semaphore = Arc::new(Semaphore::new(4, Untimed, ()));
+        assert!(semaphore.try_acquire());
+        let changing = spawn(&semaphore, |semaphore: &Semaphore<Untimed>| {
+            semaphore.set_limit(3, || {});
+            semaphore.set_limit(4, || {});
+        });
+        for view in (0..2).filter_map(|_| semaphore.try_read()) {
+            assert_eq!((view.held(), view.ahead), (1, 0), "{view:?}");
+        }
+        join([changing]);
+        assert_eq!(semaphore.try_read().expect("a permit is available").limit, 4);
+    });
+}
+
+/// B6, W9: the same beside a request that acquires and releases.
+#[test]
+fn b6_w9_reading_without_the_lock_counts_each_permit_once() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let semaphore = Arc::new(Semaphore::new(3, Untimed, ()));
+        assert!(semaphore.try_acquire());
+        let changing = spawn(&semaphore, |semaphore: &Semaphore<Untimed>| {
+            semaphore.set_limit(4, || {});
+            semaphore.set_limit(3, || {});
+        });
+        let passing = spawn(&semaphore, |semaphore: &Semaphore<Untimed>| {
+            assert!(semaphore.try_acquire());
+            semaphore.release(1);
+        });
+        if let Some(view) = semaphore.try_read() {
+            assert!((1..=2).contains(&view.held()), "{view:?}");
+        }
+        join([changing, passing]);
+        assert_eq!(semaphore.try_read().expect("permits are available").held(), 1);
+    });
+}
+
+/// B6: a limit that was read as closed is never read as open.
+#[test]
+fn b6_close_is_final_for_readings() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let semaphore = Arc::new(Semaphore::new(2, Untimed, ()));
+        let closing = spawn(&semaphore, Semaphore::close);
+        let read = || semaphore.try_read().unwrap_or_else(|| semaphore.view()).is_closed;
+        let (first, second) = (read(), read());
+        assert!(second || !first);
+        join([closing]);
+        assert!(read());
+    });
+}
+
+/// C12: a grant that is taken back goes to the next waiter, though its own deadline passes
+/// meanwhile.
+#[test]
+fn c12_grant_taken_back_goes_to_the_next_waiter() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let clock = TestClock::new();
+        let semaphore = Arc::new(Semaphore::new(1, clock.clone(), ()));
+        assert!(semaphore.try_acquire());
+        let abandoned = semaphore.queue_until(&noop_waker(), DEADLINE.into()).key();
+        let later = DEADLINE.after(GRACE);
+        let waiter = semaphore.queue_until(&noop_waker(), later.into()).key();
+        semaphore.release(1);
+        clock.set(later);
+        let looking = spawn(&semaphore, |semaphore| {
+            semaphore.remove_overdue();
+        });
+        semaphore.remove_overdue();
+        join([looking]);
+        let polled = semaphore.poll_until(&waiter, &noop_waker(), later.into());
+        assert_eq!(polled, Polled::Granted);
+        semaphore.cancel(abandoned);
+        semaphore.release(1);
+        assert_eq!(semaphore.view().held(), 0);
     });
 }
