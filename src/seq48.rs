@@ -16,9 +16,9 @@ impl Seq48 {
         Self(bits & ((1 << Self::BITS) - 1))
     }
 
-    /// Returns the number that is `zero` steps before zero.
-    pub(crate) const fn below(zero: u64) -> Self {
-        Self::of(zero.wrapping_neg())
+    /// Returns the number that is `steps` before zero.
+    pub(crate) const fn below(steps: u64) -> Self {
+        Self::of(steps.wrapping_neg())
     }
 
     pub(crate) const fn get(self) -> u64 {

@@ -1,8 +1,8 @@
 //! The atomics and the mutex of the cores.
 //!
-//! The cores ([`semaphore`](crate::semaphore), the [windows](crate::rate_limit), the retry budget) take their
-//! shared state only from here. `tests/models` compiles the same source files against those of
-//! [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
+//! The cores ([`semaphore`](crate::semaphore), the [windows](crate::rate_limit), the retry budget)
+//! take their shared state only from here. `tests/models` compiles the same source files against
+//! those of [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};

@@ -69,6 +69,12 @@ impl From<Nanos> for Deadline {
 pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// A source of the time.
+///
+/// Two assumptions about it: a reading that happens after another one is not smaller, and a step
+/// before a smaller reading is visible after a larger one. Processors keep the second to some
+/// nanoseconds. A window needs the first to hold its limit, and the second to be never late: an
+/// issue that is missed in that gap, at the boundary of a fixed window, makes an expected time late
+/// by a window.
 pub(crate) trait Time {
     fn now(&self) -> Nanos;
 }

@@ -83,8 +83,8 @@ pub(crate) trait Limiter: Cached {
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
 
-    /// Creates a rejection with the time of this moment. `reason` is that of the readiness, which may
-    /// be older; a close that came since counts.
+    /// Creates a rejection with the time of this moment. `reason` is that of the readiness, which
+    /// may be older; a close that came since counts.
     fn rejection(&self, reason: Reason) -> Rejected;
 
     /// Creates a limiter with the same settings and no requests.

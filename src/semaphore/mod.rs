@@ -307,8 +307,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         deadline != Deadline::NEVER && self.deadlines.has_passed(deadline)
     }
 
-    /// Acquires a permit, or queues a waiter that `admit` accepts, until `deadline`. Returns the key
-    /// of a waiter.
+    /// Acquires a permit, or queues a waiter that `admit` accepts, until `deadline`. Returns the
+    /// key of a waiter.
     ///
     /// `admit` may be called several times, each time with a newer view. `tag` is called once for a
     /// waiter that queues, with the value that `admit` returned.

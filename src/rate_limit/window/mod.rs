@@ -100,9 +100,9 @@ pub(crate) struct Window<T, K> {
     semaphore: Semaphore<T, RefillTasks<K>>,
     time: T,
     shape: Shape,
-    /// In nanoseconds. Relaxed: it is read after the Acquire of a checkpoint's mark, so a permit that
-    /// was issued after a change of the length expires by the new one. A change that other threads
-    /// see late counts from then on.
+    /// In nanoseconds. Relaxed: it is read after the Acquire of a checkpoint's mark, so a permit
+    /// that was issued after a change of the length expires by the new one. A change that other
+    /// threads see late counts from then on.
     length: AtomicU64,
     /// The stride, a power of two, less one. Relaxed: a stale stride moves a checkpoint, and any
     /// checkpoint is safe.

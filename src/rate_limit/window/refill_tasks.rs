@@ -38,8 +38,8 @@
 //! - *A permit is due earlier before the task has attended for the first time.* There is no waker
 //!   to wake. Its first poll finds the first waiter.
 //! - *A task is dropped early* (its runtime shuts down, or it panics). The runtime is orphaned
-//!   first, and then all its waiters are woken. Each poll of one finds no task, and spawns one where
-//!   it is polled now.
+//!   first, and then all its waiters are woken. Each poll of one finds no task, and spawns one
+//!   where it is polled now.
 
 use std::task::Waker;
 

@@ -19,8 +19,8 @@
 //! ```
 //!
 //! [Counts](Seq48) have 48 bits and slot numbers 16, and both wrap. Slot numbers that are compared
-//! are less than twice the size of the ring apart, except while the log is thinned. Both begin shortly before they wrap: the third
-//! issue crosses it.
+//! are less than twice the size of the ring apart, except while the log is thinned. Both begin
+//! shortly before they wrap: the third issue crosses it.
 //!
 //! # Races
 //!
@@ -29,9 +29,9 @@
 //!   the other's count, so it holds for the issues of both.
 //! - *A slot is claimed and not yet written*, because its writer was preempted. The slot does not
 //!   have its number yet, so neither it nor any slot behind it is read: permits expire late.
-//! - *A slot is overwritten while it is read.* A writer finds the ring full until the reader's
-//!   step on `oldest`, and a reader that finds `oldest` moved discards its reading. A reader that only estimates may
-//!   see the later time, which covers the earlier issues too.
+//! - *A slot is overwritten while it is read.* A writer finds the ring full until the reader's step
+//!   on `oldest`, and a reader that finds `oldest` moved discards its reading. A reader that only
+//!   estimates may see the later time, which covers the earlier issues too.
 //! - *Two threads expire permits at once.* The step on `oldest` names the slot and how far the
 //!   permits have expired, so each permit is released by one thread.
 //! - *A reader with an old time* finds fewer permits to be due. Nothing moves backwards.
@@ -44,8 +44,8 @@
 //! with all issues that it counts. By the times of checkpoints, this is what the pages of the crate
 //! promise: an issue happens before the next acquisition of its permit.
 //!
-//! The step on `oldest` is a `Release`. A writer that reuses a slot has acquired it, so the reader's
-//! loads from the slot come before the writer's stores.
+//! The step on `oldest` is a `Release`. A writer that reuses a slot has acquired it, so the
+//! reader's loads from the slot come before the writer's stores.
 
 mod thinning;
 

@@ -12,7 +12,8 @@
 //! Before an entry changes, `oldest` is moved to a number that no slot carries. To a thread that
 //! expires permits, the log is empty then, and to a thread that records, it is full.
 //!
-//! - *A thread has read an entry before.* Its step on `oldest` fails, and the next one finds nothing.
+//! - *A thread has read an entry before.* Its step on `oldest` fails, and the next one finds
+//!   nothing.
 //! - *A slot is claimed and not yet written.* The thinning gives way.
 
 use std::time::Duration;
@@ -27,9 +28,9 @@ impl Log {
     /// Leaves out checkpoints for later ones, until a quarter of the ring is free. Returns true if
     /// there is room.
     ///
-    /// `is_expired` tells whether the permits of a checkpoint have expired by now, `is_same` whether those
-    /// of two checkpoints that lie close together expire at nearly the same time. Called by one
-    /// thread at a time.
+    /// `is_expired` tells whether the permits of a checkpoint have expired by now, `is_same`
+    /// whether those of two checkpoints that lie close together expire at nearly the same time.
+    /// Called by one thread at a time.
     pub(in super::super) fn thin(
         &self,
         window: Duration,
