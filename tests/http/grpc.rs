@@ -195,6 +195,44 @@ fn r9_hints_are_read_from_responses_of_grpc_and_proxies() {
     assert_eq!(GrpcHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
+/// A code given twice is one code, and a copy has the codes of the classifier.
+#[test]
+fn r6_copied_classifier_retries_the_set_codes() {
+    let given = [GrpcCode::DataLoss, GrpcCode::Aborted, GrpcCode::DataLoss];
+    let classify = GrpcClassifier::<PlainError>::new().codes(given);
+    for classify in [Clone::clone(&classify), classify] {
+        let retried = CODES.into_iter().filter(|&code| {
+            let number = code.to_string();
+            let response = answer(200, &[("grpc-status", &number)]);
+            let verdict = classify.classify(&Request::new(()), &Ok::<_, io::Error>(response));
+            verdict == Verdict::Retry
+        });
+        assert_eq!(retried.collect::<Vec<_>>(), [GrpcCode::Aborted, GrpcCode::DataLoss]);
+    }
+}
+
+/// A single attempt is not stored, so its request is not copied.
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_of_a_call_is_copied_to_store_its_number() {
+    for (attempts, copies) in [(1, 0), (2, 2)] {
+        let copied = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&copied);
+        let clone = move |request: &Request<()>| {
+            *counted.lock().unwrap() += 1;
+            Some(request.clone())
+        };
+        let classify = GrpcClassifier::<PlainError>::new();
+        let policy = ExponentialRetry::new(attempts).classify(classify).clone_with(clone);
+        let unavailable = || answer(200, &[("grpc-status", "14")]);
+        let service = ExponentialRetryLayer::new(policy).layer(service_fn(
+            move |_: Request<()>| async move { Ok::<_, io::Error>(unavailable()) },
+        ));
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        assert_eq!(Attempts::from_response(&response).get(), attempts);
+        assert_eq!(*copied.lock().unwrap(), copies);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn r6_transport_errors_count_as_unavailable() {
     let verdict_of = |codes: &[GrpcCode], error: BoxError| {

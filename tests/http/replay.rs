@@ -466,6 +466,42 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
     }
 }
 
+/// A body that cannot be sent again is found before the budget is asked.
+#[tokio::test(start_paused = true)]
+async fn r5_r7_body_that_exceeds_the_bound_asks_no_budget() {
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&reasons);
+    let spent = RetryBudget::builder(0.0).floor_per_second(0).build();
+    let policy = policy()
+        .budget(spent)
+        .on_decision(move |decision| told.lock().unwrap().extend(decision.retry_in().err()));
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(ExponentialRetryLayer::new(policy))
+        .service(service_fn(|request: Request<ReplayBody<Script>>| async {
+            all(request.into_body()).await?;
+            Ok::<_, BoxError>(503)
+        }));
+    for frames in [9, 8] {
+        client.clone().oneshot(Request::new(Script::of(frames, 8 * 1024))).await.unwrap();
+    }
+    let expected = [StopReason::NotReplayable, StopReason::BudgetExhausted];
+    assert_eq!(*reasons.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn c3_replayed_bodies_wait_for_the_readiness_of_the_inner_service() {
+    let (mut client, mut server) = tower_test::mock::spawn_layer(ReplayLayer::new());
+    server.allow(0);
+    tokio_test::assert_pending!(client.poll_ready());
+    server.allow(1);
+    tokio_test::assert_ready_ok!(client.poll_ready());
+    drop(client.call(Request::new(Script::of(1, 1))));
+    let (request, _respond): (Request<ReplayBody<Script>>, tower_test::mock::SendResponse<()>) =
+        server.next_request().await.expect("sent");
+    assert_eq!(all(request.into_body()).await.unwrap().len(), 1);
+}
+
 /// The server responds before the body has come, and the connection continues to send it. Once the
 /// retry is decided, that copy ends at once with an error, and the retry sends the whole body.
 #[tokio::test(start_paused = true)]
