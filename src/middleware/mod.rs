@@ -1,13 +1,13 @@
-//! The service and the response future of both limits.
+//! The service and the response future that both limits share.
 //!
-//! A request is admitted in one of two ways:
-//!
-//! - **In `poll_ready`**, by [`Limited`]: the service is ready once it holds a permit and the inner
-//!   service is ready. A caller at the limit is held back: backpressure. For limits that do not
-//!   depend on the request.
-//! - **In `call`**, by [`CallFuture`]: the service is always ready, and the response future
-//!   acquires a permit, drives a clone of the inner service ready, and calls it. For limits that
-//!   depend on the request. No inner service is kept ready while a request waits for its permit.
+//! [`Limited`] is named [`ConcurrencyBackpressure`](crate::ConcurrencyBackpressure) or
+//! [`WindowRateLimit`](crate::WindowRateLimit). It admits a request in `poll_ready`: the service is
+//! ready once it holds a permit and the inner service is ready, so a caller at the limit is held
+//! back.
+
+// The other way to admit is in `call`, for limits that depend on the request: the service is always
+// ready, and its response future (`CallFuture`) acquires a permit, drives a clone of the inner
+// service ready, and calls it. No inner service is kept ready while a request waits for its permit.
 
 mod in_call;
 #[cfg(test)]
