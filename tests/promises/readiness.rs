@@ -363,6 +363,23 @@ async fn c12_permit_of_a_window_granted_to_an_abandoned_wait_is_refunded() {
     assert_eq!(began.elapsed(), secs(10));
 }
 
+/// The queue has filled up since, with another request.
+#[tokio::test(start_paused = true)]
+async fn c12_wait_polled_after_its_deadline_times_out_before_a_full_queue() {
+    let layer = WindowRateLimitLayer::new(1, secs(1)).max_queue(1);
+    let patient = layer.clone().max_wait(HOUR).layer(Probe::new());
+    let mut late = layer.clone().max_wait(secs(2)).layer(Probe::new());
+    patient.clone().oneshot(0).await.unwrap();
+    assert_pending!(poll_once(&mut late));
+    layer.handle().pause_for(secs(60));
+    advance(ms(2_050)).await;
+    let mut waiter = patient.clone();
+    assert_pending!(poll_once(&mut waiter));
+    assert_ready_ok!(poll_once(&mut late));
+    assert!(rejected(&late.call(1).await.unwrap_err()).is_wait_timeout());
+    assert!(rejected(&patient.oneshot(2).await.unwrap_err()).is_queue_full());
+}
+
 /// The refill task takes the permit back for a waiter behind, which has no timer of its own.
 #[tokio::test(start_paused = true)]
 async fn c12_grant_to_an_abandoned_wait_at_a_window_is_taken_back_for_the_next_waiter() {
