@@ -16,6 +16,7 @@ mod promises;
 mod prose;
 mod protocol;
 mod suites;
+mod tree;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -60,14 +61,14 @@ enum Check {
         #[arg(long, value_name = "N", default_value_t = 1)]
         every: usize,
     },
-    /// Runs cargo-mutants with `.cargo/mutants.toml`
+    /// Tries the mutants that cargo-mutants lists (`.cargo/mutants.toml`)
     Mutants {
+        /// Tries only mutants of files with this text in their paths
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        only: String,
         /// Tries only every n-th
         #[arg(long, value_name = "N", default_value_t = 1)]
         every: usize,
-        /// Options for cargo-mutants
-        #[arg(last = true)]
-        options: Vec<String>,
     },
     /// Runs every suite in its long form, and all other checks
     Verify,
@@ -79,7 +80,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Promises { verbose } => promises::faults(verbose)?,
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
-        Check::Mutants { every, options } => mutants::faults(every, &options)?,
+        Check::Mutants { only, every } => mutants::faults(&only, every)?,
         Check::Verify => verify()?,
     };
     for fault in &faults {
@@ -94,6 +95,6 @@ fn verify() -> anyhow::Result<Vec<String>> {
     faults.extend(suites::faults()?);
     faults.extend(orderings::faults(1)?);
     faults.extend(protocol::faults("", 1)?);
-    faults.extend(mutants::faults(1, &[])?);
+    faults.extend(mutants::faults("", 1)?);
     Ok(faults)
 }

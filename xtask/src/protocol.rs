@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -10,24 +10,13 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use wait_timeout::ChildExt;
-use walkdir::WalkDir;
 
-use crate::package::{listed, root, test_binary};
+use crate::{
+    package::{listed, root, test_binary},
+    tree::Tree,
+};
 
 const PAGE: &str = "tests/models/protocol.toml";
-
-/// The parts of the package that a copy needs for its tests.
-const COPIED: &[&str] = &[
-    "Cargo.toml",
-    "Cargo.lock",
-    "README.md",
-    "src",
-    "tests",
-    "examples",
-    "benches",
-    "docs",
-    "xtask",
-];
 
 /// A test that takes longer hangs, which is reported as a fault of the list.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -63,7 +52,7 @@ pub(crate) fn faults(only: &str, every: usize) -> anyhow::Result<Vec<String>> {
     if chosen.is_empty() {
         bail!("{PAGE} has no mutation with {only:?} in it");
     }
-    let tree = Tree::copy()?;
+    let tree = Tree::copy("protocol")?;
     let mut faults = tree.faults_as_it_is(&chosen)?;
     for mutation in chosen {
         let unnoticed = tree.attempt(mutation).with_context(|| mutation.breaks.clone())?;
@@ -77,27 +66,7 @@ pub(crate) fn faults(only: &str, every: usize) -> anyhow::Result<Vec<String>> {
     Ok(faults)
 }
 
-/// A copy of the package, to be broken.
-struct Tree(PathBuf);
-
 impl Tree {
-    fn copy() -> anyhow::Result<Self> {
-        let copy = root().join("target/protocol");
-        for folder in ["src", "tests"] {
-            let _ = fs::remove_dir_all(copy.join(folder));
-        }
-        for part in COPIED {
-            for entry in WalkDir::new(root().join(part)).into_iter().filter_map(Result::ok) {
-                let to = copy.join(entry.path().strip_prefix(root())?);
-                if entry.file_type().is_file() {
-                    fs::create_dir_all(to.parent().expect("is inside the copy"))?;
-                    fs::copy(entry.path(), to)?;
-                }
-            }
-        }
-        Ok(Self(copy))
-    }
-
     /// Returns the named tests that fail, or are missing, before anything is broken.
     fn faults_as_it_is(&self, mutations: &[&Mutation]) -> anyhow::Result<Vec<String>> {
         let tests = mutations
@@ -112,7 +81,7 @@ impl Tree {
             if named.is_empty() {
                 continue;
             }
-            let binary = test_binary(&self.0, suite)?;
+            let binary = test_binary(self.path(), suite)?;
             let listed = listed(&binary)?;
             for (_, test) in named {
                 if !listed.iter().any(|name| name == test) {
@@ -127,19 +96,13 @@ impl Tree {
 
     /// Breaks the sources, runs the tests that have to fail, and restores the sources.
     fn attempt(&self, mutation: &Mutation) -> anyhow::Result<Vec<String>> {
-        let path = self.0.join(&mutation.file);
-        let whole = fs::read_to_string(&path)?;
-        let Some(broken) = broken(&whole, mutation) else {
-            return Ok(vec!["its text is not in the sources".to_owned()]);
-        };
-        fs::write(&path, broken)?;
-        let unnoticed = self.unnoticed(mutation);
-        fs::write(&path, whole)?;
-        unnoticed
+        let change = |whole: &str| broken(whole, mutation);
+        let unnoticed = self.with_change(&mutation.file, change, || self.unnoticed(mutation))?;
+        unnoticed.unwrap_or_else(|| Ok(vec!["its text is not in the sources".to_owned()]))
     }
 
     fn unnoticed(&self, mutation: &Mutation) -> anyhow::Result<Vec<String>> {
-        let binary = match test_binary(&self.0, &mutation.suite) {
+        let binary = match test_binary(self.path(), &mutation.suite) {
             Ok(binary) => binary,
             Err(error) => return Ok(vec![format!("does not compile: {error}")]),
         };
