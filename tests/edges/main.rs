@@ -33,6 +33,7 @@ mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
 
+mod deadlines;
 mod layers;
 mod limits;
 mod refill;
