@@ -109,8 +109,8 @@ impl Naive {
         !self.closed && self.holders() < self.limit && self.queue.is_empty()
     }
 
-    /// Ends waits and takes grants back in the order of their deadlines. A permit that is taken back
-    /// goes to the first waiter of that time, a wait that ends at the same time included.
+    /// Ends waits and takes grants back in the order of their deadlines. A permit that is taken
+    /// back goes to the first waiter of that time, a wait that ends at the same time included.
     fn settle(&mut self, now: u64) {
         loop {
             let deadline = |caller: usize| match self.states[caller] {
