@@ -11,7 +11,11 @@ use std::{
 use ::reqwest::{Body, Error, Request, Response, redirect, retry};
 use futures::{future::join, stream};
 use http::{HeaderName, HeaderValue, Method};
-use tokio::{net::TcpSocket, sync::oneshot};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket},
+    sync::oneshot,
+};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
@@ -169,4 +173,38 @@ async fn r7_reqwest_stream_is_sent_once_and_its_response_passes() {
         let lengths: Vec<_> = server.received().iter().map(|request| request.body).collect();
         assert_eq!(lengths, [5]);
     }
+}
+
+/// A redirect that the client's own policy refuses is final, whatever cause the policy names.
+#[tokio::test]
+async fn r6_redirect_refused_by_the_clients_policy_is_not_retried() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let received = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&received);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Relaxed);
+            let _ = stream.read(&mut [0; 1024]).await;
+            let head = "HTTP/1.1 302 Found\r\nlocation: /next\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    });
+    let refuse = |attempt: redirect::Attempt<'_>| {
+        attempt.error(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let reqwest = ::reqwest::Client::builder()
+        .retry(retry::never())
+        .redirect(redirect::Policy::custom(refuse))
+        .build()
+        .unwrap();
+    let policy = ExponentialRetry::new(MAX_ATTEMPTS)
+        .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
+        .classify(HttpClassifier::new())
+        .clone_with(Request::try_clone);
+    let client = ServiceBuilder::new().layer(ExponentialRetryLayer::new(policy)).service(reqwest);
+    let request = Request::new(Method::GET, url.parse().unwrap());
+    let error = soon(client.oneshot(request)).await.unwrap_err();
+    assert!(error.is_redirect(), "{error:?}");
+    assert_eq!(received.load(Relaxed), 1);
 }
