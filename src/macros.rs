@@ -15,7 +15,7 @@ macro_rules! inner_access {
             &mut self.inner
         }
 
-        /// Returns the inner service. A permit or a place in the queue is released.
+        /// Returns the inner service. Releases a permit, or leaves the queue.
         #[must_use]
         pub fn into_inner(self) -> S {
             self.inner

@@ -55,6 +55,7 @@ use crate::rejected::Rejected;
 pub trait RejectPolicy: Clone + sealed::Sealed {
     /// The policy of the same layer once it has a bound.
     type Bounded: RejectPolicy;
+
     /// True if all requests wait, and none can be rejected.
     #[doc(hidden)]
     const NEVER_REJECTS: bool = false;
@@ -198,7 +199,7 @@ impl RejectPolicy for NeverReject {
 
     fn hold(rejected: Rejected) -> Infallible {
         // A queue without a policy has no bound and no time limit, and its limit cannot be closed.
-        unreachable!("turned away ({rejected}) by a layer that lets everybody wait")
+        unreachable!("rejected ({rejected}) by a layer without a reject policy")
     }
 }
 

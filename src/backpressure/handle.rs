@@ -120,7 +120,8 @@ impl ConcurrencyBackpressureHandle {
     /// Closes the limit: rejects all waiters, and all requests from now on, as *closed*.
     ///
     /// Requests in flight end as usual, and [`drained`](Self::drained) completes after the last of
-    /// them. A closed limit cannot be opened again.
+    /// them. A closed limit cannot be opened again. A layer without a reject policy that is put on
+    /// a service of a closed limit panics.
     ///
     /// # Errors
     ///

@@ -226,8 +226,8 @@ impl<L: Limiter> Readiness<L> {
         if let Some(permit) = self.acquire_now() {
             self.limiter.observer().acquired();
             self.state = State::Acquired(permit); // released if the inner service panics
-            // The call cannot wait, so there is no task to wake. `poll_ready` reports an error
-            // again.
+            // The call cannot wait, so there is no task to wake. An error is left to the next
+            // `poll_ready`.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
                 return Ok(permit);

@@ -16,7 +16,7 @@ use crate::{reject::RejectPolicyFor, rejected::Rejected};
 ///
 /// It awaits `A`, drives the service ready, calls it, and drops the permit after the response.
 /// Dropped before, it drops what it drives, and then the permit.
-#[pin_project(!Unpin)]
+#[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct CallFuture<A, T, S: Service<Request>, Request, P> {
     #[pin]

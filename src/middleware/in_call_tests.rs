@@ -141,7 +141,7 @@ async fn b4_dropped_call_releases_its_permit_or_leaves_its_queue() {
 
 /// The poll of the inner service would reserve a connection, for example.
 #[tokio::test]
-async fn c11_inner_service_is_not_driven_while_the_request_waits() {
+async fn c3_inner_service_is_not_driven_while_the_request_waits() {
     let polls = Arc::new(AtomicUsize::new(0));
     let inner = Polled { inner: echo(), polls: Arc::clone(&polls) };
     let mut service = Limited { inner, limiter: PerClass::new([1]) };
@@ -159,7 +159,7 @@ async fn c11_inner_service_is_not_driven_while_the_request_waits() {
 }
 
 #[tokio::test]
-async fn c6_rejected_request_gets_the_outcome_of_its_policy() {
+async fn c10_rejected_request_gets_the_outcome_of_its_policy() {
     let service = Limited { inner: echo(), limiter: PerClass::new([1]) };
     let (_end, unknown) = request(7);
     let error = service.oneshot(unknown).await.unwrap_err();
@@ -167,7 +167,7 @@ async fn c6_rejected_request_gets_the_outcome_of_its_policy() {
 }
 
 #[tokio::test]
-async fn c6_error_of_readiness_is_an_error_of_the_call_and_releases_the_permit() {
+async fn c3_c4_error_of_readiness_is_an_error_of_the_call_and_releases_the_permit() {
     let limiter = PerClass::new([1]);
     let service = Limited { inner: Dead, limiter: limiter.clone() };
     let (_end, request) = request(0);

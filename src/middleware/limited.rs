@@ -18,8 +18,11 @@ use crate::{
 /// [`WindowRateLimit`](crate::WindowRateLimit).
 ///
 /// `poll_ready` acquires a permit, or leads to a rejection by `call`. A clone shares the limit, and
-/// has neither a permit nor a position in the queue until it is polled itself. Dropped, it gives
-/// back what it has.
+/// has neither a permit nor a position in the queue until it is polled itself. A drop releases the
+/// permit, or leaves the queue.
+///
+/// `call` panics unless `poll_ready` has returned `Ready(Ok(()))` before. The error type is that of
+/// the [reject policy](crate::reject).
 pub struct Limited<S, L: Limiter, P> {
     inner: S,
     readiness: Readiness<L>,

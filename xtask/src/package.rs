@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 /// The suites that show promises, in the names of their tests.
 pub(crate) const SUITES: &[&str] =
-    &["promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms"];
+    &["lib", "promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms"];
 
 /// Returns the folder of the package.
 pub(crate) fn root() -> PathBuf {
@@ -24,14 +24,19 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Returns the arguments that choose `suite`. The tests that stand beside the sources are `lib`.
+pub(crate) fn chosen(suite: &str) -> Vec<&str> {
+    if suite == "lib" { vec!["--lib"] } else { vec!["--test", suite] }
+}
+
 /// Builds the test binary of `suite` in the package at `root`, and returns its path.
 ///
 /// The target directory is that of the package itself, so that no dependency is built again.
 pub(crate) fn test_binary(root: &Path, suite: &str) -> anyhow::Result<PathBuf> {
     let target = self::root().join("target");
     let target = env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
-    let arguments =
-        ["test", "--no-run", "--all-features", "--message-format=json", "--test", suite];
+    let mut arguments = vec!["test", "--no-run", "--all-features", "--message-format=json"];
+    arguments.extend(chosen(suite));
     let output = cargo(root, &arguments).env("CARGO_TARGET_DIR", target).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout)?;

@@ -1,6 +1,6 @@
 //! Runs the suites in their long form.
 
-use crate::package::{SUITES, cargo, root};
+use crate::package::{SUITES, cargo, chosen, root};
 
 /// More cases, schedules and rounds than `cargo test` runs.
 const LONG: &[(&str, &str)] =
@@ -13,8 +13,8 @@ const OUTAGE: &[&str] = &["run", "--release", "--example", "storm", "--", "--out
 pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
     for suite in SUITES {
-        let mut test = cargo(&root(), &["test", "--all-features", "--test", suite]);
-        test.envs(LONG.iter().copied());
+        let mut test = cargo(&root(), &["test", "--all-features"]);
+        test.args(chosen(suite)).envs(LONG.iter().copied());
         // Each case of the promises' oracles is a schedule of many steps.
         if *suite == "promises" {
             test.env("PROPTEST_CASES", "5000");
