@@ -194,6 +194,7 @@ mod builder_ext;
 mod cause;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod deadline;
 pub mod exempt;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -222,6 +223,7 @@ pub use self::{
     },
     builder_ext::ServiceBuilderExt,
     cause::find_cause,
+    deadline::DeadlineLayer,
     exempt::ExemptLayer,
     limiter::RejectedCounts,
     pause_on_hint::PauseOnHintLayer,

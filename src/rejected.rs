@@ -46,6 +46,8 @@ pub struct Rejected {
 pub(crate) enum Limit {
     Concurrency,
     Rate,
+    /// A deadline of the request.
+    Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ impl Rejected {
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
         Self { limit, reason, retry_after }
+    }
+
+    /// Creates the rejection of a request whose deadline has passed.
+    pub(crate) fn by_deadline() -> Self {
+        Self::new(Limit::Time, Reason::WaitTimeout, None)
     }
 
     pub(crate) const fn reason(&self) -> Reason {
@@ -79,13 +86,23 @@ impl Rejected {
         self.reason == Reason::WaitTimeout
     }
 
+    /// Returns true if the deadline of the request has passed: see
+    /// [`DeadlineLayer`](crate::DeadlineLayer). The request may have reached the server.
+    ///
+    /// [`is_wait_timeout`](Self::is_wait_timeout) is true as well.
+    #[must_use]
+    pub fn is_deadline_exceeded(&self) -> bool {
+        self.limit == Limit::Time
+    }
+
     /// Returns true if the limit was closed by its handle.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reason == Reason::Closed
     }
 
-    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit (HTTP's 503).
+    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit (HTTP's 503) and a
+    /// deadline (HTTP's 504).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         self.limit == Limit::Rate
@@ -128,6 +145,7 @@ impl fmt::Display for Rejected {
             (_, Reason::Closed) => return f.write_str("limiter is closed"),
             (Limit::Concurrency, _) => "too many requests in flight",
             (Limit::Rate, _) => "too many requests in this window",
+            (Limit::Time, _) => return f.write_str("the deadline of the request has passed"),
         })?;
         f.write_str(match self.reason {
             Reason::QueueFull => ", and the queue is full",

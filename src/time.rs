@@ -126,8 +126,7 @@ impl Clock {
     /// Outside a tokio runtime that has its timer enabled.
     #[track_caller]
     pub(crate) fn timer(&self, at: Nanos, timer_use: &TimerUse) -> Timer {
-        let at = self.instant(at);
-        Timer(timer_use.timed(|| Box::pin(tokio::time::sleep_until(at))))
+        timer_use.timer(self.instant(at))
     }
 
     /// Resets `timer` to fire at `at`, and not before.
@@ -176,6 +175,16 @@ impl TimerUse {
     #[track_caller]
     pub(crate) fn no_runtime(&self) -> ! {
         self.panic("there is none here")
+    }
+
+    /// Creates a timer that fires at `at`, and not before.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled.
+    #[track_caller]
+    pub(crate) fn timer(&self, at: Instant) -> Timer {
+        Timer(self.timed(|| Box::pin(tokio::time::sleep_until(at))))
     }
 
     /// Runs `make`, which creates a timer.

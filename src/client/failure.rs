@@ -64,8 +64,10 @@ impl<'a> Failure<'a> {
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
         for cause in causes(error) {
-            if let Some(rejected) = cause.downcast_ref() {
-                return Self::Rejected(rejected);
+            if let Some(rejected) = cause.downcast_ref::<Rejected>() {
+                // A deadline can pass while the server works on the request.
+                let is_late = rejected.is_deadline_exceeded();
+                return if is_late { Self::Interrupted } else { Self::Rejected(rejected) };
             }
             match inspect(cause) {
                 Evidence::Unreached => return Self::Unreached,

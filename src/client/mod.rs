@@ -100,6 +100,8 @@ mod http_headers;
 mod http_hints;
 mod message;
 pub mod replay;
+#[cfg(feature = "grpc")]
+mod send_grpc_timeout;
 
 pub use self::{
     attempts::Attempts,
@@ -111,4 +113,7 @@ pub use self::{
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
 #[cfg(feature = "grpc")]
-pub use self::{grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints};
+pub use self::{
+    grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints,
+    send_grpc_timeout::send_grpc_timeout,
+};

@@ -2,4 +2,6 @@
 
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc_timeout;
 pub(crate) mod rate_limit;

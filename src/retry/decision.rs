@@ -35,7 +35,7 @@ impl Decision {
 
 /// The reason why a failed attempt is not followed by another.
 ///
-/// The first three are named after the setting of [`ExponentialRetry`](super::ExponentialRetry)
+/// `MaxAttempts`, `MaxElapsed` and `MaxHint` are named after the setting of [`ExponentialRetry`](super::ExponentialRetry)
 /// that would be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -44,6 +44,8 @@ pub enum StopReason {
     MaxAttempts,
     /// The wait would have ended after `max_elapsed`.
     MaxElapsed,
+    /// The wait would have ended at or after the [deadline](crate::deadline) of the request.
+    Deadline,
     /// The server asks for a longer wait than `max_hint`.
     MaxHint,
     /// The budget has no retry left.
@@ -63,6 +65,7 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             Self::MaxAttempts => "all attempts are spent",
             Self::MaxElapsed => "the wait would end too late",
+            Self::Deadline => "the wait would end after the deadline",
             Self::MaxHint => "the server asks for too long a wait",
             Self::BudgetExhausted => "the retry budget is exhausted",
             Self::RetryForbidden => "retries are forbidden",

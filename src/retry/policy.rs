@@ -20,7 +20,10 @@ use super::{
     Classify, CloneRequest, Decision, ExponentialRetry, StopReason, Verdict, budget::Reservation,
     config::Inline, future::Delay, request::Position,
 };
-use crate::time::{self, nanos};
+use crate::{
+    deadline,
+    time::{self, nanos},
+};
 
 impl<C, D, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D>
 where
@@ -145,6 +148,8 @@ impl<C, D> ExponentialRetry<C, D> {
             };
             if self.ends_too_late(wait) {
                 Err(StopReason::MaxElapsed)
+            } else if ends_after_deadline(wait) {
+                Err(StopReason::Deadline)
             } else {
                 match self.reserve() {
                     Err(reason) => Err(reason),
@@ -182,4 +187,9 @@ impl<C, D> ExponentialRetry<C, D> {
             hook(decision);
         }
     }
+}
+
+/// Returns true if a wait from now would leave no time until the deadline of the request.
+fn ends_after_deadline(wait: Duration) -> bool {
+    deadline::current().is_some_and(|at| at.saturating_duration_since(time::now()) <= wait)
 }

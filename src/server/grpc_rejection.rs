@@ -10,12 +10,13 @@ use crate::{
 /// *Responses*: `Percent-Encoded`).
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Makes the gRPC response to a rejected call: `.reject_with(grpc_rejection)`, on either limit.
+/// Makes the gRPC response to a rejected call: `.reject_with(grpc_rejection)`, on each layer.
 ///
 /// | rejected by | `grpc-status` | `grpc-retry-pushback-ms` |
 /// | --- | --- | --- |
 /// | a rate limit | 8, RESOURCE_EXHAUSTED | milliseconds until the next permit, rounded up, at most 2<sup>31</sup> - 1 (gRFC A6) |
 /// | a concurrency limit, full or closed | 14, UNAVAILABLE | none: the time is unknown, and the client's own backoff applies |
+/// | a [deadline](crate::deadline) | 4, DEADLINE_EXCEEDED | none |
 ///
 /// The response is *trailers only* (gRPC over HTTP/2, *Responses*): status 200, an empty body, all
 /// headers at once. `grpc-message` tells the reason. A translating layer for gRPC-Web goes outside.
@@ -45,7 +46,11 @@ pub fn grpc_rejection<B: Default>(rejected: Rejected) -> Response<B> {
     let mut response = Response::new(B::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let status = if rejected.is_rate_limited() { "8" } else { "14" };
+    let status = match () {
+        () if rejected.is_rate_limited() => "8",
+        () if rejected.is_deadline_exceeded() => "4",
+        () => "14",
+    };
     headers.insert(&GRPC_STATUS, HeaderValue::from_static(status));
     let message = utf8_percent_encode(&rejected.to_string(), ENCODED).to_string();
     let message = HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII");

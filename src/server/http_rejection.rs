@@ -4,12 +4,13 @@ use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 
 use crate::{rejected::Rejected, time::whole_secs};
 
-/// Makes the HTTP response to a rejected request: `.reject_with(http_rejection)`, on either limit.
+/// Makes the HTTP response to a rejected request: `.reject_with(http_rejection)`, on each layer.
 ///
 /// | rejected by | status | `Retry-After` |
 /// | --- | --- | --- |
 /// | a rate limit | 429 Too Many Requests (RFC 6585, 4) | whole seconds until the next permit, rounded up, never 0 (RFC 9110, 10.2.3) |
 /// | a concurrency limit, full or closed | 503 Service Unavailable (RFC 9110, 15.6.4) | none: the time is unknown |
+/// | a [deadline](crate::deadline) | 504 Gateway Timeout (RFC 9110, 15.6.5) | none |
 ///
 /// The body is empty and of the inner service's type, which is inferred. It needs a `Default`, as
 /// servers' bodies have; for other types there is [`http_rejection_with_body`].
@@ -92,6 +93,8 @@ fn response<B>(rejected: &Rejected, wait: Option<Duration>, body: B) -> Response
     let mut response = Response::new(body);
     *response.status_mut() = if rejected.is_rate_limited() {
         StatusCode::TOO_MANY_REQUESTS
+    } else if rejected.is_deadline_exceeded() {
+        StatusCode::GATEWAY_TIMEOUT
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };

@@ -1,0 +1,377 @@
+//! R10: one deadline for queue, window, attempts and backoffs.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use proptest::prelude::*;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer, Rejected,
+    WindowRateLimitLayer,
+    deadline::{self, ReadDeadline},
+    retry::{Backoff, Decision, Jitter, StopReason, Verdict},
+};
+
+use crate::{
+    paused_runtime,
+    support::{Probe, ms, now, secs},
+};
+
+fn is_late(error: &BoxError) -> bool {
+    Rejected::find(&**error).is_some_and(Rejected::is_deadline_exceeded)
+}
+
+/// Attempts fail, each after `takes`; backoffs are `wait`, without jitter.
+fn failing(takes: Duration) -> impl Service<u32, Response = u32, Error = io::Error> + Clone {
+    service_fn(move |_: u32| async move {
+        tokio::time::sleep(takes).await;
+        Err(io::Error::other("unavailable"))
+    })
+}
+
+fn every(wait: Duration) -> Backoff {
+    Backoff::new(wait, wait).jitter(Jitter::None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_covers_the_queue() {
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(200)))
+        .layer(limit)
+        .service(Probe::answering_after(ms(150)));
+
+    let start = now();
+    let results = join_all((0..8).map(|n| {
+        let service = service.clone();
+        async move { (service.oneshot(n).await, start.elapsed()) }
+    }))
+    .await;
+
+    assert_eq!(results[0].0.as_ref().unwrap(), &0);
+    assert_eq!(results[0].1, ms(150));
+    for (result, elapsed) in &results[1..] {
+        assert!(is_late(result.as_ref().unwrap_err()));
+        assert_eq!(*elapsed, ms(200));
+    }
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+}
+
+/// The control of the scene above: tower's timeout does not bound the queue.
+#[tokio::test(start_paused = true)]
+async fn timeout_of_tower_outermost_does_not_cover_the_queue() {
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(ms(200)))
+        .layer(ConcurrencyBackpressureLayer::new(1))
+        .service(Probe::answering_after(ms(150)));
+
+    let start = now();
+    let results = join_all((0..8).map(|n| service.clone().oneshot(n))).await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(start.elapsed(), ms(1_200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_covers_the_window_and_the_permit_goes_to_the_next() {
+    let limit = WindowRateLimitLayer::new(1, secs(1));
+    let handle = limit.handle();
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = ServiceBuilder::new().layer(limit).service(probe);
+    let bounded = DeadlineLayer::new(ms(400));
+    let bounded = tower::Layer::layer(&bounded, service.clone());
+
+    assert_eq!(bounded.clone().oneshot(1).await.unwrap(), 1);
+    let start = now();
+    let (late, next) = tokio::join!(bounded.oneshot(2), service.oneshot(3));
+    assert!(is_late(&late.unwrap_err()));
+    assert_eq!(next.unwrap(), 3);
+    assert_eq!(start.elapsed(), secs(1));
+    assert_eq!(notes.calls_ms(), [0, 1_000]);
+    assert_eq!(handle.queued(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_covers_attempts_and_backoffs() {
+    let policy = ExponentialRetry::new(10).backoff(every(ms(100)));
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(1_000)))
+        .layer(ExponentialRetryLayer::new(policy))
+        .service(failing(ms(300)));
+
+    // Attempts end at 300, 700 and 1,100 ms.
+    let start = now();
+    assert!(is_late(&service.oneshot(1).await.unwrap_err()));
+    assert_eq!(start.elapsed(), ms(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_retry_whose_backoff_ends_at_the_deadline_is_not_begun() {
+    let stops = Arc::new(Mutex::new(Vec::new()));
+    let service = |timeout: Duration| {
+        let stops = Arc::clone(&stops);
+        let policy = ExponentialRetry::new(10).backoff(every(ms(500))).on_decision(
+            move |decision: &Decision| stops.lock().unwrap().push(decision.retry_in()),
+        );
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(timeout))
+            .layer(ExponentialRetryLayer::new(policy))
+            .service(failing(ms(100)))
+    };
+
+    // Attempts end at 100 and 700 ms; the second backoff would end at 1,200 ms.
+    let start = now();
+    let error = service(ms(1_200)).oneshot(1).await.unwrap_err();
+    assert_eq!(error.to_string(), "unavailable", "the error of the last attempt");
+    assert_eq!(start.elapsed(), ms(700));
+    let stopped = Err(StopReason::Deadline);
+    assert_eq!(*stops.lock().unwrap(), [Ok(ms(500)), stopped]);
+
+    stops.lock().unwrap().clear();
+    let start = now();
+    assert!(is_late(&service(ms(1_201)).oneshot(1).await.unwrap_err()));
+    assert_eq!(start.elapsed(), ms(1_201));
+    assert_eq!(*stops.lock().unwrap(), [Ok(ms(500)), Ok(ms(500))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_hint_of_any_length_against_the_deadline_does_not_overflow() {
+    let policy = ExponentialRetry::new(3)
+        .max_hint(Duration::MAX)
+        .classify(|_: &u32, _: &Result<u32, io::Error>| Verdict::RetryAfter(Duration::MAX));
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(secs(1)))
+        .layer(ExponentialRetryLayer::new(policy))
+        .service(failing(ms(10)));
+    let start = now();
+    assert_eq!(service.oneshot(1).await.unwrap_err().to_string(), "unavailable");
+    assert_eq!(start.elapsed(), ms(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_request_without_time_left_is_not_sent() {
+    let probe = Probe::new();
+    let notes = probe.notes();
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(Duration::ZERO)).service(probe);
+    assert!(is_late(&service.oneshot(1).await.unwrap_err()));
+    assert_eq!(notes.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_response_at_the_deadline_counts_and_an_error_does_not() {
+    let answering = DeadlineLayer::new(ms(100));
+    let answering = tower::Layer::layer(&answering, Probe::answering_after(ms(100)));
+    assert_eq!(answering.oneshot(1).await.unwrap(), 1);
+
+    let failing_in_time = DeadlineLayer::new(ms(100));
+    let failing_in_time = tower::Layer::layer(&failing_in_time, failing(ms(99)));
+    assert_eq!(failing_in_time.oneshot(1).await.unwrap_err().to_string(), "unavailable");
+
+    let failing_late = DeadlineLayer::new(ms(100));
+    let failing_late = tower::Layer::layer(&failing_late, failing(ms(100)));
+    assert!(is_late(&failing_late.oneshot(1).await.unwrap_err()));
+}
+
+#[derive(Clone)]
+struct Call {
+    timeout: Option<Duration>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_is_read_from_the_request_and_bounded_by_at_most() {
+    let read = |call: &Call| call.timeout;
+    let silent = service_fn(|_: Call| std::future::pending::<Result<(), Infallible>>());
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::from_request(read).at_most(secs(5)))
+        .service(silent);
+    for (timeout, expected) in [
+        (Some(ms(30)), ms(30)),
+        (Some(secs(7)), secs(5)),
+        (None, secs(5)),
+        (Some(Duration::MAX), secs(5)),
+    ] {
+        let start = now();
+        assert!(is_late(&service.clone().oneshot(Call { timeout }).await.unwrap_err()));
+        assert_eq!(start.elapsed(), expected, "{timeout:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_request_without_a_deadline_waits_without_a_timer() {
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::from_request(|call: &Call| call.timeout))
+        .service(service_fn(|_: Call| async {
+            tokio::time::sleep(secs(3_600)).await;
+            Ok::<_, Infallible>(deadline::current())
+        }));
+    for timeout in [None, Some(Duration::MAX)] {
+        assert_eq!(service.clone().oneshot(Call { timeout }).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_inner_deadline_only_shortens_an_outer_one() {
+    for (outer, inner, expected) in [(100, 300, 100), (300, 100, 100)] {
+        let start = now();
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::new(ms(outer)))
+            .layer(DeadlineLayer::new(ms(inner)))
+            .service(service_fn(move |_: u32| async move {
+                let left = deadline::current().unwrap() - start;
+                Ok::<_, Infallible>(left)
+            }));
+        assert_eq!(service.oneshot(1).await.unwrap(), ms(expected));
+    }
+    assert_eq!(deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_is_current_in_readiness_call_response_and_drop_only() {
+    struct Seen(Arc<AtomicU32>);
+    impl Drop for Seen {
+        fn drop(&mut self) {
+            assert!(deadline::current().is_some());
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    #[derive(Clone)]
+    struct Inner(Arc<AtomicU32>);
+    impl Service<u32> for Inner {
+        type Response = u32;
+        type Error = Infallible;
+        type Future = std::pin::Pin<Box<dyn Future<Output = Result<u32, Infallible>>>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Infallible>> {
+            assert!(deadline::current().is_some());
+            self.0.fetch_add(1, SeqCst);
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: u32) -> Self::Future {
+            assert!(deadline::current().is_some());
+            self.0.fetch_add(1, SeqCst);
+            let seen = Seen(Arc::clone(&self.0));
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                assert!(deadline::current().is_some());
+                seen.0.fetch_add(1, SeqCst);
+                std::future::pending().await
+            })
+        }
+    }
+    let count = Arc::new(AtomicU32::new(0));
+    let layer = DeadlineLayer::new(ms(10));
+    let service = tower::Layer::layer(&layer, Inner(Arc::clone(&count)));
+    assert!(service.oneshot(1).await.is_err());
+    assert_eq!(count.load(SeqCst), 4);
+    assert_eq!(deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_panic_of_the_inside_leaves_no_deadline_to_the_thread() {
+    let layer = DeadlineLayer::new(ms(10));
+    let panics = service_fn(|_: u32| async {
+        assert_eq!(deadline::current(), None, "panics, because there is one");
+        Ok::<_, Infallible>(())
+    });
+    // In the same thread.
+    let joined = tokio::spawn(tower::Layer::layer(&layer, panics).oneshot(1)).await;
+    assert!(joined.unwrap_err().is_panic());
+    assert_eq!(deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c10_late_request_is_rejected_as_the_policy_says() {
+    #[derive(Debug, PartialEq)]
+    enum MyError {
+        Late(bool),
+    }
+    impl From<Rejected> for MyError {
+        fn from(rejected: Rejected) -> Self {
+            Self::Late(rejected.is_deadline_exceeded() && rejected.is_wait_timeout())
+        }
+    }
+    impl From<Infallible> for MyError {
+        fn from(never: Infallible) -> Self {
+            match never {}
+        }
+    }
+    let silent = service_fn(|_: u32| std::future::pending::<Result<String, Infallible>>());
+
+    let layer = DeadlineLayer::new(ms(10)).reject_with_error::<MyError>();
+    let service = tower::Layer::layer(&layer, silent);
+    assert_eq!(service.oneshot(1).await, Err(MyError::Late(true)));
+
+    let layer = DeadlineLayer::new(ms(10)).reject_with(|rejected: Rejected| rejected.to_string());
+    let service = tower::Layer::layer(&layer, silent);
+    assert_eq!(service.oneshot(1).await.unwrap(), "the deadline of the request has passed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_dropped_call_with_a_deadline_leaves_the_queue_and_releases_its_permit() {
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let mut service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(secs(60)))
+        .layer(limit)
+        .service(Probe::answering_after(secs(30)));
+    let mut first = Box::pin(service.call(1));
+    let mut second = Box::pin(service.call(2));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 1));
+    drop(second);
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 0));
+    drop(first);
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+}
+
+proptest! {
+    /// The naive version: the steps of a request in order, each at its time, cut at the deadline.
+    #[test]
+    fn r10_call_ends_at_its_naive_time(
+        timeout in 0_u64..3_000,
+        attempt in 1_u64..700,
+        wait in 1_u64..700,
+        attempts in 1_u32..6,
+    ) {
+        let mut expected = 0;
+        for number in 1..=attempts {
+            expected += attempt;
+            let is_last = number == attempts || expected + wait >= timeout;
+            if expected >= timeout || is_last {
+                break;
+            }
+            expected += wait;
+        }
+        let late = expected >= timeout;
+        paused_runtime::run(async {
+            let policy = ExponentialRetry::new(attempts).backoff(every(ms(wait)));
+            let service = ServiceBuilder::new()
+                .layer(DeadlineLayer::new(ms(timeout)))
+                .layer(ExponentialRetryLayer::new(policy))
+                .service(failing(ms(attempt)));
+            let start = now();
+            let error = service.oneshot(1).await.unwrap_err();
+            assert_eq!(is_late(&error), late);
+            assert_eq!(start.elapsed(), ms(expected.min(timeout)));
+        });
+    }
+}
+
+#[test]
+fn r10_function_reads_a_deadline() {
+    let read = |call: &Call| call.timeout;
+    assert_eq!(read.read_deadline(&Call { timeout: Some(ms(3)) }), Some(ms(3)));
+}
