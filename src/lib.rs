@@ -78,6 +78,9 @@
 //!
 //! One retry in a stack is enough. Two multiply: three times three attempts are nine.
 //!
+//! A [`DeadlineLayer`] outermost bounds the time of a request over all of them: see
+//! [which timeout counts what](deadline#which-timeout-counts-what).
+//!
 //! # Frameworks
 //!
 //! | framework | the layers go | with |

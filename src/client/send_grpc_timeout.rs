@@ -2,7 +2,7 @@ use http::Request;
 
 use crate::{deadline, headers::grpc_timeout, time};
 
-/// Sets the `grpc-timeout` of a request to the time that is left of the [deadline](crate::deadline).
+/// Sets the `grpc-timeout` of a request to the time left of the [deadline](crate::deadline).
 ///
 /// For `map_request`, between the retry and the client, so that each attempt is told the time that
 /// is left for it: after the queue, the window, the attempts and the backoffs before. The time is

@@ -8,7 +8,8 @@
 //! use tonic::transport::Server;
 //! use tower::BoxError;
 //! use tower_floodgate::{
-//!     ConcurrencyBackpressureLayer, ExemptLayer, WindowRateLimitLayer, server::grpc_rejection,
+//!     ConcurrencyBackpressureLayer, DeadlineLayer, ExemptLayer, WindowRateLimitLayer,
+//!     deadline::GrpcTimeout, server::grpc_rejection,
 //! };
 //!
 //! #[tokio::main]
@@ -25,7 +26,11 @@
 //!         |request: &http::Request<_>| request.uri().path() == "/grpc.health.v1.Health/Check";
 //!
 //!     let (_, health) = tonic_health::server::health_reporter();
+//!     // Waits in the queue count against the `grpc-timeout` of a call, too.
+//!     let deadline = DeadlineLayer::from_request(GrpcTimeout).reject_with(grpc_rejection);
+//!
 //!     Server::builder()
+//!         .layer(deadline)
 //!         .layer(in_flight)
 //!         .layer(ExemptLayer::new(is_check, rate)) // checks bypass the rate limit
 //!         .add_service(health)
@@ -50,10 +55,14 @@
 //! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 //! use tower::{BoxError, ServiceBuilder};
 //! use tower_floodgate::{
-//!     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
+//!     DeadlineLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
+//!     WindowRateLimitLayer,
 //!     client::{
 //!         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer,
+//!         send_grpc_timeout,
 //!     },
+//!     deadline::GrpcTimeout,
+//!     server::grpc_rejection,
 //! };
 //!
 //! #[tokio::main]
@@ -63,11 +72,17 @@
 //!         .classify(GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]));
 //!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //!     let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
+//!     // All attempts and waits together end within the `grpc-timeout` of a call, or 30 s.
+//!     let deadline = DeadlineLayer::from_request(GrpcTimeout)
+//!         .at_most(Duration::from_secs(30))
+//!         .reject_with(grpc_rejection);
 //!     let channel = ServiceBuilder::new()
+//!         .layer(deadline)
 //!         .layer(ReplayLayer::new())
 //!         .layer(ExponentialRetryLayer::new(policy))
 //!         .layer(rate)
 //!         .layer(pause)
+//!         .map_request(send_grpc_timeout) // the time that is left for the attempt
 //!         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
 //!         .service(Channel::from_static("http://127.0.0.1:50051").connect().await?);
 //!     let mut client = HealthClient::new(channel);

@@ -112,7 +112,8 @@ impl<C, D> ExponentialRetry<C, D> {
 
     /// Stops, at once, before a wait that would end later than this after the request was made.
     ///
-    /// Bounds the waiting between attempts, not the attempts.
+    /// Bounds the waiting between attempts, not the attempts. A
+    /// [`DeadlineLayer`](crate::DeadlineLayer) bounds both.
     #[must_use]
     pub fn max_elapsed(self, max_elapsed: Duration) -> Self {
         self.share(|shared| shared.max_elapsed = Some(max_elapsed))

@@ -35,8 +35,8 @@ impl Decision {
 
 /// The reason why a failed attempt is not followed by another.
 ///
-/// `MaxAttempts`, `MaxElapsed` and `MaxHint` are named after the setting of [`ExponentialRetry`](super::ExponentialRetry)
-/// that would be exceeded.
+/// `MaxAttempts`, `MaxElapsed` and `MaxHint` are named after the settings of
+/// [`ExponentialRetry`](super::ExponentialRetry) that would be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {

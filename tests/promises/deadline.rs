@@ -68,7 +68,7 @@ async fn r10_deadline_covers_the_queue() {
 
 /// The control of the scene above: tower's timeout does not bound the queue.
 #[tokio::test(start_paused = true)]
-async fn timeout_of_tower_outermost_does_not_cover_the_queue() {
+async fn r10_timeout_of_tower_outermost_does_not_cover_the_queue() {
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(ms(200)))
         .layer(ConcurrencyBackpressureLayer::new(1))

@@ -11,12 +11,15 @@
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
+//! | `deadline.rs` | deadlines of calls, with tonic's client and server |
 //! | `errors.rs` | the errors of hyper-util's client and of reqwest, for each way to misbehave |
 //! | `shutting_down.rs` | requests that arrive while a server shuts down gracefully |
 //! | `servers/` | the layers on the servers of axum, hyper and tonic, and a client of hyper-util's |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[cfg(feature = "grpc")]
+mod deadline;
 mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
