@@ -1,5 +1,5 @@
-//! A client with a limit of twice nginx's rate, which obeys the responses: each request succeeds in
-//! the end.
+//! A client with all the layers and a limit of twice the server's rate, which obeys the responses:
+//! each request succeeds in the end.
 
 use std::{
     sync::{
@@ -13,32 +13,23 @@ use futures::future::join_all;
 use reqwest::{Client, Method, Request, Response, StatusCode, retry};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_floodgate::{
-    ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
+    WindowRateLimitLayer,
     client::{HttpClassifier, HttpHints},
     retry::Backoff,
 };
 
-use crate::{
-    RATE,
-    server::{Nginx, Zone},
-    timed,
-};
-
-/// nginx sends a `Retry-After`, which takes an `add_header ... always`.
-pub(crate) const HINTING: Zone =
-    Zone { name: "hinting", burst: RATE / 2, status: 503, retry_after: true };
-
-/// nginx sends no `Retry-After`, so the client relies on its backoff.
-pub(crate) const SILENT: Zone =
-    Zone { name: "silent", burst: RATE / 2, status: 429, retry_after: false };
+use crate::{RATE, timed};
 
 const REQUESTS: u32 = 400;
 
-/// While requests are rejected, nginx accepts as many as its rate, so rejections end after some
-/// seconds. This number of attempts, with waits of a second on average, takes most of a minute.
+/// While requests are rejected, the server accepts as many as its rate, so rejections end after
+/// some seconds. This number of attempts, with waits of a second on average, takes most of a
+/// minute.
 const ATTEMPTS: u32 = 50;
 
-pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
+/// The server rejects with `status`.
+pub(crate) async fn scene(server: &str, url: &str, status: u16) {
     let limit = WindowRateLimitLayer::new(RATE * 2, Duration::from_secs(1));
     let policy = ExponentialRetry::new(ATTEMPTS)
         .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
@@ -48,17 +39,17 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     let count = Arc::clone(&rejected);
     let handle = limit.handle();
     let client = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(REQUESTS / 2))
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
         .layer(PauseOnHintLayer::new(handle, HttpHints))
         .map_response(move |response: Response| {
-            assert!([200, zone.status].contains(&response.status().as_u16()));
+            assert!([200, status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
             response
         })
         .service(Client::builder().retry(retry::never()).build().unwrap());
 
-    let url = nginx.url(zone);
     let mut sent = 0;
     let round = || {
         let calls = (0..REQUESTS).map(|_| {
@@ -69,7 +60,7 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
         join_all(calls)
     };
     let ((), took) = timed(async {
-        // A machine slower than nginx's rate repeats until it was faster.
+        // A machine slower than the server's rate repeats until it was faster.
         while rejected.load(Relaxed) == 0 {
             let statuses = round().await;
             assert!(statuses.iter().all(|&status| status == StatusCode::OK), "{statuses:?}");
@@ -78,5 +69,5 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     })
     .await;
     let rejected = rejected.load(Relaxed);
-    println!("{}: all {sent} passed in {took:.2?}, after {rejected} rejections", zone.name);
+    println!("{server}: all {sent} passed in {took:.2?}, after {rejected} rejections");
 }

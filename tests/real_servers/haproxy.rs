@@ -1,0 +1,58 @@
+//! HAProxy with a stick table: 429 and a `Retry-After` above a rate of requests per client.
+//!
+//! # The rate that it must allow
+//!
+//! HAProxy estimates the rate of the last second: the requests of the present period, and of the
+//! period before the share that a second reaches back into it. A window of `RATE` can have issued
+//! all of them at the begin of the period before, and all of the next at the begin of the present
+//! one, a second later. The estimate is then twice `RATE`. And it counts *arrivals*: at most
+//! `CALLERS` requests that were issued before the period before arrive in it, and at most `CALLERS`
+//! are dated too early at its other end. So `2 * RATE + 2 * CALLERS` is enough at any speed of the
+//! machine.
+
+use std::{fs, process::Command};
+
+use crate::{
+    CALLERS, RATE,
+    program::{Running, find_or_install},
+};
+
+/// # Errors
+///
+/// If there is no HAProxy, or it doesn't start. The text tells the remedy.
+pub(crate) async fn start() -> Result<Running, String> {
+    let program = find_or_install("haproxy", "haproxy")?;
+    Running::start("haproxy", |folder, address| {
+        let path = folder.join("haproxy.cfg");
+        let obeying = 2 * RATE + 2 * CALLERS;
+        // Two front ends, because requests are counted per table, and rejected ones, too.
+        let configuration = format!(
+            "global
+    maxconn 2048
+defaults
+    mode http
+    timeout connect 30s
+    timeout client 30s
+    timeout server 30s
+frontend limits
+    bind {address}
+    acl is_obeying path /obeying
+    stick-table type ip size 1k expire 30s store http_req_rate(1s)
+    http-request track-sc0 src table of_obeying if is_obeying
+    http-request track-sc1 src unless is_obeying
+    http-request return status 429 content-type text/plain string slower hdr Retry-After 1 \
+    if is_obeying {{ sc_http_req_rate(0,of_obeying) gt {obeying} }}
+    http-request return status 429 content-type text/plain string slower hdr Retry-After 1 \
+    if !is_obeying {{ sc_http_req_rate(1) gt {RATE} }}
+    http-request return status 200 content-type text/plain string hello
+backend of_obeying
+    stick-table type ip size 1k expire 30s store http_req_rate(1s)
+"
+        );
+        fs::write(&path, configuration).unwrap();
+        let mut command = Command::new(&program);
+        command.arg("-db").arg("-f").arg(path);
+        command
+    })
+    .await
+}

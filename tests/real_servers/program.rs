@@ -1,0 +1,111 @@
+//! A server program in a process of its own, stopped by dropping its handle.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::Duration,
+};
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    process: Child,
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts the program that `command` describes, given an empty folder and a free address.
+    ///
+    /// # Errors
+    ///
+    /// If it does not listen.
+    pub(crate) async fn start(
+        name: &str,
+        command: impl Fn(&Path, SocketAddr) -> Command,
+    ) -> Result<Self, String> {
+        // Another process may bind the port before the program does.
+        for _ in 0..3 {
+            if let Some(running) = Self::try_start(name, &command).await {
+                return Ok(running);
+            }
+        }
+        Err(format!("{name} doesn't start: its messages are above"))
+    }
+
+    async fn try_start(name: &str, command: impl Fn(&Path, SocketAddr) -> Command) -> Option<Self> {
+        let folder = temporary(&format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let process = command(&folder, address).spawn().expect("it is there");
+        let mut running = Self { process, folder, address };
+        for _ in 0..3000 {
+            if running.process.try_wait().unwrap().is_some() {
+                break;
+            }
+            if TcpStream::connect(address).is_ok() {
+                return Some(running);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The process may have ended already, and files that remain are in the folder of the build.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns a path in the build's folder for temporary files.
+pub(crate) fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// Returns the path of a program, after installing Debian's `package` where one command can.
+///
+/// # Errors
+///
+/// If there is none, with the remedy.
+pub(crate) fn find_or_install(name: &str, package: &str) -> Result<PathBuf, String> {
+    if let Some(program) = find(name) {
+        return Ok(program);
+    }
+    println!("{name} is not here: trying to install it");
+    // The package may start a service unless a policy forbids it.
+    let script = format!(
+        "set -e
+        [ \"$(id -u)\" = 0 ] && command -v apt-get >/dev/null
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends {package} >/dev/null
+        invoke-rc.d {package} stop >/dev/null 2>&1 || true"
+    );
+    let installed = Command::new("sh").args(["-c", &script]).status();
+    match find(name) {
+        Some(program) if installed.is_ok_and(|status| status.success()) => Ok(program),
+        _ => Err(format!(
+            "{name} is needed and not here. Install it (on Debian and Ubuntu: \
+             `apt-get install {package}`, as root) and run this again."
+        )),
+    }
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    // Its folder may not be in `PATH`.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders =
+        env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
