@@ -370,6 +370,82 @@ proptest! {
     }
 }
 
+/// A request: it arrives, and waits at most so long for its response. In steps of 4 ms; deadlines
+/// are 2 ms later, so that nothing happens at the same moment.
+#[derive(Clone, Copy, Debug)]
+struct Arrives {
+    at: u64,
+    timeout: u64,
+}
+
+/// The naive version, step by step: the time of each request's end, and whether it was late.
+fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> Vec<(u64, bool)> {
+    let mut ends: Vec<Option<(u64, bool)>> = vec![None; requests.len()];
+    let mut inside: Vec<(usize, u64)> = Vec::new();
+    let mut queue: Vec<usize> = Vec::new();
+    for now in 0_u64.. {
+        for &(number, until) in &inside {
+            if until == now {
+                ends[number] = Some((now, false));
+            }
+        }
+        for (number, request) in requests.iter().enumerate() {
+            if ends[number].is_none() && now == request.at * 4 + request.timeout * 4 + 2 {
+                ends[number] = Some((now, true));
+            }
+            if now == request.at * 4 {
+                queue.push(number);
+            }
+        }
+        inside.retain(|&(number, _)| ends[number].is_none());
+        queue.retain(|&number| ends[number].is_none());
+        while inside.len() < permits && !queue.is_empty() {
+            inside.push((queue.remove(0), now + takes * 4));
+        }
+        if ends.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    ends.into_iter().flatten().collect()
+}
+
+proptest! {
+    #[test]
+    fn r10_queue_with_deadlines_ends_as_the_naive_one(
+        permits in 1_u32..4,
+        takes in 1_u64..20,
+        mut requests in prop::collection::vec((0_u64..60, 0_u64..60), 1..40),
+    ) {
+        requests.sort_unstable();
+        let requests: Vec<_> =
+            requests.into_iter().map(|(at, timeout)| Arrives { at, timeout }).collect();
+        let expected = naive_queue(permits as usize, takes, &requests);
+        paused_runtime::run(async {
+            let limit = ConcurrencyBackpressureLayer::new(permits);
+            let handle = limit.handle();
+            let read = |request: &Arrives| Some(ms(request.timeout * 4 + 2));
+            let service = ServiceBuilder::new()
+                .layer(DeadlineLayer::from_request(read))
+                .layer(limit)
+                .service(service_fn(|_: Arrives| async {
+                    tokio::time::sleep(ms(takes * 4)).await;
+                    Ok::<_, Infallible>(())
+                }));
+            let start = now();
+            let calls = requests.iter().map(|&request| {
+                let service = service.clone();
+                async move {
+                    tokio::time::sleep_until(start + ms(request.at * 4)).await;
+                    let is_late = service.oneshot(request).await.is_err();
+                    (u64::try_from(start.elapsed().as_millis()).unwrap(), is_late)
+                }
+            });
+            assert_eq!(join_all(calls).await, expected);
+            assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+        });
+    }
+}
+
 #[test]
 fn r10_function_reads_a_deadline() {
     let read = |call: &Call| call.timeout;
