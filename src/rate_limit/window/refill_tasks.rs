@@ -102,8 +102,8 @@ impl<K: Copy + Eq> RefillTasks<K> {
         self.0.get(usize::from(tag.0)).is_some_and(|runtime| runtime.has_task)
     }
 
-    /// Counts a waiter. Returns true if there is no task, and marks it as spawned: the caller does
-    /// that.
+    /// Counts a waiter. Returns true if there is no task. It is then marked as spawned, and the
+    /// caller spawns it.
     fn add_waiter(&mut self, tag: Tag) -> bool {
         self.get(tag).is_some_and(|runtime| {
             runtime.waiters += 1;
@@ -114,8 +114,8 @@ impl<K: Copy + Eq> RefillTasks<K> {
     /// Assigns a waiter that joins the queue to the task of `runtime`. Returns its tag, and true if
     /// there is no task: the caller spawns one.
     ///
-    /// The new waiter is the last, so a task that polls in time for the others does for it. A task
-    /// without waiters is about to poll: it has just been spawned, or woken to end.
+    /// The new waiter is the last, so a task that polls in time for the others is in time for it. A
+    /// task without waiters is about to poll: it has just been spawned, or woken to end.
     pub(super) fn assign_new(&mut self, runtime: K) -> (Tag, bool) {
         let tag = self.find_or_insert(runtime);
         (tag, self.add_waiter(tag))
