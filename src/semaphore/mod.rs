@@ -76,8 +76,8 @@
 //!
 //! - *Release against queue.* Both change the state word. If the release comes first, the
 //!   compare-exchange that would count the waiter fails, and the request acquires. If the waiter
-//!   comes first, the release sees it in the value that it replaced, and advances the queue. The
-//!   waiter holds the lock until its entry is complete, so *advance* finds the entry.
+//!   comes first, the release sees it in the value that it replaced, and advances. The waiter holds
+//!   the lock until its entry is complete, so *advance* finds the entry.
 //! - *Two releases run at the same time.* The condition of a grant becomes true only by a release,
 //!   a raised limit, a grant taken back, or an unblock. Each of them is followed by *advance*,
 //!   which grants until the condition is false, so no grant is lost. A new waiter never makes it
@@ -123,10 +123,9 @@
 //! and the `Acquire` of the waiter, or the lock, pass that on. Grants are chained by the lock, so a
 //! later value of `granted` passes on the earlier grants too.
 //!
-//! **`limit`.** Of the [three steps of a change](#races), the second is a `Release` to the second
-//! load of a reading, an `Acquire`, which thus sees the first step. The third is a `Release` to the
-//! first load, an `Acquire`, which thus sees the second step. The first step and the third load are
-//! `Relaxed`: the step after the one, and the load before the other, order them.
+//! **`limit`.** The second and the third [step of a change](#races) are a `Release`, the first and
+//! the second load of a reading an `Acquire`. So a load that sees one of these steps sees the step
+//! before it too. The first step and the third load are `Relaxed`: their neighbours order them.
 //!
 //! **`earliest`** is a hint, and `Relaxed`. An old value costs a step without effect, or delays a
 //! removal to the next step under the lock.

@@ -41,11 +41,11 @@
 //! # Refill
 //!
 //! Permits expire with time, and no request ends at that moment. So each arrival that finds no
-//! permit, each poll of a waiter and each reading by a handle refills first. While requests wait, a
-//! *refill task* in each runtime with waiters does so when the permit of its first waiter is
-//! expected. A refill grants all expired permits, in order, to the waiters of other runtimes too. A
-//! waiter thus depends neither on one task that is no longer polled, nor on one runtime that stands
-//! still. Two rules keep the times of the tasks exact:
+//! permit, each poll of a waiter and each reading by a handle refills first. A *refill task* in
+//! each runtime with waiters does so when the permit of its first waiter is expected. A refill
+//! grants all expired permits, in order, to the waiters of other runtimes too. A waiter thus
+//! depends neither on one task that is no longer polled, nor on one runtime that stands still. Two
+//! rules keep the times of the tasks exact:
 //!
 //! - *The refill task of the first waiter polls no later than the permit of that waiter expires.* A
 //!   refund, a cancelled waiter, a refill by another thread or a changed setting may bring that
@@ -56,12 +56,12 @@
 //!
 //! # Expected times
 //!
-//! An expected time is looked up in the log. If a thread is preempted between counting an issue and
-//! recording it, then the log has no time for that issue, and none may be assumed. So the log is
+//! The time at which a waiter gets its permit is looked up in the log. The log has no time for an
+//! issue of an open stride, or of a thread that is preempted before it records. So the log is
 //! *settled* first: the time is read, and then a checkpoint is recorded for all counted issues.
 //!
-//! - If an issue is counted after that, then its thread reads a later time, and the `expiry` of the
-//!   settling is a lower bound.
+//! - If an issue is counted after that, then its thread reads a later time, so its permit expires
+//!   no earlier than that of an issue at the settling.
 //! - If an issue was counted before, then a checkpoint covers it. Its slot may be claimed by
 //!   another thread and not yet written. Such a permit may expire at any time, and the refill task
 //!   polls again after a tick.

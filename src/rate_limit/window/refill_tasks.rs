@@ -1,11 +1,8 @@
 //! CORE: which refill task looks after which waiters.
 //!
-//! Permits of a window expire with time, so something has to run when the time has come. A *refill
-//! task* does so for all waiters of one runtime: they need no timer of their own. It exists while
-//! its runtime has a waiter.
-//!
-//! There is one task for each runtime and not one for the queue, because a runtime may stand still
-//! or shut down. The waiters of other runtimes proceed by their own tasks.
+//! A *refill task* [refills](super#refill) for all waiters of one runtime, which need no timer of
+//! their own. It exists while its runtime has a waiter. If a runtime stands still or shuts down,
+//! then the waiters of other runtimes proceed by their own tasks.
 //!
 //! The runtimes are the [tags](Tags) of the semaphore: each waiter carries the index of its
 //! [`Runtime`], and every step here is one under the lock of the wait queue. As in the queue, no

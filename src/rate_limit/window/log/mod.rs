@@ -2,7 +2,7 @@
 //!
 //! Issues are counted. From time to time a *checkpoint* is recorded: a count, and a time that was
 //! read after it, by which so many requests had been issued. A sliding window of 100 ms, with a
-//! checkpoint (count, ms) at every 4th issue, is read at 130 ms:
+//! checkpoint (count, ms) at each *stride* of 4 issues, is refilled at 130 ms:
 //!
 //! ```text
 //!                           now - 100                                           now
@@ -13,9 +13,9 @@
 //!  permits      ◄── expired ──► ◄──────────────────── held ─────────────────────►
 //! ```
 //!
-//! - **Expired**: the checkpoints of which a window has passed. The permits of issues 1 to 8 are
-//!   released, once.
-//! - **Never early**: each issue below a count happened no later than the recorded time. That alone
+//! - **Expired** are checkpoints whose time is a window ago or more. The permits of issues 1 to 8
+//!   are released, once.
+//! - **Never early**: each issue up to a count happened no later than the recorded time. That alone
 //!   makes the log safe. Which thread records a checkpoint, when, and how many are left out decides
 //!   only how late permits expire.
 //! - **Late at most by the time in which a stride fills**: the permit of issue 9 expires with the
@@ -30,11 +30,10 @@
 //!
 //! Checkpoints stand in a ring, oldest first, with increasing counts. The ring is a bounded queue
 //! for many writers and readers in which every slot carries the sequence number of its entry (the
-//! idea of D. Vyukov's bounded MPMC queue). A slot needs no clearing, and a slot whose writing has
-//! begun is told from a complete one. After the refill at 130 ms:
+//! idea of D. Vyukov's bounded MPMC queue). A slot needs no clearing, and a reader stops at one
+//! that is claimed and not complete. With the values after the refill above:
 //!
 //! ```text
-//!                                                                    above
 //!  issued: | issues counted |                                        14
 //!  newest: | number of the next slot to write | issues recorded |    4, 14
 //!  oldest: | number of the next slot to read  | issues expired  |    2, 8
