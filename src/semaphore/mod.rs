@@ -440,7 +440,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             return is_granted && self.release(1);
         };
         // No drain is woken here: if this was the last waiter and all permits are available, the
-        // release of the last permit has counted this waiter, and is about to advance.
+        // release of the last permit has seen this waiter in the state, and is about to advance.
         self.state.fetch_sub(WAITER, Relaxed);
         let of_tag = locked.tags.waiter_left(tag);
         drop(locked);
@@ -503,7 +503,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             // Release: to the Acquire in `is_granted`.
             self.granted.store(number.get(), Release);
             // A grant that becomes possible from now on is the duty of the step that makes it so.
-            // The semaphore is not drained, and a closed one grants nothing.
+            // The other steps are not possible: the permit is held, so no drain is woken, and a
+            // closed semaphore grants nothing, so no waiter is dismissed.
             let is_last = !grants(state) && !is_taken_back;
             let wake_too = locked.tags.waiter_left(tag);
             return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
