@@ -138,6 +138,13 @@
 //! - The permit is released when the response *future* ends. A body that is streamed after that is
 //!   not counted, unless the layer holds the permit [until the body
 //!   ends](crate::server::until_body_ends) (feature `server`).
+//! - tower's `TimeoutLayer` around the limit does not bound the time in the queue: it starts at
+//!   `call`, and a request waits in `poll_ready`.
+//!   [`max_wait`](ConcurrencyBackpressureLayer::max_wait) does.
+//! - tower's `Balance` takes an endpoint that is ready to reject for one with room. A full endpoint
+//!   with `max_queue(0)` rejects at once, so its load looks low, and `Balance` prefers it. Without
+//!   a bound, a full endpoint is pending, and `Balance` chooses another. Put the bound on a layer
+//!   in front of the `Balance`.
 //! - The queue keeps the memory of its greatest length: 32 bytes for each waiter, and 20 more with
 //!   a `max_wait`.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This

@@ -28,6 +28,10 @@
 //!   with `per_service()`. Debug builds report such a request on standard error, once per limit.
 //! - **Bound the queue of a server.** axum, hyper and tonic make one call for each request whether
 //!   or not the service is ready, so backpressure does not slow down the clients.
+//! - **`max_wait` bounds the time in the queue.** A `TimeoutLayer` around the limit does not: it
+//!   starts at `call`. Put a `TimeoutLayer` inside, around the inner service.
+//! - **Endpoints of a `Balance` have limits without a bound.** A full endpoint that rejects looks
+//!   ready and fast, and attracts the requests. One that lets them wait is passed over.
 //! - **A hint of more than 60 s is not waited for**: the response is returned as it is.
 //!   [`max_hint`](crate::ExponentialRetry::max_hint) changes that, and
 //!   [`max_pause`](crate::PauseOnHintLayer::max_pause) how long a hint holds back other callers.

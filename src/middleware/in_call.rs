@@ -14,8 +14,8 @@ use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
 /// A response future that acquires a permit first.
 ///
-/// It awaits `A`, drives the service ready, calls it, and drops the permit after the response.
-/// Dropped before, it drops what it drives, and then the permit.
+/// It awaits `A`, drives the service ready, calls it, and drops the permit after the response. If
+/// it is dropped before, the service or its response future is dropped first, and then the permit.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct CallFuture<A, T, S: Service<Request>, Request, P> {

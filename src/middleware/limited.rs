@@ -41,6 +41,8 @@ impl<S, L: Limiter, P> Limited<S, L, P> {
     inner_access!();
 }
 
+// In debug builds, `limit` and `driven` find a request that acquires a second permit of one limit:
+// see `limiter::nested`.
 impl<S, L, P, Request> Service<Request> for Limited<S, L, P>
 where
     S: Service<Request>,
@@ -68,6 +70,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         #[cfg(debug_assertions)]
         let limit = self.readiness.limiter().nested().id();
+        // Polls the inner service only if a permit has become available since a rejection.
         let permit = self.readiness.take(|cx| {
             #[cfg(debug_assertions)]
             let _driven = limit.driven();

@@ -27,8 +27,8 @@ use crate::{
 pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     #[pin]
     outcome: Outcome<F, P>,
-    /// Dropped as soon as the inner future has completed. Behind it, because fields are dropped in
-    /// order.
+    /// Released as soon as the inner future has completed. If this is dropped before, the inner
+    /// future is dropped first, because fields are dropped in order.
     permit: L::InFlight,
     /// The limit that admitted the request.
     #[cfg(debug_assertions)]
@@ -87,7 +87,8 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
 
     /// Polls, and calls `completed` with the permit once the inner future has completed.
     ///
-    /// A response can be large, and a call after it was passed on would copy it once more.
+    /// `completed` is called before the response is passed on. A call after that would copy the
+    /// response, which can be large, once more.
     #[inline(always)]
     fn poll_with<Response, Error>(
         self: Pin<&mut Self>,

@@ -175,6 +175,9 @@
 //!   of the longest window. Setting the limit that is set already costs nothing.
 //! - A thread may keep the limit that it used last in memory (8 KiB) until it uses another or ends.
 //!   This saves the next call the counting of references.
+//! - tower's `TimeoutLayer` around the limit does not bound the time in the queue: it starts at
+//!   `call`, and a request waits in `poll_ready`. [`max_wait`](WindowRateLimitLayer::max_wait)
+//!   does.
 //! - A request is issued when the inner service is *called*. The limit cannot know when it reaches
 //!   the server.
 

@@ -60,8 +60,8 @@
 //! A permit is acquired without queueing only while the same word counts no waiter, so no request
 //! overtakes the queue. A grant takes the permit on behalf of the waiter.
 //!
-//! The lock guards the wait queue, the tags, the drains and every change of the limit. A call that
-//! does not wait, among others that do not wait, takes no lock.
+//! The lock guards the wait queue, the tags, the drains and every change of the limit. Without
+//! waiters and drains, acquiring and releasing take no lock.
 //!
 //! # Deadlines
 //!
@@ -69,54 +69,66 @@
 //! waiter with a deadline leaves the queue by the first step that looks at the queue after it: an
 //! arrival, a release, a reading. Its task need not be polled. A permit granted to such a waiter is
 //! its own until the [deadline of the grant](Deadlines::of_grant). The first step after that takes
-//! it back, and grants it to the next waiter. The word `earliest` holds the earliest deadline, so
-//! one load tells a step that none has passed.
+//! it back, and grants it to the next waiter. A fourth word, `earliest`, holds the earliest
+//! deadline, so that a step finds by one load that none has passed.
 //!
 //! # Races
 //!
 //! - *Release against queue.* Both change the state word. If the release comes first, the
 //!   compare-exchange that would count the waiter fails, and the request acquires. If the waiter
-//!   comes first, the release sees it in the value that it replaced, and advances the queue; the
-//!   lock, which is held until the waiter's entry is complete, orders that after the entry.
-//! - *Two releases run at the same time.* Each step that makes "a permit is available, a waiter,
-//!   not blocked" true is followed by *advance*, which grants until the condition is false. The
-//!   steps are a release, a raised limit and an unblock. No grant is lost. A new waiter never makes
-//!   the condition true, because it queues only if it could not acquire.
+//!   comes first, the release sees it in the value that it replaced, and advances. The waiter holds
+//!   the lock until its entry is complete, so *advance* finds the entry.
+//! - *Two releases run at the same time.* The condition of a grant becomes true only by a release,
+//!   a raised limit, a grant taken back, or an unblock. Each of them is followed by *advance*,
+//!   which grants until the condition is false, so no grant is lost. A new waiter never makes it
+//!   true, because it queues only if it could not acquire.
 //! - *Grant against cancel.* Both hold the lock. If the grant comes first, the cancel finds it and
 //!   releases the permit, which goes to the next waiter.
-//! - *Grant during a poll.* A waiter that finds `granted` below its number checks again under the
-//!   lock, where permits are granted: either it sees the grant, or its waker is stored before the
-//!   grant.
-//! - *Grant to a waiter that is not polled for long.* Other waiters reuse its entry, with higher
-//!   numbers. Its own number stays at most `granted`.
+//! - *Grant during a poll.* If a permit is granted between a waiter's check of `granted` and its
+//!   taking the lock, then the waiter finds the grant under the lock. If the grant comes later, its
+//!   waker is stored by then.
+//! - *Grant to a waiter that is not polled for long.* Without a deadline, its entry is vacant from
+//!   the grant on, and other waiters reuse it, with higher numbers. The waiter finds another number
+//!   in the entry, and its own at most `granted`.
 //! - *Grant against deadline.* Both hold the lock. If the deadline comes first, the waiter is out
-//!   of the queue, and the permit goes to the next. If the grant comes first, the waiter finds it,
-//!   because its entry is kept until then.
+//!   of the queue, and the permit goes to the next. If the grant comes first, the waiter finds it
+//!   in its entry, which is kept until the waiter is polled or cancelled.
 //! - *Reading against a change of the limit.* A change takes three steps: `limit` becomes odd, the
 //!   permits change, and `limit` becomes even with the new limit. A reading without the lock loads
 //!   `limit`, the state, and `limit` again. If the permits change between the first two loads, the
 //!   third differs from the first, because `limit` became odd before. If the first load has the new
 //!   limit, the state has its permits, because they changed before. The steps are counted, because
 //!   a limit may change and change back between the first load and the third.
-//! - *`granted` passes the number of an overdue waiter.* The entry has the outcome of a waiter with
-//!   a deadline. If its entry is gone, a close has dismissed it, and its number is above `granted`.
+//! - *`granted` passes the number of an overdue waiter*, because waiters behind it are granted
+//!   permits. So a waiter with a deadline reads the outcome from its entry, and not from `granted`.
+//!   If its entry is gone, a close has dismissed it.
 //!
 //! # Memory ordering
 //!
-//! Acquiring a permit is an `Acquire`, releasing one a `Release` on the same word: what the last
-//! holder of a permit did happens before what the next one does. **Every write of the state is a
-//! read-modify-write.** Each continues the release sequences of all releases before it, so an
+//! **`state`.** Acquiring a permit is an `Acquire`, releasing one a `Release`: what the last holder
+//! of a permit did happens before what the next one does. Every write of the state is a
+//! read-modify-write. Each continues the release sequences of all releases before it, so an
 //! `Acquire` of any later value synchronises with all of them, whatever `Relaxed` steps lie in
-//! between.
+//! between. A reading and the end of a drain are an `Acquire` too: they count permits as released,
+//! and see what the holders did. A step is `Relaxed` if no other thread relies on what happened
+//! before it:
 //!
-//! A grant is an `Acquire` in the thread that grants, passed on to the waiter by the `Release` of
-//! `granted`, or by the lock. Grants are chained by the lock, so a later value of `granted` passes
-//! on the earlier grants too.
+//! - a first load, which a compare-exchange confirms, and a failed compare-exchange;
+//! - the number of waiters and DRAIN, behind which the lock orders the entries;
+//! - setting BLOCKED: an acquire is a read-modify-write, and so reads the newest state. Clearing it
+//!   is a `Release`, because the next acquire relies on the block being over;
+//! - taking a grant back: the permit was not used.
 //!
-//! A step is `Relaxed` if no other thread relies on what happened before it: a first load, which a
-//! compare-exchange confirms; a failed compare-exchange; the number of waiters and DRAIN, behind
-//! which the lock orders the entries; BLOCKED, because an acquire is a read-modify-write and so
-//! reads the newest state.
+//! **`granted`.** A grant acquires the permit in the thread that grants. The `Release` of `granted`
+//! and the `Acquire` of the waiter, or the lock, pass that on. Grants are chained by the lock, so a
+//! later value of `granted` passes on the earlier grants too.
+//!
+//! **`limit`.** The second and the third [step of a change](#races) are a `Release`, the first and
+//! the second load of a reading an `Acquire`. So a load that sees one of these steps sees the step
+//! before it too. The first step and the third load are `Relaxed`: their neighbours order them.
+//!
+//! **`earliest`** is a hint, and `Relaxed`. An old value costs a step without effect, or delays a
+//! removal to the next step under the lock.
 
 mod deadlines;
 mod queue;
@@ -428,7 +440,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             return is_granted && self.release(1);
         };
         // No drain is woken here: if this was the last waiter and all permits are available, the
-        // release of the last permit has counted this waiter, and is about to advance.
+        // release of the last permit has seen this waiter in the state, and is about to advance.
         self.state.fetch_sub(WAITER, Relaxed);
         let of_tag = locked.tags.waiter_left(tag);
         drop(locked);
@@ -491,7 +503,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             // Release: to the Acquire in `is_granted`.
             self.granted.store(number.get(), Release);
             // A grant that becomes possible from now on is the duty of the step that makes it so.
-            // The semaphore is not drained, and a closed one grants nothing.
+            // The other steps are not possible: the permit is held, so no drain is woken, and a
+            // closed semaphore grants nothing, so no waiter is dismissed.
             let is_last = !grants(state) && !is_taken_back;
             let wake_too = locked.tags.waiter_left(tag);
             return Some(Wakes { wake: waker, wake_too, is_last, drop: None });

@@ -19,8 +19,8 @@ use tokio::{
 };
 use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{
-    BoxError, Layer, Service, ServiceExt, balance::p2c::Balance, buffer::Buffer,
-    discover::ServiceList, load::Constant, service_fn, steer::Steer,
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, balance::p2c::Balance, buffer::Buffer,
+    discover::ServiceList, load::Constant, service_fn, steer::Steer, timeout::TimeoutLayer,
 };
 use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
@@ -83,6 +83,36 @@ async fn c11_balanced_endpoint_polled_while_full_admits_an_hour_later() {
     drop(holder);
     advance(HOUR).await;
     assert_eq!(balance.ready().await.unwrap().call(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_balance_passes_over_a_full_endpoint_unless_it_rejects() {
+    let other = || service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 100) }).boxed();
+    let balance = |full| {
+        // The full endpoint looks less loaded, as one does that rejects at once.
+        Balance::new(ServiceList::new([Constant::new(full, 1), Constant::new(other(), 2)]))
+    };
+
+    let (rejecting, _holder) = full(ConcurrencyBackpressureLayer::new(1).max_queue(0)).await;
+    let mut balance_of_rejecting = balance(rejecting.boxed());
+    let error = balance_of_rejecting.ready().await.unwrap().call(1).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full());
+
+    let waiting = ConcurrencyBackpressureLayer::new(1).layer(Probe::new());
+    let mut holder = waiting.clone();
+    holder.ready().await.unwrap();
+    let mut balance_of_waiting = balance(waiting.map_err(BoxError::from).boxed());
+    assert_eq!(balance_of_waiting.ready().await.unwrap().call(1).await.unwrap(), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_max_wait_bounds_the_queue_and_a_timeout_around_the_limit_does_not() {
+    let (limited, _holder) = full(ConcurrencyBackpressureLayer::new(1).max_wait(secs(5))).await;
+    let service = ServiceBuilder::new().layer(TimeoutLayer::new(secs(1))).service(limited);
+    let began = now();
+    let error = service.oneshot(1).await.unwrap_err();
+    assert!(rejected(&error).is_wait_timeout());
+    assert_eq!(now() - began, secs(5));
 }
 
 #[tokio::test(start_paused = true)]

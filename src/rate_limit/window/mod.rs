@@ -1,57 +1,77 @@
 //! CORE: at most N issues in a window, sliding or fixed.
 //!
-//! A window is a [`Semaphore`] with N permits. A permit is *acquired* when a service becomes ready,
-//! and *committed* when the request is issued. A committed permit is released when the window has
-//! passed the issue: it *expires*. A permit that is dropped unused is released at once: it is
-//! *refunded*. The two kinds of windows differ only in when permits expire:
+//! A window is a [`Semaphore`] with N permits, and a [`log`] of issues that tells when their
+//! permits expire:
 //!
-//! - **sliding**: a window's length after the issue;
-//! - **fixed**: at the next boundary of a grid that began with the layer.
+//! ```text
+//!         service is ready            request is issued
+//!  available ─────────► acquired ──────────────────────► committed
+//!     ▲                    │ refund: dropped unused          │
+//!     ├────────────────────┘                                 │
+//!     └──────────────────────────────────────────────────────┘
+//!                      refill: the window has passed the issue, the permit expires
+//! ```
+//!
+//! The two kinds of windows differ only in `expiry`, the time at which the permits of a checkpoint
+//! of the log expire. For checkpoints at 66 and 130 ms and a window of 100 ms:
+//!
+//! - **sliding**: a window's length after the recorded time, so at 166 and 230 ms;
+//! - **fixed**: at the next boundary of a grid that began with the layer, so at 100 and 200 ms.
 //!
 //! # Never above the limit
 //!
-//! 1. A permit is acquired before the issue, and the time of a checkpoint in the [`log`] is read
-//!    after the issues that it covers. The issue lies between the two.
+//! 1. A permit is acquired before the issue, and the time of a checkpoint is read after the issues
+//!    that it covers. The issue lies between the two.
 //! 2. A sliding permit expires a window's length after the recorded time. A refill reads its time
 //!    before it releases the permit, so the next issue on the same permit is at least a length
 //!    later. With N permits, any half-open span of that length has at most one issue on each.
 //! 3. A fixed permit expires at the first boundary after the recorded time, so two issues on one
 //!    permit are never in the same window of the grid.
 //!
-//! Admission takes atomic steps on the semaphore's state and the log, and no lock without waiters,
-//! except to thin a full log.
-//!
 //! # Nearly all of the limit
 //!
 //! Up to N = 256, each issue has a checkpoint of its own. Above, every `stride`-th issue records
-//! one, for itself and the issues since the last. Neither memory (8 KiB) nor the number of clock
-//! readings grows with N, and a permit expires late by the time that its stride took to fill. The
+//! one, for itself and the issues since the last. So neither memory (8 KiB) nor the number of clock
+//! readings grows with N. A permit expires late by at most the time in which its stride filled. The
 //! stride is less than N / 128, so at most 0.8 % of the quota is lost.
 //!
 //! If traffic stops mid-stride, the open stride has no checkpoint, and its permits would not expire
-//! until the next request. So any refill closes an open stride. Until then, less than a stride of
-//! permits may be counted as held for longer than needed.
+//! until the next request. So any refill closes an open stride.
 //!
 //! # Refill
 //!
-//! Permits expire with time, so something must run then. A *refill task* in each runtime with
-//! waiters does so when the permit of its first waiter is due, and grants all permits that have
-//! expired, in order, to the waiters of other runtimes too. A waiter therefore depends neither on
-//! one task that is no longer polled, nor on one runtime that stands still: the task of its own
-//! runtime refills no later than the time that it computed at its last poll. Two rules keep that
-//! exact:
+//! Permits expire with time, and no request ends at that moment. So each arrival that finds no
+//! permit, each poll of a waiter and each reading by a handle refills first. A *refill task* in
+//! each runtime with waiters does so when the permit of its first waiter is expected. A refill
+//! grants all expired permits, in order, to the waiters of other runtimes too. A waiter thus
+//! depends neither on one task that is no longer polled, nor on one runtime that stands still. Two
+//! rules keep the times of the tasks exact:
 //!
-//! - *The refill task of the first waiter polls no later than the next permit expires.* Permits
-//!   that expire early, cancelled waiters and changed settings make the queue advance faster than
-//!   expected. After each such step the task is [rescheduled](Window::reschedule) if needed.
-//! - *An issue reschedules nothing.* Its permit expires a window later, so a task that expects no
-//!   permit polls again after a window.
+//! - *The refill task of the first waiter polls no later than the permit of that waiter expires.* A
+//!   refund, a cancelled waiter, a refill by another thread or a changed setting may bring that
+//!   time forward. Each of these steps [reschedules](Window::reschedule) the task if its next poll
+//!   is too late.
+//! - *An issue reschedules nothing.* While the permit of the first waiter has no record in the log,
+//!   the task polls at the `expiry` of its last refill, and that of a later issue is no earlier.
 //!
-//! The thread of an issue may be preempted between reading the time and recording it. So before a
-//! time is worked out, the log is *settled*: the time is read, and then a checkpoint is recorded
-//! for the issues that have none. An issue that is recorded later has then read a later time. If a
-//! slot is claimed for an issue and its time is not yet written, its permit may expire at any time,
-//! and the refill task polls again after a tick.
+//! # Expected times
+//!
+//! The time at which a waiter gets its permit is looked up in the log. The log has no time for an
+//! issue of an open stride, or of a thread that is preempted before it records. So the log is
+//! *settled* first: the time is read, and then a checkpoint is recorded for all counted issues.
+//!
+//! - If an issue is counted after that, then its thread reads a later time, so its permit expires
+//!   no earlier than that of an issue at the settling.
+//! - If an issue was counted before, then a checkpoint covers it. Its slot may be claimed by
+//!   another thread and not yet written. Such a permit may expire at any time, and the refill task
+//!   polls again after a tick.
+//!
+//! # Locks and memory ordering
+//!
+//! Without waiters, a call changes two words: the state of the semaphore in `poll_ready`, and the
+//! count of the log after the issue. It takes no lock, except to thin a full log. The orderings
+//! stand in [`semaphore`](crate::semaphore#memory-ordering) and in the
+//! [log](log#memory-ordering). The words of [`Window`] itself are settings, and `Relaxed`.
 
 mod log;
 mod refill_tasks;
@@ -100,17 +120,17 @@ pub(crate) struct Window<T, K> {
     semaphore: Semaphore<T, RefillTasks<K>>,
     time: T,
     shape: Shape,
-    /// In nanoseconds. Relaxed: it is read after the Acquire of a checkpoint's mark, so a permit
-    /// that was issued after a change of the length expires by the new one. A change that other
-    /// threads see late counts from then on.
+    /// In nanoseconds. Relaxed: a refill reads it after the Acquire of a checkpoint's mark, so if a
+    /// request is issued after a change of the length, then its permit expires by the new one. If a
+    /// thread sees a change late, the change counts from then on.
     length: AtomicU64,
-    /// The stride, a power of two, less one. Relaxed: a stale stride moves a checkpoint, and any
-    /// checkpoint is safe.
+    /// The stride, a power of two, less one. Relaxed: with a stale stride, a checkpoint is recorded
+    /// at another issue, and it is true there too.
     stride_mask: AtomicU32,
     /// The number of checkpoints that a full window has.
     checkpoints: u32,
-    /// No permit is acquired before this time. Relaxed: written and read under the lock of the
-    /// semaphore.
+    /// No permit is acquired before this time. Relaxed: the semaphore's lock orders it, under which
+    /// it is written and read.
     paused_until: AtomicU64,
 }
 
@@ -300,8 +320,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Returns the time at which a waiter gets a permit if all before it are issued as soon as they
     /// can be. At `moment` the log was settled; otherwise the time may be too late.
     ///
-    /// Permits expire in the order of their issues: first the permits held now, then those granted
-    /// to the waiters ahead. A permit that is used once in between expires one round later.
+    /// Permits expire in the order of their issues: first those held now, then those granted to the
+    /// waiters ahead. Behind more waiters than permits are held, a waiter gets a permit that one of
+    /// them uses in between, so that it expires a round later.
     fn expected(&self, view: View, moment: Nanos) -> Nanos {
         let limit = i64::from(view.limit);
         let held = i64::from(view.held());

@@ -1,11 +1,8 @@
 //! CORE: which refill task looks after which waiters.
 //!
-//! Permits of a window expire with time, so something has to run when the time has come. A *refill
-//! task* does so for all waiters of one runtime: they need no timer of their own. It exists while
-//! its runtime has a waiter.
-//!
-//! There is one task for each runtime and not one for the queue, because a runtime may stand still
-//! or shut down. The waiters of other runtimes proceed by their own tasks.
+//! A *refill task* [refills](super#refill) for all waiters of one runtime, which need no timer of
+//! their own. It exists while its runtime has a waiter. If a runtime stands still or shuts down,
+//! then the waiters of other runtimes proceed by their own tasks.
 //!
 //! The runtimes are the [tags](Tags) of the semaphore: each waiter carries the index of its
 //! [`Runtime`], and every step here is one under the lock of the wait queue. As in the queue, no
@@ -102,8 +99,8 @@ impl<K: Copy + Eq> RefillTasks<K> {
         self.0.get(usize::from(tag.0)).is_some_and(|runtime| runtime.has_task)
     }
 
-    /// Counts a waiter. Returns true if there is no task, and marks it as spawned: the caller does
-    /// that.
+    /// Counts a waiter. Returns true if there is no task. It is then marked as spawned, and the
+    /// caller spawns it.
     fn add_waiter(&mut self, tag: Tag) -> bool {
         self.get(tag).is_some_and(|runtime| {
             runtime.waiters += 1;
@@ -114,8 +111,8 @@ impl<K: Copy + Eq> RefillTasks<K> {
     /// Assigns a waiter that joins the queue to the task of `runtime`. Returns its tag, and true if
     /// there is no task: the caller spawns one.
     ///
-    /// The new waiter is the last, so a task that polls in time for the others does for it. A task
-    /// without waiters is about to poll: it has just been spawned, or woken to end.
+    /// The new waiter is the last, so a task that polls in time for the others is in time for it. A
+    /// task without waiters is about to poll: it has just been spawned, or woken to end.
     pub(super) fn assign_new(&mut self, runtime: K) -> (Tag, bool) {
         let tag = self.find_or_insert(runtime);
         (tag, self.add_waiter(tag))

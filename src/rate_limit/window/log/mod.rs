@@ -1,22 +1,48 @@
 //! CORE: the log of issues, which tells when their permits expire.
 //!
-//! Issues are counted. From time to time a *checkpoint* is recorded: a count, and a time by which
-//! so many requests had been issued. The time is read after the count, so every issue below the
-//! count happened no later than the recorded time. That alone makes the log safe: if the permits
-//! below a count are released when a whole window has passed since its time, none is released
-//! early. When checkpoints are recorded, by which thread, and how many are left out, decides only
-//! how late permits expire.
+//! Issues are counted. From time to time a *checkpoint* is recorded: a count, and a time that was
+//! read after it, by which so many requests had been issued. A sliding window of 100 ms, with a
+//! checkpoint (count, ms) at each *stride* of 4 issues, is refilled at 130 ms:
+//!
+//! ```text
+//!                           now - 100                                           now
+//!  issues        12 34  5 67 8      9    10  11  12                    13   14
+//!               ┴─────────┴────┼────┴─────────┴─────────┴─────────┴─────────┴────┼──► time
+//!               0         20        40        60        80        100       120 130 ms
+//!  checkpoints       (4, 10) (8, 26)             (12, 66)
+//!  permits      ◄── expired ──► ◄──────────────────── held ─────────────────────►
+//! ```
+//!
+//! - **Expired** are checkpoints whose time is a window ago or more. The permits of issues 1 to 8
+//!   are released, once.
+//! - **Never early**: each issue up to a count happened no later than the recorded time. That alone
+//!   makes the log safe. Which thread records a checkpoint, when, and how many are left out decides
+//!   only how late permits expire.
+//! - **Late at most by the time in which a stride fills**: the permit of issue 9 expires with the
+//!   checkpoint (12, 66), at 166 ms and not at 140 ms.
+//! - **An open stride**: issues 13 and 14 have no checkpoint. The refill at 130 ms records
+//!   (14, 130), and their permits expire at 230 ms.
+//! - **Expected**: by [`record_of`](Log::record_of), the next four permits were issued by 66 ms and
+//!   the two after them by 130 ms, so they expire at 166 ms and at 230 ms. A seventh has no record.
+//! - **A full log is [thinned](thinning)**: checkpoints are left out for later ones.
+//!
+//! # Ring
 //!
 //! Checkpoints stand in a ring, oldest first, with increasing counts. The ring is a bounded queue
 //! for many writers and readers in which every slot carries the sequence number of its entry (the
-//! idea of D. Vyukov's bounded MPMC queue). A slot needs no clearing, and a slot whose writing has
-//! begun is told from a complete one.
+//! idea of D. Vyukov's bounded MPMC queue). A slot needs no clearing, and a reader stops at one
+//! that is claimed and not complete. With the values after the refill above:
 //!
 //! ```text
-//!  newest: | number of the next slot to write | issues recorded |   one step claims a slot, and
-//!  oldest: | number of the next slot to read  | issues expired  |   tells how far it reaches
-//!  slot:   | its number | issues |   and   | time |
+//!  issued: | issues counted |                                        14
+//!  newest: | number of the next slot to write | issues recorded |    4, 14
+//!  oldest: | number of the next slot to read  | issues expired  |    2, 8
+//!  slot:   | its number | issues |   and   | time |                  2, 12 and 66 ms
+//!                                                                    3, 14 and 130 ms
 //! ```
+//!
+//! A step on `newest` claims a slot, and a step on `oldest` releases permits. Both words pair a
+//! slot number with a count, so one compare-exchange moves both.
 //!
 //! [Counts](Seq48) have 48 bits and slot numbers 16, and both wrap. Slot numbers that are compared
 //! are less than twice the size of the ring apart, except while the log is thinned. Both begin
@@ -24,28 +50,37 @@
 //!
 //! # Races
 //!
-//! - *Two threads record at once.* Slots are claimed in the order of their counts. A thread that
-//!   finds a count at or above its own recorded records nothing: the other's time was read after
-//!   the other's count, so it holds for the issues of both.
+//! - *Two threads record at once.* Slots are claimed in the order of their counts. If a thread
+//!   finds that its count or a later one is recorded, then it records nothing, because the recorded
+//!   time was read after the later count, and so holds for both.
 //! - *A slot is claimed and not yet written*, because its writer was preempted. The slot does not
 //!   have its number yet, so neither it nor any slot behind it is read: permits expire late.
 //! - *A slot is overwritten while it is read.* A writer finds the ring full until the reader's step
-//!   on `oldest`, and a reader that finds `oldest` moved discards its reading. A reader that only
-//!   estimates may see the later time, which covers the earlier issues too.
+//!   on `oldest`, and a reader that finds `oldest` moved discards its reading. `record_of`, which
+//!   only estimates, may see the later time, which covers the earlier issues too.
 //! - *Two threads expire permits at once.* The step on `oldest` names the slot and how far the
 //!   permits have expired, so each permit is released by one thread.
-//! - *A reader with an old time* finds fewer permits to be due. Nothing moves backwards.
-//! - *The log is [thinned](thinning) while other threads record or expire.* To them it is full, and
-//!   empty.
+//! - *A thread was preempted after it read the time.* By the older time, fewer checkpoints have
+//!   expired. Nothing moves backwards.
+//! - *The log is [thinned](thinning) while other threads record or expire.* It is full to a thread
+//!   that records, and empty to one that expires.
 //!
 //! # Memory ordering
 //!
-//! The count of issues is changed by read-modify-writes only, so an `Acquire` of it synchronises
-//! with all issues that it counts. By the times of checkpoints, this is what the pages of the crate
-//! promise: an issue happens before the next acquisition of its permit.
+//! An issue happens before the next acquisition of its permit. The chain is: the issue, its count
+//! in `issued`, the `mark` of the checkpoint that covers it, the refill that reads the mark, and
+//! the semaphore's state.
 //!
-//! The step on `oldest` is a `Release`. A writer that reuses a slot has acquired it, so the
-//! reader's loads from the slot come before the writer's stores.
+//! - `issued` is changed by read-modify-writes only, each a `Release` of the issue. So an `Acquire`
+//!   of it synchronises with all issues that it counts. An issue acquires too, because it may
+//!   record a checkpoint for the others.
+//! - `newest` is `Relaxed`: a claim publishes nothing, the mark does. It is never seen behind
+//!   `oldest`, which is read first: see `ends`.
+//! - `oldest` is stored by `Release` and loaded by `Acquire`. If a writer reuses a slot, then it
+//!   has acquired the step that freed it, so the reader's loads from the slot come before the
+//!   writer's stores. The one exception is the first step of a [thinning].
+//! - `mark` is stored by `Release` and loaded by `Acquire`, for the `time` beside it, which is
+//!   `Relaxed`.
 
 mod thinning;
 

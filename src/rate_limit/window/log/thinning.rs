@@ -2,19 +2,29 @@
 //!
 //! Checkpoints accumulate when the stride changes with the limit: a thousand changes in a window
 //! record a thousand. A full log would record nothing for up to a window, so it is thinned first. A
-//! checkpoint may be left out for a later one, which covers its issues, and by whose time their
-//! permits then expire. The time axis is cut into cells of 2^k nanoseconds, as small as there is
-//! room for, and the latest checkpoint of each cell stays. No permit expires later by more than the
-//! 190th of a window, however often the log is thinned.
+//! checkpoint may be left out for a later one: its permits then expire by the later time.
+//!
+//! ```text
+//!                     expired
+//!          ◄────────────────────────►
+//!  before   (4, 10) (8, 26) (12, 31) │ (13, 64)  (14, 66) (15, 67) │ (16, 90) │
+//!  after                    (12, 31) │                    (15, 67) │ (16, 90) │
+//!                                    └─────── cell 64 to 71 ────────┘
+//! ```
+//!
+//! Of the expired checkpoints, the latest stays. The time axis of the others is cut into cells of
+//! 2^k nanoseconds, as small as there is room for, and the latest checkpoint of each cell stays. No
+//! permit expires later by more than the 190th of a window, however often the log is thinned.
 //!
 //! # Races
 //!
 //! Before an entry changes, `oldest` is moved to a number that no slot carries. To a thread that
 //! expires permits, the log is empty then, and to a thread that records, it is full.
 //!
-//! - *A thread has read an entry before.* Its step on `oldest` fails, and the next one finds
-//!   nothing.
-//! - *A slot is claimed and not yet written.* The thinning gives way.
+//! - *Another thread has read an entry before.* Its step on `oldest` fails, because `oldest` has
+//!   moved, and its next reading finds no entry.
+//! - *A slot is claimed and not yet written.* The log is left as it is, because that entry would
+//!   have to be moved.
 
 use std::time::Duration;
 
