@@ -85,14 +85,15 @@ impl Rejected {
         self.reason == Reason::Closed
     }
 
-    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit (HTTP's 503).
+    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit and for any limit
+    /// that is closed (HTTP's 503).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        self.limit == Limit::Rate
+        self.limit == Limit::Rate && self.reason != Reason::Closed
     }
 
     /// Returns the time from the rejection until there is room for this request. `None` if it is
-    /// unknown, as at a concurrency limit.
+    /// unknown, as at a concurrency limit, and at a closed limit.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after != Nanos::NEVER).then(|| self.retry_after.since(Nanos::ZERO))

@@ -149,10 +149,8 @@ mod layer;
 mod limiter;
 
 use self::limiter::ConcurrencyLimiter;
-pub use self::{
-    handle::{CloseError, ConcurrencyBackpressureHandle, Drained},
-    layer::ConcurrencyBackpressureLayer,
-};
+pub use self::{handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer};
+pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

@@ -186,6 +186,7 @@ mod window;
 
 use self::limiter::RateLimiter;
 pub use self::{handle::WindowRateLimitHandle, layer::WindowRateLimitLayer};
+pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

@@ -432,7 +432,7 @@ async fn b6_limit_whose_services_all_reject_is_closed() {
     }
 
     let late = std::panic::catch_unwind(|| layer.layer(Probe::new())).unwrap_err();
-    let message = late.downcast_ref::<&str>().expect("a message");
+    let message = late.downcast_ref::<String>().expect("a message");
     assert!(message.contains("is closed") && message.contains("`max_queue`"), "{message}");
 }
 
