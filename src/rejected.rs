@@ -10,6 +10,11 @@ use crate::time::{Nanos, whole_secs};
 /// error type of the user, or as a response. [`Rejected::find`] finds it behind a `BoxError`, and
 /// behind wrappers that name it as their `source`.
 ///
+/// With the feature `grpc`, the `source` of a rejection is a `tonic::Status`: `RESOURCE_EXHAUSTED`
+/// of a rate limit, `UNAVAILABLE` of any other. tonic's servers and clients look for it, and would
+/// make a broken stream, or `UNKNOWN`, of a rejection without it. Reports that print a chain of
+/// errors print it too.
+///
 /// ```
 /// use std::time::Duration;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -61,6 +66,11 @@ impl Rejected {
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
         Self { limit, reason, retry_after }
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn limit(&self) -> Limit {
+        self.limit
     }
 
     pub(crate) const fn reason(&self) -> Reason {
@@ -141,4 +151,6 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// With gRPC, the source is a status: see `grpc_status`.
+#[cfg(not(feature = "grpc"))]
 impl Error for Rejected {}

@@ -232,3 +232,34 @@ async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     assert_eq!(status.code(), Code::Unknown);
     assert!(Rejected::find(&status).is_some_and(Rejected::is_rate_limited));
 }
+
+/// Without a reject policy, the rejection is an error, of which tonic makes a response.
+#[tokio::test]
+async fn c10_tonic_server_without_a_reject_policy_responds_with_a_status() {
+    let limit = WindowRateLimitLayer::new(1, HOUR).max_queue(0);
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+    soon(asking.check(all())).await.unwrap();
+    for _ in 0..2 {
+        let status = refused(&mut asking).await;
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(status.message(), "too many requests in this window, and the queue is full");
+        let status = soon(asking.watch(all())).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    }
+
+    let limit = ConcurrencyBackpressureLayer::new(1).max_queue(0).until_body_ends();
+    let handle = limit.handle();
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+    let watched = soon(asking.watch(all())).await.unwrap();
+    let status = refused(&mut asking).await;
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(status.message(), "too many requests in flight, and the queue is full");
+    drop(watched);
+    soon(handle.drained()).await;
+    soon(asking.check(all())).await.unwrap(); // on the same connection
+    handle.close().unwrap();
+    let status = refused(&mut asking).await;
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "limiter is closed"));
+}
