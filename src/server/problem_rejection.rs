@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
 
 use super::http_rejection_with_body;
@@ -80,8 +82,7 @@ pub fn problem_rejection<B: From<String>>(rejected: Rejected) -> Response<B> {
 pub fn problem_rejection_with_policy<B: From<String>>(
     name: &str,
 ) -> impl Fn(Rejected) -> Response<B> + Clone + Send + Sync + use<B> {
-    let violated: std::sync::Arc<str> =
-        format!(r#","violated-policies":["{}"]"#, escaped(name)).into();
+    let violated: Arc<str> = format!(r#","violated-policies":["{}"]"#, escaped(name)).into();
     move |rejected| respond(&rejected, if rejected.is_rate_limited() { &violated } else { "" })
 }
 
