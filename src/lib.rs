@@ -121,11 +121,11 @@
 //!   hyper, hyper-util and h2, hints, replayable request bodies.
 //! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
 //!   permits held until a body ends. Depends on `http` and `http-body` only.
-//! - `axum`: responses to rejected requests of any type that a handler of axum may return. Depends on
-//!   `axum-core`. Includes `server`.
+//! - `axum`: responses to rejected requests of any type that a handler of axum may return. Depends
+//!   on `axum-core`. Includes `server`.
 //! - `grpc`: clients and servers of gRPC. Includes both. Of tonic, it has the `Status`, without a
-//!   transport: the version is 0.14, and other versions see a rejection without a reject policy as a
-//!   broken stream or `UNKNOWN`.
+//!   transport: the version is 0.14, and other versions see a rejection without a reject policy as
+//!   a broken stream or `UNKNOWN`.
 //! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
 //!
 //! # Naming the type of a stack

@@ -68,9 +68,10 @@ impl WindowRateLimitHandle {
 
     /// Returns the number of requests that could be issued now.
     ///
-    /// It is 0 during a pause, while requests wait, and once the limit is closed. The permit of a clone that is ready and not
-    /// called is not included. With limits above 256, up to 0.8 % of the permits may be counted as
-    /// used after they have expired, so the number may be too low, and is never too high.
+    /// It is 0 during a pause, while requests wait, and once the limit is closed. The permit of a
+    /// clone that is ready and not called is not included. With limits above 256, up to 0.8 % of
+    /// the permits may be counted as used after they have expired, so the number may be too low,
+    /// and is never too high.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.read().remaining
@@ -187,7 +188,8 @@ impl WindowRateLimitHandle {
     /// # async fn main() -> Result<(), tower::BoxError> {
     /// let layer = WindowRateLimitLayer::new(1, Duration::from_secs(60)).max_queue(10);
     /// let handle = layer.handle();
-    /// let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+    /// let mut service =
+    ///     layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
     ///
     /// service.ready().await?.call(1).await?;
     /// let waiting = tokio::spawn(service.clone().oneshot(2));

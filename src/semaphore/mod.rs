@@ -68,9 +68,9 @@
 //! # Drains
 //!
 //! A limiter says which of the held permits keep it from being drained: all of them, or those of
-//! requests that are not issued yet. *Advance* knows the condition that suffices for both. A limiter
-//! with a weaker one calls [`wake_drains`](Semaphore::wake_drains) after each of its own steps that
-//! may fulfil it, and learns from [`has_drains`](Semaphore::has_drains) when that is needed.
+//! requests that are not issued yet. *Advance* knows the condition that suffices for both. A
+//! limiter with a weaker one calls [`wake_drains`](Semaphore::wake_drains) after each step that may
+//! fulfil it.
 //!
 //! # Deadlines
 //!
@@ -303,7 +303,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         false
     }
 
-    /// Releases `permits`, and grants them to waiters. Returns true if there was a waiter or a drain.
+    /// Releases `permits`, to waiters first. Returns true if there was a waiter or a drain.
     #[inline]
     pub(crate) fn release(&self, permits: u32) -> bool {
         // Release: to the Acquire of the next holder. The value read needs no Acquire: the lock
@@ -452,7 +452,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             return is_granted && self.release(1);
         };
         // No drain is woken here: if this was the last waiter and all permits are available, the
-        // release of the last permit has counted this waiter, and is about to advance.
+        // release of the last permit has counted this waiter, and is about to advance. A limiter
+        // with a weaker condition learns by the result that it may hold.
         self.state.fetch_sub(WAITER, Relaxed);
         let of_tag = locked.tags.waiter_left(tag);
         drop(locked);

@@ -13,9 +13,9 @@ use crate::rejected::Rejected;
 /// The response is *trailers only* (gRPC over HTTP/2, *Responses*): status 200, an empty body, all
 /// headers at once. `grpc-message` tells the reason. A translating layer for gRPC-Web goes outside.
 ///
-/// Without a reject policy, the rejection is an error, of which tonic makes a response with the same
-/// code and without the pushback. `tonic::Status::from(rejected)` is the status of this response,
-/// for methods that reject by themselves.
+/// Without a reject policy, the rejection is an error, of which tonic makes a response with the
+/// same code and without the pushback. `tonic::Status::from(rejected)` is the status of this
+/// response, for methods that reject by themselves.
 ///
 /// ```
 /// use tonic::{Code, body::Body};

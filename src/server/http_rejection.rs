@@ -43,7 +43,8 @@ pub fn http_rejection<B: Default>(rejected: Rejected) -> Response<B> {
 /// Makes an [`http_rejection`](http_rejection()) with a `Retry-After` of `fallback` where the time
 /// is unknown.
 ///
-/// It is unknown at a full concurrency limit and at a closed limit. `fallback` is rounded up to whole seconds.
+/// It is unknown at a full concurrency limit and at a closed limit. `fallback` is rounded up to
+/// whole seconds.
 ///
 /// ```
 /// use axum::body::Body;

@@ -13,11 +13,11 @@ use crate::rejected::Rejected;
 /// | a rate limit | 429 | `https://iana.org/assignments/http-problem-types#quota-exceeded` |
 /// | a full concurrency limit, or a closed limit | 503 | `https://iana.org/assignments/http-problem-types#temporary-reduced-capacity` |
 ///
-/// `title` is that of the type, and `detail` the text of the [`Rejected`], with the time until there
-/// is room if that is known. Programs read the time from `Retry-After`.
+/// `title` is that of the type, and `detail` the text of the [`Rejected`], with the time until
+/// there is room if that is known. Programs read the time from `Retry-After`.
 ///
-/// The body is of the inner service's type, which is inferred. It is made of a `String`, as those of
-/// axum, hyper (`Full<Bytes>`) and reqwest are.
+/// The body is of the inner service's type, which is inferred. It is made of a `String`, as those
+/// of axum, hyper (`Full<Bytes>`) and reqwest are.
 ///
 /// ```
 /// use axum::{Router, body::{Body, to_bytes}, http::Request, routing::get};

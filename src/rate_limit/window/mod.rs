@@ -107,8 +107,8 @@ pub(crate) struct Window<T, K> {
     /// The stride, a power of two, less one. Relaxed: a stale stride moves a checkpoint, and any
     /// checkpoint is safe.
     stride_mask: AtomicU32,
-    /// 1 while a drain is pending, during which each issue ends a stride. Relaxed: written under the
-    /// lock of the semaphore, and read after a step that orders it.
+    /// 1 while a drain is pending, during which each issue ends a stride. Relaxed: written under
+    /// the lock of the semaphore, and read after a step that orders it.
     is_draining: AtomicU32,
     /// The number of checkpoints that a full window has.
     checkpoints: u32,
