@@ -6,14 +6,15 @@
 //!
 //! The limits reject with 503 and 429, without a `HandleErrorLayer`. A streamed response holds its
 //! permit until the client has read it or disconnects. Health checks bypass the limits. At the end,
-//! a client retries at the times that the server names, and the server is shut down.
+//! a client retries at the times that the server names, and the server is shut down, which ends the
+//! streams.
 
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract,
+    extract::{self, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -24,8 +25,8 @@ use reqwest::{Client, Request, redirect, retry};
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry, ExponentialRetryLayer,
-    WindowRateLimitLayer,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry,
+    ExponentialRetryLayer, WindowRateLimitLayer,
     client::{Attempts, HttpClassifier},
     server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
@@ -53,7 +54,8 @@ async fn main() -> Result<(), BoxError> {
         .route("/", get(async || "hello"))
         .route("/events", get(events))
         .route("/health", get(async || "fine"))
-        .layer(ExemptLayer::new(is_health, limits));
+        .layer(ExemptLayer::new(is_health, limits))
+        .with_state(permits.clone());
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
@@ -95,24 +97,30 @@ async fn main() -> Result<(), BoxError> {
         assert_eq!(response.status(), 200);
     }
 
-    println!("closed:");
-    permits.close().expect("each service rejects by a response");
+    println!("closed, while a stream is open:");
+    let stream = ask(&client, &url, "events").await?;
+    for handle in [permits.close(), quota.close()] {
+        handle.expect("each service rejects by a response");
+    }
     assert_eq!(ask(&client, &url, "").await?.status(), 503);
     assert_eq!(ask(&client, &url, "health").await?.status(), 200);
+    let events = stream.text().await?; // to its end, with the events before the close
+    assert!(events.starts_with("event"));
     permits.drained().await;
     let _ = stop.send(());
     server.await??;
     Ok(())
 }
 
-/// Streams an event now, and one more each second.
-async fn events() -> Response {
+/// Streams an event now, and one more each second until the server shuts down.
+async fn events(State(permits): State<ConcurrencyBackpressureHandle>) -> Response {
     let events = stream::unfold((), |()| async {
         sleep(SECOND).await;
         Some((Bytes::from("event\n"), ()))
     });
     let now = stream::iter([Bytes::from("event\n")]);
-    let frames = now.chain(events).map(|data| Ok::<_, Infallible>(Frame::data(data)));
+    let events = now.chain(events.take_until(permits.closed()));
+    let frames = events.map(|data| Ok::<_, Infallible>(Frame::data(data)));
     Response::new(Body::new(StreamBody::new(frames)))
 }
 

@@ -124,7 +124,11 @@
 //!   hyper, hyper-util and h2, hints, replayable request bodies.
 //! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
 //!   permits held until a body ends. Depends on `http` and `http-body` only.
-//! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes both.
+//! - `axum`: responses to rejected requests of any type that a handler of axum may return. Depends
+//!   on `axum-core`. Includes `server`.
+//! - `grpc`: clients and servers of gRPC. Includes both. Of tonic, it has the `Status`, without a
+//!   transport: the version is 0.14, and other versions see a rejection without a reject policy as
+//!   a broken stream or `UNKNOWN`.
 //! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
 //!
 //! # Naming the type of a stack
@@ -199,6 +203,8 @@ mod cause;
 pub mod client;
 pub mod deadline;
 pub mod exempt;
+#[cfg(feature = "grpc")]
+mod grpc_status;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(any(feature = "client", feature = "server"))]

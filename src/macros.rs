@@ -26,6 +26,15 @@ macro_rules! inner_access {
 /// The methods of both limiting layers, for every reject policy.
 macro_rules! shared_by_layers {
     ($layer:ident) => {
+        /// Rejects with a `BoxError` that holds the [`Rejected`](crate::Rejected).
+        ///
+        /// A bound has the same effect on a layer without a reject policy. A layer without bounds
+        /// needs a policy if its limit is to be closed.
+        #[must_use]
+        pub fn reject_with_box_error(self) -> $layer<crate::reject::RejectWithBoxError> {
+            $layer(self.0.with_policy(|_| crate::reject::RejectWithBoxError))
+        }
+
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
         /// Only a bound, or closing, rejects. See
         /// [`RejectWithError`](crate::reject::RejectWithError).

@@ -11,13 +11,16 @@
 //! closed.
 //!
 //! Responses suit servers: axum requires services that do not fail, and gets them without a
-//! `HandleErrorLayer`. `server::http_rejection` and `server::grpc_rejection` make such responses,
-//! with the features `server` and `grpc`.
+//! `HandleErrorLayer`. `server::http_rejection`, `server::problem_rejection` and
+//! `server::grpc_rejection` make such responses, with the features `server` and `grpc`. With
+//! `axum`, `server::into_response` makes one of any type that a handler may return.
 //!
 //! A rejection is never an error of `poll_ready`, which would mean that the service is dead. The
 //! service becomes ready, and `call` rejects the request, or passes it on if a permit is free by
-//! then. The time of a rejection is that of the moment of `call`, however long ago the service
-//! became ready. The reason is that of readiness, unless the limit was closed since.
+//! then. Reason and time of a rejection are those of the moment of `call`, however long ago the
+//! service became ready. Two reasons are older: a request that has waited for `max_wait` is
+//! rejected for that, if it is called within 100 ms; and one that would wait by the time of its
+//! call is rejected for the reason of its readiness, because a call does not wait.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

@@ -10,6 +10,11 @@ use crate::time::{Nanos, whole_secs};
 /// error type of the user, or as a response. [`Rejected::find`] finds it behind a `BoxError`, and
 /// behind wrappers that name it as their `source`.
 ///
+/// With the feature `grpc`, the `source` of a rejection is a `tonic::Status`: `RESOURCE_EXHAUSTED`
+/// of a rate limit, `UNAVAILABLE` of any other. tonic's servers and clients look for it, and would
+/// make a broken stream, or `UNKNOWN`, of a rejection without it. Reports that print a chain of
+/// errors print it too.
+///
 /// ```
 /// use std::time::Duration;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -70,6 +75,11 @@ impl Rejected {
         Self::new(Limit::Time, Reason::WaitTimeout, None)
     }
 
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn limit(&self) -> Limit {
+        self.limit
+    }
+
     pub(crate) const fn reason(&self) -> Reason {
         self.reason
     }
@@ -101,15 +111,15 @@ impl Rejected {
         self.reason == Reason::Closed
     }
 
-    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit (HTTP's 503) and a
-    /// deadline (HTTP's 504).
+    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit and for any limit
+    /// that is closed (HTTP's 503), and for a deadline (HTTP's 504).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        self.limit == Limit::Rate
+        self.limit == Limit::Rate && self.reason != Reason::Closed
     }
 
     /// Returns the time from the rejection until there is room for this request. `None` if it is
-    /// unknown, as at a concurrency limit.
+    /// unknown, as at a concurrency limit, and at a closed limit.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after != Nanos::NEVER).then(|| self.retry_after.since(Nanos::ZERO))
@@ -158,4 +168,6 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// With gRPC, the source is a status: see `grpc_status`.
+#[cfg(not(feature = "grpc"))]
 impl Error for Rejected {}

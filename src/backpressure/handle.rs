@@ -1,19 +1,9 @@
-use std::{
-    error::Error,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
-
-use futures::future::FusedFuture;
+use std::{fmt, sync::Arc};
 
 use super::limiter::ConcurrencyLimiter;
 use crate::{
-    limiter::{Observer, RejectedCounts},
+    limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
     middleware::Limited,
-    semaphore::WaiterKey,
     settings::{self, InvalidSetting},
 };
 
@@ -106,7 +96,9 @@ impl ConcurrencyBackpressureHandle {
     /// New requests may arrive right after that, unless the limit is closed. If several futures
     /// wait and requests arrive before all of them have completed, the rest may complete only at
     /// the next such moment. A clone of the service that is ready and not called counts as in
-    /// flight.
+    /// flight. With [`until_body_ends`](crate::server::until_body_ends), so does a response whose
+    /// body is streamed: a stream that ends by itself after [`closed`](Self::closed) keeps a
+    /// shutdown short.
     ///
     /// All releases of permits [happen before](crate::backpressure#memory-ordering) the completion.
     ///
@@ -114,7 +106,7 @@ impl ConcurrencyBackpressureHandle {
     /// while nothing else happens, the future completes only when it is polled again, or when a
     /// request arrives.
     pub fn drained(&self) -> Drained {
-        Drained { limiter: Arc::clone(&self.limiter), waiter: None, is_done: false }
+        Drained::new(self.limiter.clone())
     }
 
     /// Closes the limit: rejects all waiters, and all requests from now on, as *closed*.
@@ -130,6 +122,27 @@ impl ConcurrencyBackpressureHandle {
     /// `max_queue`, or a policy (`reject_with...`) on each layer of the limit.
     pub fn close(&self) -> Result<(), CloseError> {
         self.limiter.close()
+    }
+
+    /// Waits until the limit is closed. Completes at once if it is.
+    ///
+    /// A response that streams can watch this and end its body, so that a shutdown does not wait
+    /// for the client:
+    ///
+    /// ```
+    /// use futures::{StreamExt, stream};
+    /// use tower_floodgate::ConcurrencyBackpressureLayer;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let handle = ConcurrencyBackpressureLayer::new(2).handle();
+    /// let ticks = stream::pending::<u32>().take_until(handle.closed());
+    /// handle.close().unwrap();
+    /// assert!(ticks.collect::<Vec<_>>().await.is_empty());
+    /// # }
+    /// ```
+    pub fn closed(&self) -> Closed {
+        Closed::new(self.limiter.clone())
     }
 
     /// Returns true if the limit is closed.
@@ -157,80 +170,5 @@ impl fmt::Debug for ConcurrencyBackpressureHandle {
             .field("is_closed", &view.is_closed)
             .field("rejected", &self.rejected())
             .finish()
-    }
-}
-
-/// The error of closing a limit of which a service was made that cannot reject requests.
-///
-/// Returned by [`close`](ConcurrencyBackpressureHandle::close), which has no effect then.
-///
-/// ```
-/// use tower::{Layer, service_fn};
-/// use tower_floodgate::ConcurrencyBackpressureLayer;
-///
-/// let layer = ConcurrencyBackpressureLayer::new(2);
-/// let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
-/// assert!(layer.handle().close().is_err()); // waiters of `service` could not be told
-///
-/// let layer = ConcurrencyBackpressureLayer::new(2).reject_with_box_error();
-/// let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
-/// assert!(layer.handle().close().is_ok());
-/// # let _ = service;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseError(pub(super) ());
-
-impl fmt::Display for CloseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a service of the limit was made without a reject policy, and its waiters could not be \
-             told that the limit is closed: set `max_queue` or `max_wait`, or call `reject_with_box_error`, on each \
-             layer of this limit",
-        )
-    }
-}
-
-impl Error for CloseError {}
-
-/// The future of [`ConcurrencyBackpressureHandle::drained`]. Needs no runtime; may be dropped at
-/// any time.
-#[must_use = "futures do nothing unless polled"]
-pub struct Drained {
-    limiter: Arc<ConcurrencyLimiter>,
-    waiter: Option<WaiterKey>,
-    is_done: bool,
-}
-
-impl Future for Drained {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { limiter, waiter, is_done } = &mut *self;
-        if !*is_done {
-            limiter.semaphore.remove_overdue();
-            ready!(limiter.semaphore.poll_drained(waiter, cx.waker()));
-            *is_done = true;
-        }
-        Poll::Ready(())
-    }
-}
-
-impl fmt::Debug for Drained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drained").field("is_done", &self.is_done).finish_non_exhaustive()
-    }
-}
-
-impl FusedFuture for Drained {
-    fn is_terminated(&self) -> bool {
-        self.is_done
-    }
-}
-
-impl Drop for Drained {
-    fn drop(&mut self) {
-        if let Some(waiter) = self.waiter.take() {
-            self.limiter.semaphore.cancel_drained(waiter);
-        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     macros::shared_by_layers,
     middleware::LimitLayer,
     per_service::Separate,
-    reject::{NeverReject, RejectPolicy, RejectWithBoxError},
+    reject::{NeverReject, RejectPolicy},
     settings::{self, InvalidSetting, literal},
 };
 
@@ -46,15 +46,6 @@ impl ConcurrencyBackpressureLayer {
         let max_in_flight = settings::permits("max_in_flight", max_in_flight)?;
         Ok(Self(LimitLayer::new(ConcurrencyLimiter::new(max_in_flight))))
     }
-
-    /// Rejects with a `BoxError` that holds the [`Rejected`](crate::Rejected).
-    ///
-    /// A bound has the same effect. A layer without bounds needs this if its limit is to be
-    /// [closed](ConcurrencyBackpressureHandle::close).
-    #[must_use]
-    pub fn reject_with_box_error(self) -> ConcurrencyBackpressureLayer<RejectWithBoxError> {
-        ConcurrencyBackpressureLayer(self.0.with_policy(|_| RejectWithBoxError))
-    }
 }
 
 impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
@@ -63,7 +54,7 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// With 0, no request waits. By default, the queue is unbounded.
     ///
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
-    /// [`RejectWithBoxError`], and keeps any other.
+    /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
     #[must_use]
     pub fn max_queue(self, max_queue: u32) -> ConcurrencyBackpressureLayer<P::Bounded> {
         ConcurrencyBackpressureLayer(self.0.max_queue(max_queue))
@@ -75,7 +66,7 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// with its timer enabled.
     ///
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
-    /// [`RejectWithBoxError`], and keeps any other.
+    /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> ConcurrencyBackpressureLayer<P::Bounded> {
         ConcurrencyBackpressureLayer(self.0.max_wait(max_wait))
@@ -87,7 +78,7 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     ///
     /// It can [close](ConcurrencyBackpressureHandle::close) the limit if every layer of the limit
     /// has a bound or a reject policy. A layer without bounds gets one by
-    /// [`reject_with_box_error`](ConcurrencyBackpressureLayer::reject_with_box_error).
+    /// [`reject_with_box_error`](Self::reject_with_box_error).
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle {
         ConcurrencyBackpressureHandle::new(Arc::clone(self.0.limiter()))
@@ -108,9 +99,6 @@ impl<P: RejectPolicy, S> Layer<S> for ConcurrencyBackpressureLayer<P> {
     type Service = ConcurrencyBackpressure<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        if P::NEVER_REJECTS {
-            self.0.limiter().forbid_close();
-        }
         self.0.layer(inner)
     }
 }

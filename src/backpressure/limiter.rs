@@ -2,21 +2,20 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
-    },
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 
-use super::CloseError;
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
-    limiter::{InFlight, Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
+    limiter::{
+        CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, RejectedCounter,
+        Waiter,
+    },
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, Semaphore, Tag, View},
+    semaphore::{Ended, Semaphore, Tag, View, WaiterKey},
     time::{Clock, Time, TimerUse},
 };
 
@@ -69,20 +68,6 @@ impl ConcurrencyLimiter {
         self.semaphore.close();
         Ok(())
     }
-
-    /// Records that a service without a reject policy was made.
-    ///
-    /// # Panics
-    ///
-    /// If the limiter is closed.
-    pub(super) fn forbid_close(&self) {
-        assert!(
-            self.closing.forbid(),
-            "this ConcurrencyBackpressureLayer is closed, and the service has no reject policy, so \
-             its requests would never end: set `max_queue`, or `reject_with_box_error`, before the \
-             layer is put on a service"
-        );
-    }
 }
 
 /// The settings. The handle reads the state.
@@ -113,10 +98,7 @@ impl Limiter for ConcurrencyLimiter {
     ) -> Poll<Result<Permit, Reason>> {
         let deadline = waiter.deadline.into();
         waiter.poll_at = waiter.deadline;
-        let admit = |view: View| {
-            limits.admit(view)?;
-            if limits.has_zero_wait() { Err(Reason::WaitTimeout) } else { Ok(()) }
-        };
+        let admit = |view| admit(limits, view);
         loop {
             self.semaphore.remove_overdue();
             let polled = match &waiter.key {
@@ -174,8 +156,13 @@ impl Limiter for ConcurrencyLimiter {
         (call(), permit)
     }
 
-    fn rejection(&self, reason: Reason) -> Rejected {
-        let reason = if self.semaphore.is_blocked() { Reason::Closed } else { reason };
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
+        let view = self.semaphore.glance();
+        let reason = match limits.map_or(Ok(()), |limits| admit(limits, view)) {
+            _ if view.is_closed => Reason::Closed,
+            Err(reason) => reason,
+            Ok(()) => reason,
+        };
         Rejected::new(Limit::Concurrency, reason, None)
     }
 
@@ -185,6 +172,10 @@ impl Limiter for ConcurrencyLimiter {
 
     fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    fn closing(&self) -> &Closing {
+        &self.closing
     }
 
     fn observer(&self) -> &impl Observer {
@@ -205,26 +196,27 @@ impl Limiter for ConcurrencyLimiter {
         "Once such requests hold all permits, each waits for another, and none proceeds";
 }
 
-/// Whether the limiter may be closed: not once a service was made that cannot reject.
-#[derive(Default)]
-struct Closing(AtomicU8);
+/// Decides whether a request may queue.
+fn admit(limits: &QueueLimits, view: View) -> Result<(), Reason> {
+    limits.admit(view)?;
+    if limits.has_zero_wait() { Err(Reason::WaitTimeout) } else { Ok(()) }
+}
 
-impl Closing {
-    const ALLOWED: u8 = 0;
-    const FORBIDDEN: u8 = 1;
-    const CLOSED: u8 = 2;
-
-    fn close(&self) -> Result<(), CloseError> {
-        // Relaxed: both outcomes are final, and one exchange decides between them.
-        match self.0.compare_exchange(Self::ALLOWED, Self::CLOSED, Relaxed, Relaxed) {
-            Err(Self::FORBIDDEN) => Err(CloseError(())),
-            Ok(_) | Err(_) => Ok(()),
+impl Ends for ConcurrencyLimiter {
+    fn poll_end(&self, end: End, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        match end {
+            End::Drained => {
+                self.semaphore.remove_overdue();
+                self.semaphore.poll_drained(key, waker, &|view| view().is_idle())
+            }
+            End::Closed => self.semaphore.poll_closed(key, waker),
         }
     }
 
-    /// Returns false if the limiter is closed.
-    fn forbid(&self) -> bool {
-        let forbidden = self.0.compare_exchange(Self::ALLOWED, Self::FORBIDDEN, Relaxed, Relaxed);
-        forbidden != Err(Self::CLOSED)
+    fn cancel_end(&self, end: End, key: WaiterKey) {
+        match end {
+            End::Drained => self.semaphore.cancel_drained(key),
+            End::Closed => self.semaphore.cancel_closed(key),
+        }
     }
 }

@@ -70,6 +70,14 @@
 //! on standard error, once per limit. A second permit that is acquired in another task, which the
 //! request waits for, is not reported.
 //!
+//! # Shutting down
+//!
+//! [`close`](ConcurrencyBackpressureHandle::close) rejects waiters and newcomers,
+//! [`closed`](ConcurrencyBackpressureHandle::closed) completes then, and
+//! [`drained`](ConcurrencyBackpressureHandle::drained) when the last request has ended. A stream
+//! that [holds its permit](crate::server::until_body_ends) is waited for as well: `drained()` waits
+//! for streams, and `closed().await` lets a stream end itself.
+//!
 //! # Memory ordering
 //!
 //! The release of a permit *happens before* the next acquisition of that permit, with or without a
@@ -149,6 +157,9 @@
 //!   a `max_wait`.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This
 //!   saves the next call the counting of references.
+//! - A service that would reject is ready, because `call` rejects. So `Balance` over endpoints with
+//!   an empty queue bound, `max_queue(0)`, prefers the full one. Put the bound in front of the
+//!   balancer, or let requests wait at the endpoints.
 //! - There are no priorities and no weights: each request acquires one permit.
 
 mod handle;
@@ -156,10 +167,8 @@ mod layer;
 mod limiter;
 
 use self::limiter::ConcurrencyLimiter;
-pub use self::{
-    handle::{CloseError, ConcurrencyBackpressureHandle, Drained},
-    layer::ConcurrencyBackpressureLayer,
-};
+pub use self::{handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer};
+pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

@@ -13,8 +13,8 @@
 //! | [tonic, client](tonic#a-client) | between the channel and the generated client | `grpc` |
 //! | [reqwest, client](reqwest) | around the client | `reqwest` |
 //!
-//! `client` and `server` are default features. `grpc` includes both, and `reqwest` includes
-//! `client`.
+//! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
+//! and `axum`, for responses of any type that a handler may return, includes `server`.
 //!
 //! # Common to all frameworks
 //!
@@ -26,6 +26,9 @@
 //!   responding for good. With [`WindowRateLimitLayer`](crate::WindowRateLimitLayer), each request
 //!   counts twice. Put the layer on once, create a second layer, or create a limit for each service
 //!   with `per_service()`. Debug builds report such a request on standard error, once per limit.
+//! - **Clone a service for each request.** A request that is cancelled while its service is kept
+//!   keeps the permit that it has acquired, or its position in the queue, until the service is used
+//!   again or dropped.
 //! - **Bound the queue of a server.** axum, hyper and tonic make one call for each request whether
 //!   or not the service is ready, so backpressure does not slow down the clients.
 //! - **`max_wait` bounds the time in the queue.** A `TimeoutLayer` around the limit does not: it

@@ -44,6 +44,12 @@
 //!   different limit.
 //! - Without `until_body_ends`, a call is in flight until its response begins, which for a stream
 //!   is at once.
+//! - A limit that may reject and has no reject policy fails the call with the `Rejected`, of which
+//!   tonic makes a response with the code of `grpc_rejection` and without its pushback. That takes
+//!   tonic 0.14: another version resets the stream, which its clients read as `INTERNAL`.
+//! - To shut down, close each limit by its handle, wait until the concurrency limit has
+//!   `drained()`, and stop the server, as [with axum](crate::guide::axum#shutting-down).
+//!   `drained()` waits for streams; a method that streams ends its stream itself after `closed()`.
 //!
 //! # A client
 //!
@@ -93,9 +99,11 @@
 //! }
 //! ```
 //!
-//! - The generated client is cloned as usual. Repeating its calls must do no harm: see
-//!   [`GrpcClassifier`](crate::client::GrpcClassifier).
+//! - Clone the generated client for each call. A cancelled call of a client keeps its permit, or
+//!   its position in the queue, until that client calls again or is dropped.
+//! - Repeating a call must do no harm: see [`GrpcClassifier`](crate::client::GrpcClassifier).
 //! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
 //!   `RESOURCE_EXHAUSTED` at a rate limit. That code is retried only if it is among the `codes`.
-//! - If a limit of the client may reject, give it `.reject_with(grpc_rejection)` too. Otherwise the
-//!   client sees the code `UNKNOWN`, with the `Rejected` as a cause of the status.
+//! - A rejection by a limit of the client is a status with the code that a server would respond
+//!   with, and the `Rejected` as its cause. With `.reject_with(grpc_rejection)` it has a pushback,
+//!   too.

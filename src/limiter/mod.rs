@@ -3,6 +3,8 @@
 //! A [`Limiter`] hands out permits, at once or after a wait. [`Readiness`] keeps the state of one
 //! clone of a limited service between `poll_ready` and `call`. A [`Waiter`] is one wait.
 
+mod closing;
+mod end;
 mod in_flight;
 #[cfg(debug_assertions)]
 pub(crate) mod nested;
@@ -19,8 +21,14 @@ use std::{
 
 #[cfg(debug_assertions)]
 use self::nested::Nested;
-pub use self::observer::RejectedCounts;
+pub use self::{
+    closing::CloseError,
+    end::{Closed, Drained},
+    observer::RejectedCounts,
+};
 pub(crate) use self::{
+    closing::Closing,
+    end::{End, Ends},
     in_flight::InFlight,
     observer::{Observer, RejectedCounter},
     readiness::Readiness,
@@ -83,14 +91,18 @@ pub(crate) trait Limiter: Cached {
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
 
-    /// Creates a rejection with the time of this moment. `reason` is that of the readiness, which
-    /// may be older; a close that came since counts.
-    fn rejection(&self, reason: Reason) -> Rejected;
+    /// Creates a rejection of this moment.
+    ///
+    /// `reason` is that of the readiness, which may be older. A close that came since replaces it
+    /// and so does, with `limits`, the reason for which they reject a request that comes now.
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected;
 
     /// Creates a limiter with the same settings and no requests.
     fn separate(&self) -> Self;
 
     fn clock(&self) -> &Clock;
+
+    fn closing(&self) -> &Closing;
 
     fn observer(&self) -> &impl Observer;
 
@@ -131,6 +143,12 @@ impl QueueLimits {
             return Err(Reason::Closed);
         }
         if view.ahead >= self.max_queue { Err(Reason::QueueFull) } else { Ok(()) }
+    }
+
+    /// Returns the reason for which a request is rejected that comes now and would wait for `wait`.
+    pub(crate) fn rejects(&self, view: View, wait: Duration) -> Option<Reason> {
+        let is_too_long = self.max_wait().is_some_and(|max_wait| wait > max_wait);
+        self.admit(view).err().or(is_too_long.then_some(Reason::WaitTimeout))
     }
 
     /// Returns true if `max_wait` is zero.

@@ -53,8 +53,13 @@ enum State<P> {
     Acquired(P),
     /// The inner service is ready too.
     Ready(P),
-    /// Since this time. `call` rejects the request.
-    Rejected(Reason, Nanos),
+    /// Since `at`. `call` rejects the request.
+    Rejected {
+        reason: Reason,
+        at: Nanos,
+        /// The request has waited. Otherwise it was rejected on arrival.
+        has_waited: bool,
+    },
 }
 
 impl<L: Limiter> Readiness<L> {
@@ -157,15 +162,16 @@ impl<L: Limiter> Readiness<L> {
                                 *is_renewed = true;
                             } else {
                                 self.waiter = None;
-                                self.state = State::Rejected(reason, clock.now());
+                                let (at, has_waited) = (clock.now(), was_queued);
+                                self.state = State::Rejected { reason, at, has_waited };
                                 return Poll::Ready(None);
                             }
                         }
                     }
                 }
                 // Rejected => (Rejected | Acquired | Idle)
-                State::Rejected(_, at) => {
-                    if self.limiter.clock().now() >= at.after(GRACE) {
+                &mut State::Rejected { at, .. } => {
+                    if self.is_old(at) {
                         self.state = State::Idle;
                     } else if let Some(permit) = self.acquire_now() {
                         self.limiter.observer().acquired();
@@ -180,6 +186,11 @@ impl<L: Limiter> Readiness<L> {
                 }
             }
         }
+    }
+
+    /// Returns true if a rejection of this time was that of a request that is gone.
+    fn is_old(&self, at: Nanos) -> bool {
+        self.limiter.clock().now() >= at.after(GRACE)
     }
 
     /// Acquires a permit that is available now, after a refill.
@@ -217,7 +228,7 @@ impl<L: Limiter> Readiness<L> {
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
-        let State::Rejected(reason, _) = self.state else {
+        let State::Rejected { reason, at, has_waited } = self.state else {
             panic!(
                 "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
             )
@@ -234,7 +245,9 @@ impl<L: Limiter> Readiness<L> {
             }
             self.reset();
         }
-        let rejected = self.limiter.rejection(reason);
+        // A request that has waited is rejected for that. Any other one comes now.
+        let comes_now = !has_waited || self.is_old(at);
+        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits));
         self.limiter.observer().rejected(rejected.reason());
         Err(rejected)
     }
@@ -253,7 +266,7 @@ impl<L: Limiter> Readiness<L> {
                 self.limiter.observer().released();
                 self.limiter.release(permit);
             }
-            State::Idle | State::Rejected(..) => {}
+            State::Idle | State::Rejected { .. } => {}
         }
     }
 }
@@ -282,7 +295,7 @@ impl<L: Limiter> fmt::Debug for Readiness<L> {
             State::Waiting { .. } => "waiting",
             State::Acquired(_) => "acquired",
             State::Ready(_) => "ready",
-            State::Rejected(..) => "rejected",
+            State::Rejected { .. } => "rejected",
         })
     }
 }

@@ -50,7 +50,16 @@ impl<L: Limiter, P: Clone> LimitLayer<L, P> {
         Self { limiter: Arc::new(self.limiter.separate()), ..self.clone() }
     }
 
-    pub(crate) fn layer<S>(&self, inner: S) -> Limited<S, L, P> {
+    /// # Panics
+    ///
+    /// If the limit is closed, and the layer has no reject policy.
+    pub(crate) fn layer<S>(&self, inner: S) -> Limited<S, L, P>
+    where
+        P: RejectPolicy,
+    {
+        if P::NEVER_REJECTS {
+            self.limiter.closing().forbid(L::LAYER);
+        }
         let limiter = CachedArc::new(Arc::clone(&self.limiter));
         Limited::new(inner, Readiness::new(limiter, self.limits), self.policy.clone())
     }

@@ -4,13 +4,14 @@ use tokio::time::Instant;
 
 use super::{limiter::RateLimiter, window::Reading};
 use crate::{
-    limiter::{Observer, RejectedCounts},
+    limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
     middleware::Limited,
     settings::{self, InvalidSetting},
     time::Time,
 };
 
-/// Reads, changes and pauses the limit of a [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
+/// Reads, changes, pauses and closes the limit of a
+/// [`WindowRateLimitLayer`](super::WindowRateLimitLayer).
 ///
 /// Cheap to clone. All clones, the layer and its services share one limit, even if the layer gets a
 /// bound after the handle was taken. A reading also grants the permits that have expired by then.
@@ -67,9 +68,10 @@ impl WindowRateLimitHandle {
 
     /// Returns the number of requests that could be issued now.
     ///
-    /// It is 0 during a pause, and while requests wait. The permit of a clone that is ready and not
-    /// called is not included. With limits above 256, up to 0.8 % of the permits may be counted as
-    /// used after they have expired, so the number may be too low, and is never too high.
+    /// It is 0 during a pause, while requests wait, and once the limit is closed. The permit of a
+    /// clone that is ready and not called is not included. With limits above 256, up to 0.8 % of
+    /// the permits may be counted as used after they have expired, so the number may be too low,
+    /// and is never too high.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.read().remaining
@@ -78,7 +80,7 @@ impl WindowRateLimitHandle {
     /// Returns the time that a request would wait if it arrived now.
     ///
     /// It is zero if the request could be issued at once. Waiters before it are assumed to be
-    /// issued as soon as they are granted permits.
+    /// issued as soon as they are granted permits. At a closed limit, it is [`Duration::MAX`].
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
         self.read().wait
@@ -146,6 +148,77 @@ impl WindowRateLimitHandle {
     pub fn pause_for(&self, wait: Duration) {
         self.limiter.pause(self.limiter.clock.now().after(wait));
     }
+
+    /// Waits until no request waits, and none is between readiness and its call.
+    ///
+    /// Requests that were issued do not count, answered or not: their permits come back with time.
+    /// New requests may arrive right after that, unless the limit is closed. If several futures
+    /// wait and requests arrive before all of them have completed, the rest may complete only at
+    /// the next such moment. While one waits, each call takes a mutex and reads the time.
+    ///
+    /// All calls and refunds before [happen before](crate::rate_limit#memory-ordering) the
+    /// completion.
+    ///
+    /// The future has no timer. If the last waiter is an abandoned one, and its `max_wait` ends
+    /// while nothing else happens, the future completes only when it is polled again, when a
+    /// request arrives, or when a permit would come back for that waiter.
+    pub fn drained(&self) -> Drained {
+        Drained::new(self.limiter.clone())
+    }
+
+    /// Closes the limit: rejects all waiters, and all requests from now on, as *closed*.
+    ///
+    /// The waiters are woken at once, however late their permits would be. Clones that are ready by
+    /// then keep their permits, and may still be called; [`drained`](Self::drained) waits for them.
+    /// A closed limit keeps no timer. It cannot be opened again. A layer without a reject policy
+    /// that is put on a service of a closed limit panics.
+    ///
+    /// # Errors
+    ///
+    /// If a service of this limit was made without a [reject policy](crate::reject), because its
+    /// waiters could not be told. The call has no effect then. The remedy is a bound, such as
+    /// `max_queue`, or a policy (`reject_with...`) on each layer of the limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::{Layer, Service, ServiceExt, service_fn};
+    /// use tower_floodgate::{Rejected, WindowRateLimitLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// let layer = WindowRateLimitLayer::new(1, Duration::from_secs(60)).max_queue(10);
+    /// let handle = layer.handle();
+    /// let mut service =
+    ///     layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+    ///
+    /// service.ready().await?.call(1).await?;
+    /// let waiting = tokio::spawn(service.clone().oneshot(2));
+    /// tokio::task::yield_now().await;
+    ///
+    /// handle.close()?;
+    /// let error = waiting.await?.unwrap_err(); // at once, not after a minute
+    /// assert!(Rejected::find(&*error).is_some_and(Rejected::is_closed));
+    /// handle.drained().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.limiter.close()
+    }
+
+    /// Waits until the limit is closed. Completes at once if it is.
+    ///
+    /// A response that streams can watch this and end its body. See
+    /// [`ConcurrencyBackpressureHandle::closed`](crate::ConcurrencyBackpressureHandle::closed).
+    pub fn closed(&self) -> Closed {
+        Closed::new(self.limiter.clone())
+    }
+
+    /// Returns true if the limit is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.read().is_closed
+    }
 }
 
 impl<S, P> Limited<S, RateLimiter, P> {
@@ -164,6 +237,7 @@ impl fmt::Debug for WindowRateLimitHandle {
             .field("window", &reading.length)
             .field("remaining", &reading.remaining)
             .field("queued", &reading.queued)
+            .field("is_closed", &reading.is_closed)
             .field("rejected", &self.rejected())
             .finish()
     }

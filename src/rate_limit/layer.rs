@@ -109,7 +109,11 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
 
     shared_by_layers!(WindowRateLimitLayer);
 
-    /// Returns a handle that reads, changes and pauses the limit.
+    /// Returns a handle that reads, changes, pauses and closes the limit.
+    ///
+    /// It can [close](WindowRateLimitHandle::close) the limit if every layer of the limit has a
+    /// bound or a reject policy. A layer without bounds gets one by
+    /// [`reject_with_box_error`](Self::reject_with_box_error).
     #[must_use]
     pub fn handle(&self) -> WindowRateLimitHandle {
         WindowRateLimitHandle::new(Arc::clone(self.0.limiter()))
@@ -122,7 +126,11 @@ impl<P: Clone> Separate for WindowRateLimitLayer<P> {
     }
 }
 
-impl<P: Clone, S> Layer<S> for WindowRateLimitLayer<P> {
+/// # Panics
+///
+/// If the limit is closed and the layer has no [reject policy](crate::reject): no request of the
+/// service would ever end.
+impl<P: RejectPolicy, S> Layer<S> for WindowRateLimitLayer<P> {
     type Service = WindowRateLimit<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {

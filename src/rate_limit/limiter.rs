@@ -17,9 +17,11 @@ use super::{
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
-    limiter::{Limiter, Observer, QueueLimits, RejectedCounter, Waiter},
+    limiter::{
+        CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Waiter,
+    },
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, View},
+    semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, Time, TimerUse},
 };
 
@@ -29,6 +31,7 @@ pub struct RateLimiter {
     pub(super) observer: RejectedCounter,
     pub(super) clock: Clock,
     shape: Shape,
+    closing: Closing,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -47,6 +50,7 @@ impl RateLimiter {
             observer: RejectedCounter::default(),
             clock,
             shape,
+            closing: Closing::default(),
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
@@ -56,6 +60,12 @@ impl RateLimiter {
     pub(super) fn pause(&self, until: Nanos) {
         self.window.pause(until);
         self.observer.paused(until);
+    }
+
+    pub(super) fn close(&self) -> Result<(), CloseError> {
+        self.closing.close()?;
+        self.window.close();
+        Ok(())
     }
 
     /// Queues `waiter`, or rejects it if its permit is expected after its deadline. Ready if it is
@@ -212,8 +222,13 @@ impl Limiter for RateLimiter {
         (call(), ())
     }
 
-    fn rejection(&self, reason: Reason) -> Rejected {
-        Rejected::new(Limit::Rate, reason, Some(self.window.estimated_wait()))
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
+        let (view, wait) = self.window.estimate();
+        if view.is_closed {
+            return Rejected::new(Limit::Rate, Reason::Closed, None);
+        }
+        let reason = limits.and_then(|limits| limits.rejects(view, wait)).unwrap_or(reason);
+        Rejected::new(Limit::Rate, reason, Some(wait))
     }
 
     fn separate(&self) -> Self {
@@ -223,6 +238,10 @@ impl Limiter for RateLimiter {
 
     fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    fn closing(&self) -> &Closing {
+        &self.closing
     }
 
     fn observer(&self) -> &impl Observer {
@@ -242,6 +261,22 @@ impl Limiter for RateLimiter {
     #[cfg(debug_assertions)]
     const NESTED: &'static str =
         "It counts twice, and if the first permit was not committed, it may wait for itself";
+}
+
+impl Ends for RateLimiter {
+    fn poll_end(&self, end: End, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        match end {
+            End::Drained => self.window.poll_drained(key, waker),
+            End::Closed => self.window.poll_closed(key, waker),
+        }
+    }
+
+    fn cancel_end(&self, end: End, key: WaiterKey) {
+        match end {
+            End::Drained => self.window.cancel_drained(key),
+            End::Closed => self.window.cancel_closed(key),
+        }
+    }
 }
 
 impl Refill for RateLimiter {

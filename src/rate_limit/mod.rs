@@ -98,6 +98,15 @@
 //! standard error, once per limit. A second permit that is acquired in another task is not
 //! reported.
 //!
+//! # Shutting down
+//!
+//! [`close`](WindowRateLimitHandle::close) rejects waiters and newcomers at once, as *closed*,
+//! however late their permits would be. A closed limit has no timer and no task.
+//! [`closed`](WindowRateLimitHandle::closed) completes then, and
+//! [`drained`](WindowRateLimitHandle::drained) when no request waits or is between readiness and
+//! its call. Responses are not waited for: that is the part of a [concurrency
+//! limit](crate::backpressure#shutting-down).
+//!
 //! # Memory ordering
 //!
 //! The issue of a request *happens before* its permit expires, and the expiry happens before the
@@ -170,6 +179,9 @@
 //!   issue is, and up to 0.8 % of the permits may expire late: with the next issue, or at the next
 //!   refill. The window never holds more than N, and takes 8 KiB for any N.
 //! - A permit of a clone that is neither called nor dropped is unavailable to all other requests.
+//! - A service that would reject is ready, because `call` rejects. So `Balance` over endpoints with
+//!   an empty queue bound, `max_queue(0)`, prefers the full one. Put the bound in front of the
+//!   balancer, or let requests wait at the endpoints.
 //! - A lowered limit and a pause do not revoke the permits of clones that are ready.
 //! - If settings change hundreds of times within a window, permits may expire late by up to 1/190
 //!   of the longest window. Setting the limit that is set already costs nothing.
@@ -189,6 +201,7 @@ mod window;
 
 use self::limiter::RateLimiter;
 pub use self::{handle::WindowRateLimitHandle, layer::WindowRateLimitLayer};
+pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

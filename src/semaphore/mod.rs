@@ -45,7 +45,8 @@
 //! | *block*, *close* | – | BLOCKED |
 //! | *unblock* | not closed | not BLOCKED, then *advance* |
 //! | *set the limit* | – | permits + difference, then *advance* |
-//! | *drain* | a permit is held, or a waiter queued | DRAIN, until the last drain is woken |
+//! | *drain* | not drained | DRAIN, until the last drain is woken |
+//! | *await the close* | not closed | – |
 //!
 //! *Advance* repeats the first of these steps that is possible, until none is:
 //!
@@ -55,13 +56,21 @@
 //! | *take a grant back* | its deadline has passed, the permit is not acquired yet | permits + 1, then *grant* |
 //! | *grant* | a permit is available, a waiter, not blocked | permits - 1, waiters - 1 |
 //! | *dismiss* | closed, a waiter | waiters - 1 |
+//! | *wake a watcher of the close* | closed | – |
 //! | *wake a drain* | all permits available, no waiter | – |
 //!
 //! A permit is acquired without queueing only while the same word counts no waiter, so no request
 //! overtakes the queue. A grant takes the permit on behalf of the waiter.
 //!
-//! The lock guards the wait queue, the tags, the drains and every change of the limit. Without
-//! waiters and drains, acquiring and releasing take no lock.
+//! The lock guards the wait queue, the tags, the drains, the watchers of the close and every change
+//! of the limit. Without waiters and drains, acquiring and releasing take no lock.
+//!
+//! # Drains
+//!
+//! A limiter says which of the held permits keep it from being drained: all of them, or those of
+//! requests that are not issued yet. *Advance* knows the condition that suffices for both. A
+//! limiter with a weaker one calls [`wake_drains`](Semaphore::wake_drains) after each step that may
+//! fulfil it.
 //!
 //! # Deadlines
 //!
@@ -99,6 +108,8 @@
 //!   third differs from the first, because `limit` became odd before. If the first load has the new
 //!   limit, the state has its permits, because they changed before. The steps are counted, because
 //!   a limit may change and change back between the first load and the third.
+//! - *Close against a watcher of it.* Both hold the lock. If the close comes first, the watcher
+//!   finds it. If the watcher comes first, its waker is stored, and the close advances.
 //! - *`granted` passes the number of an overdue waiter*, because waiters behind it are granted
 //!   permits. So a waiter with a deadline reads the outcome from its entry, and not from `granted`.
 //!   If its entry is gone, a close has dismissed it.
@@ -202,6 +213,11 @@ impl View {
     pub(crate) fn held(&self) -> u32 {
         u32::try_from(i64::from(self.limit) - self.available).unwrap_or(0)
     }
+
+    /// Returns true if no permit is held and no waiter is queued.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ahead == 0 && self.held() == 0
+    }
 }
 
 /// The end of a wait without a permit. The waiter has left the queue, and its key is dead.
@@ -225,6 +241,10 @@ impl Tags for () {
     }
 }
 
+/// Returns true if a limiter is drained. It is given a function that returns the view of the moment
+/// of its call.
+pub(crate) type IsDrained<'a> = dyn Fn(&dyn Fn() -> View) -> bool + 'a;
+
 /// A semaphore whose limiter gives deadlines and tags their meaning.
 #[repr(C)] // the state first: each limiter says what lies beside it
 pub(crate) struct Semaphore<D, T = ()> {
@@ -246,12 +266,14 @@ struct Locked<T> {
     queue: Queue,
     tags: T,
     drains: Queue,
+    /// Tasks that wait for the close.
+    watchers: Queue,
 }
 
 /// Wakers to wake or to drop after the lock.
 #[derive(Default)]
 struct Wakes {
-    /// Of a waiter or a drain.
+    /// Of a waiter, a drain or a watcher of the close.
     wake: Option<Waker>,
     /// Of [`Tags::waiter_left`].
     wake_too: Option<Waker>,
@@ -273,6 +295,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 queue: Queue::new(),
                 tags,
                 drains: Queue::new(),
+                watchers: Queue::new(),
             }),
             deadlines,
         }
@@ -292,16 +315,17 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         false
     }
 
-    /// Releases `permits`, and grants them to waiters. Returns true if there were any.
+    /// Releases `permits`, to waiters first. Returns true if there was a waiter or a drain.
     #[inline]
     pub(crate) fn release(&self, permits: u32) -> bool {
         // Release: to the Acquire of the next holder. The value read needs no Acquire: the lock
         // orders the queue behind it.
         let state = self.state.fetch_add(u64::from(permits) * PERMIT, Release);
-        if state & (WAITERS | DRAIN) != 0 {
+        let is_awaited = state & (WAITERS | DRAIN) != 0;
+        if is_awaited {
             self.advance();
         }
-        waiters(state) > 0
+        is_awaited
     }
 
     /// Removes overdue waiters, and takes overdue grants back. Returns true if there were any.
@@ -440,7 +464,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             return is_granted && self.release(1);
         };
         // No drain is woken here: if this was the last waiter and all permits are available, the
-        // release of the last permit has seen this waiter in the state, and is about to advance.
+        // release of the last permit has seen this waiter in the state, and is about to advance. A
+        // limiter with a weaker condition learns by the result that it may hold.
         self.state.fetch_sub(WAITER, Relaxed);
         let of_tag = locked.tags.waiter_left(tag);
         drop(locked);
@@ -450,21 +475,26 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     /// Repeats the steps of the [module's second table](self#state) until none is possible.
+    #[cold]
+    fn advance(&self) {
+        self.advance_with(&|view| view().is_idle());
+    }
+
+    /// Advances, and takes the limiter's condition for that of a drain.
     ///
     /// Wakers run foreign code. They are woken one at a time, after the lock, and no list of them
     /// is collected.
-    #[cold]
-    fn advance(&self) {
+    fn advance_with(&self, is_drained: &IsDrained<'_>) {
         /// A waker that panics must not keep the other waiters from their permits.
-        struct Rest<'a, D: Deadlines, T: Tags>(&'a Semaphore<D, T>);
+        struct Rest<'a, D: Deadlines, T: Tags>(&'a Semaphore<D, T>, &'a IsDrained<'a>);
         impl<D: Deadlines, T: Tags> Drop for Rest<'_, D, T> {
             fn drop(&mut self) {
-                self.0.advance();
+                self.0.advance_with(self.1);
             }
         }
 
-        while let Some(Wakes { wake, wake_too, drop, is_last }) = self.advance_by_one() {
-            let rest = (!is_last).then(|| Rest(self));
+        while let Some(Wakes { wake, wake_too, drop, is_last }) = self.advance_by_one(is_drained) {
+            let rest = (!is_last).then(|| Rest(self, is_drained));
             wake_too.into_iter().chain(wake).for_each(Waker::wake);
             std::mem::drop(drop);
             std::mem::forget(rest);
@@ -474,7 +504,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         }
     }
 
-    fn advance_by_one(&self) -> Option<Wakes> {
+    fn advance_by_one(&self, is_drained: &IsDrained<'_>) -> Option<Wakes> {
         let mut locked = self.locked.lock();
         let mut is_taken_back = false;
         if self.has_passed(locked.queue.earliest_deadline()) {
@@ -516,8 +546,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 let wake_too = locked.tags.waiter_left(tag);
                 return Some(Wakes { wake: waker, wake_too, ..Wakes::default() });
             }
+            if let Some(Removed { waker, .. }) = locked.watchers.dismiss() {
+                return Some(Wakes { wake: waker, ..Wakes::default() });
+            }
         }
-        if state & DRAIN == 0 || !self.is_drained(state) {
+        if state & DRAIN == 0 || !is_drained(&|| self.view_now(&locked)) {
             return is_taken_back.then(Wakes::default);
         }
         let drained = locked.drains.dismiss();
@@ -602,9 +635,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Calls `read` with the view of one moment, under the lock.
     pub(crate) fn read<R>(&self, read: impl FnOnce(View) -> R) -> R {
         let locked = self.locked.lock();
-        // Acquire: a reading that counts a permit as released sees what its holder did.
-        let state = self.state.load(Acquire);
-        read(self.view_of(&locked, state, waiters(state)))
+        read(self.view_now(&locked))
     }
 
     /// Returns the view of one moment without the lock, if a permit is available and no waiter is
@@ -625,10 +656,29 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         })
     }
 
+    /// Returns a view without the lock, for a semaphore that is blocked only by a close. The limit
+    /// may be that of another moment.
+    pub(crate) fn glance(&self) -> View {
+        let state = self.state.load(Relaxed);
+        View {
+            limit: self.limit(),
+            available: available(state),
+            ahead: waiters(state),
+            is_closed: state & BLOCKED != 0,
+        }
+    }
+
     /// Returns the limit.
     pub(crate) fn limit(&self) -> u32 {
         // Relaxed: it orders nothing.
         limit_of(self.limit.load(Relaxed))
+    }
+
+    /// Returns the view of this moment.
+    fn view_now(&self, locked: &Locked<T>) -> View {
+        // Acquire: a reading that counts a permit as released sees what its holder did.
+        let state = self.state.load(Acquire);
+        self.view_of(locked, state, waiters(state))
     }
 
     fn view_of(&self, locked: &Locked<T>, state: u64, ahead: u32) -> View {
@@ -636,12 +686,16 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         View { limit: self.limit(), available: available(state), ahead, is_closed }
     }
 
-    fn is_drained(&self, state: u64) -> bool {
-        waiters(state) == 0 && available(state) == i64::from(self.limit())
-    }
-
-    /// Waits until no permit is held and no waiter is queued. `key` is `None` at first.
-    pub(crate) fn poll_drained(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+    /// Waits until the semaphore is drained by the limiter's condition. `key` is `None` at first.
+    ///
+    /// `is_drained` is called under the lock, after the drain is announced in the state, with a
+    /// function that returns the view of that moment.
+    pub(crate) fn poll_drained(
+        &self,
+        key: &mut Option<WaiterKey>,
+        waker: &Waker,
+        is_drained: &IsDrained<'_>,
+    ) -> Poll<()> {
         let own = waker.clone(); // before anything changes: it is foreign code
         let mut locked = self.locked.lock();
         if let Some(waiter) = key {
@@ -654,10 +708,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             drop((old, own)); // after the lock
             return Poll::Pending;
         }
-        // From this step on, each release sees the drain. Acquire: what the holders of released
-        // permits did happens before the end of the drain.
-        let state = self.state.fetch_or(DRAIN, Acquire);
-        if self.is_drained(state) {
+        // From this step on, each release sees the drain. Relaxed: the loads of the views order
+        // what the holders of released permits did, and see this step or a later one.
+        self.state.fetch_or(DRAIN, Relaxed);
+        if is_drained(&|| self.view_now(&locked)) {
             if locked.drains.is_empty() {
                 self.state.fetch_and(!DRAIN, Relaxed);
             }
@@ -667,6 +721,18 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         Poll::Pending
     }
 
+    /// Returns true if a task waits until the semaphore is drained.
+    pub(crate) fn has_drains(&self) -> bool {
+        // Relaxed: a limiter asks after a step that orders this load.
+        self.state.load(Relaxed) & DRAIN != 0
+    }
+
+    /// Wakes the drains if the semaphore is drained by the limiter's condition. It is called under
+    /// the lock, as by [`poll_drained`](Self::poll_drained).
+    pub(crate) fn wake_drains(&self, is_drained: &IsDrained<'_>) {
+        self.advance_with(is_drained);
+    }
+
     /// Ends a wait for the drained semaphore.
     pub(crate) fn cancel_drained(&self, key: WaiterKey) {
         let mut locked = self.locked.lock();
@@ -674,6 +740,35 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         if locked.drains.is_empty() {
             self.state.fetch_and(!DRAIN, Relaxed);
         }
+        drop(locked);
+        drop(left); // after the lock
+    }
+
+    /// Waits until the semaphore is closed. `key` is `None` at first.
+    pub(crate) fn poll_closed(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        let own = waker.clone(); // before anything changes: it is foreign code
+        let mut locked = self.locked.lock();
+        if locked.is_closed {
+            // The thread that closes may not have dismissed this watcher yet.
+            let left = key.take().and_then(|watcher| locked.watchers.cancel(watcher));
+            drop(locked);
+            drop((left, own)); // after the lock
+            return Poll::Ready(());
+        }
+        let Some(watcher) = key else {
+            *key = Some(locked.watchers.push(own, Deadline::NEVER, Tag::NONE));
+            return Poll::Pending;
+        };
+        let old = locked.watchers.set_waker(watcher, waker);
+        drop(locked);
+        drop((old, own)); // after the lock
+        Poll::Pending
+    }
+
+    /// Ends a wait for the close.
+    pub(crate) fn cancel_closed(&self, key: WaiterKey) {
+        let mut locked = self.locked.lock();
+        let left = locked.watchers.cancel(key);
         drop(locked);
         drop(left); // after the lock
     }

@@ -1,25 +1,22 @@
-use http::{HeaderValue, Response, header::CONTENT_TYPE};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use http::Response;
+use tonic::Status;
 
-use crate::{
-    headers::grpc::{GRPC_STATUS, Pushback},
-    rejected::Rejected,
-};
-
-/// The ASCII characters that a `grpc-message` holds only percent-encoded (gRPC over HTTP/2,
-/// *Responses*: `Percent-Encoded`).
-const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+use crate::rejected::Rejected;
 
 /// Makes the gRPC response to a rejected call: `.reject_with(grpc_rejection)`, on each layer.
 ///
 /// | rejected by | `grpc-status` | `grpc-retry-pushback-ms` |
 /// | --- | --- | --- |
 /// | a rate limit | 8, RESOURCE_EXHAUSTED | milliseconds until the next permit, rounded up, at most 2<sup>31</sup> - 1 (gRFC A6) |
-/// | a concurrency limit, full or closed | 14, UNAVAILABLE | none: the time is unknown, and the client's own backoff applies |
+/// | a full concurrency limit, or a closed limit | 14, UNAVAILABLE | none: the time is unknown, and the client's own backoff applies |
 /// | a [deadline](crate::deadline) | 4, DEADLINE_EXCEEDED | none |
 ///
 /// The response is *trailers only* (gRPC over HTTP/2, *Responses*): status 200, an empty body, all
 /// headers at once. `grpc-message` tells the reason. A translating layer for gRPC-Web goes outside.
+///
+/// Without a reject policy, the rejection is an error, of which tonic makes a response with the
+/// same code and without the pushback. `tonic::Status::from(rejected)` is the status of this
+/// response, for methods that reject by themselves.
 ///
 /// ```
 /// use tonic::{Code, body::Body};
@@ -43,20 +40,5 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 /// ```
 #[must_use]
 pub fn grpc_rejection<B: Default>(rejected: Rejected) -> Response<B> {
-    let mut response = Response::new(B::default());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let status = match () {
-        () if rejected.is_rate_limited() => "8",
-        () if rejected.is_deadline_exceeded() => "4",
-        () => "14",
-    };
-    headers.insert(&GRPC_STATUS, HeaderValue::from_static(status));
-    let message = utf8_percent_encode(&rejected.to_string(), ENCODED).to_string();
-    let message = HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII");
-    headers.insert("grpc-message", message);
-    if let Some(wait) = rejected.retry_after() {
-        Pushback::write(wait, headers);
-    }
-    response
+    Status::from(rejected).into_http()
 }

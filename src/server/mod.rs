@@ -1,12 +1,14 @@
 //! Servers of HTTP and gRPC: responses to rejected requests, rate-limit headers, permits that
 //! last until a body ends.
 //!
-//! With the feature `server` (on by default); `grpc_rejection` with `grpc`. The
-//! [guide](crate::guide) has complete servers of axum, hyper and tonic.
+//! With the feature `server` (on by default); `into_response` with `axum`, `grpc_rejection` with
+//! `grpc`. The [guide](crate::guide) has complete servers of axum, hyper and tonic.
 //!
 //! | item | effect |
 //! | --- | --- |
 //! | [`http_rejection`](http_rejection()) | responds to rejected requests with 429 or 503, and `Retry-After` |
+//! | [`problem_rejection`](problem_rejection()) | the same, with a body of `application/problem+json` |
+//! | `into_response` | responds to rejected requests as a handler of axum would |
 //! | `grpc_rejection` | responds to rejected calls with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, and a pushback |
 //! | [`RateLimitHeadersLayer`] | adds the state of a rate limit to each response |
 //! | [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) | holds a permit until the response's body has ended |
@@ -70,15 +72,21 @@
 #[cfg(feature = "grpc")]
 mod grpc_rejection;
 mod http_rejection;
+#[cfg(feature = "axum")]
+mod into_response;
+mod problem_rejection;
 pub mod rate_limit_headers;
 pub mod until_body_ends;
 
 #[cfg(feature = "grpc")]
 pub use self::grpc_rejection::grpc_rejection;
+#[cfg(feature = "axum")]
+pub use self::into_response::into_response;
 pub use self::{
     http_rejection::{
         http_rejection, http_rejection_with_body, http_rejection_with_fallback, retry_after_header,
     },
+    problem_rejection::{problem_rejection, problem_rejection_with_policy},
     rate_limit_headers::RateLimitHeadersLayer,
     until_body_ends::{PermitBody, UntilBodyEndsLayer},
 };

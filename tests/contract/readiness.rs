@@ -88,7 +88,7 @@ async fn c3_clone_of_a_ready_service_is_not_ready_and_holds_no_permit() {
             drop(clone);
             trial.assert_counts(1, 1, 0);
         }
-        assert_eq!(trial.probe.calls(), []);
+        assert!(trial.probe.calls().is_empty());
     })
     .await;
 }

@@ -12,6 +12,12 @@ mod backoff;
 mod budget;
 #[path = "../../src/cause.rs"]
 mod cause;
+#[cfg(feature = "grpc")]
+#[path = "../../src/grpc_status.rs"]
+mod grpc_status;
+#[cfg(feature = "grpc")]
+#[path = "../../src/headers/mod.rs"]
+mod headers;
 #[path = "../support/hold.rs"]
 mod hold;
 #[path = "../support/paused_runtime.rs"]

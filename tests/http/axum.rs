@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
+use futures::{StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{ServiceBuilder, ServiceExt};
@@ -145,4 +146,64 @@ async fn b1_streamed_axum_response_holds_its_permit_and_health_checks_bypass_it(
     assert_eq!(handle.in_flight(), 1);
     drop(response);
     assert_eq!(handle.in_flight(), 0);
+}
+
+/// A shutdown with ten requests queued at one a minute ends at once, and a stream ends itself.
+#[tokio::test(start_paused = true)]
+async fn w9_b6_closed_axum_router_responds_503_to_requests_that_wait_and_ends_streams() {
+    let rate = WindowRateLimitLayer::new(2, SECOND * 60).max_queue(10).reject_with(http_rejection);
+    let in_flight =
+        ConcurrencyBackpressureLayer::new(100).reject_with_box_error().reject_with(http_rejection);
+    let (permits, quota) = (in_flight.handle(), rate.handle());
+    let events = permits.clone();
+    let events = move || {
+        let events = events.clone();
+        async move {
+            let frames = futures::stream::pending::<Result<_, Infallible>>();
+            let frames = frames.map_ok(|()| http_body::Frame::data(Bytes::new()));
+            Response::new(Body::new(StreamBody::new(frames.take_until(events.closed()))))
+        }
+    };
+    let app = Router::new()
+        .route("/", get(hello))
+        .route("/events", get(events))
+        .layer(ServiceBuilder::new().layer(in_flight.until_body_ends()).layer(rate));
+
+    assert_eq!(ask(&app, "/").await.status(), StatusCode::OK);
+    let stream = tokio::spawn(ask(&app, "/events").await.into_body().collect());
+    let waiting: Vec<_> = (0..10).map(|_| task::spawn(ask(&app, "/"))).collect();
+    let waiting: Vec<_> = waiting
+        .into_iter()
+        .map(|mut request| {
+            assert_pending!(request.poll());
+            request
+        })
+        .collect();
+    assert_eq!((quota.queued(), permits.in_flight()), (10, 11));
+
+    permits.close().unwrap();
+    quota.close().unwrap();
+    quota.drained().await;
+    for mut request in waiting {
+        assert!(request.is_woken());
+        let response = assert_ready!(request.poll());
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get("retry-after"), None);
+    }
+    permits.drained().await; // the stream has ended, too
+    stream.await.unwrap().unwrap();
+}
+
+/// A closed limit has no next permit, so the headers tell no time.
+#[tokio::test(start_paused = true)]
+async fn w9_headers_of_a_closed_limit_have_no_time() {
+    let limit = WindowRateLimitLayer::new(1, SECOND * 10).max_queue(0).reject_with(http_rejection);
+    let headers = RateLimitHeadersLayer::new("app", limit.handle()).with_x_ratelimit();
+    limit.handle().close().unwrap();
+    let app = Router::new().route("/", get(hello)).layer(limit).layer(headers);
+    let response = ask(&app, "/").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["ratelimit"], "\"app\";r=0");
+    assert_eq!(response.headers()["x-ratelimit-remaining"], "0");
+    assert_eq!(response.headers().get("x-ratelimit-reset"), None);
 }

@@ -146,6 +146,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     pub(crate) fn view(&self) -> View {
         self.read(|view| view)
     }
+
+    /// Waits until no permit is held and no waiter is queued.
+    pub(crate) fn poll_idle(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        self.poll_drained(key, waker, &|view| view().is_idle())
+    }
 }
 
 /// A window of a test. Runtimes have numbers.

@@ -84,7 +84,12 @@ impl Guarded {
     /// Waits until no permit is held and no waiter is queued.
     async fn drained(&self) {
         let mut key = None;
-        poll_fn(|cx| self.semaphore.poll_drained(&mut key, cx.waker())).await;
+        poll_fn(|cx| self.semaphore.poll_idle(&mut key, cx.waker())).await;
+    }
+
+    async fn closed(&self) {
+        let mut key = None;
+        poll_fn(|cx| self.semaphore.poll_closed(&mut key, cx.waker())).await;
     }
 
     /// Queues a waiter that no task awaits.
@@ -360,8 +365,7 @@ fn b6_waiter_keeps_the_limit_from_being_drained() {
         let waiting = guarded.queue();
         let releasing = spawn(&guarded, Guarded::write_and_release);
         let mut drain = None;
-        let mut is_drained =
-            || guarded.semaphore.poll_drained(&mut drain, &noop_waker()).is_ready();
+        let mut is_drained = || guarded.semaphore.poll_idle(&mut drain, &noop_waker()).is_ready();
         assert!(!is_drained(), "a waiter is queued, or holds a permit");
         join([releasing]);
         assert!(!is_drained(), "the waiter holds a permit");
@@ -395,13 +399,50 @@ fn b6_cancelled_drain_takes_no_wake_along() {
         let releasing = spawn(&guarded, Guarded::write_and_release);
         let cancelling = spawn(&guarded, |guarded| {
             let mut drain = None;
-            let polled = guarded.semaphore.poll_drained(&mut drain, &noop_waker());
+            let polled = guarded.semaphore.poll_idle(&mut drain, &noop_waker());
             assert_eq!(polled.is_pending(), drain.is_some());
             drain.into_iter().for_each(|key| guarded.semaphore.cancel_drained(key));
         });
         block_on(guarded.drained());
         join([releasing, cancelling]);
         guarded.assert_idle(1);
+    });
+}
+
+/// B6: a task that waits for the close is woken by it, and sees what came before it. Another one
+/// that goes away takes no wake-up along.
+#[test]
+fn b6_close_wakes_all_that_wait_for_it() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::new(1);
+        let closing = spawn(&guarded, |guarded: &Guarded| {
+            guarded.write();
+            guarded.semaphore.close();
+        });
+        let cancelling = spawn(&guarded, |guarded| {
+            let mut watcher = None;
+            let polled = guarded.semaphore.poll_closed(&mut watcher, &noop_waker());
+            assert_eq!(polled.is_pending(), watcher.is_some());
+            watcher.into_iter().for_each(|key| guarded.semaphore.cancel_closed(key));
+        });
+        block_on(guarded.closed());
+        guarded.cell.with(|_| ());
+        join([closing, cancelling]);
+    });
+}
+
+/// B6: a task that has registered for the close and is polled beside it learns of the close.
+#[test]
+fn b6_close_is_seen_by_a_poll_beside_it() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let guarded = Guarded::new(1);
+        let mut key = None;
+        assert!(guarded.semaphore.poll_closed(&mut key, &noop_waker()).is_pending());
+        let closing = spawn(&guarded, |guarded: &Guarded| guarded.semaphore.close());
+        block_on(poll_fn(|cx| guarded.semaphore.poll_closed(&mut key, cx.waker())));
+        assert!(key.is_none());
+        join([closing]);
+        assert!(guarded.semaphore.view().is_closed);
     });
 }
 

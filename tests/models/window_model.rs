@@ -155,6 +155,11 @@ impl Limited {
         self.window.queue_in(runtime, &self.wakes.waker(), deadline).0.key()
     }
 
+    async fn drained(&self) {
+        let mut key = None;
+        poll_fn(|cx| self.window.poll_drained(&mut key, cx.waker())).await;
+    }
+
     /// Runs a refill task, which other threads wake. It ends without waiters, or once it is due by
     /// `until`.
     fn run_refill_task(&self, runtime: u32, until: Nanos) {
@@ -809,5 +814,86 @@ fn w1_w8_log_thinned_beside_a_refill_pairs_no_count_with_an_earlier_time() {
         issued.extend([(); 5].into_iter().filter_map(|()| limited.try_issue()));
         assert_at_most(5, &issued, 8);
         limited.assert_whole(5);
+    });
+}
+
+/// W9: a drain is woken by the last permit that is issued or refunded, mid-stride too.
+#[test]
+fn w9_drained_is_woken_by_the_last_issue_or_refund() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 16, 10); // a stride of 4
+        assert!((0..3).all(|_| limited.window.try_acquire()));
+        limited.issue();
+        let issuing = spawn(&limited, |limited| {
+            limited.issue();
+        });
+        let refunding = spawn(&limited, |limited| limited.window.refund());
+        block_on(limited.drained());
+        let read = limited.window.read();
+        assert_eq!(read.remaining, 14, "two are issued, and none is held");
+        join([issuing, refunding]);
+        limited.assert_whole(16);
+    });
+}
+
+/// W9: a window is not drained while a permit is held, though others are issued and expire.
+#[test]
+fn w9_held_permit_keeps_the_window_from_being_drained() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 2, 1);
+        assert!(limited.window.try_acquire());
+        let other = spawn(&limited, |limited| {
+            limited.try_issue();
+            limited.tick();
+            limited.refill();
+        });
+        let mut drain = None;
+        let waker = noop_waker();
+        for _ in 0..2 {
+            assert!(limited.window.poll_drained(&mut drain, &waker).is_pending());
+        }
+        join([other]);
+        limited.issue();
+        assert!(limited.window.poll_drained(&mut drain, &waker).is_ready());
+        limited.assert_whole(2);
+    });
+}
+
+/// W9: a drain is woken when the last waiter leaves by a cancel or a close.
+#[test]
+fn w9_drained_is_woken_when_the_last_waiter_leaves() {
+    for closes in [true, false] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limited = Limited::new(Shape::Sliding, 1, 1);
+            assert!(limited.window.try_acquire());
+            limited.issue();
+            let key = limited.queue(HERE);
+            let leaving = spawn(&limited, move |limited| {
+                if closes {
+                    limited.window.close();
+                }
+                limited.window.cancel(key);
+            });
+            block_on(limited.drained());
+            assert_eq!(limited.window.read().queued, 0);
+            join([leaving]);
+        });
+    }
+}
+
+/// W9: of two drains, one is cancelled, and the other one is still woken.
+#[test]
+fn w9_cancelled_drain_takes_no_wake_along() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 8, 10); // a stride of 2
+        assert!((0..2).all(|_| limited.window.try_acquire()));
+        limited.issue();
+        let mut cancelled = None;
+        assert!(limited.window.poll_drained(&mut cancelled, &noop_waker()).is_pending());
+        let draining = spawn(&limited, |limited| block_on(limited.drained()));
+        cancelled.into_iter().for_each(|key| limited.window.cancel_drained(key));
+        limited.issue();
+        join([draining]);
+        limited.assert_whole(8);
     });
 }

@@ -542,7 +542,10 @@ fn c6_futures_have_names() {
     future::<backpressure::ResponseFuture<Inner, NeverReject>>();
     future::<rate_limit::ResponseFuture<Inner, NeverReject>>();
     future::<retry::future::Delay>();
-    future::<tower_floodgate::backpressure::Drained>();
+    future::<backpressure::Drained>();
+    future::<backpressure::Closed>();
+    future::<rate_limit::Drained>();
+    future::<rate_limit::Closed>();
 }
 
 /// A waker that panics at the next wake-up once it is armed.

@@ -1,14 +1,19 @@
 use std::{
     future::Future,
     sync::{Arc, Mutex, OnceLock},
-    task::{Context, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt,
+    future::{FusedFuture, join_all},
+};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
-use tower_floodgate::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected};
+use tower_floodgate::{
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected, backpressure::Closed,
+};
 use tower_test::mock::Spawn;
 
 use crate::support::{Probe, WakeCounter, ms, now, secs, settle};
@@ -432,7 +437,7 @@ async fn b6_limit_whose_services_all_reject_is_closed() {
     }
 
     let late = std::panic::catch_unwind(|| layer.layer(Probe::new())).unwrap_err();
-    let message = late.downcast_ref::<&str>().expect("a message");
+    let message = late.downcast_ref::<String>().expect("a message");
     assert!(message.contains("is closed") && message.contains("`max_queue`"), "{message}");
 }
 
@@ -518,4 +523,73 @@ async fn b6_drained_works_in_a_select_loop() {
     }
     assert!((4..=5).contains(&ticks));
     running.await.unwrap().unwrap();
+}
+
+/// A stream ends itself when the limit is closed; `drained` alone would wait for its client.
+#[tokio::test]
+async fn b6_closed_completes_on_the_close_and_not_before() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(1);
+    let handle = layer.handle();
+    let mut holder = Spawn::new(layer.layer(Probe::new()));
+    let mut waiter = Spawn::new(layer.layer(Probe::new()));
+    let mut closed = [(); 3].map(|()| task::spawn(handle.closed()));
+    for closed in &mut closed {
+        assert_pending!(closed.poll());
+    }
+    let [first, dropped, mut third] = closed;
+    drop(dropped);
+
+    assert_ready_ok!(holder.poll_ready::<u32>());
+    assert_pending!(waiter.poll_ready::<u32>());
+    handle.set_limit(2).unwrap();
+    assert_ready_ok!(waiter.poll_ready::<u32>());
+    drop((holder, waiter));
+    assert!(!first.is_woken() && !third.is_woken(), "the limit is open");
+
+    handle.close().unwrap();
+    assert!(first.is_woken() && third.is_woken());
+    assert_ready!(third.poll());
+    drop(first); // woken, and not polled
+    handle.closed().await; // closed before
+}
+
+#[tokio::test]
+async fn b6_closed_wakes_the_last_task_that_polled_and_keeps_no_other_waker() {
+    let handle = ConcurrencyBackpressureLayer::new(1).handle();
+    let mut closed = handle.closed();
+    let (first, last) = (WakeCounter::new(), WakeCounter::new());
+    for wakes in [&first, &first, &last, &first, &last] {
+        let waker = wakes.waker();
+        assert!(closed.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&first), Arc::strong_count(&last)), (1, 2));
+    assert!(!closed.is_terminated());
+    handle.close().unwrap();
+    assert_eq!((first.count(), last.count()), (0, 1));
+    assert_eq!(closed.poll_unpin(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+    assert!(closed.is_terminated());
+
+    let mut dropped = ConcurrencyBackpressureLayer::new(1).handle().closed();
+    assert!(dropped.poll_unpin(&mut Context::from_waker(&first.waker())).is_pending());
+    drop(dropped);
+    assert_eq!(Arc::strong_count(&first), 1);
+}
+
+/// The waker of a task that closes its own future on wake-up takes the lock again.
+#[tokio::test]
+async fn b6_waker_that_drops_its_closed_future_does_not_deadlock() {
+    struct Dropping(Mutex<Option<Closed>>);
+    impl Wake for Dropping {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    let handle = ConcurrencyBackpressureLayer::new(1).handle();
+    let dropping = Arc::new(Dropping(Mutex::new(Some(handle.closed()))));
+    let waker = Waker::from(Arc::clone(&dropping));
+    let polled =
+        dropping.0.lock().unwrap().as_mut().unwrap().poll_unpin(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    handle.close().unwrap();
+    assert!(dropping.0.lock().unwrap().is_none());
 }

@@ -19,6 +19,7 @@ mod all_layers;
 mod allocations;
 mod backpressure;
 mod changing;
+mod closing;
 mod deadline;
 mod nested;
 mod no_runtime;

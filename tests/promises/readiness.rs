@@ -562,3 +562,57 @@ impl Service<u32> for Polled {
         ready(Ok(request))
     }
 }
+
+/// A request that was rejected on arrival is one that comes now by the time of its call.
+#[tokio::test(start_paused = true)]
+async fn c11_reason_is_that_of_the_call() {
+    // The queue is full at the poll. At the call it has room, and the wait is too long.
+    let layer = WindowRateLimitLayer::new(1, secs(60)).max_queue(1).max_wait(secs(10));
+    let mut service = layer.layer(Probe::new());
+    service.ready().await.unwrap().call(0).await.unwrap();
+    advance(secs(55)).await;
+    let mut waiter = Spawn::new(service.clone());
+    assert_pending!(waiter.poll_ready::<u32>());
+    service.ready().await.unwrap();
+    advance(secs(5)).await;
+    assert_ready_ok!(waiter.poll_ready::<u32>());
+    drop(waiter.call(1));
+    let error = service.call(2).await.unwrap_err();
+    assert!(rejected(&error).is_wait_timeout(), "{error}");
+    assert_eq!(rejected(&error).retry_after(), Some(secs(60)));
+
+    // The wait is too long at the poll. At the call it would not be, but the queue is full.
+    advance(secs(40)).await;
+    service.ready().await.unwrap();
+    advance(secs(15)).await;
+    let mut waiter = Spawn::new(service.clone());
+    assert_pending!(waiter.poll_ready::<u32>());
+    let error = service.call(3).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full(), "{error}");
+    assert_eq!(layer.handle().rejected().queue_full, 1);
+    assert_eq!(layer.handle().rejected().wait_timeout, 1);
+    drop(waiter);
+
+    // It waited itself, and the queue is full by its call.
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(1).max_wait(secs(1));
+    let (service, _holder) = full(layer).await;
+    let mut waited = Spawn::new(service.clone());
+    assert_pending!(waited.poll_ready::<u32>());
+    advance(secs(1)).await;
+    assert_ready_ok!(waited.poll_ready::<u32>());
+    let mut other = Spawn::new(service);
+    assert_pending!(other.poll_ready::<u32>());
+    let error = waited.call(1).await.unwrap_err();
+    assert!(rejected(&error).is_wait_timeout(), "{error}");
+
+    // The same a second after the poll: a call that late is another request's.
+    drop(other);
+    let mut other = Spawn::new(waited.get_ref().clone());
+    assert_pending!(waited.poll_ready::<u32>());
+    advance(secs(1)).await;
+    assert_ready_ok!(waited.poll_ready::<u32>());
+    advance(secs(1)).await;
+    assert_pending!(other.poll_ready::<u32>());
+    let error = waited.call(1).await.unwrap_err();
+    assert!(rejected(&error).is_queue_full(), "{error}");
+}

@@ -7,7 +7,7 @@ use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    backpressure::{self, Drained},
+    backpressure::{self, CloseError, Closed, Drained},
     rate_limit,
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{Backoff, Decision, RetryBudget},
@@ -29,6 +29,8 @@ assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync);
 assert_impl_all!(WindowRateLimitHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(Drained: Send, Sync, Unpin);
+assert_impl_all!(Closed: Send, Sync, Unpin);
+assert_impl_all!(CloseError: Clone, Send, Sync, std::error::Error);
 assert_impl_all!(backpressure::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_not_impl_any!(backpressure::ResponseFuture<Rc<()>, NeverReject>: Send);

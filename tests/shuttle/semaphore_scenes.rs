@@ -161,13 +161,13 @@ impl Crowd {
     fn drain(&self, rng: &mut Rng) {
         let mut key = None;
         if rng.bool() {
-            let _ = self.step(|semaphore| semaphore.poll_drained(&mut key, &noop_waker()));
+            let _ = self.step(|semaphore| semaphore.poll_idle(&mut key, &noop_waker()));
             if let Some(key) = key.take() {
                 yield_now();
                 self.step(|semaphore| semaphore.cancel_drained(key));
             }
         }
-        block_on(poll_fn(|cx| self.step(|semaphore| semaphore.poll_drained(&mut key, cx.waker()))));
+        block_on(poll_fn(|cx| self.step(|semaphore| semaphore.poll_idle(&mut key, cx.waker()))));
     }
 
     fn assert_whole(&self, limit: u32) {

@@ -127,6 +127,9 @@ pub(crate) struct Window<T, K> {
     /// The stride, a power of two, less one. Relaxed: with a stale stride, a checkpoint is recorded
     /// at another issue, and it is true there too.
     stride_mask: AtomicU32,
+    /// 1 while a drain is pending, during which each issue ends a stride. Relaxed: written under
+    /// the lock of the semaphore, and read after a step that orders it.
+    is_draining: AtomicU32,
     /// The number of checkpoints that a full window has.
     checkpoints: u32,
     /// No permit is acquired before this time. Relaxed: the semaphore's lock orders it, under which
@@ -146,6 +149,7 @@ pub(crate) struct Reading {
     pub(crate) wait: Duration,
     /// The time until all permits held now have expired.
     pub(crate) reset: Duration,
+    pub(crate) is_closed: bool,
 }
 
 impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
@@ -169,6 +173,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             shape,
             length: AtomicU64::new(nanos(length)),
             stride_mask: AtomicU32::new(stride_mask(limit, checkpoints)),
+            is_draining: AtomicU32::new(0),
             checkpoints,
             paused_until: AtomicU64::new(0),
         }
@@ -247,10 +252,11 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
-    /// Out of line: one issue of a stride gets here.
+    /// Out of line: one issue of a stride gets here, and each while a drain is pending.
     #[cold]
     fn end_stride(&self, issued: Seq48) {
         self.record(issued);
+        self.wake_drains();
     }
 
     /// Records that all `issues` have happened by now, and makes room for that if there is none.
@@ -297,9 +303,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let is_over = || moment.get() >= self.paused_until.load(Relaxed);
         let is_resumed = self.semaphore.is_blocked() && self.semaphore.unblock(is_over);
         let permits = self.log.expire(|time| self.expiry(time) <= moment);
-        let had_waiters = permits > 0 && self.semaphore.release(permits);
+        let is_awaited = permits > 0 && self.semaphore.release(permits);
         self.close_stride(moment);
-        if has_removed || is_resumed || had_waiters {
+        if has_removed || is_resumed || is_awaited {
             self.reschedule(moment);
         }
         moment
@@ -363,21 +369,23 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             Some(view) => (view, moment),
             None => self.semaphore.read(|view| (view, self.expected(view, moment))),
         };
-        let is_free = view.ahead == 0 && at <= moment;
+        let is_free = view.ahead == 0 && at <= moment && !view.is_closed;
         Reading {
             limit: view.limit,
             length: self.length(),
             remaining: if is_free { u32::try_from(view.available).unwrap_or(0) } else { 0 },
             queued: view.ahead,
-            wait: at.since(moment),
+            wait: if view.is_closed { Duration::MAX } else { at.since(moment) },
             reset: self.expiry(moment).since(moment),
+            is_closed: view.is_closed,
         }
     }
 
-    /// Returns the time that a new request would wait, without a refill.
-    pub(crate) fn estimated_wait(&self) -> Duration {
+    /// Returns the view of this moment, without a refill, and the time that a new request would
+    /// wait.
+    pub(crate) fn estimate(&self) -> (View, Duration) {
         let moment = self.time.now();
-        self.semaphore.read(|view| self.expected(view, moment)).since(moment)
+        self.semaphore.read(|view| (view, self.expected(view, moment).since(moment)))
     }
 
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
@@ -385,7 +393,11 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     pub(crate) fn set_limit(&self, limit: u32) {
         let mask = stride_mask(limit, self.checkpoints);
         // Under the lock: of two threads, the same one sets limit and stride last.
-        self.semaphore.set_limit(limit, || self.stride_mask.store(mask, Relaxed));
+        self.semaphore.set_limit(limit, || {
+            if self.is_draining.load(Relaxed) == 0 {
+                self.stride_mask.store(mask, Relaxed);
+            }
+        });
         // The open stride, which may be longer than a new one, is closed.
         self.reschedule(self.settle());
     }
@@ -402,6 +414,72 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             self.paused_until.fetch_max(until.get(), Relaxed);
         });
         self.refill(); // it may be over already
+    }
+
+    /// Closes the window: all waits end, and no permit is acquired any more. The refill tasks end,
+    /// because their last waiters leave.
+    pub(crate) fn close(&self) {
+        self.semaphore.close();
+        self.wake_drains();
+    }
+
+    pub(crate) fn poll_closed(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        self.semaphore.poll_closed(key, waker)
+    }
+
+    pub(crate) fn cancel_closed(&self, key: WaiterKey) {
+        self.semaphore.cancel_closed(key);
+    }
+
+    /// Waits until no waiter is queued, and each permit that is held was committed. `key` is `None`
+    /// at first.
+    pub(crate) fn poll_drained(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
+        self.refill(); // removes waiters whose deadlines have passed
+        let polled = self.semaphore.poll_drained(key, waker, &|view| {
+            self.is_draining.store(1, Relaxed);
+            self.stride_mask.store(0, Relaxed);
+            self.is_drained(view)
+        });
+        if polled.is_ready() {
+            self.wake_drains();
+        }
+        polled
+    }
+
+    /// Ends a wait for the drained window.
+    pub(crate) fn cancel_drained(&self, key: WaiterKey) {
+        self.semaphore.cancel_drained(key);
+        self.wake_drains();
+    }
+
+    /// Returns true if no waiter is queued, and each permit that is held was committed.
+    ///
+    /// The issues are read before the permits, and the expired ones after. So each issue counted is
+    /// that of a permit counted, and each permit released by its expiry is counted as expired. If
+    /// the difference of the two is the number of permits held, all of those were committed.
+    fn is_drained(&self, view: &dyn Fn() -> View) -> bool {
+        let issued = self.log.issued_so_far();
+        let view = view();
+        view.ahead == 0 && issued.since(self.log.expired()) == view.held()
+    }
+
+    /// Wakes pending drains if the window is drained. After the last drain, restores the stride.
+    ///
+    /// Called after each step that may end a drain. *Issue against drain:* both change the count of
+    /// issues. If the issue comes first, the drain counts it. If the drain comes first, the issue
+    /// sees the stride of 1, and gets here. Refunds, expiries, cancelled waiters and removed ones
+    /// change the state of the semaphore, in which the drain is announced.
+    pub(super) fn wake_drains(&self) {
+        if self.is_draining.load(Relaxed) == 0 {
+            return;
+        }
+        self.semaphore.wake_drains(&|view| self.is_drained(view));
+        self.semaphore.read(|view| {
+            if !self.semaphore.has_drains() {
+                self.is_draining.store(0, Relaxed);
+                self.stride_mask.store(stride_mask(view.limit, self.checkpoints), Relaxed);
+            }
+        });
     }
 }
 

@@ -223,8 +223,8 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         rest.wake();
     }
 
-    /// Wakes the refill task of the first waiter if its next poll is too late for that waiter. At
-    /// `moment` the log was settled.
+    /// Wakes the refill task of the first waiter if its next poll is too late for that waiter, and
+    /// drains that are over. At `moment` the log was settled.
     ///
     /// Orphaned waiters are skipped: those behind them proceed by their own tasks.
     pub(super) fn reschedule(&self, moment: Nanos) {
@@ -234,6 +234,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             waiters.tags().bring_forward(tag, time)
         });
         task.into_iter().for_each(Waker::wake);
+        self.wake_drains();
     }
 
     /// Returns the time at which the permit of a waiter with this view is expected, or a grant

@@ -50,10 +50,13 @@ impl Headers {
     pub(super) fn add_to(&self, headers: &mut HeaderMap) {
         let reading = self.handle.read();
         let reset = if reading.remaining == 0 { reading.wait } else { reading.reset };
+        // A closed limit has no next permit, so there is no time to tell.
+        let reset = (!reading.is_closed).then_some(reset);
 
         let policy = self.policy((reading.limit, reading.length));
         let _ = headers.try_append(&RATELIMIT_POLICY, policy);
-        let state = self.item((";r=", reading.remaining.into()), Some((";t=", seconds(reset))));
+        let at = reset.map(|reset| (";t=", seconds(reset)));
+        let state = self.item((";r=", reading.remaining.into()), at);
         let _ = headers.try_append(&RATELIMIT, state);
 
         // All three come from one limit: a reset next to another limit's quota would be wrong.
@@ -62,10 +65,12 @@ impl Headers {
         {
             let _ = headers.try_insert(&X_LIMIT, reading.limit.into());
             let _ = headers.try_insert(&X_REMAINING, reading.remaining.into());
-            let since_1970 =
-                time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let at = whole_secs(since_1970.saturating_add(reset));
-            let _ = headers.try_insert(&X_RESET, at.into());
+            if let Some(reset) = reset {
+                let since_1970 =
+                    time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let at = whole_secs(since_1970.saturating_add(reset));
+                let _ = headers.try_insert(&X_RESET, at.into());
+            }
         }
     }
 

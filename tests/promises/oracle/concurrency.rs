@@ -78,8 +78,14 @@ enum State {
     Closed,
     /// Its deadline passed at the given time, and it has not been polled since.
     Expired(u64),
-    /// Rejected at the given time.
-    Rejected(Reason, u64),
+    /// Rejected at the given time, after a wait or on arrival.
+    Rejected(Reason, u64, Came),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Came {
+    Waited,
+    Now,
 }
 
 /// The time by which a poll may be late for its deadline and still be the same request's, in
@@ -144,11 +150,13 @@ impl Naive {
     fn poll(&mut self, caller: usize, same_task: bool, now: u64) {
         let until = self.bounds.max_wait.map(|wait| now + wait);
         self.states[caller] = match self.states[caller] {
-            State::Rejected(_, at) if now >= at + GRACE => self.arrive(caller, now),
+            State::Rejected(_, at, _) if now >= at + GRACE => self.arrive(caller, now),
             State::Expired(_) | State::Rejected(..) if self.is_free() => State::Holds,
-            State::Expired(at) if now <= at + GRACE => State::Rejected(Reason::WaitTimeout, now),
+            State::Expired(at) if now <= at + GRACE => {
+                State::Rejected(Reason::WaitTimeout, now, Came::Waited)
+            }
             State::Idle | State::Expired(_) => self.arrive(caller, now),
-            State::Closed => State::Rejected(Reason::Closed, now),
+            State::Closed => State::Rejected(Reason::Closed, now, Came::Waited),
             State::Granted(_) => State::Holds,
             State::Waiting(_) if !same_task => State::Waiting(until),
             state => state,
@@ -156,17 +164,24 @@ impl Naive {
     }
 
     fn arrive(&mut self, caller: usize, now: u64) -> State {
-        if self.closed {
-            State::Rejected(Reason::Closed, now)
-        } else if self.is_free() {
+        if self.is_free() {
             State::Holds
-        } else if self.queued() >= self.bounds.max_queue {
-            State::Rejected(Reason::QueueFull, now)
-        } else if self.bounds.max_wait == Some(0) {
-            State::Rejected(Reason::WaitTimeout, now)
+        } else if let Some(reason) = self.rejects() {
+            State::Rejected(reason, now, Came::Now)
         } else {
             self.queue.push_back(caller);
             State::Waiting(self.bounds.max_wait.map(|wait| now + wait))
+        }
+    }
+
+    /// The reason for which a request is rejected that comes now, without a free permit.
+    fn rejects(&self) -> Option<Reason> {
+        if self.closed {
+            Some(Reason::Closed)
+        } else if self.queued() >= self.bounds.max_queue {
+            Some(Reason::QueueFull)
+        } else {
+            (self.bounds.max_wait == Some(0)).then_some(Reason::WaitTimeout)
         }
     }
 
@@ -250,8 +265,10 @@ fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
                     if is_rejected && naive.is_free() {
                         naive.states[caller] = State::Holds;
                     }
-                    if let State::Rejected(expected, _) = naive.states[caller] {
-                        let expected = if naive.closed { Reason::Closed } else { expected };
+                    if let State::Rejected(before, at, came) = naive.states[caller] {
+                        let has_waited = came == Came::Waited && now < at + GRACE;
+                        let kept = (has_waited && !naive.closed).then_some(before);
+                        let expected = kept.or_else(|| naive.rejects()).unwrap_or(before);
                         naive.rejections += 1;
                         let outcome =
                             response.as_mut().now_or_never().and_then(Result::ok).flatten();

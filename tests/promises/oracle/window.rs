@@ -3,13 +3,15 @@
 use std::{
     collections::VecDeque,
     future::{Ready, ready},
+    task::Poll,
     time::Duration,
 };
 
 use futures::FutureExt;
 use proptest::prelude::*;
+use tokio_test::task;
 use tower::{Layer, Service, service_fn};
-use tower_floodgate::{Rejected, WindowRateLimitLayer};
+use tower_floodgate::{Rejected, WindowRateLimitLayer, rate_limit::Drained};
 
 use super::{CALLERS, Caller, hold};
 use crate::{
@@ -27,6 +29,9 @@ enum Step {
     Limit(u32),
     Window(u64),
     Pause(u64),
+    /// Waits until the limit is drained.
+    Drain,
+    Close,
 }
 
 /// The settings at the beginning of a schedule. Times are in milliseconds.
@@ -68,6 +73,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (1..6_u32).prop_map(Step::Limit),
         5 => (1..15_u64).prop_map(Step::Window),
         5 => (1..15_u64).prop_map(Step::Pause),
+        10 => Just(Step::Drain),
+        1 => Just(Step::Close),
     ];
     proptest::collection::vec(step, 1..200)
 }
@@ -88,6 +95,9 @@ struct Naive {
     expired: Vec<Waiter>,
     /// Callers with a wait that was taken for a new request's, without an outcome since.
     renewed: Vec<usize>,
+    closed: bool,
+    /// Waiters that the close has ended, and that have not been polled since.
+    dismissed: Vec<usize>,
     now: u64,
 }
 
@@ -120,7 +130,7 @@ impl Naive {
         self.issued.retain(|_| expire.next().is_some_and(|at| at > self.now));
         self.expired.extend(self.queue.iter().filter(|waiter| waiter.until <= self.now));
         self.queue.retain(|waiter| waiter.until > self.now);
-        while self.now >= self.paused_until && self.room() > 0 {
+        while !self.closed && self.now >= self.paused_until && self.room() > 0 {
             let Some(next) = self.queue.pop_front() else { return };
             self.held.push(next.caller);
         }
@@ -154,7 +164,18 @@ impl Naive {
         self.expired.retain(|waiter| waiter.caller != caller);
         self.held.retain(|&holder| holder != caller);
         self.queue.retain(|waiter| waiter.caller != caller);
+        self.dismissed.retain(|&waiter| waiter != caller);
         self.settle();
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.dismissed.extend(self.queue.drain(..).map(|waiter| waiter.caller));
+    }
+
+    /// Whether no caller waits, and none is between readiness and its call.
+    fn is_drained(&self) -> bool {
+        self.held.is_empty() && self.queue.is_empty()
     }
 }
 
@@ -163,11 +184,19 @@ impl Naive {
 enum Has {
     Nothing,
     Permit,
-    /// For its call: whether the queue was full, and the time of the poll.
+    /// For its call: the reason and the time of the poll, and whether it waited.
     Rejection {
-        queue_full: bool,
+        reason: Reason,
         at: u64,
+        has_waited: bool,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reason {
+    QueueFull,
+    WaitTimeout,
+    Closed,
 }
 
 /// The time by which a poll may be late for its deadline and still be the same request's, in
@@ -202,18 +231,21 @@ impl Naive {
             let patience = if again { GRACE.max(settings.max_wait.unwrap_or(0)) } else { GRACE };
             if self.now <= until + patience {
                 self.renewed.retain(|&renewed| renewed != caller);
-                return Has::Rejection { queue_full: false, at: self.now };
+                let reason = if self.closed { Reason::Closed } else { Reason::WaitTimeout };
+                return Has::Rejection { reason, at: self.now, has_waited: true };
             }
             self.renewed.push(caller);
         }
         let until = settings.max_wait.map_or(u64::MAX, |wait| self.now + wait);
+        if self.dismissed.contains(&caller) {
+            self.dismissed.retain(|&waiter| waiter != caller);
+            return Has::Rejection { reason: Reason::Closed, at: self.now, has_waited: true };
+        }
         let has = if self.is_free() {
             self.held.push(caller);
             Has::Permit
-        } else if self.queued() >= settings.max_queue {
-            Has::Rejection { queue_full: true, at: self.now }
-        } else if self.expected(self.queue.len()) > until {
-            Has::Rejection { queue_full: false, at: self.now }
+        } else if let Some(reason) = self.rejects(settings) {
+            Has::Rejection { reason, at: self.now, has_waited: false }
         } else {
             self.queue.push_back(Waiter { caller, until });
             return Has::Nothing;
@@ -224,16 +256,31 @@ impl Naive {
 
     /// Whether a newcomer could be issued at once.
     fn is_free(&self) -> bool {
-        self.queue.is_empty() && self.expected(0) == self.now
+        !self.closed && self.queue.is_empty() && self.expected(0) == self.now
+    }
+
+    /// The reason for which a request is rejected that comes now, without a free permit.
+    fn rejects(&self, settings: &Settings) -> Option<Reason> {
+        let wait = self.expected(self.queue.len()) - self.now;
+        if self.closed {
+            Some(Reason::Closed)
+        } else if self.queued() >= settings.max_queue {
+            Some(Reason::QueueFull)
+        } else {
+            settings.max_wait.is_some_and(|most| wait > most).then_some(Reason::WaitTimeout)
+        }
     }
 
     /// Returns the result of a call of `caller`, after the outcome `had`.
-    fn call(&mut self, caller: usize, had: Has) -> Called {
+    fn call(&mut self, caller: usize, had: Has, settings: &Settings) -> Called {
         self.settle();
         match had {
-            Has::Rejection { queue_full, .. } if !self.is_free() => {
+            Has::Rejection { reason, at, has_waited } if !self.is_free() => {
                 let millis = self.expected(self.queue.len()) - self.now;
-                Called::Rejected { queue_full, millis }
+                let has_waited = has_waited && self.now < at + GRACE && !self.closed;
+                let kept = has_waited.then_some(reason);
+                let reason = kept.or_else(|| self.rejects(settings)).unwrap_or(reason);
+                Called::Rejected { reason, millis: (!self.closed).then_some(millis) }
             }
             _ => {
                 self.held.retain(|&holder| holder != caller);
@@ -247,11 +294,33 @@ impl Naive {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Called {
     Issued,
-    /// With the time until a permit is free.
+    /// With the time until a permit is free, if that is known.
     Rejected {
-        queue_full: bool,
-        millis: u64,
+        reason: Reason,
+        millis: Option<u64>,
     },
+}
+
+fn reason(rejected: &Rejected) -> Reason {
+    match rejected {
+        rejected if rejected.is_queue_full() => Reason::QueueFull,
+        rejected if rejected.is_wait_timeout() => Reason::WaitTimeout,
+        _ => Reason::Closed,
+    }
+}
+
+/// A drain is woken once the window is drained, and not before.
+fn check_drain(
+    drain: &mut Option<task::Spawn<Drained>>,
+    naive: &Naive,
+) -> Result<(), TestCaseError> {
+    if !naive.is_drained() {
+        let woken = drain.as_ref().is_some_and(|drained| drained.is_woken());
+        prop_assert!(!woken, "woken before it is drained");
+    } else if let Some(mut drained) = drain.take() {
+        prop_assert!(drained.is_woken() && drained.poll().is_ready());
+    }
+    Ok(())
 }
 
 type Response = Ready<Result<Option<Rejected>, ()>>;
@@ -286,12 +355,15 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
             queue: VecDeque::new(),
             expired: Vec::new(),
             renewed: Vec::new(),
+            closed: false,
+            dismissed: Vec::new(),
             now: 0,
         };
         let mut callers: Vec<_> = (0..CALLERS).map(|_| Caller::new(layer.layer(inner))).collect();
         let mut has = [Has::Nothing; CALLERS];
         let mut times: Vec<Duration> = Vec::new();
         let mut rejections = 0;
+        let mut drain = None;
         let (mut most, mut shortest) = (limit, window);
         let taken = steps.len();
 
@@ -311,11 +383,11 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     let called = match rejected {
                         None => Called::Issued,
                         Some(rejected) => Called::Rejected {
-                            queue_full: rejected.is_queue_full(),
-                            millis: whole_millis(rejected.retry_after().expect("known"))?,
+                            reason: reason(&rejected),
+                            millis: rejected.retry_after().map(whole_millis).transpose()?,
                         },
                     };
-                    prop_assert_eq!(called, naive.call(caller, has[caller]));
+                    prop_assert_eq!(called, naive.call(caller, has[caller], &settings));
                     if called == Called::Issued {
                         times.push(ms(naive.now));
                     } else {
@@ -351,8 +423,24 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     handle.pause_for(ms(millis));
                     naive.paused_until = naive.paused_until.max(naive.now + millis);
                 }
+                Step::Drain => {
+                    let mut drained = task::spawn(handle.drained());
+                    match drained.poll() {
+                        Poll::Ready(()) => prop_assert!(naive.is_drained()),
+                        Poll::Pending => drain = Some(drained),
+                    }
+                }
+                Step::Close => {
+                    handle.close().unwrap();
+                    naive.close();
+                    for caller in &naive.dismissed {
+                        prop_assert!(callers[*caller].woken() > 0, "{} is not told", caller);
+                    }
+                }
                 _ => {}
             }
+            let _ = handle.queued(); // removes waits that have expired, as the naive window has
+            check_drain(&mut drain, &naive)?;
             // Lets the refill task run, if it was woken.
             tokio::task::yield_now().await;
 
@@ -362,6 +450,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
             {
                 has[caller] = naive.poll(caller, has[caller], &settings);
                 prop_assert_eq!(callers[caller].poll(), has[caller] != Has::Nothing, "{:?}", has);
+                check_drain(&mut drain, &naive)?;
             }
             for &caller in &naive.held {
                 prop_assert_eq!(
@@ -376,7 +465,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
             }
         }
 
-        let free = naive.queue.is_empty() && naive.now >= naive.paused_until;
+        let free = !naive.closed && naive.queue.is_empty() && naive.now >= naive.paused_until;
         prop_assert_eq!(handle.remaining(), if free { naive.room() } else { 0 });
         prop_assert_eq!(handle.queued(), naive.queued());
         prop_assert_eq!(handle.rejected().total(), rejections, "counted at the calls");
@@ -386,6 +475,10 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
 
         // The next request is rejected until the promised time, and admitted then.
         drop(callers);
+        prop_assert!(handle.drained().now_or_never().is_some());
+        if naive.closed {
+            return Ok(taken);
+        }
         (naive.held, naive.queue) = (Vec::new(), VecDeque::new());
         naive.settle();
         let promised = naive.expected(0) - naive.now;

@@ -210,8 +210,7 @@ async fn b1_health_check_bypasses_the_limit_of_a_tonic_server() {
     soon(client.check(all())).await.unwrap();
 }
 
-/// A rejection by a limit in front of the channel is a status too, with the policy's code or
-/// `UNKNOWN`.
+/// A rejection by a limit in front of the channel is a status too, with a policy or without.
 #[tokio::test]
 async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let server = serve!(ServiceBuilder::new());
@@ -229,6 +228,60 @@ async fn c10_tonic_client_reads_the_status_of_its_own_limit() {
     let mut client = HealthClient::new(channel);
     soon(client.check(all())).await.unwrap();
     let status = soon(client.check(all())).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unknown);
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(pushback(&status), None);
     assert!(Rejected::find(&status).is_some_and(Rejected::is_rate_limited));
+}
+
+/// Without a reject policy, the rejection is an error, of which tonic makes a response.
+#[tokio::test]
+async fn c10_tonic_server_without_a_reject_policy_responds_with_a_status() {
+    let limit = WindowRateLimitLayer::new(1, HOUR).max_queue(0);
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+    soon(asking.check(all())).await.unwrap();
+    for _ in 0..2 {
+        let status = refused(&mut asking).await;
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(status.message(), "too many requests in this window, and the queue is full");
+        let status = soon(asking.watch(all())).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    }
+
+    let limit = ConcurrencyBackpressureLayer::new(1).max_queue(0).until_body_ends();
+    let handle = limit.handle();
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+    let watched = soon(asking.watch(all())).await.unwrap();
+    let status = refused(&mut asking).await;
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(status.message(), "too many requests in flight, and the queue is full");
+    drop(watched);
+    soon(handle.drained()).await;
+    soon(asking.check(all())).await.unwrap(); // on the same connection
+    handle.close().unwrap();
+    let status = refused(&mut asking).await;
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "limiter is closed"));
+}
+
+/// A shutdown: calls that wait are rejected at once, and a stream that watches the close ends.
+#[tokio::test]
+async fn w9_closed_tonic_server_responds_unavailable_to_the_calls_that_wait() {
+    let limit = WindowRateLimitLayer::new(1, HOUR).max_queue(10).reject_with(grpc_rejection);
+    let handle = limit.handle();
+    let server = serve!(limit);
+    let mut asking = client(&server).await;
+    soon(asking.check(all())).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for _ in 0..10 {
+        let mut client = asking.clone();
+        waiting.spawn(async move { client.check(all()).await });
+    }
+    until(|| handle.queued() == 10).await;
+    handle.close().unwrap();
+    while let Some(outcome) = soon(waiting.join_next()).await {
+        let status = outcome.unwrap().unwrap_err();
+        assert_eq!((status.code(), pushback(&status)), (Code::Unavailable, None));
+    }
+    soon(handle.drained()).await;
 }

@@ -255,6 +255,19 @@ impl Log {
         Seq48::of(self.issued.load(Acquire))
     }
 
+    /// Returns the number of issues, by a step on their count: all issues that come later see what
+    /// the caller did before.
+    pub(super) fn issued_so_far(&self) -> Seq48 {
+        // Release: to the Acquire in `issue`. Acquire: as in `issue`.
+        Seq48::of(self.issued.fetch_add(0, AcqRel))
+    }
+
+    /// Returns the number of issues whose permits have expired.
+    pub(super) fn expired(&self) -> Seq48 {
+        // Relaxed: read after an Acquire of the permits that were released.
+        Pair::unpack(self.oldest.load(Relaxed)).issues
+    }
+
     pub(super) fn contents(&self) -> Contents {
         let (oldest, newest) = self.ends();
         Contents {

@@ -1,0 +1,52 @@
+//! The gRPC status of a rejection.
+
+use std::{error::Error, sync::OnceLock};
+
+use http::HeaderMap;
+use tonic::{Code, Status, metadata::MetadataMap};
+
+use crate::{
+    headers::grpc::Pushback,
+    rejected::{Limit, Reason, Rejected},
+};
+
+/// RESOURCE_EXHAUSTED at a rate limit, with a pushback of the time until there is room; UNAVAILABLE
+/// at a concurrency limit, and at a closed limit; DEADLINE_EXCEEDED by a deadline. The message is
+/// the text of the rejection.
+impl From<Rejected> for Status {
+    fn from(rejected: Rejected) -> Self {
+        let code = match () {
+            () if rejected.is_rate_limited() => Code::ResourceExhausted,
+            () if rejected.is_deadline_exceeded() => Code::DeadlineExceeded,
+            () => Code::Unavailable,
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(wait) = rejected.retry_after() {
+            Pushback::write(wait, &mut headers);
+        }
+        Self::with_metadata(code, rejected.to_string(), MetadataMap::from_headers(headers))
+    }
+}
+
+/// The source is a [`Status`] of the reason, so that tonic, which looks for one in the chain, makes
+/// of a rejection neither UNKNOWN nor a broken stream.
+impl Error for Rejected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(status_of(self.limit(), self.reason()))
+    }
+}
+
+/// Returns the status of all rejections for a reason, without a time: a source is a reference, and
+/// a rejection has no room for a status of its own.
+fn status_of(limit: Limit, reason: Reason) -> &'static Status {
+    static STATUSES: [OnceLock<Status>; 6] = [const { OnceLock::new() }; 6];
+    let index = match (limit, reason) {
+        (_, Reason::Closed) => 0,
+        (Limit::Concurrency, Reason::QueueFull) => 1,
+        (Limit::Concurrency, Reason::WaitTimeout) => 2,
+        (Limit::Rate, Reason::QueueFull) => 3,
+        (Limit::Rate, Reason::WaitTimeout) => 4,
+        (Limit::Time, _) => 5,
+    };
+    STATUSES[index].get_or_init(|| Rejected::new(limit, reason, None).into())
+}
