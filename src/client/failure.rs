@@ -5,6 +5,7 @@ use std::{error::Error, io};
 
 use tower::BoxError;
 
+use super::RetriedError;
 use crate::{cause::causes, rejected::Rejected};
 
 /// An error type that a classifier can inspect: any [`Error`], or a [`BoxError`]. Sealed.
@@ -14,6 +15,12 @@ use crate::{cause::causes, rejected::Rejected};
 pub trait AsError<M>: sealed::Sealed<M> {
     #[doc(hidden)]
     fn as_error(&self) -> &(dyn Error + 'static);
+
+    /// Notes the number of attempts in the error, if its type has room for it.
+    #[doc(hidden)]
+    fn note_attempts(&mut self, attempts: u32) {
+        let _ = attempts;
+    }
 }
 
 /// Marks, in the type of a classifier, error types that implement [`Error`].
@@ -40,6 +47,10 @@ impl<E: Error + 'static> AsError<PlainError> for E {
 impl AsError<BoxedError> for BoxError {
     fn as_error(&self) -> &(dyn Error + 'static) {
         &**self
+    }
+
+    fn note_attempts(&mut self, attempts: u32) {
+        RetriedError::wrap(self, attempts);
     }
 }
 

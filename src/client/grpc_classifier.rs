@@ -28,7 +28,7 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 /// fails with `UNAVAILABLE` usually has done nothing, but it may have.
 ///
 /// Retries carry the number of earlier attempts in `grpc-previous-rpc-attempts`. The response
-/// carries the number of all of them: [`Attempts`].
+/// carries the number of all of them, and so does an error that is a `BoxError`: [`Attempts`].
 ///
 /// Only the head of a response is read. Not seen are a `grpc-status` in the trailers of a response
 /// that has begun (which A6 does not retry either), and `google.rpc.RetryInfo` in
@@ -122,9 +122,7 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
     }
 
     fn settled(&self, _: &Request<B>, attempts: u32, result: &mut Result<Response<C>, E>) {
-        if let Ok(response) = result {
-            Attempts::store(attempts, response);
-        }
+        Attempts::store(attempts, result);
     }
 
     fn needs_settled(&self, attempts: u32) -> bool {

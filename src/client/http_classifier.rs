@@ -44,7 +44,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// with the feature `reqwest` reqwest's. A client that turns statuses into errors hides them:
 /// classify the response.
 ///
-/// The response carries the number of its [`Attempts`].
+/// The response carries the number of its [`Attempts`], and so does an error that is a `BoxError`.
 ///
 /// Requests and responses are those of the `http` crate, and with the feature `reqwest` reqwest's.
 /// `M` is inferred from the error type of the service: any [`Error`](std::error::Error), or a
@@ -207,9 +207,7 @@ where
     }
 
     fn settled(&self, _: &Req, attempts: u32, result: &mut Result<Res, E>) {
-        if let Ok(response) = result {
-            Attempts::store(attempts, response);
-        }
+        Attempts::store(attempts, result);
     }
 
     fn needs_settled(&self, attempts: u32) -> bool {

@@ -12,6 +12,7 @@
 //! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints)`](HttpHints), or `GrpcHints` |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
+//! | learn the number of attempts of an error, tonic's `Status` included | [`Attempts::from_error`] |
 //! | read a hint in a classifier of your own | [`parse_retry_after`], [`parse_rate_limit_reset`] |
 //!
 //! ```
@@ -102,7 +103,7 @@ mod message;
 pub mod replay;
 
 pub use self::{
-    attempts::Attempts,
+    attempts::{Attempts, RetriedError},
     failure::{AsError, BoxedError, PlainError},
     http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
     http_headers::{parse_rate_limit_reset, parse_retry_after},

@@ -24,6 +24,8 @@
 //!    returned.
 //!
 //! A request that cannot be [copied](CloneRequest) is sent once, and its response passes through.
+//! The hook is told [`StopReason::NotReplayable`] if the way to copy requests
+//! [makes a copy that is not sent](CloneRequest#requests-that-cannot-be-copied), as `ByReplay` does.
 //!
 //! # While a request waits
 //!
@@ -36,7 +38,7 @@
 //! attempt but the last allowed one is copied. The last one is copied only for its result to be
 //! seen, because tower shows a policy no result of a request without a copy:
 //!
-//! - if there is a [hook](ExponentialRetry::on_decision), which sees [`StopReason::MaxAttempts`];
+//! - if there is a [hook](OnDecision), which sees [`StopReason::MaxAttempts`];
 //! - if the classifier [must see](Classify::needs_settled) the result that is returned.
 //!   [`AnyError`] and closures need not. `HttpClassifier` and `GrpcClassifier` must, unless the
 //!   last attempt is the only one. Any other classifier must, unless it overrides the method.
@@ -120,6 +122,7 @@ mod classify;
 mod config;
 mod decision;
 pub mod future;
+mod hook;
 mod layer;
 mod policy;
 mod request;
@@ -131,5 +134,6 @@ pub use self::{
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
     config::ExponentialRetry,
     decision::{Decision, StopReason},
+    hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
 };
