@@ -5,7 +5,10 @@ use std::{error::Error, io};
 
 use tower::BoxError;
 
-use super::RetriedError;
+use super::{
+    RetriedError,
+    permanent::{Lookup, failed_lookup, is_permanent},
+};
 use crate::{cause::causes, rejected::Rejected};
 
 /// An error type that a classifier can inspect: any [`Error`], or a [`BoxError`]. Sealed.
@@ -70,15 +73,17 @@ pub(super) enum Failure<'a> {
 impl<'a> Failure<'a> {
     /// Inspects the whole chain of causes.
     ///
-    /// `Unreached` takes precedence over `Interrupted`. The causes of an error of the request's own
-    /// body don't count: they are about something else.
+    /// `Unreached` takes precedence over `Interrupted`, unless a cause below it is permanent. The
+    /// causes of an error of the request's own body don't count: they are about something else.
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
-        for cause in causes(error) {
+        let mut causes = causes(error);
+        while let Some(cause) = causes.next() {
             if let Some(rejected) = cause.downcast_ref() {
                 return Self::Rejected(rejected);
             }
             match inspect(cause) {
+                Evidence::Unreached if causes.any(is_permanent) => return Self::Other,
                 Evidence::Unreached => return Self::Unreached,
                 Evidence::Interrupted => failure = Self::Interrupted,
                 Evidence::Final => return Self::Other,
@@ -127,6 +132,7 @@ fn inspect_io(error: &io::Error) -> Evidence {
         ConnectionRefused => Evidence::Unreached,
         BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkDown
         | NetworkUnreachable | NotConnected | TimedOut | UnexpectedEof => Evidence::Interrupted,
+        _ if failed_lookup(error) == Some(Lookup::Failed) => Evidence::Unreached,
         _ => Evidence::Silent,
     }
 }

@@ -100,6 +100,7 @@ mod http_classifier;
 mod http_headers;
 mod http_hints;
 mod message;
+mod permanent;
 pub mod replay;
 
 pub use self::{

@@ -30,5 +30,7 @@ mod reqwest;
 mod servers;
 #[cfg(feature = "client")]
 mod shutting_down;
+#[cfg(feature = "client")]
+mod tls;
 #[cfg(feature = "grpc")]
 mod tonic_client;
