@@ -1,8 +1,12 @@
 use std::{error::Error, fmt, mem};
 
 use http::Extensions;
+#[cfg(feature = "grpc")]
+use http::{HeaderMap, HeaderValue};
 use tower::BoxError;
 
+#[cfg(feature = "grpc")]
+use super::grpc_classifier::PREVIOUS_ATTEMPTS;
 use super::{AsError, ResponseHead};
 use crate::cause::find_cause;
 
@@ -20,7 +24,8 @@ use crate::cause::find_cause;
 /// ```
 ///
 /// A `tonic::Response` keeps the extensions: see [`from_extensions`](Self::from_extensions). A
-/// `tonic::Status` keeps the error as its source: see [`from_error`](Self::from_error).
+/// `tonic::Status` keeps an error as its source, and of a response the headers: see
+/// `from_grpc_headers`.
 ///
 /// # Which results tell it
 ///
@@ -91,6 +96,29 @@ impl Attempts {
         find_cause(error).map_or(Self(1), RetriedError::attempts)
     }
 
+    /// Returns the number of attempts by the headers of a gRPC response: 1 if they hold none.
+    ///
+    /// The value of `grpc-previous-rpc-attempts` and one more. `GrpcClassifier` writes it to the
+    /// response to a retry, as gRFC A6 has it. A `tonic::Status` made of a response has these
+    /// headers as its metadata; one made of an error has that as its source:
+    ///
+    /// ```
+    /// use tower_floodgate::client::Attempts;
+    ///
+    /// fn attempts(status: &tonic::Status) -> Attempts {
+    ///     let of_response = Attempts::from_grpc_headers(status.metadata().as_ref());
+    ///     of_response.max(Attempts::from_error(status))
+    /// }
+    /// # assert_eq!(attempts(&tonic::Status::unavailable("")).get(), 1);
+    /// ```
+    #[cfg(feature = "grpc")]
+    #[must_use]
+    pub fn from_grpc_headers(headers: &HeaderMap) -> Self {
+        let value = headers.get(&PREVIOUS_ATTEMPTS).and_then(|value| value.to_str().ok());
+        let previous: u32 = value.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Self(previous.saturating_add(1))
+    }
+
     /// Returns the number: at least 1.
     #[must_use]
     pub const fn get(self) -> u32 {
@@ -115,6 +143,16 @@ impl Attempts {
                 response.extensions_mut().insert(Self(attempts));
             }
             Err(error) => error.note_attempts(attempts),
+        }
+    }
+
+    /// Stores the number in the headers of a gRPC response.
+    #[cfg(feature = "grpc")]
+    pub(super) fn store_in_grpc_headers(attempts: u32, headers: &mut HeaderMap) {
+        if Self::is_stored(attempts) {
+            // A full map has no room for it.
+            let previous = HeaderValue::from(attempts - 1);
+            let _ = headers.try_insert(&PREVIOUS_ATTEMPTS, previous);
         }
     }
 }

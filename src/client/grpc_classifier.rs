@@ -12,7 +12,8 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
+    HeaderName::from_static("grpc-previous-rpc-attempts");
 
 /// Retries gRPC calls by their code, as gRFC A6 has it: [`GrpcCode::Unavailable`] by default.
 ///
@@ -27,8 +28,9 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 /// Repeating a call must do no harm: gRPC has no methods that are idempotent by name. A server that
 /// fails with `UNAVAILABLE` usually has done nothing, but it may have.
 ///
-/// Retries carry the number of earlier attempts in `grpc-previous-rpc-attempts`. The response
-/// carries the number of all of them, and so does an error that is a `BoxError`: [`Attempts`].
+/// Retries carry the number of earlier attempts in `grpc-previous-rpc-attempts`, and so does the
+/// response to a retry. The number of all of them is stored in the response, and around an error
+/// that is a `BoxError`: [`Attempts`].
 ///
 /// Only the head of a response is read. Not seen are a `grpc-status` in the trailers of a response
 /// that has begun (which A6 does not retry either), and `google.rpc.RetryInfo` in
@@ -123,6 +125,9 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
 
     fn settled(&self, _: &Request<B>, attempts: u32, result: &mut Result<Response<C>, E>) {
         Attempts::store(attempts, result);
+        if let Ok(response) = result {
+            Attempts::store_in_grpc_headers(attempts, response.headers_mut());
+        }
     }
 
     fn needs_settled(&self, attempts: u32) -> bool {

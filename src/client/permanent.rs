@@ -30,10 +30,33 @@ fn is_of_uri(text: &str) -> bool {
         || text == "https required but URI was not https"
 }
 
-/// Returns true if a handshake of rustls came to a verdict about the peer, or the peer about us.
+/// Alerts about the parameters of a handshake (RFC 8446, 6.2), by the names of rustls and their
+/// numbers. Others, such as `internal_error`, are about the moment.
+const ALERTS: [(&str, u8); 18] = [
+    ("HandshakeFailure", 40),
+    ("NoCertificate", 41),
+    ("BadCertificate", 42),
+    ("UnsupportedCertificate", 43),
+    ("CertificateRevoked", 44),
+    ("CertificateExpired", 45),
+    ("CertificateUnknown", 46),
+    ("IllegalParameter", 47),
+    ("UnknownCA", 48),
+    ("AccessDenied", 49),
+    ("ProtocolVersion", 70),
+    ("InsufficientSecurity", 71),
+    ("InappropriateFallback", 86),
+    ("MissingExtension", 109),
+    ("UnsupportedExtension", 110),
+    ("UnrecognisedName", 112),
+    ("CertificateRequired", 116),
+    ("NoApplicationProtocol", 120),
+];
+
+/// Returns true if one side of a handshake of rustls came to a verdict about the other.
 fn is_of_rustls(text: &str) -> bool {
     const VERDICTS: [&str; 7] = [
-        "received corrupt message of type ",
+        "received corrupt message of type ", // the peer speaks no TLS
         "received unexpected message: ",
         "received unexpected handshake message: ",
         "peer is incompatible: ",
@@ -41,60 +64,41 @@ fn is_of_rustls(text: &str) -> bool {
         "peer sent no certificates",
         "peer doesn't support any known protocol",
     ];
-    /// A revocation list can be renewed, and a verifier of the platform may have failed itself.
+    // A revocation list can be renewed, and a verifier of the platform may have failed itself.
     const DOUBTFUL: [&str; 4] = [
         "certificate revocation list expired",
         "ExpiredRevocationList",
         "UnknownRevocationStatus",
         "Other(",
     ];
-    /// Alerts about the parameters of the handshake (RFC 8446, 6.2). Others, as `InternalError`,
-    /// are about the moment.
-    const ALERTS: [&str; 18] = [
-        "HandshakeFailure",
-        "NoCertificate",
-        "BadCertificate",
-        "UnsupportedCertificate",
-        "CertificateRevoked",
-        "CertificateExpired",
-        "CertificateUnknown",
-        "IllegalParameter",
-        "UnknownCA",
-        "AccessDenied",
-        "ProtocolVersion",
-        "InsufficientSecurity",
-        "InappropriateFallback",
-        "MissingExtension",
-        "UnsupportedExtension",
-        "UnrecognisedName",
-        "CertificateRequired",
-        "NoApplicationProtocol",
-    ];
     if let Some(why) = text.strip_prefix("invalid peer certificate: ") {
         return !DOUBTFUL.iter().any(|start| why.starts_with(start));
     }
     if let Some(alert) = text.strip_prefix("received fatal alert: ") {
-        return ALERTS.contains(&alert);
+        return ALERTS.iter().any(|(name, _)| *name == alert);
     }
     VERDICTS.iter().any(|start| text.starts_with(start))
 }
 
-/// Returns true if a handshake of OpenSSL or BoringSSL came to a verdict: native-tls on Linux, and
-/// bindings of these libraries.
+/// Returns true if one side of a handshake of OpenSSL came to a verdict about the other: that of
+/// native-tls on Linux, and of bindings to OpenSSL and BoringSSL.
 fn is_of_openssl(text: &str) -> bool {
-    const VERDICTS: [&str; 8] = [
+    const VERDICTS: [&str; 5] = [
         "certificate verify failed",
-        "wrong version number", // the peer speaks no TLS
-        "packet length too long",
+        "wrong version number",   // the peer speaks no TLS
+        "packet length too long", // nor here
         "unsupported protocol",
         "no protocols available",
-        "alert handshake failure",
-        "alert protocol version",
-        "alert unrecognized name",
     ];
+    if !text.contains(":SSL routines:") {
+        return false;
+    }
+    if let Some((_, alert)) = text.rsplit_once(":SSL alert number ") {
+        return ALERTS.iter().any(|(_, number)| number.to_string() == alert);
+    }
     // BoringSSL writes the same reasons in capitals, with underscores.
     let text = text.to_ascii_lowercase().replace('_', " ");
-    text.contains("ssl routines") && VERDICTS.iter().any(|verdict| text.contains(verdict))
+    VERDICTS.iter().any(|verdict| text.contains(verdict))
 }
 
 /// The reason why an address could not be found.
