@@ -21,7 +21,7 @@ pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
 /// | --- | --- |
 /// | `grpc-status` among the headers, a retried code | retry; with `grpc-retry-pushback-ms` after exactly that time, or never if it is negative or unreadable |
 /// | no `grpc-status`, an HTTP status other than 200 (from a proxy) | by the code that gRPC maps it to: 429, 502, 503 and 504 are `UNAVAILABLE`; not before `Retry-After` |
-/// | a failed connection, a timeout of tokio's or tower's (not of tonic's `Endpoint::timeout`), or an error that says the server was [never reached](super#did-the-request-reach-the-server) | as `UNAVAILABLE` |
+/// | a failed connection, a timeout of tokio's or tower's (not of tonic's `Endpoint::timeout`), or an error that says the server was [never reached](super#did-the-request-reach-the-server) | as `UNAVAILABLE`, unless the cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`](crate::Rejected) of this crate's limits | retry, not before its time; never if the limit is closed |
 /// | anything else | done |
 ///

@@ -32,7 +32,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// | --- | --- |
 /// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable; not before [`Retry-After`](super::parse_retry_after) or the [reset](super::parse_rate_limit_reset) of a rate limit |
 /// | an error that says the connection failed, or the time was up | if the request is repeatable |
-/// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always |
+/// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always, unless its cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`] of this crate's limits | always, not before its time; never if the limit is closed |
 /// | anything else | never |
 ///

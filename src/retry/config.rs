@@ -162,9 +162,9 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
 
     /// Calls `hook` with every [`Decision`], the request, and the result of the attempt.
     ///
-    /// Takes an `Fn(&Decision, &Req, &Result<Res, E>)` whose arguments are all annotated, or another
-    /// [`OnDecision`](super::OnDecision). Otherwise as [`on_decision`](Self::on_decision), which
-    /// it replaces.
+    /// Takes an `Fn(&Decision, &Req, &Result<Res, E>)` whose arguments are all annotated, or
+    /// another [`OnDecision`](super::OnDecision). It is called as the hook of
+    /// [`on_decision`](Self::on_decision) is, and either replaces the other.
     ///
     /// ```
     /// use tower::BoxError;

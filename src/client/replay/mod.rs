@@ -96,8 +96,9 @@
 //! A body that is empty, or known to be longer than `max_bytes`, costs nothing. Any other is placed
 //! behind an `Arc` with a mutex, locked for each frame and for each copy that is made, and
 //! contended only while two copies are read at once. Kept frames are stored in a `Vec`; data that
-//! is `Bytes` is not copied. Nothing is kept once no copy could send it again. The head of a request
-//! is copied with any body: the classifier and the hook read it.
+//! is `Bytes` is not copied. Nothing is kept once no copy could send it again.
+//!
+//! The head of a request is copied whatever its body, because the classifier and the hook read it.
 //!
 //! # Caveats
 //!
