@@ -5,6 +5,10 @@ use std::{error::Error, io};
 
 use tower::BoxError;
 
+use super::{
+    RetriedError,
+    permanent::{Lookup, failed_lookup, is_permanent},
+};
 use crate::{cause::causes, rejected::Rejected};
 
 /// An error type that a classifier can inspect: any [`Error`], or a [`BoxError`]. Sealed.
@@ -14,6 +18,12 @@ use crate::{cause::causes, rejected::Rejected};
 pub trait AsError<M>: sealed::Sealed<M> {
     #[doc(hidden)]
     fn as_error(&self) -> &(dyn Error + 'static);
+
+    /// Notes the number of attempts in the error, if its type has room for it.
+    #[doc(hidden)]
+    fn note_attempts(&mut self, attempts: u32) {
+        let _ = attempts;
+    }
 }
 
 /// Marks, in the type of a classifier, error types that implement [`Error`].
@@ -41,6 +51,10 @@ impl AsError<BoxedError> for BoxError {
     fn as_error(&self) -> &(dyn Error + 'static) {
         &**self
     }
+
+    fn note_attempts(&mut self, attempts: u32) {
+        RetriedError::wrap(self, attempts);
+    }
 }
 
 /// The fate of a request, as its error tells it.
@@ -59,17 +73,19 @@ pub(super) enum Failure<'a> {
 impl<'a> Failure<'a> {
     /// Inspects the whole chain of causes.
     ///
-    /// `Unreached` takes precedence over `Interrupted`. The causes of an error of the request's own
-    /// body don't count: they are about something else.
+    /// `Unreached` takes precedence over `Interrupted`, unless a cause below it is permanent. The
+    /// causes of an error of the request's own body don't count: they are about something else.
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
-        for cause in causes(error) {
+        let mut causes = causes(error);
+        while let Some(cause) = causes.next() {
             if let Some(rejected) = cause.downcast_ref::<Rejected>() {
                 // A deadline can pass while the server works on the request.
                 let is_late = rejected.is_deadline_exceeded();
                 return if is_late { Self::Interrupted } else { Self::Rejected(rejected) };
             }
             match inspect(cause) {
+                Evidence::Unreached if causes.any(is_permanent) => return Self::Other,
                 Evidence::Unreached => return Self::Unreached,
                 Evidence::Interrupted => failure = Self::Interrupted,
                 Evidence::Final => return Self::Other,
@@ -118,6 +134,7 @@ fn inspect_io(error: &io::Error) -> Evidence {
         ConnectionRefused => Evidence::Unreached,
         BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkDown
         | NetworkUnreachable | NotConnected | TimedOut | UnexpectedEof => Evidence::Interrupted,
+        _ if failed_lookup(error) == Some(Lookup::Failed) => Evidence::Unreached,
         _ => Evidence::Silent,
     }
 }

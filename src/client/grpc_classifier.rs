@@ -12,7 +12,8 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
+    HeaderName::from_static("grpc-previous-rpc-attempts");
 
 /// Retries gRPC calls by their code, as gRFC A6 has it: [`GrpcCode::Unavailable`] by default.
 ///
@@ -20,15 +21,16 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 /// | --- | --- |
 /// | `grpc-status` among the headers, a retried code | retry; with `grpc-retry-pushback-ms` after exactly that time, or never if it is negative or unreadable |
 /// | no `grpc-status`, an HTTP status other than 200 (from a proxy) | by the code that gRPC maps it to: 429, 502, 503 and 504 are `UNAVAILABLE`; not before `Retry-After` |
-/// | a failed connection, a timeout of tokio's or tower's (not of tonic's `Endpoint::timeout`), or an error that says the server was [never reached](super#did-the-request-reach-the-server) | as `UNAVAILABLE` |
+/// | a failed connection, a timeout of tokio's or tower's (not of tonic's `Endpoint::timeout`), or an error that says the server was [never reached](super#did-the-request-reach-the-server) | as `UNAVAILABLE`, unless the cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`](crate::Rejected) of this crate's limits | retry, not before its time; never if the limit is closed |
 /// | anything else | done |
 ///
 /// Repeating a call must do no harm: gRPC has no methods that are idempotent by name. A server that
 /// fails with `UNAVAILABLE` usually has done nothing, but it may have.
 ///
-/// Retries carry the number of earlier attempts in `grpc-previous-rpc-attempts`. The response
-/// carries the number of all of them: [`Attempts`].
+/// Retries carry the number of earlier attempts in `grpc-previous-rpc-attempts`, and so does the
+/// response to a retry. The number of all of them is stored in the response, and around an error
+/// that is a `BoxError`: [`Attempts`].
 ///
 /// Only the head of a response is read. Not seen are a `grpc-status` in the trailers of a response
 /// that has begun (which A6 does not retry either), and `google.rpc.RetryInfo` in
@@ -122,8 +124,9 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
     }
 
     fn settled(&self, _: &Request<B>, attempts: u32, result: &mut Result<Response<C>, E>) {
+        Attempts::store(attempts, result);
         if let Ok(response) = result {
-            Attempts::store(attempts, response);
+            Attempts::store_in_grpc_headers(attempts, response.headers_mut());
         }
     }
 

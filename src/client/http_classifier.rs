@@ -32,7 +32,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// | --- | --- |
 /// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable; not before [`Retry-After`](super::parse_retry_after) or the [reset](super::parse_rate_limit_reset) of a rate limit |
 /// | an error that says the connection failed, or the time was up | if the request is repeatable |
-/// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always |
+/// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always, unless its cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`] of this crate's limits | always, not before its time; never if the limit is closed |
 /// | anything else | never |
 ///
@@ -44,7 +44,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// with the feature `reqwest` reqwest's. A client that turns statuses into errors hides them:
 /// classify the response.
 ///
-/// The response carries the number of its [`Attempts`].
+/// The response carries the number of its [`Attempts`], and so does an error that is a `BoxError`.
 ///
 /// Requests and responses are those of the `http` crate, and with the feature `reqwest` reqwest's.
 /// `M` is inferred from the error type of the service: any [`Error`](std::error::Error), or a
@@ -207,9 +207,7 @@ where
     }
 
     fn settled(&self, _: &Req, attempts: u32, result: &mut Result<Res, E>) {
-        if let Ok(response) = result {
-            Attempts::store(attempts, response);
-        }
+        Attempts::store(attempts, result);
     }
 
     fn needs_settled(&self, attempts: u32) -> bool {

@@ -9,9 +9,10 @@
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
 //! | resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
-//! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
+//! | copy reqwest's requests | `clone_with(ByTryClone)`, or [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints)`](HttpHints), or `GrpcHints` |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
+//! | learn the number of attempts of an error, tonic's `Status` included | [`Attempts::from_error`] |
 //! | read a hint in a classifier of your own | [`parse_retry_after`], [`parse_rate_limit_reset`] |
 //!
 //! ```
@@ -62,12 +63,12 @@
 //! | error | never reached it | may have reached it |
 //! | --- | --- | --- |
 //! | [`Rejected`](crate::Rejected) of this crate | always | |
-//! | [`std::io::Error`] | connection refused | reset, aborted, broken, timed out; host or network not reachable |
+//! | [`std::io::Error`] | connection refused; a name that can't be looked up for now | reset, aborted, broken, timed out; host or network not reachable |
 //! | tokio's and tower's `Elapsed` | | always |
-//! | hyper-util's legacy client | `is_connect` | |
+//! | hyper-util's legacy client | `is_connect`, unless the cause is [permanent](#permanent-failures) | |
 //! | hyper | `is_canceled` (but not of an upgrade), `is_closed` | `is_incomplete_message`, `is_timeout`; an upgrade that was not completed |
 //! | h2 | a stream refused by the server (`REFUSED_STREAM`) | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM`; a `GOAWAY` of the server |
-//! | reqwest (feature `reqwest`) | see `HttpClassifier::assume_no_redirects` | `is_timeout` |
+//! | reqwest (feature `reqwest`) | as hyper-util's, which it wraps; see `HttpClassifier::assume_no_redirects` | `is_timeout` |
 //!
 //! Any other error is not retried: an error of the request's own body or construction, of parsing,
 //! and an unknown one. The second column follows from the sources of these crates:
@@ -84,8 +85,30 @@
 //! connection once more after passing a request to h2. If a `GOAWAY` has arrived in between, it
 //! fails the request with the same error, although a server that shuts down gracefully responds to
 //! that request.
+//!
+//! # Permanent failures
+//!
+//! Some connections fail alike at each attempt. Such a request is not retried, and its error is
+//! returned at once:
+//!
+//! | cause | known by its text for | not told from failures that may pass, so retried |
+//! | --- | --- | --- |
+//! | a URI for another connector: `https` without TLS, an unknown scheme, no host | hyper-util, hyper-rustls, hyper-tls | |
+//! | a verdict in the TLS handshake: the certificate is untrusted, expired, revoked or for another name; the peer speaks no TLS or has no protocol, cipher or application protocol in common; an alert says so | rustls; OpenSSL and BoringSSL, and so native-tls on Linux | native-tls on Windows and macOS; a verifier of the platform that failed itself; an outdated revocation list |
+//! | a name that does not exist | the system's resolver: `EAI_NONAME` of `getaddrinfo`, `WSAHOST_NOT_FOUND` on Windows | resolvers of the user and of hickory; a name without addresses (`EAI_NODATA`) |
+//! | a proxy that demands credentials (407) | tunnels of hyper-util and reqwest | |
+//!
+//! - Handshakes that break off, and alerts about the moment such as `internal_error`, are retried
+//!   like other failed connections.
+//! - macOS and Windows say that a name does not exist also while they are offline, so a request is
+//!   not retried then. glibc reports a temporary failure (`EAI_AGAIN`), which is retried.
+//! - A name that was created a moment ago may not exist for a resolver that remembers its absence.
+//! - An unknown text is no evidence. To retry a failure that is known to be permanent here, judge
+//!   it in a [`Classify`](crate::retry::Classify) of your own.
 
 mod attempts;
+#[cfg(feature = "reqwest")]
+mod by_try_clone;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc_classifier;
@@ -99,12 +122,15 @@ mod http_classifier;
 mod http_headers;
 mod http_hints;
 mod message;
+mod permanent;
 pub mod replay;
 #[cfg(feature = "grpc")]
 mod send_grpc_timeout;
 
+#[cfg(feature = "reqwest")]
+pub use self::by_try_clone::ByTryClone;
 pub use self::{
-    attempts::Attempts,
+    attempts::{Attempts, RetriedError},
     failure::{AsError, BoxedError, PlainError},
     http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
     http_headers::{parse_rate_limit_reset, parse_retry_after},

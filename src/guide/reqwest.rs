@@ -37,7 +37,8 @@
 //! }
 //! ```
 //!
-//! - A streamed body can't be cloned, and is sent once.
+//! - A streamed body can't be cloned, and is sent once. A hook is told its failure with
+//!   `clone_with(ByTryClone)`.
 //! - If reqwest follows redirects, leave out
 //!   [`assume_no_redirects`](crate::client::HttpClassifier::assume_no_redirects): its error doesn't
 //!   tell which of the requests failed.

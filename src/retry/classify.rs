@@ -149,9 +149,76 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
 
 /// Makes the copy of a request that a retry would send.
 ///
-/// Implemented for any `Fn(&Req) -> Option<Req>`; [`ByClone`] is the default. A request that cannot
-/// be copied is sent once, and its response passes through. The module describes
+/// Implemented for any `Fn(&Req) -> Option<Req>`; [`ByClone`] is the default. The module describes
 /// [when a copy is made](crate::retry#when-a-request-is-copied).
+///
+/// # Requests that cannot be copied
+///
+/// They are sent once, and the result passes through. There are two ways to say so:
+///
+/// | `clone_request` returns | and the result of a failed attempt is seen by |
+/// | --- | --- |
+/// | `None` | neither the classifier nor the hook: tower's `Retry` shows a policy no result of a request without a copy |
+/// | a copy for which [`can_send`](Self::can_send) returns false | the classifier, then the hook, with [`StopReason::NotReplayable`](super::StopReason::NotReplayable), then [`settled`](super::Classify::settled) |
+///
+/// The copy of the second way is never sent. It needs the parts that the classifier and the hook
+/// read: a head without its body, for instance.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_floodgate::{
+///     ExponentialRetry, ExponentialRetryLayer,
+///     retry::{CloneRequest, Decision, StopReason},
+/// };
+///
+/// enum Body {
+///     Bytes(&'static [u8]),
+///     Stream(Box<dyn Iterator<Item = u8> + Send>),
+///     /// Of a copy that is not sent.
+///     Absent,
+/// }
+///
+/// struct Request {
+///     path: &'static str,
+///     body: Body,
+/// }
+///
+/// #[derive(Clone)]
+/// struct CopyBytes;
+///
+/// impl CloneRequest<Request> for CopyBytes {
+///     fn clone_request(&self, request: &Request) -> Option<Request> {
+///         let body = match request.body {
+///             Body::Bytes(bytes) => Body::Bytes(bytes),
+///             Body::Stream(_) | Body::Absent => Body::Absent,
+///         };
+///         Some(Request { path: request.path, body })
+///     }
+///
+///     fn can_send(&self, copy: &Request) -> bool {
+///         !matches!(copy.body, Body::Absent)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let told = Arc::new(Mutex::new(Vec::new()));
+/// let log = Arc::clone(&told);
+/// let policy = ExponentialRetry::new(3).clone_with(CopyBytes).on_decision_with(
+///     move |decision: &Decision, request: &Request, _: &Result<(), &str>| {
+///         log.lock().unwrap().push((request.path, decision.retry_in().err()));
+///     },
+/// );
+/// let service = ExponentialRetryLayer::new(policy)
+///     .layer(service_fn(|_: Request| async { Err::<(), _>("no answer") }));
+///
+/// let body = Body::Stream(Box::new(0..9));
+/// let outcome = service.oneshot(Request { path: "/upload", body }).await;
+/// assert_eq!(outcome, Err("no answer"));
+/// assert_eq!(*told.lock().unwrap(), [("/upload", Some(StopReason::NotReplayable))]);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't copy a `{Req}`, which a retry would send",
     label = "can't copy this request",
@@ -161,12 +228,14 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
             requests that are sent once"
 )]
 pub trait CloneRequest<Req> {
-    /// Returns a copy of `request`, or `None` if it cannot be copied.
+    /// Returns a copy of `request`, or `None` if it cannot be copied and the hook is not to see it.
     fn clone_request(&self, request: &Req) -> Option<Req>;
 
     /// Returns true if the copy can still be sent. Called before each retry.
     ///
     /// A body that is recorded while it is sent may have exceeded the bound of the recording.
+    /// Returning false ends the retry with
+    /// [`StopReason::NotReplayable`](super::StopReason::NotReplayable).
     fn can_send(&self, copy: &Req) -> bool {
         let _ = copy;
         true

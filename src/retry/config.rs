@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    AnyError, Backoff, ByClone, Decision, RetryBudget,
+    AnyError, Backoff, ByClone, Decision, DecisionHook, NoHook, RetryBudget, SharedHook,
     request::RequestState,
     shared::{Random, Shared, SharedRef},
 };
@@ -26,20 +26,21 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
 /// | [`classify`](Self::classify) | [`AnyError`] | judges which results are retried |
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | copies a request |
-/// | [`on_decision`](Self::on_decision) | none | the hook that sees all decisions |
+/// | [`on_decision`](Self::on_decision), [`on_decision_with`](Self::on_decision_with) | [`NoHook`] | the hook that sees all decisions |
 /// | [`seed`](Self::seed) | random | the seed of the jitter |
 ///
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
 ///
 /// tower clones a policy for every request: its numbers are copied, `classify` and `clone_with` are
 /// cloned. The budget, `max_elapsed` and the seed are behind one reference, which each thread keeps
-/// for its next request; with a hook, the reference is counted instead.
+/// for its next request. A hook is behind a reference of its own, which is counted.
 #[derive(Clone)]
-pub struct ExponentialRetry<C = AnyError, D = ByClone> {
+pub struct ExponentialRetry<C = AnyError, D = ByClone, H = NoHook> {
     pub(super) inline: Inline,
     pub(super) shared: SharedRef,
     pub(super) classify: C,
     pub(super) clone_with: D,
+    pub(super) hook: H,
 }
 
 /// The part that is copied for each request, in one piece.
@@ -90,12 +91,13 @@ impl ExponentialRetry {
             shared: SharedRef(None),
             classify: AnyError,
             clone_with: ByClone,
+            hook: NoHook,
         })
     }
 }
 
 /// Each setter changes this policy and none of its clones.
-impl<C, D> ExponentialRetry<C, D> {
+impl<C, D, H> ExponentialRetry<C, D, H> {
     fn share(mut self, set: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = self.shared.get().clone();
         set(&mut shared);
@@ -146,14 +148,51 @@ impl<C, D> ExponentialRetry<C, D> {
     /// Calls `hook` with every [`Decision`], for logs and metrics.
     ///
     /// The hook is called in the task of the request, for each attempt that the classifier does not
-    /// judge [`Done`](super::Verdict::Done).
+    /// judge [`Done`](super::Verdict::Done). It replaces a hook set before. With a hook, the
+    /// request of a last attempt is [copied](crate::retry#when-a-request-is-copied).
     ///
     /// If the hook panics, the panic ends the request, and the withdrawn retry is refunded to the
-    /// budget. With a hook, the request of a last attempt is
-    /// [copied](crate::retry#when-a-request-is-copied).
+    /// budget.
     #[must_use]
-    pub fn on_decision(self, hook: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
-        self.share(|shared| shared.hook = Some(Arc::new(hook)))
+    pub fn on_decision(
+        self,
+        hook: impl Fn(&Decision) + Send + Sync + 'static,
+    ) -> ExponentialRetry<C, D, DecisionHook> {
+        self.with(|classify, clone_with, _| (classify, clone_with, DecisionHook::new(hook)))
+    }
+
+    /// Calls `hook` with every [`Decision`], the request, and the result of the attempt.
+    ///
+    /// Takes an `Fn(&Decision, &Req, &Result<Res, E>)` whose arguments are all annotated, or
+    /// another [`OnDecision`](super::OnDecision). It is called as the hook of
+    /// [`on_decision`](Self::on_decision) is, and either replaces the other.
+    ///
+    /// ```
+    /// use tower::BoxError;
+    /// use tower_floodgate::retry::{Decision, ExponentialRetry, Verdict};
+    ///
+    /// let policy = ExponentialRetry::new(3)
+    ///     .classify(|_: &String, result: &Result<u16, BoxError>| match result {
+    ///         Ok(503) | Err(_) => Verdict::Retry,
+    ///         Ok(_) => Verdict::Done,
+    ///     })
+    ///     .on_decision_with(
+    ///         |decision: &Decision, request: &String, result: &Result<u16, BoxError>| {
+    ///             let cause = match result {
+    ///                 Ok(status) => format!("status {status}"),
+    ///                 Err(error) => error.to_string(),
+    ///             };
+    ///             match decision.retry_in() {
+    ///                 Ok(wait) => println!("{request}: {cause}, retry in {wait:?}"),
+    ///                 Err(reason) => println!("{request}: {cause}, {reason}"),
+    ///             }
+    ///         },
+    ///     );
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn on_decision_with<N>(self, hook: N) -> ExponentialRetry<C, D, SharedHook<N>> {
+        self.with(|classify, clone_with, _| (classify, clone_with, SharedHook::new(hook)))
     }
 
     /// Judges results by `classify`.
@@ -175,8 +214,8 @@ impl<C, D> ExponentialRetry<C, D> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn classify<N>(self, classify: N) -> ExponentialRetry<N, D> {
-        self.with(|_, clone_with| (classify, clone_with))
+    pub fn classify<N>(self, classify: N) -> ExponentialRetry<N, D, H> {
+        self.with(|_, clone_with, hook| (classify, clone_with, hook))
     }
 
     /// Copies requests by `clone_with`.
@@ -184,20 +223,23 @@ impl<C, D> ExponentialRetry<C, D> {
     /// Takes an `Fn(&Req) -> Option<Req>`, such as `reqwest::Request::try_clone`, or another
     /// [`CloneRequest`](super::CloneRequest).
     #[must_use]
-    pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N> {
-        self.with(|classify, _| (classify, clone_with))
+    pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N, H> {
+        self.with(|classify, _, hook| (classify, clone_with, hook))
     }
 
-    fn with<C2, D2>(self, with: impl FnOnce(C, D) -> (C2, D2)) -> ExponentialRetry<C2, D2> {
-        let Self { inline, shared, classify, clone_with } = self;
-        let (classify, clone_with) = with(classify, clone_with);
-        ExponentialRetry { inline, shared, classify, clone_with }
+    fn with<C2, D2, H2>(
+        self,
+        with: impl FnOnce(C, D, H) -> (C2, D2, H2),
+    ) -> ExponentialRetry<C2, D2, H2> {
+        let Self { inline, shared, classify, clone_with, hook } = self;
+        let (classify, clone_with, hook) = with(classify, clone_with, hook);
+        ExponentialRetry { inline, shared, classify, clone_with, hook }
     }
 }
 
-impl<C: fmt::Debug, D: fmt::Debug> fmt::Debug for ExponentialRetry<C, D> {
+impl<C: fmt::Debug, D: fmt::Debug, H: fmt::Debug> fmt::Debug for ExponentialRetry<C, D, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { max_elapsed, budget, hook, .. } = self.shared.get();
+        let Shared { max_elapsed, budget, .. } = self.shared.get();
         f.debug_struct("ExponentialRetry")
             .field("max_attempts", &self.inline.max_attempts)
             .field("backoff", &self.inline.backoff)
@@ -206,7 +248,7 @@ impl<C: fmt::Debug, D: fmt::Debug> fmt::Debug for ExponentialRetry<C, D> {
             .field("budget", budget)
             .field("classify", &self.classify)
             .field("clone_with", &self.clone_with)
-            .field("on_decision", &hook.as_ref().map(|_| format_args!("..")))
+            .field("on_decision", &self.hook)
             .finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@ impl Decision {
         self.attempt
     }
 
-    /// Returns the wait before the next attempt.
+    /// Returns the wait before the next attempt. `retry_in().is_ok()` tells if there is one.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub enum StopReason {
     /// The classifier judged the attempt [`Never`](super::Verdict::Never): the server forbids
     /// retries, or a limiter is closed.
     RetryForbidden,
-    /// The copy of the request can no longer be sent: [`can_send`] or [`claim`] returned false.
+    /// The copy of the request cannot be sent: [`can_send`] or [`claim`] returned false.
     ///
     /// [`can_send`]: super::CloneRequest::can_send
     /// [`claim`]: super::CloneRequest::claim

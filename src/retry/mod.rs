@@ -24,6 +24,9 @@
 //!    returned.
 //!
 //! A request that cannot be [copied](CloneRequest) is sent once, and its response passes through.
+//! The hook is told [`StopReason::NotReplayable`] if `clone_with`
+//! [makes a copy that is not sent](CloneRequest#requests-that-cannot-be-copied), which `ByReplay`
+//! does.
 //!
 //! # While a request waits
 //!
@@ -36,7 +39,7 @@
 //! attempt but the last allowed one is copied. The last one is copied only for its result to be
 //! seen, because tower shows a policy no result of a request without a copy:
 //!
-//! - if there is a [hook](ExponentialRetry::on_decision), which sees [`StopReason::MaxAttempts`];
+//! - if there is a [hook](OnDecision), which sees [`StopReason::MaxAttempts`];
 //! - if the classifier [must see](Classify::needs_settled) the result that is returned.
 //!   [`AnyError`] and closures need not. `HttpClassifier` and `GrpcClassifier` must, unless the
 //!   last attempt is the only one. Any other classifier must, unless it overrides the method.
@@ -81,7 +84,7 @@
 //!     .on_decision(|decision| match decision.retry_in() {
 //!         Ok(wait) => println!("attempt {} failed, retry in {wait:?}", decision.attempt()),
 //!         Err(reason) => println!("attempt {} failed: {reason}", decision.attempt()),
-//!     });
+//!     }); // or `on_decision_with`, which sees the request and the result, too
 //!
 //! # use std::sync::atomic::{AtomicU16, Ordering};
 //! # let calls = AtomicU16::new(0);
@@ -109,6 +112,8 @@
 //! - Each budget has a floor of its own, by default 10 retries per second. Clients of one server
 //!   should share one budget by its clones.
 //! - Timers resolve one millisecond: shorter waits take one.
+//! - A request for which [`clone_request`](CloneRequest::clone_request) returns `None` is told to
+//!   no hook: tower asks the policy only about requests with a copy.
 //! - A thread may keep the budget of its last policy in memory until it uses another policy or
 //!   ends. This saves its next request the counting of references.
 //! - A hint delays the request that received it. A [`PauseOnHintLayer`](crate::PauseOnHintLayer) on
@@ -120,6 +125,7 @@ mod classify;
 mod config;
 mod decision;
 pub mod future;
+mod hook;
 mod layer;
 mod policy;
 mod request;
@@ -131,5 +137,6 @@ pub use self::{
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
     config::ExponentialRetry,
     decision::{Decision, StopReason},
+    hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
 };

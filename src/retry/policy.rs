@@ -17,18 +17,19 @@ use std::time::Duration;
 use tower::retry::Policy;
 
 use super::{
-    Classify, CloneRequest, Decision, ExponentialRetry, StopReason, Verdict, budget::Reservation,
-    config::Inline, future::Delay, request::Position,
+    Classify, CloneRequest, Decision, ExponentialRetry, OnDecision, StopReason, Verdict,
+    budget::Reservation, config::Inline, future::Delay, request::Position,
 };
 use crate::{
     deadline,
     time::{self, nanos},
 };
 
-impl<C, D, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D>
+impl<C, D, H, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D, H>
 where
     C: Classify<Req, Res, E>,
     D: CloneRequest<Req>,
+    H: OnDecision<Req, Res, E>,
 {
     type Future = Delay;
 
@@ -36,7 +37,7 @@ where
     fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<Delay> {
         let delay = match self.classify.classify(request, result) {
             Verdict::Done => None,
-            verdict => self.retry_or_stop(verdict, request),
+            verdict => self.retry_or_stop(verdict, request, result),
         };
         if delay.is_none() {
             self.classify.settled(request, self.inline.request.attempt(), result);
@@ -56,7 +57,7 @@ where
     }
 }
 
-impl<C, D> ExponentialRetry<C, D> {
+impl<C, D, H> ExponentialRetry<C, D, H> {
     /// Begins a request, whether it can be copied or not.
     #[inline]
     fn begin(&mut self) {
@@ -80,12 +81,13 @@ impl<C, D> ExponentialRetry<C, D> {
     fn wants_copy<Req, Res, E>(&mut self, position: Position) -> bool
     where
         C: Classify<Req, Res, E>,
+        H: OnDecision<Req, Res, E>,
     {
         if position == Position::Only {
             self.begin();
         }
         position == Position::Middle
-            || self.shared.get().hook.is_some()
+            || self.hook.is_enabled()
             || self.classify.needs_settled(self.inline.request.attempt())
     }
 
@@ -95,13 +97,19 @@ impl<C, D> ExponentialRetry<C, D> {
     /// and the timer is made, which needs a runtime. If one of them panics, the request ends and
     /// its retry is not made. So the reservation, dropped by the panic, is refunded.
     #[cold]
-    fn retry_or_stop<Req, Res, E>(&mut self, verdict: Verdict, request: &mut Req) -> Option<Delay>
+    fn retry_or_stop<Req, Res, E>(
+        &mut self,
+        verdict: Verdict,
+        request: &mut Req,
+        result: &Result<Res, E>,
+    ) -> Option<Delay>
     where
         C: Classify<Req, Res, E>,
         D: CloneRequest<Req>,
+        H: OnDecision<Req, Res, E>,
     {
         let (decision, reservation) = self.decide(verdict, request);
-        self.report(&decision);
+        self.hook.on_decision(&decision, request, result);
         let wait = decision.retry_in.ok()?;
         self.classify.prepare(request, decision.attempt);
         let delay = Delay::of(wait);
@@ -179,13 +187,6 @@ impl<C, D> ExponentialRetry<C, D> {
     fn reserve(&self) -> Result<Option<Reservation<'_>>, StopReason> {
         let Some(budget) = &self.shared.get().budget else { return Ok(None) };
         budget.reserve().map(Some).ok_or(StopReason::BudgetExhausted)
-    }
-
-    /// Calls the hook, if there is one. The only place that does.
-    fn report(&self, decision: &Decision) {
-        if let Some(hook) = &self.shared.get().hook {
-            hook(decision);
-        }
     }
 }
 

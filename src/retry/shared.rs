@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Decision, RetryBudget};
+use super::RetryBudget;
 use crate::arc_cache::{self, arc_cache};
-
-pub(super) type Hook = Arc<dyn Fn(&Decision) + Send + Sync>;
 
 /// The settings that are too rare to be copied for every request.
 #[derive(Clone)]
@@ -20,20 +18,18 @@ pub(super) struct Shared {
     pub(super) max_elapsed: Option<Duration>,
     pub(super) random: Random,
     pub(super) budget: Option<RetryBudget>,
-    pub(super) hook: Option<Hook>,
 }
 
 arc_cache!(Shared);
 
 impl Shared {
-    const DEFAULT: Self =
-        Self { max_elapsed: None, random: Random::OfThread, budget: None, hook: None };
+    const DEFAULT: Self = Self { max_elapsed: None, random: Random::OfThread, budget: None };
 }
 
 /// A reference to the shared settings, or `None` while all of them have their defaults.
 ///
-/// Each thread [caches](crate::arc_cache) its last reference for the next request, unless there is
-/// a hook: a hook belongs to the user, and its drop must not be delayed.
+/// Each thread [caches](crate::arc_cache) its last reference for the next request. So nothing of a
+/// user's is among the settings, whose drop may be delayed: the hook is a field of the policy.
 ///
 /// The work is out of line, which keeps the code short for policies without a reference.
 pub(super) struct SharedRef(pub(super) Option<Arc<Shared>>);
@@ -51,7 +47,7 @@ impl Clone for SharedRef {
     fn clone(&self) -> Self {
         #[inline(never)]
         fn another(shared: &Arc<Shared>) -> Arc<Shared> {
-            if shared.hook.is_none() { arc_cache::clone_cached(shared) } else { Arc::clone(shared) }
+            arc_cache::clone_cached(shared)
         }
         Self(self.0.as_ref().map(another))
     }
@@ -62,9 +58,7 @@ impl Drop for SharedRef {
     fn drop(&mut self) {
         #[inline(never)]
         fn release(shared: Arc<Shared>) {
-            if shared.hook.is_none() {
-                arc_cache::drop_cached(shared);
-            }
+            arc_cache::drop_cached(shared);
         }
         if let Some(shared) = self.0.take() {
             release(shared);

@@ -125,7 +125,10 @@ async fn r6_rejection_is_retried_after_its_time_unless_closed() {
 }
 
 mod hyper_and_h2 {
-    use std::convert::Infallible;
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
 
     use bytes::Bytes;
     use http::HeaderValue;
@@ -253,6 +256,124 @@ mod hyper_and_h2 {
         let error = client.request(empty()).await.unwrap_err();
         assert!(error.is_connect());
         assert_eq!(taken(error), NeverReached);
+    }
+
+    /// The reading of an error of the connector.
+    async fn connecting_fails(error: impl Into<BoxError>) -> Taken {
+        let error = Arc::new(Mutex::new(Some(error.into())));
+        let connector = service_fn(move |_| {
+            let error = error.lock().unwrap().take().unwrap();
+            std::future::ready(Err::<TokioIo<TcpStream>, _>(error))
+        });
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let error = client.request(empty()).await.unwrap_err();
+        assert!(error.is_connect());
+        taken(error)
+    }
+
+    const NO_SUCH_NAME: [&str; 4] = [
+        "Name or service not known",
+        "nodename nor servname provided, or not known",
+        "hostname nor servname provided, or not known",
+        "Name does not resolve",
+    ];
+
+    /// The texts are those of `getaddrinfo` on several systems; the numbers are those of Windows.
+    #[tokio::test(start_paused = true)]
+    async fn r6_name_that_does_not_exist_is_not_retried() {
+        let of = |reason| format!("failed to lookup address information: {reason}");
+        for reason in NO_SUCH_NAME {
+            let lookup = || io::Error::other(of(reason));
+            assert_eq!(connecting_fails(lookup()).await, Other, "{reason}");
+            assert_eq!(connecting_fails(Wrapped(Wrapped(lookup()))).await, Other, "{reason}");
+            assert_eq!(taken(lookup()), Other, "{reason}");
+        }
+        let windows = || io::Error::from_raw_os_error(11_001);
+        assert_eq!(connecting_fails(Wrapped(windows())).await, Other);
+        assert_eq!(taken(windows()), Other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r6_name_that_can_not_be_looked_up_now_is_retried() {
+        for reason in [
+            "Temporary failure in name resolution",
+            "Try again",
+            "Non-recoverable failure in name resolution",
+            "No address associated with hostname",
+            "Name or service not known, for now",
+        ] {
+            let text = format!("failed to lookup address information: {reason}");
+            let lookup = || io::Error::other(text.clone());
+            assert_eq!(connecting_fails(lookup()).await, NeverReached, "{reason}");
+            // As tonic reports it.
+            assert_eq!(taken(Wrapped(lookup())), NeverReached, "{reason}");
+        }
+        for number in 11_002..=11_004 {
+            let lookup = || io::Error::from_raw_os_error(number);
+            assert_eq!(connecting_fails(lookup()).await, NeverReached, "{number}");
+            assert_eq!(taken(Wrapped(lookup())), NeverReached, "{number}");
+        }
+    }
+
+    /// Texts of OpenSSL 3.0 behind native-tls, of BoringSSL, and of rustls where no server of the
+    /// tests on sockets provokes them.
+    #[tokio::test(start_paused = true)]
+    async fn r6_tls_verdict_is_told_from_an_accident() {
+        for (text, reached) in [
+            (
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify \
+                 failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)",
+                Other,
+            ),
+            (
+                "error:0A00010B:SSL routines:ssl3_get_record:wrong version \
+                 number:../ssl/record/ssl3_record.c:350:",
+                Other,
+            ),
+            (
+                "error:0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol \
+                 version:../ssl/record/rec_layer_s3.c:1601:SSL alert number 70",
+                Other,
+            ),
+            (
+                "error:0A000458:SSL routines:ssl3_read_bytes:tlsv1 unrecognized \
+                 name:../ssl/record/rec_layer_s3.c:1601:SSL alert number 112",
+                Other,
+            ),
+            (
+                "error:0A000438:SSL routines:ssl3_read_bytes:tlsv1 alert internal \
+                 error:../ssl/record/rec_layer_s3.c:1601:SSL alert number 80",
+                NeverReached,
+            ),
+            (
+                "error:0A000126:SSL routines:ssl3_read_n:unexpected eof while \
+                 reading:../ssl/record/rec_layer_s3.c:303:",
+                NeverReached,
+            ),
+            ("unexpected EOF", NeverReached),
+            (
+                "error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:handshake.cc:393:",
+                Other,
+            ),
+            ("https required but URI was not https", Other),
+            ("invalid peer certificate: BadSignature", Other),
+            ("invalid peer certificate: UnknownRevocationStatus", NeverReached),
+            ("invalid peer certificate: certificate revocation list expired: ...", NeverReached),
+            ("invalid peer certificate: Other(OtherError(\"keychain\"))", NeverReached),
+            ("received fatal alert: UnknownCA", Other),
+            ("received fatal alert: DecryptError", NeverReached),
+            ("received fatal alert: Unknown(200)", NeverReached),
+            ("cannot decrypt peer's message", NeverReached),
+            ("tls handshake eof", NeverReached),
+            ("tunnel error: unsuccessful", NeverReached),
+            ("something else", NeverReached),
+        ] {
+            assert_eq!(connecting_fails(text).await, reached, "{text}");
+            let io = || io::Error::new(ErrorKind::InvalidData, Wrapped(io::Error::other(text)));
+            assert_eq!(connecting_fails(io()).await, reached, "{text}");
+            // Not of a connector: about a connection that was in use, or unknown.
+            assert_eq!(taken(io()), Other, "{text}");
+        }
     }
 
     const SETTINGS: u8 = 4;

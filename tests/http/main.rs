@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod any_response;
+mod attempts;
 mod axum;
 mod classifier;
 mod exempt;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
@@ -24,8 +24,11 @@ use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
-    client::replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
-    retry::{Backoff, Classify, CloneRequest, Jitter, RetryBudget, StopReason, Verdict},
+    client::{
+        Attempts, HttpClassifier,
+        replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
+    },
+    retry::{Backoff, Classify, CloneRequest, Decision, Jitter, RetryBudget, StopReason, Verdict},
 };
 
 /// The least that a frame counts for, by the module's page.
@@ -463,6 +466,79 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
         let why = if tries == 1 { StopReason::NotReplayable } else { StopReason::MaxAttempts };
         assert_eq!(*given_up.lock().unwrap(), [why]);
         assert_eq!(budget.saved(), 3 - tries as u32);
+    }
+}
+
+/// A body whose length is known to exceed the bound, so that nothing of it is ever kept.
+#[tokio::test(start_paused = true)]
+async fn r7_r8_body_known_to_exceed_the_bound_is_told_to_the_hook() {
+    const LONG: usize = 70_000;
+
+    for (method, len, status, attempts, told) in [
+        (Method::PUT, LONG, 503, 1, vec![Some(StopReason::NotReplayable)]),
+        (Method::PUT, LONG, 200, 1, vec![]),
+        (Method::POST, LONG, 503, 1, vec![]), // not repeatable, so not a matter of the body
+        (Method::PUT, 60_000, 503, 3, vec![None, None, Some(StopReason::MaxAttempts)]),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let budget = RetryBudget::builder(2.0).floor_per_second(0).build();
+        let policy =
+            policy().classify(HttpClassifier::new()).budget(budget.clone()).on_decision_with(
+                move |decision: &Decision,
+                      request: &Request<ReplayBody<Full<Bytes>>>,
+                      result: &Result<Response<()>, BoxError>| {
+                    assert_eq!((request.method(), request.uri().path()), (&Method::PUT, "/there"));
+                    assert_eq!(request.headers()["a"], "b");
+                    assert_eq!(result.as_ref().unwrap().status(), 503);
+                    noted.lock().unwrap().push(decision.retry_in().err());
+                },
+            );
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let logged = Arc::clone(&sent);
+        let client = ServiceBuilder::new()
+            .layer(ReplayLayer::new())
+            .layer(ExponentialRetryLayer::new(policy))
+            .service(service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+                let logged = Arc::clone(&logged);
+                async move {
+                    let data = all(request.into_body()).await?;
+                    logged.lock().unwrap().push(data.len());
+                    Ok::<_, BoxError>(Response::builder().status(status).body(()).unwrap())
+                }
+            }));
+        let request = Request::builder().method(method).uri("/there").header("a", "b");
+        let request = request.body(Full::new(Bytes::from(vec![7; len]))).unwrap();
+        let response = client.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(Attempts::from_response(&response).get(), attempts);
+        assert_eq!(*sent.lock().unwrap(), vec![len; attempts as usize]);
+        assert_eq!(*seen.lock().unwrap(), told);
+        assert_eq!(budget.saved(), 3 - attempts);
+    }
+}
+
+/// The copy stands in for one that could be sent: it is announced as unfinished, and fails.
+#[test]
+fn r7_copy_that_cannot_be_sent_fails_when_read() {
+    let long = || ReplayBody::new(Full::new(Bytes::from_static(&[1; 1001])), 1000);
+    let lost = || {
+        let mut body = ReplayBody::new(Full::new(Bytes::from_static(&[1; 1000])), 1000);
+        assert!(next(&mut body).unwrap().is_ok()); // as the last copy, which keeps nothing
+        body
+    };
+    for body in [long(), lost()] {
+        let request = Request::new(body);
+        let copy = ByReplay.clone_request(&request).unwrap();
+        assert!(!ByReplay.can_send(&copy) && !ByReplay.claim(&copy));
+        let again = ByReplay.clone_request(&copy).unwrap();
+        for copy in [copy, again] {
+            let mut copy = copy.into_body();
+            assert!(!copy.is_end_stream() && !copy.can_replay() && copy.replay().is_none());
+            assert_eq!(copy.size_hint().exact(), None);
+            assert_eq!(replay_error(next(&mut copy)), Some(ReplayError::NotReplayable));
+            assert_eq!(replay_error(next(&mut copy)), Some(ReplayError::NotReplayable));
+        }
     }
 }
 

@@ -19,7 +19,10 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, servi
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     Rejected, WindowRateLimitLayer, find_cause,
-    retry::{Backoff, Classify, CloneRequest, Decision, Jitter, RetryBudget, StopReason, Verdict},
+    retry::{
+        AnyError, Backoff, ByClone, Classify, CloneRequest, Decision, Jitter, OnDecision,
+        RetryBudget, StopReason, Verdict,
+    },
 };
 
 use crate::support::{ms, now, secs, settle};
@@ -395,6 +398,119 @@ async fn r8_hook_sees_every_decision() {
     );
 }
 
+/// The request is the copy before it is prepared, the result that of the attempt.
+#[tokio::test(start_paused = true)]
+async fn r8_hook_sees_the_request_and_the_result() {
+    #[derive(Clone)]
+    struct Changing;
+    impl Classify<u32, u32, Flaky> for Changing {
+        fn classify(&self, _: &u32, result: &Result<u32, Flaky>) -> Verdict {
+            match result {
+                Ok(200) => Verdict::Done,
+                Ok(_) => Verdict::Never,
+                Err(_) => Verdict::RetryExactly(secs(3)),
+            }
+        }
+        fn prepare(&self, request: &mut u32, _: u32) {
+            *request += 100;
+        }
+        fn settled(&self, _: &u32, _: u32, result: &mut Result<u32, Flaky>) {
+            *result = Ok(0);
+        }
+    }
+    for (failures, answer, decisions) in [
+        (0, 200, vec![]),
+        (0, 500, vec![(Err(StopReason::RetryForbidden), 200, Ok(500))]),
+        (1, 200, vec![(Ok(secs(3)), 200, Err(Flaky(1)))]),
+        (
+            9,
+            200,
+            vec![
+                (Ok(secs(3)), 200, Err(Flaky(1))),
+                (Ok(secs(3)), 300, Err(Flaky(2))),
+                (Err(StopReason::MaxAttempts), 400, Err(Flaky(3))),
+            ],
+        ),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        // The setters may come in any order.
+        let policy = plain(3)
+            .on_decision_with(
+                move |decision: &Decision, request: &u32, result: &Result<u32, Flaky>| {
+                    noted.lock().unwrap().push((decision.retry_in(), *request, *result));
+                },
+            )
+            .clone_with(|request: &u32| Some(*request))
+            .classify(Changing)
+            .seed(1);
+        let service = ExponentialRetryLayer::new(policy)
+            .layer(Unstable::failing(failures).map_response(move |_| answer));
+        assert_eq!(service.oneshot(200).await, Ok(0));
+        assert_eq!(*seen.lock().unwrap(), decisions);
+    }
+}
+
+/// One type for requests and results of any kind.
+#[tokio::test(start_paused = true)]
+async fn r8_hook_of_one_type_serves_different_services() {
+    #[derive(Clone, Default)]
+    struct Failures(Arc<Mutex<Vec<String>>>);
+    impl<Req: fmt::Debug, Res, E: fmt::Display> OnDecision<Req, Res, E> for Failures {
+        fn on_decision(&self, _: &Decision, request: &Req, result: &Result<Res, E>) {
+            let Err(error) = result else { return };
+            self.0.lock().unwrap().push(format!("{request:?}: {error}"));
+        }
+    }
+    let failures = Failures::default();
+    let policy = plain(1).on_decision_with(failures.clone());
+    let numbers = ExponentialRetryLayer::new(policy.clone()).layer(Unstable::failing(1));
+    assert_eq!(numbers.oneshot(7).await, Err(Flaky(1)));
+    let texts = ExponentialRetryLayer::new(policy)
+        .layer(service_fn(|_: &'static str| ready(Err::<(), _>("no answer"))));
+    assert_eq!(texts.oneshot("hello").await, Err("no answer"));
+    assert_eq!(*failures.0.lock().unwrap(), ["7: attempt 1 failed", "\"hello\": no answer"]);
+}
+
+/// A copy that is never sent lets the hook see the failure of a request that can't be copied. A
+/// request without a copy is told to no hook.
+#[tokio::test(start_paused = true)]
+async fn r7_r8_hook_sees_that_a_request_cannot_be_copied() {
+    /// Even numbers can be copied.
+    #[derive(Clone)]
+    struct EvenNumbers;
+    impl CloneRequest<u32> for EvenNumbers {
+        fn clone_request(&self, request: &u32) -> Option<u32> {
+            Some(*request)
+        }
+        fn can_send(&self, copy: &u32) -> bool {
+            copy % 2 == 0
+        }
+    }
+    let (told, noted) = decisions();
+    let policy = plain(2).clone_with(EvenNumbers).on_decision(noted);
+    let unstable = Unstable::failing(9);
+    let service = ExponentialRetryLayer::new(policy).layer(unstable.clone());
+    assert_eq!(service.oneshot(7).await, Err(Flaky(1)));
+    assert_eq!(unstable.calls_ms(), [0]);
+    assert_eq!(*told.lock().unwrap(), [Err(StopReason::NotReplayable)]);
+
+    let (told, noted) = decisions();
+    let policy = plain(2).clone_with(|_: &u32| None).on_decision(noted);
+    let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+    assert_eq!(service.oneshot(7).await, Err(Flaky(1)));
+    assert_eq!(*told.lock().unwrap(), []);
+}
+
+type Told = Arc<Mutex<Vec<Result<Duration, StopReason>>>>;
+
+/// A hook, and the decisions that it sees.
+fn decisions() -> (Told, impl Fn(&Decision) + Send + Sync + 'static) {
+    let told = Told::default();
+    let noted = Arc::clone(&told);
+    (told, move |decision| noted.lock().unwrap().push(decision.retry_in()))
+}
+
 #[test]
 fn c7_policy_debug_shows_durations_and_absent_settings() {
     let policy = ExponentialRetryLayer::new(plain(3));
@@ -402,7 +518,7 @@ fn c7_policy_debug_shows_durations_and_absent_settings() {
         format!("{policy:?}"),
         "ExponentialRetryLayer { policy: ExponentialRetry { max_attempts: 3, backoff: Backoff { \
          base: 1s, max: 10s, factor: 2.0, jitter: None }, max_elapsed: None, max_hint: 60s, budget: \
-         None, classify: AnyError, clone_with: ByClone, on_decision: None, .. } }"
+         None, classify: AnyError, clone_with: ByClone, on_decision: NoHook, .. } }"
     );
     let budget = RetryBudget::builder(0.3).floor_per_second(7).max_saved(20).build();
     (0..4).for_each(|_| budget.deposit());
@@ -411,10 +527,12 @@ fn c7_policy_debug_shows_durations_and_absent_settings() {
     for setting in [
         "max_elapsed: Some(30s)",
         "RetryBudget { ratio: 0.3, floor_per_second: 7, max_saved: 20, saved: 1 }",
-        "on_decision: Some(..)",
+        "on_decision: DecisionHook(..)",
     ] {
         assert!(shown.contains(setting), "{setting} is missing from {shown}");
     }
+    let shown = format!("{:?}", plain(3).on_decision_with(()));
+    assert!(shown.contains("on_decision: SharedHook(..)"), "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -610,18 +728,25 @@ async fn r7_copy_is_claimed_after_all_else_is_decided() {
 /// Arc caches hold the shared state of policies, but nothing that belongs to a user.
 #[tokio::test(start_paused = true)]
 async fn r8_hook_is_dropped_with_the_last_of_its_policies() {
-    for budget in [None, Some(RetryBudget::new(1.0))] {
-        let hooked = Arc::new(());
-        let held = Arc::clone(&hooked);
-        let mut policy = plain(2).on_decision(move |_| {
-            let _ = &held;
-        });
-        if let Some(budget) = budget {
-            policy = policy.budget(budget);
-        }
+    async fn used<H>(policy: ExponentialRetry<AnyError, ByClone, H>)
+    where
+        H: OnDecision<u32, u32, Flaky> + Clone,
+    {
         let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(1));
         assert_eq!(service.clone().oneshot(7).await, Ok(7));
         assert_eq!(service.oneshot(8).await, Ok(8));
+    }
+    for policy in [plain(2), plain(2).budget(RetryBudget::new(1.0))] {
+        let hooked = Arc::new(());
+        let (held, typed) = (Arc::clone(&hooked), Arc::clone(&hooked));
+        used(policy.clone().on_decision(move |_| {
+            let _ = &held;
+        }))
+        .await;
+        used(policy.on_decision_with(move |_: &Decision, _: &u32, _: &Result<u32, Flaky>| {
+            let _ = &typed;
+        }))
+        .await;
         assert_eq!(Arc::strong_count(&hooked), 1);
     }
 }
@@ -767,6 +892,27 @@ async fn r7_last_attempt_that_is_not_observed_is_not_copied() {
         assert_eq!(closures.0.load(SeqCst), attempts - 1);
         if attempts == 1 {
             assert_eq!(budget.saved(), 2, "a request that is not copied deposits all the same");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_last_attempt_is_not_copied_for_a_hook_that_is_disabled() {
+    struct Switched(bool);
+    impl OnDecision<u32, u32, Flaky> for Switched {
+        fn on_decision(&self, _: &Decision, _: &u32, _: &Result<u32, Flaky>) {}
+        fn is_enabled(&self) -> bool {
+            self.0
+        }
+    }
+    for enabled in [true, false] {
+        for attempts in 1..=3 {
+            let copying = Copying::default();
+            let policy = plain(attempts).clone_with(copying.clone());
+            let policy = policy.on_decision_with(Switched(enabled));
+            let service = ExponentialRetryLayer::new(policy).layer(Unstable::failing(9));
+            assert_eq!(service.oneshot(7).await, Err(Flaky(attempts)));
+            assert_eq!(copying.0.load(SeqCst), attempts - u32::from(!enabled));
         }
     }
 }

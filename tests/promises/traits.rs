@@ -10,7 +10,7 @@ use tower_floodgate::{
     backpressure::{self, CloseError, Closed, Drained},
     rate_limit,
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
-    retry::{Backoff, Decision, RetryBudget},
+    retry::{AnyError, Backoff, ByClone, Decision, DecisionHook, RetryBudget, SharedHook},
 };
 
 struct NotClone;
@@ -36,6 +36,8 @@ assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unp
 assert_not_impl_any!(backpressure::ResponseFuture<Rc<()>, NeverReject>: Send);
 assert_not_impl_any!(rate_limit::ResponseFuture<PhantomPinned, NeverReject>: Unpin);
 assert_impl_all!(ExponentialRetry: Clone, Send, Sync);
+assert_impl_all!(ExponentialRetry<AnyError, ByClone, DecisionHook>: Clone, Send, Sync);
+assert_impl_all!(ExponentialRetry<AnyError, ByClone, SharedHook<NotClone>>: Clone, Send, Sync);
 assert_impl_all!(RetryBudget: Clone, Send, Sync);
 assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Decision: Copy, Send, Sync, PartialEq);

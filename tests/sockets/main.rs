@@ -13,11 +13,15 @@
 //! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `deadline.rs` | deadlines of calls, with tonic's client and server |
 //! | `errors.rs` | the errors of hyper-util's client and of reqwest, for each way to misbehave |
+//! | `tls.rs` | handshakes of TLS, schemes and names that fail for good, and those that may not |
+//! | `attempts.rs` | the number of attempts in the errors of real clients |
 //! | `shutting_down.rs` | requests that arrive while a server shuts down gracefully |
 //! | `servers/` | the layers on the servers of axum, hyper and tonic, and a client of hyper-util's |
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[cfg(feature = "client")]
+mod attempts;
 #[cfg(feature = "grpc")]
 mod deadline;
 mod errors;
@@ -33,5 +37,7 @@ mod reqwest;
 mod servers;
 #[cfg(feature = "client")]
 mod shutting_down;
+#[cfg(feature = "client")]
+mod tls;
 #[cfg(feature = "grpc")]
 mod tonic_client;

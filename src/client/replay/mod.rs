@@ -98,6 +98,8 @@
 //! contended only while two copies are read at once. Kept frames are stored in a `Vec`; data that
 //! is `Bytes` is not copied. Nothing is kept once no copy could send it again.
 //!
+//! The head of a request is copied whatever its body, because the classifier and the hook read it.
+//!
 //! # Caveats
 //!
 //! - `Bytes` count by their length, though they may be a small part of a large buffer that they

@@ -3,6 +3,8 @@
 
 pub(crate) mod misbehaving;
 pub(crate) mod quota;
+#[cfg(feature = "client")]
+pub(crate) mod tls;
 
 use std::{
     net::SocketAddr,
