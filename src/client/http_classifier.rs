@@ -1,11 +1,12 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     AsError, Attempts, PlainError, RequestHead, ResponseHead,
     failure::{Failure, may_be_of_redirect},
-    http_hints::retry_wait,
+    hints::{Demands, HttpHints},
+    statuses::{Statuses, nameless},
 };
 use crate::{
     rejected::Rejected,
@@ -13,15 +14,24 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// The statuses that [`HttpClassifier`] retries by default: 408, 425, 429, 500, 502, 503, 504.
+/// The statuses that [`HttpClassifier`] retries by default: 408, 421, 425, 429, 500, 502, 503, 504,
+/// those of Cloudflare for an origin that fails or does not respond (520 to 524), and 529, a server
+/// that is overloaded (Anthropic).
 pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
     StatusCode::REQUEST_TIMEOUT,
+    StatusCode::MISDIRECTED_REQUEST,
     StatusCode::TOO_EARLY,
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
+    nameless(520),
+    nameless(521),
+    nameless(522),
+    nameless(523),
+    nameless(524),
+    nameless(529),
 ];
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -79,8 +89,10 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// # }
 /// ```
 pub struct HttpClassifier<M = PlainError> {
+    hints: HttpHints,
     statuses: Statuses,
     any_method: bool,
+    any_method_if_rejected: bool,
     assume_no_redirects: bool,
     attempt_header: Option<Arc<HeaderName>>,
     errors: PhantomData<fn() -> M>,
@@ -91,8 +103,10 @@ impl<M> HttpClassifier<M> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            statuses: literal(Statuses::try_from_iter(DEFAULT_RETRIED_STATUSES.iter().copied())),
+            hints: HttpHints::new(),
+            statuses: Statuses::of(DEFAULT_RETRIED_STATUSES),
             any_method: false,
+            any_method_if_rejected: false,
             assume_no_redirects: false,
             attempt_header: None,
             errors: PhantomData,
@@ -128,14 +142,35 @@ impl<M> HttpClassifier<M> {
         mut self,
         statuses: impl IntoIterator<Item = StatusCode>,
     ) -> Result<Self, InvalidSetting> {
-        self.statuses = Statuses::try_from_iter(statuses)?;
+        self.statuses = Statuses::try_from_iter("statuses", statuses)?;
         Ok(self)
+    }
+
+    /// Reads the server's hints by `hints`, for its headers and statuses beside the usual ones.
+    #[must_use]
+    pub fn hints(mut self, hints: HttpHints) -> Self {
+        self.hints = hints;
+        self
     }
 
     /// Repeats requests of any method: for servers where repeating does no harm.
     #[must_use]
     pub fn any_method(mut self) -> Self {
         self.any_method = true;
+        self
+    }
+
+    /// Repeats requests of any method if the server says that it did not carry them out.
+    ///
+    /// It says so by a 429, by a 503 or 529 with a `Retry-After`, by a 403, 418 or 420 with a hint,
+    /// by a 421 (RFC 9110, 15.5.20) and by a 425 (RFC 8470, 5.2). The third and fourth follow the
+    /// [statuses of the hints](HttpHints::statuses). A broken connection says nothing of the kind,
+    /// and neither does a reset quota beside a 503: a POST is not repeated then.
+    ///
+    /// Off by default: a gateway may respond for a server that has begun.
+    #[must_use]
+    pub fn any_method_if_rejected(mut self) -> Self {
+        self.any_method_if_rejected = true;
         self
     }
 
@@ -164,6 +199,38 @@ impl<M> HttpClassifier<M> {
             || request.method().is_idempotent()
             || request.headers().contains_key(&IDEMPOTENCY_KEY)
     }
+
+    /// The verdict on a response with a status from 400 to 599.
+    fn verdict_on_failure<R: RequestHead, S: ResponseHead>(
+        &self,
+        request: &R,
+        response: &S,
+    ) -> Verdict {
+        let status = response.status();
+        let demands = self.hints.demands(response.headers());
+        let wait = self.hints.wait(status, &demands);
+        let is_failure = self.statuses.contains(status)
+            || demands.may_retry == Some(true)
+            || (wait.is_some() && self.hints.is_ambiguous(status));
+        let repeatable = self.is_repeatable(request)
+            || (self.any_method_if_rejected && self.is_rejected(status, wait, &demands));
+        if !is_failure || !repeatable {
+            Verdict::Done
+        } else if demands.may_retry == Some(false) {
+            Verdict::Never
+        } else {
+            wait.map_or(Verdict::Retry, Verdict::RetryAfter)
+        }
+    }
+
+    /// Returns true if the server says that it did not carry the request out.
+    fn is_rejected(&self, status: StatusCode, wait: Option<Duration>, demands: &Demands) -> bool {
+        matches!(
+            status,
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        ) || (self.hints.is_overload(status) && demands.wait.is_some())
+            || (self.hints.is_ambiguous(status) && wait.is_some())
+    }
 }
 
 /// The verdict on a rejection by a limit of this crate.
@@ -182,11 +249,10 @@ where
 {
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict {
         let error = match result {
-            Ok(response) if !self.statuses.contains(response.status()) => return Verdict::Done,
-            Ok(_) if !self.is_repeatable(request) => return Verdict::Done,
-            Ok(response) => {
-                return retry_wait(response).map_or(Verdict::Retry, Verdict::RetryAfter);
+            Ok(response) if (400..600).contains(&response.status().as_u16()) => {
+                return self.verdict_on_failure(request, response);
             }
+            Ok(_) => return Verdict::Done,
             Err(error) => error.as_error(),
         };
         let retry = match Failure::from_error(error) {
@@ -226,7 +292,8 @@ impl<M> Default for HttpClassifier<M> {
 /// For any `M`.
 impl<M> Clone for HttpClassifier<M> {
     fn clone(&self) -> Self {
-        Self { attempt_header: self.attempt_header.clone(), ..*self }
+        let Self { ref hints, ref attempt_header, .. } = *self;
+        Self { hints: hints.clone(), attempt_header: attempt_header.clone(), ..*self }
     }
 }
 
@@ -234,45 +301,11 @@ impl<M> fmt::Debug for HttpClassifier<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClassifier")
             .field("statuses", &self.statuses)
+            .field("hints", &self.hints)
             .field("any_method", &self.any_method)
+            .field("any_method_if_rejected", &self.any_method_if_rejected)
             .field("assume_no_redirects", &self.assume_no_redirects)
             .field("attempt_header", &self.attempt_header)
             .finish()
-    }
-}
-
-/// A set of statuses from 400 to 599, as bits because it is copied for each request.
-#[derive(Clone, Copy)]
-struct Statuses([u64; 4]);
-
-impl Statuses {
-    fn try_from_iter(
-        statuses: impl IntoIterator<Item = StatusCode>,
-    ) -> Result<Self, InvalidSetting> {
-        let mut set = Self([0; 4]);
-        for status in statuses {
-            let Some((word, bit)) = Self::position(status) else {
-                let expected = "between 400 and 599";
-                return Err(InvalidSetting::new("statuses", status.as_u16(), expected));
-            };
-            set.0[word] |= bit;
-        }
-        Ok(set)
-    }
-
-    fn contains(self, status: StatusCode) -> bool {
-        Self::position(status).is_some_and(|(word, bit)| self.0[word] & bit != 0)
-    }
-
-    fn position(status: StatusCode) -> Option<(usize, u64)> {
-        let index = usize::from(status.as_u16()).checked_sub(400).filter(|&index| index < 200)?;
-        Some((index / 64, 1 << (index % 64)))
-    }
-}
-
-impl fmt::Debug for Statuses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = (400..600).filter_map(|status| StatusCode::from_u16(status).ok());
-        f.debug_set().entries(all.filter(|&status| self.contains(status))).finish()
     }
 }

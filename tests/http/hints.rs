@@ -29,22 +29,28 @@ fn r9_hints_are_read_from_responses() {
     const X_SPENT: &[(&str, &str)] = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
     const RESET: &[(&str, &str)] = &[("ratelimit-reset", "9")];
     const BOTH: &[(&str, &str)] = &[("ratelimit", "p;r=0;t=9"), ("retry-after", "7")];
-    for (lines, rejected, other) in [
-        (&[][..], None, None),
-        (RETRY, Some(7), None),
-        (SPENT, Some(9), Some(9)),
-        (LEFT, None, None),
-        (X_SPENT, Some(9), Some(9)),
-        (RESET, Some(9), None),
-        (BOTH, Some(7), Some(9)),
+    for (lines, rejected, ambiguous, other) in [
+        (&[][..], None, None, None),
+        (RETRY, Some(7), Some(7), None),
+        (SPENT, Some(9), Some(9), Some(9)),
+        (LEFT, None, None, None),
+        (X_SPENT, Some(9), Some(9), Some(9)),
+        (RESET, Some(9), None, None),
+        (BOTH, Some(9), Some(9), Some(9)),
     ] {
-        for status in [200, 304, 404, 408, 428, 429, 430, 500, 502, 503, 504] {
-            let hint = if [429, 503].contains(&status) { rejected } else { other };
+        for status in
+            [200, 304, 403, 404, 408, 418, 420, 428, 429, 430, 500, 502, 503, 504, 520, 529, 999]
+        {
+            let hint = match status {
+                429 | 503 | 529 => rejected,
+                403 | 418 | 420 => ambiguous,
+                _ => other,
+            };
             let result = Ok::<_, io::Error>(response(status, lines));
-            assert_eq!(HttpHints.read_hint(&result), hint.map(secs), "{status} {lines:?}");
+            assert_eq!(HttpHints::new().read_hint(&result), hint.map(secs), "{status} {lines:?}");
         }
     }
-    assert_eq!(HttpHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
+    assert_eq!(HttpHints::new().read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +59,7 @@ async fn r9_spent_quota_pauses_all_callers_before_a_rejection() {
     let handle = limit.handle();
     let mut service = ServiceBuilder::new()
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle.clone(), HttpHints))
+        .layer(PauseOnHintLayer::new(handle.clone(), HttpHints::new()))
         .service(service_fn(|left: u32| async move {
             let left = left.to_string();
             let lines = [("ratelimit-remaining", &*left), ("ratelimit-reset", "20")];
@@ -74,8 +80,9 @@ fn c6_reading_hints_allocates_nothing() {
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000000.5")],
     ] {
         let result = Ok::<_, io::Error>(response(200, lines));
-        let counted =
-            measure(|| assert_eq!(HttpHints.read_hint(&result).is_some(), !lines.is_empty()));
+        let counted = measure(|| {
+            assert_eq!(HttpHints::new().read_hint(&result).is_some(), !lines.is_empty())
+        });
         assert_eq!(counted.count_total, 0, "{lines:?}");
     }
 }

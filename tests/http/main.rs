@@ -6,12 +6,14 @@
 mod any_response;
 mod axum;
 mod classifier;
+mod dialects;
 mod exempt;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
 mod hints;
+mod hints_property;
 mod nested;
 mod rate_limit_headers;
 #[cfg(feature = "grpc")]

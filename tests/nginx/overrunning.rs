@@ -50,7 +50,7 @@ pub(crate) async fn scene(nginx: &Nginx, zone: Zone) {
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle, HttpHints))
+        .layer(PauseOnHintLayer::new(handle, HttpHints::new()))
         .map_response(move |response: Response| {
             assert!([200, zone.status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
