@@ -14,9 +14,10 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// The statuses that [`HttpClassifier`] retries by default: 408, 421, 425, 429, 500, 502, 503, 504,
-/// those of Cloudflare for an origin that fails or does not respond (520 to 524), and 529, a server
-/// that is overloaded (Anthropic).
+/// The statuses that [`HttpClassifier`] retries by default.
+///
+/// 408, 421, 425, 429, 500, 502, 503, 504; 520 to 524, by which Cloudflare says that the origin
+/// fails or does not respond; and 529, by which Anthropic and others say that they are overloaded.
 pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::MISDIRECTED_REQUEST,
@@ -40,7 +41,10 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// | outcome | is retried |
 /// | --- | --- |
-/// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable; not before [`Retry-After`](super::parse_retry_after) or the [reset](super::parse_rate_limit_reset) of a rate limit |
+/// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable, not before the time that the server demands by its [hints](super::hints) |
+/// | an [ambiguous status](HttpHints::ambiguous_statuses) (403, 418, 420) with a hint | the same; without a hint never |
+/// | another status from 400 to 599 with `x-should-retry: true` | the same |
+/// | any of these with `x-should-retry: false` | never: [`Verdict::Never`] |
 /// | an error that says the connection failed, or the time was up | if the request is repeatable |
 /// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always |
 /// | a [`Rejected`] of this crate's limits | always, not before its time; never if the limit is closed |
@@ -48,7 +52,9 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// A request is *repeatable* if its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE:
 /// RFC 9110, 9.2.2), if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), or
-/// with [`any_method`](Self::any_method).
+/// with [`any_method`](Self::any_method). With
+/// [`any_method_if_rejected`](Self::any_method_if_rejected), it also is if the server says that it
+/// did not carry it out. `x-should-retry: true` does not make a request repeatable.
 ///
 /// Errors are inspected down their whole `source()` chain: those of hyper, hyper-util and h2, and
 /// with the feature `reqwest` reqwest's. A client that turns statuses into errors hides them:
@@ -88,6 +94,43 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Misdirected requests
+///
+/// A 421 says that the server does not serve this host on this connection, so the retry needs
+/// another one (RFC 9110, 15.5.20). A classifier has no hold of connections. The pool of
+/// hyper-util's client takes an open connection of HTTP/2 again, and the retry gets the same
+/// response, unless a service inside the retry poisons the connection:
+///
+/// ```
+/// use http::{Request, StatusCode};
+/// use hyper_util::client::legacy::{
+///     Client, Error,
+///     connect::{HttpConnector, capture_connection},
+/// };
+/// use tower::service_fn;
+///
+/// # fn service(client: Client<HttpConnector, String>) {
+/// let service = service_fn(move |mut request: Request<String>| {
+///     let connection = capture_connection(&mut request);
+///     let response = client.request(request);
+///     async move {
+///         let response = response.await?;
+///         if response.status() == StatusCode::MISDIRECTED_REQUEST {
+///             if let Some(connection) = &*connection.connection_metadata() {
+///                 connection.poison();
+///             }
+///         }
+///         Ok::<_, Error>(response)
+///     }
+/// });
+/// # let _ = service;
+/// # }
+/// ```
+///
+/// reqwest has no such method. Its pool has connections of its own for each host and port, as
+/// hyper-util's has, so a 421 comes from a proxy or a wrong `Host` rather than from a connection
+/// shared by several hosts; a retry is of use if the proxy has another server for it.
 pub struct HttpClassifier<M = PlainError> {
     hints: HttpHints,
     statuses: Statuses,
@@ -113,7 +156,7 @@ impl<M> HttpClassifier<M> {
         }
     }
 
-    /// Retries exactly these statuses.
+    /// Retries exactly these statuses, and those that the server's hints ask for.
     ///
     /// ```
     /// use http::StatusCode;
@@ -146,7 +189,18 @@ impl<M> HttpClassifier<M> {
         Ok(self)
     }
 
-    /// Reads the server's hints by `hints`, for its headers and statuses beside the usual ones.
+    /// Reads the server's hints by `hints`, which may know other headers and statuses than by
+    /// default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::client::{HttpClassifier, HttpHints};
+    ///
+    /// // The server documents to wait for 30 s after a 429, and does not send it.
+    /// let hints = HttpHints::new().default_wait(Duration::from_secs(30));
+    /// let classify: HttpClassifier = HttpClassifier::new().hints(hints);
+    /// # let _ = classify;
+    /// ```
     #[must_use]
     pub fn hints(mut self, hints: HttpHints) -> Self {
         self.hints = hints;
@@ -162,12 +216,17 @@ impl<M> HttpClassifier<M> {
 
     /// Repeats requests of any method if the server says that it did not carry them out.
     ///
-    /// It says so by a 429, by a 503 or 529 with a `Retry-After`, by a 403, 418 or 420 with a hint,
-    /// by a 421 (RFC 9110, 15.5.20) and by a 425 (RFC 8470, 5.2). The third and fourth follow the
-    /// [statuses of the hints](HttpHints::statuses). A broken connection says nothing of the kind,
-    /// and neither does a reset quota beside a 503: a POST is not repeated then.
+    /// | status | says so |
+    /// | --- | --- |
+    /// | 421 (RFC 9110, 15.5.20), 425 (RFC 8470, 5.2), 429 | always |
+    /// | 503, 529, and other [`statuses`](HttpHints::statuses) of the hints | with a `Retry-After` |
+    /// | 403, 418, 420, or the set [`ambiguous_statuses`](HttpHints::ambiguous_statuses) | with a hint |
     ///
-    /// Off by default: a gateway may respond for a server that has begun.
+    /// A broken connection does not say so: a POST is not repeated then, unlike with
+    /// [`any_method`](Self::any_method). The quota of a gateway beside a 503 does not either,
+    /// because the server behind it may have begun.
+    ///
+    /// Off by default.
     #[must_use]
     pub fn any_method_if_rejected(mut self) -> Self {
         self.any_method_if_rejected = true;

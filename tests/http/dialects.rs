@@ -24,8 +24,7 @@ fn response(status: u16, lines: &[(&str, &str)]) -> Response<()> {
 fn outcome(status: u16, lines: &[(&str, &str)]) -> (Option<u64>, Verdict) {
     let result = Ok::<_, io::Error>(response(status, lines));
     let pause = HttpHints::new().read_hint(&result);
-    let verdict =
-        HttpClassifier::new().classify(&Request::get("/").body(()).unwrap(), &result);
+    let verdict = HttpClassifier::new().classify(&Request::get("/").body(()).unwrap(), &result);
     (pause.map(|pause| u64::try_from(pause.as_millis()).unwrap()), verdict)
 }
 
@@ -54,7 +53,13 @@ const WAITS: &[Case<'_>] = &[
     ("Cosmos", 429, &[("x-ms-retry-after-ms", "9500")], Some(9_500), after(9_500)),
     ("OpenAI", 429, &[("retry-after-ms", "412"), ("retry-after", "1")], Some(412), after(412)),
     ("Zoom", 429, &[("retry-after", "2023-11-14T22:14:00Z")], Some(40_000), after(40_000)),
-    ("RubyGems", 429, &[("retry-after", "Tue, 14 Nov 2023 22:13:50 GMT")], Some(30_000), after(30_000)),
+    (
+        "RubyGems",
+        429,
+        &[("retry-after", "Tue, 14 Nov 2023 22:13:50 GMT")],
+        Some(30_000),
+        after(30_000),
+    ),
     ("Docker Hub", 429, &[("x-retry-after", "1700000030")], Some(30_000), after(30_000)),
     (
         "Cloud Foundry",
@@ -68,7 +73,11 @@ const WAITS: &[Case<'_>] = &[
     (
         "GitHub, secondary limit",
         403,
-        &[("retry-after", "60"), ("x-ratelimit-remaining", "4290"), ("x-ratelimit-reset", "1700003000")],
+        &[
+            ("retry-after", "60"),
+            ("x-ratelimit-remaining", "4290"),
+            ("x-ratelimit-reset", "1700003000"),
+        ],
         Some(60_000),
         after(60_000),
     ),
@@ -83,7 +92,13 @@ const WAITS: &[Case<'_>] = &[
         after(90_000),
     ),
     ("Cloudflare", 522, &[("retry-after", "120")], None, after(120_000)),
-    ("Anthropic", 529, &[("x-should-retry", "true"), ("retry-after", "5")], Some(5_000), after(5_000)),
+    (
+        "Anthropic",
+        529,
+        &[("x-should-retry", "true"), ("retry-after", "5")],
+        Some(5_000),
+        after(5_000),
+    ),
     (
         "a cache",
         503,
@@ -98,7 +113,13 @@ const WAITS: &[Case<'_>] = &[
 
 /// Resets of quotas of which nothing remains.
 const SPENT: &[Case<'_>] = &[
-    ("Reddit", 200, &[("x-ratelimit-remaining", "0.0"), ("x-ratelimit-reset", "25")], Some(25_000), DONE),
+    (
+        "Reddit",
+        200,
+        &[("x-ratelimit-remaining", "0.0"), ("x-ratelimit-reset", "25")],
+        Some(25_000),
+        DONE,
+    ),
     (
         "GitHub",
         403,
@@ -234,7 +255,10 @@ const SPENT: &[Case<'_>] = &[
     (
         "Hugging Face",
         429,
-        &[("ratelimit", r#""api";r=0;t=55"#), ("ratelimit-policy", r#""fixed window";"api";q=500;w=300"#)],
+        &[
+            ("ratelimit", r#""api";r=0;t=55"#),
+            ("ratelimit-policy", r#""fixed window";"api";q=500;w=300"#),
+        ],
         Some(55_000),
         after(55_000),
     ),
@@ -281,7 +305,11 @@ const SPENT: &[Case<'_>] = &[
     (
         "Twitch",
         429,
-        &[("ratelimit-limit", "800"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "1700000030")],
+        &[
+            ("ratelimit-limit", "800"),
+            ("ratelimit-remaining", "0"),
+            ("ratelimit-reset", "1700000030"),
+        ],
         Some(30_000),
         after(30_000),
     ),
@@ -332,7 +360,10 @@ const SPENT: &[Case<'_>] = &[
     (
         "Zendesk",
         429,
-        &[("x-rate-limit-remaining", "300"), ("zendesk-ratelimit-tickets-index", "total=100; remaining=0; resets=49")],
+        &[
+            ("x-rate-limit-remaining", "300"),
+            ("zendesk-ratelimit-tickets-index", "total=100; remaining=0; resets=49"),
+        ],
         Some(49_000),
         after(49_000),
     ),
@@ -367,7 +398,10 @@ const SPENT: &[Case<'_>] = &[
     (
         "Gate",
         429,
-        &[("x-gate-ratelimit-requests-remain", "0"), ("x-gate-ratelimit-reset-timestamp", "1700000002")],
+        &[
+            ("x-gate-ratelimit-requests-remain", "0"),
+            ("x-gate-ratelimit-reset-timestamp", "1700000002"),
+        ],
         Some(2_000),
         after(2_000),
     ),
@@ -399,7 +433,13 @@ const SPENT: &[Case<'_>] = &[
         Some(30_000),
         after(30_000),
     ),
-    ("Okta, its reset has passed", 429, &[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1699999999")], Some(0), after(0)),
+    (
+        "Okta, its reset has passed",
+        429,
+        &[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1699999999")],
+        Some(0),
+        after(0),
+    ),
     ("no rest stated", 429, &[("x-ratelimit-reset", "30")], Some(30_000), after(30_000)),
 ];
 
@@ -419,7 +459,13 @@ const NO_DEMAND: &[Case<'_>] = &[
         None,
         RETRY,
     ),
-    ("Docker Hub, no reset", 429, &[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")], None, RETRY),
+    (
+        "Docker Hub, no reset",
+        429,
+        &[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")],
+        None,
+        RETRY,
+    ),
     ("Heroku", 429, &[("ratelimit-remaining", "0")], None, RETRY),
     ("Etsy", 429, &[("x-limit-per-day", "10000"), ("x-remaining-today", "0")], None, RETRY),
     ("Cloudflare", 200, &[("ratelimit", r#""default";r=50;t=30"#)], None, DONE),
@@ -436,7 +482,13 @@ const NO_DEMAND: &[Case<'_>] = &[
     ),
     ("Salesforce", 403, &[("sforce-limit-info", "api-usage=18/5000")], None, DONE),
     ("Riot", 404, &[("x-app-rate-limit", "20:1,100:120")], None, DONE),
-    ("Strava", 429, &[("x-ratelimit-limit", "600,30000"), ("x-ratelimit-usage", "600,27536")], None, RETRY),
+    (
+        "Strava",
+        429,
+        &[("x-ratelimit-limit", "600,30000"), ("x-ratelimit-usage", "600,27536")],
+        None,
+        RETRY,
+    ),
     ("AWS", 429, &[("x-amzn-ratelimit-limit", "0.5")], None, RETRY),
     (
         "unreadable, on a rejection",
@@ -458,7 +510,13 @@ const NO_DEMAND: &[Case<'_>] = &[
     ("Stripe forbids", 429, &[("stripe-should-retry", "false")], None, Verdict::Never),
     ("Stripe allows", 409, &[("stripe-should-retry", "true")], None, RETRY),
     ("OpenAI forbids", 500, &[("x-should-retry", "false")], None, Verdict::Never),
-    ("a refusal counts first", 503, &[("x-should-retry", "true"), ("stripe-should-retry", "FALSE")], None, Verdict::Never),
+    (
+        "a refusal counts first",
+        503,
+        &[("x-should-retry", "true"), ("stripe-should-retry", "FALSE")],
+        None,
+        Verdict::Never,
+    ),
     ("neither", 409, &[("x-should-retry", "maybe")], None, DONE),
     ("a final status is final anyway", 404, &[("x-should-retry", "false")], None, DONE),
     ("a success is done", 200, &[("x-should-retry", "true")], None, DONE),

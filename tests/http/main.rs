@@ -14,6 +14,8 @@ mod grpc;
 mod headers;
 mod hints;
 mod hints_property;
+#[path = "../support/hold.rs"]
+mod hold;
 mod nested;
 mod rate_limit_headers;
 #[cfg(feature = "grpc")]

@@ -10,6 +10,7 @@
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back all of them |
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
+//! | `misdirected.rs` | hyper-util's client and a server that serves another connection |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `errors.rs` | the errors of hyper-util's client and of reqwest, for each way to misbehave |
 //! | `shutting_down.rs` | requests that arrive while a server shuts down gracefully |
@@ -21,6 +22,8 @@ mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
 mod misbehaving;
+#[cfg(feature = "client")]
+mod misdirected;
 mod peer;
 #[cfg(feature = "reqwest")]
 mod quota;

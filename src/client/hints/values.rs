@@ -6,10 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use jiff::{
-    Timestamp,
-    civil::DateTime,
-    fmt::{rfc2822, strtime},
-    tz::Offset,
+    SignedDuration, civil,
+    fmt::{rfc2822, strtime, temporal::Pieces},
 };
 
 /// The unit of a plain number. A value with a unit of its own (`6m0s`), and a date, are read the
@@ -230,17 +228,26 @@ fn date(text: &str) -> Option<Duration> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return Some(since_1970(time));
     }
-    let zoneless = || text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"));
-    let timestamp = if text.as_bytes().first()?.is_ascii_digit() {
-        let date_time = zoneless().unwrap_or(text).trim_ascii();
-        let spaced = || strtime::parse("%Y-%m-%d %H:%M:%S %z", date_time).ok()?.to_timestamp().ok();
-        let utc = || Offset::UTC.to_timestamp(date_time.parse::<DateTime>().ok()?).ok();
-        date_time.parse::<Timestamp>().ok().or_else(spaced).or_else(utc)?
+    let zoneless = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"));
+    let since_1970 = if text.as_bytes().first()?.is_ascii_digit() {
+        iso_8601(zoneless.unwrap_or(text).trim_ascii())?
     } else {
-        let has_offset = text.as_bytes().last()?.is_ascii_digit() || zoneless().is_some();
-        has_offset.then(|| rfc2822::parse(text).ok())??.timestamp()
+        let has_offset = zoneless.is_some() || text.as_bytes().last()?.is_ascii_digit();
+        has_offset.then(|| rfc2822::parse(text).ok())??.timestamp().as_duration()
     };
-    let nanos = u128::try_from(timestamp.as_nanosecond()).unwrap_or(0);
-    let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
-    Some(Duration::from_secs(seconds) + Duration::from_nanos((nanos % 1_000_000_000) as u64))
+    Some(since_1970.try_into().unwrap_or(Duration::ZERO))
+}
+
+/// Not by a `Timestamp`, whose range ends before the dates of 9999 that mean never.
+fn iso_8601(text: &str) -> Option<SignedDuration> {
+    let (date_time, offset) = if let Ok(pieces) = Pieces::parse(text) {
+        let time = pieces.time().unwrap_or_default();
+        (pieces.date().to_datetime(time), pieces.to_numeric_offset())
+    } else {
+        let parts = strtime::parse("%Y-%m-%d %H:%M:%S %z", text).ok()?;
+        (parts.to_datetime().ok()?, parts.offset())
+    };
+    let local = date_time.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    let ahead = offset.map_or(0, |offset| i64::from(offset.seconds()));
+    Some(local.saturating_sub(SignedDuration::from_secs(ahead)))
 }
