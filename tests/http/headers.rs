@@ -317,6 +317,76 @@ fn r4_demands_count_by_precedence() {
     }
 }
 
+/// On a 429, the value 2000 of one header.
+#[test]
+fn r4_names_are_understood_by_their_words() {
+    let wait = |name: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("2000"));
+        read(TOO_MANY, &headers, never)
+    };
+    for name in [
+        "retry-after",
+        "x-retry-after",
+        "x-ratelimit-retry-after",
+        "x-ratelimit-retry-after-seconds",
+        "ratelimit-reset",
+        "x-ratelimit-reset",
+        "x-rate-limit-reset",
+        "x-ratelimit-reset-after",
+        "x-ratelimit-reset-in",
+        "x-ratelimit-resets",
+        "x-ratelimit-resets-in-seconds",
+        "x-ratelimit-reset-at",
+        "x-ratelimit-reset-time",
+        "x-ratelimit-resettime",
+        "x-ratelimit-reset-tokens",
+        "x-ratelimit-reset-minute",
+        "x-ratelimit-tokens-reset",
+        "x-ratelimit-userreset",
+        "x-ratelimit-next",
+        "x-acme-quota-reset",
+        "x-app-limit-24hour-reset",
+        "http_x_ratelimit_reset",
+        "x-sentry-rate-limits",
+    ] {
+        assert_eq!(wait(name), Some(secs(2_000)), "{name}");
+    }
+    for name in [
+        "retry-after-ms",
+        "x-ms-retry-after-ms",
+        "x-retry-after-millis",
+        "x-ratelimit-reset-ms",
+        "x-ratelimit-reset-after-ms",
+        "x-ratelimit-reset-tokens-ms",
+        "x-ratelimit-resets-in-milliseconds",
+        "x_ratelimit_reset_ms",
+        "x-rate-limit-time-reset-ms",
+        "gw-ratelimit-reset",
+    ] {
+        assert_eq!(wait(name), Some(secs(2)), "{name}");
+    }
+    assert_eq!(wait("x-ratelimit-reset-minutes"), Some(secs(120_000)));
+    for name in [
+        "retry-after-policy",
+        "x-retry-count",
+        "retry",
+        "x-should-retry",
+        "x-password-reset",
+        "x-preset-limit",
+        "x-next-limit-context",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-used",
+        "ratelimit",
+        "ratelimit-policy",
+        "content-length",
+        "x",
+    ] {
+        assert_eq!(wait(name), None, "{name}");
+    }
+}
+
 /// The headers for rest and reset may have names of different lengths.
 #[test]
 fn r4_reset_is_explained_by_the_rest_of_a_related_quota() {

@@ -48,6 +48,8 @@
 //! receipt of the response, whatever its `Age`: RFC 9110 has it so for `Retry-After`, and a proxy
 //! may have added the header to a stored response. So a stored wait can be late, never early.
 //!
+//! Bodies are not read.
+//!
 //! # Precedence
 //!
 //! 1. Of several values of a header, the longest wait and the smallest rest count.
