@@ -1,8 +1,8 @@
 //! Hints: how long a server wants no other request, by the headers of its responses.
 //!
-//! [`HttpHints`] reads them: for [`PauseOnHintLayer`](crate::PauseOnHintLayer), which holds back all
-//! callers, and for [`HttpClassifier`](super::HttpClassifier), which holds back one request. Two
-//! rules come before all others:
+//! [`HttpHints`] reads them: for [`PauseOnHintLayer`](crate::PauseOnHintLayer), which holds back
+//! all callers, and for [`HttpClassifier`](super::HttpClassifier), which holds back one request.
+//! Two rules come before all others:
 //!
 //! - A wait is never shorter than the demand that counts.
 //! - Nothing pauses without evidence. A *reset* counts only for a quota of which nothing remains.
@@ -37,16 +37,17 @@
 //! `x-ratelimit-reset` by `x-ratelimit-remaining-second`. Up to 16 quotas of a response are read.
 //!
 //! **Values.** Each header may have several lines, and several values joined by commas; parameters
-//! (`76;w=21600`) are ignored. Numbers may have decimals. A value with its own unit (`6m0s`, `1.5h`,
-//! `250ms`, `30 seconds`) is a duration, whatever the header. Dates are those of HTTP, of RFC 3339
-//! or ISO 8601 (with any offset, with or without seconds), and of RFC 5322 with an offset; without
-//! an offset they are UTC.
+//! (`76;w=21600`) are ignored. Numbers may have decimals. In any header, a value with its own unit
+//! (`6m0s`, `1.5h`, `250ms`, `30 seconds`) is a duration. Dates are those of HTTP, of RFC 3339 or
+//! ISO 8601 (with any offset, with or without seconds), and of RFC 5322 with an offset; without an
+//! offset they are UTC.
 //!
 //! **The server's time.** Dates and Unix times count from the response's own `Date`, so that an
 //! error of the local clock has no effect, plus its `Age` if a cache has stored it. The local clock
 //! is read only without a `Date`. A time in the past is zero. Seconds from now count from the
-//! receipt of the response, whatever its `Age`: RFC 9110 has it so for `Retry-After`, and a proxy
-//! may have added the header to a stored response. So a stored wait can be late, never early.
+//! receipt of the response, without regard to its `Age`: RFC 9110 has it so for `Retry-After`, and
+//! a proxy may have added the header to a stored response. So a stored wait can be late, never
+//! early.
 //!
 //! Bodies are not read.
 //!
@@ -56,8 +57,8 @@
 //! 2. Of two headers for the *same* demand, the more precise one counts: `retry-after-ms` before
 //!    `Retry-After`, `X-RateLimit-Reset-After` before `X-RateLimit-Reset`. If it is unreadable, the
 //!    other one does.
-//! 3. Of *different* demands, the longest counts: `Retry-After`, and the reset of each quota that is
-//!    spent.
+//! 3. Of *different* demands, the longest counts: `Retry-After`, and the reset of each quota that
+//!    is spent.
 //! 4. A reset of which no header states the rest counts only on a status that says that the client
 //!    sends too much ([`statuses`](HttpHints::statuses)), and not beside a `Retry-After`, which the
 //!    draft gives precedence.
@@ -71,15 +72,15 @@
 //! | 403, 418, 420, or the set [`ambiguous_statuses`](HttpHints::ambiguous_statuses) | `Retry-After`, and resets of spent quotas |
 //! | any other | resets of spent quotas: a client that uses up its quota pauses before it is rejected |
 //!
-//! GitHub rejects by 403 as well as 429, Binance by 418, and EVE by 420. A 403 without such a header
-//! says that a request is forbidden, and demands nothing.
+//! GitHub rejects by 403 as well as 429, Binance by 418, and EVE by 420. A 403 without such a
+//! header says that a request is forbidden, and demands nothing.
 //!
 //! # One handle for each quota
 //!
 //! A pause holds back every request of the limit. Servers count in buckets, and one may be spent
 //! while others are not: GitHub names it in `x-ratelimit-resource`, Discord in
-//! `x-ratelimit-bucket`, Azure by subscription. Requests that are counted apart need a limit, with a
-//! handle and a `PauseOnHintLayer`, for each bucket.
+//! `x-ratelimit-bucket`. Requests that are counted apart need a limit, with a handle and a
+//! `PauseOnHintLayer`, for each bucket.
 //!
 //! # Costs
 //!

@@ -223,7 +223,8 @@ fn in_unit(count: Duration, unit: &str) -> Option<Duration> {
 
 /// Reads a date as time since 1970: of HTTP, of RFC 3339 or ISO 8601, of RFC 5322 with an offset.
 ///
-/// One without an offset is UTC. An abbreviated zone is unreadable, because its offset is uncertain.
+/// One without an offset is UTC. An abbreviated zone is unreadable, because its offset is
+/// uncertain.
 fn date(text: &str) -> Option<Duration> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return Some(since_1970(time));
