@@ -2,4 +2,5 @@
 
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+#[cfg(feature = "server")]
 pub(crate) mod rate_limit;

@@ -451,6 +451,8 @@ fn r4_values_are_numbers_durations_and_dates() {
         ("Tue Nov 14 22:13:50 2023", Some(secs(30))),
         ("Tue, 14 Nov 2023 22:13:50 GMT, Tue, 14 Nov 2023 22:14:00 GMT", Some(secs(40))),
         ("Tue, 14 Nov 2023 22:13:50 GMT, 40", Some(secs(40))),
+        ("Tue Nov 14 2023 23:13:50 GMT+0100 (Central European Standard Time)", Some(secs(30))),
+        ("Tue Nov 14 2023 22:13:50 GMT+0000", Some(secs(30))),
         ("1969-12-31T23:59:59Z", Some(secs(0))),
         ("9999-12-31T23:59:59Z", Some(secs(253_402_300_799 - 1_700_000_000))),
         // Unreadable.

@@ -39,8 +39,8 @@
 //! **Values.** Each header may have several lines, and several values joined by commas; parameters
 //! (`76;w=21600`) are ignored. Numbers may have decimals. In any header, a value with its own unit
 //! (`6m0s`, `1.5h`, `250ms`, `30 seconds`) is a duration. Dates are those of HTTP, of RFC 3339 or
-//! ISO 8601 (with any offset, with or without seconds), and of RFC 5322 with an offset; without an
-//! offset they are UTC.
+//! ISO 8601 (with any offset, with or without seconds), of RFC 5322 with an offset, and of
+//! JavaScript; without an offset they are UTC.
 //!
 //! **The server's time.** Dates and Unix times count from the response's own `Date`, so that an
 //! error of the local clock has no effect, plus its `Age` if a cache has stored it. The local clock
@@ -268,6 +268,20 @@ impl HttpHints {
     /// number of the latter is in `unit`.
     ///
     /// A header that is understood by its name may be given another meaning.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    /// use tower_floodgate::client::hints::{HttpHints, Unit};
+    ///
+    /// let [rest, reset] = ["x-rl", "x-ttl"].map(HeaderName::from_static);
+    /// let hints = HttpHints::new().quota_headers(rest, reset, Unit::Seconds);
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("x-rl", HeaderValue::from_static("0"));
+    /// headers.insert("x-ttl", HeaderValue::from_static("42"));
+    /// let wait = hints.read(StatusCode::OK, &headers, SystemTime::now);
+    /// assert_eq!(wait, Some(Duration::from_secs(42)));
+    /// ```
     #[must_use]
     pub fn quota_headers(mut self, remaining: HeaderName, reset: HeaderName, unit: Unit) -> Self {
         self.name(reset, Named::Reset { remaining: remaining.clone(), unit });

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use jiff::{
     SignedDuration, civil,
     fmt::{rfc2822, strtime, temporal::Pieces},
+    tz::Offset,
 };
 
 /// The unit of a plain number. A value with a unit of its own (`6m0s`), and a date, are read the
@@ -221,7 +222,8 @@ fn in_unit(count: Duration, unit: &str) -> Option<Duration> {
     })
 }
 
-/// Reads a date as time since 1970: of HTTP, of RFC 3339 or ISO 8601, of RFC 5322 with an offset.
+/// Reads a date as time since 1970: of HTTP, of RFC 3339 or ISO 8601, of RFC 5322 with an offset,
+/// of JavaScript.
 ///
 /// One without an offset is UTC. An abbreviated zone is unreadable, because its offset is
 /// uncertain.
@@ -229,26 +231,35 @@ fn date(text: &str) -> Option<Duration> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return Some(since_1970(time));
     }
+    // JavaScript names the zone behind the offset.
+    let text = text.split(" (").next()?;
     let zoneless = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"));
     let since_1970 = if text.as_bytes().first()?.is_ascii_digit() {
         iso_8601(zoneless.unwrap_or(text).trim_ascii())?
     } else {
         let has_offset = zoneless.is_some() || text.as_bytes().last()?.is_ascii_digit();
-        has_offset.then(|| rfc2822::parse(text).ok())??.timestamp().as_duration()
+        let mail = || Some(rfc2822::parse(text).ok()?.timestamp().as_duration());
+        has_offset.then(mail)?.or_else(|| formatted("%a %b %d %Y %H:%M:%S GMT%z", text))?
     };
     Some(since_1970.try_into().unwrap_or(Duration::ZERO))
 }
 
-/// Not by a `Timestamp`, whose range ends before the dates of 9999 that mean never.
 fn iso_8601(text: &str) -> Option<SignedDuration> {
-    let (date_time, offset) = if let Ok(pieces) = Pieces::parse(text) {
-        let time = pieces.time().unwrap_or_default();
-        (pieces.date().to_datetime(time), pieces.to_numeric_offset())
-    } else {
-        let parts = strtime::parse("%Y-%m-%d %H:%M:%S %z", text).ok()?;
-        (parts.to_datetime().ok()?, parts.offset())
+    let Ok(pieces) = Pieces::parse(text) else {
+        return formatted("%Y-%m-%d %H:%M:%S %z", text);
     };
-    let local = date_time.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    let date_time = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    Some(since_1970_at(date_time, pieces.to_numeric_offset()))
+}
+
+fn formatted(format: &str, text: &str) -> Option<SignedDuration> {
+    let parts = strtime::parse(format, text).ok()?;
+    Some(since_1970_at(parts.to_datetime().ok()?, parts.offset()))
+}
+
+/// Not by a `Timestamp`, whose range ends before the dates of 9999 that mean never.
+fn since_1970_at(local: civil::DateTime, offset: Option<Offset>) -> SignedDuration {
     let ahead = offset.map_or(0, |offset| i64::from(offset.seconds()));
-    Some(local.saturating_sub(SignedDuration::from_secs(ahead)))
+    let local = local.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    local.saturating_sub(SignedDuration::from_secs(ahead))
 }
