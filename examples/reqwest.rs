@@ -95,7 +95,7 @@ fn client(
         .classify(HttpClassifier::new().assume_no_redirects())
         .clone_with(Request::try_clone);
     let rate = WindowRateLimitLayer::new(100, SECOND);
-    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
 
     let rejections = Arc::clone(&events);
     Ok(ServiceBuilder::new()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use reqwest::{Error, Request, Response, StatusCode};
-use tower_floodgate::{client, retry::Verdict};
+use tower_floodgate::{client::HttpHints, retry::Verdict};
 
 /// A request with the number of its task, which is not sent.
 pub(crate) struct Page {
@@ -30,7 +30,7 @@ impl Page {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     size: usize,
-    /// The time until a retry, from `Retry-After`.
+    /// The time until a retry, as the server asks.
     hint: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Answer {
 pub(crate) async fn read(response: Response) -> Result<Answer, Error> {
     let status = response.status();
     #[allow(clippy::disallowed_methods, reason = "a date in a header refers to the system's clock")]
-    let hint = client::parse_retry_after(response.headers(), SystemTime::now);
+    let hint = HttpHints::new().read(status, response.headers(), SystemTime::now);
     let size = response.bytes().await?.len();
     Ok(Answer { status, size, hint })
 }

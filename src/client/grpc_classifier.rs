@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     AsError, Attempts, GrpcCode, PlainError, failure::Failure, grpc_code::Codes, grpc_headers,
-    http_classifier::rejected_verdict, http_hints::retry_wait,
+    hints::retry_wait, http_classifier::rejected_verdict,
 };
 use crate::{
     headers::grpc::Pushback,

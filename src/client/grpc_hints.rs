@@ -25,7 +25,7 @@ impl<B, E> ReadHint<Response<B>, E> for GrpcHints {
                 }
             }
             None if grpc_headers::code_of_http(response.status()).is_some() => {
-                HttpHints.read_hint(result)
+                HttpHints::new().read_hint(result)
             }
             _ => None,
         }

@@ -1,11 +1,12 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     AsError, Attempts, PlainError, RequestHead, ResponseHead,
     failure::{Failure, may_be_of_redirect},
-    http_hints::retry_wait,
+    hints::{Demands, HttpHints},
+    statuses::{Statuses, nameless},
 };
 use crate::{
     rejected::Rejected,
@@ -13,15 +14,25 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// The statuses that [`HttpClassifier`] retries by default: 408, 425, 429, 500, 502, 503, 504.
+/// The statuses that [`HttpClassifier`] retries by default.
+///
+/// 408, 421, 425, 429, 500, 502, 503, 504; 520 to 524, by which Cloudflare says that the origin
+/// fails or does not respond; and 529, by which Anthropic and others say that they are overloaded.
 pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
     StatusCode::REQUEST_TIMEOUT,
+    StatusCode::MISDIRECTED_REQUEST,
     StatusCode::TOO_EARLY,
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
+    nameless(520),
+    nameless(521),
+    nameless(522),
+    nameless(523),
+    nameless(524),
+    nameless(529),
 ];
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,7 +41,10 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// | outcome | is retried |
 /// | --- | --- |
-/// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable; not before [`Retry-After`](super::parse_retry_after) or the [reset](super::parse_rate_limit_reset) of a rate limit |
+/// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable, not before the time that the server demands by its [hints](super::hints) |
+/// | an [ambiguous status](HttpHints::ambiguous_statuses) (403, 418, 420) with a hint | the same; without a hint never |
+/// | another status from 400 to 599 with `x-should-retry: true` | the same |
+/// | any of these with `x-should-retry: false` | never: [`Verdict::Never`] |
 /// | an error that says the connection failed, or the time was up | if the request is repeatable |
 /// | an error that says the request [never reached the server](super#did-the-request-reach-the-server) | always, unless its cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`] of this crate's limits | always, not before its time; never if the limit is closed |
@@ -38,7 +52,9 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// A request is *repeatable* if its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE:
 /// RFC 9110, 9.2.2), if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), or
-/// with [`any_method`](Self::any_method).
+/// with [`any_method`](Self::any_method). With
+/// [`any_method_if_rejected`](Self::any_method_if_rejected), it also is if the server says that it
+/// did not carry it out. `x-should-retry: true` does not make a request repeatable.
 ///
 /// Errors are inspected down their whole `source()` chain: those of hyper, hyper-util and h2, and
 /// with the feature `reqwest` reqwest's. A client that turns statuses into errors hides them:
@@ -78,9 +94,48 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Misdirected requests
+///
+/// A 421 says that the server does not serve this host on this connection, so the retry needs
+/// another one (RFC 9110, 15.5.20). A classifier has no hold of connections. The pool of
+/// hyper-util's client takes an open connection of HTTP/2 again, and the retry gets the same
+/// response, unless a service inside the retry poisons the connection:
+///
+/// ```
+/// use http::{Request, StatusCode};
+/// use hyper_util::client::legacy::{
+///     Client, Error,
+///     connect::{HttpConnector, capture_connection},
+/// };
+/// use tower::service_fn;
+///
+/// # fn service(client: Client<HttpConnector, String>) {
+/// let service = service_fn(move |mut request: Request<String>| {
+///     let connection = capture_connection(&mut request);
+///     let response = client.request(request);
+///     async move {
+///         let response = response.await?;
+///         if response.status() == StatusCode::MISDIRECTED_REQUEST {
+///             if let Some(connection) = &*connection.connection_metadata() {
+///                 connection.poison();
+///             }
+///         }
+///         Ok::<_, Error>(response)
+///     }
+/// });
+/// # let _ = service;
+/// # }
+/// ```
+///
+/// reqwest has no such method. Its pool has connections of its own for each host and port, as
+/// hyper-util's has, so a 421 comes from a proxy or a wrong `Host` rather than from a connection
+/// shared by several hosts; a retry is of use if the proxy has another server for it.
 pub struct HttpClassifier<M = PlainError> {
+    hints: HttpHints,
     statuses: Statuses,
     any_method: bool,
+    any_method_if_rejected: bool,
     assume_no_redirects: bool,
     attempt_header: Option<Arc<HeaderName>>,
     errors: PhantomData<fn() -> M>,
@@ -91,15 +146,17 @@ impl<M> HttpClassifier<M> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            statuses: literal(Statuses::try_from_iter(DEFAULT_RETRIED_STATUSES.iter().copied())),
+            hints: HttpHints::new(),
+            statuses: Statuses::of(DEFAULT_RETRIED_STATUSES),
             any_method: false,
+            any_method_if_rejected: false,
             assume_no_redirects: false,
             attempt_header: None,
             errors: PhantomData,
         }
     }
 
-    /// Retries exactly these statuses.
+    /// Retries exactly these statuses, and those that the server's hints ask for.
     ///
     /// ```
     /// use http::StatusCode;
@@ -128,14 +185,51 @@ impl<M> HttpClassifier<M> {
         mut self,
         statuses: impl IntoIterator<Item = StatusCode>,
     ) -> Result<Self, InvalidSetting> {
-        self.statuses = Statuses::try_from_iter(statuses)?;
+        self.statuses = Statuses::try_from_iter("statuses", statuses)?;
         Ok(self)
+    }
+
+    /// Reads the server's hints by `hints`, which may know other headers and statuses than by
+    /// default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::client::{HttpClassifier, HttpHints};
+    ///
+    /// // The server documents to wait for 30 s after a 429, and does not send it.
+    /// let hints = HttpHints::new().default_wait(Duration::from_secs(30));
+    /// let classify: HttpClassifier = HttpClassifier::new().hints(hints);
+    /// # let _ = classify;
+    /// ```
+    #[must_use]
+    pub fn hints(mut self, hints: HttpHints) -> Self {
+        self.hints = hints;
+        self
     }
 
     /// Repeats requests of any method: for servers where repeating does no harm.
     #[must_use]
     pub fn any_method(mut self) -> Self {
         self.any_method = true;
+        self
+    }
+
+    /// Repeats requests of any method if the server says that it did not carry them out.
+    ///
+    /// | status | says so |
+    /// | --- | --- |
+    /// | 421 (RFC 9110, 15.5.20), 425 (RFC 8470, 5.2), 429 | always |
+    /// | 503, 529, and other [`statuses`](HttpHints::statuses) of the hints | with a `Retry-After` |
+    /// | 403, 418, 420, or the set [`ambiguous_statuses`](HttpHints::ambiguous_statuses) | with a hint |
+    ///
+    /// A broken connection does not say so: a POST is not repeated then, unlike with
+    /// [`any_method`](Self::any_method). The quota of a gateway beside a 503 does not either,
+    /// because the server behind it may have begun.
+    ///
+    /// Off by default.
+    #[must_use]
+    pub fn any_method_if_rejected(mut self) -> Self {
+        self.any_method_if_rejected = true;
         self
     }
 
@@ -164,6 +258,38 @@ impl<M> HttpClassifier<M> {
             || request.method().is_idempotent()
             || request.headers().contains_key(&IDEMPOTENCY_KEY)
     }
+
+    /// The verdict on a response with a status from 400 to 599.
+    fn verdict_on_failure<R: RequestHead, S: ResponseHead>(
+        &self,
+        request: &R,
+        response: &S,
+    ) -> Verdict {
+        let status = response.status();
+        let demands = self.hints.demands(response.headers());
+        let wait = self.hints.wait(status, &demands);
+        let is_failure = self.statuses.contains(status)
+            || demands.may_retry == Some(true)
+            || (wait.is_some() && self.hints.is_ambiguous(status));
+        let repeatable = self.is_repeatable(request)
+            || (self.any_method_if_rejected && self.is_rejected(status, wait, &demands));
+        if !is_failure || !repeatable {
+            Verdict::Done
+        } else if demands.may_retry == Some(false) {
+            Verdict::Never
+        } else {
+            wait.map_or(Verdict::Retry, Verdict::RetryAfter)
+        }
+    }
+
+    /// Returns true if the server says that it did not carry the request out.
+    fn is_rejected(&self, status: StatusCode, wait: Option<Duration>, demands: &Demands) -> bool {
+        matches!(
+            status,
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        ) || (self.hints.is_overload(status) && demands.wait.is_some())
+            || (self.hints.is_ambiguous(status) && wait.is_some())
+    }
 }
 
 /// The verdict on a rejection by a limit of this crate.
@@ -182,11 +308,10 @@ where
 {
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict {
         let error = match result {
-            Ok(response) if !self.statuses.contains(response.status()) => return Verdict::Done,
-            Ok(_) if !self.is_repeatable(request) => return Verdict::Done,
-            Ok(response) => {
-                return retry_wait(response).map_or(Verdict::Retry, Verdict::RetryAfter);
+            Ok(response) if (400..600).contains(&response.status().as_u16()) => {
+                return self.verdict_on_failure(request, response);
             }
+            Ok(_) => return Verdict::Done,
             Err(error) => error.as_error(),
         };
         let retry = match Failure::from_error(error) {
@@ -224,7 +349,8 @@ impl<M> Default for HttpClassifier<M> {
 /// For any `M`.
 impl<M> Clone for HttpClassifier<M> {
     fn clone(&self) -> Self {
-        Self { attempt_header: self.attempt_header.clone(), ..*self }
+        let Self { ref hints, ref attempt_header, .. } = *self;
+        Self { hints: hints.clone(), attempt_header: attempt_header.clone(), ..*self }
     }
 }
 
@@ -232,45 +358,11 @@ impl<M> fmt::Debug for HttpClassifier<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClassifier")
             .field("statuses", &self.statuses)
+            .field("hints", &self.hints)
             .field("any_method", &self.any_method)
+            .field("any_method_if_rejected", &self.any_method_if_rejected)
             .field("assume_no_redirects", &self.assume_no_redirects)
             .field("attempt_header", &self.attempt_header)
             .finish()
-    }
-}
-
-/// A set of statuses from 400 to 599, as bits because it is copied for each request.
-#[derive(Clone, Copy)]
-struct Statuses([u64; 4]);
-
-impl Statuses {
-    fn try_from_iter(
-        statuses: impl IntoIterator<Item = StatusCode>,
-    ) -> Result<Self, InvalidSetting> {
-        let mut set = Self([0; 4]);
-        for status in statuses {
-            let Some((word, bit)) = Self::position(status) else {
-                let expected = "between 400 and 599";
-                return Err(InvalidSetting::new("statuses", status.as_u16(), expected));
-            };
-            set.0[word] |= bit;
-        }
-        Ok(set)
-    }
-
-    fn contains(self, status: StatusCode) -> bool {
-        Self::position(status).is_some_and(|(word, bit)| self.0[word] & bit != 0)
-    }
-
-    fn position(status: StatusCode) -> Option<(usize, u64)> {
-        let index = usize::from(status.as_u16()).checked_sub(400).filter(|&index| index < 200)?;
-        Some((index / 64, 1 << (index % 64)))
-    }
-}
-
-impl fmt::Debug for Statuses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = (400..600).filter_map(|status| StatusCode::from_u16(status).ok());
-        f.debug_set().entries(all.filter(|&status| self.contains(status))).finish()
     }
 }

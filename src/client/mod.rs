@@ -10,10 +10,12 @@
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
 //! | resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
 //! | copy reqwest's requests | `clone_with(ByTryClone)`, or [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
-//! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints)`](HttpHints), or `GrpcHints` |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
 //! | learn the number of attempts of an error, tonic's `Status` included | [`Attempts::from_error`] |
-//! | read a hint in a classifier of your own | [`parse_retry_after`], [`parse_rate_limit_reset`] |
+//! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints::new())`](HttpHints), or `GrpcHints` |
+//! | obey the headers of a server that [`hints`] does not know | [`HttpHints::wait_header`], [`HttpHints::quota_headers`] |
+//! | repeat a POST that the server has rejected | [`HttpClassifier::any_method_if_rejected`] |
+//! | read a hint in a classifier of your own | [`HttpHints::read`] |
 //!
 //! ```
 //! use std::{
@@ -118,23 +120,22 @@ mod grpc_code;
 mod grpc_headers;
 #[cfg(feature = "grpc")]
 mod grpc_hints;
+pub mod hints;
 mod http_classifier;
-mod http_headers;
-mod http_hints;
 mod message;
 mod permanent;
 pub mod replay;
 #[cfg(feature = "grpc")]
 mod send_grpc_timeout;
+mod statuses;
 
 #[cfg(feature = "reqwest")]
 pub use self::by_try_clone::ByTryClone;
 pub use self::{
     attempts::{Attempts, RetriedError},
     failure::{AsError, BoxedError, PlainError},
+    hints::HttpHints,
     http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
-    http_headers::{parse_rate_limit_reset, parse_retry_after},
-    http_hints::HttpHints,
     message::{RequestHead, ResponseHead},
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };

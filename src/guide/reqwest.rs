@@ -22,7 +22,7 @@
 //!         .classify(HttpClassifier::new().assume_no_redirects())
 //!         .clone_with(Request::try_clone);
 //!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
-//!     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
+//!     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
 //!     let client = ServiceBuilder::new()
 //!         .layer(ConcurrencyBackpressureLayer::new(10))
 //!         .layer(ExponentialRetryLayer::new(policy))

@@ -4,4 +4,5 @@
 pub(crate) mod grpc;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc_timeout;
+#[cfg(feature = "server")]
 pub(crate) mod rate_limit;

@@ -1,4 +1,5 @@
-//! Names of rate-limit headers. Those of one side only stand where they are used.
+//! Names of rate-limit headers that servers write. Clients match names by their words, in
+//! `client::hints`.
 
 use http::HeaderName;
 

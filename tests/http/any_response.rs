@@ -186,7 +186,7 @@ fn r2_r4_arbitrary_responses_keep_attempts_and_waits_in_bounds() {
         runtime.unwrap().block_on(async {
             let classify = client::HttpClassifier::new();
             let calls_made =
-                calls(&settings, answers.clone(), classify, client::HttpHints).await;
+                calls(&settings, answers.clone(), classify, client::HttpHints::new()).await;
             verdict_of(&settings, &calls_made)?;
             #[cfg(feature = "grpc")]
             {

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    client::{Attempts, BoxedError, DEFAULT_RETRIED_STATUSES, HttpClassifier, PlainError},
+    client::{
+        Attempts, BoxedError, DEFAULT_RETRIED_STATUSES, HttpClassifier, HttpHints, PlainError,
+        hints::Unit,
+    },
     retry::{Backoff, Classify, Jitter, Verdict},
 };
 
@@ -44,7 +47,7 @@ fn r6_http_responses_are_retried_by_status() {
     let edges = [400, 463, 464, 527, 528, 591, 592, 599];
     let at_edges = HttpClassifier::new()
         .statuses(edges.iter().map(|&status| StatusCode::from_u16(status).unwrap()));
-    let retried = [408, 425, 429, 500, 502, 503, 504];
+    let retried = [408, 421, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529];
     assert!(DEFAULT_RETRIED_STATUSES.iter().map(StatusCode::as_u16).eq(retried));
     for status in 100..1000 {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
@@ -95,6 +98,83 @@ fn r6_http_requests_are_retried_if_repeatable() {
             assert_eq!(classify.classify(request, &failed()), verdict, "{method}");
         }
     }
+}
+
+/// By a setting, a method that is not idempotent is repeated if the server says that it did not
+/// carry the request out, and after no other failure.
+#[test]
+fn r6_rejected_requests_of_any_method_are_retried_on_request() {
+    const RETRY_AFTER: &[(&str, &str)] = &[("retry-after", "7")];
+    const SPENT: &[(&str, &str)] = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "7")];
+    let after = Verdict::RetryAfter(secs(7));
+    let rejected = HttpClassifier::new().any_method_if_rejected();
+    for (status, lines, verdict) in [
+        (421, &[][..], Verdict::Retry),
+        (425, &[], Verdict::Retry),
+        (429, &[], Verdict::Retry),
+        (429, RETRY_AFTER, after),
+        (429, SPENT, after),
+        (503, &[], Verdict::Done),
+        (503, RETRY_AFTER, after),
+        // The quota may be that of a gateway whose server has begun.
+        (503, SPENT, Verdict::Done),
+        (529, RETRY_AFTER, after),
+        (403, &[], Verdict::Done),
+        (403, RETRY_AFTER, after),
+        (403, SPENT, after),
+        (408, RETRY_AFTER, Verdict::Done),
+        (500, RETRY_AFTER, Verdict::Done),
+        (502, RETRY_AFTER, Verdict::Done),
+        (504, RETRY_AFTER, Verdict::Done),
+        (522, RETRY_AFTER, Verdict::Done),
+        (409, &[("x-should-retry", "true")], Verdict::Done),
+        (429, &[("x-should-retry", "false")], Verdict::Never),
+        (201, RETRY_AFTER, Verdict::Done),
+    ] {
+        for method in ["POST", "PATCH"] {
+            let verdict_of = |classify: &HttpClassifier| {
+                let response = with_headers(answer(status), lines);
+                classify.classify(&request(method), &Ok::<_, io::Error>(response))
+            };
+            assert_eq!(verdict_of(&rejected), verdict, "{method} {status} {lines:?}");
+            assert_eq!(verdict_of(&HttpClassifier::new()), Verdict::Done, "{method} {status}");
+        }
+    }
+    let broken = Err::<Response<()>, _>(io::Error::from(ErrorKind::ConnectionReset));
+    assert_eq!(rejected.classify(&request("POST"), &broken), Verdict::Done);
+}
+
+/// A setting of the hints names other headers and statuses.
+#[test]
+fn r4_classifier_obeys_configured_hints() {
+    let hints = HttpHints::new()
+        .statuses([StatusCode::TOO_MANY_REQUESTS])
+        .ambiguous_statuses([StatusCode::CONFLICT])
+        .default_wait(secs(3))
+        .wait_header(HeaderName::from_static("x-backoff"), Unit::Minutes)
+        .should_retry_header(HeaderName::from_static("x-again"));
+    let classify = HttpClassifier::new().hints(hints);
+    for (status, lines, verdict) in [
+        (429, &[][..], Verdict::RetryAfter(secs(3))),
+        (429, &[("x-backoff", "2")], Verdict::RetryAfter(secs(120))),
+        (503, &[], Verdict::Retry),
+        (409, &[("x-backoff", "2")], Verdict::RetryAfter(secs(120))),
+        (409, &[], Verdict::Done),
+        (403, &[("retry-after", "2")], Verdict::Done),
+        (404, &[("x-again", "true")], Verdict::Retry),
+        (429, &[("x-again", "false")], Verdict::Never),
+    ] {
+        let response = with_headers(answer(status), lines);
+        let result = Ok::<_, io::Error>(response);
+        assert_eq!(classify.classify(&request("GET"), &result), verdict, "{status} {lines:?}");
+    }
+}
+
+fn with_headers(mut response: Response<()>, lines: &[(&'static str, &str)]) -> Response<()> {
+    for (name, value) in lines {
+        response.headers_mut().append(*name, value.parse().unwrap());
+    }
+    response
 }
 
 #[test]
@@ -261,8 +341,12 @@ fn c6_classifying_a_final_response_allocates_nothing() {
     let all = HttpClassifier::new()
         .statuses([StatusCode::CONFLICT])
         .attempt_header(HeaderName::from_static("x-attempts"));
-    for classify in [HttpClassifier::new(), all] {
-        let (request, mut result) = (request("GET"), Ok::<_, io::Error>(answer(200)));
+    let hints = HttpHints::new().wait_header(HeaderName::from_static("x-backoff"), Unit::Seconds);
+    let hinted = HttpClassifier::new().hints(hints);
+    for (classify, status) in
+        [(HttpClassifier::new(), 200), (all, 200), (hinted, 200), (HttpClassifier::new(), 404)]
+    {
+        let (request, mut result) = (request("GET"), Ok::<_, io::Error>(answer(status)));
         let counted = measure(|| {
             let classify: HttpClassifier = classify.clone();
             assert_eq!(classify.classify(&request, &result), Verdict::Done);

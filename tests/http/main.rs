@@ -7,12 +7,16 @@ mod any_response;
 mod attempts;
 mod axum;
 mod classifier;
+mod dialects;
 mod exempt;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
 mod hints;
+mod hints_property;
+#[path = "../support/hold.rs"]
+mod hold;
 mod nested;
 mod rate_limit_headers;
 #[cfg(feature = "grpc")]

@@ -42,7 +42,7 @@ pub(crate) async fn scene(server: &str, url: &str, status: u16) {
         .layer(ConcurrencyBackpressureLayer::new(REQUESTS / 2))
         .layer(ExponentialRetryLayer::new(policy))
         .layer(limit)
-        .layer(PauseOnHintLayer::new(handle, HttpHints))
+        .layer(PauseOnHintLayer::new(handle, HttpHints::new()))
         .map_response(move |response: Response| {
             assert!([200, status].contains(&response.status().as_u16()));
             count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);

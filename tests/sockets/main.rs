@@ -10,6 +10,7 @@
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back all of them |
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
+//! | `misdirected.rs` | hyper-util's client and a server that serves another connection |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
 //! | `deadline.rs` | deadlines of calls, with tonic's client and server |
 //! | `errors.rs` | the errors of hyper-util's client and of reqwest, for each way to misbehave |
@@ -28,6 +29,8 @@ mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
 mod misbehaving;
+#[cfg(feature = "client")]
+mod misdirected;
 mod peer;
 #[cfg(feature = "reqwest")]
 mod quota;

@@ -83,8 +83,8 @@ impl Setup {
         let policy = ExponentialRetry::new(self.max_attempts.try_into().unwrap()).backoff(backoff);
         let in_flight = ConcurrencyBackpressureLayer::new(8);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
-        let pause =
-            PauseOnHintLayer::new(rate.handle(), HttpHints).max_pause(Duration::from_millis(50));
+        let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new())
+            .max_pause(Duration::from_millis(50));
         let timeout = TimeoutLayer::new(self.patience);
         let attempts = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&attempts);

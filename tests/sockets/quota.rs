@@ -74,7 +74,7 @@ impl Setup {
         let retry = ExponentialRetryLayer::new(policy);
         let rate = WindowRateLimitLayer::new(10_000, Duration::from_secs(1));
         let hint = move |result: &Result<Response, reqwest::Error>| {
-            HttpHints.read_hint(result).filter(|_| self.obeys)
+            HttpHints::new().read_hint(result).filter(|_| self.obeys)
         };
         let pause = PauseOnHintLayer::new(rate.handle(), hint);
         let (issued, refused) = (events.clone(), events.clone());

@@ -43,7 +43,7 @@ fn client(
         .clone_with(Request::try_clone)
         .on_decision(on_decision);
     let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
-    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
     let reqwest = ::reqwest::Client::builder()
         .retry(retry::never())
         .redirect(redirect::Policy::none())

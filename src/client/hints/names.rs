@@ -1,0 +1,157 @@
+//! The dialects: which header has which meaning, by its name.
+//!
+//! Names follow a grammar more than they repeat: `x-ratelimit-remaining`, `x-rate-limit-remaining`,
+//! `x-ratelimit-remaining-tokens`, `anthropic-ratelimit-tokens-remaining`. A table of full names
+//! would miss the next server. The page of the [parent](super) lists the grammar and its sources.
+
+use super::values::Unit;
+
+/// The meaning of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning<'a> {
+    /// The wait before another request.
+    Wait(Unit),
+    /// The rest of a quota.
+    Remaining(Quota<'a>),
+    /// The time at which a quota is reset.
+    Reset(Quota<'a>, Unit),
+    /// `RateLimit`: structured.
+    RateLimit,
+    /// A list of waits, each with its scope behind a colon.
+    ScopedWaits,
+    /// Whether the request may be repeated.
+    MayRetry,
+}
+
+/// A quota: the parts of a header's name before and behind the word for its rest or its reset.
+///
+/// `x-ratelimit-remaining-tokens` and `x-ratelimit-reset-tokens` state the same quota, and so do
+/// `anthropic-ratelimit-tokens-remaining` and `anthropic-ratelimit-tokens-reset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quota<'a> {
+    pub(super) before: &'a str,
+    pub(super) behind: &'a str,
+}
+
+impl Quota<'_> {
+    /// Returns true if the name of this quota is a shorter form of the other's name.
+    ///
+    /// `x-ratelimit-reset` may stand beside `x-ratelimit-remaining-second` alone, and the other way
+    /// round.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.behind.is_empty() && other.before.starts_with(self.before)
+    }
+}
+
+/// Names that the grammar would read otherwise: Bybit's rest of a quota has no word for it, and
+/// KuCoin's reset is in milliseconds without saying so.
+fn exception(name: &str) -> Option<Meaning<'_>> {
+    const fn quota(before: &str) -> Quota<'_> {
+        Quota { before, behind: "" }
+    }
+    Some(match name {
+        "x-bapi-limit-status" => Meaning::Remaining(quota("x-bapi-limit-")),
+        "gw-ratelimit-reset" => Meaning::Reset(quota("gw-ratelimit-"), Unit::Millis),
+        "x-sentry-rate-limits" => Meaning::ScopedWaits,
+        _ => return None,
+    })
+}
+
+/// Returns the meaning of a header, or `None` if it says nothing about another request.
+pub(super) fn meaning(name: &str) -> Option<Meaning<'_>> {
+    if let Some(at) = name.find("retry") {
+        let (before, behind) = (&name[..at], &name[at + "retry".len()..]);
+        return match behind.strip_prefix("-after") {
+            Some(unit) => {
+                let (unit, rest) = units(unit);
+                rest.is_empty().then_some(Meaning::Wait(unit.unwrap_or(Unit::Seconds)))
+            }
+            None => (behind.is_empty() && before.ends_with("should-")).then_some(Meaning::MayRetry),
+        };
+    }
+    // The word for the role comes behind: `x-preset-limit` is no reset.
+    let behind = name.find("limit").or_else(|| name.find("quota"))? + "limit".len();
+    let role = Role { name, behind };
+    exception(name).or_else(|| role.reset()).or_else(|| role.remaining()).or_else(|| {
+        let is_structured = name.ends_with("ratelimit") || name.starts_with("zendesk-ratelimit-");
+        is_structured.then_some(Meaning::RateLimit)
+    })
+}
+
+/// A name with a word for a limit, and the end of that word.
+struct Role<'a> {
+    name: &'a str,
+    behind: usize,
+}
+
+impl<'a> Role<'a> {
+    /// Splits the name around a word.
+    fn split(&self, word: &str) -> Option<(&'a str, &'a str)> {
+        let at = self.behind + self.name[self.behind..].rfind(word)?;
+        Some((&self.name[..at], &self.name[at + word.len()..]))
+    }
+
+    /// `-reset`, with units (`-reset-after`, `-resets-in-ms`, `-resettime`); Akamai's `-next`.
+    fn reset(&self) -> Option<Meaning<'a>> {
+        let next = || self.split("next").filter(|(_, behind)| behind.is_empty());
+        let (before, behind) = self.split("reset").or_else(next)?;
+        let behind = match behind.strip_prefix('s') {
+            Some(rest) if rest.is_empty() || rest.starts_with(SEPARATORS) => rest,
+            _ => behind,
+        };
+        let (unit, behind) = units(behind);
+        // BigCommerce: `x-rate-limit-time-reset-ms`.
+        let before = before.strip_suffix("time-").unwrap_or(before);
+        Some(Meaning::Reset(Quota { before, behind }, unit.unwrap_or_default()))
+    }
+
+    /// `-remaining`, `-remain` (EVE, Gate), `-left` (BigCommerce).
+    fn remaining(&self) -> Option<Meaning<'a>> {
+        let left = || self.split("left").filter(|(_, behind)| behind.is_empty());
+        let (before, behind) = self.split("remain").or_else(left)?;
+        let behind = behind.strip_prefix("ing").unwrap_or(behind);
+        Some(Meaning::Remaining(Quota { before, behind }))
+    }
+}
+
+/// Some servers put an underscore in the place of the dash.
+const SEPARATORS: [char; 2] = ['-', '_'];
+
+/// Reads the words for units at either end of `text`, and returns the rest of it.
+///
+/// `None` is a name without one. A word for a window (`-minute`) belongs to the quota.
+fn units(text: &str) -> (Option<Unit>, &str) {
+    let (mut unit, mut rest) = (None, text);
+    loop {
+        let trimmed = rest.trim_start_matches(SEPARATORS);
+        let (first, behind) = trimmed.split_at(trimmed.find(SEPARATORS).unwrap_or(trimmed.len()));
+        if let Some(found) = unit_of(first) {
+            (unit, rest) = (finer(unit, found), behind);
+            continue;
+        }
+        let start = rest.rfind(SEPARATORS).unwrap_or(0);
+        match unit_of(rest[start..].trim_start_matches(SEPARATORS)) {
+            Some(found) => (unit, rest) = (finer(unit, found), &rest[..start]),
+            None => return (unit, rest),
+        }
+    }
+}
+
+/// The unit of a name with several words for it: `-after-ms`.
+fn finer(unit: Option<Unit>, found: Unit) -> Option<Unit> {
+    match (unit, found) {
+        (None | Some(Unit::BySize | Unit::Seconds), Unit::Millis | Unit::Minutes)
+        | (None | Some(Unit::BySize), _) => Some(found),
+        _ => unit,
+    }
+}
+
+fn unit_of(word: &str) -> Option<Unit> {
+    Some(match word {
+        "after" | "in" | "s" | "sec" | "secs" | "seconds" => Unit::Seconds,
+        "ms" | "msec" | "millis" | "milliseconds" => Unit::Millis,
+        "mins" | "minutes" => Unit::Minutes,
+        "at" | "time" | "date" | "utc" | "epoch" | "unix" | "timestamp" => Unit::BySize,
+        _ => return None,
+    })
+}

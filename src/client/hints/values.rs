@@ -1,0 +1,265 @@
+//! Reads the values of hints: lists, numbers, durations and dates.
+//!
+//! A value that has none of these forms is unreadable, which is not the same as absent.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use jiff::{
+    SignedDuration, civil,
+    fmt::{rfc2822, strtime, temporal::Pieces},
+    tz::Offset,
+};
+
+/// The unit of a plain number. A value with a unit of its own (`6m0s`), and a date, are read the
+/// same with each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Seconds from now, or a time since 1970, told apart by size.
+    ///
+    /// Below 10<sup>9</sup> (31 years) the number is seconds from now, below 10<sup>11</sup> (the
+    /// year 5138) seconds since 1970, below 10<sup>14</sup> milliseconds, below 10<sup>17</sup>
+    /// microseconds, and from there on nanoseconds since 1970.
+    #[default]
+    BySize,
+    /// Seconds from now. A number that is a Unix time between yesterday and a year from now is that
+    /// time: some servers send it by mistake.
+    Seconds,
+    /// Milliseconds from now; from 10<sup>12</sup> on, milliseconds since 1970.
+    Millis,
+    /// Minutes from now.
+    Minutes,
+}
+
+/// A time, relative or absolute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    FromNow(Duration),
+    Since1970(Duration),
+    /// Seconds from now, unless it is a recent or near Unix time.
+    Either(Duration),
+}
+
+impl Time {
+    /// Returns the wait until this time; zero if it has passed. `now` is since 1970.
+    pub(super) fn wait(self, now: impl Fn() -> Duration) -> Duration {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+        match self {
+            Self::FromNow(wait) => wait,
+            Self::Since1970(time) => time.saturating_sub(now()),
+            Self::Either(time) => {
+                let now = now();
+                let is_date = now.saturating_sub(DAY) <= time && time <= now.saturating_add(YEAR);
+                if is_date { time.saturating_sub(now) } else { time }
+            }
+        }
+    }
+}
+
+/// The rest of a quota, in the order of precedence where a header has several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Remaining {
+    More,
+    Unreadable,
+    Nothing,
+}
+
+/// Reads the rest of a quota: a number, or several separated by commas.
+pub(super) fn remaining(value: &HeaderValue) -> Remaining {
+    let read = |item| match number(item) {
+        Some(Duration::ZERO) => Remaining::Nothing,
+        Some(_) => Remaining::More,
+        None => Remaining::Unreadable,
+    };
+    text(value).and_then(|text| items(text).map(read).max()).unwrap_or(Remaining::Unreadable)
+}
+
+/// Reads the times of a header, separated by commas. Unreadable ones are left out.
+pub(super) fn times(value: &HeaderValue, unit: Unit) -> impl Iterator<Item = Time> {
+    text(value).into_iter().flat_map(items).filter_map(move |item| time(item, unit))
+}
+
+/// Reads the times of Sentry's list of limits: `60:transaction:key, 2700:default:organization`.
+pub(super) fn times_before_colons(value: &HeaderValue) -> impl Iterator<Item = Time> {
+    let before_colon = |item: &'_ str| {
+        let end = item.find(':').unwrap_or(item.len());
+        number(&item[..end]).map(from_now)
+    };
+    text(value).into_iter().flat_map(items).filter_map(before_colon)
+}
+
+/// Reads `true` or `false`.
+pub(super) fn flag(value: &HeaderValue) -> Option<bool> {
+    let text = text(value)?.trim_ascii();
+    let is = |word| text.eq_ignore_ascii_case(word);
+    if is("true") { Some(true) } else { is("false").then_some(false) }
+}
+
+/// Reads an HTTP date, since 1970. One before is zero.
+pub(super) fn http_date(value: &HeaderValue) -> Option<Duration> {
+    httpdate::parse_http_date(text(value)?.trim_ascii()).ok().map(since_1970)
+}
+
+/// Reads the first number of a header as seconds.
+pub(super) fn seconds(value: &HeaderValue) -> Option<Duration> {
+    number(items(text(value)?).next()?)
+}
+
+pub(super) fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+/// The items of a list, without parameters (`;w=60`). A comma behind a day of the week belongs to a
+/// date.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let first = text.find(',');
+        let end = match first {
+            Some(comma) if is_weekday(&text[..comma]) => {
+                text[comma + 1..].find(',').map(|next| comma + 1 + next)
+            }
+            _ => first,
+        };
+        let (item, following) = match end {
+            Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
+            None => (text, None),
+        };
+        rest = following;
+        Some(item.split(';').next().unwrap_or_default().trim_ascii())
+    })
+}
+
+fn is_weekday(text: &str) -> bool {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+    let text = text.trim_ascii();
+    text.len() <= 9 && DAYS.iter().any(|day| text.starts_with(day))
+}
+
+fn time(text: &str, unit: Unit) -> Option<Time> {
+    let Some(number) = number(text) else {
+        return duration(text).map(Time::FromNow).or_else(|| date(text).map(Time::Since1970));
+    };
+    Some(match (unit, number.as_secs()) {
+        (Unit::BySize, 0..1_000_000_000) => Time::FromNow(number),
+        (Unit::BySize, 1_000_000_000..100_000_000_000) => Time::Since1970(number),
+        (Unit::BySize, 100_000_000_000..100_000_000_000_000) => Time::Since1970(number / 1_000),
+        (Unit::BySize, 100_000_000_000_000..100_000_000_000_000_000) => {
+            Time::Since1970(number / 1_000_000)
+        }
+        (Unit::BySize, _) => Time::Since1970(number / 1_000_000_000),
+        (Unit::Seconds, _) => from_now(number),
+        (Unit::Millis, 0..1_000_000_000_000) => Time::FromNow(number / 1_000),
+        (Unit::Millis, _) => Time::Since1970(number / 1_000),
+        (Unit::Minutes, _) => Time::FromNow(number.saturating_mul(60)),
+    })
+}
+
+/// Seconds from now, where a server may have sent a Unix time.
+fn from_now(seconds: Duration) -> Time {
+    match seconds.as_secs() {
+        0..1_000_000_000 => Time::FromNow(seconds),
+        _ => Time::Either(seconds),
+    }
+}
+
+/// Reads a whole number or a decimal as seconds, exact to the nanosecond. One beyond the range of
+/// the type is the largest.
+pub(super) fn number(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let seconds = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanos = digits.fold(0, |nanos, digit| nanos * 10 + u64::from(digit - b'0'));
+    Some(seconds.saturating_add(Duration::from_nanos(nanos)))
+}
+
+/// Reads a duration with units (`6m0s`, `1h2m3.5s`, `250ms`, `30 seconds`), or as a clock
+/// (`00:00:03`).
+fn duration(text: &str) -> Option<Duration> {
+    if let Some((hours, rest)) = text.split_once(':') {
+        let (minutes, seconds) = rest.split_once(':')?;
+        let minutes = number(hours)?.saturating_mul(60).saturating_add(number(minutes)?);
+        return Some(minutes.saturating_mul(60).saturating_add(number(seconds)?));
+    }
+    let mut sum = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (count, behind) = rest.split_at(unit);
+        let behind = behind.trim_ascii_start();
+        let end = behind.find(|c: char| c.is_ascii_digit() || c == ' ').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        sum = sum.saturating_add(in_unit(number(count)?, unit)?);
+        rest = behind.trim_ascii_start();
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+fn in_unit(count: Duration, unit: &str) -> Option<Duration> {
+    let is = |words: &[&str]| words.iter().any(|word| unit.eq_ignore_ascii_case(word));
+    Some(match unit {
+        _ if is(&["s", "sec", "secs", "second", "seconds"]) => count,
+        _ if is(&["ms", "msec", "msecs", "millis", "millisecond", "milliseconds"]) => count / 1_000,
+        _ if is(&["m", "min", "mins", "minute", "minutes"]) => count.saturating_mul(60),
+        _ if is(&["h", "hr", "hrs", "hour", "hours"]) => count.saturating_mul(60 * 60),
+        _ if is(&["d", "day", "days"]) => count.saturating_mul(24 * 60 * 60),
+        _ if is(&["us", "\u{b5}s", "\u{3bc}s"]) => count / 1_000_000,
+        _ if is(&["ns"]) => count / 1_000_000_000,
+        _ => return None,
+    })
+}
+
+/// Reads a date as time since 1970: of HTTP, of RFC 3339 or ISO 8601, of RFC 5322 with an offset,
+/// of JavaScript.
+///
+/// One without an offset is UTC. An abbreviated zone is unreadable, because its offset is
+/// uncertain.
+fn date(text: &str) -> Option<Duration> {
+    if let Ok(time) = httpdate::parse_http_date(text) {
+        return Some(since_1970(time));
+    }
+    // JavaScript names the zone behind the offset.
+    let text = text.split(" (").next()?;
+    let zoneless = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"));
+    let since_1970 = if text.as_bytes().first()?.is_ascii_digit() {
+        iso_8601(zoneless.unwrap_or(text).trim_ascii())?
+    } else {
+        let has_offset = zoneless.is_some() || text.as_bytes().last()?.is_ascii_digit();
+        let mail = || Some(rfc2822::parse(text).ok()?.timestamp().as_duration());
+        has_offset.then(mail)?.or_else(|| formatted("%a %b %d %Y %H:%M:%S GMT%z", text))?
+    };
+    Some(since_1970.try_into().unwrap_or(Duration::ZERO))
+}
+
+fn iso_8601(text: &str) -> Option<SignedDuration> {
+    let Ok(pieces) = Pieces::parse(text) else {
+        return formatted("%Y-%m-%d %H:%M:%S %z", text);
+    };
+    let date_time = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    Some(since_1970_at(date_time, pieces.to_numeric_offset()))
+}
+
+fn formatted(format: &str, text: &str) -> Option<SignedDuration> {
+    let parts = strtime::parse(format, text).ok()?;
+    Some(since_1970_at(parts.to_datetime().ok()?, parts.offset()))
+}
+
+/// Not by a `Timestamp`, whose range ends before the dates of 9999 that mean never.
+fn since_1970_at(local: civil::DateTime, offset: Option<Offset>) -> SignedDuration {
+    let ahead = offset.map_or(0, |offset| i64::from(offset.seconds()));
+    let local = local.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    local.saturating_sub(SignedDuration::from_secs(ahead))
+}
