@@ -5,6 +5,7 @@ use std::{error::Error, io};
 
 use tower::BoxError;
 
+use super::CollectError;
 use crate::{cause::causes, rejected::Rejected};
 
 /// An error type that a classifier can inspect: any [`Error`], or a [`BoxError`]. Sealed.
@@ -59,15 +60,18 @@ pub(super) enum Failure<'a> {
 impl<'a> Failure<'a> {
     /// Inspects the whole chain of causes.
     ///
-    /// `Unreached` takes precedence over `Interrupted`. The causes of an error of the request's own
-    /// body don't count: they are about something else.
+    /// `Unreached` takes precedence over `Interrupted`, unless there was a response. The causes of an
+    /// error of the request's own body don't count: they are about something else.
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
+        let mut has_response = false;
         for cause in causes(error) {
             if let Some(rejected) = cause.downcast_ref() {
                 return Self::Rejected(rejected);
             }
+            has_response |= cause.is::<CollectError>();
             match inspect(cause) {
+                Evidence::Unreached if has_response => failure = Self::Interrupted,
                 Evidence::Unreached => return Self::Unreached,
                 Evidence::Interrupted => failure = Self::Interrupted,
                 Evidence::Final => return Self::Other,
@@ -92,7 +96,10 @@ fn inspect(cause: &(dyn Error + 'static)) -> Evidence {
     if let Some(io) = cause.downcast_ref::<io::Error>() {
         return inspect_io(io);
     }
-    if cause.is::<tokio::time::error::Elapsed>() || cause.is::<tower::timeout::error::Elapsed>() {
+    if cause.is::<tokio::time::error::Elapsed>()
+        || cause.is::<tower::timeout::error::Elapsed>()
+        || cause.is::<CollectError>()
+    {
         return Evidence::Interrupted;
     }
     #[cfg(feature = "reqwest")]

@@ -87,6 +87,7 @@
 
 mod attempts;
 mod failure;
+mod frame_cost;
 #[cfg(feature = "grpc")]
 mod grpc_classifier;
 #[cfg(feature = "grpc")]
@@ -98,8 +99,12 @@ mod grpc_hints;
 mod http_classifier;
 mod http_headers;
 mod http_hints;
+mod http_retry;
 mod message;
+pub mod read_body;
 pub mod replay;
+#[cfg(feature = "reqwest")]
+mod send_through;
 
 pub use self::{
     attempts::Attempts,
@@ -107,8 +112,13 @@ pub use self::{
     http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
     http_headers::{parse_rate_limit_reset, parse_retry_after},
     http_hints::HttpHints,
+    http_retry::{HttpRetry, HttpRetryLayer},
     message::{RequestHead, ResponseHead},
+    read_body::{CollectError, CollectLayer, ReadBody, ReadFailuresLayer},
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
+pub use crate::wrap_body::{HttpResponse, WrapBody};
+#[cfg(feature = "reqwest")]
+pub use self::send_through::{RequestBuilderExt, SendThrough};
 #[cfg(feature = "grpc")]
 pub use self::{grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints};

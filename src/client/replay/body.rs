@@ -28,6 +28,8 @@ enum Kind<B> {
     /// Known to be too long to be kept.
     Once(B),
     Kept(Copy<B>),
+    /// Stands in for a copy that can't be made.
+    Unsendable,
 }
 
 /// The reason why a copy of a body ended before it was complete.
@@ -75,9 +77,15 @@ impl<B> ReplayBody<B> {
     pub fn replay(&self) -> Option<Self> {
         Some(Self(match &self.0 {
             Kind::Empty => Kind::Empty,
-            Kind::Once(_) => return None,
+            Kind::Once(_) | Kind::Unsendable => return None,
             Kind::Kept(copy) => Kind::Kept(copy.another()?),
         }))
+    }
+
+    /// Returns another copy. If none can be made, that copy can't be sent: reading it fails with
+    /// [`ReplayError::NotReplayable`].
+    pub(super) fn replay_or_unsendable(&self) -> Self {
+        self.replay().unwrap_or(Self(Kind::Unsendable))
     }
 
     /// Returns true if all frames so far are kept, so that a copy can be made and sent.
@@ -85,7 +93,7 @@ impl<B> ReplayBody<B> {
     pub fn can_replay(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Once(_) => false,
+            Kind::Once(_) | Kind::Unsendable => false,
             Kind::Kept(copy) => copy.is_kept(),
         }
     }
@@ -96,7 +104,7 @@ impl<B> ReplayBody<B> {
     pub(super) fn claim(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Once(_) => false,
+            Kind::Once(_) | Kind::Unsendable => false,
             Kind::Kept(copy) => copy.claim().is_ok(),
         }
     }
@@ -120,6 +128,7 @@ where
             Kind::Empty => Poll::Ready(None),
             Kind::Once(body) => poll_bytes(body, cx),
             Kind::Kept(copy) => copy.poll_frame(cx),
+            Kind::Unsendable => Poll::Ready(Some(Err(ReplayError::NotReplayable.into()))),
         }
     }
 
@@ -128,6 +137,7 @@ where
             Kind::Empty => true,
             Kind::Once(body) => body.is_end_stream(),
             Kind::Kept(copy) => copy.has_ended(),
+            Kind::Unsendable => false,
         }
     }
 
@@ -136,6 +146,7 @@ where
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Once(body) => body.size_hint(),
             Kind::Kept(copy) => copy.left(),
+            Kind::Unsendable => SizeHint::default(),
         }
     }
 }

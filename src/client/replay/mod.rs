@@ -111,10 +111,14 @@
 
 mod body;
 mod layer;
+#[cfg(feature = "reqwest")]
+mod of_reqwest;
 mod request;
 mod service;
 mod source;
 
+#[cfg(feature = "reqwest")]
+pub use self::of_reqwest::ReplayRequest;
 pub use self::{
     body::{ReplayBody, ReplayError},
     layer::ReplayLayer,
