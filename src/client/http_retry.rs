@@ -48,8 +48,7 @@ pub struct HttpRetryLayer<P, O = fn(StatusCode) -> bool> {
 }
 
 /// The service of an [`HttpRetryLayer`].
-pub type HttpRetry<S, P, O = fn(StatusCode) -> bool> =
-    Replay<Retry<P, ReadFailures<Unwrap<S>, O>>>;
+pub type HttpRetry<S, P, O = fn(StatusCode) -> bool> = Replay<Retry<P, ReadFailures<Unwrap<S>, O>>>;
 
 /// Passes on the requests of a retry as the type that the inner service takes.
 #[derive(Clone, Copy, Debug)]

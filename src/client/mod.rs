@@ -106,6 +106,8 @@ pub mod replay;
 #[cfg(feature = "reqwest")]
 mod send_through;
 
+#[cfg(feature = "reqwest")]
+pub use self::send_through::{RequestBuilderExt, SendThrough};
 pub use self::{
     attempts::Attempts,
     failure::{AsError, BoxedError, PlainError},
@@ -117,8 +119,6 @@ pub use self::{
     read_body::{CollectError, CollectLayer, ReadBody, ReadFailuresLayer},
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
-pub use crate::wrap_body::{HttpResponse, WrapBody};
-#[cfg(feature = "reqwest")]
-pub use self::send_through::{RequestBuilderExt, SendThrough};
 #[cfg(feature = "grpc")]
 pub use self::{grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints};
+pub use crate::wrap_body::{HttpResponse, WrapBody};

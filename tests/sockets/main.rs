@@ -8,6 +8,7 @@
 //! | `peer/` | servers that count by themselves, and servers that misbehave |
 //! | `harness.rs` | tests of these servers |
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back all of them |
+//! | `bodies.rs` | bodies of attempts: read, retried, sent again, and holding permits |
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `tonic_client.rs` | tonic's client behind all the layers |
@@ -17,6 +18,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[cfg(all(feature = "reqwest", feature = "server"))]
+mod bodies;
 mod errors;
 mod harness;
 #[cfg(feature = "reqwest")]
