@@ -1,3 +1,5 @@
+//! Replay, retry and the reading of failed responses in one layer.
+
 use std::task::{Context, Poll};
 
 use http::{Request, StatusCode};
@@ -48,11 +50,12 @@ pub struct HttpRetryLayer<P, O = fn(StatusCode) -> bool> {
 }
 
 /// The service of an [`HttpRetryLayer`].
-pub type HttpRetry<S, P, O = fn(StatusCode) -> bool> = Replay<Retry<P, ReadFailures<Unwrap<S>, O>>>;
+pub type HttpRetry<S, P, O = fn(StatusCode) -> bool> =
+    Replay<Retry<P, ReadFailures<Attempt<S>, O>>>;
 
-/// Passes on the requests of a retry as the type that the inner service takes.
+/// A service that passes on each attempt, as the type of request that the inner service takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Unwrap<S> {
+pub struct Attempt<S> {
     inner: S,
 }
 
@@ -88,16 +91,16 @@ impl<S, P: Clone, O: Clone> Layer<S> for HttpRetryLayer<P, O> {
     type Service = HttpRetry<S, P, O>;
 
     fn layer(&self, inner: S) -> HttpRetry<S, P, O> {
-        let attempts = self.read_failures.layer(Unwrap { inner });
+        let attempts = self.read_failures.layer(Attempt { inner });
         self.replay.layer(Retry::new(self.policy.clone(), attempts))
     }
 }
 
-impl<S> Unwrap<S> {
+impl<S> Attempt<S> {
     inner_access!();
 }
 
-impl<S, B> Service<Request<ReplayBody<B>>> for Unwrap<S>
+impl<S, B> Service<Request<ReplayBody<B>>> for Attempt<S>
 where
     S: Service<Request<ReplayBody<B>>>,
 {
@@ -117,7 +120,7 @@ where
 }
 
 #[cfg(feature = "reqwest")]
-impl<S> Service<super::replay::ReplayRequest> for Unwrap<S>
+impl<S> Service<super::replay::ReplayRequest> for Attempt<S>
 where
     S: Service<reqwest::Request>,
 {

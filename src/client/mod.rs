@@ -1,4 +1,4 @@
-//! Clients of HTTP and gRPC: retry classification, hints, replayable request bodies.
+//! Clients of HTTP and gRPC: retry classification, hints, bodies of requests and responses.
 //!
 //! With the feature `client` (on by default); the items for gRPC with `grpc`. The
 //! [guide](crate::guide) has complete stacks for hyper, reqwest and tonic.
@@ -8,8 +8,12 @@
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
-//! | resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
-//! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
+//! | resend any body, and use the connection again | [`HttpRetryLayer::new(policy)`](HttpRetryLayer) in the place of `ExponentialRetryLayer` |
+//! | only resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
+//! | only use the connection of a failed response again | [`ReadFailuresLayer`] inside the retry |
+//! | retry a response whose body breaks off | [`CollectLayer`] inside the retry |
+//! | hold a permit to the end of the response's body | [`until_body_ends()`](crate::ConcurrencyBackpressureLayer::until_body_ends) on the limit (feature `server`) |
+//! | send a request of reqwest's builder | [`request.send_through(&service)`](RequestBuilderExt::send_through) |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints)`](HttpHints), or `GrpcHints` |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
 //! | read a hint in a classifier of your own | [`parse_retry_after`], [`parse_rate_limit_reset`] |
@@ -50,6 +54,18 @@
 //! # }
 //! ```
 //!
+//! # Bodies
+//!
+//! A response future completes with the head of the response, and so does an attempt:
+//!
+//! - **A body that breaks off after its head is not retried.** Collecting it inside the retry makes
+//!   it so: see [`CollectLayer`].
+//! - **A permit of a concurrency limit ends with the head**, with reqwest's client, too.
+//!   [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) holds it to the end
+//!   of the body.
+//! - **A failed response that is dropped before its end closes its connection** of HTTP/1.
+//!   [`HttpRetryLayer`] and [`ReadFailuresLayer`] read it before the next attempt.
+//!
 //! # Where other layers go
 //!
 //! - **Redirects** are followed outside the retry. Inside, a POST that was carried out and answered
@@ -67,6 +83,7 @@
 //! | hyper-util's legacy client | `is_connect` | |
 //! | hyper | `is_canceled` (but not of an upgrade), `is_closed` | `is_incomplete_message`, `is_timeout`; an upgrade that was not completed |
 //! | h2 | a stream refused by the server (`REFUSED_STREAM`) | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM`; a `GOAWAY` of the server |
+//! | [`CollectError`], whatever its cause | | always |
 //! | reqwest (feature `reqwest`) | see `HttpClassifier::assume_no_redirects` | `is_timeout` |
 //!
 //! Any other error is not retried: an error of the request's own body or construction, of parsing,
@@ -99,7 +116,7 @@ mod grpc_hints;
 mod http_classifier;
 mod http_headers;
 mod http_hints;
-mod http_retry;
+pub mod http_retry;
 mod message;
 pub mod read_body;
 pub mod replay;

@@ -21,19 +21,19 @@ pub trait RequestBuilderExt: sealed::Sealed + Sized {
     /// use reqwest::Client;
     /// use tower::{BoxError, ServiceBuilder};
     /// use tower_floodgate::{
-    ///     ExponentialRetry, ExponentialRetryLayer,
-    ///     client::{ByReplay, HttpClassifier, RequestBuilderExt},
+    ///     ExponentialRetry,
+    ///     client::{HttpClassifier, HttpRetryLayer, RequestBuilderExt},
     /// };
     ///
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), BoxError> {
     /// let reqwest = Client::new();
-    /// let policy = ExponentialRetry::new(5).classify(HttpClassifier::new()).clone_with(ByReplay);
-    /// let client = ServiceBuilder::new()
-    ///     .layer(ExponentialRetryLayer::new(policy))
-    ///     .service(reqwest.clone());
+    /// let policy = ExponentialRetry::new(5).classify(HttpClassifier::new());
+    /// let client =
+    ///     ServiceBuilder::new().layer(HttpRetryLayer::new(policy)).service(reqwest.clone());
     ///
-    /// let response = reqwest.put("http://127.0.0.1:3000/").body("hello").send_through(&client).await?;
+    /// let request = reqwest.put("http://127.0.0.1:3000/").body("hello");
+    /// let response = request.send_through(&client).await?;
     /// # let _ = response;
     /// # Ok(())
     /// # }
@@ -71,6 +71,7 @@ impl RequestBuilderExt for RequestBuilder {
 #[must_use = "futures do nothing unless polled"]
 pub struct SendThrough<S: Service<Request>>(#[pin] State<S>);
 
+#[allow(clippy::large_enum_variant, reason = "the large variant is the usual one")]
 #[pin_project(project = StateProj)]
 enum State<S: Service<Request>> {
     Sending(#[pin] Oneshot<S, Request>),

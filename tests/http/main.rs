@@ -14,6 +14,7 @@ mod headers;
 mod hints;
 mod nested;
 mod rate_limit_headers;
+mod read_body;
 #[cfg(feature = "grpc")]
 mod rejections;
 mod replay;

@@ -182,7 +182,7 @@ fn get(server: &Server) -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test]
-async fn failed_attempts_of_hyper_share_a_connection() {
+async fn r11_failed_attempts_of_hyper_share_a_connection() {
     let server = Server::start([Act::Parts(503)]).await;
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(policy()))
@@ -203,7 +203,7 @@ async fn failed_attempts_of_hyper_share_a_connection() {
 }
 
 #[tokio::test]
-async fn failed_attempts_of_reqwest_share_a_connection() {
+async fn r11_failed_attempts_of_reqwest_share_a_connection() {
     let server = Server::start([Act::Parts(503)]).await;
     let rate = WindowRateLimitLayer::new(1_000, Duration::from_secs(1));
     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints);
@@ -221,7 +221,7 @@ async fn failed_attempts_of_reqwest_share_a_connection() {
 
 /// The parts of a response that the conversion of reqwest's could lose.
 #[tokio::test]
-async fn reqwest_response_is_kept_when_its_body_is_read_or_holds_a_permit() {
+async fn c3_reqwest_response_keeps_its_parts_when_its_body_is_wrapped() {
     for status in [404, 200] {
         let server = Server::start([Act::Parts(status)]).await;
         let bare = soon(reqwest().get(server.url()).send()).await.unwrap();
@@ -273,7 +273,7 @@ async fn b1_reqwest_permit_is_held_until_the_body_ends() {
 }
 
 #[tokio::test]
-async fn endless_and_stalling_bodies_of_failures_are_read_up_to_the_bounds() {
+async fn r11_endless_and_stalling_bodies_are_read_up_to_the_bounds() {
     let read = ReadFailuresLayer::new().max_bytes(10_000).max_wait(Duration::from_millis(20));
     for act in [Act::Endless(503), Act::Stalling(503)] {
         let server = Server::start([act]).await;
@@ -522,7 +522,7 @@ async fn r8_hook_is_told_of_a_reqwest_stream_that_can_not_be_sent_again() {
 
 /// The error of the builder has the type of the service's errors.
 #[tokio::test]
-async fn send_through_returns_the_error_of_the_builder() {
+async fn c3_send_through_returns_the_error_of_the_builder() {
     fn is_builder_error(error: &reqwest::Error) -> bool {
         error.is_builder()
     }

@@ -56,6 +56,9 @@
 //! [`HttpClassifier`](crate::client::HttpClassifier) judges it as *may have reached the server*,
 //! whatever its cause: it retries requests that are repeatable.
 //!
+//! hyper takes a stream of HTTP/2 that is reset with `CANCEL` for one that has ended, so that body
+//! does not break off.
+//!
 //! The error type is then `BoxError`, and [`find_cause`](crate::find_cause) finds the client's own
 //! error in it.
 //!
