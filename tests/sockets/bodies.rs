@@ -34,7 +34,7 @@ use tower_floodgate::{
         ReadFailuresLayer, RequestBuilderExt, SendThrough,
     },
     find_cause,
-    retry::{Backoff, Decision, StopReason},
+    retry::{Backoff, Decision, RetryBudget, StopReason},
 };
 
 use crate::peer::{
@@ -508,8 +508,11 @@ async fn r8_hook_is_told_of_a_reqwest_stream_that_can_not_be_sent_again() {
         let server = http1::Misbehaving::start([BUSY]).await;
         let told = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&told);
-        let policy =
-            policy().on_decision(move |decision: &Decision| log.lock().unwrap().push(*decision));
+        // The reason does not depend on the budget.
+        let budget = RetryBudget::builder(0.1).floor_per_second(0).build();
+        let policy = policy()
+            .budget(budget)
+            .on_decision(move |decision: &Decision| log.lock().unwrap().push(*decision));
         let client = ServiceBuilder::new().layer(HttpRetryLayer::new(policy)).service(reqwest());
         let request = reqwest().put(server.listening().url("/")).body(body);
         let response = soon(request.send_through(&client)).await.unwrap();

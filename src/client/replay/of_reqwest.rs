@@ -5,7 +5,6 @@
 
 use std::task::{Context, Poll};
 
-use http_body::Body as _;
 use reqwest::{Body, Request};
 use tower_service::Service;
 
@@ -48,10 +47,8 @@ impl ReplayRequest {
     #[must_use]
     pub fn into_request(self) -> Request {
         let Self { mut request, stream } = self;
-        match stream {
-            None => {}
-            Some(stream) if stream.is_end_stream() => *request.body_mut() = Some(Body::default()),
-            Some(stream) => *request.body_mut() = Some(Body::wrap(stream)),
+        if let Some(stream) = stream {
+            *request.body_mut() = Some(Body::wrap(stream));
         }
         request
     }
