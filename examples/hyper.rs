@@ -24,8 +24,8 @@ use hyper_util::{
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
+    ConcurrencyBackpressureLayer, ExponentialRetry, WindowRateLimitLayer,
+    client::{Attempts, HttpClassifier, HttpRetryLayer},
     retry::Backoff,
     server::{RateLimitHeadersLayer, http_rejection},
 };
@@ -41,13 +41,11 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     // The usual order: a task holds a permit in flight, and each attempt takes one of the window.
     let policy = ExponentialRetry::new(10)
-        .clone_with(ByReplay)
         .classify(HttpClassifier::new().any_method()) // repeating an echo does no harm
         .backoff(Backoff::new(SECOND / 20, SECOND / 5));
     let client = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(4))
-        .layer(ReplayLayer::new())
-        .layer(ExponentialRetryLayer::new(policy))
+        .layer(HttpRetryLayer::new(policy))
         .layer(WindowRateLimitLayer::new(20, SECOND))
         .service(Client::builder(TokioExecutor::new()).build_http());
 

@@ -16,13 +16,12 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use reqwest::{Client, Method, Request, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Client, Request, Response, StatusCode, redirect, retry};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Service, ServiceBuilder};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer,
-    client::{Attempts, HttpClassifier, HttpHints},
+    ConcurrencyBackpressureLayer, ExponentialRetry, PauseOnHintLayer, WindowRateLimitLayer,
+    client::{Attempts, HttpClassifier, HttpHints, HttpRetryLayer, RequestBuilderExt},
     retry::Backoff,
     server::http_rejection,
 };
@@ -35,13 +34,17 @@ const IN_FLIGHT: u32 = 3;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     let start = now();
-    let url: Url = serve().await?.parse()?;
+    let url = serve().await?;
     let events = Arc::new(Mutex::new(Vec::new()));
-    let client = client(start, Arc::clone(&events))?;
+    // The layers count each attempt, so reqwest makes none by itself. After a redirect, its error
+    // would not tell which request failed.
+    let reqwest =
+        Client::builder().retry(retry::never()).redirect(redirect::Policy::none()).build()?;
+    let client = client(reqwest.clone(), start, Arc::clone(&events));
 
     let mut tasks = JoinSet::new();
     for task in 1..=TASKS {
-        let call = client.clone().oneshot(Request::new(Method::GET, url.clone()));
+        let call = reqwest.get(&url).send_through(&client);
         tasks.spawn(async move {
             let response = call.await?;
             let (status, attempts) = (response.status(), Attempts::from_response(&response).get());
@@ -80,27 +83,20 @@ enum Event {
 
 /// The usual stack, except for the two layers that log events.
 fn client(
+    reqwest: Client,
     start: Instant,
     events: Arc<Mutex<Vec<Event>>>,
-) -> Result<
-    impl Service<Request, Response = Response, Error = reqwest::Error, Future: Send> + Clone,
-    reqwest::Error,
-> {
-    // The layers count each attempt, so reqwest makes none by itself. After a redirect, its error
-    // would not tell which request failed.
-    let reqwest =
-        Client::builder().retry(retry::never()).redirect(redirect::Policy::none()).build()?;
+) -> impl Service<Request, Response = Response, Error = reqwest::Error, Future: Send> + Clone {
     let policy = ExponentialRetry::new(5)
         .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(2)))
-        .classify(HttpClassifier::new().assume_no_redirects())
-        .clone_with(Request::try_clone);
+        .classify(HttpClassifier::new().assume_no_redirects());
     let rate = WindowRateLimitLayer::new(100, SECOND);
     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
 
     let rejections = Arc::clone(&events);
-    Ok(ServiceBuilder::new()
-        .layer(ConcurrencyBackpressureLayer::new(IN_FLIGHT))
-        .layer(ExponentialRetryLayer::new(policy))
+    ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(IN_FLIGHT).until_body_ends())
+        .layer(HttpRetryLayer::new(policy))
         .layer(rate)
         .layer(pause)
         .map_response(move |response: Response| {
@@ -115,7 +111,7 @@ fn client(
             events.lock().expect("no task panicked").push(Event::Request(now()));
             request
         })
-        .service(reqwest))
+        .service(reqwest)
 }
 
 /// Starts a server that accepts `QUOTA` requests in any second. Returns its address.

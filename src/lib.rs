@@ -225,6 +225,8 @@ pub mod server;
 mod settings;
 mod sync;
 mod time;
+#[cfg(any(feature = "client", feature = "server"))]
+mod wrap_body;
 
 pub use self::{
     backpressure::{

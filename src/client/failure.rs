@@ -6,7 +6,7 @@ use std::{error::Error, io};
 use tower::BoxError;
 
 use super::{
-    RetriedError,
+    CollectError, RetriedError,
     permanent::{Lookup, failed_lookup, is_permanent},
 };
 use crate::{cause::causes, rejected::Rejected};
@@ -73,10 +73,12 @@ pub(super) enum Failure<'a> {
 impl<'a> Failure<'a> {
     /// Inspects the whole chain of causes.
     ///
-    /// `Unreached` takes precedence over `Interrupted`, unless a cause below it is permanent. The
-    /// causes of an error of the request's own body don't count: they are about something else.
+    /// `Unreached` takes precedence over `Interrupted`, unless there was a response, or a cause below
+    /// it is permanent. The causes of an error of the request's own body don't count: they are about
+    /// something else.
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
+        let mut has_response = false;
         let mut causes = causes(error);
         while let Some(cause) = causes.next() {
             if let Some(rejected) = cause.downcast_ref::<Rejected>() {
@@ -84,7 +86,9 @@ impl<'a> Failure<'a> {
                 let is_late = rejected.is_deadline_exceeded();
                 return if is_late { Self::Interrupted } else { Self::Rejected(rejected) };
             }
+            has_response |= cause.is::<CollectError>();
             match inspect(cause) {
+                Evidence::Unreached if has_response => failure = Self::Interrupted,
                 Evidence::Unreached if causes.any(is_permanent) => return Self::Other,
                 Evidence::Unreached => return Self::Unreached,
                 Evidence::Interrupted => failure = Self::Interrupted,
@@ -110,7 +114,10 @@ fn inspect(cause: &(dyn Error + 'static)) -> Evidence {
     if let Some(io) = cause.downcast_ref::<io::Error>() {
         return inspect_io(io);
     }
-    if cause.is::<tokio::time::error::Elapsed>() || cause.is::<tower::timeout::error::Elapsed>() {
+    if cause.is::<tokio::time::error::Elapsed>()
+        || cause.is::<tower::timeout::error::Elapsed>()
+        || cause.is::<CollectError>()
+    {
         return Evidence::Interrupted;
     }
     #[cfg(feature = "reqwest")]

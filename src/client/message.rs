@@ -83,3 +83,22 @@ macro_rules! heads {
 heads!([B] http::Request<B>, http::Response<B>);
 #[cfg(feature = "reqwest")]
 heads!([] reqwest::Request, reqwest::Response);
+
+/// The head of the request inside.
+#[cfg(feature = "reqwest")]
+impl sealed::Sealed for super::replay::ReplayRequest {}
+
+#[cfg(feature = "reqwest")]
+impl RequestHead for super::replay::ReplayRequest {
+    fn method(&self) -> &Method {
+        self.get_ref().method()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.get_ref().headers()
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.get_mut().headers_mut()
+    }
+}

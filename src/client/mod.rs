@@ -1,4 +1,4 @@
-//! Clients of HTTP and gRPC: retry classification, hints, replayable request bodies.
+//! Clients of HTTP and gRPC: retry classification, hints, bodies of requests and responses.
 //!
 //! With the feature `client` (on by default); the items for gRPC with `grpc`. The
 //! [guide](crate::guide) has complete stacks for hyper, reqwest and tonic.
@@ -8,8 +8,12 @@
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
-//! | resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
-//! | copy reqwest's requests | `clone_with(ByTryClone)`, or [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
+//! | resend any body, and use the connection again | [`HttpRetryLayer::new(policy)`](HttpRetryLayer) in the place of `ExponentialRetryLayer` |
+//! | only resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
+//! | only use the connection of a failed response again | [`ReadFailuresLayer`] inside the retry |
+//! | retry a response whose body breaks off | [`CollectLayer`] inside the retry |
+//! | hold a permit to the end of the response's body | [`until_body_ends()`](crate::ConcurrencyBackpressureLayer::until_body_ends) on the limit (feature `server`) |
+//! | send a request of reqwest's builder | [`request.send_through(&service)`](RequestBuilderExt::send_through) |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
 //! | learn the number of attempts of an error, tonic's `Status` included | [`Attempts::from_error`] |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints::new())`](HttpHints), or `GrpcHints` |
@@ -53,6 +57,18 @@
 //! # }
 //! ```
 //!
+//! # Bodies
+//!
+//! A response future completes with the head of the response, and so does an attempt:
+//!
+//! - **A body that breaks off after its head is not retried.** Collecting it inside the retry makes
+//!   it so: see [`CollectLayer`].
+//! - **A permit of a concurrency limit ends with the head**, with reqwest's client, too.
+//!   [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) holds it to the end
+//!   of the body.
+//! - **A failed response that is dropped before its end closes its connection** of HTTP/1.
+//!   [`HttpRetryLayer`] and [`ReadFailuresLayer`] read it before the next attempt.
+//!
 //! # Where other layers go
 //!
 //! - **Redirects** are followed outside the retry. Inside, a POST that was carried out and answered
@@ -70,6 +86,7 @@
 //! | hyper-util's legacy client | `is_connect`, unless the cause is [permanent](#permanent-failures) | |
 //! | hyper | `is_canceled` (but not of an upgrade), `is_closed` | `is_incomplete_message`, `is_timeout`; an upgrade that was not completed |
 //! | h2 | a stream refused by the server (`REFUSED_STREAM`) | reset by the server with `INTERNAL_ERROR` or `ENHANCE_YOUR_CALM`; a `GOAWAY` of the server |
+//! | [`CollectError`], whatever its cause | | always |
 //! | reqwest (feature `reqwest`) | as hyper-util's, which it wraps; see `HttpClassifier::assume_no_redirects` | `is_timeout` |
 //!
 //! Any other error is not retried: an error of the request's own body or construction, of parsing,
@@ -109,9 +126,8 @@
 //!   it in a [`Classify`](crate::retry::Classify) of your own.
 
 mod attempts;
-#[cfg(feature = "reqwest")]
-mod by_try_clone;
 mod failure;
+mod frame_cost;
 #[cfg(feature = "grpc")]
 mod grpc_classifier;
 #[cfg(feature = "grpc")]
@@ -122,21 +138,27 @@ mod grpc_headers;
 mod grpc_hints;
 pub mod hints;
 mod http_classifier;
+pub mod http_retry;
 mod message;
 mod permanent;
+pub mod read_body;
 pub mod replay;
 #[cfg(feature = "grpc")]
 mod send_grpc_timeout;
+#[cfg(feature = "reqwest")]
+mod send_through;
 mod statuses;
 
 #[cfg(feature = "reqwest")]
-pub use self::by_try_clone::ByTryClone;
+pub use self::send_through::{RequestBuilderExt, SendThrough};
 pub use self::{
     attempts::{Attempts, RetriedError},
     failure::{AsError, BoxedError, PlainError},
     hints::HttpHints,
     http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
+    http_retry::{HttpRetry, HttpRetryLayer},
     message::{RequestHead, ResponseHead},
+    read_body::{CollectError, CollectLayer, ReadBody, ReadFailuresLayer},
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
 #[cfg(feature = "grpc")]
@@ -144,3 +166,4 @@ pub use self::{
     grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints,
     send_grpc_timeout::send_grpc_timeout,
 };
+pub use crate::wrap_body::{HttpResponse, WrapBody};

@@ -67,17 +67,16 @@
 //! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt};
 //! use tower_floodgate::{
-//!     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-//!     client::{Attempts, ByReplay, HttpClassifier, ReplayLayer},
+//!     ConcurrencyBackpressureLayer, ExponentialRetry, WindowRateLimitLayer,
+//!     client::{Attempts, HttpClassifier, HttpRetryLayer},
 //! };
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), BoxError> {
-//!     let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(HttpClassifier::new());
+//!     let policy = ExponentialRetry::new(5).classify(HttpClassifier::new());
 //!     let client = ServiceBuilder::new()
 //!         .layer(ConcurrencyBackpressureLayer::new(10))
-//!         .layer(ReplayLayer::new())
-//!         .layer(ExponentialRetryLayer::new(policy))
+//!         .layer(HttpRetryLayer::new(policy))
 //!         .layer(WindowRateLimitLayer::new(100, Duration::from_secs(1)))
 //!         .service(Client::builder(TokioExecutor::new()).build_http());
 //!
@@ -90,5 +89,12 @@
 //!
 //! - A POST is repeated if it has an `Idempotency-Key`, or if it never reached the server.
 //!   [`any_method`](crate::client::HttpClassifier::any_method) repeats it in any case.
-//! - The client's body type is inferred: a `ReplayBody` of the request's.
+//! - [`HttpRetryLayer`](crate::client::HttpRetryLayer) sends bodies again, and reads those of
+//!   failed responses, so that attempts share a connection. The client's body type is inferred: a
+//!   `ReplayBody` of the request's.
+//! - A permit ends with the response head. `until_body_ends()` on the limit holds it to the end of
+//!   the body.
+//! - A body that breaks off after its head is not retried. Collecting it inside the retry makes it
+//!   so: `.layer(CollectLayer::new())` below the line of the retry. The error type is then
+//!   `BoxError`. See [`read_body`](crate::client::read_body).
 //! - These limits reject nothing, so the error type is still that of hyper-util.

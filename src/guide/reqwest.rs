@@ -3,12 +3,11 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use reqwest::{Client, Request, redirect, retry};
-//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//! use reqwest::{Client, redirect, retry};
+//! use tower::{BoxError, ServiceBuilder};
 //! use tower_floodgate::{
-//!     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-//!     WindowRateLimitLayer,
-//!     client::{Attempts, HttpClassifier, HttpHints},
+//!     ConcurrencyBackpressureLayer, ExponentialRetry, PauseOnHintLayer, WindowRateLimitLayer,
+//!     client::{Attempts, HttpClassifier, HttpHints, HttpRetryLayer, RequestBuilderExt},
 //! };
 //!
 //! #[tokio::main]
@@ -18,27 +17,34 @@
 //!         .retry(retry::never())
 //!         .redirect(redirect::Policy::none())
 //!         .build()?;
-//!     let policy = ExponentialRetry::new(5)
-//!         .classify(HttpClassifier::new().assume_no_redirects())
-//!         .clone_with(Request::try_clone);
+//!     let policy =
+//!         ExponentialRetry::new(5).classify(HttpClassifier::new().assume_no_redirects());
 //!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //!     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
 //!     let client = ServiceBuilder::new()
 //!         .layer(ConcurrencyBackpressureLayer::new(10))
-//!         .layer(ExponentialRetryLayer::new(policy))
+//!         .layer(HttpRetryLayer::new(policy))
 //!         .layer(rate)
 //!         .layer(pause)
 //!         .service(reqwest.clone());
 //!
-//!     let request = reqwest.get("http://127.0.0.1:3000/").build()?;
-//!     let response = client.clone().oneshot(request).await?;
+//!     let response = reqwest.get("http://127.0.0.1:3000/").send_through(&client).await?;
 //!     println!("{} at attempt {}", response.status(), Attempts::from_response(&response).get());
 //!     Ok(())
 //! }
 //! ```
 //!
-//! - A streamed body can't be cloned, and is sent once. A hook is told its failure with
-//!   `clone_with(ByTryClone)`.
+//! - [`send_through`](crate::client::RequestBuilderExt::send_through) takes the place of `send`.
+//! - [`HttpRetryLayer`](crate::client::HttpRetryLayer) sends streamed bodies again, up to 64 KiB of
+//!   each, and reads the bodies of failed responses, so that attempts share a connection.
+//! - With reqwest a permit ends with the response head.
+//!   `ConcurrencyBackpressureLayer::new(10).until_body_ends()` holds it to the end of the body
+//!   (feature `server`, on by default).
+//! - A body that breaks off after its head is not retried. Collecting it inside the retry makes it
+//!   so: `.layer(CollectLayer::new())` below the line of the retry. The error type is then
+//!   `BoxError`. See [`read_body`](crate::client::read_body).
+//! - A timeout of the client or of a request (`RequestBuilder::timeout`) bounds each attempt, its
+//!   body included.
 //! - If reqwest follows redirects, leave out
 //!   [`assume_no_redirects`](crate::client::HttpClassifier::assume_no_redirects): its error doesn't
 //!   tell which of the requests failed.

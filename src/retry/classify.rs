@@ -223,9 +223,8 @@ impl<Req, Res, E> Classify<Req, Res, E> for AnyError {
     message = "`{Self}` can't copy a `{Req}`, which a retry would send",
     label = "can't copy this request",
     note = "the default, `ByClone`, copies requests that are `Clone`; for others say how by `clone_with`",
-    note = "`clone_with(reqwest::Request::try_clone)` is for reqwest's requests, `clone_with(ByReplay)` with a \
-            `ReplayLayer` outside the retry for bodies that can't be cloned, `clone_with(|_: &Request| None)` for \
-            requests that are sent once"
+    note = "`HttpRetryLayer` copies requests of the `http` crate and reqwest's, with bodies that can't be cloned; \
+            `clone_with(|_: &Request| None)` is for requests that are sent once"
 )]
 pub trait CloneRequest<Req> {
     /// Returns a copy of `request`, or `None` if it cannot be copied and the hook is not to see it.

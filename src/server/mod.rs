@@ -90,3 +90,4 @@ pub use self::{
     rate_limit_headers::RateLimitHeadersLayer,
     until_body_ends::{PermitBody, UntilBodyEndsLayer},
 };
+pub use crate::wrap_body::{HttpResponse, WrapBody};

@@ -19,6 +19,7 @@ mod hints_property;
 mod hold;
 mod nested;
 mod rate_limit_headers;
+mod read_body;
 #[cfg(feature = "grpc")]
 mod rejections;
 mod replay;

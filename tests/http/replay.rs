@@ -906,3 +906,49 @@ async fn r7_replay_body_converts_to_bodies_of_clients() {
     let unmovable = Box::pin(http_body_util::StreamBody::new(stream));
     assert_eq!(all(ReplayBody::new(unmovable, 1000)).await.unwrap(), b"hello");
 }
+
+/// An attempt may send on after its response. Once the retry is decided, it loses the stream.
+#[cfg(feature = "reqwest")]
+#[tokio::test(start_paused = true)]
+async fn r7_earlier_attempt_of_reqwest_loses_the_stream_when_the_retry_is_decided() {
+    use tower_floodgate::client::{HttpClassifier, HttpRetryLayer};
+
+    let calls = AtomicU32::new(0);
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let sender = Mutex::new(Some(sender));
+    let server = |mut request: reqwest::Request| {
+        let first = calls.fetch_add(1, SeqCst) == 0;
+        let sender = if first { sender.lock().unwrap().take() } else { None };
+        async move {
+            let mut body = request.body_mut().take().unwrap();
+            let mut received = 0;
+            let status = if let Some(sender) = sender {
+                body.frame().await.unwrap().unwrap();
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(500)).await;
+                    sender.send(body.collect().await.map(|body| body.to_bytes().len())).unwrap();
+                });
+                503
+            } else {
+                received = body.collect().await?.to_bytes().len();
+                200
+            };
+            let response = http::Response::builder().status(status).body(received.to_string());
+            Ok::<_, BoxError>(reqwest::Response::from(response?))
+        }
+    };
+    let policy = ExponentialRetry::new(2)
+        .backoff(Backoff::new(secs(1), secs(1)).jitter(Jitter::None))
+        .classify(HttpClassifier::new());
+    let client = ServiceBuilder::new()
+        .layer(HttpRetryLayer::new(policy).replay(ReplayLayer::new().max_bytes(1000)))
+        .service(service_fn(server));
+    let mut request = reqwest::Request::new(Method::PUT, "http://a/".parse().unwrap());
+    // More than is kept.
+    *request.body_mut() = Some(reqwest::Body::wrap(Script::of(9, 200)));
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "1800");
+    let error = receiver.await.unwrap().unwrap_err();
+    let replaced = tower_floodgate::find_cause::<ReplayError>(&error);
+    assert_eq!(replaced, Some(&ReplayError::Replaced));
+}

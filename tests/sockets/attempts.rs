@@ -66,15 +66,9 @@ async fn r8_status_of_tonic_tells_its_attempts() {
 
 #[cfg(feature = "reqwest")]
 mod of_reqwest {
-    use reqwest::{Body, Method, retry};
-    use tower::Layer;
-    use tower_floodgate::{
-        client::ByTryClone,
-        retry::{CloneRequest, Decision, StopReason},
-    };
+    use reqwest::{Body, retry};
 
     use super::*;
-    use crate::peer::{Log, misbehaving::http1};
 
     fn client() -> reqwest::Client {
         reqwest::Client::builder().no_proxy().retry(retry::never()).build().unwrap()
@@ -88,7 +82,8 @@ mod of_reqwest {
     #[tokio::test]
     async fn r8_error_of_reqwest_tells_its_attempts() {
         let (_kept, url) = closed();
-        let policy = policy().classify(HttpClassifier::new()).clone_with(ByTryClone);
+        let policy =
+            policy().classify(HttpClassifier::new()).clone_with(reqwest::Request::try_clone);
         let service = ServiceBuilder::new()
             .layer(ExponentialRetryLayer::new(policy))
             .map_err(BoxError::from)
@@ -102,53 +97,5 @@ mod of_reqwest {
             let error = soon(service.clone().oneshot(request)).await.unwrap_err();
             assert_eq!(Attempts::from_error(&*error).get(), attempts);
         }
-    }
-
-    /// The server responds with 503 before it is asked again.
-    #[tokio::test]
-    async fn r7_r8_streamed_body_of_reqwest_is_told_to_the_hook() {
-        for (body, attempts, told) in [
-            (streamed as fn() -> Body, 1, vec![Err(StopReason::NotReplayable)]),
-            (|| Body::from(vec![7; 30]), 2, vec![Ok(())]),
-        ] {
-            let busy = http1::Act::Unavailable(b"Server: busy");
-            let server = http1::Misbehaving::start([busy]).await;
-            let decisions = Log::new();
-            let log = decisions.clone();
-            let policy =
-                policy().classify(HttpClassifier::new()).clone_with(ByTryClone).on_decision_with(
-                    move |decision: &Decision,
-                          request: &reqwest::Request,
-                          result: &Result<reqwest::Response, reqwest::Error>| {
-                        assert_eq!(
-                            (request.method(), request.url().path()),
-                            (&Method::PUT, "/there")
-                        );
-                        assert_eq!(request.headers()["a"], "b");
-                        assert_eq!(result.as_ref().unwrap().status(), 503);
-                        log.note(decision.retry_in().map(drop));
-                    },
-                );
-            let service = ExponentialRetryLayer::new(policy).layer(client());
-            let request =
-                client().put(server.listening().url("/there")).header("a", "b").body(body());
-            let response = soon(service.oneshot(request.build().unwrap())).await.unwrap();
-            assert_eq!(Attempts::from_response(&response).get(), attempts);
-            let received: Vec<_> = server.received().iter().map(|request| request.body).collect();
-            assert_eq!(received, vec![30; attempts as usize]);
-            assert_eq!(decisions.read(), told);
-        }
-    }
-
-    #[tokio::test]
-    async fn r7_copy_of_a_streamed_body_of_reqwest_fails_when_sent() {
-        let server = http1::Misbehaving::start([]).await;
-        let request = client().put(server.listening().url("/")).body(streamed()).build().unwrap();
-        let copy = ByTryClone.clone_request(&request).unwrap();
-        assert!(!ByTryClone.can_send(&copy));
-        assert!(!ByTryClone.can_send(&ByTryClone.clone_request(&copy).unwrap()));
-        soon(client().execute(copy)).await.unwrap_err();
-        assert!(server.received().is_empty());
-        assert_eq!(soon(client().execute(request)).await.unwrap().status(), 200);
     }
 }

@@ -8,6 +8,7 @@
 //! | `peer/` | servers that count by themselves, and servers that misbehave |
 //! | `harness.rs` | tests of these servers |
 //! | `quota.rs` | fifty tasks and a quota: a hint holds back all of them |
+//! | `bodies.rs` | bodies of attempts: read, retried, sent again, and holding permits |
 //! | `reqwest.rs` | reqwest behind all the layers |
 //! | `misbehaving.rs` | reqwest and hyper-util's client behind all the layers, and servers that misbehave |
 //! | `misdirected.rs` | hyper-util's client and a server that serves another connection |
@@ -23,6 +24,8 @@
 
 #[cfg(feature = "client")]
 mod attempts;
+#[cfg(all(feature = "reqwest", feature = "server"))]
+mod bodies;
 #[cfg(feature = "grpc")]
 mod deadline;
 mod errors;

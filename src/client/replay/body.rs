@@ -85,11 +85,7 @@ impl<B> ReplayBody<B> {
     /// Returns another copy. If none can be made, that copy can't be sent: reading it fails with
     /// [`ReplayError::NotReplayable`].
     pub(super) fn replay_or_unsendable(&self) -> Self {
-        self.replay().unwrap_or(Self::unsendable())
-    }
-
-    pub(in crate::client) const fn unsendable() -> Self {
-        Self(Kind::Unsendable)
+        self.replay().unwrap_or(Self(Kind::Unsendable))
     }
 
     /// Returns true if all frames so far are kept, so that a copy can be made and sent.

@@ -8,7 +8,8 @@
 //! resent*: the body continues unchanged, the kept frames are freed at once, and a failure is
 //! returned as it is ([`StopReason::NotReplayable`](crate::retry::StopReason::NotReplayable)).
 //!
-//! The layer stands outside the retry, which makes its copies with [`ByReplay`]:
+//! [`HttpRetryLayer`](crate::client::HttpRetryLayer) contains the layer. Alone, it stands outside
+//! the retry, which makes its copies with [`ByReplay`]:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -82,7 +83,14 @@
 //! # }
 //! ```
 //!
-//! For axum's type it is `axum::body::Body::new`, for reqwest's `reqwest::Body::wrap`.
+//! For axum's type it is `axum::body::Body::new`.
+//!
+//! # reqwest
+//!
+//! A request of reqwest's does not name the type of its body. With the feature `reqwest`, the layer
+//! makes a `ReplayRequest` of it, which holds a streamed body apart, and
+//! [`HttpRetryLayer`](crate::client::HttpRetryLayer) unites the two inside the retry. A body in
+//! memory is sent again whatever its length, as reqwest's `try_clone` does.
 //!
 //! # Two copies at once
 //!
@@ -113,10 +121,14 @@
 
 mod body;
 mod layer;
+#[cfg(feature = "reqwest")]
+mod of_reqwest;
 mod request;
 mod service;
 mod source;
 
+#[cfg(feature = "reqwest")]
+pub use self::of_reqwest::ReplayRequest;
 pub use self::{
     body::{ReplayBody, ReplayError},
     layer::ReplayLayer,

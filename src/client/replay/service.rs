@@ -19,6 +19,11 @@ impl<S> Replay<S> {
         Self { inner, max_bytes }
     }
 
+    #[cfg(feature = "reqwest")]
+    pub(super) const fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     inner_access!();
 }
 

@@ -22,17 +22,11 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::ReplayError;
-
-/// The least that a frame counts for: about the memory for keeping an empty one.
-const SMALLEST_FRAME: usize = 128;
-
-/// Added to the text of each trailer, as in RFC 7541, section 4.1.
-const TRAILER: usize = 32;
+use crate::client::frame_cost::frame_cost;
 
 /// One copy of a body.
 pub(super) struct Copy<B> {
@@ -80,7 +74,7 @@ impl<B> Copy<B> {
     }
 
     fn of(shared: Arc<Shared<B>>, number: u64) -> Self {
-        let left = shared.size;
+        let left = less(&shared.size, 0);
         Self { shared, number, delivered: 0, left, ended: false }
     }
 
@@ -103,7 +97,7 @@ impl<B> Copy<B> {
     }
 
     pub(super) fn left(&self) -> SizeHint {
-        if self.ended { SizeHint::with_exact(0) } else { self.left }
+        if self.ended { SizeHint::with_exact(0) } else { less(&self.left, 0) }
     }
 }
 
@@ -132,7 +126,7 @@ where
         };
         if let Some(frame) = &frame {
             *delivered += 1;
-            *left = less(*left, frame.data_ref().map_or(0, Bytes::len));
+            *left = less(left, frame.data_ref().map_or(0, Bytes::len));
         }
         *ended = source.stream.is_none() && source.kept(*delivered).is_none();
         Poll::Ready(frame.map(Ok))
@@ -173,7 +167,7 @@ impl<B> Source<B> {
     /// Keeps the frame. If there is no room, drops all kept frames and keeps none from now on.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         let Some(kept) = &mut self.kept else { return };
-        let room = self.room.checked_sub(cost(frame));
+        let room = self.room.checked_sub(frame_cost(frame));
         if let (Some(room), Some(frame)) = (room, copy(frame)) {
             self.room = room;
             kept.push(frame);
@@ -227,15 +221,6 @@ where
     Pin::new(body).poll_frame(cx).map_ok(|frame| frame.map_data(bytes)).map_err(Into::into)
 }
 
-/// The room that a frame takes.
-fn cost(frame: &Frame<Bytes>) -> usize {
-    let trailer =
-        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + TRAILER;
-    let data = frame.data_ref().map_or(0, Bytes::len);
-    let trailers = frame.trailers_ref().map_or(0, |trailers| trailers.iter().map(trailer).sum());
-    SMALLEST_FRAME.max(data + trailers)
-}
-
 /// Copies a frame. `None` for an unknown kind of frame, which passes without being kept.
 fn copy(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
     let data = || frame.data_ref().cloned().map(Frame::data);
@@ -244,7 +229,7 @@ fn copy(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
 }
 
 /// The size of the rest of a body after `bytes`.
-fn less(size: SizeHint, bytes: usize) -> SizeHint {
+fn less(size: &SizeHint, bytes: usize) -> SizeHint {
     let mut left = SizeHint::new();
     left.set_lower(size.lower().saturating_sub(bytes as u64));
     if let Some(upper) = size.upper() {

@@ -6,14 +6,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
-use http_body::Body;
 use pin_project::pin_project;
 
 use super::PermitBody;
 use crate::{
     backpressure,
     reject::{RejectPolicy, RejectPolicyFor},
+    wrap_body::{HttpResponse, WrapBody},
 };
 
 /// Resolves to the inner service's response, whose body holds the permit, or to a rejection.
@@ -34,13 +33,13 @@ impl<F, A: RejectPolicy> ResponseFuture<F, A> {
     }
 }
 
-impl<F, A, B, Error> Future for ResponseFuture<F, A>
+impl<F, A, R, Error> Future for ResponseFuture<F, A>
 where
-    F: Future<Output = Result<Response<B>, Error>>,
-    A: RejectPolicyFor<Response<B>, Error>,
-    B: Body,
+    F: Future<Output = Result<R, Error>>,
+    A: RejectPolicyFor<R, Error>,
+    R: HttpResponse + WrapBody<PermitBody<<R as HttpResponse>::Body>>,
 {
-    type Output = Result<Response<PermitBody<B>>, A::Error>;
+    type Output = Result<R::Wrapped, A::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -48,6 +47,7 @@ where
         let output = ready!(limited.as_mut().poll_holding(cx));
         // Taken from an error, too: without a body, the permit is released here.
         let permit = limited.take_permit();
-        Poll::Ready(output.map(|response| response.map(|body| PermitBody::new(body, permit))))
+        let hold = |response: R| response.into_http().map(|body| PermitBody::new(body, permit));
+        Poll::Ready(output.map(|response| R::wrapped(hold(response))))
     }
 }

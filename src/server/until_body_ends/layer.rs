@@ -19,7 +19,8 @@ impl<A> ConcurrencyBackpressureLayer<A> {
     /// Holds the permit until the response's **body** has ended, failed, or is dropped, rather than
     /// until the response future has completed.
     ///
-    /// For services that respond with [`http::Response`]. Comes after the bounds and the reject
+    /// For services that respond with [`http::Response`], and with the feature `reqwest` for
+    /// reqwest's client. Comes after the bounds and the reject
     /// policy. See [`until_body_ends`](crate::server::until_body_ends). With the feature `server`.
     #[must_use]
     pub fn until_body_ends(self) -> UntilBodyEndsLayer<A> {

@@ -1,11 +1,14 @@
 use std::task::{Context, Poll};
 
-use http::Response;
-use http_body::Body;
 use tower_service::Service;
 
 use super::{PermitBody, future::ResponseFuture};
-use crate::{ConcurrencyBackpressure, macros::inner_access, reject::RejectPolicyFor};
+use crate::{
+    ConcurrencyBackpressure,
+    macros::inner_access,
+    reject::RejectPolicyFor,
+    wrap_body::{HttpResponse, WrapBody},
+};
 
 /// A service whose requests are in flight until the bodies of their responses have ended. See the
 /// [module](crate::server::until_body_ends).
@@ -24,13 +27,13 @@ impl<S> UntilBodyEnds<S> {
     inner_access!();
 }
 
-impl<S, A, Request, B> Service<Request> for UntilBodyEnds<ConcurrencyBackpressure<S, A>>
+impl<S, A, Request, R> Service<Request> for UntilBodyEnds<ConcurrencyBackpressure<S, A>>
 where
-    S: Service<Request, Response = Response<B>>,
-    A: RejectPolicyFor<Response<B>, S::Error>,
-    B: Body,
+    S: Service<Request, Response = R>,
+    A: RejectPolicyFor<R, S::Error>,
+    R: HttpResponse + WrapBody<PermitBody<<R as HttpResponse>::Body>>,
 {
-    type Response = Response<PermitBody<B>>;
+    type Response = R::Wrapped;
     type Error = A::Error;
     type Future = ResponseFuture<S::Future, A>;
 
