@@ -8,6 +8,7 @@
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
+//! | see a gRPC status that follows the head in trailers | `GrpcTrailersLayer`, innermost |
 //! | resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
 //! | copy reqwest's requests | [`clone_with(reqwest::Request::try_clone)`](crate::ExponentialRetry::clone_with) |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints)`](HttpHints), or `GrpcHints` |
@@ -95,6 +96,10 @@ mod grpc_code;
 mod grpc_headers;
 #[cfg(feature = "grpc")]
 mod grpc_hints;
+#[cfg(feature = "grpc")]
+mod grpc_retry_info;
+#[cfg(feature = "grpc")]
+pub mod grpc_trailers;
 mod http_classifier;
 mod http_headers;
 mod http_hints;
@@ -111,4 +116,7 @@ pub use self::{
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };
 #[cfg(feature = "grpc")]
-pub use self::{grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints};
+pub use self::{
+    grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints,
+    grpc_trailers::GrpcTrailersLayer,
+};
