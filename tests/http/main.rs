@@ -10,6 +10,8 @@ mod exempt;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "grpc")]
+mod grpc_trailers;
 mod headers;
 mod hints;
 mod nested;
