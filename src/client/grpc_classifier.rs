@@ -32,7 +32,7 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 ///
 /// | header | another attempt |
 /// | --- | --- |
-/// | `grpc-retry-pushback-ms` | after exactly that time; never if it is negative or unreadable |
+/// | `grpc-retry-pushback-ms` | after exactly that time; never if it is negative, unreadable, or given twice |
 /// | `google.rpc.RetryInfo` in `grpc-status-details-bin` | not before its `retry_delay`; without effect if that is negative or unreadable |
 ///
 /// Repeating a call must do no harm: gRPC has no methods that are idempotent by name. A server that

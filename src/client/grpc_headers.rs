@@ -28,10 +28,13 @@ pub(super) fn retry_hint(headers: &HeaderMap) -> Option<RetryHint> {
 }
 
 /// The `grpc-status` among the headers of a response that ends with them (gRPC's
-/// `PROTOCOL-HTTP2.md`: Trailers-Only). An unreadable one is [`GrpcCode::Unknown`].
+/// `PROTOCOL-HTTP2.md`: Trailers-Only). An unreadable one is [`GrpcCode::Unknown`], and so are
+/// several that differ.
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
-    let value = headers.get(&GRPC_STATUS)?;
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    let mut values = headers.get_all(&GRPC_STATUS).into_iter();
+    let value = values.next()?;
+    let agree = values.all(|other| other == value);
+    let number = value.to_str().ok().filter(|_| agree).and_then(|text| text.parse().ok());
     Some(GrpcCode::from(number.unwrap_or(-1)))
 }
 

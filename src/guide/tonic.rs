@@ -52,15 +52,16 @@
 //! use tower_floodgate::{
 //!     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
 //!     client::{
-//!         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer,
+//!         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, ReplayBody,
+//!         ReplayLayer,
 //!     },
 //! };
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), BoxError> {
-//!     let policy = ExponentialRetry::new(5)
-//!         .clone_with(ByReplay)
-//!         .classify(GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]));
+//!     let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(
+//!         GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]),
+//!     );
 //!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //!     let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
 //!     let channel = ServiceBuilder::new()
@@ -68,6 +69,7 @@
 //!         .layer(ExponentialRetryLayer::new(policy))
 //!         .layer(rate)
 //!         .layer(pause)
+//!         .layer(GrpcTrailersLayer::new()) // sees a failure that follows the head
 //!         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
 //!         .service(Channel::from_static("http://127.0.0.1:50051").connect().await?);
 //!     let mut client = HealthClient::new(channel);
@@ -78,9 +80,13 @@
 //! }
 //! ```
 //!
-//! - The generated client is cloned as usual. Repeating its calls must do no harm: see
+//! - Repeating the calls of the client must do no harm: see
 //!   [`GrpcClassifier`](crate::client::GrpcClassifier).
+//! - A cancelled call of a generated client keeps its permit until that client calls again or is
+//!   dropped: clone the client for each call.
 //! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
-//!   `RESOURCE_EXHAUSTED` at a rate limit. That code is retried only if it is among the `codes`.
+//!   `RESOURCE_EXHAUSTED` and a pushback at a rate limit. A message that is too large has the same
+//!   code without one, and would fail at each attempt. Therefore the code is retried
+//!   [only with a pushback](crate::client::GrpcClassifier::codes_with_pushback).
 //! - If a limit of the client may reject, give it `.reject_with(grpc_rejection)` too. Otherwise the
 //!   client sees the code `UNKNOWN`, with the `Rejected` as a cause of the status.

@@ -159,6 +159,31 @@ fn r4_pushback_is_exact_and_negative_means_never() {
     }
 }
 
+/// In any order, or joined by a comma.
+#[test]
+fn r4_several_pushbacks_mean_never() {
+    let verdict = |lines: &[(&str, &str)]| {
+        verdict_of(GrpcClassifier::new(), 200, &[&[("grpc-status", "14")], lines].concat())
+    };
+    let name = "grpc-retry-pushback-ms";
+    for [one, other] in [["5", "-1"], ["-1", "5"], ["5", "6"], ["5", "5"]] {
+        assert_eq!(verdict(&[(name, one), (name, other)]), Verdict::Never);
+        assert_eq!(verdict(&[(name, &format!("{one},{other}"))]), Verdict::Never);
+    }
+}
+
+#[test]
+fn r6_statuses_that_differ_are_unknown() {
+    let classify = GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::Aborted]);
+    let name = "grpc-status";
+    for (one, other, verdict) in
+        [("14", "14", Verdict::Retry), ("14", "10", Verdict::Done), ("0", "14", Verdict::Done)]
+    {
+        assert_eq!(verdict_of(classify, 200, &[(name, one), (name, other)]), verdict);
+        assert_eq!(verdict_of(classify, 200, &[(name, other), (name, one)]), verdict);
+    }
+}
+
 #[test]
 fn r4_written_pushback_is_read_back() {
     let value = || {

