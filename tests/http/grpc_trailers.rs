@@ -188,6 +188,19 @@ async fn r6_failure_in_trailers_becomes_trailers_only() {
     assert!(frames(body).await.is_empty());
 }
 
+/// Several values of a name stay several, so that a status that contradicts itself does so still.
+#[tokio::test(start_paused = true)]
+async fn r6_all_values_of_a_trailer_become_headers() {
+    let mut doubled = fields(&[("grpc-status", "14"), ("x-a", "one")]);
+    doubled.append("grpc-status", HeaderValue::from_static("8"));
+    doubled.append("x-a", HeaderValue::from_static("two"));
+    let mut response = grpc(Script::new([Step::Trailers(doubled.clone())]));
+    response.headers_mut().append("x-a", HeaderValue::from_static("of the head"));
+    let mut response = through(GrpcTrailersLayer::new(), response).await;
+    response.headers_mut().remove("content-type");
+    assert_eq!(*response.headers(), doubled);
+}
+
 #[tokio::test(start_paused = true)]
 async fn r6_other_first_frames_stay_in_the_body() {
     for steps in [

@@ -159,9 +159,12 @@ fn become_headers(trailers: &HeaderMap, headers: &mut HeaderMap) -> bool {
     if headers.try_insert(&GRPC_STATUS, status.clone()).is_err() {
         return false;
     }
-    for name in trailers.keys().filter(|&name| name != GRPC_STATUS) {
-        headers.remove(name);
-        for value in trailers.get_all(name) {
+    for name in trailers.keys() {
+        let is_status = name == GRPC_STATUS;
+        if !is_status {
+            headers.remove(name);
+        }
+        for value in trailers.get_all(name).into_iter().skip(is_status.into()) {
             let _ = headers.try_append(name, value.clone());
         }
     }
