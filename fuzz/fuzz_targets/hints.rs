@@ -97,7 +97,9 @@ trait CollectMap: Iterator<Item = (HeaderName, HeaderValue)> + Sized {
     /// Unlike `collect`, keeps several lines of one name.
     fn collect_map(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        self.for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in self {
+            headers.append(name, value);
+        }
         headers
     }
 }

@@ -187,6 +187,7 @@ struct Trial {
     copies: Vec<Known>,
     written: Vec<Seen>,
     exact: Option<u64>,
+    ends_early: bool,
     /// True if the body is passed through, because it says that it is too long.
     is_sent_once: bool,
     /// The number of the copy that reads the source.
@@ -236,6 +237,7 @@ impl Trial {
             copies: Vec::new(),
             written,
             exact: matches!(input.size, Size::Exact).then_some(total).filter(|_| body.can_replay()),
+            ends_early: input.ends_early.is_some(),
             is_sent_once: !body.can_replay(),
             sending: 0,
             made: 0,
@@ -350,6 +352,7 @@ impl Trial {
             }
             Poll::Ready(None) => {
                 copy.over = true;
+                assert!(self.ends_early || copy.seen == self.written.len(), "ended too early");
                 if !self.is_sent_once {
                     assert!(ended);
                     let again = Pin::new(copy.request.body_mut());

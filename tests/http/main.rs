@@ -5,6 +5,7 @@
 
 mod any_response;
 mod axum;
+mod bad_input;
 mod classifier;
 mod exempt;
 mod failure;
