@@ -32,16 +32,33 @@ const TIMEOUT: &str = "-timeout=10";
 /// The longest input, in bytes. Longer ones find nothing new, and make a large corpus.
 const MAX_LEN: &str = "-max_len=1024";
 
+/// Runs the targets on one input. Returns those that crash.
+pub(crate) fn crashes(only: &str, input: &Path) -> anyhow::Result<Vec<String>> {
+    ensure!(input.is_file(), "{} is no file", input.display());
+    let mut faults = Vec::new();
+    for target in chosen(only) {
+        if !Command::new(build(target)?).arg(input).status()?.success() {
+            faults.push(format!("{target} crashes on {}", input.display()));
+        }
+    }
+    Ok(faults)
+}
+
+fn chosen(only: &str) -> impl Iterator<Item = &'static str> {
+    TARGETS.iter().copied().filter(move |target| target.contains(only))
+}
+
 /// Runs each target for `seconds`, from the checked-in inputs on. Returns the targets that crash.
 ///
 /// With `keep`, adds to the checked-in inputs those that cover more, and drops those that others
 /// cover.
 pub(crate) fn faults(only: &str, seconds: u32, keep: bool) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
-    for target in TARGETS.iter().filter(|target| target.contains(only)) {
+    for target in chosen(only) {
         let fuzz = Fuzz { binary: build(target)?, target };
         if !fuzz.run(seconds)? {
-            faults.push(format!("{target} crashes on an input in {}", fuzz.artifacts().display()));
+            let artifacts = fuzz.artifacts();
+            faults.push(format!("{target} crashes on the latest input in {}", artifacts.display()));
         } else if keep {
             fuzz.minimize()?;
         }

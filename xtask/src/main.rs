@@ -83,6 +83,9 @@ enum Check {
         /// Adds the inputs that cover more to the checked-in ones
         #[arg(long)]
         keep: bool,
+        /// Runs this input alone, as after a crash
+        #[arg(long, value_name = "FILE", conflicts_with = "keep")]
+        input: Option<PathBuf>,
     },
     /// Runs every suite in its long form, and all other checks
     Verify,
@@ -95,7 +98,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
-        Check::Fuzz { only, seconds, keep } => fuzz::faults(&only, seconds, keep)?,
+        Check::Fuzz { only, input: Some(input), .. } => fuzz::crashes(&only, &input)?,
+        Check::Fuzz { only, seconds, keep, input: None } => fuzz::faults(&only, seconds, keep)?,
         Check::Verify => verify()?,
     };
     for fault in &faults {
