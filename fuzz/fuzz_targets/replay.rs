@@ -1,4 +1,5 @@
-//! Copies of a body that are read, dropped, made and claimed in any order, against a list of frames.
+//! Copies of a body that are read, dropped, made and claimed in any order, against a list of
+//! frames.
 
 #![no_main]
 

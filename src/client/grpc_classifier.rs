@@ -42,9 +42,9 @@ static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rp
 /// carries the number of all of them: [`Attempts`].
 ///
 /// Only the head of a response is read. A server or a proxy may send the `grpc-status` of a failure
-/// in trailers directly after the head: a [`GrpcTrailersLayer`](super::GrpcTrailersLayer) inside the
-/// retry moves it into the head. A `grpc-status` in the trailers of a response that has begun is not
-/// seen; A6 does not retry it either.
+/// in trailers directly after the head: a [`GrpcTrailersLayer`](super::GrpcTrailersLayer) inside
+/// the retry moves it into the head. A `grpc-status` in the trailers of a response that has begun
+/// is not seen; A6 does not retry it either.
 ///
 /// `M` is inferred from the error type of the service: any [`Error`](std::error::Error), or a
 /// `BoxError`.
@@ -100,8 +100,8 @@ impl<M> GrpcClassifier<M> {
     /// Retries these codes, too, if the server says when: by `grpc-retry-pushback-ms`, or by a
     /// `google.rpc.RetryInfo`. By default none.
     ///
-    /// `RESOURCE_EXHAUSTED` from a rate limit comes with a time. Without one, the message may be too
-    /// large, or a disk full, and the next attempt would fail alike. A code that is among the
+    /// `RESOURCE_EXHAUSTED` from a rate limit comes with a time. Without one, the message may be
+    /// too large, or a disk full, and the next attempt would fail alike. A code that is among the
     /// [`codes`](Self::codes) as well is retried either way.
     ///
     /// ```
@@ -113,12 +113,16 @@ impl<M> GrpcClassifier<M> {
     /// };
     ///
     /// let classify = GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]);
-    /// let verdict_of = |response| classify.classify(&Request::new(()), &Ok::<_, Infallible>(response));
+    /// let verdict_of =
+    ///     |response| classify.classify(&Request::new(()), &Ok::<_, Infallible>(response));
     ///
-    /// let limited = Response::builder().header("grpc-status", "8").header("grpc-retry-pushback-ms", "40");
-    /// assert_eq!(verdict_of(limited.body(())?), Verdict::RetryExactly(Duration::from_millis(40)));
     /// let too_large = Response::builder().header("grpc-status", "8");
     /// assert_eq!(verdict_of(too_large.body(())?), Verdict::Done);
+    /// let limited = Response::builder()
+    ///     .header("grpc-status", "8")
+    ///     .header("grpc-retry-pushback-ms", "40");
+    /// let wait = Duration::from_millis(40);
+    /// assert_eq!(verdict_of(limited.body(())?), Verdict::RetryExactly(wait));
     /// # Ok::<_, http::Error>(())
     /// ```
     ///

@@ -12,8 +12,8 @@ use crate::pause_on_hint::ReadHint;
 /// [`PauseOnHintLayer`](crate::PauseOnHintLayer).
 ///
 /// The hint is the `grpc-retry-pushback-ms`, or else the `google.rpc.RetryInfo`, of a call that
-/// failed with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`. A response without a `grpc-status` and with an
-/// HTTP status other than 200 comes from a proxy, and is read as [`HttpHints`] does.
+/// failed with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`. A response without a `grpc-status` and with
+/// an HTTP status other than 200 comes from a proxy, and is read as [`HttpHints`] does.
 ///
 /// As for [`GrpcClassifier`](super::GrpcClassifier), the code is one of the headers, or moved there
 /// by a [`GrpcTrailersLayer`](super::GrpcTrailersLayer) inside.

@@ -97,7 +97,8 @@ fn cause() -> impl Strategy<Value = Cause> {
 }
 
 proptest! {
-    /// Conclusive evidence anywhere in a chain retries any request, other evidence a repeatable one.
+    /// Conclusive evidence anywhere in a chain retries any request, other evidence a repeatable
+    /// one.
     #[test]
     fn r6_any_chain_of_errors_is_judged_by_its_causes(
         causes in prop::collection::vec(cause(), 0..40),
@@ -197,7 +198,7 @@ fn liar() -> impl Strategy<Value = Liar> {
         .prop_map(|(steps, lower, above, ended)| Liar { steps, polls: 0, lower, above, ended })
 }
 
-/// What a poll of a body shows.
+/// A poll of a body, its end and its size, as text.
 fn seen<B>(body: &mut B) -> String
 where
     B: Body<Data = Bytes, Error: fmt::Debug> + Unpin,

@@ -32,7 +32,8 @@ const MAX_EMPTY: usize = 16;
 /// The first frame of a body, `None` if it has none.
 type FirstFrame<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
-/// Resolves to the inner service's response, once its first frame has arrived or has taken too long.
+/// Resolves to the inner service's response, once its first frame has arrived or has taken too
+/// long.
 ///
 /// Dropping it drops the inner future, or the response.
 ///

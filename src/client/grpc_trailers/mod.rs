@@ -8,8 +8,8 @@
 //!
 //! A [`GrpcTrailersLayer`] looks at the first frame of the body. If it is trailers with a
 //! `grpc-status` other than 0, the response becomes Trailers-Only: the trailers become headers, in
-//! the place of headers of the same names, and the body ends. Any other frame stays the first of the
-//! body, including the trailers of a call that succeeded.
+//! the place of headers of the same names, and the body ends. Any other frame stays the first of
+//! the body, including the trailers of a call that succeeded.
 //!
 //! The layer stands inside everything that reads a status: the retry and
 //! [`PauseOnHintLayer`](crate::PauseOnHintLayer).
@@ -17,22 +17,21 @@
 //! ```
 //! use std::convert::Infallible;
 //! use bytes::Bytes;
-//! use http::{HeaderMap, HeaderValue, Request, Response};
-//! use http_body_util::{BodyExt, Empty, combinators::WithTrailers};
+//! use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+//! use http_body_util::{BodyExt, Empty};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_floodgate::client::GrpcTrailersLayer;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = ServiceBuilder::new().layer(GrpcTrailersLayer::new()).service(service_fn(
-//!     |_: Request<()>| async {
-//!         let trailers = HeaderMap::from_iter([
-//!             (http::HeaderName::from_static("grpc-status"), HeaderValue::from(14)),
-//!         ]);
-//!         let body = Empty::<Bytes>::new().with_trailers(async { Some(Ok::<_, Infallible>(trailers)) });
-//!         Response::builder().header("content-type", "application/grpc").body(Box::pin(body))
-//!     },
-//! ));
+//! // Responds with a head, and then with trailers.
+//! let server = service_fn(|_: Request<()>| async {
+//!     let status = (HeaderName::from_static("grpc-status"), HeaderValue::from(14));
+//!     let trailers = async { Some(Ok::<_, Infallible>(HeaderMap::from_iter([status]))) };
+//!     let body = Box::pin(Empty::<Bytes>::new().with_trailers(trailers));
+//!     Response::builder().header("content-type", "application/grpc").body(body)
+//! });
+//! let client = ServiceBuilder::new().layer(GrpcTrailersLayer::new()).service(server);
 //!
 //! let response = client.oneshot(Request::new(())).await?;
 //! assert_eq!(response.headers()["grpc-status"], "14");
@@ -48,8 +47,8 @@
 //! call is not retried.
 //!
 //! - A call with one response is not delayed: its client needs the first frame anyway.
-//! - A stream whose first message takes longer begins up to `max_wait` later, once. Its messages are
-//!   not delayed.
+//! - A stream whose first message takes longer begins up to `max_wait` later, once. Its messages
+//!   are not delayed.
 //! - Responses that have a `grpc-status` in the head, or whose `content-type` is not
 //!   `application/grpc`, are passed on at once.
 //!
@@ -62,8 +61,8 @@
 //! - The response has another type of body, [`PeekedBody`]. tonic's generated clients take any.
 //! - The body must be `Unpin`, as tonic's, hyper's and axum's are. Box any other:
 //!   `map_response(|response: Response<_>| response.map(Box::pin))`.
-//! - Frames of data without bytes are no messages, and are dropped in front of trailers: up to 16 of
-//!   them at once.
+//! - Frames of data without bytes are no messages. Up to 16 of them at once are dropped in front of
+//!   the first frame.
 
 mod body;
 pub mod future;
