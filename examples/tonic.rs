@@ -21,7 +21,10 @@ use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    client::{Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer},
+    client::{
+        Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, ReplayBody,
+        ReplayLayer,
+    },
     server::grpc_rejection,
 };
 
@@ -43,9 +46,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     tokio::spawn(server.serve_with_incoming(incoming));
 
     // Repeating a health check does no harm. Whether that holds is for each client to decide.
-    let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(
-        GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]),
-    );
+    let policy = ExponentialRetry::new(5)
+        .clone_with(ByReplay)
+        .classify(GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]));
     let own_rate = WindowRateLimitLayer::new(100, SECOND);
     let pause = PauseOnHintLayer::new(own_rate.handle(), GrpcHints);
     let channel = ServiceBuilder::new()
@@ -53,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .layer(ExponentialRetryLayer::new(policy))
         .layer(own_rate)
         .layer(pause)
+        .layer(GrpcTrailersLayer::new())
         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
         .service(Channel::from_shared(url)?.connect().await?);
     let client = HealthClient::new(channel);

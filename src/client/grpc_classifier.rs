@@ -3,11 +3,14 @@ use std::{fmt, marker::PhantomData};
 use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
-    AsError, Attempts, GrpcCode, PlainError, failure::Failure, grpc_code::Codes, grpc_headers,
-    hints::retry_wait, http_classifier::rejected_verdict,
+    AsError, Attempts, GrpcCode, PlainError,
+    failure::Failure,
+    grpc_code::Codes,
+    grpc_headers::{self, RetryHint},
+    hints::retry_wait,
+    http_classifier::rejected_verdict,
 };
 use crate::{
-    headers::grpc::Pushback,
     retry::{Classify, Verdict},
     settings::{InvalidSetting, literal},
 };
@@ -19,11 +22,19 @@ pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
 ///
 /// | outcome | verdict |
 /// | --- | --- |
-/// | `grpc-status` among the headers, a retried code | retry; with `grpc-retry-pushback-ms` after exactly that time, or never if it is negative or unreadable |
-/// | no `grpc-status`, an HTTP status other than 200 (from a proxy) | by the code that gRPC maps it to: 429, 502, 503 and 504 are `UNAVAILABLE`; not before `Retry-After` |
+/// | `grpc-status` among the headers, a retried code | retry, as the server's hint says |
+/// | the same, a code that is retried [with a pushback](Self::codes_with_pushback) | retry, if the server gives a hint |
+/// | no `grpc-status`, an HTTP status other than 200 (from a proxy) | by the code that gRPC maps it to: 429, 502, 503 and 504 are `UNAVAILABLE`; not before `Retry-After`, which is the hint |
 /// | a failed connection, a timeout of tokio's or tower's (not of tonic's `Endpoint::timeout`), or an error that says the server was [never reached](super#did-the-request-reach-the-server) | as `UNAVAILABLE`, unless the cause is [permanent](super#permanent-failures) |
 /// | a [`Rejected`](crate::Rejected) of this crate's limits | retry, not before its time; never if the limit is closed |
 /// | anything else | done |
+///
+/// The first of these headers is the hint:
+///
+/// | header | another attempt |
+/// | --- | --- |
+/// | `grpc-retry-pushback-ms` | after exactly that time; never if it is negative, unreadable, or given twice |
+/// | `google.rpc.RetryInfo` in `grpc-status-details-bin` | not before its `retry_delay`; without effect if that is negative or unreadable |
 ///
 /// Repeating a call must do no harm: gRPC has no methods that are idempotent by name. A server that
 /// fails with `UNAVAILABLE` usually has done nothing, but it may have.
@@ -32,14 +43,16 @@ pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
 /// response to a retry. The number of all of them is stored in the response, and around an error
 /// that is a `BoxError`: [`Attempts`].
 ///
-/// Only the head of a response is read. Not seen are a `grpc-status` in the trailers of a response
-/// that has begun (which A6 does not retry either), and `google.rpc.RetryInfo` in
-/// `grpc-status-details-bin`.
+/// Only the head of a response is read. A server or a proxy may send the `grpc-status` of a failure
+/// in trailers directly after the head: a [`GrpcTrailersLayer`](super::GrpcTrailersLayer) inside
+/// the retry moves it into the head. A `grpc-status` in the trailers of a response that has begun
+/// is not seen; A6 does not retry it either.
 ///
 /// `M` is inferred from the error type of the service: any [`Error`](std::error::Error), or a
 /// `BoxError`.
 pub struct GrpcClassifier<M = PlainError> {
     codes: Codes,
+    codes_with_pushback: Codes,
     errors: PhantomData<fn() -> M>,
 }
 
@@ -47,7 +60,11 @@ impl<M> GrpcClassifier<M> {
     /// Retries [`GrpcCode::Unavailable`].
     #[must_use]
     pub fn new() -> Self {
-        Self { codes: Codes::from_codes([GrpcCode::Unavailable]), errors: PhantomData }
+        Self {
+            codes: Codes::from_codes([GrpcCode::Unavailable]),
+            codes_with_pushback: Codes::from_codes([]),
+            errors: PhantomData,
+        }
     }
 
     /// Retries exactly these codes.
@@ -56,7 +73,7 @@ impl<M> GrpcClassifier<M> {
     /// use tower_floodgate::client::{GrpcClassifier, GrpcCode};
     ///
     /// let classify: GrpcClassifier =
-    ///     GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]);
+    ///     GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::Aborted]);
     /// # let _ = classify;
     /// ```
     ///
@@ -78,27 +95,95 @@ impl<M> GrpcClassifier<M> {
         mut self,
         codes: impl IntoIterator<Item = GrpcCode>,
     ) -> Result<Self, InvalidSetting> {
-        self.codes = Codes::from_codes(codes);
-        if self.codes.contains(GrpcCode::Ok) {
-            return Err(InvalidSetting::new("codes", self.codes, "codes of failures, without Ok"));
-        }
+        self.codes = failures("codes", codes)?;
+        Ok(self)
+    }
+
+    /// Retries these codes, too, if the server says when: by `grpc-retry-pushback-ms`, or by a
+    /// `google.rpc.RetryInfo`. By default none.
+    ///
+    /// `RESOURCE_EXHAUSTED` from a rate limit comes with a time. Without one, the message may be
+    /// too large, or a disk full, and the next attempt would fail alike. A code that is among the
+    /// [`codes`](Self::codes) as well is retried either way.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, time::Duration};
+    /// use http::{Request, Response};
+    /// use tower_floodgate::{
+    ///     client::{GrpcClassifier, GrpcCode},
+    ///     retry::{Classify, Verdict},
+    /// };
+    ///
+    /// let classify = GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]);
+    /// let verdict_of =
+    ///     |response| classify.classify(&Request::new(()), &Ok::<_, Infallible>(response));
+    ///
+    /// let too_large = Response::builder().header("grpc-status", "8");
+    /// assert_eq!(verdict_of(too_large.body(())?), Verdict::Done);
+    /// let limited = Response::builder()
+    ///     .header("grpc-status", "8")
+    ///     .header("grpc-retry-pushback-ms", "40");
+    /// let wait = Duration::from_millis(40);
+    /// assert_eq!(verdict_of(limited.body(())?), Verdict::RetryExactly(wait));
+    /// # Ok::<_, http::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If [`GrpcCode::Ok`] is among them.
+    #[must_use]
+    #[track_caller]
+    pub fn codes_with_pushback(self, codes: impl IntoIterator<Item = GrpcCode>) -> Self {
+        literal(self.try_codes_with_pushback(codes))
+    }
+
+    /// Does what [`codes_with_pushback`](Self::codes_with_pushback) does, for values read at run
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// If `codes_with_pushback` would panic.
+    pub fn try_codes_with_pushback(
+        mut self,
+        codes: impl IntoIterator<Item = GrpcCode>,
+    ) -> Result<Self, InvalidSetting> {
+        self.codes_with_pushback = failures("codes_with_pushback", codes)?;
         Ok(self)
     }
 
     fn verdict<B>(&self, response: &Response<B>) -> Verdict {
-        let retried = |code| self.codes.contains(code);
-        match grpc_headers::code(response.headers()) {
-            Some(code) if retried(code) => match Pushback::from_headers(response.headers()) {
-                None => Verdict::Retry,
-                Some(Pushback::After(wait)) => Verdict::RetryExactly(wait),
-                Some(Pushback::Never) => Verdict::Never,
-            },
-            None if grpc_headers::code_of_http(response.status()).is_some_and(retried) => {
-                retry_wait(response).map_or(Verdict::Retry, Verdict::RetryAfter)
-            }
-            _ => Verdict::Done,
+        let headers = response.headers();
+        let told = grpc_headers::code(headers);
+        let code = told.or_else(|| grpc_headers::code_of_http(response.status()));
+        let Some(code) = code.filter(|&code| self.may_retry(code)) else { return Verdict::Done };
+        let hint = match told {
+            Some(_) => grpc_headers::retry_hint(headers),
+            None => retry_wait(response).map(RetryHint::NotBefore),
+        };
+        match hint {
+            Some(RetryHint::Exactly(wait)) => Verdict::RetryExactly(wait),
+            Some(RetryHint::NotBefore(wait)) => Verdict::RetryAfter(wait),
+            Some(RetryHint::Never) => Verdict::Never,
+            None if self.codes.contains(code) => Verdict::Retry,
+            None => Verdict::Done,
         }
     }
+
+    fn may_retry(&self, code: GrpcCode) -> bool {
+        self.codes.contains(code) || self.codes_with_pushback.contains(code)
+    }
+}
+
+/// Checks that all of `codes` are codes of failures.
+fn failures(
+    setting: &'static str,
+    codes: impl IntoIterator<Item = GrpcCode>,
+) -> Result<Codes, InvalidSetting> {
+    let codes = Codes::from_codes(codes);
+    if codes.contains(GrpcCode::Ok) {
+        return Err(InvalidSetting::new(setting, codes, "codes of failures, without Ok"));
+    }
+    Ok(codes)
 }
 
 impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassifier<M> {
@@ -152,6 +237,9 @@ impl<M> Copy for GrpcClassifier<M> {}
 
 impl<M> fmt::Debug for GrpcClassifier<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcClassifier").field("codes", &self.codes).finish()
+        f.debug_struct("GrpcClassifier")
+            .field("codes", &self.codes)
+            .field("codes_with_pushback", &self.codes_with_pushback)
+            .finish()
     }
 }

@@ -1,15 +1,40 @@
-//! Reads the code of a gRPC response from its head.
+//! Reads the code and the hint of a gRPC response from its head.
+
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::GrpcCode;
-use crate::headers::grpc::GRPC_STATUS;
+use super::{GrpcCode, grpc_retry_info::retry_delay};
+use crate::headers::grpc::{GRPC_STATUS, Pushback};
+
+/// A server's word on another attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RetryHint {
+    /// After exactly this time: a pushback.
+    Exactly(Duration),
+    /// Not before this time: a `RetryInfo`.
+    NotBefore(Duration),
+    /// No other attempt: a pushback that is negative or unreadable.
+    Never,
+}
+
+/// Reads the pushback of a failed call, or else its `RetryInfo`.
+pub(super) fn retry_hint(headers: &HeaderMap) -> Option<RetryHint> {
+    match Pushback::from_headers(headers) {
+        Some(Pushback::After(wait)) => Some(RetryHint::Exactly(wait)),
+        Some(Pushback::Never) => Some(RetryHint::Never),
+        None => retry_delay(headers).map(RetryHint::NotBefore),
+    }
+}
 
 /// The `grpc-status` among the headers of a response that ends with them (gRPC's
-/// `PROTOCOL-HTTP2.md`: Trailers-Only). An unreadable one is [`GrpcCode::Unknown`].
+/// `PROTOCOL-HTTP2.md`: Trailers-Only). An unreadable one is [`GrpcCode::Unknown`], and so are
+/// several that differ.
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
-    let value = headers.get(&GRPC_STATUS)?;
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    let mut values = headers.get_all(&GRPC_STATUS).into_iter();
+    let value = values.next()?;
+    let agree = values.all(|other| other == value);
+    let number = value.to_str().ok().filter(|_| agree).and_then(|text| text.parse().ok());
     Some(GrpcCode::from(number.unwrap_or(-1)))
 }
 

@@ -8,6 +8,7 @@
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
+//! | see a gRPC status that follows the head in trailers | `GrpcTrailersLayer`, innermost |
 //! | resend any body, and use the connection again | [`HttpRetryLayer::new(policy)`](HttpRetryLayer) in the place of `ExponentialRetryLayer` |
 //! | only resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
 //! | only use the connection of a failed response again | [`ReadFailuresLayer`] inside the retry |
@@ -136,6 +137,10 @@ mod grpc_code;
 mod grpc_headers;
 #[cfg(feature = "grpc")]
 mod grpc_hints;
+#[cfg(feature = "grpc")]
+mod grpc_retry_info;
+#[cfg(feature = "grpc")]
+pub mod grpc_trailers;
 pub mod hints;
 mod http_classifier;
 pub mod http_retry;
@@ -164,6 +169,6 @@ pub use self::{
 #[cfg(feature = "grpc")]
 pub use self::{
     grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints,
-    send_grpc_timeout::send_grpc_timeout,
+    grpc_trailers::GrpcTrailersLayer, send_grpc_timeout::send_grpc_timeout,
 };
 pub use crate::wrap_body::{HttpResponse, WrapBody};

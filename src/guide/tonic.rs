@@ -64,8 +64,8 @@
 //!     DeadlineLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
 //!     WindowRateLimitLayer,
 //!     client::{
-//!         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, ReplayBody, ReplayLayer,
-//!         send_grpc_timeout,
+//!         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, ReplayBody,
+//!         ReplayLayer, send_grpc_timeout,
 //!     },
 //!     deadline::GrpcTimeout,
 //!     server::grpc_rejection,
@@ -73,9 +73,9 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), BoxError> {
-//!     let policy = ExponentialRetry::new(5)
-//!         .clone_with(ByReplay)
-//!         .classify(GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::ResourceExhausted]));
+//!     let policy = ExponentialRetry::new(5).clone_with(ByReplay).classify(
+//!         GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]),
+//!     );
 //!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
 //!     let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
 //!     // All attempts and waits together end within the `grpc-timeout` of a call, or 30 s.
@@ -89,6 +89,7 @@
 //!         .layer(rate)
 //!         .layer(pause)
 //!         .map_request(send_grpc_timeout) // the time that is left for the attempt
+//!         .layer(GrpcTrailersLayer::new()) // sees a failure that follows the head
 //!         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
 //!         .service(Channel::from_static("http://127.0.0.1:50051").connect().await?);
 //!     let mut client = HealthClient::new(channel);
@@ -103,7 +104,9 @@
 //!   its position in the queue, until that client calls again or is dropped.
 //! - Repeating a call must do no harm: see [`GrpcClassifier`](crate::client::GrpcClassifier).
 //! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
-//!   `RESOURCE_EXHAUSTED` at a rate limit. That code is retried only if it is among the `codes`.
+//!   `RESOURCE_EXHAUSTED` and a pushback at a rate limit. A message that is too large has the same
+//!   code without one, and would fail at each attempt. Therefore the code is retried
+//!   [only with a pushback](crate::client::GrpcClassifier::codes_with_pushback).
 //! - A rejection by a limit of the client is a status with the code that a server would respond
 //!   with, and the `Rejected` as its cause. With `.reject_with(grpc_rejection)` it has a pushback,
 //!   too.

@@ -19,10 +19,12 @@ pub(crate) enum Pushback {
 }
 
 impl Pushback {
-    /// Reads it. A negative number means `Never`, and so does an unreadable value.
+    /// Reads it. A negative number means `Never`, and so do an unreadable value and several values.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(&PUSHBACK)?;
-        let text = value.to_str().ok().filter(|text| !text.starts_with('+'));
+        let mut values = headers.get_all(&PUSHBACK).into_iter();
+        let value = values.next()?;
+        let text = values.next().is_none().then(|| value.to_str().ok()).flatten();
+        let text = text.filter(|text| !text.starts_with('+'));
         let millis = text.and_then(|text| text.parse::<i32>().ok());
         Some(match millis.and_then(|millis| u64::try_from(millis).ok()) {
             Some(millis) => Self::After(Duration::from_millis(millis)),

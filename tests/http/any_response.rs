@@ -21,7 +21,7 @@ use tower_floodgate::{
 };
 
 /// All headers that are read from a response.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "retry-after",
     "date",
     "ratelimit",
@@ -32,6 +32,7 @@ const NAMES: [&str; 10] = [
     "x-ratelimit-reset-after",
     "grpc-status",
     "grpc-retry-pushback-ms",
+    "grpc-status-details-bin",
 ];
 
 /// Requests one after the other, on the same client.

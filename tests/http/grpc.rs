@@ -2,12 +2,17 @@
 
 use std::{
     io::{self, ErrorKind},
+    panic::catch_unwind,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use http::{Request, Response};
+use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_STANDARD_NO_PAD};
+use http::{HeaderValue, Request, Response};
 use proptest::prelude::*;
+use prost::Message;
+use tonic::metadata::MetadataMap;
+use tonic_types::{ErrorDetails, StatusExt};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
@@ -154,6 +159,31 @@ fn r4_pushback_is_exact_and_negative_means_never() {
     }
 }
 
+/// In any order, or joined by a comma.
+#[test]
+fn r4_several_pushbacks_mean_never() {
+    let verdict = |lines: &[(&str, &str)]| {
+        verdict_of(GrpcClassifier::new(), 200, &[&[("grpc-status", "14")], lines].concat())
+    };
+    let name = "grpc-retry-pushback-ms";
+    for [one, other] in [["5", "-1"], ["-1", "5"], ["5", "6"], ["5", "5"]] {
+        assert_eq!(verdict(&[(name, one), (name, other)]), Verdict::Never);
+        assert_eq!(verdict(&[(name, &format!("{one},{other}"))]), Verdict::Never);
+    }
+}
+
+#[test]
+fn r6_statuses_that_differ_are_unknown() {
+    let classify = GrpcClassifier::new().codes([GrpcCode::Unavailable, GrpcCode::Aborted]);
+    let name = "grpc-status";
+    for (one, other, verdict) in
+        [("14", "14", Verdict::Retry), ("14", "10", Verdict::Done), ("0", "14", Verdict::Done)]
+    {
+        assert_eq!(verdict_of(classify, 200, &[(name, one), (name, other)]), verdict);
+        assert_eq!(verdict_of(classify, 200, &[(name, other), (name, one)]), verdict);
+    }
+}
+
 #[test]
 fn r4_written_pushback_is_read_back() {
     let value = || {
@@ -183,6 +213,240 @@ fn r4_written_pushback_is_read_back() {
         });
         prop_assert_eq!(written, expected);
     });
+}
+
+/// google.rpc.Status, as far as it is read, with a delay that may be wrong.
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    message: Vec<u8>,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(bytes = "vec", tag = "1")]
+    type_url: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<RetryDelay>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RetryDelay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// A detail with a `RetryInfo`.
+fn delay(seconds: i64, nanos: i32) -> Any {
+    let info = RetryInfo { retry_delay: Some(RetryDelay { seconds, nanos }) };
+    Any { type_url: RETRY_INFO.into(), value: info.encode_to_vec() }
+}
+
+/// A `grpc-status-details-bin`, without padding.
+fn encoded(details: &[Any]) -> String {
+    let status = Status { code: 8, message: b"\xffslowly".into(), details: details.to_vec() };
+    BASE64_STANDARD_NO_PAD.encode(status.encode_to_vec())
+}
+
+/// The verdict on a retried code with these details, which is also the hint for a pause.
+fn verdict_with_details(details: &str) -> Verdict {
+    let lines = [("grpc-status", "14"), ("grpc-status-details-bin", details)];
+    let verdict = verdict_of(GrpcClassifier::new(), 200, &lines);
+    assert_eq!(hint(200, &lines).map_or(Verdict::Retry, Verdict::RetryAfter), verdict);
+    verdict
+}
+
+#[test]
+fn r4_retry_info_is_a_floor() {
+    let other =
+        Any { type_url: b"type.googleapis.com/google.rpc.DebugInfo".into(), value: vec![0xff] };
+    for (details, wait) in [
+        (vec![delay(7, 0)], Duration::from_secs(7)),
+        (vec![delay(0, 250_000_000)], Duration::from_millis(250)),
+        (vec![delay(0, 0)], Duration::ZERO),
+        (vec![delay(315_576_000_000, 999_999_999)], Duration::new(315_576_000_000, 999_999_999)),
+        // The longest counts.
+        (vec![delay(1, 0), delay(3, 0), delay(2, 0)], secs(3)),
+        // An unknown detail, and one with a wrong delay, are passed over.
+        (vec![other, delay(-1, 0), delay(1, 0)], secs(1)),
+        // Servers may name a host of their own.
+        (
+            vec![Any { type_url: b"x.example/a/google.rpc.RetryInfo".into(), ..delay(5, 0) }],
+            secs(5),
+        ),
+    ] {
+        let value = encoded(&details);
+        assert_eq!(verdict_with_details(&value), Verdict::RetryAfter(wait), "{details:?}");
+        let padded = BASE64_STANDARD.encode(BASE64_STANDARD_NO_PAD.decode(&value).unwrap());
+        assert_eq!(verdict_with_details(&padded), Verdict::RetryAfter(wait), "{details:?}");
+    }
+}
+
+/// As if there were none.
+#[test]
+fn r4_unreadable_retry_info_is_ignored() {
+    let wrong_name = |name: &str| Any { type_url: name.into(), ..delay(7, 0) };
+    for details in [
+        vec![],
+        vec![delay(-7, 0)],
+        vec![delay(0, -1)],
+        vec![delay(7, -1)],
+        vec![delay(-1, 1)],
+        vec![delay(7, 1_000_000_000)],
+        vec![delay(7, i32::MAX)],
+        vec![delay(315_576_000_001, 0)],
+        vec![delay(i64::MAX, 0)],
+        vec![delay(i64::MIN, i32::MIN)],
+        vec![Any { type_url: RETRY_INFO.into(), value: vec![] }],
+        vec![Any { type_url: RETRY_INFO.into(), value: vec![0x0a, 0x7f] }],
+        vec![wrong_name("")],
+        vec![wrong_name("google.rpc.RetryInfo")],
+        vec![wrong_name("type.googleapis.com/google.rpc.RetryInfos")],
+        vec![wrong_name("type.googleapis.com/xgoogle.rpc.RetryInfo")],
+        vec![delay(7, 0), Any { type_url: vec![0xff], value: vec![] }],
+    ] {
+        assert_eq!(verdict_with_details(&encoded(&details)), Verdict::Retry, "{details:?}");
+    }
+    let good = encoded(&[delay(7, 0)]);
+    let url_safe = "-_-_";
+    for value in ["", "!", "A", url_safe, &good[1..], &good[..good.len() - 1], &format!("{good}!")]
+    {
+        assert_eq!(verdict_with_details(value), Verdict::Retry, "{value:?}");
+    }
+    // Groups nested without end, and more bytes than a header has.
+    let nested = BASE64_STANDARD.encode([0x1b].repeat(10_000));
+    assert_eq!(verdict_with_details(&nested), Verdict::Retry);
+    let long = encoded(&vec![delay(7, 0); 10_000]);
+    assert_eq!(verdict_with_details(&long), Verdict::Retry);
+}
+
+/// gRPC lets values be joined by commas.
+#[test]
+fn r4_retry_info_of_several_values_is_the_longest() {
+    let [short, long] = [encoded(&[delay(1, 0)]), encoded(&[delay(2, 0)])];
+    for value in [
+        format!("{short},{long}"),
+        format!("{long} , {short}"),
+        format!("{short}==,,{long}"),
+        format!("!,{long}"),
+        format!("{long},{}", encoded(&[delay(-9, 0)])),
+    ] {
+        assert_eq!(verdict_with_details(&value), Verdict::RetryAfter(secs(2)), "{value}");
+    }
+    let name = "grpc-status-details-bin";
+    for lines in [[(name, &*short), (name, &*long)], [(name, &*long), (name, &*short)]] {
+        let lines = [&[("grpc-status", "14")], &lines[..]].concat();
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), Verdict::RetryAfter(secs(2)));
+        assert_eq!(hint(200, &lines), Some(secs(2)));
+    }
+}
+
+#[test]
+fn r4_pushback_takes_precedence_over_retry_info() {
+    let details = encoded(&[delay(7, 0)]);
+    for (pushback, verdict) in [
+        ("0", Verdict::RetryExactly(Duration::ZERO)),
+        ("9000", Verdict::RetryExactly(secs(9))),
+        ("-1", Verdict::Never),
+        ("soon", Verdict::Never),
+    ] {
+        let lines = [
+            ("grpc-status", "14"),
+            ("grpc-retry-pushback-ms", pushback),
+            ("grpc-status-details-bin", &details),
+        ];
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), verdict);
+        let wait = if let Verdict::RetryExactly(wait) = verdict { Some(wait) } else { None };
+        assert_eq!(hint(200, &lines), wait);
+    }
+}
+
+/// The details are written by tonic.
+#[test]
+fn r4_retry_info_of_tonic_is_read() {
+    for delay in [Duration::ZERO, Duration::from_millis(1500), secs(3600)] {
+        let details = ErrorDetails::with_retry_info(Some(delay));
+        let status = tonic::Status::with_error_details_and_metadata(
+            tonic::Code::Unavailable,
+            "later",
+            details,
+            MetadataMap::new(),
+        );
+        let result = Ok::<_, io::Error>(status.into_http::<()>());
+        let verdict = GrpcClassifier::new().classify(&Request::new(()), &result);
+        assert_eq!(verdict, Verdict::RetryAfter(delay));
+        assert_eq!(GrpcHints.read_hint(&result), Some(delay));
+    }
+}
+
+/// Any delay is read exactly, or ignored if it is out of range.
+#[test]
+fn r4_any_retry_info_is_read_exactly_or_ignored() {
+    proptest!(|(seconds in prop_oneof![any::<i64>(), -2..4_i64], nanos: i32)| {
+        let is_delay = (0..=315_576_000_000).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
+        let verdict = match is_delay {
+            true => Verdict::RetryAfter(Duration::new(seconds as u64, nanos as u32)),
+            false => Verdict::Retry,
+        };
+        prop_assert_eq!(verdict_with_details(&encoded(&[delay(seconds, nanos)])), verdict);
+    });
+    proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..64))| {
+        verdict_with_details(&BASE64_STANDARD.encode(&bytes));
+        let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+        let mut response = answer(200, &[("grpc-status", "14")]);
+        response.headers_mut().insert("grpc-status-details-bin", value);
+        GrpcHints.read_hint(&Ok::<_, io::Error>(response));
+    });
+}
+
+/// A message that is too large is `RESOURCE_EXHAUSTED`, too, and no retry makes it smaller.
+#[test]
+fn r6_code_with_pushback_is_retried_only_with_one() {
+    let classify = GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]);
+    let details = encoded(&[delay(7, 0)]);
+    let status = ("grpc-status", "8");
+    for (lines, verdict) in [
+        (vec![status], Verdict::Done),
+        (vec![status, ("grpc-message", "message too large")], Verdict::Done),
+        (vec![status, ("retry-after", "7")], Verdict::Done),
+        (vec![status, ("grpc-status-details-bin", "!")], Verdict::Done),
+        (vec![status, ("grpc-status-details-bin", &encoded(&[]))], Verdict::Done),
+        (vec![status, ("grpc-retry-pushback-ms", "40")], Verdict::RetryExactly(secs(1) / 25)),
+        (vec![status, ("grpc-retry-pushback-ms", "-1")], Verdict::Never),
+        (vec![status, ("grpc-retry-pushback-ms", "")], Verdict::Never),
+        (vec![status, ("grpc-status-details-bin", &details)], Verdict::RetryAfter(secs(7))),
+        // Other codes are judged as before.
+        (vec![("grpc-status", "14")], Verdict::Retry),
+        (vec![("grpc-status", "10"), ("grpc-retry-pushback-ms", "40")], Verdict::Done),
+    ] {
+        assert_eq!(verdict_of(classify, 200, &lines), verdict, "{lines:?}");
+    }
+    let both = classify.codes([GrpcCode::ResourceExhausted]);
+    assert_eq!(verdict_of(both, 200, &[status]), Verdict::Retry);
+    assert!(format!("{both:?}").contains("codes_with_pushback: {ResourceExhausted}"));
+
+    // A proxy's hint is `Retry-After`, and an error has none.
+    let classify = GrpcClassifier::new().codes([]).codes_with_pushback([GrpcCode::Unavailable]);
+    assert_eq!(verdict_of(classify, 503, &[]), Verdict::Done);
+    let lines = [("retry-after", "7")];
+    assert_eq!(verdict_of(classify, 503, &lines), Verdict::RetryAfter(secs(7)));
+    assert_eq!(verdict_of(classify, 500, &lines), Verdict::Done);
+    let error = Err::<Response<()>, _>(io::Error::from(ErrorKind::ConnectionRefused));
+    assert_eq!(classify.classify(&Request::new(()), &error), Verdict::Done);
 }
 
 #[test]
@@ -305,11 +569,21 @@ async fn r8_call_with_full_headers_is_retried_unchanged() {
 #[test]
 fn c7_code_of_no_failure_is_an_invalid_setting() {
     let wrong = [GrpcCode::Unavailable, GrpcCode::Ok];
-    let error = GrpcClassifier::<PlainError>::new().try_codes(wrong).unwrap_err();
-    let said = "codes is {Ok, Unavailable}: it must be codes of failures, without Ok";
-    assert_eq!((error.setting(), &*error.to_string()), ("codes", said));
-    let panic = std::panic::catch_unwind(|| GrpcClassifier::<BoxedError>::new().codes(wrong));
-    assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
+    let classify = GrpcClassifier::<BoxedError>::new();
+    for (setting, error, panic) in [
+        ("codes", classify.try_codes(wrong), catch_unwind(|| classify.codes(wrong))),
+        (
+            "codes_with_pushback",
+            classify.try_codes_with_pushback(wrong),
+            catch_unwind(|| classify.codes_with_pushback(wrong)),
+        ),
+    ] {
+        let error = error.unwrap_err();
+        let said =
+            format!("{setting} is {{Ok, Unavailable}}: it must be codes of failures, without Ok");
+        assert_eq!((error.setting(), error.to_string()), (setting, said.clone()));
+        assert_eq!(*panic.unwrap_err().downcast::<String>().unwrap(), said);
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]

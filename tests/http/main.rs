@@ -6,12 +6,15 @@
 mod any_response;
 mod attempts;
 mod axum;
+mod bad_input;
 mod classifier;
 mod dialects;
 mod exempt;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "grpc")]
+mod grpc_trailers;
 mod headers;
 mod hints;
 mod hints_property;

@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::{Either, join};
+use futures::{
+    future::{Either, join},
+    stream::{Once, once},
+};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::{net::TcpSocket, sync::oneshot, task::JoinSet};
+use tokio::{net::TcpSocket, sync::oneshot, task::JoinSet, time::sleep};
 use tonic::{
     Code,
     body::Body,
@@ -18,17 +21,29 @@ use tonic::{
 };
 use tonic_health::{
     ServingStatus,
-    pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
+    pb::{
+        HealthCheckRequest, HealthCheckResponse,
+        health_client::HealthClient,
+        health_server::{self, HealthServer},
+    },
 };
-use tower::{Service, ServiceBuilder, layer::layer_fn};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{BoxError, Service, ServiceBuilder, layer::layer_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
     WindowRateLimitLayer,
-    client::{Attempts, ByReplay, GrpcClassifier, GrpcHints, ReplayBody, ReplayLayer},
+    client::{
+        Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, ReplayBody,
+        ReplayLayer, grpc_trailers::PeekedBody,
+    },
     retry::{Backoff, Decision, StopReason},
 };
 
-use crate::peer::{Log, now, soon};
+use crate::peer::{
+    Log,
+    misbehaving::grpc::{Act, Misbehaving},
+    now, soon,
+};
 
 /// The requested service name. If the body didn't arrive, the response would be `NOT_FOUND`.
 const NAME: &str = "floodgate";
@@ -117,12 +132,23 @@ fn client(
     url: &str,
     on_decision: impl Fn(&Decision) + Send + Sync + 'static,
 ) -> HealthClient<
-    impl GrpcService<Body, ResponseBody = Body, Error: Into<tower::BoxError>, Future: Send> + Clone,
+    impl GrpcService<Body, ResponseBody = PeekedBody<Body>, Error: Into<BoxError>, Future: Send> + Clone,
+> {
+    client_with(GrpcClassifier::new(), GrpcTrailersLayer::new(), url, on_decision)
+}
+
+fn client_with(
+    classify: GrpcClassifier,
+    trailers: GrpcTrailersLayer,
+    url: &str,
+    on_decision: impl Fn(&Decision) + Send + Sync + 'static,
+) -> HealthClient<
+    impl GrpcService<Body, ResponseBody = PeekedBody<Body>, Error: Into<BoxError>, Future: Send> + Clone,
 > {
     let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
     let policy = ExponentialRetry::new(4)
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
-        .classify(GrpcClassifier::new())
+        .classify(classify)
         .clone_with(ByReplay)
         .on_decision(on_decision);
     let rate = WindowRateLimitLayer::new(1000, Duration::from_secs(1));
@@ -133,6 +159,7 @@ fn client(
         .layer(ExponentialRetryLayer::new(policy))
         .layer(rate)
         .layer(pause)
+        .layer(trailers)
         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
         .service(channel);
     HealthClient::new(service)
@@ -218,4 +245,159 @@ async fn r6_tonic_call_with_a_refused_connection_is_resent() {
     let (response, health) = soon(join(client.check(check()), opened)).await;
     assert_eq!(served(&response.unwrap()), 2);
     assert_eq!(health.arrivals.read().len(), 1);
+}
+
+/// A health service whose calls and streams fail with these statuses, then succeed.
+#[derive(Clone)]
+struct Failing(Arc<Mutex<Vec<tonic::Status>>>);
+
+impl Failing {
+    /// Serves it on tonic's server.
+    async fn start(statuses: impl IntoIterator<Item = tonic::Status>) -> (String, JoinSet<()>) {
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}", incoming.local_addr().unwrap());
+        let service = Self(Arc::new(Mutex::new(statuses.into_iter().collect())));
+        let serving =
+            Server::builder().add_service(HealthServer::new(service)).serve_with_incoming(incoming);
+        let mut task = JoinSet::new();
+        task.spawn(async { serving.await.unwrap() });
+        (url, task)
+    }
+
+    fn next(&self) -> Result<HealthCheckResponse, tonic::Status> {
+        let status = self.0.lock().unwrap().pop();
+        let mut serving = HealthCheckResponse::default();
+        serving.set_status(ServingStatus::Serving.into());
+        status.map_or(Ok(serving), Err)
+    }
+}
+
+#[tonic::async_trait]
+impl health_server::Health for Failing {
+    async fn check(
+        &self,
+        _: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<HealthCheckResponse>, tonic::Status> {
+        self.next().map(tonic::Response::new)
+    }
+
+    type WatchStream = Once<Ready<Result<HealthCheckResponse, tonic::Status>>>;
+
+    async fn watch(
+        &self,
+        _: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<Self::WatchStream>, tonic::Status> {
+        Ok(tonic::Response::new(once(ready(self.next()))))
+    }
+}
+
+/// As the module of `GrpcTrailersLayer` says of tonic.
+#[tokio::test]
+async fn r6_tonic_server_fails_a_call_in_the_head_and_a_stream_in_trailers() {
+    let unavailable = || tonic::Status::unavailable("not now");
+    let (url, _task) = Failing::start([unavailable(), unavailable()]).await;
+    let heads = Log::new();
+    let logged = heads.clone();
+    let channel = ServiceBuilder::new()
+        .map_response(move |response: Response<Body>| {
+            logged.note(response.headers().contains_key("grpc-status"));
+            response
+        })
+        .service(Endpoint::from_shared(url).unwrap().connect_lazy());
+    let mut client = HealthClient::new(channel);
+    soon(client.check(check())).await.unwrap_err();
+    let mut stream = soon(client.watch(check())).await.unwrap().into_inner();
+    assert_eq!(soon(stream.message()).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(heads.read(), [true, false]);
+}
+
+/// Waits for trailers longer than any machine takes.
+fn patient() -> GrpcTrailersLayer {
+    GrpcTrailersLayer::new().max_wait(Duration::from_secs(3600))
+}
+
+#[tokio::test]
+async fn r6_tonic_stream_that_fails_before_its_first_message_is_retried() {
+    let unavailable = || tonic::Status::unavailable("not now");
+    let (url, _task) = Failing::start([unavailable(), unavailable()]).await;
+    let mut client = client_with(GrpcClassifier::new(), patient(), &url, |_| ());
+    let response = soon(client.watch(check())).await.unwrap();
+    assert_eq!(Attempts::from_extensions(response.extensions()).get(), 3);
+    let mut stream = response.into_inner();
+    let message = soon(stream.message()).await.unwrap().unwrap();
+    assert_eq!(message.status(), ServingStatus::Serving.into());
+    assert!(soon(stream.message()).await.unwrap().is_none());
+}
+
+/// Of two calls that are out of resources, the server tells only one when to come again.
+#[tokio::test]
+async fn r4_tonic_client_obeys_retry_info_and_returns_exhaustion_without() {
+    let wait = Duration::from_millis(60);
+    let details = ErrorDetails::with_retry_info(Some(wait));
+    let code = Code::ResourceExhausted;
+    let limited = tonic::Status::with_error_details(code, "slowly", details);
+    let too_large = tonic::Status::new(code, "message too large");
+    for streams in [false, true] {
+        let (url, _task) = Failing::start([too_large.clone(), limited.clone()]).await;
+        let decisions = Log::new();
+        let logged = decisions.clone();
+        let classify = GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]);
+        let note = move |decision: &Decision| logged.note(*decision);
+        let mut client = client_with(classify, patient(), &url, note);
+        let status = match streams {
+            false => soon(client.check(check())).await.unwrap_err(),
+            true => soon(client.watch(check())).await.unwrap_err(),
+        };
+        assert_eq!((status.code(), status.message()), (code, "message too large"));
+        let [decision] = decisions.read()[..] else { panic!("{decisions:?}") };
+        assert_eq!(decision.hint(), Some(wait));
+        assert!(decision.retry_in().unwrap() >= wait);
+    }
+}
+
+/// Head and trailers in the same packet, and each in its own.
+#[tokio::test]
+async fn r6_tonic_call_that_fails_in_trailers_is_retried() {
+    for act in [Act::Fail(14), Act::FailLater(14)] {
+        let server = Misbehaving::start([act, act]).await;
+        let url = server.listening().url("/");
+        let mut client = client_with(GrpcClassifier::new(), patient(), &url, |_| ());
+        let call = soon(client.check(check()));
+        let late = async {
+            for received in 1..=2 {
+                // The head is on its way before the trailers are.
+                soon(async {
+                    while server.received().len() < received {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                })
+                .await;
+                sleep(Duration::from_millis(20)).await;
+                server.go_on();
+            }
+        };
+        let (response, ()) = join(call, late).await;
+        assert_eq!(served(&response.unwrap()), 3, "{act:?}");
+        assert_eq!(server.received().len(), 3);
+    }
+}
+
+/// The head is returned without a first frame, and the status that follows is the stream's.
+#[tokio::test]
+async fn r6_open_tonic_stream_begins_without_a_message() {
+    for (act, code) in [(Act::ServeLater, Code::Ok), (Act::FailLater(14), Code::Unavailable)] {
+        for max_wait in [Duration::ZERO, Duration::from_millis(5)] {
+            let server = Misbehaving::start([act]).await;
+            let layer = GrpcTrailersLayer::new().max_wait(max_wait);
+            let url = server.listening().url("/");
+            let mut client = client_with(GrpcClassifier::new(), layer, &url, |_| ());
+            let response = soon(client.watch(check())).await.unwrap();
+            let mut stream = response.into_inner();
+            server.go_on();
+            let code_of = |status: tonic::Status| status.code();
+            let message = soon(stream.message()).await;
+            assert_eq!(message.map_or_else(code_of, |_| Code::Ok), code);
+            assert_eq!(server.received().len(), 1, "a stream that has begun is not retried");
+        }
+    }
 }

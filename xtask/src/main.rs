@@ -6,9 +6,11 @@
 //! cargo xtask orderings     every memory ordering weakened: a model has to fail
 //! cargo xtask protocol      steps of the protocols broken: the named models have to fail
 //! cargo xtask mutants       cargo-mutants, all or a sample
+//! cargo xtask fuzz          headers and bodies, guided by coverage
 //! cargo xtask verify        all of them, and the suites in their long form
 //! ```
 
+mod fuzz;
 mod mutants;
 mod orderings;
 mod package;
@@ -70,6 +72,21 @@ enum Check {
         #[arg(long, value_name = "N", default_value_t = 1)]
         every: usize,
     },
+    /// Fuzzes the readers of headers and the replay of bodies
+    Fuzz {
+        /// Runs only targets with this text in their names
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        only: String,
+        /// Runs each target for this long
+        #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+        seconds: u32,
+        /// Adds the inputs that cover more to the checked-in ones
+        #[arg(long)]
+        keep: bool,
+        /// Runs this input alone, as after a crash
+        #[arg(long, value_name = "FILE", conflicts_with = "keep")]
+        input: Option<PathBuf>,
+    },
     /// Runs every suite in its long form, and all other checks
     Verify,
 }
@@ -81,6 +98,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
+        Check::Fuzz { only, input: Some(input), .. } => fuzz::crashes(&only, &input)?,
+        Check::Fuzz { only, seconds, keep, input: None } => fuzz::faults(&only, seconds, keep)?,
         Check::Verify => verify()?,
     };
     for fault in &faults {
@@ -93,6 +112,7 @@ fn verify() -> anyhow::Result<Vec<String>> {
     let mut faults = prose::faults(&[], false)?;
     faults.extend(promises::faults(false)?);
     faults.extend(suites::faults()?);
+    faults.extend(fuzz::faults("", 600, false)?);
     faults.extend(orderings::faults(1)?);
     faults.extend(protocol::faults("", 1)?);
     faults.extend(mutants::faults("", 1)?);

@@ -1,6 +1,8 @@
 //! Servers that misbehave as they are told.
 
 pub(crate) mod goaway;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
 pub(crate) mod http1;
 pub(crate) mod http2;
 
