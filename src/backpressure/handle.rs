@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures::future::FusedFuture;
+use futures_util::future::FusedFuture;
 
 use super::limiter::ConcurrencyLimiter;
 use crate::{

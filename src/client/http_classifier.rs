@@ -1,4 +1,8 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -14,15 +18,11 @@ use crate::{
 };
 
 /// The statuses that [`HttpClassifier`] retries by default: 408, 425, 429, 500, 502, 503, 504.
-pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::TOO_EARLY,
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::INTERNAL_SERVER_ERROR,
-    StatusCode::BAD_GATEWAY,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-];
+pub static DEFAULT_RETRIED_STATUSES: LazyLock<Vec<StatusCode>> = LazyLock::new(|| {
+    // By number: `http` has had a constant for 425 since 1.2 only.
+    let statuses = [408, 425, 429, 500, 502, 503, 504];
+    statuses.into_iter().filter_map(|status| StatusCode::from_u16(status).ok()).collect()
+});
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
