@@ -3,12 +3,14 @@
 //! ```text
 //! cargo xtask prose         the text against the rules of CONTRIBUTING.md
 //! cargo xtask promises      which tests show which promise
+//! cargo xtask builds        outside crates that depend on the package
 //! cargo xtask orderings     every memory ordering weakened: a model has to fail
 //! cargo xtask protocol      steps of the protocols broken: the named models have to fail
 //! cargo xtask mutants       cargo-mutants, all or a sample
 //! cargo xtask verify        all of them, and the suites in their long form
 //! ```
 
+mod builds;
 mod mutants;
 mod orderings;
 mod package;
@@ -46,6 +48,8 @@ enum Check {
         #[arg(short, long)]
         verbose: bool,
     },
+    /// Compiles a crate that depends on the package: features, lowest and newest versions
+    Builds,
     /// Weakens every memory ordering that a model passes, one at a time
     Orderings {
         /// Tries only every n-th
@@ -78,6 +82,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let faults = match Args::parse().check {
         Check::Prose { paths, verbose } => prose::faults(&paths, verbose)?,
         Check::Promises { verbose } => promises::faults(verbose)?,
+        Check::Builds => builds::faults()?,
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
@@ -92,6 +97,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn verify() -> anyhow::Result<Vec<String>> {
     let mut faults = prose::faults(&[], false)?;
     faults.extend(promises::faults(false)?);
+    faults.extend(builds::faults()?);
     faults.extend(suites::faults()?);
     faults.extend(orderings::faults(1)?);
     faults.extend(protocol::faults("", 1)?);
