@@ -117,12 +117,16 @@
 //! `client` and `server` are on by default. Without them, the crate has no code for HTTP and
 //! depends on none of its crates.
 //!
-//! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of
-//!   hyper, hyper-util and h2, hints, replayable request bodies.
-//! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
-//!   permits held until a body ends. Depends on `http` and `http-body` only.
-//! - `grpc`: clients and servers of gRPC. Made for tonic, without depending on it. Includes both.
-//! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
+//! | feature | for | depends on |
+//! | --- | --- | --- |
+//! | none | the three layers, for any service | `tower` (its `retry`), `tower-layer`, `tower-service`, `tokio` (its `rt` and `time`), `futures-util`, `pin-project`, `fastrand` |
+//! | `client` (default) | [clients of HTTP](client): retry classification by status and by the errors of hyper, hyper-util and h2, hints, replayable request bodies | `http`, `http-body`, `bytes`, `httpdate`, `sfv`, `h2`, `hyper`, `hyper-util` (its `client-legacy` and `http1`), tower's `timeout` |
+//! | `server` (default) | [servers of HTTP](server): responses to rejected requests, rate-limit headers, permits held until a body ends | `http`, `http-body` |
+//! | `grpc` | clients and servers of gRPC, such as tonic's: codes and pushback, read and written | `client`, `server`, `percent-encoding`; not tonic |
+//! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
+//!
+//! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
+//! anyway. It makes no connections.
 //!
 //! # Naming the type of a stack
 //!

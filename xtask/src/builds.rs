@@ -40,14 +40,14 @@ pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     let mut lowest = BTreeMap::new();
     for versions in [Versions::Lowest, Versions::Newest] {
         for (name, features) in combinations(package) {
-            let outside = Outside::write(package, versions, name, features)?;
+            let outside = Outside::write(package, versions, name, &features)?;
             let subject = format!("{name}, {} versions", versions.name());
             match outside.build() {
                 Ok(locked) => {
                     println!("{subject}: {} packages", locked.packages.len());
                     faults.extend(too_new(package, &locked));
                     if versions == Versions::Lowest {
-                        note_lowest(package, &locked, &mut lowest);
+                        note_lowest(package, &features, &locked, &mut lowest);
                     }
                 }
                 Err(error) => faults.push(format!("{subject}: {error:#}")),
@@ -132,16 +132,12 @@ impl Outside {
         package: &Package,
         versions: Versions,
         name: &str,
-        features: BTreeSet<&str>,
+        features: &BTreeSet<&str>,
     ) -> anyhow::Result<Self> {
         let is_declared = |name: &&str| self::features(package).any(|it| it == *name);
         let chosen: Vec<_> = features.iter().copied().filter(is_declared).collect();
-        let is_chosen = |dependency: &&Dependency| {
-            let optional = format!("dep:{}", dependency.name);
-            !dependency.optional || features.contains(&*optional)
-        };
         let mut dependencies = Map::new();
-        for Dependency { name, req, .. } in normal(package).filter(is_chosen) {
+        for Dependency { name, req, .. } in used(package, features) {
             let plain = json!({ "version": req, "default-features": false });
             dependencies.insert(name.clone(), plain);
         }
@@ -197,36 +193,44 @@ fn too_new(package: &Package, locked: &Metadata) -> Vec<String> {
     locked.packages.iter().filter(needs_newer).map(text).collect()
 }
 
-/// Notes the lowest version of each dependency of the package that was built.
-fn note_lowest(package: &Package, locked: &Metadata, lowest: &mut BTreeMap<String, Version>) {
-    for dependency in normal(package) {
-        let is_meant =
-            |it: &&Package| it.name == dependency.name && dependency.req.matches(&it.version);
+/// Notes the lowest version of each dependency that the package was built with.
+fn note_lowest(
+    package: &Package,
+    features: &BTreeSet<&str>,
+    locked: &Metadata,
+    lowest: &mut BTreeMap<String, Version>,
+) {
+    for Dependency { name, req, .. } in used(package, features) {
+        let is_meant = |it: &&Package| it.name == *name && req.matches(&it.version);
         for built in locked.packages.iter().filter(is_meant) {
-            let noted =
-                lowest.entry(dependency.name.clone()).or_insert_with(|| built.version.clone());
-            if built.version < *noted {
-                *noted = built.version.clone();
-            }
+            let noted = lowest.entry(name.clone()).or_insert_with(|| built.version.clone());
+            *noted = built.version.clone().min(noted.clone());
         }
     }
 }
 
 /// Reports versions that the manifest states, and that no build has used.
 fn untried(package: &Package, lowest: &BTreeMap<String, Version>) -> Vec<String> {
-    let mut faults = Vec::new();
-    for Dependency { name, req, .. } in normal(package) {
-        match lowest.get(name) {
-            Some(built) if stated(req).as_ref() == Some(built) => {}
-            Some(built) => faults.push(format!("{name} {req} is stated, {built} the lowest built")),
-            None => faults.push(format!("{name} {req} is stated, and was not built")),
-        }
-    }
-    faults
+    let all = closure(package, features(package).collect());
+    let is_tried = |it: &&Dependency| stated(&it.req).as_ref() == lowest.get(&it.name);
+    let untried = used(package, &all).filter(|dependency| !is_tried(dependency));
+    let text = |it: &Dependency| match lowest.get(&it.name) {
+        Some(built) => format!("{} {} is stated, and {built} the lowest built", it.name, it.req),
+        None => format!("{} {} is stated, and was not built", it.name, it.req),
+    };
+    untried.map(text).collect()
 }
 
-fn normal(package: &Package) -> impl Iterator<Item = &Dependency> {
-    package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal)
+/// Returns the dependencies with these features.
+fn used<'a>(
+    package: &'a Package,
+    features: &BTreeSet<&str>,
+) -> impl Iterator<Item = &'a Dependency> {
+    package.dependencies.iter().filter(|dependency| {
+        let optional = format!("dep:{}", dependency.name);
+        dependency.kind == DependencyKind::Normal
+            && (!dependency.optional || features.contains(&*optional))
+    })
 }
 
 /// Returns the lowest version that a requirement allows.

@@ -4,6 +4,7 @@
 //! cargo xtask prose         the text against the rules of CONTRIBUTING.md
 //! cargo xtask promises      which tests show which promise
 //! cargo xtask builds        outside crates that depend on the package
+//! cargo xtask package       the file that is published
 //! cargo xtask orderings     every memory ordering weakened: a model has to fail
 //! cargo xtask protocol      steps of the protocols broken: the named models have to fail
 //! cargo xtask mutants       cargo-mutants, all or a sample
@@ -11,6 +12,7 @@
 //! ```
 
 mod builds;
+mod crate_file;
 mod mutants;
 mod orderings;
 mod package;
@@ -50,6 +52,8 @@ enum Check {
     },
     /// Compiles a crate that depends on the package: features, lowest and newest versions
     Builds,
+    /// Packs the package: warnings, contents, size, examples, links of the README
+    Package,
     /// Weakens every memory ordering that a model passes, one at a time
     Orderings {
         /// Tries only every n-th
@@ -83,6 +87,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Prose { paths, verbose } => prose::faults(&paths, verbose)?,
         Check::Promises { verbose } => promises::faults(verbose)?,
         Check::Builds => builds::faults()?,
+        Check::Package => crate_file::faults()?,
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
@@ -98,6 +103,7 @@ fn verify() -> anyhow::Result<Vec<String>> {
     let mut faults = prose::faults(&[], false)?;
     faults.extend(promises::faults(false)?);
     faults.extend(builds::faults()?);
+    faults.extend(crate_file::faults()?);
     faults.extend(suites::faults()?);
     faults.extend(orderings::faults(1)?);
     faults.extend(protocol::faults("", 1)?);
