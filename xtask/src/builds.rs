@@ -38,22 +38,27 @@ pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     let package = metadata.root_package().context("the workspace has a package at its root")?;
     let mut faults = without_code(package);
     let mut lowest = BTreeMap::new();
+    let mut silent = BTreeSet::new();
     for versions in [Versions::Lowest, Versions::Newest] {
         for (name, features) in combinations(package) {
             let outside = Outside::write(package, versions, name, &features)?;
             let subject = format!("{name}, {} versions", versions.name());
-            match outside.build() {
-                Ok(locked) => {
-                    println!("{subject}: {} packages", locked.packages.len());
-                    faults.extend(too_new(package, &locked));
-                    if versions == Versions::Lowest {
-                        note_lowest(package, &features, &locked, &mut lowest);
-                    }
+            let locked = outside.lock().with_context(|| subject.clone())?;
+            println!("{subject}: {} packages", locked.packages.len());
+            faults.extend(too_new(package, &locked));
+            match versions {
+                Versions::Lowest => note_lowest(package, &features, &locked, &mut lowest),
+                Versions::Newest => {
+                    let unstated = locked.packages.iter().filter(|it| it.rust_version.is_none());
+                    silent.extend(unstated.map(|it| it.name.to_string()));
                 }
-                Err(error) => faults.push(format!("{subject}: {error:#}")),
+            }
+            if let Err(error) = outside.check() {
+                faults.push(format!("{subject}: {error}"));
             }
         }
     }
+    println!("no rust-version is stated by the newest {}", Vec::from_iter(silent).join(", "));
     faults.extend(untried(package, &lowest));
     faults.sort();
     faults.dedup();
@@ -163,17 +168,21 @@ impl Outside {
         Ok(Self { folder, versions, features: chosen.join(",") })
     }
 
-    /// Makes the lock file, compiles the crate by it, and returns its packages.
-    fn build(&self) -> anyhow::Result<Metadata> {
+    /// Makes the lock file, and returns the packages in it.
+    fn lock(&self) -> anyhow::Result<Metadata> {
         // An older one would keep its versions.
         let _ = fs::remove_file(self.folder.join("Cargo.lock"));
         run(&mut self.versions.update(&self.folder))?;
-        let mut check = cargo(&self.folder, &["check", "--quiet", "--locked", "--features"]);
-        check.arg(&self.features).env("RUSTFLAGS", RUSTFLAGS);
-        run(check.env("CARGO_TARGET_DIR", root().join("target/outside/target")))?;
         let mut metadata = MetadataCommand::new();
         metadata.manifest_path(self.folder.join("Cargo.toml")).other_options(["--locked".into()]);
         Ok(metadata.exec()?)
+    }
+
+    /// Compiles the crate. All share a target directory, so that a version is compiled once.
+    fn check(&self) -> anyhow::Result<()> {
+        let mut check = cargo(&self.folder, &["check", "--quiet", "--locked", "--features"]);
+        check.arg(&self.features).env("RUSTFLAGS", RUSTFLAGS);
+        run(check.env("CARGO_TARGET_DIR", root().join("target/outside/target")))
     }
 }
 
@@ -193,7 +202,7 @@ fn too_new(package: &Package, locked: &Metadata) -> Vec<String> {
     locked.packages.iter().filter(needs_newer).map(text).collect()
 }
 
-/// Notes the lowest version of each dependency that the package was built with.
+/// Notes the lowest version of each dependency.
 fn note_lowest(
     package: &Package,
     features: &BTreeSet<&str>,
@@ -202,21 +211,21 @@ fn note_lowest(
 ) {
     for Dependency { name, req, .. } in used(package, features) {
         let is_meant = |it: &&Package| it.name == *name && req.matches(&it.version);
-        for built in locked.packages.iter().filter(is_meant) {
-            let noted = lowest.entry(name.clone()).or_insert_with(|| built.version.clone());
-            *noted = built.version.clone().min(noted.clone());
+        for tried in locked.packages.iter().filter(is_meant) {
+            let noted = lowest.entry(name.clone()).or_insert_with(|| tried.version.clone());
+            *noted = tried.version.clone().min(noted.clone());
         }
     }
 }
 
-/// Reports versions that the manifest states, and that no build has used.
+/// Reports versions that the manifest states, and that no lock file has.
 fn untried(package: &Package, lowest: &BTreeMap<String, Version>) -> Vec<String> {
     let all = closure(package, features(package).collect());
     let is_tried = |it: &&Dependency| stated(&it.req).as_ref() == lowest.get(&it.name);
     let untried = used(package, &all).filter(|dependency| !is_tried(dependency));
     let text = |it: &Dependency| match lowest.get(&it.name) {
-        Some(built) => format!("{} {} is stated, and {built} the lowest built", it.name, it.req),
-        None => format!("{} {} is stated, and was not built", it.name, it.req),
+        Some(tried) => format!("{} {} is stated, and {tried} the lowest tried", it.name, it.req),
+        None => format!("{} {} is stated, and was not tried", it.name, it.req),
     };
     untried.map(text).collect()
 }
