@@ -120,16 +120,18 @@
 //! `client` and `server` are on by default. Without them, the crate has no code for HTTP and
 //! depends on none of its crates.
 //!
-//! - `client`: [clients of HTTP](client). Retry classification by status and by the errors of
-//!   hyper, hyper-util and h2, hints, replayable request bodies.
-//! - `server`: [servers of HTTP](server). Responses to rejected requests, rate-limit headers,
-//!   permits held until a body ends. Depends on `http` and `http-body` only.
-//! - `axum`: responses to rejected requests of any type that a handler of axum may return. Depends
-//!   on `axum-core`. Includes `server`.
-//! - `grpc`: clients and servers of gRPC. Includes both. Of tonic, it has the `Status`, without a
-//!   transport: the version is 0.14, and other versions see a rejection without a reject policy as
-//!   a broken stream or `UNKNOWN`.
-//! - `reqwest`: requests, responses and errors of reqwest. Includes `client`.
+//! | feature | for | depends on |
+//! | --- | --- | --- |
+//! | none | the three layers, for any service | `tower` (its `retry`), `tower-layer`, `tower-service`, `tokio` (its `rt` and `time`), `futures-util`, `pin-project`, `fastrand` |
+//! | `client` (default) | [clients of HTTP](client): retry classification by status and by the errors of hyper, hyper-util and h2, hints, replayable request bodies | `http`, `http-body`, `bytes`, `httpdate`, `jiff`, `sfv`, `h2`, `hyper`, `hyper-util` (its `client-legacy` and `http1`), tower's `timeout` |
+//! | `server` (default) | [servers of HTTP](server): responses to rejected requests, rate-limit headers, permits held until a body ends | `http`, `http-body` |
+//! | `axum` | responses to rejected requests of any type that a handler of axum may return | `server`, `axum-core` |
+//! | `grpc` | clients and servers of gRPC: codes, pushbacks and timeouts, read and written | `client`, `server`, `base64`, `prost`, and the `Status` of `tonic` 0.14, without its transport |
+//! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
+//!
+//! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
+//! anyway. It makes no connections. With another version of tonic than that of `grpc`, a rejection
+//! without a reject policy is a broken stream or `UNKNOWN`.
 //!
 //! # Naming the type of a stack
 //!

@@ -1,4 +1,9 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -6,7 +11,7 @@ use super::{
     AsError, Attempts, PlainError, RequestHead, ResponseHead,
     failure::{Failure, may_be_of_redirect},
     hints::{Demands, HttpHints},
-    statuses::{Statuses, nameless},
+    statuses::Statuses,
 };
 use crate::{
     rejected::Rejected,
@@ -14,26 +19,19 @@ use crate::{
     settings::{InvalidSetting, literal},
 };
 
-/// The statuses that [`HttpClassifier`] retries by default.
+const RETRIED: [u16; 14] = [408, 421, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529];
+
+/// Returns the statuses that [`HttpClassifier`] retries by default.
 ///
 /// 408, 421, 425, 429, 500, 502, 503, 504; 520 to 524, by which Cloudflare says that the origin
 /// fails or does not respond; and 529, by which Anthropic and others say that they are overloaded.
-pub const DEFAULT_RETRIED_STATUSES: &[StatusCode] = &[
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::MISDIRECTED_REQUEST,
-    StatusCode::TOO_EARLY,
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::INTERNAL_SERVER_ERROR,
-    StatusCode::BAD_GATEWAY,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-    nameless(520),
-    nameless(521),
-    nameless(522),
-    nameless(523),
-    nameless(524),
-    nameless(529),
-];
+#[must_use]
+pub fn default_retried_statuses() -> &'static [StatusCode] {
+    static STATUSES: LazyLock<Vec<StatusCode>> = LazyLock::new(|| {
+        RETRIED.into_iter().filter_map(|status| StatusCode::from_u16(status).ok()).collect()
+    });
+    &STATUSES
+}
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -41,7 +39,7 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// | outcome | is retried |
 /// | --- | --- |
-/// | a status of [`DEFAULT_RETRIED_STATUSES`], or of the [set ones](Self::statuses) | if the request is repeatable, not before the time that the server demands by its [hints](super::hints) |
+/// | a status of [`default_retried_statuses`], or of the [set ones](Self::statuses) | if the request is repeatable, not before the time that the server demands by its [hints](super::hints) |
 /// | an [ambiguous status](HttpHints::ambiguous_statuses) (403, 418, 420) with a hint | the same; without a hint never |
 /// | another status from 400 to 599 with `x-should-retry: true` | the same |
 /// | any of these with `x-should-retry: false` | never: [`Verdict::Never`] |
@@ -142,12 +140,12 @@ pub struct HttpClassifier<M = PlainError> {
 }
 
 impl<M> HttpClassifier<M> {
-    /// Retries [`DEFAULT_RETRIED_STATUSES`] and failed connections of repeatable requests.
+    /// Retries [`default_retried_statuses`] and failed connections of repeatable requests.
     #[must_use]
     pub fn new() -> Self {
         Self {
             hints: HttpHints::new(),
-            statuses: Statuses::of(DEFAULT_RETRIED_STATUSES),
+            statuses: Statuses::of(&RETRIED),
             any_method: false,
             any_method_if_rejected: false,
             assume_no_redirects: false,
@@ -160,9 +158,9 @@ impl<M> HttpClassifier<M> {
     ///
     /// ```
     /// use http::StatusCode;
-    /// use tower_floodgate::client::{DEFAULT_RETRIED_STATUSES, HttpClassifier};
+    /// use tower_floodgate::client::{HttpClassifier, default_retried_statuses};
     ///
-    /// let statuses = DEFAULT_RETRIED_STATUSES.iter().copied().chain([StatusCode::CONFLICT]);
+    /// let statuses = default_retried_statuses().iter().copied().chain([StatusCode::CONFLICT]);
     /// let classify: HttpClassifier = HttpClassifier::new().statuses(statuses);
     /// # let _ = classify;
     /// ```

@@ -160,7 +160,7 @@ pub use self::{
     attempts::{Attempts, RetriedError},
     failure::{AsError, BoxedError, PlainError},
     hints::HttpHints,
-    http_classifier::{DEFAULT_RETRIED_STATUSES, HttpClassifier},
+    http_classifier::{HttpClassifier, default_retried_statuses},
     http_retry::{HttpRetry, HttpRetryLayer},
     message::{RequestHead, ResponseHead},
     read_body::{CollectError, CollectLayer, ReadBody, ReadFailuresLayer},

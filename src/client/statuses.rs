@@ -15,7 +15,9 @@ pub(super) struct Statuses([u8; 25]);
 
 impl Statuses {
     /// The set of these statuses, less those outside the range.
-    pub(super) const fn of(statuses: &[StatusCode]) -> Self {
+    ///
+    /// By number, because `http` makes statuses of numbers in constants since 1.4 only.
+    pub(super) const fn of(statuses: &[u16]) -> Self {
         let mut set = Self([0; 25]);
         let mut next = 0;
         while next < statuses.len() {
@@ -33,7 +35,7 @@ impl Statuses {
     ) -> Result<Self, InvalidSetting> {
         let mut set = Self([0; 25]);
         for status in statuses {
-            let Some((byte, bit)) = Self::position(status) else {
+            let Some((byte, bit)) = Self::position(status.as_u16()) else {
                 let expected = format!("between {FIRST} and {LAST}");
                 return Err(InvalidSetting::new(setting, status.as_u16(), expected));
             };
@@ -43,25 +45,17 @@ impl Statuses {
     }
 
     pub(super) fn contains(&self, status: StatusCode) -> bool {
-        Self::position(status).is_some_and(|(byte, bit)| self.0[byte] & bit != 0)
+        Self::position(status.as_u16()).is_some_and(|(byte, bit)| self.0[byte] & bit != 0)
     }
 
-    const fn position(status: StatusCode) -> Option<(usize, u8)> {
-        match status.as_u16() {
+    const fn position(status: u16) -> Option<(usize, u8)> {
+        match status {
             status @ FIRST..=LAST => {
                 let index = (status - FIRST) as usize;
                 Some((index / 8, 1 << (index % 8)))
             }
             _ => None,
         }
-    }
-}
-
-/// A status that the `http` crate has no constant for.
-pub(super) const fn nameless(status: u16) -> StatusCode {
-    match StatusCode::from_u16(status) {
-        Ok(status) => status,
-        Err(_) => panic!("a status has three digits"),
     }
 }
 

@@ -40,11 +40,14 @@
 //!   [`max_pause`](crate::PauseOnHintLayer::max_pause) how long a hint holds back other callers.
 //! - How a stack is stored in a field or returned, and how the compiler names a missing trait
 //!   bound, stands on the [front page](crate).
+//! - The behaviour to rely on stands in the [promises].
 
 #[cfg(feature = "server")]
 pub mod axum;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod hyper;
+#[doc = include_str!("../../docs/promises.md")]
+pub mod promises {}
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 #[cfg(feature = "grpc")]

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use futures::future::FusedFuture;
+use futures_util::future::FusedFuture;
 
 use crate::semaphore::WaiterKey;
 

@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use futures::{FutureExt, task::AtomicWaker};
+use futures_util::{FutureExt, task::AtomicWaker};
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
 use crate::time::{Clock, Nanos, Timer, TimerUse};

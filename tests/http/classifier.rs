@@ -13,7 +13,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
     client::{
-        Attempts, BoxedError, DEFAULT_RETRIED_STATUSES, HttpClassifier, HttpHints, PlainError,
+        Attempts, BoxedError, HttpClassifier, HttpHints, PlainError, default_retried_statuses,
         hints::Unit,
     },
     retry::{Backoff, Classify, Jitter, Verdict},
@@ -48,7 +48,7 @@ fn r6_http_responses_are_retried_by_status() {
     let at_edges = HttpClassifier::new()
         .statuses(edges.iter().map(|&status| StatusCode::from_u16(status).unwrap()));
     let retried = [408, 421, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529];
-    assert!(DEFAULT_RETRIED_STATUSES.iter().map(StatusCode::as_u16).eq(retried));
+    assert!(default_retried_statuses().iter().map(StatusCode::as_u16).eq(retried));
     for status in 100..1000 {
         let verdict = |retry| if retry { Verdict::Retry } else { Verdict::Done };
         assert_eq!(

@@ -3,6 +3,8 @@
 //! ```text
 //! cargo xtask prose         the text against the rules of CONTRIBUTING.md
 //! cargo xtask promises      which tests show which promise
+//! cargo xtask builds        outside crates that depend on the package
+//! cargo xtask package       the file that is published
 //! cargo xtask orderings     every memory ordering weakened: a model has to fail
 //! cargo xtask protocol      steps of the protocols broken: the named models have to fail
 //! cargo xtask mutants       cargo-mutants, all or a sample
@@ -10,6 +12,8 @@
 //! cargo xtask verify        all of them, and the suites in their long form
 //! ```
 
+mod builds;
+mod crate_file;
 mod fuzz;
 mod mutants;
 mod orderings;
@@ -48,6 +52,10 @@ enum Check {
         #[arg(short, long)]
         verbose: bool,
     },
+    /// Compiles a crate that depends on the package: features, lowest and newest versions
+    Builds,
+    /// Packs the package: warnings, contents, size, examples, links of the README
+    Package,
     /// Weakens every memory ordering that a model passes, one at a time
     Orderings {
         /// Tries only every n-th
@@ -95,6 +103,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let faults = match Args::parse().check {
         Check::Prose { paths, verbose } => prose::faults(&paths, verbose)?,
         Check::Promises { verbose } => promises::faults(verbose)?,
+        Check::Builds => builds::faults()?,
+        Check::Package => crate_file::faults()?,
         Check::Orderings { every } => orderings::faults(every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
@@ -111,6 +121,8 @@ fn main() -> anyhow::Result<ExitCode> {
 fn verify() -> anyhow::Result<Vec<String>> {
     let mut faults = prose::faults(&[], false)?;
     faults.extend(promises::faults(false)?);
+    faults.extend(builds::faults()?);
+    faults.extend(crate_file::faults()?);
     faults.extend(suites::faults()?);
     faults.extend(fuzz::faults("", 600, false)?);
     faults.extend(orderings::faults(1)?);

@@ -19,6 +19,8 @@ const TREE: &[&str] = &[
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "RELEASING.md",
+    "SECURITY.md",
     "docs",
     "src",
     "tests",

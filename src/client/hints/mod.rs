@@ -106,7 +106,7 @@ use self::demands::Named;
 pub use self::values::Unit;
 use super::{
     ResponseHead,
-    statuses::{Statuses, nameless},
+    statuses::Statuses,
 };
 use crate::{
     pause_on_hint::ReadHint,
@@ -160,16 +160,8 @@ struct Settings {
 }
 
 static DEFAULT: Settings = Settings {
-    statuses: Statuses::of(&[
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::SERVICE_UNAVAILABLE,
-        nameless(529),
-    ]),
-    ambiguous_statuses: Statuses::of(&[
-        StatusCode::FORBIDDEN,
-        StatusCode::IM_A_TEAPOT,
-        nameless(420),
-    ]),
+    statuses: Statuses::of(&[429, 503, 529]),
+    ambiguous_statuses: Statuses::of(&[403, 418, 420]),
     default_wait: None,
     named: Vec::new(),
 };

@@ -76,10 +76,10 @@ impl<P> ReadFailuresLayer<P> {
     ///
     /// ```
     /// use http::StatusCode;
-    /// use tower_floodgate::client::{DEFAULT_RETRIED_STATUSES, ReadFailuresLayer};
+    /// use tower_floodgate::client::{ReadFailuresLayer, default_retried_statuses};
     ///
     /// let layer = ReadFailuresLayer::new()
-    ///     .only_if(|status: StatusCode| DEFAULT_RETRIED_STATUSES.contains(&status));
+    ///     .only_if(|status: StatusCode| default_retried_statuses().contains(&status));
     /// # let _ = layer;
     /// ```
     #[must_use]

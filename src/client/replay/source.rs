@@ -34,7 +34,8 @@ pub(super) struct Copy<B> {
     number: u64,
     /// The number of kept frames it has delivered. Unused once nothing is kept.
     delivered: usize,
-    left: SizeHint,
+    /// The number of bytes of data that it has delivered.
+    read: u64,
     ended: bool,
 }
 
@@ -74,8 +75,7 @@ impl<B> Copy<B> {
     }
 
     fn of(shared: Arc<Shared<B>>, number: u64) -> Self {
-        let left = less(&shared.size, 0);
-        Self { shared, number, delivered: 0, left, ended: false }
+        Self { shared, number, delivered: 0, read: 0, ended: false }
     }
 
     pub(super) fn another(&self) -> Option<Self> {
@@ -97,7 +97,7 @@ impl<B> Copy<B> {
     }
 
     pub(super) fn left(&self) -> SizeHint {
-        if self.ended { SizeHint::with_exact(0) } else { less(&self.left, 0) }
+        if self.ended { SizeHint::with_exact(0) } else { less(&self.shared.size, self.read) }
     }
 }
 
@@ -110,7 +110,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { shared, number, delivered, left, ended } = self;
+        let Self { shared, number, delivered, read, ended } = self;
         if *ended {
             return Poll::Ready(None);
         }
@@ -126,7 +126,7 @@ where
         };
         if let Some(frame) = &frame {
             *delivered += 1;
-            *left = less(left, frame.data_ref().map_or(0, Bytes::len));
+            *read += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
         *ended = source.stream.is_none() && source.kept(*delivered).is_none();
         Poll::Ready(frame.map(Ok))
@@ -229,11 +229,11 @@ fn copy(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
 }
 
 /// The size of the rest of a body after `bytes`.
-fn less(size: &SizeHint, bytes: usize) -> SizeHint {
+fn less(size: &SizeHint, bytes: u64) -> SizeHint {
     let mut left = SizeHint::new();
-    left.set_lower(size.lower().saturating_sub(bytes as u64));
+    left.set_lower(size.lower().saturating_sub(bytes));
     if let Some(upper) = size.upper() {
-        left.set_upper(upper.saturating_sub(bytes as u64));
+        left.set_upper(upper.saturating_sub(bytes));
     }
     left
 }

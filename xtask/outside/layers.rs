@@ -1,0 +1,38 @@
+use std::time::Duration;
+
+use tower::{BoxError, ServiceBuilder};
+use tower_floodgate::{
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry,
+    ServiceBuilderExt, WindowRateLimitLayer,
+    retry::{Backoff, Jitter, RetryBudget},
+};
+use tower_service::Service;
+
+use crate::{Respond, shared};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub fn plain() -> impl Service<u32, Response = u32, Error = std::io::Error> {
+    let stack = ServiceBuilder::new()
+        .concurrency_backpressure(5)
+        .exponential_retry(3)
+        .window_rate_limit(2, SECOND)
+        .service(Respond(1));
+    shared::<u32, _>(stack)
+}
+
+pub fn tuned() -> impl Service<u32, Response = u32, Error = BoxError> {
+    let backoff = Backoff::new(SECOND, SECOND).jitter(Jitter::Equal);
+    let retry = ExponentialRetry::new(3).backoff(backoff).budget(RetryBudget::new(0.1)).seed(7);
+    let rate = WindowRateLimitLayer::fixed(2, SECOND).max_queue(3).max_wait(SECOND);
+    let stack = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(5).max_queue(3).max_wait(SECOND))
+        .retry(retry)
+        .layer(ExemptLayer::new(|request: &u32| *request == 0, rate))
+        .service(Respond(1));
+    shared::<u32, _>(stack)
+}
+
+pub async fn drained(handle: ConcurrencyBackpressureHandle) {
+    handle.drained().await;
+}

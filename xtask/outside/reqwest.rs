@@ -1,0 +1,19 @@
+use reqwest::{Client, Error, Request, Response};
+use tower::ServiceBuilder;
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, client::HttpClassifier,
+};
+use tower_service::Service;
+
+use crate::shared;
+
+pub fn client(client: Client) -> impl Service<Request, Response = Response, Error = Error> {
+    let policy = ExponentialRetry::new(3)
+        .classify(HttpClassifier::new().assume_no_redirects())
+        .clone_with(Request::try_clone);
+    let stack = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(5))
+        .layer(ExponentialRetryLayer::new(policy))
+        .service(client);
+    shared::<Request, _>(stack)
+}
