@@ -387,6 +387,21 @@ fn r4_names_are_understood_by_their_words() {
     }
 }
 
+/// Behind text of the same letters, which the search has to skip.
+#[test]
+fn r4_words_of_a_name_are_found_anywhere() {
+    let letters = proptest::sample::select(b"limtquoaery-".to_vec());
+    holds(proptest::collection::vec(letters, 0..16), |prefix| {
+        let prefix = String::from_utf8(prefix).unwrap();
+        for word in ["limit-reset", "quota-reset", "retry-after"] {
+            let name = HeaderName::try_from(format!("{prefix}{word}")).unwrap();
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("2000"))]);
+            prop_assert_eq!(read(TOO_MANY, &headers, never), Some(secs(2_000)), "{}", prefix);
+        }
+        Ok(())
+    });
+}
+
 /// The headers for rest and reset may have names of different lengths.
 #[test]
 fn r4_reset_is_explained_by_the_rest_of_a_related_quota() {

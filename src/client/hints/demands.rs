@@ -89,7 +89,7 @@ impl Demands {
         };
         let mut demands = Self::default();
         let mut waits = ByPrecision::default();
-        let mut quotas = Quotas::default();
+        let mut quotas = None;
         let mut rate_limit = None;
         for (name, value) in headers {
             let by_user = named.iter().find(|(known, _)| known == name);
@@ -108,12 +108,12 @@ impl Demands {
                     values::times_before_colons(value).for_each(|time| longest(wait, time));
                 }
                 Some(Meaning::Remaining(quota)) => {
-                    if let Some(state) = quotas.state(quota) {
+                    if let Some(state) = quotas.get_or_insert_with(Quotas::default).state(quota) {
                         state.remaining = state.remaining.max(Some(values::remaining(value)));
                     }
                 }
                 Some(Meaning::Reset(quota, unit)) => {
-                    if let Some(state) = quotas.state(quota) {
+                    if let Some(state) = quotas.get_or_insert_with(Quotas::default).state(quota) {
                         let reset = state.reset.of(unit != Unit::BySize);
                         values::times(value, unit).for_each(|time| longest(reset, time));
                     }
@@ -134,7 +134,9 @@ impl Demands {
             }
         }
         demands.wait = waits.get();
-        quotas.add_to(&mut demands.resets);
+        if let Some(quotas) = quotas {
+            quotas.add_to(&mut demands.resets);
+        }
         demands
     }
 }
@@ -158,7 +160,8 @@ impl ByPrecision {
     }
 }
 
-/// The quotas of a response with separate headers for rest and reset.
+/// The quotas of a response with separate headers for rest and reset. Large; few responses have
+/// one.
 #[derive(Default)]
 struct Quotas<'a> {
     len: usize,

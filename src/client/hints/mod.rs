@@ -84,9 +84,9 @@
 //!
 //! # Costs
 //!
-//! One pass over the headers of a response, with up to three searches in each name. Without hints
-//! nothing else is done; in no case is anything allocated. `HttpClassifier` does it only for
-//! statuses from 400 to 599.
+//! One pass over the headers of a response, with one search in each name: some 100 instructions
+//! for a header that is no hint, some 1,400 for one that is. Nothing is allocated. `HttpClassifier`
+//! does it only for statuses from 400 to 599.
 
 mod demands;
 mod names;

@@ -59,23 +59,64 @@ fn exception(name: &str) -> Option<Meaning<'_>> {
 
 /// Returns the meaning of a header, or `None` if it says nothing about another request.
 pub(super) fn meaning(name: &str) -> Option<Meaning<'_>> {
-    if let Some(at) = name.find("retry") {
-        let (before, behind) = (&name[..at], &name[at + "retry".len()..]);
-        return match behind.strip_prefix("-after") {
-            Some(unit) => {
-                let (unit, rest) = units(unit);
-                rest.is_empty().then_some(Meaning::Wait(unit.unwrap_or(Unit::Seconds)))
-            }
-            None => (behind.is_empty() && before.ends_with("should-")).then_some(Meaning::MayRetry),
-        };
-    }
+    let (word, behind) = first_word(name)?;
     // The word for the role comes behind: `x-preset-limit` is no reset.
-    let behind = name.find("limit").or_else(|| name.find("quota"))? + "limit".len();
     let role = Role { name, behind };
+    match word {
+        Word::Retry => return retry(name, behind - "retry".len()),
+        Word::Limit => {}
+    }
+    if let Some((before, _)) = role.split("retry") {
+        return retry(name, before.len());
+    }
     exception(name).or_else(|| role.reset()).or_else(|| role.remaining()).or_else(|| {
         let is_structured = name.ends_with("ratelimit") || name.starts_with("zendesk-ratelimit-");
         is_structured.then_some(Meaning::RateLimit)
     })
+}
+
+/// `-retry-after`, with units; `should-retry`.
+fn retry(name: &str, at: usize) -> Option<Meaning<'_>> {
+    let (before, behind) = (&name[..at], &name[at + "retry".len()..]);
+    match behind.strip_prefix("-after") {
+        Some(unit) => {
+            let (unit, rest) = units(unit);
+            rest.is_empty().then_some(Meaning::Wait(unit.unwrap_or(Unit::Seconds)))
+        }
+        None => (behind.is_empty() && before.ends_with("should-")).then_some(Meaning::MayRetry),
+    }
+}
+
+/// A word that the name of each hint has.
+enum Word {
+    /// `limit` or `quota`.
+    Limit,
+    Retry,
+}
+
+/// Finds the first of the words `limit`, `quota` and `retry`, and returns its end.
+///
+/// All names of a response are searched, and few have one. The words are equally long, so one pass
+/// finds any of them, by Horspool's method: the last byte of a window that matches no word says how
+/// far the next window is.
+fn first_word(name: &str) -> Option<(Word, usize)> {
+    let name = name.as_bytes();
+    let mut last = 4;
+    loop {
+        last += match *name.get(last)? {
+            byte @ (b't' | b'a' | b'y') => match &name[last - 4..=last] {
+                b"limit" | b"quota" => return Some((Word::Limit, last + 1)),
+                b"retry" => return Some((Word::Retry, last + 1)),
+                _ if byte == b't' => 1,
+                _ => 5,
+            },
+            b'i' | b'r' => 1,
+            b'm' | b'o' => 2,
+            b'e' | b'u' => 3,
+            b'l' | b'q' => 4,
+            _ => 5,
+        };
+    }
 }
 
 /// A name with a word for a limit, and the end of that word.
@@ -85,10 +126,11 @@ struct Role<'a> {
 }
 
 impl<'a> Role<'a> {
-    /// Splits the name around a word.
+    /// Splits the name around a word. `str::rfind` prepares more than such short names are worth.
     fn split(&self, word: &str) -> Option<(&'a str, &'a str)> {
-        let at = self.behind + self.name[self.behind..].rfind(word)?;
-        Some((&self.name[..at], &self.name[at + word.len()..]))
+        let mut windows = self.name.as_bytes()[self.behind..].windows(word.len());
+        let at = self.behind + windows.rposition(|window| window == word.as_bytes())?;
+        Some((self.name.get(..at)?, self.name.get(at + word.len()..)?))
     }
 
     /// `-reset`, with units (`-reset-after`, `-resets-in-ms`, `-resettime`); Akamai's `-next`.
