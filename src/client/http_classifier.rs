@@ -282,10 +282,8 @@ impl<M> HttpClassifier<M> {
 
     /// Returns true if the server says that it did not carry the request out.
     fn is_rejected(&self, status: StatusCode, wait: Option<Duration>, demands: &Demands) -> bool {
-        matches!(
-            status,
-            StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        ) || (self.hints.is_overload(status) && demands.wait.is_some())
+        matches!(status.as_u16(), 421 | 425 | 429)
+            || (self.hints.is_overload(status) && demands.wait.is_some())
             || (self.hints.is_ambiguous(status) && wait.is_some())
     }
 }

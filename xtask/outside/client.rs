@@ -6,9 +6,7 @@ use http_body::Body;
 use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer, WindowRateLimitLayer,
-    client::{
-        Attempts, BoxedError, ByReplay, HttpClassifier, HttpHints, ReplayBody, ReplayLayer,
-    },
+    client::{Attempts, BoxedError, ByReplay, HttpClassifier, HttpHints, ReplayBody, ReplayLayer},
 };
 use tower_service::Service;
 

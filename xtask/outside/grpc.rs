@@ -4,24 +4,32 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::ServiceBuilder;
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer,
-    client::{GrpcClassifier, GrpcCode, GrpcHints},
+    ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer,
+    PauseOnHintLayer, WindowRateLimitLayer,
+    client::{GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, send_grpc_timeout},
+    deadline::GrpcTimeout,
     server::grpc_rejection,
 };
 use tower_service::Service;
 
 use crate::{Respond, shared};
 
-pub fn client() -> impl Service<Request<()>, Response = Response<()>> {
-    let classify = GrpcClassifier::new().codes([GrpcCode::Unavailable]);
+pub fn client<B>() -> impl Service<Request<()>>
+where
+    B: Body<Data: Send> + Clone + Default + Unpin + Send + Sync + 'static,
+{
+    let classify = GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]);
+    let deadline = DeadlineLayer::from_request(GrpcTimeout).reject_with(grpc_rejection);
     let rate = WindowRateLimitLayer::new(2, Duration::from_secs(1));
     let pause = PauseOnHintLayer::new(rate.handle(), GrpcHints);
     let stack = ServiceBuilder::new()
+        .layer(deadline)
         .layer(ExponentialRetryLayer::new(ExponentialRetry::new(3).classify(classify)))
         .layer(rate)
         .layer(pause)
-        .service(Respond(Response::new(())));
+        .map_request(send_grpc_timeout)
+        .layer(GrpcTrailersLayer::new())
+        .service(Respond(Response::new(B::default())));
     shared::<Request<()>, _>(stack)
 }
 

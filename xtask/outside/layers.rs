@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
-    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry,
-    ServiceBuilderExt, WindowRateLimitLayer,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, DeadlineLayer, ExemptLayer,
+    ExponentialRetry, ServiceBuilderExt, WindowRateLimitHandle, WindowRateLimitLayer,
     retry::{Backoff, Jitter, RetryBudget},
 };
 use tower_service::Service;
@@ -26,6 +26,7 @@ pub fn tuned() -> impl Service<u32, Response = u32, Error = BoxError> {
     let retry = ExponentialRetry::new(3).backoff(backoff).budget(RetryBudget::new(0.1)).seed(7);
     let rate = WindowRateLimitLayer::fixed(2, SECOND).max_queue(3).max_wait(SECOND);
     let stack = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(SECOND))
         .layer(ConcurrencyBackpressureLayer::new(5).max_queue(3).max_wait(SECOND))
         .retry(retry)
         .layer(ExemptLayer::new(|request: &u32| *request == 0, rate))
@@ -33,6 +34,9 @@ pub fn tuned() -> impl Service<u32, Response = u32, Error = BoxError> {
     shared::<u32, _>(stack)
 }
 
-pub async fn drained(handle: ConcurrencyBackpressureHandle) {
-    handle.drained().await;
+pub async fn ended(in_flight: ConcurrencyBackpressureHandle, rate: WindowRateLimitHandle) {
+    in_flight.closed().await;
+    in_flight.drained().await;
+    rate.closed().await;
+    rate.drained().await;
 }

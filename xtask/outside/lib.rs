@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, reason = "nothing depends on this crate")]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "grpc")]

@@ -1,7 +1,8 @@
-use reqwest::{Client, Error, Request, Response};
-use tower::ServiceBuilder;
+use reqwest::{Client, Error, Request, RequestBuilder, Response};
+use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, client::HttpClassifier,
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer,
+    client::{CollectLayer, HttpClassifier, HttpRetryLayer, RequestBuilderExt},
 };
 use tower_service::Service;
 
@@ -16,4 +17,13 @@ pub fn client(client: Client) -> impl Service<Request, Response = Response, Erro
         .layer(ExponentialRetryLayer::new(policy))
         .service(client);
     shared::<Request, _>(stack)
+}
+
+pub async fn send(client: Client, request: RequestBuilder) -> Result<Response, BoxError> {
+    let policy = ExponentialRetry::new(3).classify(HttpClassifier::new());
+    let stack = ServiceBuilder::new()
+        .layer(HttpRetryLayer::new(policy))
+        .layer(CollectLayer::new())
+        .service(client);
+    request.send_through(&stack).await
 }

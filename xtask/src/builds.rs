@@ -23,6 +23,10 @@ use crate::package::{cargo, root};
 /// Lints that do not depend on the versions of others.
 const RUSTFLAGS: &str = "-D warnings -A deprecated";
 
+/// Versions that others need and state too low, as of tonic 0.14. Without them, a build with the
+/// lowest versions tells nothing of this package.
+const STATED_TOO_LOW: &[(&str, &str)] = &[("tracing", "0.1.37")];
+
 /// Chooses the versions of a lock file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Versions {
@@ -173,6 +177,13 @@ impl Outside {
         // An older one would keep its versions.
         let _ = fs::remove_file(self.folder.join("Cargo.lock"));
         run(&mut self.versions.update(&self.folder))?;
+        if self.versions == Versions::Lowest {
+            for (name, version) in STATED_TOO_LOW {
+                // It fails where nothing depends on that package.
+                let _ = cargo(&self.folder, &["update", "--quiet", name, "--precise", version])
+                    .output();
+            }
+        }
         let mut metadata = MetadataCommand::new();
         metadata.manifest_path(self.folder.join("Cargo.toml")).other_options(["--locked".into()]);
         Ok(metadata.exec()?)

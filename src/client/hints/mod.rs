@@ -104,10 +104,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 pub(super) use self::demands::Demands;
 use self::demands::Named;
 pub use self::values::Unit;
-use super::{
-    ResponseHead,
-    statuses::Statuses,
-};
+use super::{ResponseHead, statuses::Statuses};
 use crate::{
     pause_on_hint::ReadHint,
     settings::{InvalidSetting, literal},
