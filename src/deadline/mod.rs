@@ -54,7 +54,8 @@
 //! eighth caller of a service that takes 150 ms has its response after 1.2 s, without an error.
 //! `DeadlineLayer` is always ready, and waits in its call.
 //!
-//! No timeout of this table covers a response's body.
+//! No timeout of this table covers a response's body. A `client::CollectLayer` inside
+//! makes the body a part of the response.
 //!
 //! # Deadlines of requests
 //!
@@ -78,8 +79,16 @@
 //! A task that is spawned inside, such as the worker of a `Buffer`, has no current deadline. The
 //! layer rejects the request in time all the same.
 //!
+//! # Other places
+//!
+//! Innermost, the layer bounds the inner service alone, as tower's `TimeoutLayer` does. With
+//! `reject_with` it fits an axum `Router`, which a `TimeoutLayer` does not without a
+//! `HandleErrorLayer`. Inside a retry, it bounds each attempt.
+//!
 //! # Caveats
 //!
+//! - A pause of the rate limit that is longer than the deadline costs each request its whole time.
+//!   With a `max_wait` as long as the deadline, the rate limit rejects such a request at once.
 //! - The service is always ready, so backpressure ends here: bound the queue of the limit inside,
 //!   or the number of callers.
 //! - Each call clones the inner service, as servers do, and drives the clone to readiness. An error
