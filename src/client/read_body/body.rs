@@ -16,7 +16,7 @@ use crate::client::frame_cost::frame_cost;
 /// It yields the frames of the inner body, trailers included, and the error of the inner body where
 /// that would have yielded it.
 ///
-/// One made by `From` or `Default` has not been read.
+/// One made by `From` has not been read. One made by `Default` is empty.
 pub struct ReadBody<B: Body> {
     read: VecDeque<Frame<B::Data>>,
     rest: Rest<B>,
@@ -39,9 +39,9 @@ impl<B: Body> From<B> for ReadBody<B> {
     }
 }
 
-impl<B: Body + Default> Default for ReadBody<B> {
+impl<B: Body> Default for ReadBody<B> {
     fn default() -> Self {
-        B::default().into()
+        Self { read: VecDeque::new(), rest: Rest::Ended }
     }
 }
 
