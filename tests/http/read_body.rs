@@ -446,3 +446,34 @@ async fn c10_rejection_is_found_behind_collect() {
     let error = client.oneshot(Request::new(())).await.unwrap_err();
     assert!(Rejected::find(&*error).is_some());
 }
+
+/// Rejections over a client whose body has no `Default`, as hyper's has none.
+#[test]
+fn c10_body_that_was_not_read_is_empty_by_default() {
+    let body = ReadBody::<crate::Busy>::default();
+    assert!(body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_max_wait_ends_though_the_body_spends_the_budget_of_its_task() {
+    let service = ReadFailuresLayer::new().layer(service_fn(|_: Request<()>| async {
+        Response::builder().status(500).body(crate::Busy)
+    }));
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(secs(1)).await;
+    tokio::task::yield_now().await;
+    assert!(call.is_finished());
+}
+
+#[test]
+fn r11_max_wait_of_zero_needs_no_runtime() {
+    let layer = ReadFailuresLayer::new().max_wait(Duration::ZERO);
+    let service =
+        layer.layer(responds(500, Script::new([Data(vec![1]), Stall, Data(vec![2])], false)));
+    let response = futures::executor::block_on(service.oneshot(Request::new(()))).unwrap();
+    let frames = futures::executor::block_on(frames(response.into_body()));
+    assert_eq!(frames, [Some(vec![1]), Some(vec![2])]);
+}
