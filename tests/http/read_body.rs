@@ -477,3 +477,24 @@ fn r11_max_wait_of_zero_needs_no_runtime() {
     let frames = futures::executor::block_on(frames(response.into_body()));
     assert_eq!(frames, [Some(vec![1]), Some(vec![2])]);
 }
+
+/// A body that is always ready and does not end.
+#[tokio::test(start_paused = true)]
+async fn r11_max_wait_ends_the_reading_of_a_body_that_never_waits() {
+    let layer = ReadFailuresLayer::new().max_bytes(usize::MAX);
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        let frame = || Some(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"hello"))));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(
+            std::iter::repeat_with(frame).flatten().take(1_000_000),
+        ));
+        Response::builder().status(500).body(body)
+    }));
+    let start = now();
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    while !call.is_finished() {
+        assert!(start.elapsed() < secs(2));
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert!(start.elapsed() >= secs(1));
+}

@@ -10,6 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::client::frame_cost::frame_cost;
 
+/// The frames that are read in one poll, so that a body that is always ready ends the poll.
+const MAX_FRAMES: usize = 32;
+
 /// A body whose first frames may have been read already. See the
 /// [module](crate::client::read_body).
 ///
@@ -64,9 +67,9 @@ impl<B: Body> ReadBody<B> {
 impl<B: Body + Unpin> ReadBody<B> {
     /// Reads ahead until the inner body is over, or has no room left.
     ///
-    /// A frame that exceeds the room is kept, and is the last.
+    /// A frame that exceeds the room is kept, and is the last. Pending after some frames, too.
     pub(super) fn poll_read_ahead(&mut self, cx: &mut Context<'_>, room: &mut usize) -> Poll<()> {
-        loop {
+        for _ in 0..MAX_FRAMES {
             let Rest::Unread(body) = &mut self.rest else { return Poll::Ready(()) };
             // No more is read of a body that is known not to fit.
             if body.is_end_stream() || body.size_hint().lower() > *room as u64 {
@@ -88,6 +91,8 @@ impl<B: Body + Unpin> ReadBody<B> {
                 None => self.rest = Rest::Ended,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
