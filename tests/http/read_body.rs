@@ -185,15 +185,20 @@ fn now() -> Instant {
 }
 
 proptest! {
-    /// Whatever the bounds, the caller receives the frames, the trailers and the error in order.
+    /// Whatever the bounds, the caller receives the frames, the trailers and the errors in order,
+    /// from a body that continues after an error, too.
     #[test]
     fn r11_read_body_yields_all_frames_of_the_inner_body(
-        steps in steps(),
+        mut steps in steps(),
+        fails_at: Option<prop::sample::Index>,
         candid: bool,
         max_bytes in 0..2500_usize,
         max_wait in 0..3000_u64,
         failed: bool,
     ) {
+        if let Some(index) = fails_at {
+            steps.insert(index.index(steps.len() + 1), Fail);
+        }
         let status = if failed { 503 } else { 200 };
         let layer = ReadFailuresLayer::new()
             .max_bytes(max_bytes)

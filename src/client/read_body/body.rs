@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -27,8 +27,8 @@ pub struct ReadBody<B: Body> {
 
 enum Rest<B: Body> {
     Unread(B),
-    /// Not yielded yet, with the size that the inner body has left.
-    Failed(B::Error, SizeHint),
+    /// The error is not yielded yet.
+    Failed(B::Error, B),
     Ended,
 }
 
@@ -85,8 +85,9 @@ impl<B: Body + Unpin> ReadBody<B> {
                     }
                 }
                 Some(Err(error)) => {
-                    let left = body.size_hint();
-                    self.rest = Rest::Failed(error, left);
+                    if let Rest::Unread(body) = mem::replace(&mut self.rest, Rest::Ended) {
+                        self.rest = Rest::Failed(error, body);
+                    }
                 }
                 None => self.rest = Rest::Ended,
             }
@@ -112,10 +113,11 @@ impl<B: Body + Unpin> Body for ReadBody<B> {
         if let Rest::Unread(body) = rest {
             return Pin::new(body).poll_frame(cx);
         }
-        Poll::Ready(match std::mem::replace(rest, Rest::Ended) {
-            Rest::Failed(error, _) => Some(Err(error)),
-            Rest::Unread(_) | Rest::Ended => None,
-        })
+        let Rest::Failed(error, body) = mem::replace(rest, Rest::Ended) else {
+            return Poll::Ready(None);
+        };
+        *rest = Rest::Unread(body);
+        Poll::Ready(Some(Err(error)))
     }
 
     #[inline]
@@ -132,8 +134,7 @@ impl<B: Body + Unpin> Body for ReadBody<B> {
     fn size_hint(&self) -> SizeHint {
         let read = self.bytes_read();
         match &self.rest {
-            Rest::Unread(body) => plus(&body.size_hint(), read),
-            Rest::Failed(_, left) => plus(left, read),
+            Rest::Unread(body) | Rest::Failed(_, body) => plus(&body.size_hint(), read),
             Rest::Ended => SizeHint::with_exact(read),
         }
     }
