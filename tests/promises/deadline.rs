@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{join_all, poll_fn},
+};
 use proptest::prelude::*;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_floodgate::{
@@ -21,8 +24,9 @@ use tower_floodgate::{
 };
 
 use crate::{
+    busy::spend_budget,
     paused_runtime,
-    support::{Probe, ms, now, secs},
+    support::{Probe, ms, now, secs, settle},
 };
 
 fn is_late(error: &BoxError) -> bool {
@@ -181,6 +185,38 @@ async fn r10_response_at_the_deadline_counts_and_an_error_does_not() {
     assert!(is_late(&failing_late.oneshot(1).await.unwrap_err()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_passes_though_the_inside_spends_the_budget_of_its_task() {
+    let busy = service_fn(|_: u32| poll_fn(spend_budget::<Result<u32, Infallible>>));
+    let layer = DeadlineLayer::new(ms(100));
+    let call = tokio::spawn(tower::Layer::layer(&layer, busy).oneshot(1));
+    settle().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(ms(100)).await;
+    settle().await;
+    assert!(is_late(&call.now_or_never().expect("rejected").unwrap().unwrap_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_longest_deadlines_do_not_overflow() {
+    let start = now();
+    let mut longest = Duration::ZERO;
+    let mut step = Duration::MAX;
+    while !step.is_zero() {
+        step /= 2;
+        while start.checked_add(longest + step).is_some() && !step.is_zero() {
+            longest += step;
+        }
+    }
+    assert_eq!(start.checked_add(longest + Duration::from_nanos(1)), None);
+    for less in [0, 1, 999_999, 1_000_000] {
+        let layer = DeadlineLayer::new(longest - Duration::from_nanos(less));
+        let silent = service_fn(|_: u32| std::future::pending::<Result<u32, Infallible>>());
+        let call = tower::Layer::layer(&layer, silent).oneshot(1);
+        assert!(call.now_or_never().is_none());
+    }
+}
+
 #[derive(Clone)]
 struct Call {
     timeout: Option<Duration>,
@@ -232,6 +268,22 @@ async fn r10_inner_deadline_only_shortens_an_outer_one() {
         assert_eq!(service.oneshot(1).await.unwrap(), ms(expected));
     }
     assert_eq!(deadline::current(), None);
+}
+
+/// A call made outside of a deadline, and awaited inside.
+#[tokio::test(start_paused = true)]
+async fn r10_earlier_deadline_stays_current_in_a_call_made_before() {
+    for timeout in [Some(secs(10)), None] {
+        let current = service_fn(|_: Call| async { Ok::<_, Infallible>(deadline::current()) });
+        let layer = DeadlineLayer::from_request(|call: &Call| call.timeout);
+        let made_before = tower::Layer::layer(&layer, current).call(Call { timeout });
+
+        let made_before = Arc::new(Mutex::new(Some(made_before)));
+        let awaits = service_fn(move |_: u32| made_before.lock().unwrap().take().unwrap());
+        let start = now();
+        let outer = tower::Layer::layer(&DeadlineLayer::new(ms(100)), awaits);
+        assert_eq!(outer.oneshot(1).await.unwrap(), Some(start + ms(100)), "{timeout:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +341,27 @@ async fn r10_panic_of_the_inside_leaves_no_deadline_to_the_thread() {
     // In the same thread.
     let joined = tokio::spawn(tower::Layer::layer(&layer, panics).oneshot(1)).await;
     assert!(joined.unwrap_err().is_panic());
+    assert_eq!(deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_panic_of_a_drop_at_the_deadline_loses_no_permit() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(ms(10))).layer(limit).service(
+        service_fn(|_: u32| async {
+            let _panics = Panics;
+            std::future::pending::<Result<u32, Infallible>>().await
+        }),
+    );
+    assert!(tokio::spawn(service.oneshot(1)).await.unwrap_err().is_panic());
+    assert_eq!(handle.in_flight(), 0);
     assert_eq!(deadline::current(), None);
 }
 
