@@ -225,7 +225,7 @@ impl<F: Fn() -> SystemTime> ServerTime<'_, F> {
         if let Some(time) = self.read.get() {
             return time;
         }
-        let date = self.headers.get(DATE).and_then(values::http_date);
+        let date = self.headers.get(DATE).and_then(values::first_date);
         let age = || self.headers.get(AGE).and_then(values::seconds).unwrap_or_default();
         let time = match date {
             Some(date) => date.saturating_add(age()),
