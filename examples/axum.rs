@@ -98,6 +98,7 @@ async fn main() -> Result<(), BoxError> {
     }
 
     println!("closed, while a stream is open:");
+    quota.set_limit(1_000)?;
     let stream = ask(&client, &url, "events").await?;
     for handle in [permits.close(), quota.close()] {
         handle.expect("each service rejects by a response");

@@ -73,9 +73,9 @@ pub(super) enum Failure<'a> {
 impl<'a> Failure<'a> {
     /// Inspects the whole chain of causes.
     ///
-    /// `Unreached` takes precedence over `Interrupted`, unless there was a response, or a cause below
-    /// it is permanent. The causes of an error of the request's own body don't count: they are about
-    /// something else.
+    /// `Unreached` takes precedence over `Interrupted`, unless there was a response, or a cause
+    /// below it is permanent. The causes of an error of the request's own body don't count: they
+    /// are about something else.
     pub(super) fn from_error(error: &'a (dyn Error + 'static)) -> Self {
         let mut failure = Self::Other;
         let mut has_response = false;

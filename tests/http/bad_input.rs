@@ -28,13 +28,13 @@ use tower_floodgate::{
     retry::{Classify, Verdict},
 };
 
-/// A link of a chain of errors, which no text may be asked of.
+/// A link of a chain of errors, whose text is that of an error that counts.
 #[derive(Debug)]
 struct Link(Option<BoxError>);
 
 impl fmt::Display for Link {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("an error of another library is written")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection refused")
     }
 }
 
