@@ -60,6 +60,10 @@ impl Resets {
         *longest = (*longest).max(Some(reset));
     }
 
+    fn map(self, to_wait: impl Fn(Duration) -> Duration) -> Self {
+        Self { spent: self.spent.map(&to_wait), unexplained: self.unexplained.map(&to_wait) }
+    }
+
     fn merge(&mut self, other: Self) {
         self.spent = self.spent.max(other.spent);
         self.unexplained = self.unexplained.max(other.unexplained);
@@ -121,7 +125,8 @@ impl Demands {
                 // Its lines are read together.
                 Some(Meaning::RateLimit) if rate_limit != Some(name) => {
                     rate_limit = Some(name);
-                    demands.resets.merge(structured::read(headers, name));
+                    let wait = |time| values::from_now(time).wait(|| server_time.get());
+                    demands.resets.merge(structured::read(headers, name).map(wait));
                 }
                 Some(Meaning::RateLimit) => {}
                 Some(Meaning::MayRetry) => {

@@ -23,8 +23,8 @@ pub enum Unit {
     /// microseconds, and from there on nanoseconds since 1970.
     #[default]
     BySize,
-    /// Seconds from now. A number that is a Unix time between yesterday and a year from now is that
-    /// time: some servers send it by mistake.
+    /// Seconds from now. A number that is a Unix time between yesterday and a year from now, in
+    /// seconds or a finer unit, is that time: some servers send it by mistake.
     Seconds,
     /// Milliseconds from now; from 10<sup>12</sup> on, milliseconds since 1970.
     Millis,
@@ -50,10 +50,12 @@ impl Time {
         match self {
             Self::FromNow(wait) => wait,
             Self::Since1970(time) => time.saturating_sub(now()),
-            Self::Either(time) => {
+            Self::Either(number) => {
                 let now = now();
-                let is_date = now.saturating_sub(DAY) <= time && time <= now.saturating_add(YEAR);
-                if is_date { time.saturating_sub(now) } else { time }
+                let dates = now.saturating_sub(DAY)..=now.saturating_add(YEAR);
+                let units = [1, 1_000, 1_000_000, 1_000_000_000];
+                let date = units.map(|unit| number / unit).into_iter().find(|t| dates.contains(t));
+                date.map_or(number, |date| date.saturating_sub(now))
             }
         }
     }
@@ -91,11 +93,13 @@ pub(super) fn times_before_colons(value: &HeaderValue) -> impl Iterator<Item = T
     text(value).into_iter().flat_map(items).filter_map(before_colon)
 }
 
-/// Reads `true` or `false`.
+/// Reads `true` or `false`. A refusal counts first.
 pub(super) fn flag(value: &HeaderValue) -> Option<bool> {
-    let text = text(value)?.trim_ascii();
-    let is = |word| text.eq_ignore_ascii_case(word);
-    if is("true") { Some(true) } else { is("false").then_some(false) }
+    let read = |item: &str| {
+        let is = |word| item.eq_ignore_ascii_case(word);
+        if is("true") { Some(true) } else { is("false").then_some(false) }
+    };
+    items(text(value)?).filter_map(read).min()
 }
 
 /// Reads the first date of a header, since 1970. One before is zero.
@@ -169,7 +173,7 @@ fn time(text: &str, unit: Unit) -> Option<Time> {
 }
 
 /// Seconds from now, where a server may have sent a Unix time.
-fn from_now(seconds: Duration) -> Time {
+pub(super) fn from_now(seconds: Duration) -> Time {
     match seconds.as_secs() {
         0..1_000_000_000 => Time::FromNow(seconds),
         _ => Time::Either(seconds),
