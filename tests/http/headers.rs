@@ -109,6 +109,12 @@ fn r4_date_counts_from_the_date_of_the_response() {
     ] {
         assert_eq!(retry_after(&told(date), never), Some(secs(23)), "{date}");
     }
+    // The earliest of several dates is never early.
+    for (dates, wait) in [([DATE, LATER], 23), ([LATER, DATE], 23), (["today", DATE], 23)] {
+        let [first, second] = dates.map(|date| ("date", date));
+        let headers = header_map(&[("retry-after", LATER), first, second]);
+        assert_eq!(retry_after(&headers, never), Some(secs(wait)), "{dates:?}");
+    }
 
     let told = |date| {
         header_map(&[
@@ -443,8 +449,13 @@ fn r4_reset_is_explained_by_the_rest_of_a_related_quota() {
         ("x-ratelimit-remaining", "x-ratelimit-reset-second", true),
         ("x-ratelimit-remaining", "x-ratelimit-second-reset", true),
         ("x-ratelimit-remaining-day", "x-ratelimit-reset-second", false),
-        ("x-ratelimit-remaining", "x-rate-limit-reset", false),
-        ("ratelimit-remaining", "x-ratelimit-reset", false),
+        ("x-ratelimit-remaining", "x-rate-limit-reset", true),
+        ("ratelimit-remaining", "x-ratelimit-reset", true),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-tokens-reset", true),
+        ("x-rate-limit-tokens-remaining", "ratelimit-reset-tokens", true),
+        ("x-ratelimit-user-remaining", "x-ratelimit-users-reset", false),
+        ("x-app-limit-remaining", "x-ratelimit-reset", false),
+        ("x-ratelimit-remaining", "x-quota-reset", false),
     ] {
         let counts = |status, rest| {
             let headers = header_map(&[(remaining, rest), (reset, "30")]);

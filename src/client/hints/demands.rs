@@ -210,9 +210,8 @@ impl<'a> Quotas<'a> {
 
     /// The rest of a quota that has no header of its own name for it.
     fn remaining_of(&self, quota: &Quota<'_>) -> Option<Remaining> {
-        let related =
-            |other: &&State<'_>| quota.includes(&other.quota) || other.quota.includes(quota);
-        self.get().iter().filter(related).filter_map(|other| other.remaining).max()
+        let related = self.get().iter().filter(|other| quota.is_related_to(&other.quota));
+        related.filter_map(|other| other.remaining).max()
     }
 }
 
@@ -225,12 +224,12 @@ struct ServerTime<'a, F> {
 
 impl<F: Fn() -> SystemTime> ServerTime<'_, F> {
     /// Returns the time since 1970: `Date` and the `Age` of a stored response (RFC 9111, 5.1), or
-    /// else the local clock.
+    /// else the local clock. The earliest of several dates leads to the longest wait.
     fn get(&self) -> Duration {
         if let Some(time) = self.read.get() {
             return time;
         }
-        let date = self.headers.get(DATE).and_then(values::first_date);
+        let date = self.headers.get_all(DATE).into_iter().flat_map(values::dates).min();
         let age = || self.headers.get(AGE).and_then(values::seconds).unwrap_or_default();
         let time = match date {
             Some(date) => date.saturating_add(age()),

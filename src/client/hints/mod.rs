@@ -34,8 +34,9 @@
 //! **Quotas.** Rest and reset belong together if the rest of their names is equal:
 //! `x-ratelimit-remaining-tokens` and `x-ratelimit-reset-tokens`, or
 //! `anthropic-ratelimit-tokens-remaining` and `anthropic-ratelimit-tokens-reset`. A reset without a
-//! header of the same name for the rest is explained by one with a longer or a shorter name:
-//! `x-ratelimit-reset` by `x-ratelimit-remaining-second`. Up to 16 quotas of a response are read.
+//! header of the same name for the rest is explained by one with a longer or a shorter name, or
+//! another spelling of it: `x-ratelimit-reset` by `x-ratelimit-remaining-second` or by
+//! `ratelimit-remaining`. Up to 16 quotas of a response are read.
 //!
 //! **Values.** Each header may have several lines, and several values joined by commas; parameters
 //! (`76;w=21600`) and quotes are ignored. Numbers may have decimals, an exponent (`1.7e+09`) and a
@@ -379,6 +380,14 @@ impl fmt::Debug for HttpHints {
             .field("headers", named)
             .finish()
     }
+}
+
+/// Returns the wait that the headers of a rejected call demand: a `Retry-After`, or the reset of a
+/// quota of which nothing remains.
+#[cfg(feature = "grpc")]
+pub(super) fn demanded_wait(headers: &HeaderMap) -> Option<Duration> {
+    let demands = HttpHints::new().demands(headers);
+    demands.wait.max(demands.resets.spent)
 }
 
 /// Returns the wait that a response with a retried status asks for.

@@ -33,13 +33,19 @@ pub(super) struct Quota<'a> {
     pub(super) behind: &'a str,
 }
 
-impl Quota<'_> {
-    /// Returns true if the name of this quota is a shorter form of the other's name.
+impl<'a> Quota<'a> {
+    /// Returns true if one of both names is the other, or a shorter form of it.
     ///
     /// `x-ratelimit-reset` may stand beside `x-ratelimit-remaining-second` alone, and the other way
-    /// round.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.behind.is_empty() && other.before.starts_with(self.before)
+    /// round. `x-`, the dash in `rate-limit` and the place of the other words make no difference.
+    pub(super) fn is_related_to(&self, other: &Self) -> bool {
+        self.words().zip(other.words()).all(|(one, other)| one == other)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        let words = self.before.split(SEPARATORS).chain(self.behind.split(SEPARATORS));
+        let without_rate = words.map(|word| word.strip_prefix("rate").unwrap_or(word));
+        without_rate.filter(|word| !matches!(*word, "" | "x"))
     }
 }
 

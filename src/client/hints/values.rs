@@ -102,9 +102,9 @@ pub(super) fn flag(value: &HeaderValue) -> Option<bool> {
     items(text(value)?).filter_map(read).min()
 }
 
-/// Reads the first date of a header, since 1970. One before is zero.
-pub(super) fn first_date(value: &HeaderValue) -> Option<Duration> {
-    date(items(text(value)?).next()?)
+/// Reads the dates of a header, since 1970. Those before are zero.
+pub(super) fn dates(value: &HeaderValue) -> impl Iterator<Item = Duration> {
+    text(value).into_iter().flat_map(items).filter_map(date)
 }
 
 /// Reads the first number of a header as seconds.
