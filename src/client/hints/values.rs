@@ -149,8 +149,8 @@ fn split_item(list: &str) -> (&str, Option<&str>) {
 fn is_weekday(word: &str) -> bool {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-    let is = |day: &&str| word.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(day));
-    word.len() <= 9 && DAYS.iter().any(|day| is(day))
+    let is_day = |start: &str| DAYS.iter().any(|day| start.eq_ignore_ascii_case(day));
+    word.len() <= 9 && word.get(..3).is_some_and(is_day)
 }
 
 fn time(text: &str, unit: Unit) -> Option<Time> {
