@@ -44,8 +44,8 @@
 //! any header, a value with its own unit (`6m0s`, `1.5h`, `250ms`, `30 seconds`), of ISO 8601
 //! (`PT30S`) or in the form of a clock (`00:00:03`, `1.02:03:04`, `1 day, 2:03:04`) is a duration.
 //! Dates are those of HTTP and its cookies, of RFC 3339 or ISO 8601 (with any offset, with or
-//! without seconds), of RFC 5322, and the usual ones of C, Go, Java, JavaScript and Ruby; without an
-//! offset they are UTC. A leap second is the first one of the next minute.
+//! without seconds), of RFC 5322, and the usual ones of C, Go, Java, JavaScript and Ruby. Without
+//! an offset they are UTC. A leap second is the first one of the next minute.
 //!
 //! **The server's time.** Dates and Unix times count from the response's own `Date`, so that an
 //! error of the local clock has no effect, plus its `Age` if a cache has stored it. The local clock
