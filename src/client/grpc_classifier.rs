@@ -29,12 +29,13 @@ pub(super) static PREVIOUS_ATTEMPTS: HeaderName =
 /// | a [`Rejected`](crate::Rejected) of this crate's limits | retry, not before its time; never if the limit is closed |
 /// | anything else | done |
 ///
-/// The first of these headers is the hint:
+/// A pushback is the hint, or else the longest of the other two:
 ///
 /// | header | another attempt |
 /// | --- | --- |
 /// | `grpc-retry-pushback-ms` | after exactly that time; never if it is negative, unreadable, or given twice |
 /// | `google.rpc.RetryInfo` in `grpc-status-details-bin` | not before its `retry_delay`; without effect if that is negative or unreadable |
+/// | `Retry-After`, or the reset of a quota of which nothing remains ([hints](super::hints)) | not before that time: gateways such as Kong reject calls of gRPC with it |
 ///
 /// Repeating a call must do no harm: gRPC has no methods that are idempotent by name. A server that
 /// fails with `UNAVAILABLE` usually has done nothing, but it may have.
@@ -99,8 +100,8 @@ impl<M> GrpcClassifier<M> {
         Ok(self)
     }
 
-    /// Retries these codes, too, if the server says when: by `grpc-retry-pushback-ms`, or by a
-    /// `google.rpc.RetryInfo`. By default none.
+    /// Retries these codes, too, if the server says when: by `grpc-retry-pushback-ms`, by a
+    /// `google.rpc.RetryInfo`, or by `Retry-After` or a spent quota. By default none.
     ///
     /// `RESOURCE_EXHAUSTED` from a rate limit comes with a time. Without one, the message may be
     /// too large, or a disk full, and the next attempt would fail alike. A code that is among the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::{GrpcCode, grpc_retry_info::retry_delay};
+use super::{GrpcCode, grpc_retry_info::retry_delay, hints::demanded_wait};
 use crate::headers::grpc::{GRPC_STATUS, Pushback};
 
 /// A server's word on another attempt.
@@ -12,18 +12,22 @@ use crate::headers::grpc::{GRPC_STATUS, Pushback};
 pub(super) enum RetryHint {
     /// After exactly this time: a pushback.
     Exactly(Duration),
-    /// Not before this time: a `RetryInfo`.
+    /// Not before this time: a `RetryInfo`, or the headers of a gateway.
     NotBefore(Duration),
     /// No other attempt: a pushback that is negative or unreadable.
     Never,
 }
 
-/// Reads the pushback of a failed call, or else its `RetryInfo`.
+/// Reads the pushback of a failed call, or else the longest of its `RetryInfo` and the hints
+/// of HTTP.
 pub(super) fn retry_hint(headers: &HeaderMap) -> Option<RetryHint> {
     match Pushback::from_headers(headers) {
         Some(Pushback::After(wait)) => Some(RetryHint::Exactly(wait)),
         Some(Pushback::Never) => Some(RetryHint::Never),
-        None => retry_delay(headers).map(RetryHint::NotBefore),
+        None => {
+            let wait = retry_delay(headers).max(demanded_wait(headers));
+            wait.map(RetryHint::NotBefore)
+        }
     }
 }
 

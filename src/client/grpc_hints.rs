@@ -11,8 +11,9 @@ use crate::pause_on_hint::ReadHint;
 /// Reads from gRPC responses for how long the server wants no requests: for
 /// [`PauseOnHintLayer`](crate::PauseOnHintLayer).
 ///
-/// The hint is the `grpc-retry-pushback-ms`, or else the `google.rpc.RetryInfo`, of a call that
-/// failed with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`. A response without a `grpc-status` and with
+/// The hint is the `grpc-retry-pushback-ms`, or else the longest of the `google.rpc.RetryInfo` and
+/// a gateway's `Retry-After` or spent quota, of a call that failed with `RESOURCE_EXHAUSTED` or
+/// `UNAVAILABLE`. A response without a `grpc-status` and with
 /// an HTTP status other than 200 comes from a proxy, and is read as [`HttpHints`] does.
 ///
 /// As for [`GrpcClassifier`](super::GrpcClassifier), the code is one of the headers, or moved there

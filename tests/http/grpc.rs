@@ -123,8 +123,8 @@ fn r6_http_status_of_a_proxy_maps_to_a_code() {
     assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::RetryAfter(secs(7)));
     assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), Verdict::Done);
     // `grpc-status` takes precedence over the HTTP status.
-    let lines = [("retry-after", "7"), ("grpc-status", "14")];
-    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::Retry);
+    let lines = [("retry-after", "7"), ("grpc-status", "5")];
+    assert_eq!(verdict_of(GrpcClassifier::new(), 503, &lines), Verdict::Done);
 }
 
 #[test]
@@ -375,6 +375,37 @@ fn r4_pushback_takes_precedence_over_retry_info() {
     }
 }
 
+/// Gateways (Kong, Envoy) reject calls of gRPC with the headers of HTTP.
+#[test]
+fn r4_hints_of_http_beside_a_code_are_not_exceeded() {
+    const SPENT: [(&str, &str); 2] = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
+    const LEFT: [(&str, &str); 2] = [("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "9")];
+    let details = encoded(&[delay(2, 0)]);
+    let after = |seconds| Verdict::RetryAfter(secs(seconds));
+    for (lines, verdict) in [
+        (&[("retry-after", "7")][..], after(7)),
+        (&SPENT, after(9)),
+        (&[SPENT[0], SPENT[1], ("retry-after", "7")], after(9)),
+        (&LEFT, Verdict::Retry),
+        (&[("x-ratelimit-reset", "9")], Verdict::Retry),
+        // A pushback comes first.
+        (
+            &[("retry-after", "7"), ("grpc-retry-pushback-ms", "5000")],
+            Verdict::RetryExactly(secs(5)),
+        ),
+        (&[("retry-after", "7"), ("grpc-retry-pushback-ms", "-1")], Verdict::Never),
+        (&[("retry-after", "7"), ("grpc-status-details-bin", &details)], after(7)),
+    ] {
+        let lines = [&[("grpc-status", "14")], lines].concat();
+        assert_eq!(verdict_of(GrpcClassifier::new(), 200, &lines), verdict, "{lines:?}");
+        let pause = match verdict {
+            Verdict::RetryExactly(wait) | Verdict::RetryAfter(wait) => Some(wait),
+            _ => None,
+        };
+        assert_eq!(hint(200, &lines), pause, "{lines:?}");
+    }
+}
+
 /// The details are written by tonic.
 #[test]
 fn r4_retry_info_of_tonic_is_read() {
@@ -422,7 +453,8 @@ fn r6_code_with_pushback_is_retried_only_with_one() {
     for (lines, verdict) in [
         (vec![status], Verdict::Done),
         (vec![status, ("grpc-message", "message too large")], Verdict::Done),
-        (vec![status, ("retry-after", "7")], Verdict::Done),
+        (vec![status, ("retry-after", "7")], Verdict::RetryAfter(secs(7))),
+        (vec![status, ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "7")], Verdict::Done),
         (vec![status, ("grpc-status-details-bin", "!")], Verdict::Done),
         (vec![status, ("grpc-status-details-bin", &encoded(&[]))], Verdict::Done),
         (vec![status, ("grpc-retry-pushback-ms", "40")], Verdict::RetryExactly(secs(1) / 25)),
@@ -454,7 +486,8 @@ fn r9_hints_are_read_from_responses_of_grpc_and_proxies() {
     assert_eq!(hint(200, &[]), None);
     assert_eq!(hint(200, &[("grpc-status", "14")]), None);
     assert_eq!(hint(503, &[("retry-after", "7")]), Some(secs(7)));
-    assert_eq!(hint(503, &[("retry-after", "7"), ("grpc-status", "14")]), None);
+    assert_eq!(hint(503, &[("retry-after", "7"), ("grpc-status", "14")]), Some(secs(7)));
+    assert_eq!(hint(200, &[("retry-after", "7"), ("grpc-status", "5")]), None);
     assert_eq!(hint(200, &[("ratelimit", "p;r=0;t=7")]), None);
     assert_eq!(GrpcHints.read_hint(&Err::<Response<()>, _>(io::Error::other("none"))), None);
 }

@@ -155,6 +155,8 @@ fn c6_reading_hints_allocates_nothing() {
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000000.5")],
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2023-11-14T22:13Z, 6m0s, soon")],
         &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "Tue, 14 Nov 2023 22:13:50 +0100")],
+        &[("ratelimit-remaining", "0"), ("x-ratelimit-reset", "Tue Nov 14 22:13:60 UTC 2023")],
+        &[("x-ratelimit-remaining", "0e0"), ("x-ratelimit-reset", "1 day, 2:03:04, PT3S, 1e3")],
     ] {
         let result = Ok::<_, io::Error>(response(200, lines));
         let counted = measure(|| {

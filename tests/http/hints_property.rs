@@ -37,6 +37,10 @@ enum Form {
     Rfc3339(i8),
     Units,
     MillisWithUnit,
+    /// A duration of ISO 8601.
+    Iso8601,
+    /// Days, and a clock behind this separator.
+    Clock(&'static str),
 }
 
 impl Form {
@@ -67,6 +71,16 @@ impl Form {
                 (format!("{hours}h{minutes}m{}.{rest:03}s", seconds % 60), millis)
             }
             Self::MillisWithUnit => (format!("{millis}ms"), millis),
+            Self::Iso8601 => {
+                let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+                (format!("PT{hours}H{minutes}M{}.{rest:03}S", seconds % 60), millis)
+            }
+            Self::Clock(separator) => {
+                let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+                let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+                let clock = format!("{hours:02}:{minutes:02}:{seconds:02}.{rest:03}");
+                (format!("{days}{separator}{clock}"), millis)
+            }
         }
     }
 }
@@ -78,6 +92,8 @@ fn explicit() -> impl Strategy<Value = Form> {
         (-12..=14_i8).prop_map(Form::Rfc3339),
         Just(Form::Units),
         Just(Form::MillisWithUnit),
+        Just(Form::Iso8601),
+        select(vec![".", " days ", " days, "]).prop_map(Form::Clock),
     ]
 }
 
@@ -253,7 +269,7 @@ fn case() -> impl Strategy<Value = Case> {
     let seconds = || (1..120_u64).prop_map(Duration::from_secs);
     (
         prop_oneof![retry_after(), quota(), rate_limit()],
-        1..200_000_u64,
+        prop_oneof![4 => 1..200_000_u64, 1 => 1..400_000_000_u64],
         vec(distraction(), 0..6),
         select(vec![200, 301, 403, 404, 418, 420, 429, 500, 502, 503, 529]),
         1_500_000_000..1_900_000_000_u64,

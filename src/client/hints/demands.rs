@@ -60,6 +60,10 @@ impl Resets {
         *longest = (*longest).max(Some(reset));
     }
 
+    fn map(self, to_wait: impl Fn(Duration) -> Duration) -> Self {
+        Self { spent: self.spent.map(&to_wait), unexplained: self.unexplained.map(&to_wait) }
+    }
+
     fn merge(&mut self, other: Self) {
         self.spent = self.spent.max(other.spent);
         self.unexplained = self.unexplained.max(other.unexplained);
@@ -121,7 +125,8 @@ impl Demands {
                 // Its lines are read together.
                 Some(Meaning::RateLimit) if rate_limit != Some(name) => {
                     rate_limit = Some(name);
-                    demands.resets.merge(structured::read(headers, name));
+                    let wait = |time| values::from_now(time).wait(|| server_time.get());
+                    demands.resets.merge(structured::read(headers, name).map(wait));
                 }
                 Some(Meaning::RateLimit) => {}
                 Some(Meaning::MayRetry) => {
@@ -205,9 +210,8 @@ impl<'a> Quotas<'a> {
 
     /// The rest of a quota that has no header of its own name for it.
     fn remaining_of(&self, quota: &Quota<'_>) -> Option<Remaining> {
-        let related =
-            |other: &&State<'_>| quota.includes(&other.quota) || other.quota.includes(quota);
-        self.get().iter().filter(related).filter_map(|other| other.remaining).max()
+        let related = self.get().iter().filter(|other| quota.is_related_to(&other.quota));
+        related.filter_map(|other| other.remaining).max()
     }
 }
 
@@ -220,12 +224,12 @@ struct ServerTime<'a, F> {
 
 impl<F: Fn() -> SystemTime> ServerTime<'_, F> {
     /// Returns the time since 1970: `Date` and the `Age` of a stored response (RFC 9111, 5.1), or
-    /// else the local clock.
+    /// else the local clock. The earliest of several dates leads to the longest wait.
     fn get(&self) -> Duration {
         if let Some(time) = self.read.get() {
             return time;
         }
-        let date = self.headers.get(DATE).and_then(values::http_date);
+        let date = self.headers.get_all(DATE).into_iter().flat_map(values::dates).min();
         let age = || self.headers.get(AGE).and_then(values::seconds).unwrap_or_default();
         let time = match date {
             Some(date) => date.saturating_add(age()),

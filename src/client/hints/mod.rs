@@ -17,7 +17,8 @@
 //! | header | meaning | plain number | sent by |
 //! | --- | --- | --- | --- |
 //! | `Retry-After`, `*-retry-after` | wait | [`Seconds`](Unit::Seconds) | RFC 9110, 10.2.3; a date is as good (Zoom's is of RFC 3339) |
-//! | `retry-after-ms`, `x-ms-retry-after-ms` | wait | [`Millis`](Unit::Millis) | Azure, OpenAI |
+//! | `retry-after-ms`, `x-ms-retry-after-ms`; `x-amz-retry-after` | wait | [`Millis`](Unit::Millis) | Azure, OpenAI; AWS |
+//! | `*limit*-after`, `x-retry-in` | wait | [`Seconds`](Unit::Seconds) | tower_governor, actix-governor; Traefik (`996.9ms`) |
 //! | `x-sentry-rate-limits: 60:error:key, 9::org` | waits, each before a colon | [`Seconds`](Unit::Seconds) | Sentry |
 //! | `RateLimit: "day";r=0;t=30` (`*ratelimit`) | rest and reset of each policy | seconds from now | draft-ietf-httpapi-ratelimit-headers-10; Cloudflare, Hugging Face, Atlassian (`Beta-RateLimit`) |
 //! | `RateLimit: limit=9, remaining=0, reset=30` | the same, of one policy | seconds from now | the same draft up to 07; Zendesk, by endpoint (`zendesk-ratelimit-*`) |
@@ -33,14 +34,18 @@
 //! **Quotas.** Rest and reset belong together if the rest of their names is equal:
 //! `x-ratelimit-remaining-tokens` and `x-ratelimit-reset-tokens`, or
 //! `anthropic-ratelimit-tokens-remaining` and `anthropic-ratelimit-tokens-reset`. A reset without a
-//! header of the same name for the rest is explained by one with a longer or a shorter name:
-//! `x-ratelimit-reset` by `x-ratelimit-remaining-second`. Up to 16 quotas of a response are read.
+//! header of the same name for the rest is explained by one with a longer or a shorter name, or
+//! another spelling of it: `x-ratelimit-reset` by `x-ratelimit-remaining-second` or by
+//! `ratelimit-remaining`. Up to 16 quotas of a response are read.
 //!
 //! **Values.** Each header may have several lines, and several values joined by commas; parameters
-//! (`76;w=21600`) are ignored. Numbers may have decimals. In any header, a value with its own unit
-//! (`6m0s`, `1.5h`, `250ms`, `30 seconds`) is a duration. Dates are those of HTTP, of RFC 3339 or
-//! ISO 8601 (with any offset, with or without seconds), of RFC 5322 with an offset, and of
-//! JavaScript; without an offset they are UTC.
+//! (`76;w=21600`) and quotes are ignored. Numbers may have decimals, an exponent (`1.7e+09`) and a
+//! plus. A negative number is unreadable: some servers mean *spent* by it, others *unlimited*. In
+//! any header, a value with its own unit (`6m0s`, `1.5h`, `250ms`, `30 seconds`), of ISO 8601
+//! (`PT30S`) or in the form of a clock (`00:00:03`, `1.02:03:04`, `1 day, 2:03:04`) is a duration.
+//! Dates are those of HTTP and its cookies, of RFC 3339 or ISO 8601 (with any offset, with or
+//! without seconds), of RFC 5322, and the usual ones of C, Go, Java, JavaScript and Ruby. Without
+//! an offset they are UTC. A leap second is the first one of the next minute.
 //!
 //! **The server's time.** Dates and Unix times count from the response's own `Date`, so that an
 //! error of the local clock has no effect, plus its `Age` if a cache has stored it. The local clock
@@ -375,6 +380,14 @@ impl fmt::Debug for HttpHints {
             .field("headers", named)
             .finish()
     }
+}
+
+/// Returns the wait that the headers of a rejected call demand: a `Retry-After`, or the reset of a
+/// quota of which nothing remains.
+#[cfg(feature = "grpc")]
+pub(super) fn demanded_wait(headers: &HeaderMap) -> Option<Duration> {
+    let demands = HttpHints::new().demands(headers);
+    demands.wait.max(demands.resets.spent)
 }
 
 /// Returns the wait that a response with a retried status asks for.

@@ -33,18 +33,24 @@ pub(super) struct Quota<'a> {
     pub(super) behind: &'a str,
 }
 
-impl Quota<'_> {
-    /// Returns true if the name of this quota is a shorter form of the other's name.
+impl<'a> Quota<'a> {
+    /// Returns true if one of both names is the other, or a shorter form of it.
     ///
     /// `x-ratelimit-reset` may stand beside `x-ratelimit-remaining-second` alone, and the other way
-    /// round.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.behind.is_empty() && other.before.starts_with(self.before)
+    /// round. `x-`, the dash in `rate-limit` and the place of the other words make no difference.
+    pub(super) fn is_related_to(&self, other: &Self) -> bool {
+        self.words().zip(other.words()).all(|(one, other)| one == other)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        let words = self.before.split(SEPARATORS).chain(self.behind.split(SEPARATORS));
+        let without_rate = words.map(|word| word.strip_prefix("rate").unwrap_or(word));
+        without_rate.filter(|word| !matches!(*word, "" | "x"))
     }
 }
 
 /// Names that the grammar would read otherwise: Bybit's rest of a quota has no word for it, and
-/// KuCoin's reset is in milliseconds without saying so.
+/// KuCoin's reset and AWS's wait are in milliseconds without saying so.
 fn exception(name: &str) -> Option<Meaning<'_>> {
     const fn quota(before: &str) -> Quota<'_> {
         Quota { before, behind: "" }
@@ -52,6 +58,7 @@ fn exception(name: &str) -> Option<Meaning<'_>> {
     Some(match name {
         "x-bapi-limit-status" => Meaning::Remaining(quota("x-bapi-limit-")),
         "gw-ratelimit-reset" => Meaning::Reset(quota("gw-ratelimit-"), Unit::Millis),
+        "x-amz-retry-after" => Meaning::Wait(Unit::Millis),
         "x-sentry-rate-limits" => Meaning::ScopedWaits,
         _ => return None,
     })
@@ -60,31 +67,38 @@ fn exception(name: &str) -> Option<Meaning<'_>> {
 /// Returns the meaning of a header, or `None` if it says nothing about another request.
 pub(super) fn meaning(name: &str) -> Option<Meaning<'_>> {
     let (word, behind) = first_word(name)?;
+    exception(name).or_else(|| match word {
+        Word::Retry => retry(name, behind - "retry".len()),
+        Word::Limit => limit(name, behind),
+    })
+}
+
+fn limit(name: &str, behind: usize) -> Option<Meaning<'_>> {
     // The word for the role comes behind: `x-preset-limit` is no reset.
     let role = Role { name, behind };
-    match word {
-        Word::Retry => return retry(name, behind - "retry".len()),
-        Word::Limit => {}
-    }
     if let Some((before, _)) = role.split("retry") {
         return retry(name, before.len());
     }
-    exception(name).or_else(|| role.reset()).or_else(|| role.remaining()).or_else(|| {
+    role.reset().or_else(|| role.remaining()).or_else(|| wait(&name[behind..])).or_else(|| {
         let is_structured = name.ends_with("ratelimit") || name.starts_with("zendesk-ratelimit-");
         is_structured.then_some(Meaning::RateLimit)
     })
 }
 
-/// `-retry-after`, with units; `should-retry`.
+/// `-retry-after`, with units; Traefik's `-retry-in`; `should-retry`.
 fn retry(name: &str, at: usize) -> Option<Meaning<'_>> {
     let (before, behind) = (&name[..at], &name[at + "retry".len()..]);
-    match behind.strip_prefix("-after") {
-        Some(unit) => {
-            let (unit, rest) = units(unit);
-            rest.is_empty().then_some(Meaning::Wait(unit.unwrap_or(Unit::Seconds)))
-        }
-        None => (behind.is_empty() && before.ends_with("should-")).then_some(Meaning::MayRetry),
+    match behind {
+        "" => before.ends_with("should-").then_some(Meaning::MayRetry),
+        "-in" => Some(Meaning::Wait(Unit::Seconds)),
+        _ => wait(behind),
     }
+}
+
+/// `-after`, with units. Directly behind the word for a limit, it is that of tower_governor.
+fn wait(behind: &str) -> Option<Meaning<'_>> {
+    let (unit, rest) = units(behind.strip_prefix(SEPARATORS)?.strip_prefix("after")?);
+    rest.is_empty().then_some(Meaning::Wait(unit.unwrap_or(Unit::Seconds)))
 }
 
 /// A word that the name of each hint has.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use jiff::{
     SignedDuration, civil,
-    fmt::{rfc2822, strtime, temporal::Pieces},
+    fmt::{strtime, temporal::Pieces},
     tz::Offset,
 };
 
@@ -23,8 +23,8 @@ pub enum Unit {
     /// microseconds, and from there on nanoseconds since 1970.
     #[default]
     BySize,
-    /// Seconds from now. A number that is a Unix time between yesterday and a year from now is that
-    /// time: some servers send it by mistake.
+    /// Seconds from now. A number that is a Unix time between yesterday and a year from now, in
+    /// seconds or a finer unit, is that time: some servers send it by mistake.
     Seconds,
     /// Milliseconds from now; from 10<sup>12</sup> on, milliseconds since 1970.
     Millis,
@@ -50,10 +50,12 @@ impl Time {
         match self {
             Self::FromNow(wait) => wait,
             Self::Since1970(time) => time.saturating_sub(now()),
-            Self::Either(time) => {
+            Self::Either(number) => {
                 let now = now();
-                let is_date = now.saturating_sub(DAY) <= time && time <= now.saturating_add(YEAR);
-                if is_date { time.saturating_sub(now) } else { time }
+                let dates = now.saturating_sub(DAY)..=now.saturating_add(YEAR);
+                let units = [1, 1_000, 1_000_000, 1_000_000_000];
+                let date = units.map(|unit| number / unit).into_iter().find(|t| dates.contains(t));
+                date.map_or(number, |date| date.saturating_sub(now))
             }
         }
     }
@@ -91,16 +93,18 @@ pub(super) fn times_before_colons(value: &HeaderValue) -> impl Iterator<Item = T
     text(value).into_iter().flat_map(items).filter_map(before_colon)
 }
 
-/// Reads `true` or `false`.
+/// Reads `true` or `false`. A refusal counts first.
 pub(super) fn flag(value: &HeaderValue) -> Option<bool> {
-    let text = text(value)?.trim_ascii();
-    let is = |word| text.eq_ignore_ascii_case(word);
-    if is("true") { Some(true) } else { is("false").then_some(false) }
+    let read = |item: &str| {
+        let is = |word| item.eq_ignore_ascii_case(word);
+        if is("true") { Some(true) } else { is("false").then_some(false) }
+    };
+    items(text(value)?).filter_map(read).min()
 }
 
-/// Reads an HTTP date, since 1970. One before is zero.
-pub(super) fn http_date(value: &HeaderValue) -> Option<Duration> {
-    httpdate::parse_http_date(text(value)?.trim_ascii()).ok().map(since_1970)
+/// Reads the dates of a header, since 1970. Those before are zero.
+pub(super) fn dates(value: &HeaderValue) -> impl Iterator<Item = Duration> {
+    text(value).into_iter().flat_map(items).filter_map(date)
 }
 
 /// Reads the first number of a header as seconds.
@@ -116,33 +120,37 @@ fn text(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
-/// The items of a list, without parameters (`;w=60`). A comma behind a day of the week belongs to a
-/// date.
+/// The items of a list, without parameters (`;w=60`) and quotes.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
-        let text = rest?;
-        let first = text.find(',');
-        let end = match first {
-            Some(comma) if is_weekday(&text[..comma]) => {
-                text[comma + 1..].find(',').map(|next| comma + 1 + next)
-            }
-            _ => first,
-        };
-        let (item, following) = match end {
-            Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
-            None => (text, None),
-        };
+        let (item, following) = split_item(rest?);
         rest = following;
-        Some(item.split(';').next().unwrap_or_default().trim_ascii())
+        Some(item.split(';').next().unwrap_or_default().trim_matches(SURROUNDINGS))
     })
 }
 
-fn is_weekday(text: &str) -> bool {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const SURROUNDINGS: [char; 3] = [' ', '\t', '"'];
 
-    let text = text.trim_ascii();
-    text.len() <= 9 && DAYS.iter().any(|day| text.starts_with(day))
+/// Splits a list behind its first item. A comma behind a day of the week belongs to a date, and
+/// one between days and a clock to a duration (`1 day, 2:03:04`).
+fn split_item(list: &str) -> (&str, Option<&str>) {
+    let Some((item, rest)) = list.split_once(',') else { return (list, None) };
+    let first = item.trim_matches(SURROUNDINGS);
+    let next = rest.split(',').next().unwrap_or_default();
+    let has_days = first.ends_with("day") || first.ends_with("days");
+    if is_weekday(first) || (has_days && next.contains(':')) {
+        let end = item.len() + 1 + next.len();
+        return (&list[..end], list.get(end + 1..));
+    }
+    (item, Some(rest))
+}
+
+fn is_weekday(word: &str) -> bool {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+    let is_day = |start: &str| DAYS.iter().any(|day| start.eq_ignore_ascii_case(day));
+    word.len() <= 9 && word.get(..3).is_some_and(is_day)
 }
 
 fn time(text: &str, unit: Unit) -> Option<Time> {
@@ -165,35 +173,77 @@ fn time(text: &str, unit: Unit) -> Option<Time> {
 }
 
 /// Seconds from now, where a server may have sent a Unix time.
-fn from_now(seconds: Duration) -> Time {
+pub(super) fn from_now(seconds: Duration) -> Time {
     match seconds.as_secs() {
         0..1_000_000_000 => Time::FromNow(seconds),
         _ => Time::Either(seconds),
     }
 }
 
-/// Reads a whole number or a decimal as seconds, exact to the nanosecond. One beyond the range of
+/// Reads a number as seconds, to the nanosecond unless it has an exponent. One beyond the range of
 /// the type is the largest.
 pub(super) fn number(text: &str) -> Option<Duration> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 {
         return None;
     }
-    let seconds = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
+    if !is_number(whole) || !is_number(fraction) {
+        return scientific(text);
+    }
+    let seconds = match whole {
+        "" => Duration::ZERO,
+        whole => Duration::from_secs(whole.parse().unwrap_or(u64::MAX)),
+    };
     let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
     let nanos = digits.fold(0, |nanos, digit| nanos * 10 + u64::from(digit - b'0'));
     Some(seconds.saturating_add(Duration::from_nanos(nanos)))
 }
 
-/// Reads a duration with units (`6m0s`, `1h2m3.5s`, `250ms`, `30 seconds`), or as a clock
-/// (`00:00:03`).
+/// Reads a number with an exponent, which Go and Lua write for large ones (`1.7e+09`).
+fn scientific(text: &str) -> Option<Duration> {
+    // The standard library also reads `infinity`.
+    let starts = text.starts_with(|c: char| c == '.' || c.is_ascii_digit());
+    let number = starts.then(|| text.parse::<f64>().ok())??;
+    Some(Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX))
+}
+
+/// Reads a duration with units (`6m0s`, `1h2m3.5s`, `250ms`, `30 seconds`), in the form of ISO 8601
+/// (`PT30S`), or as a clock (`00:00:03`).
 fn duration(text: &str) -> Option<Duration> {
-    if let Some((hours, rest)) = text.split_once(':') {
-        let (minutes, seconds) = rest.split_once(':')?;
-        let minutes = number(hours)?.saturating_mul(60).saturating_add(number(minutes)?);
-        return Some(minutes.saturating_mul(60).saturating_add(number(seconds)?));
+    if text.contains(':') {
+        return clock(text);
     }
+    let Some(iso) = text.strip_prefix('P') else { return in_units(text) };
+    let (days, clock) = iso.split_once('T').unwrap_or((iso, ""));
+    // Months have no certain length, and their letter is that of minutes.
+    match (days, clock) {
+        _ if days.contains('M') => None,
+        ("", clock) => in_units(clock),
+        (days, "") => in_units(days),
+        (days, clock) => Some(in_units(days)?.saturating_add(in_units(clock)?)),
+    }
+}
+
+/// Reads `hh:mm:ss`. Days may be in front: `1.02:03:04` (.NET), `1 day, 2:03:04` (Python).
+fn clock(text: &str) -> Option<Duration> {
+    let (hours, rest) = text.split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':')?;
+    let (days, hours) = match hours.rsplit_once(['.', ' ']) {
+        Some((days, hours)) => (days.trim_end_matches([',', ' ']), hours),
+        None => ("0", hours),
+    };
+    let days = match number(days) {
+        Some(days) => in_unit(days, "d")?,
+        None => in_units(days)?,
+    };
+    [(hours, "h"), (minutes, "m"), (seconds, "s")]
+        .into_iter()
+        .try_fold(days, |sum, (text, unit)| Some(sum.saturating_add(in_unit(number(text)?, unit)?)))
+}
+
+fn in_units(text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -216,6 +266,7 @@ fn in_unit(count: Duration, unit: &str) -> Option<Duration> {
         _ if is(&["m", "min", "mins", "minute", "minutes"]) => count.saturating_mul(60),
         _ if is(&["h", "hr", "hrs", "hour", "hours"]) => count.saturating_mul(60 * 60),
         _ if is(&["d", "day", "days"]) => count.saturating_mul(24 * 60 * 60),
+        _ if is(&["w", "week", "weeks"]) => count.saturating_mul(7 * 24 * 60 * 60),
         _ if is(&["us", "\u{b5}s", "\u{3bc}s"]) => count / 1_000_000,
         _ if is(&["ns"]) => count / 1_000_000_000,
         _ => return None,
@@ -223,7 +274,7 @@ fn in_unit(count: Duration, unit: &str) -> Option<Duration> {
 }
 
 /// Reads a date as time since 1970: of HTTP, of RFC 3339 or ISO 8601, of RFC 5322 with an offset,
-/// of JavaScript.
+/// of several languages.
 ///
 /// One without an offset is UTC. An abbreviated zone is unreadable, because its offset is
 /// uncertain.
@@ -231,23 +282,44 @@ fn date(text: &str) -> Option<Duration> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return Some(since_1970(time));
     }
-    // JavaScript names the zone behind the offset.
-    let text = text.split(" (").next()?;
-    let zoneless = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"));
-    let since_1970 = if text.as_bytes().first()?.is_ascii_digit() {
-        iso_8601(zoneless.unwrap_or(text).trim_ascii())?
-    } else {
-        let has_offset = zoneless.is_some() || text.as_bytes().last()?.is_ascii_digit();
-        let mail = || Some(rfc2822::parse(text).ok()?.timestamp().as_duration());
-        has_offset.then(mail)?.or_else(|| formatted("%a %b %d %Y %H:%M:%S GMT%z", text))?
-    };
-    Some(since_1970.try_into().unwrap_or(Duration::ZERO))
+    // JavaScript names the zone behind the offset, and Go its monotonic clock.
+    let text = text.split(" (").next()?.split(" m=").next()?;
+    let text = without_weekday(text);
+    let zoneless = ["UTC", "GMT", "gmt"].iter().find_map(|zone| text.strip_suffix(zone));
+    let text = zoneless.unwrap_or(text).trim_ascii_end();
+    let since_1970 = iso_8601(text).or_else(|| FORMATS.iter().find_map(|f| formatted(f, text)))?;
+    // jiff reads a leap second as the one before it.
+    let leap = SignedDuration::from_secs(text.contains(":60").into());
+    Some(since_1970.saturating_add(leap).try_into().unwrap_or(Duration::ZERO))
+}
+
+/// Formats without the day of the week, and without the name of UTC at the end.
+///
+/// A year of two digits comes before one of four, which would read it, too.
+const FORMATS: [&str; 11] = [
+    "%d %b %Y %H:%M:%S %z", // RFC 5322
+    "%d %b %Y %H:%M:%S",    // HTTP, with fewer digits or another day of the week
+    "%d %b %Y %H:%M %z",    // RFC 5322, without seconds
+    "%d %b %Y %H:%M",
+    "%d-%b-%y %H:%M:%S",       // cookies
+    "%d-%b-%Y %H:%M:%S",       // PHP's cookies
+    "%b %d %H:%M:%S %Y",       // C
+    "%b %d %H:%M:%S UTC %Y",   // date, Java
+    "%b %d %H:%M:%S %z %Y",    // Ruby
+    "%b %d %Y %H:%M:%S GMT%z", // JavaScript
+    "%Y-%m-%d %H:%M:%S%.f %z", // Go
+];
+
+/// The rest of a date behind a day of the week, which may be wrong.
+fn without_weekday(text: &str) -> &str {
+    match text.split_once([',', ' ']) {
+        Some((first, rest)) if is_weekday(first) => rest.trim_ascii_start(),
+        _ => text,
+    }
 }
 
 fn iso_8601(text: &str) -> Option<SignedDuration> {
-    let Ok(pieces) = Pieces::parse(text) else {
-        return formatted("%Y-%m-%d %H:%M:%S %z", text);
-    };
+    let pieces = Pieces::parse(text).ok()?;
     let date_time = pieces.date().to_datetime(pieces.time().unwrap_or_default());
     Some(since_1970_at(date_time, pieces.to_numeric_offset()))
 }
