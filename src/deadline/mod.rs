@@ -2,7 +2,8 @@
 //!
 //! [`DeadlineLayer`] goes outside all other layers. From the call of a request, it runs everything
 //! inside under one deadline. When that passes, it drops the inside, which leaves each queue and
-//! releases each permit, and [rejects](crate::reject) the request.
+//! releases each permit, and [rejects](crate::reject) the request. The inner service is never called
+//! at or after the deadline.
 //!
 //! ```
 //! use std::time::Duration;
@@ -95,6 +96,8 @@
 //!   of readiness is an error of the call.
 //! - A request that is rejected may have reached the server. A retry *outside* this layer repeats
 //!   it like one that timed out, only if it is repeatable.
+//! - A response that is there at the deadline is too late, because the inside of a late request is
+//!   not polled.
 //! - Timers resolve one millisecond. An error of the inside less than that before the deadline is
 //!   taken for its consequence: a tonic `Channel`, which keeps the `grpc-timeout` that it sends,
 //!   fails in the same moment.
@@ -108,5 +111,8 @@ mod service;
 #[cfg(feature = "grpc")]
 pub use self::read_deadline::GrpcTimeout;
 pub use self::{
-    layer::DeadlineLayer, read_deadline::ReadDeadline, scope::current, service::Deadline,
+    layer::DeadlineLayer,
+    read_deadline::{NoDeadline, ReadDeadline},
+    scope::current,
+    service::Deadline,
 };

@@ -171,18 +171,32 @@ async fn r10_request_without_time_left_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r10_response_at_the_deadline_counts_and_an_error_does_not() {
-    let answering = DeadlineLayer::new(ms(100));
-    let answering = tower::Layer::layer(&answering, Probe::answering_after(ms(100)));
-    assert_eq!(answering.oneshot(1).await.unwrap(), 1);
+async fn r10_response_at_the_deadline_is_too_late_and_one_before_counts() {
+    let layer = DeadlineLayer::new(ms(100));
+    let service = |takes| tower::Layer::layer(&layer, Probe::answering_after(takes));
+    assert_eq!(service(ms(99)).oneshot(1).await.unwrap(), 1);
+    assert!(is_late(&service(ms(100)).oneshot(1).await.unwrap_err()));
 
-    let failing_in_time = DeadlineLayer::new(ms(100));
-    let failing_in_time = tower::Layer::layer(&failing_in_time, failing(ms(99)));
-    assert_eq!(failing_in_time.oneshot(1).await.unwrap_err().to_string(), "unavailable");
+    let service = |takes| tower::Layer::layer(&layer, failing(takes));
+    assert_eq!(service(ms(99)).oneshot(1).await.unwrap_err().to_string(), "unavailable");
+    assert!(is_late(&service(ms(100)).oneshot(1).await.unwrap_err()));
+}
 
-    let failing_late = DeadlineLayer::new(ms(100));
-    let failing_late = tower::Layer::layer(&failing_late, failing(ms(100)));
-    assert!(is_late(&failing_late.oneshot(1).await.unwrap_err()));
+/// The deadlines of all requests pass while they wait for the window with their second attempts.
+#[tokio::test(start_paused = true)]
+async fn r10_attempt_is_not_begun_at_the_deadline_of_its_request() {
+    let calls = AtomicU32::new(0);
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(1_000)))
+        .layer(ExponentialRetryLayer::new(ExponentialRetry::new(2).backoff(every(ms(1)))))
+        .layer(WindowRateLimitLayer::new(10, ms(1_000)))
+        .service(service_fn(|_: u32| {
+            calls.fetch_add(1, SeqCst);
+            std::future::ready(Err::<(), _>(io::Error::other("unavailable")))
+        }));
+    let results = join_all((0..10).map(|n| service.clone().oneshot(n))).await;
+    assert!(results.iter().all(|result| is_late(result.as_ref().unwrap_err())));
+    assert_eq!(calls.load(SeqCst), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,6 +457,23 @@ proptest! {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn r10_service_is_not_called_at_the_deadline_of_its_request() {
+    let calls = AtomicU32::new(0);
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(100)))
+        .layer(ConcurrencyBackpressureLayer::new(1))
+        .layer(WindowRateLimitLayer::new(1_000, secs(1)))
+        .service(service_fn(|_: u32| {
+            calls.fetch_add(1, SeqCst);
+            std::future::pending::<Result<(), Infallible>>()
+        }));
+    // All deadlines pass in one tick. Each late request passes its permit on to another one.
+    let results = join_all((0..100).map(|n| service.clone().oneshot(n))).await;
+    assert!(results.iter().all(|result| is_late(result.as_ref().unwrap_err())));
+    assert_eq!(calls.load(SeqCst), 1);
+}
+
 /// A request: it arrives, and waits at most so long for its response. In steps of 4 ms; deadlines
 /// are 2 ms later, so that nothing happens at the same moment.
 #[derive(Clone, Copy, Debug)]
@@ -451,8 +482,10 @@ struct Arrives {
     timeout: u64,
 }
 
-/// The naive version, step by step: the time of each request's end, and whether it was late.
-fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> Vec<(u64, bool)> {
+/// The naive version, step by step: the time of each request's end, and whether it was late. Then
+/// the number of calls.
+fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> (Vec<(u64, bool)>, u32) {
+    let mut calls = 0;
     let mut ends: Vec<Option<(u64, bool)>> = vec![None; requests.len()];
     let mut inside: Vec<(usize, u64)> = Vec::new();
     let mut queue: Vec<usize> = Vec::new();
@@ -474,12 +507,13 @@ fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> Vec<(u64, bo
         queue.retain(|&number| ends[number].is_none());
         while inside.len() < permits && !queue.is_empty() {
             inside.push((queue.remove(0), now + takes * 4));
+            calls += 1;
         }
         if ends.iter().all(Option::is_some) {
             break;
         }
     }
-    ends.into_iter().flatten().collect()
+    (ends.into_iter().flatten().collect(), calls)
 }
 
 proptest! {
@@ -492,7 +526,8 @@ proptest! {
         requests.sort_unstable();
         let requests: Vec<_> =
             requests.into_iter().map(|(at, timeout)| Arrives { at, timeout }).collect();
-        let expected = naive_queue(permits as usize, takes, &requests);
+        let (expected, expected_calls) = naive_queue(permits as usize, takes, &requests);
+        let called = AtomicU32::new(0);
         paused_runtime::run(async {
             let limit = ConcurrencyBackpressureLayer::new(permits);
             let handle = limit.handle();
@@ -501,6 +536,7 @@ proptest! {
                 .layer(DeadlineLayer::from_request(read))
                 .layer(limit)
                 .service(service_fn(|_: Arrives| async {
+                    called.fetch_add(1, SeqCst);
                     tokio::time::sleep(ms(takes * 4)).await;
                     Ok::<_, Infallible>(())
                 }));
@@ -514,6 +550,7 @@ proptest! {
                 }
             });
             assert_eq!(join_all(calls).await, expected);
+            assert_eq!(called.load(SeqCst), expected_calls);
             assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
         });
     }
