@@ -194,6 +194,7 @@ impl TimerUse {
     /// # Panics
     ///
     /// If there is a wait, outside a tokio runtime that has its timer enabled.
+    #[cfg(feature = "client")]
     #[track_caller]
     pub(crate) fn poll_wait(
         &self,

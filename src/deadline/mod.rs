@@ -2,8 +2,8 @@
 //!
 //! [`DeadlineLayer`] goes outside all other layers. From the call of a request, it runs everything
 //! inside under one deadline. When that passes, it drops the inside, which leaves each queue and
-//! releases each permit, and [rejects](crate::reject) the request. The inner service is never called
-//! at or after the deadline.
+//! releases each permit, and [rejects](crate::reject) the request. The inner service is never
+//! called at or after the deadline.
 //!
 //! ```
 //! use std::time::Duration;

@@ -475,7 +475,7 @@ async fn r10_service_is_not_called_at_the_deadline_of_its_request() {
 }
 
 /// A request: it arrives, and waits at most so long for its response. In steps of 4 ms; deadlines
-/// are 2 ms later, so that nothing happens at the same moment.
+/// are 2 ms later, so that no request arrives at one.
 #[derive(Clone, Copy, Debug)]
 struct Arrives {
     at: u64,
@@ -490,17 +490,17 @@ fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> (Vec<(u64, b
     let mut inside: Vec<(usize, u64)> = Vec::new();
     let mut queue: Vec<usize> = Vec::new();
     for now in 0_u64.. {
-        for &(number, until) in &inside {
-            if until == now {
-                ends[number] = Some((now, false));
-            }
-        }
         for (number, request) in requests.iter().enumerate() {
             if ends[number].is_none() && now == request.at * 4 + request.timeout * 4 + 2 {
                 ends[number] = Some((now, true));
             }
             if now == request.at * 4 {
                 queue.push(number);
+            }
+        }
+        for &(number, until) in &inside {
+            if until == now {
+                ends[number].get_or_insert((now, false));
             }
         }
         inside.retain(|&(number, _)| ends[number].is_none());
