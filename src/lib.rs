@@ -194,6 +194,10 @@
 //! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.reject_with(server::http_rejection)` on each limit that may reject; for a `TimeoutLayer`, a [`DeadlineLayer`] with it in its place |
 //! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
 //! | a request can't be copied | for HTTP [`client::HttpRetryLayer`], or [`clone_with`](ExponentialRetry::clone_with) |
+//! | `expected MyError, found Box<dyn Error ...>` | `.reject_with_error::<MyError>()` on each limit with a bound, and on a [`DeadlineLayer`] |
+//! | `ExponentialRetry: Layer` is not satisfied | `.retry(policy)`, or [`ExponentialRetryLayer::new(policy)`](ExponentialRetryLayer) |
+//! | one policy does not fit two stacks with other error types | `.classify(...)` anew on the clone: a classifier judges one error type |
+//! | "one type is more general than the other", of a spawned hyper connection | `serve_connection(...).into_owned()`, or the stack in a box |
 //! | `mismatched types` where a bound is set in an `if` | the reject policy first: see [`max_queue`](ConcurrencyBackpressureLayer::max_queue) |
 //! | `assume_no_redirects` is a private field, or a message of reqwest can't be read | the feature `reqwest` |
 

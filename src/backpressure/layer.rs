@@ -109,6 +109,7 @@ impl<P: Clone> Separate for ConcurrencyBackpressureLayer<P> {
 impl<P: RejectPolicy, S> Layer<S> for ConcurrencyBackpressureLayer<P> {
     type Service = ConcurrencyBackpressure<S, P>;
 
+    #[track_caller]
     fn layer(&self, inner: S) -> Self::Service {
         self.0.layer(inner)
     }

@@ -25,7 +25,7 @@ use crate::cause::find_cause;
 ///
 /// A `tonic::Response` keeps the extensions: see [`from_extensions`](Self::from_extensions). A
 /// `tonic::Status` keeps an error as its source, and of a response the headers: see
-/// `from_grpc_headers`.
+/// `from_status`.
 ///
 /// # Which results tell it
 ///
@@ -96,27 +96,24 @@ impl Attempts {
         find_cause(error).map_or(Self(1), RetriedError::attempts)
     }
 
-    /// Returns the number of attempts by the headers of a gRPC response: 1 if they hold none.
+    /// Returns the number of attempts that led to a `tonic::Status`: 1 if it holds none.
     ///
-    /// The value of `grpc-previous-rpc-attempts` and one more. `GrpcClassifier` writes it to the
-    /// response to a retry, as gRFC A6 has it. A `tonic::Status` made of a response has these
-    /// headers as its metadata; one made of an error has that as its source:
+    /// A status made of a response has `grpc-previous-rpc-attempts` among its metadata, which
+    /// `GrpcClassifier` writes to the response to a retry, as gRFC A6 has it. One made of an error
+    /// has that as its source: see [`from_error`](Self::from_error).
     ///
     /// ```
     /// use tower_floodgate::client::Attempts;
     ///
-    /// fn attempts(status: &tonic::Status) -> Attempts {
-    ///     let of_response = Attempts::from_grpc_headers(status.metadata().as_ref());
-    ///     of_response.max(Attempts::from_error(status))
-    /// }
-    /// # assert_eq!(attempts(&tonic::Status::unavailable("")).get(), 1);
+    /// assert_eq!(Attempts::from_status(&tonic::Status::unavailable("")).get(), 1);
     /// ```
     #[cfg(feature = "grpc")]
     #[must_use]
-    pub fn from_grpc_headers(headers: &HeaderMap) -> Self {
-        let value = headers.get(&PREVIOUS_ATTEMPTS).and_then(|value| value.to_str().ok());
-        let previous: u32 = value.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Self(previous.saturating_add(1))
+    pub fn from_status(status: &tonic::Status) -> Self {
+        let value = status.metadata().get(PREVIOUS_ATTEMPTS.as_str());
+        let previous = value.and_then(|value| value.to_str().ok()?.parse().ok());
+        let of_response = Self(previous.unwrap_or(0_u32).saturating_add(1));
+        of_response.max(Self::from_error(status))
     }
 
     /// Returns the number: at least 1.

@@ -68,7 +68,9 @@ impl<M> GrpcClassifier<M> {
         }
     }
 
-    /// Retries exactly these codes.
+    /// Retries exactly these codes. With none, and
+    /// [`codes_with_pushback`](Self::codes_with_pushback), a call is retried only if the server
+    /// says when.
     ///
     /// ```
     /// use tower_floodgate::client::{GrpcClassifier, GrpcCode};

@@ -16,7 +16,7 @@
 //! | hold a permit to the end of the response's body | [`until_body_ends()`](crate::ConcurrencyBackpressureLayer::until_body_ends) on the limit (feature `server`) |
 //! | send a request of reqwest's builder | [`request.send_through(&service)`](RequestBuilderExt::send_through) |
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
-//! | learn the number of attempts of an error, tonic's `Status` included | [`Attempts::from_error`] |
+//! | learn the number of attempts of an error | [`Attempts::from_error`]; for tonic's `Status` `Attempts::from_status` |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints::new())`](HttpHints), or `GrpcHints` |
 //! | obey the headers of a server that [`hints`] does not know | [`HttpHints::wait_header`], [`HttpHints::quota_headers`] |
 //! | repeat a POST that the server has rejected | [`HttpClassifier::any_method_if_rejected`] |
@@ -170,7 +170,10 @@ pub use self::{
 };
 #[cfg(feature = "grpc")]
 pub use self::{
-    grpc_classifier::GrpcClassifier, grpc_code::GrpcCode, grpc_hints::GrpcHints,
-    grpc_trailers::GrpcTrailersLayer, send_grpc_timeout::send_grpc_timeout,
+    grpc_classifier::GrpcClassifier,
+    grpc_code::GrpcCode,
+    grpc_hints::GrpcHints,
+    grpc_trailers::{GrpcTrailersLayer, PeekedBody},
+    send_grpc_timeout::send_grpc_timeout,
 };
 pub use crate::wrap_body::{HttpResponse, WrapBody};

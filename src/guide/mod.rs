@@ -33,6 +33,9 @@
 //!   or not the service is ready, so backpressure does not slow down the clients.
 //! - **`max_wait` bounds the time in the queue.** A `TimeoutLayer` around the limit does not: it
 //!   starts at `call`. Put a `TimeoutLayer` inside, around the inner service.
+//! - **`Balance` and `Steer` keep services ready**, and each ready one holds a permit. Services of
+//!   one limit can then wait for each other: use `per_service()`, or put the limit in front.
+//!   `drained()` completes once they are dropped.
 //! - **Endpoints of a `Balance` have limits without a bound.** A full endpoint that rejects looks
 //!   ready and fast, and attracts the requests. One that lets them wait is passed over.
 //! - **A hint of more than 60 s is not waited for**: the response is returned as it is.

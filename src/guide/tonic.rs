@@ -102,6 +102,10 @@
 //!
 //! - Clone the generated client for each call. A cancelled call of a client keeps its permit, or
 //!   its position in the queue, until that client calls again or is dropped.
+//! - At its deadline, a call fails with `DEADLINE_EXCEEDED` by the layer. Without it, the channel
+//!   fails with `CANCELLED` at the time that `set_timeout` names.
+//! - A pushback is the time of one permit. Size the limit of the client like that of the server, or
+//!   all callers come again at that time.
 //! - Repeating a call must do no harm: see [`GrpcClassifier`](crate::client::GrpcClassifier).
 //! - A server with [`grpc_rejection`](crate::server::grpc_rejection()) responds with
 //!   `RESOURCE_EXHAUSTED` and a pushback at a rate limit. A message that is too large has the same

@@ -29,6 +29,7 @@ impl Closing {
     /// # Panics
     ///
     /// If the limiter is closed.
+    #[track_caller]
     pub(crate) fn forbid(&self, layer: &str) {
         let forbidden = self.0.compare_exchange(Self::ALLOWED, Self::FORBIDDEN, Relaxed, Relaxed);
         assert!(
@@ -58,8 +59,15 @@ impl Closing {
 /// assert!(layer.handle().close().is_ok());
 /// # let _ = service;
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CloseError(());
+
+/// Writes the text, which `unwrap` would hide otherwise.
+impl fmt::Debug for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloseError: {self}")
+    }
+}
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -230,7 +230,9 @@ impl<L: Limiter> Readiness<L> {
     ) -> Result<L::Permit, Rejected> {
         let State::Rejected { reason, at, has_waited } = self.state else {
             panic!(
-                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`"
+                "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use `oneshot`, \
+                 or `ready` on this clone (a service of {})",
+                L::LAYER
             )
         };
         self.state = State::Idle;

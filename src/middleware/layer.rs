@@ -53,6 +53,7 @@ impl<L: Limiter, P: Clone> LimitLayer<L, P> {
     /// # Panics
     ///
     /// If the limit is closed, and the layer has no reject policy.
+    #[track_caller]
     pub(crate) fn layer<S>(&self, inner: S) -> Limited<S, L, P>
     where
         P: RejectPolicy,

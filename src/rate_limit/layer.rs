@@ -144,6 +144,7 @@ impl<P: Clone> Separate for WindowRateLimitLayer<P> {
 impl<P: RejectPolicy, S> Layer<S> for WindowRateLimitLayer<P> {
     type Service = WindowRateLimit<S, P>;
 
+    #[track_caller]
     fn layer(&self, inner: S) -> Self::Service {
         self.0.layer(inner)
     }

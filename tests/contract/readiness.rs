@@ -94,7 +94,13 @@ async fn c3_clone_of_a_ready_service_is_not_ready_and_holds_no_permit() {
 }
 
 const OURS: &str =
-    "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`";
+    "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use";
+
+/// Our messages end with the name of the layer.
+fn assert_begins(message: &str, text: &str) {
+    assert!(message.starts_with(text), "{message}");
+}
+
 const TOWERS_BOUND: &str = "max requests in-flight; poll_ready must be called first";
 const TOWERS_RATE: &str = "service not ready; poll_ready must be called first";
 const CALLS_ON: &str =
@@ -114,10 +120,10 @@ async fn c3_call_without_readiness_panics_with_the_message_of_its_layer() {
             _ => (TOWERS_BOUND, TOWERS_BOUND),
         };
         let mut service = trial.caller();
-        assert_eq!(message_of(|| service.dispatch(1)), fresh);
+        assert_begins(&message_of(|| service.dispatch(1)), fresh);
         trial.assert_counts(0, 0, 0);
         drop(service.send(2));
-        assert_eq!(message_of(|| service.dispatch(3)), again);
+        assert_begins(&message_of(|| service.dispatch(3)), again);
         trial.assert_counts(0, 1, 0);
 
         pass(WINDOW).await;
@@ -126,7 +132,7 @@ async fn c3_call_without_readiness_panics_with_the_message_of_its_layer() {
         let message = message_of(|| service.dispatch(4));
         assert_eq!(trial.probe.calls(), [2]);
         if trial.stack.is_ours() || trial.stack.limits().is_empty() {
-            assert_eq!(message, fresh);
+            assert_begins(&message, fresh);
             trial.assert_counts(1, 1, 0);
         } else {
             assert_eq!(message, CALLED_UNREADY);
@@ -147,7 +153,7 @@ async fn c3_call_while_queued_panics_and_the_waiter_stays_queued() {
         let message = message_of(|| service.dispatch(1));
         assert_eq!(trial.probe.calls(), calls);
         if trial.stack.is_ours() {
-            assert_eq!(message, OURS);
+            assert_begins(&message, OURS);
         } else {
             assert_eq!(message, if limit == Bound { TOWERS_BOUND } else { TOWERS_RATE });
         }

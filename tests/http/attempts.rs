@@ -226,6 +226,7 @@ mod of_tonic {
             (Code::DataLoss, "gone")
         );
         assert_eq!(Attempts::from_error(&status_of_wrapped).get(), 2);
+        assert_eq!(Attempts::from_status(&status_of_wrapped).get(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,8 +241,7 @@ mod of_tonic {
                 std::future::ready(Ok::<_, BoxError>(response.body(Empty::new()).unwrap()))
             });
             let status = status(channel).await;
-            let headers = status.metadata().as_ref();
-            assert_eq!(Attempts::from_grpc_headers(headers).get(), attempts);
+            assert_eq!(Attempts::from_status(&status).get(), attempts);
             assert_eq!(Attempts::from_error(&status).get(), 1);
         }
     }
@@ -249,10 +249,9 @@ mod of_tonic {
     #[test]
     fn r8_unreadable_number_of_attempts_counts_as_one() {
         for (value, attempts) in [("2", 3), ("-1", 1), ("x", 1), ("4294967295", u32::MAX)] {
-            let mut headers = http::HeaderMap::new();
-            headers.insert("grpc-previous-rpc-attempts", value.parse().unwrap());
-            assert_eq!(Attempts::from_grpc_headers(&headers).get(), attempts, "{value}");
+            let mut status = tonic::Status::unavailable("");
+            status.metadata_mut().insert("grpc-previous-rpc-attempts", value.parse().unwrap());
+            assert_eq!(Attempts::from_status(&status).get(), attempts, "{value}");
         }
-        assert_eq!(Attempts::from_grpc_headers(&http::HeaderMap::new()).get(), 1);
     }
 }
