@@ -187,11 +187,14 @@
 //! is_service_of::<u32>(&client); // the type of the requests
 //! ```
 //!
+//! So does a box whose type of requests is written out: `BoxCloneSyncService::<u32, _, _>::new`.
+//!
 //! | message | remedy |
 //! | --- | --- |
-//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.reject_with(server::http_rejection)` on each limit that may reject |
+//! | `Infallible: From<Box<dyn Error ...>>`, of an axum `Router` | `.reject_with(server::http_rejection)` on each limit that may reject; for a `TimeoutLayer`, a [`DeadlineLayer`] with it in its place |
 //! | `expected Response<Body>, found Response<PermitBody<Body>>` | `.map_response(IntoResponse::into_response)` over the layers that are in an [`ExemptLayer`] |
-//! | a request can't be copied | [`clone_with`](ExponentialRetry::clone_with) |
+//! | a request can't be copied | for HTTP [`client::HttpRetryLayer`], or [`clone_with`](ExponentialRetry::clone_with) |
+//! | `mismatched types` where a bound is set in an `if` | the reject policy first: see [`max_queue`](ConcurrencyBackpressureLayer::max_queue) |
 //! | `assume_no_redirects` is a private field, or a message of reqwest can't be read | the feature `reqwest` |
 
 #![forbid(unsafe_code)]

@@ -20,6 +20,8 @@ pub(crate) const MAX_QUEUE: u32 = (1 << 30) - 1;
 /// let error = ConcurrencyBackpressureLayer::try_new(0).unwrap_err();
 /// assert_eq!(error.to_string(), "max_in_flight is 0: it must be between 1 and 2147483647");
 /// assert_eq!(error.setting(), "max_in_flight");
+/// assert_eq!(error.value(), "0");
+/// assert_eq!(error.expected(), "between 1 and 2147483647");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
@@ -41,6 +43,18 @@ impl InvalidSetting {
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting
+    }
+
+    /// The invalid value, as `Debug` writes it.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The values that are valid, to be put behind "it must be".
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
+    task::unconstrained,
     time::{Instant, Sleep},
 };
 
@@ -187,6 +188,27 @@ impl TimerUse {
         Timer(self.timed(|| Box::pin(tokio::time::sleep_until(at))))
     }
 
+    /// Polls the timer of a wait of at most `max_wait`, counted from the first poll. A wait of zero
+    /// is over at once and needs no timer.
+    ///
+    /// # Panics
+    ///
+    /// If there is a wait, outside a tokio runtime that has its timer enabled.
+    #[cfg(feature = "client")]
+    #[track_caller]
+    pub(crate) fn poll_wait(
+        &self,
+        timer: &mut Option<Timer>,
+        max_wait: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if max_wait.is_zero() {
+            return Poll::Ready(());
+        }
+        let start = || self.timer(now() + max_wait.min(CENTURY));
+        timer.get_or_insert_with(start).poll(cx)
+    }
+
     /// Runs `make`, which creates a timer.
     ///
     /// # Panics
@@ -218,8 +240,10 @@ impl TimerUse {
 pub(crate) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
+    /// Outside of tokio's budget, which the future that a timer bounds may have spent: it would
+    /// spend it at each poll, and the timer would never fire.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        Pin::new(&mut unconstrained(self.0.as_mut())).poll(cx)
     }
 }
 

@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
         .codes_with_pushback([GrpcCode::ResourceExhausted]);
     is_bounded(&http, &answer);
     is_bounded(&grpc, &answer);
-    pauses_no_longer(HttpHints, &answer);
+    pauses_no_longer(HttpHints::new(), &answer);
     pauses_no_longer(GrpcHints, &answer);
     is_the_same_in_trailers(&grpc, &answer);
 });

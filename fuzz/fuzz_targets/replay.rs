@@ -273,9 +273,13 @@ impl Trial {
             match act {
                 Act::Read(_) => self.read(index),
                 Act::Copy(_) => {
-                    let copied = ByReplay.clone_request(copy);
-                    assert_eq!(copied.is_some(), can_send);
-                    copied.into_iter().for_each(|copy| self.add(copy));
+                    let copied = ByReplay.clone_request(copy).expect("a head can be copied");
+                    assert_eq!(ByReplay.can_send(&copied), can_send);
+                    if can_send {
+                        self.add(copied);
+                    } else {
+                        assert!(!ByReplay.claim(&copied), "what can't be sent takes over");
+                    }
                 }
                 Act::Drop(_) => drop(self.copies.swap_remove(index)),
                 Act::Claim(_) => {

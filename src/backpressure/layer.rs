@@ -55,6 +55,17 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     ///
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
     /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
+    ///
+    /// For a bound that may be absent, set the reject policy first; then the type stays:
+    ///
+    /// ```
+    /// # let (limit, max_queue) = (tower_floodgate::ConcurrencyBackpressureLayer::new(5), Some(3));
+    /// let mut layer = limit.reject_with_box_error();
+    /// if let Some(max_queue) = max_queue {
+    ///     layer = layer.max_queue(max_queue);
+    /// }
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn max_queue(self, max_queue: u32) -> ConcurrencyBackpressureLayer<P::Bounded> {
         ConcurrencyBackpressureLayer(self.0.max_queue(max_queue))

@@ -23,7 +23,9 @@ use crate::{macros::inner_access, retry::ExponentialRetry};
 /// | [`ReadFailuresLayer`] | reads the bodies of failed responses, so that the next attempt finds the connection idle |
 ///
 /// For `http::Request`, the service inside receives a [`ReplayBody`]. For reqwest's (feature
-/// `reqwest`), both sides have reqwest's own types.
+/// `reqwest`), both sides have reqwest's own types, and the classifier and the
+/// [hook](crate::ExponentialRetry::on_decision_with) see a `client::ReplayRequest`, whose `get_ref`
+/// is reqwest's request.
 ///
 /// ```
 /// use bytes::Bytes;

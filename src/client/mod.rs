@@ -155,6 +155,8 @@ mod send_through;
 mod statuses;
 
 #[cfg(feature = "reqwest")]
+pub use self::replay::ReplayRequest;
+#[cfg(feature = "reqwest")]
 pub use self::send_through::{RequestBuilderExt, SendThrough};
 pub use self::{
     attempts::{Attempts, RetriedError},

@@ -67,8 +67,9 @@ where
         // Also the drop of the inside, below, is in the scope.
         let _scope = Scope::enter(deadline);
         let call = this.call.as_mut().as_pin_mut().expect("polled after completion");
-        // A request that is late from the start is not sent.
-        let result = if this.timer.is_none() && deadline.is_some_and(|at| at <= time::now()) {
+        // The inside of a late request is not polled, because it might call its service: of waiters
+        // with one deadline, each passes its permit on to the next, which is late as well.
+        let result = if deadline.is_some_and(|at| at <= time::now()) {
             None
         } else {
             match (call.poll(cx), deadline) {

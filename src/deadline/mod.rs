@@ -2,7 +2,8 @@
 //!
 //! [`DeadlineLayer`] goes outside all other layers. From the call of a request, it runs everything
 //! inside under one deadline. When that passes, it drops the inside, which leaves each queue and
-//! releases each permit, and [rejects](crate::reject) the request.
+//! releases each permit, and [rejects](crate::reject) the request. The inner service is never
+//! called at or after the deadline.
 //!
 //! ```
 //! use std::time::Duration;
@@ -54,7 +55,8 @@
 //! eighth caller of a service that takes 150 ms has its response after 1.2 s, without an error.
 //! `DeadlineLayer` is always ready, and waits in its call.
 //!
-//! No timeout of this table covers a response's body.
+//! No timeout of this table covers a response's body. A `client::CollectLayer` inside
+//! makes the body a part of the response.
 //!
 //! # Deadlines of requests
 //!
@@ -78,14 +80,24 @@
 //! A task that is spawned inside, such as the worker of a `Buffer`, has no current deadline. The
 //! layer rejects the request in time all the same.
 //!
+//! # Other places
+//!
+//! Innermost, the layer bounds the inner service alone, as tower's `TimeoutLayer` does. With
+//! `reject_with` it fits an axum `Router`, which a `TimeoutLayer` does not without a
+//! `HandleErrorLayer`. Inside a retry, it bounds each attempt.
+//!
 //! # Caveats
 //!
+//! - A pause of the rate limit that is longer than the deadline costs each request its whole time.
+//!   With a `max_wait` as long as the deadline, the rate limit rejects such a request at once.
 //! - The service is always ready, so backpressure ends here: bound the queue of the limit inside,
 //!   or the number of callers.
 //! - Each call clones the inner service, as servers do, and drives the clone to readiness. An error
 //!   of readiness is an error of the call.
 //! - A request that is rejected may have reached the server. A retry *outside* this layer repeats
 //!   it like one that timed out, only if it is repeatable.
+//! - A response that is there at the deadline is too late, because the inside of a late request is
+//!   not polled.
 //! - Timers resolve one millisecond. An error of the inside less than that before the deadline is
 //!   taken for its consequence: a tonic `Channel`, which keeps the `grpc-timeout` that it sends,
 //!   fails in the same moment.
@@ -99,5 +111,8 @@ mod service;
 #[cfg(feature = "grpc")]
 pub use self::read_deadline::GrpcTimeout;
 pub use self::{
-    layer::DeadlineLayer, read_deadline::ReadDeadline, scope::current, service::Deadline,
+    layer::DeadlineLayer,
+    read_deadline::{NoDeadline, ReadDeadline},
+    scope::current,
+    service::Deadline,
 };

@@ -41,14 +41,16 @@ pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<I
     one.into_iter().chain(other).min()
 }
 
-/// Makes a deadline the current one of the thread until dropped.
+/// Makes a deadline the current one of the thread until dropped, unless an earlier one is.
 pub(super) struct Scope {
     before: Option<Instant>,
 }
 
 impl Scope {
     pub(super) fn enter(deadline: Option<Instant>) -> Self {
-        Self { before: CURRENT.replace(deadline) }
+        let before = current();
+        CURRENT.set(earliest(deadline, before));
+        Self { before }
     }
 }
 

@@ -11,7 +11,11 @@ use super::{
     future::ResponseFuture,
     scope::{current, earliest},
 };
-use crate::{macros::inner_access, reject::RejectPolicyFor, time};
+use crate::{
+    macros::inner_access,
+    reject::RejectPolicyFor,
+    time::{self, CENTURY},
+};
 
 /// A service with a deadline for each request. See the [module](crate::deadline).
 ///
@@ -50,8 +54,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let read = self.read.read_deadline(&request);
         let left = read.into_iter().chain(self.at_most).min();
-        // A time beyond the range of the clock is none.
-        let own = left.and_then(|left| time::now().checked_add(left));
+        // A time beyond the range of timers is none.
+        let own = left.filter(|&left| left <= CENTURY).map(|left| time::now() + left);
         let deadline = earliest(own, current());
         ResponseFuture::new(self.inner.clone(), request, deadline, self.policy.clone())
     }

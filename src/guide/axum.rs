@@ -42,7 +42,8 @@
 //! - Without an exemption, `map_response` is not needed.
 //! - `Router::layer`, `Router::route_layer` and `MethodRouter::layer` each share one limit among
 //!   their routes. `Router::layer` covers the fallback too: a request for an unknown path acquires
-//!   a permit, or is rejected. `route_layer` lets it bypass the limit.
+//!   a permit, or is rejected. A nested router without a fallback of its own passes such a request
+//!   to the outer one. `route_layer` lets it bypass the limit.
 //! - `per_service()` on a `Router` creates a limit for each method of each route, because axum puts
 //!   the layer on each of them. Call `with_state(())` after it: `axum::serve` builds a `Router`
 //!   without state anew for each connection, with new limits. For a limit of a single route, create

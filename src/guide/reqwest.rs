@@ -50,3 +50,51 @@
 //!   tell which of the requests failed.
 //! - A limit with a bound rejects by an error: the error type is then `BoxError`, and
 //!   [`Rejected::find`](crate::Rejected::find) finds the rejection in it.
+//!
+//! # In a struct
+//!
+//! A box has a type that can be written. A [`DeadlineLayer`](crate::DeadlineLayer) outermost bounds
+//! a call with all its waits and attempts.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use reqwest::{Client, Request, Response, retry};
+//! use tower::{BoxError, ServiceBuilder, util::BoxCloneSyncService};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, PauseOnHintLayer,
+//!     WindowRateLimitLayer,
+//!     client::{CollectLayer, HttpClassifier, HttpHints, HttpRetryLayer, RequestBuilderExt},
+//! };
+//!
+//! #[derive(Clone)]
+//! struct Api {
+//!     reqwest: Client,
+//!     service: BoxCloneSyncService<Request, Response, BoxError>,
+//! }
+//!
+//! impl Api {
+//!     fn new() -> Result<Self, BoxError> {
+//!         let reqwest = Client::builder().retry(retry::never()).build()?;
+//!         // A POST is repeated after a 429, and not after a broken connection.
+//!         let classify = HttpClassifier::new().any_method_if_rejected();
+//!         let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1));
+//!         let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
+//!         let service = ServiceBuilder::new()
+//!             .layer(DeadlineLayer::new(Duration::from_secs(10)))
+//!             .layer(ConcurrencyBackpressureLayer::new(8))
+//!             .layer(HttpRetryLayer::new(ExponentialRetry::new(4).classify(classify)))
+//!             .layer(rate.max_wait(Duration::from_secs(10))) // rejects what would be too late
+//!             .layer(CollectLayer::new()) // bodies of up to 1 MiB are a part of the attempt
+//!             .layer(pause)
+//!             .service(reqwest.clone());
+//!         Ok(Self { reqwest, service: BoxCloneSyncService::new(service) })
+//!     }
+//!
+//!     async fn create(&self, name: &str) -> Result<String, BoxError> {
+//!         let request = self.reqwest.post("http://127.0.0.1:3000/items").body(name.to_owned());
+//!         let response = request.send_through(&self.service).await?;
+//!         Ok(response.error_for_status()?.text().await?)
+//!     }
+//! }
+//! ```

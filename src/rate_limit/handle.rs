@@ -112,6 +112,9 @@ impl WindowRateLimitHandle {
     /// A raised limit grants permits to waiters at once. A lowered one holds from now on. Clones
     /// that are ready by then keep their permits, and may still be called.
     ///
+    /// To change limit and window, set the stricter one first: waiters are granted permits by each
+    /// step.
+    ///
     /// # Errors
     ///
     /// If `limit` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
@@ -126,6 +129,9 @@ impl WindowRateLimitHandle {
     ///
     /// Permits that have expired already stay expired, so a longer window holds for the spans that
     /// begin from now on.
+    ///
+    /// To change limit and window, set the stricter one first: waiters are granted permits by each
+    /// step.
     ///
     /// # Errors
     ///

@@ -86,6 +86,17 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
     ///
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
     /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
+    ///
+    /// For a bound that may be absent, set the reject policy first; then the type stays:
+    ///
+    /// ```
+    /// # let (limit, max_queue) = (tower_floodgate::WindowRateLimitLayer::new(5, std::time::Duration::from_secs(1)), Some(3));
+    /// let mut layer = limit.reject_with_box_error();
+    /// if let Some(max_queue) = max_queue {
+    ///     layer = layer.max_queue(max_queue);
+    /// }
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn max_queue(self, max_queue: u32) -> WindowRateLimitLayer<P::Bounded> {
         WindowRateLimitLayer(self.0.max_queue(max_queue))

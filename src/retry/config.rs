@@ -190,6 +190,9 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     ///     );
     /// # let _ = policy;
     /// ```
+    ///
+    /// The request is of the type that the policy retries: in a `client::HttpRetryLayer`, an
+    /// `http::Request` with a `client::ReplayBody`, or a `client::ReplayRequest` of reqwest's.
     #[must_use]
     pub fn on_decision_with<N>(self, hook: N) -> ExponentialRetry<C, D, SharedHook<N>> {
         self.with(|classify, clone_with, _| (classify, clone_with, SharedHook::new(hook)))

@@ -10,6 +10,9 @@ use super::Decision;
 /// set by [`on_decision_with`](super::ExponentialRetry::on_decision_with), or by
 /// [`on_decision`](super::ExponentialRetry::on_decision) if it sees the decision alone.
 ///
+/// Not seen are results that the classifier judges [`Done`](super::Verdict::Done), failures among
+/// them, and waits for permits: the handles of the limits tell of those.
+///
 /// One type can be the hook of many policies, whatever they send:
 ///
 /// ```
@@ -22,12 +25,12 @@ use super::Decision;
 /// #[derive(Default)]
 /// struct Metrics {
 ///     retried: AtomicU64,
-///     failed: AtomicU64,
+///     given_up: AtomicU64,
 /// }
 ///
 /// impl<Req, Res, E: fmt::Display> OnDecision<Req, Res, E> for Metrics {
 ///     fn on_decision(&self, decision: &Decision, _: &Req, result: &Result<Res, E>) {
-///         let counter = if decision.retry_in().is_ok() { &self.retried } else { &self.failed };
+///         let counter = if decision.retry_in().is_ok() { &self.retried } else { &self.given_up };
 ///         counter.fetch_add(1, Relaxed);
 ///         if let Err(error) = result {
 ///             eprintln!("attempt {}: {error}", decision.attempt());

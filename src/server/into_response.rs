@@ -3,7 +3,7 @@ use axum_core::response::{IntoResponse, Response};
 use crate::rejected::Rejected;
 
 /// Makes axum's response of any type that a handler may return:
-/// `.reject_with(into_response(|rejected| ...))`, on either limit.
+/// `.reject_with(into_response(|rejected| ...))`, on each layer.
 ///
 /// The function returns a tuple, a `Json`, a type of your own: any [`IntoResponse`]. Without this,
 /// `reject_with` takes functions that return the response of the inner service itself.

@@ -449,3 +449,15 @@ proptest! {
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
+
+#[tokio::test(start_paused = true)]
+async fn r6_max_wait_ends_though_the_body_spends_the_budget_of_its_task() {
+    let service = GrpcTrailersLayer::new()
+        .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(grpc(crate::Busy)) }));
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(10 * MS).await;
+    tokio::task::yield_now().await;
+    assert!(call.is_finished());
+}

@@ -7,6 +7,8 @@ mod any_response;
 mod attempts;
 mod axum;
 mod bad_input;
+#[path = "../support/busy.rs"]
+mod busy;
 mod classifier;
 mod dialects;
 mod exempt;
@@ -32,10 +34,33 @@ mod reports;
 mod servers;
 mod until_body_ends;
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// A body that spends the budget of its task at each poll, and has no frame.
+struct Busy;
+
+impl Body for Busy {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        busy::spend_budget(cx)
+    }
 }
 
 /// A header map that is full.

@@ -185,15 +185,20 @@ fn now() -> Instant {
 }
 
 proptest! {
-    /// Whatever the bounds, the caller receives the frames, the trailers and the error in order.
+    /// Whatever the bounds, the caller receives the frames, the trailers and the errors in order,
+    /// from a body that continues after an error, too.
     #[test]
     fn r11_read_body_yields_all_frames_of_the_inner_body(
-        steps in steps(),
+        mut steps in steps(),
+        fails_at: Option<prop::sample::Index>,
         candid: bool,
         max_bytes in 0..2500_usize,
         max_wait in 0..3000_u64,
         failed: bool,
     ) {
+        if let Some(index) = fails_at {
+            steps.insert(index.index(steps.len() + 1), Fail);
+        }
         let status = if failed { 503 } else { 200 };
         let layer = ReadFailuresLayer::new()
             .max_bytes(max_bytes)
@@ -445,4 +450,56 @@ async fn c10_rejection_is_found_behind_collect() {
     client.clone().oneshot(Request::new(())).await.unwrap();
     let error = client.oneshot(Request::new(())).await.unwrap_err();
     assert!(Rejected::find(&*error).is_some());
+}
+
+/// Rejections over a client whose body has no `Default`, as hyper's has none.
+#[test]
+fn c10_body_that_was_not_read_is_empty_by_default() {
+    let body = ReadBody::<crate::Busy>::default();
+    assert!(body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_max_wait_ends_though_the_body_spends_the_budget_of_its_task() {
+    let service = ReadFailuresLayer::new().layer(service_fn(|_: Request<()>| async {
+        Response::builder().status(500).body(crate::Busy)
+    }));
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(secs(1)).await;
+    tokio::task::yield_now().await;
+    assert!(call.is_finished());
+}
+
+#[test]
+fn r11_max_wait_of_zero_needs_no_runtime() {
+    let layer = ReadFailuresLayer::new().max_wait(Duration::ZERO);
+    let service =
+        layer.layer(responds(500, Script::new([Data(vec![1]), Stall, Data(vec![2])], false)));
+    let response = futures::executor::block_on(service.oneshot(Request::new(()))).unwrap();
+    let frames = futures::executor::block_on(frames(response.into_body()));
+    assert_eq!(frames, [Some(vec![1]), Some(vec![2])]);
+}
+
+/// A body that is always ready and does not end.
+#[tokio::test(start_paused = true)]
+async fn r11_max_wait_ends_the_reading_of_a_body_that_never_waits() {
+    let layer = ReadFailuresLayer::new().max_bytes(usize::MAX);
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        let frame = || Some(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"hello"))));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(
+            std::iter::repeat_with(frame).flatten().take(1_000_000),
+        ));
+        Response::builder().status(500).body(body)
+    }));
+    let start = now();
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    while !call.is_finished() {
+        assert!(start.elapsed() < secs(2));
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert!(start.elapsed() >= secs(1));
 }

@@ -335,3 +335,26 @@ async fn c10_late_request_is_rejected_as_a_timeout_of_http_and_grpc() {
     let error = late().layer(hello).oneshot(()).await.unwrap_err();
     assert_eq!(tonic::Status::from_error(error).code(), Code::DeadlineExceeded);
 }
+
+/// An outer layer responds with the body that holds a permit.
+#[tokio::test(start_paused = true)]
+async fn c10_rejections_fit_outside_until_body_ends() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+
+    let silent = service_fn(|_: Request<()>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+    });
+    let limited = full_queue().reject_with(problem_rejection).until_body_ends().layer(silent);
+    let deadline = DeadlineLayer::new(SECOND);
+    let empty = deadline.clone().reject_with(http_rejection).layer(limited.clone());
+    let problem = deadline.reject_with(problem_rejection).layer(limited);
+    for (text, response) in [
+        ("", empty.oneshot(Request::new(())).await.unwrap()),
+        ("Gateway Timeout", problem.oneshot(Request::new(())).await.unwrap()),
+    ] {
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8(body.into()).unwrap().contains(text));
+    }
+}

@@ -9,8 +9,8 @@ use std::{
 use allocation_counter::measure;
 use tower::{Layer, Service, ServiceBuilder, retry::Retry};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    retry::RetryBudget,
+    ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer,
+    WindowRateLimitLayer, retry::RetryBudget,
 };
 
 use crate::support::secs;
@@ -58,8 +58,11 @@ fn c6_call_that_does_not_wait_allocates_nothing() {
         call(&mut service, 0);
         let counted = measure(|| (0..1000).for_each(|n| call(&mut service, n)));
         assert_eq!(counted.count_total, 0);
-        // The same for a clone that is called once, as in servers.
+        // The same for a clone that is called once, as in servers, and with a deadline.
         let counted = measure(|| (0..1000).for_each(|n| call(&mut service.clone(), n)));
+        assert_eq!(counted.count_total, 0);
+        let mut service = DeadlineLayer::new(secs(1)).layer(service);
+        let counted = measure(|| (0..1000).for_each(|n| call(&mut service, n)));
         assert_eq!(counted.count_total, 0);
     }
 }

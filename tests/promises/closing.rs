@@ -9,7 +9,10 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_floodgate::{Rejected, WindowRateLimitLayer};
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, ms, now, poll_ready, secs, settle};
+use crate::{
+    paused_runtime,
+    support::{Probe, ms, now, poll_ready, secs, settle},
+};
 
 #[track_caller]
 fn rejected(error: &BoxError) -> &Rejected {
@@ -237,4 +240,31 @@ async fn w9_per_service_window_is_open_though_its_layer_is_closed() {
     let service = layer.per_service().layer(Probe::new());
     assert!(!service.handle().is_closed());
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
+}
+
+/// Its refill task is in the one, and its task in the other.
+#[test]
+fn w9_close_ends_a_wait_that_moved_to_another_runtime() {
+    let layer = WindowRateLimitLayer::new(1, secs(3600)).reject_with_box_error();
+    let handle = layer.handle();
+    let service = layer.layer(Probe::new());
+    let (one, other) = (paused_runtime::runtime(), paused_runtime::runtime());
+    let mut waiting = Box::pin(service.clone().oneshot(2));
+    one.block_on(async {
+        service.oneshot(1).await.unwrap();
+        assert!(futures::poll!(&mut waiting).is_pending());
+        settle().await;
+    });
+    other.block_on(async {
+        assert!(futures::poll!(&mut waiting).is_pending());
+        settle().await;
+    });
+    handle.pause_for(secs(7200));
+    handle.close().unwrap();
+    let error = other.block_on(waiting).unwrap_err();
+    assert!(rejected(&error).is_closed());
+    for runtime in [&one, &other] {
+        runtime.block_on(settle());
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+    }
 }

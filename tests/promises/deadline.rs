@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{join_all, poll_fn},
+};
 use proptest::prelude::*;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_floodgate::{
@@ -21,8 +24,9 @@ use tower_floodgate::{
 };
 
 use crate::{
+    busy::spend_budget,
     paused_runtime,
-    support::{Probe, ms, now, secs},
+    support::{Probe, ms, now, secs, settle},
 };
 
 fn is_late(error: &BoxError) -> bool {
@@ -167,18 +171,64 @@ async fn r10_request_without_time_left_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r10_response_at_the_deadline_counts_and_an_error_does_not() {
-    let answering = DeadlineLayer::new(ms(100));
-    let answering = tower::Layer::layer(&answering, Probe::answering_after(ms(100)));
-    assert_eq!(answering.oneshot(1).await.unwrap(), 1);
+async fn r10_response_at_the_deadline_is_too_late_and_one_before_counts() {
+    let layer = DeadlineLayer::new(ms(100));
+    let service = |takes| tower::Layer::layer(&layer, Probe::answering_after(takes));
+    assert_eq!(service(ms(99)).oneshot(1).await.unwrap(), 1);
+    assert!(is_late(&service(ms(100)).oneshot(1).await.unwrap_err()));
 
-    let failing_in_time = DeadlineLayer::new(ms(100));
-    let failing_in_time = tower::Layer::layer(&failing_in_time, failing(ms(99)));
-    assert_eq!(failing_in_time.oneshot(1).await.unwrap_err().to_string(), "unavailable");
+    let service = |takes| tower::Layer::layer(&layer, failing(takes));
+    assert_eq!(service(ms(99)).oneshot(1).await.unwrap_err().to_string(), "unavailable");
+    assert!(is_late(&service(ms(100)).oneshot(1).await.unwrap_err()));
+}
 
-    let failing_late = DeadlineLayer::new(ms(100));
-    let failing_late = tower::Layer::layer(&failing_late, failing(ms(100)));
-    assert!(is_late(&failing_late.oneshot(1).await.unwrap_err()));
+/// The deadlines of all requests pass while they wait for the window with their second attempts.
+#[tokio::test(start_paused = true)]
+async fn r10_attempt_is_not_begun_at_the_deadline_of_its_request() {
+    let calls = AtomicU32::new(0);
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(1_000)))
+        .layer(ExponentialRetryLayer::new(ExponentialRetry::new(2).backoff(every(ms(1)))))
+        .layer(WindowRateLimitLayer::new(10, ms(1_000)))
+        .service(service_fn(|_: u32| {
+            calls.fetch_add(1, SeqCst);
+            std::future::ready(Err::<(), _>(io::Error::other("unavailable")))
+        }));
+    let results = join_all((0..10).map(|n| service.clone().oneshot(n))).await;
+    assert!(results.iter().all(|result| is_late(result.as_ref().unwrap_err())));
+    assert_eq!(calls.load(SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_deadline_passes_though_the_inside_spends_the_budget_of_its_task() {
+    let busy = service_fn(|_: u32| poll_fn(spend_budget::<Result<u32, Infallible>>));
+    let layer = DeadlineLayer::new(ms(100));
+    let call = tokio::spawn(tower::Layer::layer(&layer, busy).oneshot(1));
+    settle().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(ms(100)).await;
+    settle().await;
+    assert!(is_late(&call.now_or_never().expect("rejected").unwrap().unwrap_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_longest_deadlines_do_not_overflow() {
+    let start = now();
+    let mut longest = Duration::ZERO;
+    let mut step = Duration::MAX;
+    while !step.is_zero() {
+        step /= 2;
+        while start.checked_add(longest + step).is_some() && !step.is_zero() {
+            longest += step;
+        }
+    }
+    assert_eq!(start.checked_add(longest + Duration::from_nanos(1)), None);
+    for less in [0, 1, 999_999, 1_000_000] {
+        let layer = DeadlineLayer::new(longest - Duration::from_nanos(less));
+        let silent = service_fn(|_: u32| std::future::pending::<Result<u32, Infallible>>());
+        let call = tower::Layer::layer(&layer, silent).oneshot(1);
+        assert!(call.now_or_never().is_none());
+    }
 }
 
 #[derive(Clone)]
@@ -232,6 +282,22 @@ async fn r10_inner_deadline_only_shortens_an_outer_one() {
         assert_eq!(service.oneshot(1).await.unwrap(), ms(expected));
     }
     assert_eq!(deadline::current(), None);
+}
+
+/// A call made outside of a deadline, and awaited inside.
+#[tokio::test(start_paused = true)]
+async fn r10_earlier_deadline_stays_current_in_a_call_made_before() {
+    for timeout in [Some(secs(10)), None] {
+        let current = service_fn(|_: Call| async { Ok::<_, Infallible>(deadline::current()) });
+        let layer = DeadlineLayer::from_request(|call: &Call| call.timeout);
+        let made_before = tower::Layer::layer(&layer, current).call(Call { timeout });
+
+        let made_before = Arc::new(Mutex::new(Some(made_before)));
+        let awaits = service_fn(move |_: u32| made_before.lock().unwrap().take().unwrap());
+        let start = now();
+        let outer = tower::Layer::layer(&DeadlineLayer::new(ms(100)), awaits);
+        assert_eq!(outer.oneshot(1).await.unwrap(), Some(start + ms(100)), "{timeout:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +355,27 @@ async fn r10_panic_of_the_inside_leaves_no_deadline_to_the_thread() {
     // In the same thread.
     let joined = tokio::spawn(tower::Layer::layer(&layer, panics).oneshot(1)).await;
     assert!(joined.unwrap_err().is_panic());
+    assert_eq!(deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_panic_of_a_drop_at_the_deadline_loses_no_permit() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(ms(10))).layer(limit).service(
+        service_fn(|_: u32| async {
+            let _panics = Panics;
+            std::future::pending::<Result<u32, Infallible>>().await
+        }),
+    );
+    assert!(tokio::spawn(service.oneshot(1)).await.unwrap_err().is_panic());
+    assert_eq!(handle.in_flight(), 0);
     assert_eq!(deadline::current(), None);
 }
 
@@ -370,25 +457,39 @@ proptest! {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn r10_service_is_not_called_at_the_deadline_of_its_request() {
+    let calls = AtomicU32::new(0);
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(ms(100)))
+        .layer(ConcurrencyBackpressureLayer::new(1))
+        .layer(WindowRateLimitLayer::new(1_000, secs(1)))
+        .service(service_fn(|_: u32| {
+            calls.fetch_add(1, SeqCst);
+            std::future::pending::<Result<(), Infallible>>()
+        }));
+    // All deadlines pass in one tick. Each late request passes its permit on to another one.
+    let results = join_all((0..100).map(|n| service.clone().oneshot(n))).await;
+    assert!(results.iter().all(|result| is_late(result.as_ref().unwrap_err())));
+    assert_eq!(calls.load(SeqCst), 1);
+}
+
 /// A request: it arrives, and waits at most so long for its response. In steps of 4 ms; deadlines
-/// are 2 ms later, so that nothing happens at the same moment.
+/// are 2 ms later, so that no request arrives at one.
 #[derive(Clone, Copy, Debug)]
 struct Arrives {
     at: u64,
     timeout: u64,
 }
 
-/// The naive version, step by step: the time of each request's end, and whether it was late.
-fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> Vec<(u64, bool)> {
+/// The naive version, step by step: the time of each request's end, and whether it was late. Then
+/// the number of calls.
+fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> (Vec<(u64, bool)>, u32) {
+    let mut calls = 0;
     let mut ends: Vec<Option<(u64, bool)>> = vec![None; requests.len()];
     let mut inside: Vec<(usize, u64)> = Vec::new();
     let mut queue: Vec<usize> = Vec::new();
     for now in 0_u64.. {
-        for &(number, until) in &inside {
-            if until == now {
-                ends[number] = Some((now, false));
-            }
-        }
         for (number, request) in requests.iter().enumerate() {
             if ends[number].is_none() && now == request.at * 4 + request.timeout * 4 + 2 {
                 ends[number] = Some((now, true));
@@ -397,16 +498,22 @@ fn naive_queue(permits: usize, takes: u64, requests: &[Arrives]) -> Vec<(u64, bo
                 queue.push(number);
             }
         }
+        for &(number, until) in &inside {
+            if until == now {
+                ends[number].get_or_insert((now, false));
+            }
+        }
         inside.retain(|&(number, _)| ends[number].is_none());
         queue.retain(|&number| ends[number].is_none());
         while inside.len() < permits && !queue.is_empty() {
             inside.push((queue.remove(0), now + takes * 4));
+            calls += 1;
         }
         if ends.iter().all(Option::is_some) {
             break;
         }
     }
-    ends.into_iter().flatten().collect()
+    (ends.into_iter().flatten().collect(), calls)
 }
 
 proptest! {
@@ -419,7 +526,8 @@ proptest! {
         requests.sort_unstable();
         let requests: Vec<_> =
             requests.into_iter().map(|(at, timeout)| Arrives { at, timeout }).collect();
-        let expected = naive_queue(permits as usize, takes, &requests);
+        let (expected, expected_calls) = naive_queue(permits as usize, takes, &requests);
+        let called = AtomicU32::new(0);
         paused_runtime::run(async {
             let limit = ConcurrencyBackpressureLayer::new(permits);
             let handle = limit.handle();
@@ -428,6 +536,7 @@ proptest! {
                 .layer(DeadlineLayer::from_request(read))
                 .layer(limit)
                 .service(service_fn(|_: Arrives| async {
+                    called.fetch_add(1, SeqCst);
                     tokio::time::sleep(ms(takes * 4)).await;
                     Ok::<_, Infallible>(())
                 }));
@@ -441,6 +550,7 @@ proptest! {
                 }
             });
             assert_eq!(join_all(calls).await, expected);
+            assert_eq!(called.load(SeqCst), expected_calls);
             assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
         });
     }

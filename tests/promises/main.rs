@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "../support/busy.rs"]
+mod busy;
 #[path = "../support/hold.rs"]
 mod hold;
 #[path = "../support/paused_runtime.rs"]

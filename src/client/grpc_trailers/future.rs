@@ -12,13 +12,12 @@ use bytes::Buf;
 use http::{HeaderMap, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use pin_project::pin_project;
-use tokio::time::Sleep;
 
 use super::PeekedBody;
 use crate::{
     client::{GrpcCode, grpc_headers},
     headers::grpc::GRPC_STATUS,
-    time::TimerUse,
+    time::{Timer, TimerUse},
 };
 
 const WAITING: TimerUse = TimerUse {
@@ -55,8 +54,8 @@ enum State<F, B> {
     FirstFrame {
         /// `None` once it is returned.
         response: Option<Response<B>>,
-        /// Made by the first poll that finds no frame. Boxed, because few responses need it.
-        timer: Option<Pin<Box<Sleep>>>,
+        /// Made by the first poll that finds no frame.
+        timer: Option<Timer>,
     },
 }
 
@@ -90,7 +89,7 @@ where
                     let body = response.as_mut().expect("polled after completion").body_mut();
                     let first = poll_first(body, cx);
                     if first.is_pending() {
-                        ready!(poll_timer(timer, *this.max_wait, cx));
+                        ready!(WAITING.poll_wait(timer, *this.max_wait, cx));
                     }
                     let response = response.take().expect("is there: its body was polled");
                     return Poll::Ready(Ok(match first {
@@ -127,19 +126,6 @@ fn poll_first<B: Body + Unpin>(body: &mut B, cx: &mut Context<'_>) -> Poll<First
         }
     }
     Pin::new(body).poll_frame(cx)
-}
-
-/// Completes when the wait is over. Without a wait, needs no timer.
-fn poll_timer(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    max_wait: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    if max_wait.is_zero() {
-        return Poll::Ready(());
-    }
-    let sleep = || WAITING.timed(|| Box::pin(tokio::time::sleep(max_wait)));
-    timer.get_or_insert_with(sleep).as_mut().poll(cx)
 }
 
 /// Returns the response with its first frame in place.

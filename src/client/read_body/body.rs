@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,13 +10,16 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::client::frame_cost::frame_cost;
 
+/// The frames that are read in one poll, so that a body that is always ready ends the poll.
+const MAX_FRAMES: usize = 32;
+
 /// A body whose first frames may have been read already. See the
 /// [module](crate::client::read_body).
 ///
 /// It yields the frames of the inner body, trailers included, and the error of the inner body where
 /// that would have yielded it.
 ///
-/// One made by `From` or `Default` has not been read.
+/// One made by `From` has not been read. One made by `Default` is empty.
 pub struct ReadBody<B: Body> {
     read: VecDeque<Frame<B::Data>>,
     rest: Rest<B>,
@@ -24,8 +27,8 @@ pub struct ReadBody<B: Body> {
 
 enum Rest<B: Body> {
     Unread(B),
-    /// Not yielded yet, with the size that the inner body has left.
-    Failed(B::Error, SizeHint),
+    /// The error is not yielded yet.
+    Failed(B::Error, B),
     Ended,
 }
 
@@ -39,9 +42,9 @@ impl<B: Body> From<B> for ReadBody<B> {
     }
 }
 
-impl<B: Body + Default> Default for ReadBody<B> {
+impl<B: Body> Default for ReadBody<B> {
     fn default() -> Self {
-        B::default().into()
+        Self { read: VecDeque::new(), rest: Rest::Ended }
     }
 }
 
@@ -64,9 +67,9 @@ impl<B: Body> ReadBody<B> {
 impl<B: Body + Unpin> ReadBody<B> {
     /// Reads ahead until the inner body is over, or has no room left.
     ///
-    /// A frame that exceeds the room is kept, and is the last.
+    /// A frame that exceeds the room is kept, and is the last. Pending after some frames, too.
     pub(super) fn poll_read_ahead(&mut self, cx: &mut Context<'_>, room: &mut usize) -> Poll<()> {
-        loop {
+        for _ in 0..MAX_FRAMES {
             let Rest::Unread(body) = &mut self.rest else { return Poll::Ready(()) };
             // No more is read of a body that is known not to fit.
             if body.is_end_stream() || body.size_hint().lower() > *room as u64 {
@@ -82,12 +85,15 @@ impl<B: Body + Unpin> ReadBody<B> {
                     }
                 }
                 Some(Err(error)) => {
-                    let left = body.size_hint();
-                    self.rest = Rest::Failed(error, left);
+                    if let Rest::Unread(body) = mem::replace(&mut self.rest, Rest::Ended) {
+                        self.rest = Rest::Failed(error, body);
+                    }
                 }
                 None => self.rest = Rest::Ended,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -107,10 +113,11 @@ impl<B: Body + Unpin> Body for ReadBody<B> {
         if let Rest::Unread(body) = rest {
             return Pin::new(body).poll_frame(cx);
         }
-        Poll::Ready(match std::mem::replace(rest, Rest::Ended) {
-            Rest::Failed(error, _) => Some(Err(error)),
-            Rest::Unread(_) | Rest::Ended => None,
-        })
+        let Rest::Failed(error, body) = mem::replace(rest, Rest::Ended) else {
+            return Poll::Ready(None);
+        };
+        *rest = Rest::Unread(body);
+        Poll::Ready(Some(Err(error)))
     }
 
     #[inline]
@@ -127,8 +134,7 @@ impl<B: Body + Unpin> Body for ReadBody<B> {
     fn size_hint(&self) -> SizeHint {
         let read = self.bytes_read();
         match &self.rest {
-            Rest::Unread(body) => plus(&body.size_hint(), read),
-            Rest::Failed(_, left) => plus(left, read),
+            Rest::Unread(body) | Rest::Failed(_, body) => plus(&body.size_hint(), read),
             Rest::Ended => SizeHint::with_exact(read),
         }
     }

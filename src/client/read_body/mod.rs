@@ -82,6 +82,8 @@
 //!   [`only_if`](ReadFailuresLayer::only_if) excludes them.
 //! - A frame of less than 128 bytes counts as 128, the memory for keeping it. The frame that
 //!   exceeds `max_bytes` is kept, too.
+//! - A body that is always ready is read 32 frames at a time. Other tasks run in between, which
+//!   counts as a wait.
 //! - Timers need a tokio runtime. One is started when a failed body has to be waited for.
 //! - The body must be `Unpin`. Box any other before:
 //!   `map_response(|response: Response<_>| response.map(Box::pin))`.

@@ -10,10 +10,12 @@ use std::{
 use http::{Response, response};
 use http_body::Body;
 use pin_project::pin_project;
-use tokio::time::Sleep;
 
 use super::ReadBody;
-use crate::{time::TimerUse, wrap_body::HttpResponse};
+use crate::{
+    time::{Timer, TimerUse},
+    wrap_body::HttpResponse,
+};
 
 const WAITING: TimerUse = TimerUse {
     what: "ReadFailuresLayer: the bound `max_wait` on the wait for a body",
@@ -42,7 +44,7 @@ pub(super) struct Reading<B: Body> {
     room: usize,
     max_wait: Option<Duration>,
     /// Started by the first wait.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
 
 /// A response whose future has completed.
@@ -90,9 +92,6 @@ impl<B: Body + Unpin> Reading<B> {
             return Poll::Ready(());
         }
         let Some(max_wait) = self.max_wait else { return Poll::Pending };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| WAITING.timed(|| Box::pin(tokio::time::sleep(max_wait))));
-        timer.as_mut().poll(cx)
+        WAITING.poll_wait(&mut self.timer, max_wait, cx)
     }
 }

@@ -11,7 +11,7 @@ use crate::backpressure::InFlight;
 /// A body that holds a permit until it has ended, failed, or is dropped. See the
 /// [module](crate::server::until_body_ends).
 ///
-/// One made by `Default` holds none.
+/// One made by `Default`, or of a `String`, holds none.
 #[pin_project]
 #[derive(Debug, Default)]
 pub struct PermitBody<B> {
@@ -27,6 +27,14 @@ impl<B: Body> PermitBody<B> {
         // Servers don't poll a body that is empty from the start.
         let permit = if body.is_end_stream() { InFlight::default() } else { permit };
         Self { body, permit }
+    }
+}
+
+/// For the responses of outer layers that reject with a text, as
+/// [`problem_rejection`](crate::server::problem_rejection()) does.
+impl<B: From<String>> From<String> for PermitBody<B> {
+    fn from(text: String) -> Self {
+        Self { body: text.into(), permit: InFlight::default() }
     }
 }
 

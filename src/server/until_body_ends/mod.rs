@@ -40,7 +40,8 @@
 //! # Caveats
 //!
 //! - The response has another type, [`PermitBody`]. axum, hyper and tonic pass it on as it is; an
-//!   outer layer that responds by itself makes one by `Default`, which holds no permit.
+//!   outer layer that responds by itself makes one by `Default`, or of a `String`, which holds no
+//!   permit.
 //! - reqwest's response keeps its type, its URL and its extensions. Its body is put in a box.
 //! - A client that reads slowly holds its permit as long. Bound that at the server, by a timeout
 //!   for writing.
