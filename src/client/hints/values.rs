@@ -294,15 +294,12 @@ fn date(text: &str) -> Option<Duration> {
 }
 
 /// Formats without the day of the week, and without the name of UTC at the end.
-///
-/// A year of two digits comes before one of four, which would read it, too.
-const FORMATS: [&str; 11] = [
-    "%d %b %Y %H:%M:%S %z", // RFC 5322
-    "%d %b %Y %H:%M:%S",    // HTTP, with fewer digits or another day of the week
-    "%d %b %Y %H:%M %z",    // RFC 5322, without seconds
-    "%d %b %Y %H:%M",
-    "%d-%b-%y %H:%M:%S",       // cookies
-    "%d-%b-%Y %H:%M:%S",       // PHP's cookies
+const FORMATS: [&str; 10] = [
+    "%d %b %Y %H:%M:%S %z",    // RFC 5322
+    "%d %b %Y %H:%M:%S",       // HTTP, with fewer digits or another day of the week
+    "%d %b %Y %H:%M %z",       // RFC 5322, without seconds
+    "%d %b %Y %H:%M",          // the same in UTC
+    "%d-%b-%Y %H:%M:%S",       // cookies
     "%b %d %H:%M:%S %Y",       // C
     "%b %d %H:%M:%S UTC %Y",   // date, Java
     "%b %d %H:%M:%S %z %Y",    // Ruby
@@ -325,7 +322,14 @@ fn iso_8601(text: &str) -> Option<SignedDuration> {
 }
 
 fn formatted(format: &str, text: &str) -> Option<SignedDuration> {
-    let parts = strtime::parse(format, text).ok()?;
+    let mut parts = strtime::parse(format, text).ok()?;
+    // A year of two digits (RFC 5322, 4.3).
+    let century = match parts.year()? {
+        0..50 => 2000,
+        50..100 => 1900,
+        _ => 0,
+    };
+    parts.set_year(Some(parts.year()? + century)).ok()?;
     Some(since_1970_at(parts.to_datetime().ok()?, parts.offset()))
 }
 
