@@ -12,6 +12,7 @@ use http::{
 
 use super::{
     names::{self, Meaning, Quota},
+    resets::Resets,
     structured,
     values::{self, Remaining, Time, Unit},
 };
@@ -38,35 +39,6 @@ impl Named {
             Self::Reset { remaining, unit } => Meaning::Reset(quota(remaining), *unit),
             Self::MayRetry => Meaning::MayRetry,
         }
-    }
-}
-
-/// The times until the resets of quotas: the longest.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::client) struct Resets {
-    /// Of quotas of which nothing remains.
-    pub(in crate::client) spent: Option<Duration>,
-    /// Of quotas whose rest is not stated.
-    pub(in crate::client) unexplained: Option<Duration>,
-}
-
-impl Resets {
-    pub(super) fn add(&mut self, remaining: Option<Remaining>, reset: Duration) {
-        let longest = match remaining {
-            Some(Remaining::Nothing) => &mut self.spent,
-            None => &mut self.unexplained,
-            Some(Remaining::More | Remaining::Unreadable) => return,
-        };
-        *longest = (*longest).max(Some(reset));
-    }
-
-    fn map(self, to_wait: impl Fn(Duration) -> Duration) -> Self {
-        Self { spent: self.spent.map(&to_wait), unexplained: self.unexplained.map(&to_wait) }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.spent = self.spent.max(other.spent);
-        self.unexplained = self.unexplained.max(other.unexplained);
     }
 }
 

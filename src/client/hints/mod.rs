@@ -95,6 +95,7 @@
 
 mod demands;
 mod names;
+mod resets;
 mod structured;
 mod values;
 

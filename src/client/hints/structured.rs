@@ -11,7 +11,7 @@ use sfv::{
     },
 };
 
-use super::{demands::Resets, values::Remaining};
+use super::{resets::Resets, values::Remaining};
 
 /// Reads `name`, in its present form (a list) or its earlier one (a dictionary).
 ///
