@@ -21,13 +21,13 @@ use axum::{
 use futures::{FutureExt, StreamExt, future::try_join_all, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use reqwest::{Client, Request, redirect, retry};
+use reqwest::{Client, redirect, retry};
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExemptLayer, ExponentialRetry,
-    ExponentialRetryLayer, WindowRateLimitLayer,
-    client::{Attempts, HttpClassifier},
+    WindowRateLimitLayer,
+    client::{Attempts, HttpClassifier, HttpRetryLayer, RequestBuilderExt},
     server::{RateLimitHeadersLayer, http_rejection, http_rejection_with_fallback},
 };
 
@@ -81,17 +81,12 @@ async fn main() -> Result<(), BoxError> {
 
     println!("four in a second now, and eight requests of a client that retries in time:");
     quota.set_window(SECOND)?;
-    let policy = ExponentialRetry::new(10)
-        .clone_with(Request::try_clone)
-        .classify(HttpClassifier::new().assume_no_redirects());
+    let policy = ExponentialRetry::new(10).classify(HttpClassifier::new().assume_no_redirects());
     let patient = ServiceBuilder::new()
         .layer(ConcurrencyBackpressureLayer::new(2))
-        .layer(ExponentialRetryLayer::new(policy))
+        .layer(HttpRetryLayer::new(policy))
         .service(client.clone());
-    let responses = (0..8).map(async |_| {
-        let request = client.get(&url).build()?;
-        patient.clone().oneshot(request).await
-    });
+    let responses = (0..8).map(|_| client.get(&url).send_through(&patient));
     for response in try_join_all(responses).await? {
         println!("  {} at attempt {}", response.status(), Attempts::from_response(&response).get());
         assert_eq!(response.status(), 200);

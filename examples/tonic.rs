@@ -19,12 +19,13 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceBuilder;
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, PauseOnHintLayer,
-    WindowRateLimitLayer,
+    ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer,
+    PauseOnHintLayer, WindowRateLimitLayer,
     client::{
         Attempts, ByReplay, GrpcClassifier, GrpcCode, GrpcHints, GrpcTrailersLayer, ReplayBody,
-        ReplayLayer,
+        ReplayLayer, send_grpc_timeout,
     },
+    deadline::GrpcTimeout,
     server::grpc_rejection,
 };
 
@@ -51,11 +52,17 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .classify(GrpcClassifier::new().codes_with_pushback([GrpcCode::ResourceExhausted]));
     let own_rate = WindowRateLimitLayer::new(100, SECOND);
     let pause = PauseOnHintLayer::new(own_rate.handle(), GrpcHints);
+    // A call ends within its `grpc-timeout`, or 30 s, with all its waits and attempts.
+    let deadline = DeadlineLayer::from_request(GrpcTimeout)
+        .at_most(Duration::from_secs(30))
+        .reject_with(grpc_rejection);
     let channel = ServiceBuilder::new()
+        .layer(deadline)
         .layer(ReplayLayer::new())
         .layer(ExponentialRetryLayer::new(policy))
         .layer(own_rate)
         .layer(pause)
+        .map_request(send_grpc_timeout)
         .layer(GrpcTrailersLayer::new())
         .map_request(|request: Request<ReplayBody<_>>| request.map(Body::new))
         .service(Channel::from_shared(url)?.connect().await?);
