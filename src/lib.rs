@@ -210,6 +210,7 @@ mod builder_ext;
 mod cause;
 #[cfg(feature = "client")]
 pub mod client;
+mod current_deadline;
 pub mod deadline;
 pub mod exempt;
 #[cfg(feature = "grpc")]

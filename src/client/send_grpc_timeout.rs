@@ -1,6 +1,6 @@
 use http::Request;
 
-use crate::{deadline, headers::grpc_timeout, time};
+use crate::{current_deadline, headers::grpc_timeout, time};
 
 /// Sets the `grpc-timeout` of a request to the time left of the [deadline](crate::deadline).
 ///
@@ -37,7 +37,7 @@ use crate::{deadline, headers::grpc_timeout, time};
 /// ```
 #[must_use]
 pub fn send_grpc_timeout<B>(mut request: Request<B>) -> Request<B> {
-    if let Some(deadline) = deadline::current() {
+    if let Some(deadline) = current_deadline::current() {
         let left = deadline.saturating_duration_since(time::now());
         grpc_timeout::shorten(request.headers_mut(), left);
     }

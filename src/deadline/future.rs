@@ -12,8 +12,8 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::scope::Scope;
 use crate::{
+    current_deadline::Scope,
     middleware::CallFuture,
     reject::{RejectPolicy, RejectPolicyFor},
     rejected::Rejected,

@@ -72,6 +72,8 @@
 //! - [`ExponentialRetry`](crate::ExponentialRetry) begins no retry whose backoff would end at or
 //!   after the deadline. The response or error of the last attempt is returned at once, and the
 //!   hook sees [`StopReason::Deadline`](crate::retry::StopReason::Deadline).
+//! - A [`WindowRateLimit`](crate::WindowRateLimit) with a bound rejects at once a request whose
+//!   permit is expected after the deadline, with the time until there is room.
 //! - `client::send_grpc_timeout` (feature `grpc`) tells the server of each attempt the time that is
 //!   left.
 //! - A handler of a server with this layer passes its deadline on to the clients that it calls,
@@ -88,8 +90,8 @@
 //!
 //! # Caveats
 //!
-//! - A pause of the rate limit that is longer than the deadline costs each request its whole time.
-//!   With a `max_wait` as long as the deadline, the rate limit rejects such a request at once.
+//! - At a rate limit without a bound, a pause that is longer than the deadline costs each request
+//!   its whole time.
 //! - The service is always ready, so backpressure ends here: bound the queue of the limit inside,
 //!   or the number of callers.
 //! - Each call clones the inner service, as servers do, and drives the clone to readiness. An error
@@ -105,7 +107,6 @@
 pub mod future;
 mod layer;
 mod read_deadline;
-mod scope;
 mod service;
 
 #[cfg(feature = "grpc")]
@@ -113,6 +114,6 @@ pub use self::read_deadline::GrpcTimeout;
 pub use self::{
     layer::DeadlineLayer,
     read_deadline::{NoDeadline, ReadDeadline},
-    scope::current,
     service::Deadline,
 };
+pub use crate::current_deadline::current;

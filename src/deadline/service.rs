@@ -6,12 +6,9 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    ReadDeadline,
-    future::ResponseFuture,
-    scope::{current, earliest},
-};
+use super::{ReadDeadline, future::ResponseFuture};
 use crate::{
+    current_deadline::{current, earliest},
     macros::inner_access,
     reject::RejectPolicyFor,
     time::{self, CENTURY},

@@ -84,7 +84,7 @@
 //!             .layer(DeadlineLayer::new(Duration::from_secs(10)))
 //!             .layer(ConcurrencyBackpressureLayer::new(8))
 //!             .layer(HttpRetryLayer::new(ExponentialRetry::new(4).classify(classify)))
-//!             .layer(rate.max_wait(Duration::from_secs(10))) // rejects what would be too late
+//!             .layer(rate.max_queue(1_000)) // rejects at once what would be too late
 //!             .layer(CollectLayer::new()) // bodies of up to 1 MiB are a part of the attempt
 //!             .layer(pause)
 //!             .service(reqwest.clone());

@@ -151,6 +151,11 @@ impl QueueLimits {
         self.admit(view).err().or(is_too_long.then_some(Reason::WaitTimeout))
     }
 
+    /// Returns true if there is a limit, and so a reject policy.
+    pub(crate) const fn is_bounded(&self) -> bool {
+        self.max_queue != u32::MAX || self.max_wait != u64::MAX
+    }
+
     /// Returns true if `max_wait` is zero.
     pub(crate) const fn has_zero_wait(&self) -> bool {
         self.max_wait == 0

@@ -105,7 +105,7 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
     /// Rejects a request as *wait timeout* if it cannot be issued within `max_wait`.
     ///
     /// It is rejected at once, because the time of its turn is known when it arrives. By default,
-    /// the wait is unbounded.
+    /// the wait is unbounded. A [deadline](crate::deadline) of the request counts, too.
     ///
     /// The turn of a waiter can be delayed: by a pause, by a lowered limit, or by requests before
     /// it that are ready and not called. The waiter is then rejected when it is polled next, at the

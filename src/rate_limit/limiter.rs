@@ -17,6 +17,7 @@ use super::{
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
+    current_deadline,
     limiter::{
         CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Waiter,
     },
@@ -68,8 +69,8 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Queues `waiter`, or rejects it if its permit is expected after its deadline. Ready if it is
-    /// not queued.
+    /// Queues `waiter`, or rejects it if its permit is expected after its deadline or, in a layer
+    /// that can reject, after that of its request. Ready if it is not queued.
     #[track_caller]
     fn poll_queue(
         self: &Arc<Self>,
@@ -81,10 +82,15 @@ impl RateLimiter {
         let mut runtime = None;
         let admit = |view: View, expected: &dyn Fn() -> Nanos| {
             limits.admit(view).map_err(Some)?;
-            if *deadline != Nanos::NEVER {
-                *poll_at = expected();
-                if *poll_at > *deadline {
+            let of_request = if limits.is_bounded() { current_deadline::current() } else { None };
+            if *deadline != Nanos::NEVER || of_request.is_some() {
+                let expected = expected();
+                let is_late = |at| expected >= self.clock.read(at);
+                if expected > *deadline || of_request.is_some_and(is_late) {
                     return Err(Some(Reason::WaitTimeout));
+                }
+                if *deadline != Nanos::NEVER {
+                    *poll_at = expected;
                 }
             }
             // Without a runtime, `no_runtime` panics below, where the caller's line is known.

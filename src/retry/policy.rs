@@ -21,7 +21,7 @@ use super::{
     budget::Reservation, config::Inline, future::Delay, request::Position,
 };
 use crate::{
-    deadline,
+    current_deadline,
     time::{self, nanos},
 };
 
@@ -192,5 +192,5 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
 
 /// Returns true if a wait from now would leave no time until the deadline of the request.
 fn ends_after_deadline(wait: Duration) -> bool {
-    deadline::current().is_some_and(|at| at.saturating_duration_since(time::now()) <= wait)
+    current_deadline::current().is_some_and(|at| at.saturating_duration_since(time::now()) <= wait)
 }

@@ -105,6 +105,59 @@ async fn r10_deadline_covers_the_window_and_the_permit_goes_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r10_window_with_a_bound_rejects_at_once_a_request_that_would_be_too_late() {
+    let limit = WindowRateLimitLayer::new(1, secs(1));
+    let handle = limit.handle();
+    for (bounded, ends) in [(true, 0), (false, 500)] {
+        let service = if bounded {
+            let stack = ServiceBuilder::new().layer(DeadlineLayer::new(ms(500)));
+            stack.layer(limit.clone().max_queue(10)).service(Probe::new()).boxed_clone()
+        } else {
+            let stack = ServiceBuilder::new().layer(DeadlineLayer::new(ms(500)));
+            stack.layer(limit.clone()).service(Probe::new()).boxed_clone()
+        };
+        assert_eq!(service.clone().oneshot(1).await.unwrap(), 1);
+        let start = now();
+        let error = service.clone().oneshot(2).await.unwrap_err();
+        assert_eq!(start.elapsed(), ms(ends));
+        let rejected = Rejected::find(&*error).unwrap();
+        assert_eq!((rejected.is_rate_limited(), rejected.is_wait_timeout()), (bounded, true));
+        assert_eq!(rejected.retry_after(), bounded.then_some(secs(1)));
+
+        // The permit of a request that comes later is in time, to the millisecond.
+        tokio::time::sleep_until(start + ms(500)).await;
+        assert_eq!(service.clone().oneshot(3).await.is_ok(), false, "due at its deadline");
+        tokio::time::sleep_until(start + ms(501)).await;
+        assert_eq!(service.oneshot(4).await.unwrap(), 4);
+        assert_eq!(start.elapsed(), secs(1));
+        tokio::time::sleep_until(start + secs(2)).await;
+        assert_eq!(handle.queued(), 0);
+    }
+}
+
+/// The rejection by a pause has a time, for which the retry does not wait beyond the deadline.
+#[tokio::test(start_paused = true)]
+async fn r10_pause_beyond_the_deadline_costs_a_bounded_window_no_time() {
+    let limit = WindowRateLimitLayer::new(10, secs(1)).max_queue(10);
+    let handle = limit.handle();
+    let policy = ExponentialRetry::new(3).classify(|_: &u32, result: &Result<u32, BoxError>| {
+        let Err(error) = result else { return Verdict::Done };
+        let wait = Rejected::find(&**error).and_then(Rejected::retry_after);
+        wait.map_or(Verdict::Done, Verdict::RetryAfter)
+    });
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(secs(5)))
+        .layer(ExponentialRetryLayer::new(policy))
+        .layer(limit)
+        .service(Probe::new());
+    handle.pause_for(secs(30));
+    let start = now();
+    let error = service.oneshot(1).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(Rejected::find(&*error).unwrap().retry_after(), Some(secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn r10_deadline_covers_attempts_and_backoffs() {
     let policy = ExponentialRetry::new(10).backoff(every(ms(100)));
     let service = ServiceBuilder::new()

@@ -9,7 +9,7 @@ thread_local! {
 }
 
 /// Returns the deadline of the request that is being polled, set by the
-/// [`DeadlineLayer`](super::DeadlineLayer) around it.
+/// [`DeadlineLayer`](crate::DeadlineLayer) around it.
 ///
 /// `None` without one, and in a task that was spawned inside. Of several layers, the earliest
 /// deadline counts.
@@ -37,17 +37,17 @@ pub fn current() -> Option<Instant> {
 }
 
 /// Returns the earlier deadline.
-pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
 /// Makes a deadline the current one of the thread until dropped, unless an earlier one is.
-pub(super) struct Scope {
+pub(crate) struct Scope {
     before: Option<Instant>,
 }
 
 impl Scope {
-    pub(super) fn enter(deadline: Option<Instant>) -> Self {
+    pub(crate) fn enter(deadline: Option<Instant>) -> Self {
         let before = current();
         CURRENT.set(earliest(deadline, before));
         Self { before }
