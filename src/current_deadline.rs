@@ -11,8 +11,8 @@ thread_local! {
 /// Returns the deadline of the request that is being polled, set by the
 /// [`DeadlineLayer`](crate::DeadlineLayer) around it.
 ///
-/// `None` without one, and in a task that was spawned inside. Of several layers, the earliest
-/// deadline counts.
+/// `None` if the request has no deadline, in a task that was spawned inside, and while the body of
+/// a response is polled. Of nested layers, the earliest deadline counts.
 ///
 /// ```
 /// use std::{convert::Infallible, time::Duration};

@@ -133,6 +133,34 @@
 //! anyway. It makes no connections. With another version of tonic than that of `grpc`, a rejection
 //! without a reject policy is a broken stream or `UNKNOWN`.
 //!
+//! # Testing with the layers
+//!
+//! In a test with a paused clock (tokio's feature `test-util`), waits take no time and their
+//! lengths are exact:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tokio::time::Instant;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::ServiceBuilderExt;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! // In a test: #[tokio::test(start_paused = true)]
+//! let service = ServiceBuilder::new()
+//!     .window_rate_limit(2, Duration::from_secs(60))
+//!     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//!
+//! let start = Instant::now();
+//! for n in 0..3 {
+//!     service.clone().oneshot(n).await.unwrap();
+//! }
+//! assert_eq!(start.elapsed(), Duration::from_secs(60)); // the third waited
+//! # }
+//! ```
+//!
+//! The jitter of a retry is the same in each run with [`seed`](ExponentialRetry::seed).
+//!
 //! # Naming the type of a stack
 //!
 //! The type of a stack names all its layers, and the type of a closure in it has no name. Where the

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     task::unconstrained,
     time::{Instant, Sleep},
 };
@@ -22,6 +22,9 @@ use crate::semaphore::{Deadline, Deadlines};
 
 /// A hundred years: the longest window, and the bound that keeps sums of times inside 64 bits.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The resolution of timers.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Nanoseconds since a [`Clock`] was started. 64 bits last 584 years; all sums saturate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +135,7 @@ impl Clock {
 
     /// Resets `timer` to fire at `at`, and not before.
     pub(crate) fn set(&self, timer: &mut Timer, at: Nanos) {
-        timer.0.as_mut().reset(self.instant(at));
+        timer.sleep.as_mut().reset(self.instant(at));
     }
 
     /// Returns `at` as an instant. One beyond tokio's range is a century away.
@@ -185,7 +188,31 @@ impl TimerUse {
     /// Outside a tokio runtime that has its timer enabled.
     #[track_caller]
     pub(crate) fn timer(&self, at: Instant) -> Timer {
-        Timer(self.timed(|| Box::pin(tokio::time::sleep_until(at))))
+        let runtime = self.runtime().id();
+        Timer { sleep: self.timed(|| Box::pin(tokio::time::sleep_until(at))), runtime }
+    }
+
+    /// Polls a timer that fires at `at`, and is made at the first poll.
+    ///
+    /// It is made anew if the task has moved to another runtime, because a timer fires only while
+    /// its runtime is driven.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled.
+    #[track_caller]
+    pub(crate) fn poll_until(
+        &self,
+        timer: &mut Option<Timer>,
+        at: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let runtime = self.runtime().id();
+        match timer {
+            Some(timer) if timer.runtime == runtime => timer,
+            other => other.insert(self.timer(at)),
+        }
+        .poll(cx)
     }
 
     /// Polls the timer of a wait of at most `max_wait`, counted from the first poll. A wait of zero
@@ -205,8 +232,11 @@ impl TimerUse {
         if max_wait.is_zero() {
             return Poll::Ready(());
         }
-        let start = || self.timer(now() + max_wait.min(CENTURY));
-        timer.get_or_insert_with(start).poll(cx)
+        let at = match timer {
+            Some(timer) => timer.sleep.deadline(),
+            None => now() + max_wait.min(CENTURY),
+        };
+        self.poll_until(timer, at, cx)
     }
 
     /// Runs `make`, which creates a timer.
@@ -237,13 +267,17 @@ impl TimerUse {
 
 /// A timer. Boxed, because it is large, and a call that does not wait has none.
 #[derive(Debug)]
-pub(crate) struct Timer(Pin<Box<Sleep>>);
+pub(crate) struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// The runtime that drives it.
+    runtime: runtime::Id,
+}
 
 impl Timer {
     /// Outside of tokio's budget, which the future that a timer bounds may have spent: it would
     /// spend it at each poll, and the timer would never fire.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut unconstrained(self.0.as_mut())).poll(cx)
+        Pin::new(&mut unconstrained(self.sleep.as_mut())).poll(cx)
     }
 }
 

@@ -157,9 +157,6 @@
 //!   a `max_wait`.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This
 //!   saves the next call the counting of references.
-//! - A service that would reject is ready, because `call` rejects. So `Balance` over endpoints with
-//!   an empty queue bound, `max_queue(0)`, prefers the full one. Put the bound in front of the
-//!   balancer, or let requests wait at the endpoints.
 //! - There are no priorities and no weights: each request acquires one permit.
 
 mod handle;

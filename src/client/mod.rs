@@ -8,6 +8,7 @@
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
+//! | bound a call with all its waits and attempts | [`DeadlineLayer::new(timeout)`](crate::DeadlineLayer), outermost |
 //! | see a gRPC status that follows the head in trailers | `GrpcTrailersLayer`, innermost |
 //! | resend any body, and use the connection again | [`HttpRetryLayer::new(policy)`](HttpRetryLayer) in the place of `ExponentialRetryLayer` |
 //! | only resend bodies that can't be cloned | [`ReplayLayer`], and [`clone_with(ByReplay)`](ByReplay) |
@@ -75,7 +76,8 @@
 //! - **Redirects** are followed outside the retry. Inside, a POST that was carried out and answered
 //!   with a redirect would be sent again if the request that follows fails.
 //! - **Timeouts** (tower's `TimeoutLayer`) go inside the retry. Otherwise a server that never
-//!   responds holds a permit as long as the client waits.
+//!   responds holds a permit as long as the client waits. A
+//!   [`DeadlineLayer`](crate::DeadlineLayer) outermost bounds the whole call.
 //!
 //! # Did the request reach the server?
 //!

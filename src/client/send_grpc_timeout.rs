@@ -5,9 +5,10 @@ use crate::{current_deadline, headers::grpc_timeout, time};
 /// Sets the `grpc-timeout` of a request to the time left of the [deadline](crate::deadline).
 ///
 /// For `map_request`, between the retry and the client, so that each attempt is told the time that
-/// is left for it: after the queue, the window, the attempts and the backoffs before. The time is
-/// rounded down. Without a current deadline, and where the request has a shorter timeout, the
-/// request is left as it is.
+/// is left once it has waited for queue, window, and earlier attempts with their backoffs. The time
+/// is rounded down, to no less than a nanosecond. Without a current deadline, or with a timeout
+/// that is no longer, the request is left as it is. Not behind a `Buffer`, whose worker has no
+/// current deadline.
 ///
 /// ```
 /// use std::time::Duration;

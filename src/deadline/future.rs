@@ -5,7 +5,6 @@ use std::{
     future::{Future, Ready, ready},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project::pin_project;
@@ -15,18 +14,15 @@ use tower_service::Service;
 use crate::{
     current_deadline::Scope,
     middleware::CallFuture,
-    reject::{RejectPolicy, RejectPolicyFor},
+    reject::{NeverReject, RejectPolicy, RejectPolicyFor},
     rejected::Rejected,
-    time::{self, Timer, TimerUse},
+    time::{self, TICK, Timer, TimerUse},
 };
 
 const WAITING: TimerUse = TimerUse {
     what: "DeadlineLayer: the wait until its `timeout`",
     otherwise: "do without the layer",
 };
-
-/// The resolution of a timer.
-const TICK: Duration = Duration::from_millis(1);
 
 /// Drives a clone to readiness, calls it, and resolves to its response, or to the outcome of the
 /// [reject policy](crate::reject) once the deadline has passed.
@@ -37,7 +33,7 @@ const TICK: Duration = Duration::from_millis(1);
 pub struct ResponseFuture<S: Service<Request>, Request, P: RejectPolicy> {
     /// `None` once it has completed or is too late.
     #[pin]
-    call: Option<CallFuture<Admitted, (), S, Request, P>>,
+    call: Option<CallFuture<Admitted, (), S, Request, NeverReject>>,
     deadline: Option<Instant>,
     /// Started by the first poll that has to wait.
     timer: Option<Timer>,
@@ -49,7 +45,7 @@ type Admitted = Ready<Result<(), Rejected>>;
 
 impl<S: Service<Request>, Request, P: RejectPolicy> ResponseFuture<S, Request, P> {
     pub(super) fn new(inner: S, request: Request, deadline: Option<Instant>, policy: P) -> Self {
-        let call = CallFuture::new(ready(Ok(())), inner, request, policy.clone());
+        let call = CallFuture::new(ready(Ok(())), inner, request, NeverReject);
         Self { call: Some(call), deadline, timer: None, policy }
     }
 }
@@ -64,7 +60,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let deadline = *this.deadline;
-        // Also the drop of the inside, below, is in the scope.
+        // The drop of the inside and the policy, below, are in the scope, too.
         let _scope = Scope::enter(deadline);
         let call = this.call.as_mut().as_pin_mut().expect("polled after completion");
         // The inside of a late request is not polled, because it might call its service: of waiters
@@ -77,15 +73,17 @@ where
                 (Poll::Ready(result), _) => Some(result),
                 (Poll::Pending, None) => return Poll::Pending,
                 (Poll::Pending, Some(at)) => {
-                    ready!(this.timer.get_or_insert_with(|| WAITING.timer(at)).poll(cx));
+                    ready!(WAITING.poll_until(this.timer, at, cx));
                     None
                 }
             }
         };
         // Its permits are released before the caller goes on.
         this.call.set(None);
-        let late = || this.policy.reject(&mut P::hold(Rejected::by_deadline()));
-        Poll::Ready(result.unwrap_or_else(late))
+        match result {
+            Some(result) => P::pass_on(Poll::Ready(result)),
+            None => Poll::Ready(this.policy.reject(&mut P::hold(Rejected::by_deadline()))),
+        }
     }
 }
 

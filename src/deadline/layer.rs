@@ -58,8 +58,11 @@ impl<R> DeadlineLayer<R> {
 
 impl<R, P> DeadlineLayer<R, P> {
     /// Gives each request at most this time, whether it has a time of its own or not.
+    ///
+    /// Of several such times, and that of [`new`](DeadlineLayer::new), the shortest counts.
     #[must_use]
     pub fn at_most(self, at_most: Duration) -> Self {
+        let at_most = self.at_most.map_or(at_most, |before| before.min(at_most));
         Self { at_most: Some(at_most), ..self }
     }
 

@@ -1,9 +1,9 @@
 //! A deadline of a request, from its call to its response: queue, window, attempts and backoffs.
 //!
 //! [`DeadlineLayer`] goes outside all other layers. From the call of a request, it runs everything
-//! inside under one deadline. When that passes, it drops the inside, which leaves each queue and
-//! releases each permit, and [rejects](crate::reject) the request. The inner service is never
-//! called at or after the deadline.
+//! inside under one deadline. When that passes, it drops the inside, which leaves the queues of
+//! this crate's limits and releases the permits that it holds, and [rejects](crate::reject) the
+//! request. From the deadline on, the inside is not polled, so the layers inside begin no call.
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,15 +48,17 @@
 //! | tower's `TimeoutLayer` next to the client | at the call of an attempt | with its response | fails the attempt, which is retried |
 //! | tower's `TimeoutLayer` outermost | at `call`, *after* the first waits for queue and window | with the response | fails the request |
 //! | [`max_elapsed`](crate::ExponentialRetry::max_elapsed) of a retry | at the first attempt | with a backoff | begins no backoff that would end later |
-//! | `DeadlineLayer` | at `call`, *before* all waits | with the response | rejects the request; a retry that could not end in time is not begun |
+//! | `DeadlineLayer` | at `call`, *before* all waits | with the response | rejects the request; a retry whose backoff could not end in time is not begun |
 //!
 //! A request waits for its first permits in `poll_ready`, and tower's `TimeoutLayer` starts in
 //! `call`. So outermost it does not bound that time: at a limit of 1 with a timeout of 200 ms, the
 //! eighth caller of a service that takes 150 ms has its response after 1.2 s, without an error.
 //! `DeadlineLayer` is always ready, and waits in its call.
 //!
-//! No timeout of this table covers a response's body. A `client::CollectLayer` inside
-//! makes the body a part of the response.
+//! No timeout of this table covers the body of a response, unless a layer inside reads it:
+//! `client::CollectLayer` the bodies of successes, `client::HttpRetryLayer` and
+//! `client::ReadFailuresLayer` those of failures. A failed response whose body is still being read
+//! at the deadline is lost to the rejection.
 //!
 //! # Deadlines of requests
 //!
@@ -73,36 +75,45 @@
 //!   after the deadline. The response or error of the last attempt is returned at once, and the
 //!   hook sees [`StopReason::Deadline`](crate::retry::StopReason::Deadline).
 //! - A [`WindowRateLimit`](crate::WindowRateLimit) with a bound rejects at once a request whose
-//!   permit is expected after the deadline, with the time until there is room.
+//!   permit is expected at or after the deadline, with the time until there is room. It judges on
+//!   arrival, as if all waiters before it get their permits.
 //! - `client::send_grpc_timeout` (feature `grpc`) tells the server of each attempt the time that is
 //!   left.
-//! - A handler of a server with this layer passes its deadline on to the clients that it calls,
-//!   although no argument names it. A second `DeadlineLayer` can only shorten it.
+//! - A handler of a server with this layer passes its deadline on to the clients that it calls
+//!   before it returns its response, although no argument names it. A response's body is polled
+//!   outside. A second `DeadlineLayer` can only shorten the deadline.
 //!
-//! A task that is spawned inside, such as the worker of a `Buffer`, has no current deadline. The
-//! layer rejects the request in time all the same.
+//! A task that is spawned inside has no current deadline; a call of a `DeadlineLayer` that was made
+//! before the spawn keeps its own. Behind a `Buffer`, the worker makes the first call without a
+//! deadline, and the response, with its retries, is polled with it. A future that several requests
+//! share has the deadline of the request that polls it.
 //!
 //! # Other places
 //!
 //! Innermost, the layer bounds the inner service alone, as tower's `TimeoutLayer` does. With
 //! `reject_with` it fits an axum `Router`, which a `TimeoutLayer` does not without a
-//! `HandleErrorLayer`. Inside a retry, it bounds each attempt.
+//! `HandleErrorLayer`. Inside a retry, it bounds each attempt. As it is always ready, a rate limit
+//! around it counts a request before the inner service is ready for it.
 //!
 //! # Caveats
 //!
-//! - At a rate limit without a bound, a pause that is longer than the deadline costs each request
-//!   its whole time.
 //! - The service is always ready, so backpressure ends here: bound the queue of the limit inside,
 //!   or the number of callers.
 //! - Each call clones the inner service, as servers do, and drives the clone to readiness. An error
 //!   of readiness is an error of the call.
-//! - A request that is rejected may have reached the server. A retry *outside* this layer repeats
-//!   it like one that timed out, only if it is repeatable.
-//! - A response that is there at the deadline is too late, because the inside of a late request is
-//!   not polled.
-//! - Timers resolve one millisecond. An error of the inside less than that before the deadline is
-//!   taken for its consequence: a tonic `Channel`, which keeps the `grpc-timeout` that it sends,
-//!   fails in the same moment.
+//! - A request whose response is not ready at the first poll starts a timer, which allocates, and
+//!   panics outside a tokio runtime with its timer enabled.
+//! - A request that is rejected may have reached the server. In a retry *outside* this layer,
+//!   `HttpClassifier` repeats it like one that timed out, only if it is repeatable, and
+//!   `GrpcClassifier` as `UNAVAILABLE`. The default, `AnyError`, always repeats it.
+//! - A response that has arrived, and was not polled before the deadline, is lost.
+//! - Timers resolve one millisecond. So an error of the inside in the last millisecond before the
+//!   deadline is replaced by the rejection, whatever its cause. This hides the error of a tonic
+//!   `Channel`, which itself ends a call at the `grpc-timeout` that it sends. With a deadline of a
+//!   millisecond or less, nearly every error is replaced.
+//! - At a rate limit without a bound, a pause that is longer than the deadline costs each request
+//!   its whole time, and at one with a bound the requests that were queued before the pause.
+//! - A message in a `Buffer` inside keeps its slot until the worker comes to it.
 
 pub mod future;
 mod layer;

@@ -38,8 +38,8 @@ impl<Request> ReadDeadline<Request> for NoDeadline {
 
 /// Reads the `grpc-timeout` of a gRPC request (gRPC over HTTP/2, *Requests*: `Timeout`).
 ///
-/// tonic's `Request::set_timeout` writes it. An unreadable value counts as absent: it sets no
-/// deadline.
+/// tonic's `Request::set_timeout` writes it. An unreadable value counts as absent, as if the
+/// request had no time of its own.
 ///
 /// ```
 /// use std::time::Duration;

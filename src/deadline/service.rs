@@ -51,7 +51,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let read = self.read.read_deadline(&request);
         let left = read.into_iter().chain(self.at_most).min();
-        // A time beyond the range of timers is none.
+        // A time of more than a century sets no deadline.
         let own = left.filter(|&left| left <= CENTURY).map(|left| time::now() + left);
         let deadline = earliest(own, current());
         ResponseFuture::new(self.inner.clone(), request, deadline, self.policy.clone())

@@ -97,4 +97,6 @@
 //! - A body that breaks off after its head is not retried. Collecting it inside the retry makes it
 //!   so: `.layer(CollectLayer::new())` below the line of the retry. The error type is then
 //!   `BoxError`. See [`read_body`](crate::client::read_body).
+//! - `.map_err(BoxError::from)` next to the client lets an error tell its attempts:
+//!   [`Attempts::from_error`](crate::client::Attempts::from_error).
 //! - These limits reject nothing, so the error type is still that of hyper-util.

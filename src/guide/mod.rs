@@ -32,7 +32,8 @@
 //! - **Bound the queue of a server.** axum, hyper and tonic make one call for each request whether
 //!   or not the service is ready, so backpressure does not slow down the clients.
 //! - **`max_wait` bounds the time in the queue.** A `TimeoutLayer` around the limit does not: it
-//!   starts at `call`. Put a `TimeoutLayer` inside, around the inner service.
+//!   starts at `call`. A [`DeadlineLayer`](crate::DeadlineLayer) around all bounds the whole call:
+//!   see [which timeout counts what](crate::deadline#which-timeout-counts-what).
 //! - **`Balance` and `Steer` keep services ready**, and each ready one holds a permit. Services of
 //!   one limit can then wait for each other: use `per_service()`, or put the limit in front.
 //!   `drained()` completes once they are dropped.

@@ -48,6 +48,8 @@
 //! - If reqwest follows redirects, leave out
 //!   [`assume_no_redirects`](crate::client::HttpClassifier::assume_no_redirects): its error doesn't
 //!   tell which of the requests failed.
+//! - `.map_err(BoxError::from)` next to the client lets an error tell its attempts:
+//!   [`Attempts::from_error`](crate::client::Attempts::from_error).
 //! - A limit with a bound rejects by an error: the error type is then `BoxError`, and
 //!   [`Rejected::find`](crate::Rejected::find) finds the rejection in it.
 //!

@@ -1,4 +1,7 @@
-//! Admission in `call`, for limits that depend on the request.
+//! Admission in `call`: acquires a permit, drives a clone to readiness, and calls it.
+//!
+//! `DeadlineLayer` and `ExemptLayer` use it without a permit; limits that depend on the request
+//! need one.
 
 use std::{
     future::Future,

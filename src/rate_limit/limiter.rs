@@ -23,7 +23,7 @@ use crate::{
     },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
-    time::{Clock, Nanos, Time, TimerUse},
+    time::{Clock, Nanos, TICK, Time, TimerUse},
 };
 
 /// The limiter of requests issued in a window.
@@ -85,7 +85,8 @@ impl RateLimiter {
             let of_request = if limits.is_bounded() { current_deadline::current() } else { None };
             if *deadline != Nanos::NEVER || of_request.is_some() {
                 let expected = expected();
-                let is_late = |at| expected >= self.clock.read(at);
+                // A timer may fire a tick late.
+                let is_late = |at| expected.after(TICK) >= self.clock.read(at);
                 if expected > *deadline || of_request.is_some_and(is_late) {
                     return Err(Some(Reason::WaitTimeout));
                 }

@@ -224,7 +224,8 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// Copies requests by `clone_with`.
     ///
     /// Takes an `Fn(&Req) -> Option<Req>`, such as `reqwest::Request::try_clone`, or another
-    /// [`CloneRequest`](super::CloneRequest).
+    /// [`CloneRequest`](super::CloneRequest). Where a function returns `None`, as `try_clone` does
+    /// for a streamed body, the hook is not told; a `client::HttpRetryLayer` tells it.
     #[must_use]
     pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N, H> {
         self.with(|classify, _, hook| (classify, clone_with, hook))

@@ -65,7 +65,7 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             Self::MaxAttempts => "all attempts are spent",
             Self::MaxElapsed => "the wait would end too late",
-            Self::Deadline => "the wait would end after the deadline",
+            Self::Deadline => "the wait would end at the deadline or after it",
             Self::MaxHint => "the server asks for too long a wait",
             Self::BudgetExhausted => "the retry budget is exhausted",
             Self::RetryForbidden => "retries are forbidden",

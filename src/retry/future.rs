@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::time::Instant;
 
-use crate::time::TimerUse;
+use crate::time::{self, CENTURY, Timer, TimerUse};
 
 const WAITING: TimerUse = TimerUse {
     what: "ExponentialRetryLayer: the wait of its `backoff` before another attempt",
@@ -23,7 +23,8 @@ const WAITING: TimerUse = TimerUse {
 /// The timer is boxed: it is large, and tower's future reserves its space for every request.
 #[must_use = "futures do nothing unless polled"]
 pub struct Delay {
-    sleep: Pin<Box<Sleep>>,
+    timer: Option<Timer>,
+    until: Instant,
 }
 
 impl Delay {
@@ -34,7 +35,8 @@ impl Delay {
     /// Outside a tokio runtime that has its timer enabled.
     #[track_caller]
     pub(super) fn of(wait: Duration) -> Self {
-        Self { sleep: WAITING.timed(|| Box::pin(tokio::time::sleep(wait))) }
+        let until = time::now() + wait.min(CENTURY);
+        Self { timer: Some(WAITING.timer(until)), until }
     }
 }
 
@@ -42,12 +44,13 @@ impl Future for Delay {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(cx)
+        let Self { timer, until } = &mut *self;
+        WAITING.poll_until(timer, *until, cx)
     }
 }
 
 impl fmt::Debug for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delay").field("until", &self.sleep.deadline()).finish()
+        f.debug_struct("Delay").field("until", &self.until).finish()
     }
 }

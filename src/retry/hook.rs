@@ -11,7 +11,8 @@ use super::Decision;
 /// [`on_decision`](super::ExponentialRetry::on_decision) if it sees the decision alone.
 ///
 /// Not seen are results that the classifier judges [`Done`](super::Verdict::Done), failures among
-/// them, and waits for permits: the handles of the limits tell of those.
+/// them; attempts and backoffs that are cut off by a drop or a deadline; and waits for permits,
+/// which the handles of the limits count.
 ///
 /// One type can be the hook of many policies, whatever they send:
 ///
@@ -58,8 +59,8 @@ pub trait OnDecision<Req, Res, E> {
     /// Returns true if decisions are seen.
     ///
     /// Called before the last attempt allowed: if false, its request is not
-    /// [copied](crate::retry#when-a-request-is-copied) for the hook, which then may not be called
-    /// for it. By default true.
+    /// [copied](crate::retry#when-a-request-is-copied) for the hook, which is then not called for
+    /// it, unless the classifier needs a copy. By default true.
     fn is_enabled(&self) -> bool {
         true
     }

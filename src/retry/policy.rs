@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     current_deadline,
-    time::{self, nanos},
+    time::{self, TICK, nanos},
 };
 
 impl<C, D, H, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D, H>
@@ -192,5 +192,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
 
 /// Returns true if a wait from now would leave no time until the deadline of the request.
 fn ends_after_deadline(wait: Duration) -> bool {
-    current_deadline::current().is_some_and(|at| at.saturating_duration_since(time::now()) <= wait)
+    let left = current_deadline::current().map(|at| at.saturating_duration_since(time::now()));
+    // A timer may fire a tick late.
+    left.is_some_and(|left| left <= wait.saturating_add(TICK))
 }

@@ -13,12 +13,17 @@ use proptest::prelude::*;
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic_types::{ErrorDetails, StatusExt};
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    client::{Attempts, BoxedError, GrpcClassifier, GrpcCode, GrpcHints, PlainError},
+    ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer,
+    WindowRateLimitLayer,
+    client::{
+        Attempts, BoxedError, GrpcClassifier, GrpcCode, GrpcHints, PlainError, send_grpc_timeout,
+    },
+    deadline::{GrpcTimeout, ReadDeadline},
     pause_on_hint::ReadHint,
-    retry::{Classify, Verdict},
+    retry::{Backoff, Classify, Jitter, Verdict},
+    server::grpc_rejection,
 };
 
 use crate::{full, secs};
@@ -622,4 +627,35 @@ fn c7_code_of_no_failure_is_an_invalid_setting() {
 #[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+/// A server that is unavailable after 0.9 s, and a call of one second with up to four attempts.
+#[tokio::test(start_paused = true)]
+async fn r10_call_of_a_second_ends_in_a_second_and_tells_each_attempt_the_rest() {
+    for (backoff, attempts, code, ends) in [(50, 2, 4, 1_000), (100, 1, 14, 900)] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        let backoff = Duration::from_millis(backoff);
+        let policy = ExponentialRetry::new(4)
+            .backoff(Backoff::new(backoff, backoff).jitter(Jitter::None))
+            .classify(GrpcClassifier::new());
+        let channel = ServiceBuilder::new()
+            .layer(DeadlineLayer::from_request(GrpcTimeout).reject_with(grpc_rejection))
+            .layer(ExponentialRetryLayer::new(policy))
+            .map_request(send_grpc_timeout)
+            .service(service_fn(move |request: Request<()>| {
+                log.lock().unwrap().push(GrpcTimeout.read_deadline(&request).unwrap());
+                async {
+                    tokio::time::sleep(Duration::from_millis(900)).await;
+                    Ok::<_, BoxError>(answer(200, &[("grpc-status", "14")]))
+                }
+            }));
+        let start = now();
+        let request = Request::builder().header("grpc-timeout", "1S").body(()).unwrap();
+        let response = channel.oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], code.to_string());
+        assert_eq!(start.elapsed(), Duration::from_millis(ends));
+        let rest = Duration::from_millis(50);
+        assert_eq!(*told.lock().unwrap(), [secs(1), rest][..attempts]);
+    }
 }

@@ -401,6 +401,15 @@ fn r4_names_are_understood_by_their_words() {
     ] {
         assert_eq!(wait(name), Some(secs(2)), "{name}");
     }
+    for (name, expected) in [
+        ("retry-after-us", Duration::from_millis(2)),
+        ("x-ratelimit-reset-microseconds", Duration::from_millis(2)),
+        ("retry-after-hours", secs(2_000 * 3_600)),
+        ("x-ratelimit-reset-hours", secs(2_000 * 3_600)),
+        ("x-ratelimit-reset-in-hours", secs(2_000 * 3_600)),
+    ] {
+        assert_eq!(wait(name), Some(expected), "{name}");
+    }
     assert_eq!(wait("x-ratelimit-reset-minutes"), Some(secs(120_000)));
     for name in [
         "retry-after-policy",

@@ -127,7 +127,7 @@ async fn r10_window_with_a_bound_rejects_at_once_a_request_that_would_be_too_lat
         // The permit of a request that comes later is in time, to the millisecond.
         tokio::time::sleep_until(start + ms(500)).await;
         assert!(service.clone().oneshot(3).await.is_err(), "due at its deadline");
-        tokio::time::sleep_until(start + ms(501)).await;
+        tokio::time::sleep_until(start + ms(502)).await;
         assert_eq!(service.oneshot(4).await.unwrap(), 4);
         assert_eq!(start.elapsed(), secs(1));
         tokio::time::sleep_until(start + secs(2)).await;
@@ -185,9 +185,9 @@ async fn r10_retry_whose_backoff_ends_at_the_deadline_is_not_begun() {
             .service(failing(ms(100)))
     };
 
-    // Attempts end at 100 and 700 ms; the second backoff would end at 1,200 ms.
+    // Attempts end at 100 and 700 ms; the second backoff would end at 1,200 ms, and a tick later.
     let start = now();
-    let error = service(ms(1_200)).oneshot(1).await.unwrap_err();
+    let error = service(ms(1_201)).oneshot(1).await.unwrap_err();
     assert_eq!(error.to_string(), "unavailable", "the error of the last attempt");
     assert_eq!(start.elapsed(), ms(700));
     let stopped = Err(StopReason::Deadline);
@@ -195,8 +195,8 @@ async fn r10_retry_whose_backoff_ends_at_the_deadline_is_not_begun() {
 
     stops.lock().unwrap().clear();
     let start = now();
-    assert!(is_late(&service(ms(1_201)).oneshot(1).await.unwrap_err()));
-    assert_eq!(start.elapsed(), ms(1_201));
+    assert!(is_late(&service(ms(1_202)).oneshot(1).await.unwrap_err()));
+    assert_eq!(start.elapsed(), ms(1_202));
     assert_eq!(*stops.lock().unwrap(), [Ok(ms(500)), Ok(ms(500))]);
 }
 
@@ -489,7 +489,7 @@ proptest! {
         let mut expected = 0;
         for number in 1..=attempts {
             expected += attempt;
-            let is_last = number == attempts || expected + wait >= timeout;
+            let is_last = number == attempts || expected + wait + 1 >= timeout;
             if expected >= timeout || is_last {
                 break;
             }
@@ -605,6 +605,31 @@ proptest! {
             assert_eq!(join_all(calls).await, expected);
             assert_eq!(called.load(SeqCst), expected_calls);
             assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+        });
+    }
+}
+
+/// The runtime of the first poll is gone, and with it the first timer.
+#[test]
+fn r10_deadline_passes_in_another_runtime_than_that_of_the_first_poll() {
+    let layer = DeadlineLayer::new(ms(100));
+    let silent = service_fn(|_: u32| std::future::pending::<Result<(), Infallible>>());
+    let mut call = Box::pin(tower::Layer::layer(&layer, silent).oneshot(1));
+    paused_runtime::run(async { assert!(futures::poll!(&mut call).is_pending()) });
+    let error = paused_runtime::run(async { call.await.unwrap_err() });
+    assert!(is_late(&error));
+}
+
+#[test]
+fn r10_shortest_of_several_times_counts() {
+    let silent = service_fn(|_: u32| std::future::pending::<Result<(), Infallible>>());
+    for layer in
+        [DeadlineLayer::new(ms(20)).at_most(ms(30)), DeadlineLayer::new(ms(30)).at_most(ms(20))]
+    {
+        paused_runtime::run(async {
+            let start = now();
+            tower::Layer::layer(&layer, silent).oneshot(1).await.unwrap_err();
+            assert_eq!(start.elapsed(), ms(20));
         });
     }
 }

@@ -1,18 +1,24 @@
-//! A client with the rate of a server as its limit: it uses 99 % of the rate and more, and the
-//! server rejects none of its requests. Without the limit, it rejects some.
+//! A client with all the layers, and the rate of a server as its limit: it uses 99 % of the rate
+//! and more, and the server rejects none of its requests. Without the limit, it rejects some.
 //!
 //! The used share of the quota is printed and not judged, because it depends on the machine: a
 //! window lasts a second plus the lateness of a timer.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use futures::future::join_all;
-use reqwest::{Client, Method, Request, StatusCode};
+use reqwest::{Client, Method, Request, Response, StatusCode, retry};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_floodgate::WindowRateLimitLayer;
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, ExponentialRetry, PauseOnHintLayer, WindowRateLimitLayer,
+    client::{HttpClassifier, HttpHints, HttpRetryLayer},
+};
 
 use crate::{CALLERS, RATE, timed};
 
@@ -20,8 +26,21 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Sends as many requests as the limit allows in `windows` windows.
 pub(crate) async fn scene(server: &str, url: &str, windows: u32) {
-    let client =
-        ServiceBuilder::new().layer(WindowRateLimitLayer::new(RATE, WINDOW)).service(Client::new());
+    let rate = WindowRateLimitLayer::new(RATE, WINDOW);
+    let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
+    let policy = ExponentialRetry::new(4).classify(HttpClassifier::new());
+    let rejected = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&rejected);
+    let client = ServiceBuilder::new()
+        .layer(ConcurrencyBackpressureLayer::new(CALLERS))
+        .layer(HttpRetryLayer::new(policy))
+        .layer(rate)
+        .layer(pause)
+        .map_response(move |response: Response| {
+            count.fetch_add(u32::from(response.status() != StatusCode::OK), Relaxed);
+            response
+        })
+        .service(Client::builder().retry(retry::never()).build().unwrap());
     let requests = RATE * windows;
     let (answered, took) = timed(send(client, url, requests)).await;
     // The scene ends once the last window is used up.
@@ -31,6 +50,7 @@ pub(crate) async fn scene(server: &str, url: &str, windows: u32) {
         answered.rejected
     );
     assert_eq!(answered, Answered { passed: requests, rejected: 0 });
+    assert_eq!(rejected.load(Relaxed), 0, "no attempt exceeded the limit of the server");
     assert!(took >= WINDOW * (windows - 1), "faster than the quota allows");
 
     // The control: without the limit, callers faster than the server's rate are rejected.

@@ -1,5 +1,6 @@
 //! Builds the package from outside: a crate that depends on it, for each feature alone, none, the
-//! default ones and all, with the lowest and the newest versions of all dependencies.
+//! default ones and all, with the lowest and the newest versions of all dependencies, the latter
+//! for the `rust-version` of the package and for the newest compiler.
 //!
 //! Each build has a lock file of its own, so that nothing but the package chooses versions and
 //! features. The code of the outside crate stands in `xtask/outside`, a file for each feature.
@@ -34,6 +35,8 @@ enum Versions {
     Lowest,
     /// Those that cargo chooses for a new project with the `rust-version` of the package.
     Newest,
+    /// Those that cargo chooses for a new project with the newest compiler.
+    Latest,
 }
 
 /// Builds all, and returns the failures and the wrong statements of the manifest.
@@ -43,19 +46,22 @@ pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     let mut faults = without_code(package);
     let mut lowest = BTreeMap::new();
     let mut silent = BTreeSet::new();
-    for versions in [Versions::Lowest, Versions::Newest] {
+    for versions in [Versions::Lowest, Versions::Newest, Versions::Latest] {
         for (name, features) in combinations(package) {
             let outside = Outside::write(package, versions, name, &features)?;
             let subject = format!("{name}, {} versions", versions.name());
             let locked = outside.lock().with_context(|| subject.clone())?;
             println!("{subject}: {} packages", locked.packages.len());
-            faults.extend(too_new(package, &locked));
+            if versions != Versions::Latest {
+                faults.extend(too_new(package, &locked));
+            }
             match versions {
                 Versions::Lowest => note_lowest(package, &features, &locked, &mut lowest),
                 Versions::Newest => {
                     let unstated = locked.packages.iter().filter(|it| it.rust_version.is_none());
                     silent.extend(unstated.map(|it| it.name.to_string()));
                 }
+                Versions::Latest => {}
             }
             if let Err(error) = outside.check() {
                 faults.push(format!("{subject}: {error}"));
@@ -74,6 +80,7 @@ impl Versions {
         match self {
             Self::Lowest => "lowest",
             Self::Newest => "newest",
+            Self::Latest => "latest",
         }
     }
 
@@ -83,6 +90,9 @@ impl Versions {
         if self == Self::Lowest {
             // An option of nightly toolchains, for which the compiler does not matter.
             update.args(["-Z", "minimal-versions"]).env("RUSTC_BOOTSTRAP", "1");
+        }
+        if self == Self::Latest {
+            update.env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "allow");
         }
         update
     }

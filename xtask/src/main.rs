@@ -86,7 +86,7 @@ enum Check {
         #[arg(long, value_name = "TEXT", default_value = "")]
         only: String,
         /// Runs each target for this long
-        #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
         seconds: u32,
         /// Adds the inputs that cover more to the checked-in ones
         #[arg(long)]

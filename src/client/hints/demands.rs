@@ -76,7 +76,7 @@ impl Demands {
             match meaning {
                 None => {}
                 Some(Meaning::Wait(unit)) => {
-                    let wait = waits.of(unit == Unit::Millis);
+                    let wait = waits.of(matches!(unit, Unit::Millis | Unit::Micros));
                     values::times(value, unit).for_each(|time| longest(wait, time));
                 }
                 Some(Meaning::ScopedWaits) => {

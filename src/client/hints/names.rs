@@ -196,7 +196,10 @@ fn units(text: &str) -> (Option<Unit>, &str) {
 /// The unit of a name with several words for it: `-after-ms`.
 fn finer(unit: Option<Unit>, found: Unit) -> Option<Unit> {
     match (unit, found) {
-        (None | Some(Unit::BySize | Unit::Seconds), Unit::Millis | Unit::Minutes)
+        (
+            None | Some(Unit::BySize | Unit::Seconds),
+            Unit::Micros | Unit::Millis | Unit::Minutes | Unit::Hours,
+        )
         | (None | Some(Unit::BySize), _) => Some(found),
         _ => unit,
     }
@@ -205,8 +208,10 @@ fn finer(unit: Option<Unit>, found: Unit) -> Option<Unit> {
 fn unit_of(word: &str) -> Option<Unit> {
     Some(match word {
         "after" | "in" | "s" | "sec" | "secs" | "seconds" => Unit::Seconds,
+        "us" | "usec" | "micros" | "microseconds" => Unit::Micros,
         "ms" | "msec" | "millis" | "milliseconds" => Unit::Millis,
         "mins" | "minutes" => Unit::Minutes,
+        "hours" => Unit::Hours,
         "at" | "time" | "date" | "utc" | "epoch" | "unix" | "timestamp" => Unit::BySize,
         _ => return None,
     })

@@ -26,10 +26,14 @@ pub enum Unit {
     /// Seconds from now. A number that is a Unix time between yesterday and a year from now, in
     /// seconds or a finer unit, is that time: some servers send it by mistake.
     Seconds,
+    /// Microseconds from now; from 10<sup>15</sup> on, microseconds since 1970.
+    Micros,
     /// Milliseconds from now; from 10<sup>12</sup> on, milliseconds since 1970.
     Millis,
     /// Minutes from now.
     Minutes,
+    /// Hours from now.
+    Hours,
 }
 
 /// A time, relative or absolute.
@@ -168,7 +172,10 @@ fn time(text: &str, unit: Unit) -> Option<Time> {
         (Unit::Seconds, _) => from_now(number),
         (Unit::Millis, 0..1_000_000_000_000) => Time::FromNow(number / 1_000),
         (Unit::Millis, _) => Time::Since1970(number / 1_000),
+        (Unit::Micros, 0..1_000_000_000_000_000) => Time::FromNow(number / 1_000_000),
+        (Unit::Micros, _) => Time::Since1970(number / 1_000_000),
         (Unit::Minutes, _) => Time::FromNow(number.saturating_mul(60)),
+        (Unit::Hours, _) => Time::FromNow(number.saturating_mul(3_600)),
     })
 }
 

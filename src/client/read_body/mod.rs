@@ -6,7 +6,7 @@
 //!
 //! | layer | reads the bodies of | so that |
 //! | --- | --- | --- |
-//! | [`ReadFailuresLayer`] | responses with a status of 400 or above | the next attempt finds the connection idle |
+//! | [`ReadFailuresLayer`] | responses with a status of 400 or above, but 421 | the next attempt finds the connection idle |
 //! | [`CollectLayer`] | the others | a body that breaks off is an error, which is retried |
 //!
 //! ```
@@ -48,6 +48,9 @@
 //! that, the connection closes: a body that does not end costs more than a connection.
 //!
 //! On HTTP/2, responses share a connection, and the layer only delays them.
+//!
+//! A 421 says that its connection does not lead to the right server. Its body is not read, so that
+//! a connection of HTTP/1 with the rest of it closes.
 //!
 //! # Bodies that break off
 //!
@@ -100,7 +103,8 @@ pub use self::{
     failures::{ReadFailures, ReadFailuresLayer},
 };
 
-/// Returns true for the statuses of failed requests (RFC 9110, 15.5 and 15.6).
+/// Returns true for the statuses of failed requests (RFC 9110, 15.5 and 15.6), less 421: its
+/// connection is the wrong one, and must not be used again.
 fn is_failure(status: http::StatusCode) -> bool {
-    status.as_u16() >= 400
+    status.as_u16() >= 400 && status != http::StatusCode::MISDIRECTED_REQUEST
 }
