@@ -66,11 +66,22 @@ fn exception(name: &str) -> Option<Meaning<'_>> {
 
 /// Returns the meaning of a header, or `None` if it says nothing about another request.
 pub(super) fn meaning(name: &str) -> Option<Meaning<'_>> {
-    let (word, behind) = first_word(name)?;
-    exception(name).or_else(|| match word {
-        Word::Retry => retry(name, behind - "retry".len()),
-        Word::Limit => limit(name, behind),
-    })
+    let mut found = word(name, 0)?;
+    if let Some(meaning) = exception(name) {
+        return Some(meaning);
+    }
+    // A word without a role may stand before another one: `retry-limit-reset`.
+    loop {
+        let (word, behind) = found;
+        let meaning = match word {
+            Word::Retry => retry(name, behind - "retry".len()),
+            Word::Limit => limit(name, behind),
+        };
+        if meaning.is_some() {
+            return meaning;
+        }
+        found = self::word(name, behind)?;
+    }
 }
 
 fn limit(name: &str, behind: usize) -> Option<Meaning<'_>> {
@@ -108,14 +119,14 @@ enum Word {
     Retry,
 }
 
-/// Finds the first of the words `limit`, `quota` and `retry`, and returns its end.
+/// Finds the first of the words `limit`, `quota` and `retry` in `name[from..]`, and returns its end.
 ///
 /// All names of a response are searched, and few have one. The words are equally long, so one pass
 /// finds any of them, by Horspool's method: the last byte of a window that matches no word says how
 /// far the next window is.
-fn first_word(name: &str) -> Option<(Word, usize)> {
+fn word(name: &str, from: usize) -> Option<(Word, usize)> {
     let name = name.as_bytes();
-    let mut last = 4;
+    let mut last = from + 4;
     loop {
         last += match *name.get(last)? {
             byte @ (b't' | b'a' | b'y') => match &name[last - 4..=last] {
