@@ -119,7 +119,8 @@ enum Word {
     Retry,
 }
 
-/// Finds the first of the words `limit`, `quota` and `retry` in `name[from..]`, and returns its end.
+/// Finds the first of the words `limit`, `quota` and `retry` in `name[from..]`, and returns its
+/// end.
 ///
 /// All names of a response are searched, and few have one. The words are equally long, so one pass
 /// finds any of them, by Horspool's method: the last byte of a window that matches no word says how
