@@ -15,9 +15,9 @@ use crate::{
     program::{Running, find_or_install, temporary},
 };
 
-const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_servers/slowapi/app.py");
+const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/real_servers/slowapi/app.py");
 const REQUIREMENTS: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_servers/slowapi/requirements.txt");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/real_servers/slowapi/requirements.txt");
 
 /// # Errors
 ///
