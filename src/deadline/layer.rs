@@ -15,7 +15,9 @@ use crate::{
 /// | [`at_most`](Self::at_most) | the `timeout` of `new`; none with `from_request` | the longest time for any request |
 /// | [`reject_with`](Self::reject_with), [`reject_with_error`](Self::reject_with_error) | a `BoxError` that holds the [`Rejected`] | the form in which a late request is rejected |
 ///
-/// A zero time rejects a request without calling the inner service.
+/// A zero time rejects a request without calling the inner service. A time of more than a century
+/// sets no deadline. A call that waits panics outside a tokio runtime with its timer enabled, if it
+/// has a deadline.
 #[derive(Clone)]
 pub struct DeadlineLayer<R = NoDeadline, P = RejectWithBoxError> {
     read: R,

@@ -70,7 +70,7 @@ impl RateLimiter {
     }
 
     /// Queues `waiter`, or rejects it if its permit is expected after its deadline or, in a layer
-    /// that can reject, after that of its request. Ready if it is not queued.
+    /// with a bound, less than a tick before that of its request. Ready if it is not queued.
     #[track_caller]
     fn poll_queue(
         self: &Arc<Self>,
