@@ -250,6 +250,7 @@ mod headers;
 mod limiter;
 mod macros;
 pub mod middleware;
+pub mod observe;
 pub mod pause_on_hint;
 mod per_service;
 pub mod rate_limit;
@@ -258,6 +259,8 @@ mod rejected;
 pub mod retry;
 mod semaphore;
 mod seq48;
+#[cfg(feature = "serde")]
+mod serde_seconds;
 #[cfg(feature = "server")]
 pub mod server;
 mod settings;

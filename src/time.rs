@@ -188,8 +188,18 @@ impl TimerUse {
     /// Outside a tokio runtime that has its timer enabled.
     #[track_caller]
     pub(crate) fn timer(&self, at: Instant) -> Timer {
+        Timer { sleep: self.timed(|| Box::pin(tokio::time::sleep_until(at))) }
+    }
+
+    /// Creates a timer as [`timer`](Self::timer) does, which knows its runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime that has its timer enabled.
+    #[track_caller]
+    pub(crate) fn runtime_timer(&self, at: Instant) -> RuntimeTimer {
         let runtime = self.runtime().id();
-        Timer { sleep: self.timed(|| Box::pin(tokio::time::sleep_until(at))), runtime }
+        RuntimeTimer { timer: self.timer(at), runtime }
     }
 
     /// Polls a timer that fires at `at`, and is made at the first poll.
@@ -203,15 +213,16 @@ impl TimerUse {
     #[track_caller]
     pub(crate) fn poll_until(
         &self,
-        timer: &mut Option<Timer>,
+        timer: &mut Option<RuntimeTimer>,
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let runtime = self.runtime().id();
         match timer {
             Some(timer) if timer.runtime == runtime => timer,
-            other => other.insert(self.timer(at)),
+            other => other.insert(self.runtime_timer(at)),
         }
+        .timer
         .poll(cx)
     }
 
@@ -225,7 +236,7 @@ impl TimerUse {
     #[track_caller]
     pub(crate) fn poll_wait(
         &self,
-        timer: &mut Option<Timer>,
+        timer: &mut Option<RuntimeTimer>,
         max_wait: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
@@ -233,7 +244,7 @@ impl TimerUse {
             return Poll::Ready(());
         }
         let at = match timer {
-            Some(timer) => timer.sleep.deadline(),
+            Some(timer) => timer.timer.sleep.deadline(),
             None => now() + max_wait.min(CENTURY),
         };
         self.poll_until(timer, at, cx)
@@ -269,8 +280,6 @@ impl TimerUse {
 #[derive(Debug)]
 pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// The runtime that drives it.
-    runtime: runtime::Id,
 }
 
 impl Timer {
@@ -279,6 +288,13 @@ impl Timer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut unconstrained(self.sleep.as_mut())).poll(cx)
     }
+}
+
+/// A timer, and the runtime that drives it.
+#[derive(Debug)]
+pub(crate) struct RuntimeTimer {
+    timer: Timer,
+    runtime: runtime::Id,
 }
 
 /// Returns the present moment, to compare with others without a [`Clock`].

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::limiter::ConcurrencyLimiter;
+use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
     limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
     middleware::Limited,
@@ -68,6 +68,23 @@ impl ConcurrencyBackpressureHandle {
     #[must_use]
     pub fn limit(&self) -> u32 {
         self.limiter.read().limit
+    }
+
+    /// Returns the state and the counts of this moment.
+    ///
+    /// The state is of one moment. The counts are read next.
+    #[must_use]
+    pub fn snapshot(&self) -> ConcurrencySnapshot {
+        let view = self.limiter.read();
+        ConcurrencySnapshot {
+            name: None,
+            limit: view.limit,
+            in_flight: view.held(),
+            queued: view.ahead,
+            queue_age: None,
+            is_closed: view.is_closed,
+            rejected: self.rejected(),
+        }
     }
 
     /// Returns the numbers of rejections since the limit was created, by reason.

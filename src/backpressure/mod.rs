@@ -162,9 +162,13 @@
 mod handle;
 mod layer;
 mod limiter;
+mod snapshot;
 
 use self::limiter::ConcurrencyLimiter;
-pub use self::{handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer};
+pub use self::{
+    handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer,
+    snapshot::ConcurrencySnapshot,
+};
 pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},

@@ -16,7 +16,7 @@ use crate::{
     middleware::CallFuture,
     reject::{NeverReject, RejectPolicy, RejectPolicyFor},
     rejected::Rejected,
-    time::{self, TICK, Timer, TimerUse},
+    time::{self, RuntimeTimer, TICK, TimerUse},
 };
 
 const WAITING: TimerUse = TimerUse {
@@ -36,7 +36,7 @@ pub struct ResponseFuture<S: Service<Request>, Request, P: RejectPolicy> {
     call: Option<CallFuture<Admitted, (), S, Request, NeverReject>>,
     deadline: Option<Instant>,
     /// Started by the first poll that has to wait.
-    timer: Option<Timer>,
+    timer: Option<RuntimeTimer>,
     policy: P,
 }
 

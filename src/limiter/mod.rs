@@ -38,7 +38,7 @@ use crate::{
     arc_cache::{Cached, CachedArc},
     rejected::{Reason, Rejected},
     semaphore::View,
-    time::{Clock, Nanos, Time, nanos},
+    time::{Clock, Nanos, nanos},
 };
 
 /// A source of permits, shared by all clones of a service. Sealed.
@@ -171,8 +171,8 @@ impl QueueLimits {
         f.field("max_queue", &max_queue).field("max_wait", &self.max_wait());
     }
 
-    /// Returns the deadline of a request that comes now. Reads the clock only with a `max_wait`.
-    fn deadline(&self, clock: &Clock) -> Nanos {
-        self.max_wait().map_or(Nanos::NEVER, |wait| clock.now().after(wait))
+    /// Returns the deadline of a request that comes at `moment`.
+    fn deadline(&self, moment: Nanos) -> Nanos {
+        self.max_wait().map_or(Nanos::NEVER, |wait| moment.after(wait))
     }
 }

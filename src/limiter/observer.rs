@@ -47,6 +47,7 @@ pub(crate) trait Observer {
 
 /// The number of requests that a limit has rejected since it was created, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RejectedCounts {
     /// The queue was full.

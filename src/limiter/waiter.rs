@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Waiter {
     /// The key in the queue; `None` before.
     pub(crate) key: Option<WaiterKey>,
+    /// The beginning of the wait.
+    pub(crate) since: Nanos,
     /// The end of the wait.
     pub(crate) deadline: Nanos,
     /// The time of the next poll if no permit is granted before.
@@ -28,8 +30,9 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
-        let deadline = limits.deadline(clock);
-        Self { key: None, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
+        let since = clock.now();
+        let deadline = limits.deadline(since);
+        Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
     }
 
     /// Records the task that polls. With another task than before, the deadline becomes that of a
@@ -39,8 +42,9 @@ impl Waiter {
         if before == self.task || self.deadline == Nanos::NEVER {
             return;
         }
-        if clock.now() < self.deadline {
-            self.deadline = limits.deadline(clock);
+        let now = clock.now();
+        if now < self.deadline {
+            self.deadline = limits.deadline(now);
         }
     }
 

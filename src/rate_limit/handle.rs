@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{limiter::RateLimiter, window::Reading};
+use super::{WindowSnapshot, limiter::RateLimiter, window::Reading};
 use crate::{
     limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
     middleware::Limited,
@@ -99,6 +99,27 @@ impl WindowRateLimitHandle {
     #[must_use]
     pub fn queued(&self) -> u32 {
         self.read().queued
+    }
+
+    /// Returns the state and the counts of this moment.
+    ///
+    /// The state is of one moment. The counts are read next.
+    #[must_use]
+    pub fn snapshot(&self) -> WindowSnapshot {
+        let reading = self.read();
+        WindowSnapshot {
+            name: None,
+            limit: reading.limit,
+            window: reading.length,
+            remaining: reading.remaining,
+            queued: reading.queued,
+            queue_age: None,
+            estimated_wait: (!reading.is_closed).then_some(reading.wait),
+            paused_for: reading.paused,
+            issued: self.limiter.window.issued(),
+            is_closed: reading.is_closed,
+            rejected: self.rejected(),
+        }
     }
 
     /// Returns the numbers of rejections since the limit was created, by reason.

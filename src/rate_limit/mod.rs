@@ -197,10 +197,13 @@ mod handle;
 mod layer;
 mod limiter;
 mod refill_task;
+mod snapshot;
 mod window;
 
 use self::limiter::RateLimiter;
-pub use self::{handle::WindowRateLimitHandle, layer::WindowRateLimitLayer};
+pub use self::{
+    handle::WindowRateLimitHandle, layer::WindowRateLimitLayer, snapshot::WindowSnapshot,
+};
 pub use crate::limiter::{CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::time::{self, CENTURY, Timer, TimerUse};
+use crate::time::{self, CENTURY, RuntimeTimer, TimerUse};
 
 const WAITING: TimerUse = TimerUse {
     what: "ExponentialRetryLayer: the wait of its `backoff` before another attempt",
@@ -23,7 +23,7 @@ const WAITING: TimerUse = TimerUse {
 /// The timer is boxed: it is large, and tower's future reserves its space for every request.
 #[must_use = "futures do nothing unless polled"]
 pub struct Delay {
-    timer: Option<Timer>,
+    timer: Option<RuntimeTimer>,
     until: Instant,
 }
 
@@ -36,7 +36,7 @@ impl Delay {
     #[track_caller]
     pub(super) fn of(wait: Duration) -> Self {
         let until = time::now() + wait.min(CENTURY);
-        Self { timer: Some(WAITING.timer(until)), until }
+        Self { timer: Some(WAITING.runtime_timer(until)), until }
     }
 }
 

@@ -17,7 +17,7 @@ use super::PeekedBody;
 use crate::{
     client::{GrpcCode, grpc_headers},
     headers::grpc::GRPC_STATUS,
-    time::{Timer, TimerUse},
+    time::{RuntimeTimer, TimerUse},
 };
 
 const WAITING: TimerUse = TimerUse {
@@ -55,7 +55,7 @@ enum State<F, B> {
         /// `None` once it is returned.
         response: Option<Response<B>>,
         /// Made by the first poll that finds no frame.
-        timer: Option<Timer>,
+        timer: Option<RuntimeTimer>,
     },
 }
 

@@ -13,7 +13,7 @@ use pin_project::pin_project;
 
 use super::ReadBody;
 use crate::{
-    time::{Timer, TimerUse},
+    time::{RuntimeTimer, TimerUse},
     wrap_body::HttpResponse,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Reading<B: Body> {
     room: usize,
     max_wait: Option<Duration>,
     /// Started by the first wait.
-    timer: Option<Timer>,
+    timer: Option<RuntimeTimer>,
 }
 
 /// A response whose future has completed.

@@ -149,6 +149,8 @@ pub(crate) struct Reading {
     pub(crate) wait: Duration,
     /// The time until all permits held now have expired.
     pub(crate) reset: Duration,
+    /// The rest of the present pause.
+    pub(crate) paused: Duration,
     pub(crate) is_closed: bool,
 }
 
@@ -377,8 +379,14 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             queued: view.ahead,
             wait: if view.is_closed { Duration::MAX } else { at.since(moment) },
             reset: self.expiry(moment).since(moment),
+            paused: Nanos::new(self.paused_until.load(Relaxed)).since(moment),
             is_closed: view.is_closed,
         }
+    }
+
+    /// Returns the number of issues since the window was created.
+    pub(crate) fn issued(&self) -> u64 {
+        self.log.issued_in_all()
     }
 
     /// Returns the view of this moment, without a refill, and the time that a new request would

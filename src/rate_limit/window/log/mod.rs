@@ -255,6 +255,12 @@ impl Log {
         Seq48::of(self.issued.load(Acquire))
     }
 
+    /// Returns the number of issues since the log was created. The word itself never wraps.
+    pub(super) fn issued_in_all(&self) -> u64 {
+        // Relaxed: a reading, behind which nothing is read.
+        self.issued.load(Relaxed) - BEGIN.issues.get()
+    }
+
     /// Returns the number of issues, by a step on their count: all issues that come later see what
     /// the caller did before.
     pub(super) fn issued_so_far(&self) -> Seq48 {

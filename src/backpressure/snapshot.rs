@@ -1,0 +1,30 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::limiter::RejectedCounts;
+
+/// The state and the counts of a concurrency limit at one moment.
+///
+/// Returned by [`snapshot`](super::ConcurrencyBackpressureHandle::snapshot) of the handle.
+/// Serialized (feature `serde`), each duration is a number of seconds, in a field whose name ends in
+/// `_seconds`.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ConcurrencySnapshot {
+    /// The name of the limit, if it has one.
+    pub name: Option<Arc<str>>,
+    /// The largest number of requests that may be in flight.
+    pub limit: u32,
+    /// The number of requests in flight.
+    pub in_flight: u32,
+    /// The number of requests in the queue.
+    pub queued: u32,
+    /// The time that the first request in the queue has waited; `None` for an empty queue.
+    #[cfg_attr(feature = "serde", serde(rename = "queue_age_seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::optional"))]
+    pub queue_age: Option<Duration>,
+    /// The limit admits no more requests.
+    pub is_closed: bool,
+    /// The number of rejections, by reason.
+    pub rejected: RejectedCounts,
+}

@@ -1,0 +1,89 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::Snapshot;
+use crate::{backpressure::ConcurrencyBackpressureHandle, rate_limit::WindowRateLimitHandle};
+
+/// A handle of any limit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Handle {
+    /// Of a concurrency limit.
+    Concurrency(ConcurrencyBackpressureHandle),
+    /// Of a rate limit.
+    Window(WindowRateLimitHandle),
+}
+
+impl Handle {
+    /// Returns the state and the counts of this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        match self {
+            Self::Concurrency(handle) => Snapshot::Concurrency(handle.snapshot()),
+            Self::Window(handle) => Snapshot::Window(handle.snapshot()),
+        }
+    }
+}
+
+impl From<ConcurrencyBackpressureHandle> for Handle {
+    fn from(handle: ConcurrencyBackpressureHandle) -> Self {
+        Self::Concurrency(handle)
+    }
+}
+
+impl From<WindowRateLimitHandle> for Handle {
+    fn from(handle: WindowRateLimitHandle) -> Self {
+        Self::Window(handle)
+    }
+}
+
+/// A set of limits that are observed together. Clones share the set.
+#[derive(Clone, Default)]
+pub struct Limits {
+    handles: Arc<Mutex<Vec<Handle>>>,
+}
+
+impl Limits {
+    /// Creates an empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a limit to the set, behind those added before.
+    pub fn add(&self, handle: impl Into<Handle>) {
+        self.lock().push(handle.into());
+    }
+
+    /// Returns the handles, in the order of their addition.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Handle> {
+        self.lock().clone()
+    }
+
+    /// Returns a snapshot of each limit, in the order of their addition.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.handles().iter().map(Handle::snapshot).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {
+        // A push leaves the list whole, whatever panics.
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<H: Into<Handle>> FromIterator<H> for Limits {
+    fn from_iter<I: IntoIterator<Item = H>>(handles: I) -> Self {
+        let handles = handles.into_iter().map(Into::into).collect();
+        Self { handles: Arc::new(Mutex::new(handles)) }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.handles()).finish()
+    }
+}

@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot};
+
+/// The state and the counts of a limit at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Snapshot {
+    /// Of a concurrency limit.
+    Concurrency(ConcurrencySnapshot),
+    /// Of a rate limit.
+    Window(WindowSnapshot),
+}
+
+impl Snapshot {
+    /// Returns the name of the limit, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Concurrency(snapshot) => snapshot.name.as_ref(),
+            Self::Window(snapshot) => snapshot.name.as_ref(),
+        }
+    }
+}
