@@ -1,0 +1,220 @@
+//! The counts of all sources side by side.
+
+use std::{collections::BTreeMap, fmt};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use tower_floodgate::observe::{Handle, Snapshot};
+
+use crate::{
+    CLIENT, SERVER, client::Observed, exposition::Samples, load::Seen, server::Server,
+    tally::Around,
+};
+
+/// One number, as each source has it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) metric: &'static str,
+    pub(crate) labels: BTreeMap<&'static str, &'static str>,
+    /// The number in the metrics: the sum of the samples with these labels.
+    pub(crate) metrics: f64,
+    /// The number that the handle tells, if it has one.
+    pub(crate) handle: Option<u64>,
+    /// The number that was counted beside the limits, if it was.
+    pub(crate) counted: Option<Counted>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Counted {
+    Exactly(u64),
+    /// A wait that is polled 100 ms after its deadline, as on a busy machine, counts as cancelled,
+    /// and its request waits anew.
+    AtLeast(u64),
+}
+
+impl Row {
+    pub(crate) fn agrees(&self) -> bool {
+        self.handle.is_none_or(|handle| is(self.metrics, handle))
+            && match self.counted {
+                None => true,
+                Some(Counted::Exactly(count)) => is(self.metrics, count),
+                Some(Counted::AtLeast(count)) => self.metrics >= float(count),
+            }
+    }
+}
+
+fn is(metrics: f64, count: u64) -> bool {
+    metrics.total_cmp(&float(count)).is_eq()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of a program that ends are below 2^52")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// A limit with the counts around it.
+struct Limit<'a> {
+    limiter: &'static str,
+    handle: Handle,
+    around: &'a Around,
+    /// The requests that passed it, counted by the side that received them.
+    received: u64,
+}
+
+/// Returns all rows. No request may be on its way.
+pub(crate) fn rows(
+    samples: &Samples,
+    observed: &Observed,
+    server: &Server,
+    seen: &Seen,
+) -> Vec<Row> {
+    let limits = [
+        Limit {
+            limiter: CLIENT,
+            handle: observed.in_flight.clone().into(),
+            around: &observed.permits,
+            received: seen.succeeded + seen.failed + seen.dropped,
+        },
+        Limit {
+            limiter: CLIENT,
+            handle: observed.rate.clone().into(),
+            around: &observed.issues,
+            received: server.permits.before.arrived(),
+        },
+        Limit {
+            limiter: SERVER,
+            handle: server.in_flight.clone().into(),
+            around: &server.permits,
+            received: server.issues.before.called(),
+        },
+        Limit {
+            limiter: SERVER,
+            handle: server.quota.clone().into(),
+            around: &server.issues,
+            received: server.issues.behind.called(),
+        },
+    ];
+    let mut rows = Rows { samples, rows: Vec::new() };
+    for limit in &limits {
+        rows.limit(limit);
+    }
+    rows.retries(observed, seen);
+    rows.rows
+}
+
+struct Rows<'a> {
+    samples: &'a Samples,
+    rows: Vec<Row>,
+}
+
+impl Rows<'_> {
+    fn push(
+        &mut self,
+        metric: &'static str,
+        labels: &[(&'static str, &'static str)],
+        handle: Option<u64>,
+        counted: impl Into<Option<Counted>>,
+    ) {
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        let metrics = self.samples.sum(metric, &labels);
+        self.rows.push(Row { metric, labels, metrics, handle, counted: counted.into() });
+    }
+
+    fn limit(&mut self, limit: &Limit<'_>) {
+        use Counted::{AtLeast, Exactly};
+        let around = limit.around;
+        let snapshot = limit.handle.snapshot();
+        let (kind, rejected) = match &snapshot {
+            Snapshot::Concurrency(snapshot) => ("concurrency", snapshot.rejected),
+            Snapshot::Window(snapshot) => ("window", snapshot.rejected),
+            _ => unreachable!("the program has limits of these kinds"),
+        };
+        let labels = [("limiter", limit.limiter), ("kind", kind)];
+        let admitted = around.behind.arrived();
+        self.push("floodgate_requests_admitted_total", &labels, None, Exactly(admitted));
+        self.push("floodgate_queue_wait_seconds_count", &labels, None, Exactly(admitted));
+        let unused = admitted - limit.received;
+        self.push("floodgate_permits_unused_total", &labels, None, Exactly(unused));
+        let of_handle = [rejected.queue_full, rejected.wait_timeout, rejected.closed];
+        for ((reason, count), handle) in around.rejected().into_iter().zip(of_handle) {
+            let [limiter, kind] = labels;
+            let labels = [limiter, kind, ("reason", reason)];
+            let metric = "floodgate_requests_rejected_total";
+            self.push(metric, &labels, Some(handle), Exactly(count));
+        }
+        let cancelled = AtLeast(around.cancelled());
+        self.push("floodgate_requests_cancelled_total", &labels, None, cancelled);
+        match snapshot {
+            Snapshot::Concurrency(now) => {
+                let (in_flight, queued) = (u64::from(now.in_flight), u64::from(now.queued));
+                self.push("floodgate_requests_in_flight", &labels, Some(in_flight), Exactly(0));
+                self.push("floodgate_requests_queued", &labels, Some(queued), Exactly(0));
+                self.push("floodgate_limit", &labels, Some(u64::from(now.limit)), None);
+            }
+            Snapshot::Window(now) => {
+                let issued = Exactly(limit.received);
+                self.push("floodgate_requests_issued_total", &labels, Some(now.issued), issued);
+                self.push(
+                    "floodgate_requests_queued",
+                    &labels,
+                    Some(now.queued.into()),
+                    Exactly(0),
+                );
+                self.push("floodgate_limit", &labels, Some(u64::from(now.limit)), None);
+                let changes = Exactly(if limit.limiter == CLIENT { 2 } else { 0 });
+                self.push("floodgate_limit_changes_total", &labels, None, changes);
+            }
+            _ => {}
+        }
+    }
+
+    fn retries(&mut self, observed: &Observed, seen: &Seen) {
+        use Counted::Exactly;
+        let labels = [("limiter", CLIENT)];
+        let retries = observed.issues.before.arrived() - observed.permits.behind.arrived();
+        self.push("floodgate_retries_total", &labels, None, Exactly(retries));
+        self.push("floodgate_retry_backoff_seconds_count", &labels, None, Exactly(retries));
+        self.push("floodgate_retry_give_ups_total", &labels, None, Exactly(seen.failed));
+        let ended = Exactly(seen.succeeded + seen.failed);
+        self.push("floodgate_retry_attempts_count", &labels, None, ended);
+        let attempts = Exactly(seen.attempts);
+        self.push("floodgate_retry_attempts_sum", &labels, None, attempts);
+    }
+}
+
+/// The rows as a table.
+pub(crate) struct Printed<'a>(pub(crate) &'a [Row]);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN);
+        table.set_header([
+            "limiter", "kind", "metric", "reason", "metrics", "handle", "counted", "",
+        ]);
+        for row in self.0 {
+            let label = |name| row.labels.get(name).copied().unwrap_or_default().to_owned();
+            let counted = match row.counted {
+                None => String::new(),
+                Some(Counted::Exactly(count)) => count.to_string(),
+                Some(Counted::AtLeast(count)) => format!("≥ {count}"),
+            };
+            table.add_row([
+                label("limiter"),
+                label("kind"),
+                row.metric.to_owned(),
+                label("reason"),
+                row.metrics.to_string(),
+                row.handle.map(|count| count.to_string()).unwrap_or_default(),
+                counted,
+                if row.agrees() { "" } else { "differs" }.to_owned(),
+            ]);
+        }
+        for column in 4..7 {
+            let column = table.column_mut(column).expect("is in the header");
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        write!(f, "{table}")
+    }
+}
