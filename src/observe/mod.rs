@@ -1,5 +1,7 @@
 //! Limits and retries, seen from outside.
 
+#[cfg(feature = "metrics")]
+mod gauges;
 mod limits;
 mod snapshot;
 
@@ -7,4 +9,6 @@ pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
 };
-pub use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot};
+pub use crate::{
+    backpressure::ConcurrencySnapshot, limiter::LimitCounts, rate_limit::WindowSnapshot,
+};
