@@ -55,7 +55,7 @@ pub(crate) fn client(
         .max_hint(SECOND * 10)
         .budget(budget.clone())
         .seed(seed)
-        .name(CLIENT)
+        //NAME
         .classify(HttpClassifier::new().assume_no_redirects());
     let observed = Observed {
         in_flight: in_flight.handle(),

@@ -60,6 +60,8 @@ struct Limit<'a> {
     around: &'a Around,
     /// The requests that passed it, counted by the side that received them.
     received: u64,
+    /// The number of times that the program has changed it.
+    changes: u64,
 }
 
 /// Returns all rows. No request may be on its way.
@@ -75,24 +77,28 @@ pub(crate) fn rows(
             handle: observed.in_flight.clone().into(),
             around: &observed.permits,
             received: seen.succeeded + seen.failed + seen.dropped,
+            changes: 0,
         },
         Limit {
             limiter: CLIENT,
             handle: observed.rate.clone().into(),
             around: &observed.issues,
             received: server.permits.before.arrived(),
+            changes: 2,
         },
         Limit {
             limiter: SERVER,
             handle: server.in_flight.clone().into(),
             around: &server.permits,
             received: server.issues.before.called(),
+            changes: 0,
         },
         Limit {
             limiter: SERVER,
             handle: server.quota.clone().into(),
             around: &server.issues,
             received: server.issues.behind.called(),
+            changes: 0,
         },
     ];
     let mut rows = Rows { samples, rows: Vec::new() };
@@ -114,58 +120,54 @@ impl Rows<'_> {
         metric: &'static str,
         labels: &[(&'static str, &'static str)],
         handle: Option<u64>,
-        counted: impl Into<Option<Counted>>,
+        counted: Option<Counted>,
     ) {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let metrics = self.samples.sum(metric, &labels);
-        self.rows.push(Row { metric, labels, metrics, handle, counted: counted.into() });
+        self.rows.push(Row { metric, labels, metrics, handle, counted });
     }
 
     fn limit(&mut self, limit: &Limit<'_>) {
         use Counted::{AtLeast, Exactly};
         let around = limit.around;
         let snapshot = limit.handle.snapshot();
-        let (kind, rejected) = match &snapshot {
-            Snapshot::Concurrency(snapshot) => ("concurrency", snapshot.rejected),
-            Snapshot::Window(snapshot) => ("window", snapshot.rejected),
+        let (rejected, counts, queued, size) = match &snapshot {
+            Snapshot::Concurrency(now) => (now.rejected, now.counts, now.queued, now.limit),
+            Snapshot::Window(now) => (now.rejected, now.counts, now.queued, now.limit),
             _ => unreachable!("the program has limits of these kinds"),
         };
-        let labels = [("limiter", limit.limiter), ("kind", kind)];
-        let admitted = around.behind.arrived();
-        self.push("floodgate_requests_admitted_total", &labels, None, Exactly(admitted));
-        self.push("floodgate_queue_wait_seconds_count", &labels, None, Exactly(admitted));
-        let unused = admitted - limit.received;
-        self.push("floodgate_permits_unused_total", &labels, None, Exactly(unused));
+        let counts = counts.expect("the limit has a name");
+        let labels = [("limiter", limit.limiter), ("kind", snapshot.kind())];
+        let mut push = |metric, handle, counted| self.push(metric, &labels, Some(handle), counted);
+
+        let admitted = Exactly(around.behind.arrived());
+        push("floodgate_requests_admitted_total", counts.admitted, Some(admitted));
+        push("floodgate_queue_wait_seconds_count", counts.admitted, Some(admitted));
+        let unused = Exactly(around.behind.arrived() - limit.received);
+        push("floodgate_permits_unused_total", counts.unused, Some(unused));
+        let cancelled = AtLeast(around.cancelled());
+        push("floodgate_requests_cancelled_total", counts.cancelled, Some(cancelled));
+        push("floodgate_requests_queued", queued.into(), Some(Exactly(0)));
+        push("floodgate_limit", size.into(), None);
+        push("floodgate_limit_changes_total", counts.limit_changes, Some(Exactly(limit.changes)));
+        push("floodgate_pauses_total", counts.pauses, None);
+        match &snapshot {
+            Snapshot::Concurrency(now) => {
+                push("floodgate_requests_in_flight", now.in_flight.into(), Some(Exactly(0)));
+            }
+            Snapshot::Window(now) => {
+                let issued = Exactly(limit.received);
+                push("floodgate_requests_issued_total", now.issued, Some(issued));
+                push("floodgate_pause_seconds_count", counts.pauses, None);
+            }
+            _ => {}
+        }
         let of_handle = [rejected.queue_full, rejected.wait_timeout, rejected.closed];
         for ((reason, count), handle) in around.rejected().into_iter().zip(of_handle) {
             let [limiter, kind] = labels;
             let labels = [limiter, kind, ("reason", reason)];
             let metric = "floodgate_requests_rejected_total";
-            self.push(metric, &labels, Some(handle), Exactly(count));
-        }
-        let cancelled = AtLeast(around.cancelled());
-        self.push("floodgate_requests_cancelled_total", &labels, None, cancelled);
-        match snapshot {
-            Snapshot::Concurrency(now) => {
-                let (in_flight, queued) = (u64::from(now.in_flight), u64::from(now.queued));
-                self.push("floodgate_requests_in_flight", &labels, Some(in_flight), Exactly(0));
-                self.push("floodgate_requests_queued", &labels, Some(queued), Exactly(0));
-                self.push("floodgate_limit", &labels, Some(u64::from(now.limit)), None);
-            }
-            Snapshot::Window(now) => {
-                let issued = Exactly(limit.received);
-                self.push("floodgate_requests_issued_total", &labels, Some(now.issued), issued);
-                self.push(
-                    "floodgate_requests_queued",
-                    &labels,
-                    Some(now.queued.into()),
-                    Exactly(0),
-                );
-                self.push("floodgate_limit", &labels, Some(u64::from(now.limit)), None);
-                let changes = Exactly(if limit.limiter == CLIENT { 2 } else { 0 });
-                self.push("floodgate_limit_changes_total", &labels, None, changes);
-            }
-            _ => {}
+            self.push(metric, &labels, Some(handle), Some(Exactly(count)));
         }
     }
 
@@ -173,13 +175,13 @@ impl Rows<'_> {
         use Counted::Exactly;
         let labels = [("limiter", CLIENT)];
         let retries = observed.issues.before.arrived() - observed.permits.behind.arrived();
-        self.push("floodgate_retries_total", &labels, None, Exactly(retries));
-        self.push("floodgate_retry_backoff_seconds_count", &labels, None, Exactly(retries));
-        self.push("floodgate_retry_give_ups_total", &labels, None, Exactly(seen.failed));
+        self.push("floodgate_retries_total", &labels, None, Some(Exactly(retries)));
+        self.push("floodgate_retry_backoff_seconds_count", &labels, None, Some(Exactly(retries)));
+        self.push("floodgate_retry_give_ups_total", &labels, None, Some(Exactly(seen.failed)));
         let ended = Exactly(seen.succeeded + seen.failed);
-        self.push("floodgate_retry_attempts_count", &labels, None, ended);
+        self.push("floodgate_retry_attempts_count", &labels, None, Some(ended));
         let attempts = Exactly(seen.attempts);
-        self.push("floodgate_retry_attempts_sum", &labels, None, attempts);
+        self.push("floodgate_retry_attempts_sum", &labels, None, Some(attempts));
     }
 }
 

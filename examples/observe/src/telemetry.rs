@@ -8,16 +8,22 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
 };
 use tower::BoxError;
-use tower_floodgate::observe;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};
+
+const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
+    ("floodgate_queue_wait_seconds", &[0.0, 0.001, 0.01, 0.1, 1.0, 10.0]),
+    ("floodgate_pause_seconds", &[0.1, 1.0, 10.0]),
+    ("floodgate_retry_attempts", &[1.0, 2.0, 3.0]),
+    ("floodgate_retry_backoff_seconds", &[0.01, 0.1, 1.0, 10.0]),
+];
 
 /// Installs the recorder of metrics, with the buckets of this crate's histograms.
 ///
 /// Before the limits are made, because a limit registers its metrics with its name.
 pub(crate) fn record_metrics() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (histogram, buckets) in observe::HISTOGRAM_BUCKETS {
+    for (histogram, buckets) in HISTOGRAM_BUCKETS {
         builder =
             builder.set_buckets_for_metric(Matcher::Full((*histogram).to_owned()), buckets)?;
     }
