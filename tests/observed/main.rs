@@ -41,7 +41,7 @@ async fn o8_prometheus_traces_handles_and_server_agree_exactly_after_a_storm() {
     let collector = Collector::start().await;
     let report = temporary(&format!("observed-{}.json", std::process::id()));
     let path = report.to_str().unwrap();
-    let admin = ["--admin", "127.0.0.1:0", "--stay"];
+    let admin = ["--admin", "127.0.0.1:0", "--wait", "--stay"];
     let load = ["--load", "12s", "--otlp", &collector.url, "--report", path];
     let mut observe = Observe::start(&[&admin[..], &load[..]].concat());
     let url = observe.line("metrics: ");

@@ -4,23 +4,25 @@ use std::{future::ready, net::SocketAddr};
 
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tower_floodgate::observe::Limits;
 
-/// Starts the server at `address`. Returns the address that it has.
+/// Starts the server at `address`. Returns the address that it has, and the number of scrapes.
 pub(crate) async fn start(
     address: SocketAddr,
     limits: Limits,
     metrics: PrometheusHandle,
-) -> std::io::Result<SocketAddr> {
+) -> std::io::Result<(SocketAddr, watch::Receiver<u64>)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    let (scrapes, count) = watch::channel(0);
     let scrape = move || {
+        scrapes.send_modify(|scrapes| *scrapes += 1);
         limits.record_metrics();
         ready(metrics.render())
     };
     // The page of the limits is mounted here: `.nest("/limits", ...)`.
     let admin = Router::new().route("/metrics", get(scrape));
     tokio::spawn(async { axum::serve(listener, admin).await });
-    Ok(address)
+    Ok((address, count))
 }

@@ -27,6 +27,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Begins the load with the second scrape, so that rates are known from its beginning
+    #[arg(long)]
+    pub(crate) wait: bool,
+
     /// Serves the metrics until it is interrupted or its standard input ends
     #[arg(long)]
     pub(crate) stay: bool,

@@ -60,8 +60,11 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     let traces = telemetry::trace(args.log, args.otlp.as_deref())?;
     let limits = Limits::new();
     let server = server::start(&limits, args.seed).await?;
-    let address = admin::start(args.admin, limits.clone(), metrics.clone()).await?;
+    let (address, mut scrapes) = admin::start(args.admin, limits.clone(), metrics.clone()).await?;
     println!("metrics: http://{address}/metrics");
+    if args.wait {
+        scrapes.wait_for(|scrapes| *scrapes == 2).await?;
+    }
 
     let (of_load, seed) = (server.clone(), args.seed);
     let in_load = limits.clone();
