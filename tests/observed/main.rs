@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Not part of a bare `cargo test`: it needs Prometheus, which it unpacks where possible, and takes
-//! half a minute of real time. No verdict depends on the speed of the machine.
+//! half a minute of real time, once it is built. No verdict depends on the speed of the machine.
 //!
 //! The example compares the counts of metrics and handles with those of its callers and its server,
 //! and ends with an error if they differ. Here the same counts are asked of Prometheus, and counted

@@ -9,8 +9,13 @@ use std::{
 use anyhow::{Context, ensure};
 
 /// The suites that show promises, in the names of their tests.
-pub(crate) const SUITES: &[&str] =
-    &["lib", "promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms"];
+pub(crate) const SUITES: &[&str] = &[
+    "lib", "promises", "contract", "edges", "http", "sockets", "models", "shuttle", "storms",
+    OBSERVED,
+];
+
+/// The suite of the example that is a package of its own.
+const OBSERVED: &str = "observed";
 
 /// Returns the folder of the package.
 pub(crate) fn root() -> PathBuf {
@@ -26,7 +31,11 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 
 /// Returns the arguments that choose `suite`. The tests that stand beside the sources are `lib`.
 pub(crate) fn chosen(suite: &str) -> Vec<&str> {
-    if suite == "lib" { vec!["--lib"] } else { vec!["--test", suite] }
+    match suite {
+        "lib" => vec!["--lib"],
+        OBSERVED => vec!["--package", "floodgate-observe", "--test", suite],
+        _ => vec!["--test", suite],
+    }
 }
 
 /// Builds the test binary of `suite` in the package at `root`, and returns its path.

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) wait: bool,
 
-    /// Serves the metrics until it is interrupted or its standard input ends
+    /// Serves the metrics after the load, until the standard input ends (Ctrl-D)
     #[arg(long)]
     pub(crate) stay: bool,
 

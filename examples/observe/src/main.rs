@@ -92,12 +92,8 @@ async fn run(args: Args) -> Result<bool, BoxError> {
         fs::write(path, serde_json::to_vec_pretty(&rows)?)?;
     }
     if args.stay {
-        println!("serving the metrics until interrupted");
-        let input = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            ended = input => drop(ended?),
-        }
+        println!("serving the metrics until the standard input ends");
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     }
     Ok(rows.iter().all(report::Row::agrees))
 }
