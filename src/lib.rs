@@ -249,6 +249,8 @@ pub mod guide;
 mod headers;
 mod limiter;
 mod macros;
+#[cfg(feature = "metrics")]
+mod metric;
 pub mod middleware;
 pub mod observe;
 pub mod pause_on_hint;
@@ -282,7 +284,7 @@ pub use self::{
     per_service::PerService,
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,
-    retry::{ExponentialRetry, ExponentialRetryLayer},
+    retry::{ExponentialRetry, ExponentialRetryHandle, ExponentialRetryLayer},
     settings::InvalidSetting,
 };
 

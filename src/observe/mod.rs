@@ -7,4 +7,7 @@ pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
 };
-pub use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot};
+pub use crate::{
+    backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot,
+    retry::{RetryBudgetSnapshot, RetrySnapshot},
+};
