@@ -284,7 +284,7 @@ pub use self::{
     per_service::PerService,
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,
-    retry::{ExponentialRetry, ExponentialRetryLayer},
+    retry::{ExponentialRetry, ExponentialRetryHandle, ExponentialRetryLayer},
     settings::InvalidSetting,
 };
 

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     AsError, Attempts, GrpcCode, PlainError,
+    error_type::error_type,
     failure::Failure,
     grpc_code::Codes,
     grpc_headers::{self, RetryHint},
@@ -11,7 +12,7 @@ use super::{
     http_classifier::rejected_verdict,
 };
 use crate::{
-    retry::{Classify, Verdict},
+    retry::{Classify, ErrorType, Verdict},
     settings::{InvalidSetting, literal},
 };
 
@@ -156,10 +157,9 @@ impl<M> GrpcClassifier<M> {
 
     fn verdict<B>(&self, response: &Response<B>) -> Verdict {
         let headers = response.headers();
-        let told = grpc_headers::code(headers);
-        let code = told.or_else(|| grpc_headers::code_of_http(response.status()));
-        let Some(code) = code.filter(|&code| self.may_retry(code)) else { return Verdict::Done };
-        let hint = match told {
+        let code = code(response).filter(|&code| self.may_retry(code));
+        let Some(code) = code else { return Verdict::Done };
+        let hint = match grpc_headers::code(headers) {
             Some(_) => grpc_headers::retry_hint(headers),
             None => retry_wait(response).map(RetryHint::NotBefore),
         };
@@ -175,6 +175,12 @@ impl<M> GrpcClassifier<M> {
     fn may_retry(&self, code: GrpcCode) -> bool {
         self.codes.contains(code) || self.codes_with_pushback.contains(code)
     }
+}
+
+/// Returns the code that the head tells, or else the one that gRPC maps the status of HTTP to.
+fn code<B>(response: &Response<B>) -> Option<GrpcCode> {
+    let told = grpc_headers::code(response.headers());
+    told.or_else(|| grpc_headers::code_of_http(response.status()))
 }
 
 /// Checks that all of `codes` are codes of failures.
@@ -205,7 +211,16 @@ impl<M, B, C, E: AsError<M>> Classify<Request<B>, Response<C>, E> for GrpcClassi
         }
     }
 
+    fn error_type(&self, result: &Result<Response<C>, E>) -> ErrorType {
+        match result {
+            Ok(response) => code(response).map_or(ErrorType::RESPONSE, ErrorType::from),
+            Err(error) => error_type(error.as_error()),
+        }
+    }
+
     fn prepare(&self, request: &mut Request<B>, attempts: u32) {
+        #[cfg(feature = "tracing")]
+        super::note_resend(request, attempts);
         let name = HeaderName::clone(&PREVIOUS_ATTEMPTS);
         // A full map has no room for it.
         let _ = request.headers_mut().try_insert(name, HeaderValue::from(attempts));

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::retry::ErrorType;
+
 /// The status code of a gRPC call, as numbered in `grpc-status` (gRPC's `statuscodes.md`).
 ///
 /// Exhaustive, as tonic's `Code` is: gRPC reads a number beyond these as `UNKNOWN`.
@@ -53,6 +55,39 @@ impl GrpcCode {
         Self::DataLoss,
         Self::Unauthenticated,
     ];
+}
+
+impl GrpcCode {
+    /// Returns the name of the code, as gRPC writes it: `UNAVAILABLE`, for instance.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Cancelled => "CANCELLED",
+            Self::Unknown => "UNKNOWN",
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Aborted => "ABORTED",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::DataLoss => "DATA_LOSS",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+}
+
+/// The class of a failure with this code: its [name](GrpcCode::name).
+impl From<GrpcCode> for ErrorType {
+    fn from(code: GrpcCode) -> Self {
+        Self::new(code.name())
+    }
 }
 
 /// Reads a number; one beyond gRPC's is [`Unknown`](GrpcCode::Unknown).

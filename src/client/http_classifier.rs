@@ -9,13 +9,14 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     AsError, Attempts, PlainError, RequestHead, ResponseHead,
+    error_type::error_type,
     failure::{Failure, may_be_of_redirect},
     hints::{Demands, HttpHints},
     statuses::Statuses,
 };
 use crate::{
     rejected::Rejected,
-    retry::{Classify, Verdict},
+    retry::{Classify, ErrorType, Verdict},
     settings::{InvalidSetting, literal},
 };
 
@@ -319,7 +320,16 @@ where
         if retry { Verdict::Retry } else { Verdict::Done }
     }
 
+    fn error_type(&self, result: &Result<Res, E>) -> ErrorType {
+        match result {
+            Ok(response) => ErrorType::status(response.status().as_u16()),
+            Err(error) => error_type(error.as_error()),
+        }
+    }
+
     fn prepare(&self, request: &mut Req, attempts: u32) {
+        #[cfg(feature = "tracing")]
+        request.note_resend(attempts);
         if let Some(name) = &self.attempt_header {
             let name = HeaderName::clone(name);
             // A full map has no room for it.

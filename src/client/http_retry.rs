@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{
     ByReplay, ReadFailuresLayer, ReplayBody, ReplayLayer, read_body::ReadFailures, replay::Replay,
 };
-use crate::{macros::inner_access, retry::ExponentialRetry};
+use crate::{macros::inner_access, retry::{ExponentialRetry, Observer}};
 
 /// Retries requests of HTTP: bodies are sent again, and connections used again.
 ///
@@ -61,10 +61,10 @@ pub struct Attempt<S> {
     inner: S,
 }
 
-impl<C, H> HttpRetryLayer<ExponentialRetry<C, ByReplay, H>> {
+impl<C, H, O: Observer> HttpRetryLayer<ExponentialRetry<C, ByReplay, H, O>> {
     /// Retries by `policy`, which copies requests by [`ByReplay`], whatever it did before.
     #[must_use]
-    pub fn new<D>(policy: ExponentialRetry<C, D, H>) -> Self {
+    pub fn new<D>(policy: ExponentialRetry<C, D, H, O>) -> Self {
         Self {
             policy: policy.clone_with(ByReplay),
             replay: ReplayLayer::new(),
@@ -137,6 +137,9 @@ where
 
     #[inline]
     fn call(&mut self, request: super::replay::ReplayRequest) -> S::Future {
+        // For a span inside: the request itself has no room for the number.
+        #[cfg(feature = "tracing")]
+        let _scope = super::attempt_span::resend::Scope::enter(request.resend);
         self.inner.call(request.into_request())
     }
 }

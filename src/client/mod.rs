@@ -19,6 +19,7 @@
 //! | learn the number of attempts of a response | [`Attempts::from_response`]; for tonic's [`Attempts::from_extensions`] |
 //! | learn the number of attempts of an error | [`Attempts::from_error`]; for tonic's `Status` `Attempts::from_status` |
 //! | let one 429 or pushback hold back all callers | [`PauseOnHintLayer::new(handle, HttpHints::new())`](HttpHints), or `GrpcHints` |
+//! | open a span for each attempt (feature `tracing`) | `AttemptSpanLayer` inside the retry |
 //! | obey the headers of a server that [`hints`] does not know | [`HttpHints::wait_header`], [`HttpHints::quota_headers`] |
 //! | repeat a POST that the server has rejected | [`HttpClassifier::any_method_if_rejected`] |
 //! | read a hint in a classifier of your own | [`HttpHints::read`] |
@@ -128,7 +129,10 @@
 //! - An unknown text is no evidence. To retry a failure that is known to be permanent here, judge
 //!   it in a [`Classify`](crate::retry::Classify) of your own.
 
+#[cfg(feature = "tracing")]
+pub mod attempt_span;
 mod attempts;
+mod error_type;
 mod failure;
 mod frame_cost;
 #[cfg(feature = "grpc")]
@@ -156,6 +160,8 @@ mod send_grpc_timeout;
 mod send_through;
 mod statuses;
 
+#[cfg(feature = "tracing")]
+pub use self::attempt_span::{AttemptSpan, AttemptSpanLayer, resend::note_resend};
 #[cfg(feature = "reqwest")]
 pub use self::replay::ReplayRequest;
 #[cfg(feature = "reqwest")]

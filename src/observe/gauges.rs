@@ -61,6 +61,7 @@ impl Sum {
                 self.paused = self.paused.max(Some(of.paused_for));
                 *self.issued.get_or_insert(0) += of.issued;
             }
+            Snapshot::Retry(_) => {}
         }
     }
 
@@ -90,7 +91,8 @@ impl Sum {
 /// Records the gauges of the limits that have names.
 pub(super) fn record(snapshots: &[Snapshot]) {
     let mut sums = BTreeMap::<_, Sum>::new();
-    for snapshot in snapshots {
+    let of_limits = snapshots.iter().filter(|snapshot| !matches!(snapshot, Snapshot::Retry(_)));
+    for snapshot in of_limits {
         if let Some(name) = snapshot.name() {
             sums.entry((name, snapshot.kind())).or_default().add(snapshot);
         }

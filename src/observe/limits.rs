@@ -4,7 +4,10 @@ use std::{
 };
 
 use super::Snapshot;
-use crate::{backpressure::ConcurrencyBackpressureHandle, rate_limit::WindowRateLimitHandle};
+use crate::{
+    backpressure::ConcurrencyBackpressureHandle, rate_limit::WindowRateLimitHandle,
+    retry::ExponentialRetryHandle,
+};
 
 /// A handle of any limit.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub enum Handle {
     Concurrency(ConcurrencyBackpressureHandle),
     /// Of a rate limit.
     Window(WindowRateLimitHandle),
+    /// Of a retry policy.
+    Retry(ExponentialRetryHandle),
 }
 
 impl Handle {
@@ -23,6 +28,7 @@ impl Handle {
         match self {
             Self::Concurrency(handle) => Snapshot::Concurrency(handle.snapshot()),
             Self::Window(handle) => Snapshot::Window(handle.snapshot()),
+            Self::Retry(handle) => Snapshot::Retry(handle.snapshot()),
         }
     }
 
@@ -31,6 +37,7 @@ impl Handle {
         match self {
             Self::Concurrency(handle) => handle.register_metrics(),
             Self::Window(handle) => handle.register_metrics(),
+            Self::Retry(handle) => handle.record_metrics(),
         }
     }
 }
@@ -44,6 +51,12 @@ impl From<ConcurrencyBackpressureHandle> for Handle {
 impl From<WindowRateLimitHandle> for Handle {
     fn from(handle: WindowRateLimitHandle) -> Self {
         Self::Window(handle)
+    }
+}
+
+impl From<ExponentialRetryHandle> for Handle {
+    fn from(handle: ExponentialRetryHandle) -> Self {
+        Self::Retry(handle)
     }
 }
 

@@ -10,5 +10,8 @@ pub use self::{
     snapshot::Snapshot,
 };
 pub use crate::{
-    backpressure::ConcurrencySnapshot, limiter::LimitCounts, rate_limit::WindowSnapshot,
+    backpressure::ConcurrencySnapshot,
+    limiter::LimitCounts,
+    rate_limit::WindowSnapshot,
+    retry::{RetryBudgetSnapshot, RetrySnapshot},
 };

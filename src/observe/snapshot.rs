@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot};
+use crate::{
+    backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot, retry::RetrySnapshot,
+};
 
 /// The state and the counts of a limit at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +14,8 @@ pub enum Snapshot {
     Concurrency(ConcurrencySnapshot),
     /// Of a rate limit.
     Window(WindowSnapshot),
+    /// Of a retry policy.
+    Retry(RetrySnapshot),
 }
 
 impl Snapshot {
@@ -22,6 +26,7 @@ impl Snapshot {
         match self {
             Self::Concurrency(_) => ConcurrencySnapshot::KIND,
             Self::Window(_) => WindowSnapshot::KIND,
+            Self::Retry(_) => "retry",
         }
     }
 
@@ -31,6 +36,7 @@ impl Snapshot {
         match self {
             Self::Concurrency(snapshot) => snapshot.name.as_ref(),
             Self::Window(snapshot) => snapshot.name.as_ref(),
+            Self::Retry(snapshot) => Some(&snapshot.name),
         }
     }
 }

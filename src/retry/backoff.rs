@@ -170,6 +170,43 @@ impl Backoff {
     }
 }
 
+impl Backoff {
+    /// Returns the first wait, before jitter.
+    #[must_use]
+    pub const fn base(&self) -> Duration {
+        Duration::from_nanos(self.base)
+    }
+
+    /// Returns the longest wait, unless a server asks for a longer one.
+    #[must_use]
+    pub const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
+    /// Returns the settings as words, which a handle changes in one step.
+    pub(crate) fn to_words(self) -> [u64; 4] {
+        let Self { base, max, factor, jitter } = self;
+        let jitter = match jitter {
+            Jitter::Full => 0,
+            Jitter::Equal => 1,
+            Jitter::Decorrelated => 2,
+            Jitter::None => 3,
+        };
+        [base, max, factor.to_bits(), jitter]
+    }
+
+    /// Returns the backoff of these words.
+    pub(crate) fn from_words([base, max, factor, jitter]: [u64; 4]) -> Self {
+        let jitter = match jitter {
+            0 => Jitter::Full,
+            1 => Jitter::Equal,
+            2 => Jitter::Decorrelated,
+            _ => Jitter::None,
+        };
+        Self { base, max, factor: f64::from_bits(factor), jitter }
+    }
+}
+
 impl fmt::Debug for Backoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backoff")

@@ -12,14 +12,13 @@
 //! # Exactness
 //!
 //! The balance is counted in millionths of a retry. A request deposits `ratio` of them, rounded
-//! once, when the budget is made; a retry withdraws a million. So 0.1 means one retry in exactly
+//! once, when the ratio is set; a retry withdraws a million. So 0.1 means one retry in exactly
 //! ten requests, and a balance of less than a retry pays for none.
 //!
 //! # State
 //!
-//! The settings are immutable and lie beside the state: clones of a budget cannot disagree on the
-//! bound of the balance they share. The state is two words, each changed in one atomic step that
-//! depends on no other word:
+//! The settings lie beside the state: clones of a budget cannot disagree on the bound of the
+//! balance they share. The state is two words, each changed in one atomic step:
 //!
 //! - `balance`, in millionths of a retry. A withdrawal is one compare-exchange from a balance that
 //!   covers it, so nothing is withdrawn twice, whatever is interleaved. While the balance is at its
@@ -29,8 +28,24 @@
 //!   ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)). It is used only when the
 //!   balance does not cover a retry.
 //!
-//! Neither guards other memory, so all orderings are `Relaxed`: each word's modification order is
-//! enough.
+//! Neither guards other memory, so orderings are `Relaxed`, except for those of a changed bound:
+//! each word's modification order is enough.
+//!
+//! # Changed settings
+//!
+//! Each setting is a word of its own, which a step reads once. The settings are independent of each
+//! other, so a step that reads one of them before a change and another after it does as a request
+//! between the two changes.
+//!
+//! A lowered bound cuts the balance, in a step of its own. If a deposit reads the bound before the
+//! change, and is added after the cut, then it exceeds the new bound, because it was bounded by the
+//! earlier one. So a deposit reads the bound again once it is added, and cuts the balance if the
+//! bound was lowered. The cut releases, and the deposit acquires: the one that comes later in the
+//! order of the balance finds the other, so the balance is within its bound once both have ended.
+//! In between, a withdrawal may take the surplus, which was deposited.
+//!
+//! The schedule of the floor is a time, and does not depend on the rate. A changed rate changes the
+//! share that the next retries take: those paid for stay paid for.
 //!
 //! # Refunds
 //!
@@ -52,7 +67,7 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 
 use crate::{
     settings::{InvalidSetting, literal},
-    sync::{AtomicU64, Ordering::Relaxed},
+    sync::{AtomicU32, AtomicU64, Ordering::{Acquire, Relaxed, Release}},
     time::{Clock, Nanos, Time, nanos},
 };
 
@@ -69,11 +84,11 @@ const FLOOR_PER_SECOND: u32 = 10;
 /// balance starts at zero. Make one budget for each server, and share it: each has a floor of its
 /// own.
 ///
-/// | setting | default | |
-/// | --- | --- | --- |
-/// | `ratio` | | retries per request, exact to the millionth |
-/// | [`floor_per_second`](RetryBudgetBuilder::floor_per_second) | 10 | retries per second that need no deposit |
-/// | [`max_saved`](RetryBudgetBuilder::max_saved) | 100 | bound of the balance, in retries |
+/// | setting | default | changed at run time by | |
+/// | --- | --- | --- | --- |
+/// | `ratio` | | [`set_ratio`](Self::set_ratio) | retries per request, exact to the millionth |
+/// | [`floor_per_second`](RetryBudgetBuilder::floor_per_second) | 10 | [`set_floor_per_second`](Self::set_floor_per_second) | retries per second that need no deposit |
+/// | [`max_saved`](RetryBudgetBuilder::max_saved) | 100 | [`set_max_saved`](Self::set_max_saved) | bound of the balance, in retries |
 ///
 /// So in `t` seconds with `n` requests, there are at most
 /// `n * ratio + floor_per_second * (t + 1) + saved` retries.
@@ -104,10 +119,11 @@ pub struct RetryBudget {
 /// The settings beside the state, so that clones cannot disagree on them.
 struct Account {
     /// Added by each request.
-    deposit: u64,
+    deposit: AtomicU64,
     /// The bound of `balance`.
-    most: u64,
-    rate: Floor,
+    most: AtomicU64,
+    /// The retries of the floor, per second.
+    rate: AtomicU32,
     balance: AtomicU64,
     floor: AtomicU64,
     clock: Clock,
@@ -115,7 +131,6 @@ struct Account {
 
 /// A builder of a [`RetryBudget`], returned by [`RetryBudget::builder`].
 ///
-/// The settings are fixed before the budget can be shared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RetryBudgetBuilder {
@@ -138,17 +153,11 @@ impl RetryBudgetBuilder {
     /// Makes a budget, with a balance of its own.
     #[must_use]
     pub fn build(self) -> RetryBudget {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the ratio is between 0 and 1000"
-        )]
-        let deposit = (self.ratio * RETRY as f64).round() as u64;
         RetryBudget {
             account: Arc::new(Account {
-                deposit,
-                most: u64::from(self.max_saved) * RETRY,
-                rate: Floor::per_second(self.floor_per_second),
+                deposit: AtomicU64::new(deposit_of(self.ratio)),
+                most: AtomicU64::new(u64::from(self.max_saved) * RETRY),
+                rate: AtomicU32::new(self.floor_per_second),
                 balance: AtomicU64::new(0),
                 floor: AtomicU64::new(0),
                 clock: Clock::start(),
@@ -196,38 +205,99 @@ impl RetryBudget {
     ///
     /// Where `builder` panics.
     pub fn try_builder(ratio: f64) -> Result<RetryBudgetBuilder, InvalidSetting> {
-        if !(0.0..=1000.0).contains(&ratio) {
-            return Err(InvalidSetting::new("ratio", ratio, "between 0 and 1000"));
-        }
+        let ratio = checked_ratio(ratio)?;
         Ok(RetryBudgetBuilder { ratio, floor_per_second: FLOOR_PER_SECOND, max_saved: MAX_SAVED })
+    }
+
+    /// Changes the retries per request, for all clones. The balance stays.
+    ///
+    /// A request that has begun has deposited by the ratio of its beginning.
+    ///
+    /// # Errors
+    ///
+    /// If `ratio` is not between 0 and 1000. Nothing is changed then.
+    pub fn set_ratio(&self, ratio: f64) -> Result<(), InvalidSetting> {
+        self.account.deposit.store(deposit_of(checked_ratio(ratio)?), Relaxed);
+        Ok(())
+    }
+
+    /// Changes the retries per second that need no deposit, for all clones. 0 for none.
+    ///
+    /// A retry that was paid from the floor stays paid: after a change the floor pays again when
+    /// the shares of those before have passed, which is after a second at most.
+    pub fn set_floor_per_second(&self, retries: u32) {
+        self.account.rate.store(retries, Relaxed);
+    }
+
+    /// Changes the number of retries that are saved, for all clones. With 0 only the floor is left.
+    ///
+    /// A lower bound cuts the balance at once. A higher one leaves it as it is.
+    pub fn set_max_saved(&self, retries: u32) {
+        let most = u64::from(retries) * RETRY;
+        self.account.most.store(most, Relaxed);
+        self.cut(most);
+    }
+
+    /// Returns the retries per request, rounded to the millionth.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.account.deposit.load(Relaxed) as f64 / RETRY as f64
+    }
+
+    /// Returns the retries per second that need no deposit.
+    #[must_use]
+    pub fn floor_per_second(&self) -> u32 {
+        self.account.rate.load(Relaxed)
+    }
+
+    /// Returns the bound of the balance, in retries.
+    #[must_use]
+    pub fn max_saved(&self) -> u32 {
+        whole_retries(self.account.most.load(Relaxed))
     }
 
     /// Returns the number of whole retries that the balance pays for, without those of the floor.
     #[must_use]
     pub fn saved(&self) -> u32 {
-        // No truncation: the bound of the balance is set as a `u32`.
-        u32::try_from(self.account.balance.load(Relaxed) / RETRY).unwrap_or(u32::MAX)
+        let Account { balance, most, .. } = &*self.account;
+        whole_retries(balance.load(Relaxed).min(most.load(Relaxed)))
     }
 
     /// Deposits a request's share. [`ExponentialRetry`](super::ExponentialRetry) calls it itself.
     #[inline]
     pub fn deposit(&self) {
-        self.pay_in(self.account.deposit);
+        self.pay_in(self.account.deposit.load(Relaxed));
     }
 
     /// Adds to the balance, up to its bound.
     #[inline]
     fn pay_in(&self, amount: u64) {
         let Account { balance, most, .. } = &*self.account;
+        let bound = most.load(Relaxed);
         let mut now = balance.load(Relaxed);
-        while now < *most {
+        while now < bound {
             // No overflow: both are far below 2^63.
-            let next = (now + amount).min(*most);
-            match balance.compare_exchange_weak(now, next, Relaxed, Relaxed) {
-                Ok(_) => return,
+            let next = (now + amount).min(bound);
+            // Acquire: if the bound was lowered and the balance cut before this step, the new bound
+            // is read below.
+            match balance.compare_exchange_weak(now, next, Acquire, Relaxed) {
+                Ok(_) => {
+                    let lowered = most.load(Relaxed);
+                    if lowered < bound {
+                        self.cut(lowered);
+                    }
+                    return;
+                }
                 Err(newer) => now = newer,
             }
         }
+    }
+
+    /// Cuts the balance to its bound, which was lowered.
+    #[cold]
+    fn cut(&self, most: u64) {
+        // Release: a deposit that is added after this step reads the bound that was set before it.
+        self.account.balance.fetch_min(most, Release);
     }
 
     /// Withdraws a retry from the balance, or else from the floor. False if neither covers it.
@@ -251,7 +321,7 @@ impl RetryBudget {
     }
 
     fn withdraw_floor(&self, now: Nanos) -> Option<Paid> {
-        let Floor { step, ahead } = self.account.rate;
+        let Floor { step, ahead } = Floor::per_second(self.floor_per_second());
         let next = |paid_until: u64| {
             let paid_until = Nanos::new(paid_until).max(now).after(step);
             (paid_until.since(now) <= ahead).then_some(paid_until.get())
@@ -273,14 +343,37 @@ impl RetryBudget {
 
 impl fmt::Debug for RetryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Account { deposit, most, rate, .. } = &*self.account;
         f.debug_struct("RetryBudget")
-            .field("ratio", &(*deposit as f64 / RETRY as f64))
-            .field("floor_per_second", &rate.retries())
-            .field("max_saved", &(most / RETRY))
+            .field("ratio", &self.ratio())
+            .field("floor_per_second", &self.floor_per_second())
+            .field("max_saved", &self.max_saved())
             .field("saved", &self.saved())
             .finish()
     }
+}
+
+/// Checks a number of retries per request.
+fn checked_ratio(ratio: f64) -> Result<f64, InvalidSetting> {
+    if !(0.0..=1000.0).contains(&ratio) {
+        return Err(InvalidSetting::new("ratio", ratio, "between 0 and 1000"));
+    }
+    Ok(ratio)
+}
+
+/// Returns the deposit of a request.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the ratio is between 0 and 1000"
+)]
+fn deposit_of(ratio: f64) -> u64 {
+    (ratio * RETRY as f64).round() as u64
+}
+
+/// Returns the whole retries of a balance.
+fn whole_retries(balance: u64) -> u32 {
+    // No truncation: the bound of the balance is set as a `u32`.
+    u32::try_from(balance / RETRY).unwrap_or(u32::MAX)
 }
 
 /// A retry that is paid for and not made yet. Refunded if it is dropped before it is committed.
@@ -332,9 +425,5 @@ impl Floor {
         // Rounded up, so that no second has one retry too many.
         let step = Duration::from_nanos(nanos(second).div_ceil(retries.into()));
         Self { step, ahead: step * retries }
-    }
-
-    fn retries(&self) -> u128 {
-        self.ahead.as_nanos() / self.step.as_nanos()
     }
 }

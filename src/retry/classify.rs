@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ErrorType;
+
 /// The judgement of a classifier on the result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,6 +89,20 @@ pub enum Verdict {
 pub trait Classify<Req, Res, E> {
     /// Judges the `result` of an attempt. `request` is the copy that would be sent next.
     fn classify(&self, request: &Req, result: &Result<Res, E>) -> Verdict;
+
+    /// Returns the class of a failure: the label `error_type` of metrics, the field `error.type` of
+    /// traces.
+    ///
+    /// Called for the result of each attempt that is not judged [`Verdict::Done`], if the policy
+    /// has a [name](super::ExponentialRetry::name) and the feature `metrics` or `tracing` is on. By
+    /// default [`ErrorType::RESPONSE`] of an `Ok` and [`ErrorType::OTHER`] of an `Err`, as of
+    /// closures.
+    fn error_type(&self, result: &Result<Res, E>) -> ErrorType {
+        match result {
+            Ok(_) => ErrorType::RESPONSE,
+            Err(_) => ErrorType::OTHER,
+        }
+    }
 
     /// Changes the copy that is sent next, after `attempts` attempts.
     ///

@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    AnyError, Backoff, ByClone, Decision, DecisionHook, NoHook, RetryBudget, SharedHook,
+    AnyError, Backoff, ByClone, Decision, DecisionHook, ExponentialRetryHandle, NoHook, Observed,
+    Observer, RetryBudget, SharedHook, Unobserved,
+    observed::checked_attempts,
     request::RequestState,
     shared::{Random, Shared, SharedRef},
 };
@@ -28,27 +30,31 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | [`clone_with`](Self::clone_with) | [`ByClone`] | copies a request |
 /// | [`on_decision`](Self::on_decision), [`on_decision_with`](Self::on_decision_with) | [`NoHook`] | the hook that sees all decisions |
 /// | [`seed`](Self::seed) | random | the seed of the jitter |
+/// | [`name`](Self::name) | none | counts, metrics and traces; settings that change at run time |
 ///
-/// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
+/// Clones share the budget, the random numbers, the hook, and those of a named policy its counts
+/// and live settings. See the [module](crate::retry).
 ///
 /// tower clones a policy for every request: its numbers are copied, `classify` and `clone_with` are
 /// cloned. The budget, `max_elapsed` and the seed are behind one reference, which each thread keeps
-/// for its next request. A hook is behind a reference of its own, which is counted.
+/// for its next request, and so are the counts and live settings of a named policy. A hook is
+/// behind a reference of its own, which is counted.
 #[derive(Clone)]
-pub struct ExponentialRetry<C = AnyError, D = ByClone, H = NoHook> {
+pub struct ExponentialRetry<C = AnyError, D = ByClone, H = NoHook, O = Unobserved> {
     pub(super) inline: Inline,
     pub(super) shared: SharedRef,
     pub(super) classify: C,
     pub(super) clone_with: D,
     pub(super) hook: H,
+    pub(super) observer: O,
 }
 
 /// The part that is copied for each request, in one piece.
 ///
 /// Copied field by field, and then moved with the request's future as a whole, it would be read
 /// back before the processor's store buffer has combined the fields.
-#[derive(Clone, Copy)]
-pub(super) struct Inline {
+#[derive(Clone, Copy, Debug)]
+pub struct Inline {
     pub(super) request: RequestState,
     pub(super) backoff: Backoff,
     /// In nanoseconds.
@@ -77,10 +83,7 @@ impl ExponentialRetry {
     ///
     /// Where `new` panics.
     pub fn try_new(max_attempts: u32) -> Result<Self, InvalidSetting> {
-        if max_attempts == 0 {
-            let expected = "at least 1, which is the first attempt";
-            return Err(InvalidSetting::new("max_attempts", max_attempts, expected));
-        }
+        let max_attempts = checked_attempts(max_attempts)?;
         Ok(Self {
             inline: Inline {
                 max_attempts,
@@ -92,12 +95,75 @@ impl ExponentialRetry {
             classify: AnyError,
             clone_with: ByClone,
             hook: NoHook,
+            observer: Unobserved,
         })
     }
 }
 
+/// Of a policy with a [name](Self::name).
+impl<C, D, H> ExponentialRetry<C, D, H, Observed> {
+    /// Returns a handle, which reads the counts and changes the settings of all clones.
+    ///
+    /// Take it from the finished policy, or from its layer. A handle of before `backoff`,
+    /// `max_hint`, `max_elapsed`, `budget` or `name` steers the policy of before. It does steer the
+    /// one that `classify`, `clone_with`, `on_decision`, `on_decision_with` or `seed` returns.
+    #[must_use]
+    pub fn handle(&self) -> ExponentialRetryHandle {
+        ExponentialRetryHandle { observation: Arc::clone(self.observer.observation()) }
+    }
+}
+
 /// Each setter changes this policy and none of its clones.
-impl<C, D, H> ExponentialRetry<C, D, H> {
+///
+/// Of a named policy, [`backoff`](Self::backoff), [`max_hint`](Self::max_hint),
+/// [`max_elapsed`](Self::max_elapsed) and [`budget`](Self::budget) return one of the same name with
+/// settings, counts and handles of its own: the handles and counts of before belong to the clones.
+/// Settings that a handle has changed are back at those of the policy then.
+impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
+    /// Names the policy: its requests are counted, and it has a [handle](Self::handle).
+    ///
+    /// The name is the label `limiter` of its metrics (feature `metrics`) and a field of its events
+    /// (feature `tracing`): see the [module](crate::retry#observation-and-control). A policy without
+    /// a name has none of these, and does not one step for them. With a name, the request of a last
+    /// attempt is [copied](crate::retry#when-a-request-is-copied).
+    ///
+    /// ```
+    /// use tower_floodgate::ExponentialRetry;
+    ///
+    /// let policy = ExponentialRetry::new(3).name("github");
+    /// let handle = policy.handle();
+    /// assert_eq!((handle.name(), handle.settings().max_attempts), ("github", 3));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn name(self, name: impl Into<Arc<str>>) -> ExponentialRetry<C, D, H, Observed> {
+        literal(self.try_name(name))
+    }
+
+    /// Does as [`name`](Self::name), for a value that is not a literal.
+    ///
+    /// # Errors
+    ///
+    /// Where `name` panics.
+    pub fn try_name(
+        self,
+        name: impl Into<Arc<str>>,
+    ) -> Result<ExponentialRetry<C, D, H, Observed>, InvalidSetting> {
+        let observer = Observed::new(name.into(), &self.inline, self.shared.get())?;
+        let Self { inline, shared, classify, clone_with, hook, .. } = self;
+        Ok(ExponentialRetry { inline, shared, classify, clone_with, hook, observer })
+    }
+
+    /// Notes that settings which are live in a named policy were configured.
+    fn configured(mut self) -> Self {
+        self.observer = self.observer.configured(&self.inline, self.shared.get());
+        self
+    }
+
     fn share(mut self, set: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = self.shared.get().clone();
         set(&mut shared);
@@ -109,7 +175,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.inline.backoff = backoff;
-        self
+        self.configured()
     }
 
     /// Stops, at once, before a wait that would end later than this after the request was made.
@@ -118,14 +184,14 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// [`DeadlineLayer`](crate::DeadlineLayer) bounds both.
     #[must_use]
     pub fn max_elapsed(self, max_elapsed: Duration) -> Self {
-        self.share(|shared| shared.max_elapsed = Some(max_elapsed))
+        self.share(|shared| shared.max_elapsed = Some(max_elapsed)).configured()
     }
 
     /// Stops, at once, if the server asks for a longer wait than this.
     #[must_use]
     pub fn max_hint(mut self, max_hint: Duration) -> Self {
         self.inline.max_hint = nanos(max_hint);
-        self
+        self.configured()
     }
 
     /// Bounds the retries of all requests together.
@@ -133,7 +199,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// Several policies are bounded together by clones of one budget.
     #[must_use]
     pub fn budget(self, budget: RetryBudget) -> Self {
-        self.share(|shared| shared.budget = Some(budget))
+        self.share(|shared| shared.budget = Some(budget)).configured()
     }
 
     /// Seeds the jitter, for tests and simulations: the same draws in the same order.
@@ -157,7 +223,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     pub fn on_decision(
         self,
         hook: impl Fn(&Decision) + Send + Sync + 'static,
-    ) -> ExponentialRetry<C, D, DecisionHook> {
+    ) -> ExponentialRetry<C, D, DecisionHook, O> {
         self.with(|classify, clone_with, _| (classify, clone_with, DecisionHook::new(hook)))
     }
 
@@ -194,7 +260,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// The request is of the type that the policy retries: in a `client::HttpRetryLayer`, an
     /// `http::Request` with a `client::ReplayBody`, or a `client::ReplayRequest` of reqwest's.
     #[must_use]
-    pub fn on_decision_with<N>(self, hook: N) -> ExponentialRetry<C, D, SharedHook<N>> {
+    pub fn on_decision_with<N>(self, hook: N) -> ExponentialRetry<C, D, SharedHook<N>, O> {
         self.with(|classify, clone_with, _| (classify, clone_with, SharedHook::new(hook)))
     }
 
@@ -217,7 +283,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn classify<N>(self, classify: N) -> ExponentialRetry<N, D, H> {
+    pub fn classify<N>(self, classify: N) -> ExponentialRetry<N, D, H, O> {
         self.with(|_, clone_with, hook| (classify, clone_with, hook))
     }
 
@@ -227,21 +293,27 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     /// [`CloneRequest`](super::CloneRequest). Where a function returns `None`, as `try_clone` does
     /// for a streamed body, the hook is not told; a `client::HttpRetryLayer` tells it.
     #[must_use]
-    pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N, H> {
+    pub fn clone_with<N>(self, clone_with: N) -> ExponentialRetry<C, N, H, O> {
         self.with(|classify, _, hook| (classify, clone_with, hook))
     }
 
     fn with<C2, D2, H2>(
         self,
         with: impl FnOnce(C, D, H) -> (C2, D2, H2),
-    ) -> ExponentialRetry<C2, D2, H2> {
-        let Self { inline, shared, classify, clone_with, hook } = self;
+    ) -> ExponentialRetry<C2, D2, H2, O> {
+        let Self { inline, shared, classify, clone_with, hook, observer } = self;
         let (classify, clone_with, hook) = with(classify, clone_with, hook);
-        ExponentialRetry { inline, shared, classify, clone_with, hook }
+        ExponentialRetry { inline, shared, classify, clone_with, hook, observer }
     }
 }
 
-impl<C: fmt::Debug, D: fmt::Debug, H: fmt::Debug> fmt::Debug for ExponentialRetry<C, D, H> {
+impl<C, D, H, O> fmt::Debug for ExponentialRetry<C, D, H, O>
+where
+    C: fmt::Debug,
+    D: fmt::Debug,
+    H: fmt::Debug,
+    O: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { max_elapsed, budget, .. } = self.shared.get();
         f.debug_struct("ExponentialRetry")
@@ -253,6 +325,7 @@ impl<C: fmt::Debug, D: fmt::Debug, H: fmt::Debug> fmt::Debug for ExponentialRetr
             .field("classify", &self.classify)
             .field("clone_with", &self.clone_with)
             .field("on_decision", &self.hook)
+            .field("observer", &self.observer)
             .finish_non_exhaustive()
     }
 }

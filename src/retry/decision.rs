@@ -60,6 +60,33 @@ pub enum StopReason {
     NotReplayable,
 }
 
+impl StopReason {
+    /// All reasons, in the order of their declaration.
+    pub(super) const ALL: [Self; 7] = [
+        Self::MaxAttempts,
+        Self::MaxElapsed,
+        Self::Deadline,
+        Self::MaxHint,
+        Self::BudgetExhausted,
+        Self::RetryForbidden,
+        Self::NotReplayable,
+    ];
+
+    /// Returns the name of the reason in metrics and traces: `max_attempts`, for instance.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxAttempts => "max_attempts",
+            Self::MaxElapsed => "max_elapsed",
+            Self::Deadline => "deadline",
+            Self::MaxHint => "max_hint",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::RetryForbidden => "retry_forbidden",
+            Self::NotReplayable => "not_replayable",
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -124,12 +124,17 @@ mod budget;
 mod classify;
 mod config;
 mod decision;
+mod error_type;
 pub mod future;
+mod handle;
 mod hook;
 mod layer;
+mod live_words;
+mod observed;
 mod policy;
 mod request;
 mod shared;
+mod snapshot;
 
 pub use self::{
     backoff::{Backoff, Jitter},
@@ -137,6 +142,12 @@ pub use self::{
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
     config::ExponentialRetry,
     decision::{Decision, StopReason},
+    error_type::ErrorType,
+    handle::ExponentialRetryHandle,
     hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
+    observed::{GiveUpCounts, Observed, Observer, RetrySettings, Unobserved},
+    snapshot::{RetryBudgetSnapshot, RetrySnapshot},
 };
+#[cfg(feature = "metrics")]
+pub use self::observed::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};

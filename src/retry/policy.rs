@@ -7,10 +7,11 @@
 //! | --- | --- | --- |
 //! | `First` | begins the request; copies | `Middle` or `Last` |
 //! | `Middle` | copies | `Middle` or `Last` |
-//! | `Last` | copies if the hook or the classifier must see the result | none is |
+//! | `Last` | copies if the hook, the classifier or the observer must see the result | none is |
 //! | `Only` | begins the request; copies as for `Last` | none is |
 //!
-//! To begin a request is to read the time, if `max_elapsed` is set, and to deposit in the budget.
+//! To begin a request is to read the time, if `max_elapsed` is set, and to deposit in the budget. A
+//! named policy reads its live settings then, which may change the position of the attempt.
 
 use std::time::Duration;
 
@@ -18,18 +19,19 @@ use tower::retry::Policy;
 
 use super::{
     Classify, CloneRequest, Decision, ExponentialRetry, OnDecision, StopReason, Verdict,
-    budget::Reservation, config::Inline, future::Delay, request::Position,
+    Observer, budget::Reservation, config::Inline, future::Delay, request::Position,
 };
 use crate::{
     current_deadline,
     time::{self, TICK, nanos},
 };
 
-impl<C, D, H, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D, H>
+impl<C, D, H, O, Req, Res, E> Policy<Req, Res, E> for ExponentialRetry<C, D, H, O>
 where
     C: Classify<Req, Res, E>,
     D: CloneRequest<Req>,
     H: OnDecision<Req, Res, E>,
+    O: Observer,
 {
     type Future = Delay;
 
@@ -40,7 +42,9 @@ where
             verdict => self.retry_or_stop(verdict, request, result),
         };
         if delay.is_none() {
-            self.classify.settled(request, self.inline.request.attempt(), result);
+            let attempts = self.inline.request.attempt();
+            self.observer.ended(attempts);
+            self.classify.settled(request, attempts, result);
         }
         delay
     }
@@ -57,15 +61,16 @@ where
     }
 }
 
-impl<C, D, H> ExponentialRetry<C, D, H> {
+impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     /// Begins a request, whether it can be copied or not.
     #[inline]
     fn begin(&mut self) {
+        self.observer.begin(&mut self.inline);
         // `SharedRef::get` would choose between two addresses, which slows down a policy without a
         // reference.
         let Some(shared) = &self.shared.0 else { return };
-        if shared.max_elapsed.is_some() {
-            self.inline.request.started = Some(time::now());
+        if let (false, Some(max)) = (O::OBSERVES, shared.max_elapsed) {
+            self.inline.request.no_wait_after = time::now().checked_add(max);
         }
         if let Some(budget) = &shared.budget {
             budget.deposit();
@@ -76,7 +81,7 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     ///
     /// After a last attempt no copy is sent. But tower asks `retry` about a result only if it has a
     /// copy, so the copy is made if the hook must see that the attempts are spent, or the
-    /// classifier must see the result.
+    /// classifier must see the result, or the observer its end.
     #[cold]
     fn wants_copy<Req, Res, E>(&mut self, position: Position) -> bool
     where
@@ -87,15 +92,17 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
             self.begin();
         }
         position == Position::Middle
+            || O::OBSERVES
             || self.hook.is_enabled()
             || self.classify.needs_settled(self.inline.request.attempt())
     }
 
     /// Retries or stops after an attempt whose verdict is not `Done`. Cold: most verdicts are.
     ///
-    /// Between the withdrawal and the commit the hook and the classifier's `prepare` are called,
-    /// and the timer is made, which needs a runtime. If one of them panics, the request ends and
-    /// its retry is not made. So the reservation, dropped by the panic, is refunded.
+    /// Between the withdrawal and the commit the hook and methods of the classifier are called, and
+    /// the timer is made, which needs a runtime. If one of them panics, the request ends and its
+    /// retry is not made. So the reservation, dropped by the panic, is refunded. The observer sees
+    /// a decision when nothing else can keep it from being carried out.
     #[cold]
     fn retry_or_stop<Req, Res, E>(
         &mut self,
@@ -110,9 +117,14 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     {
         let (decision, reservation) = self.decide(verdict, request);
         self.hook.on_decision(&decision, request, result);
-        let wait = decision.retry_in.ok()?;
+        let error_type = || self.classify.error_type(result);
+        let Ok(wait) = decision.retry_in else {
+            self.observer.decided(&decision, error_type);
+            return None;
+        };
         self.classify.prepare(request, decision.attempt);
         let delay = Delay::of(wait);
+        self.observer.decided(&decision, error_type);
         let _: Option<()> = reservation.map(Reservation::commit);
         let Inline { max_attempts, request, .. } = &mut self.inline;
         request.retries = decision.attempt;
@@ -174,13 +186,10 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
     }
 
     fn ends_too_late(&self, wait: Duration) -> bool {
-        match (self.shared.get().max_elapsed, self.inline.request.started) {
-            (Some(max), Some(started)) => {
-                let elapsed = time::now().saturating_duration_since(started);
-                elapsed.saturating_add(wait) > max
-            }
-            _ => false,
-        }
+        self.inline.request.no_wait_after.is_some_and(|latest| {
+            // A wait that ends after the range of the clock is too late for any bound.
+            time::now().checked_add(wait).is_none_or(|end| end > latest)
+        })
     }
 
     /// Withdraws a retry from the budget, if there is one.

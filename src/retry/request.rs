@@ -7,19 +7,19 @@ use tokio::time::Instant;
 /// tower clones the policy for each request, right after it has asked the shared policy to clone
 /// the request. So the changes made there, at the start, go with the request's own clone. All
 /// others are made in `retry`, which is never called on the shared policy.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RequestState {
     pub(super) position: Position,
     pub(super) retries: u32,
     /// The wait before the last retry, in nanoseconds.
     pub(super) waited: u64,
-    /// Set only if `max_elapsed` is: otherwise the clock is not read.
-    pub(super) started: Option<Instant>,
+    /// No wait ends later. Set only if `max_elapsed` is: otherwise the clock is not read.
+    pub(super) no_wait_after: Option<Instant>,
 }
 
 impl RequestState {
     pub(super) const fn new(max_attempts: u32) -> Self {
-        Self { position: Position::of(1, max_attempts), retries: 0, waited: 0, started: None }
+        Self { position: Position::of(1, max_attempts), retries: 0, waited: 0, no_wait_after: None }
     }
 
     /// Returns the number of the attempt under way, counted from 1.
@@ -32,7 +32,7 @@ impl RequestState {
 ///
 /// One word, so that one comparison identifies the most frequent case, the first of several
 /// attempts.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Position {
     First,

@@ -13,8 +13,8 @@ use super::RetryBudget;
 use crate::arc_cache::{self, arc_cache};
 
 /// The settings that are too rare to be copied for every request.
-#[derive(Clone)]
-pub(super) struct Shared {
+#[derive(Clone, Debug)]
+pub struct Shared {
     pub(super) max_elapsed: Option<Duration>,
     pub(super) random: Random,
     pub(super) budget: Option<RetryBudget>,
@@ -67,7 +67,7 @@ impl Drop for SharedRef {
 }
 
 /// The source of jitter.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Random {
     /// The thread's own generator, seeded by the time and the thread.
     OfThread,

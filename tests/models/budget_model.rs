@@ -94,3 +94,36 @@ fn r5_refund_of_two_threads_is_added_once() {
         assert!(mine + theirs >= 2, "more is lost than a share of the floor");
     });
 }
+
+/// R12: a bound that is lowered beside a deposit bounds the balance once both have ended.
+#[test]
+fn r12_lowered_bound_cuts_the_balance_beside_a_deposit() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let budget = RetryBudget::builder(1.0).floor_per_second(0).max_saved(3).build();
+        let budget = Arc::new(budget);
+        budget.deposit();
+        budget.deposit();
+        let other = spawn(&budget, |budget| budget.set_max_saved(1));
+        budget.deposit();
+        other.join().expect("its thread ends");
+        let withdrawn: u64 = (0..3).map(|_| withdrawn(&budget)).sum();
+        assert_eq!(withdrawn, 1, "the bound is 1, and as much is deposited");
+    });
+}
+
+/// R12: a changed ratio and a withdrawal beside it never overdraw.
+#[test]
+fn r12_ratio_changed_beside_a_deposit_is_that_before_or_after() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let budget = Arc::new(RetryBudget::builder(1.0).floor_per_second(0).build());
+        let other = spawn(&budget, |budget| {
+            budget.set_ratio(2.0).expect("a valid ratio");
+            withdrawn(budget)
+        });
+        budget.deposit();
+        let theirs = other.join().expect("its thread ends");
+        budget.deposit();
+        let withdrawn = theirs + (0..5).map(|_| withdrawn(&budget)).sum::<u64>();
+        assert!((3..=4).contains(&withdrawn), "1 or 2, and then 2 are deposited");
+    });
+}

@@ -12,6 +12,8 @@
 mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
+#[path = "../../src/retry/live_words.rs"]
+mod live_words;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
 #[path = "../../src/semaphore/mod.rs"]
@@ -31,6 +33,7 @@ mod wake_counter;
 mod window;
 
 mod budget_model;
+mod live_words_model;
 mod semaphore_model;
 mod wake_model;
 mod window_model;

@@ -111,6 +111,11 @@ macro_rules! atomic {
             }
 
             #[track_caller]
+            pub(crate) fn fetch_min(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_min(value, ordering("fetch_min", order))
+            }
+
+            #[track_caller]
             pub(crate) fn compare_exchange(
                 &self,
                 from: $value,

@@ -30,6 +30,12 @@ mod outage;
 mod rate_limit;
 mod readiness;
 mod retry;
+#[cfg(all(feature = "client", feature = "tracing"))]
+mod retry_attempt_span;
+mod retry_changing;
+mod retry_observed;
+#[cfg(feature = "tracing")]
+mod retry_traces;
 mod settings;
 mod traits;
 mod wake_ups;

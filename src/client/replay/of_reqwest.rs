@@ -18,6 +18,9 @@ pub struct ReplayRequest {
     /// Without a streamed body, so that it can be copied.
     request: Request,
     stream: Option<ReplayBody<Body>>,
+    /// The number of this resend, for the span of the attempt.
+    #[cfg(feature = "tracing")]
+    pub(in crate::client) resend: Option<u32>,
 }
 
 impl ReplayRequest {
@@ -28,7 +31,12 @@ impl ReplayRequest {
     #[must_use]
     pub fn new(mut request: Request, max_bytes: usize) -> Self {
         let stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
-        Self { request, stream: stream.map(|body| ReplayBody::new(body, max_bytes)) }
+        Self {
+            request,
+            stream: stream.map(|body| ReplayBody::new(body, max_bytes)),
+            #[cfg(feature = "tracing")]
+            resend: None,
+        }
     }
 
     /// Returns the request, without its body if that is a stream.
@@ -46,7 +54,7 @@ impl ReplayRequest {
     /// Returns the request with its body, to be sent.
     #[must_use]
     pub fn into_request(self) -> Request {
-        let Self { mut request, stream } = self;
+        let Self { mut request, stream, .. } = self;
         if let Some(stream) = stream {
             *request.body_mut() = Some(Body::wrap(stream));
         }
@@ -74,7 +82,12 @@ impl<S: Service<ReplayRequest>> Service<Request> for Replay<S> {
 impl CloneRequest<ReplayRequest> for ByReplay {
     fn clone_request(&self, request: &ReplayRequest) -> Option<ReplayRequest> {
         let stream = request.stream.as_ref().map(ReplayBody::replay_or_unsendable);
-        Some(ReplayRequest { request: request.request.try_clone()?, stream })
+        Some(ReplayRequest {
+            request: request.request.try_clone()?,
+            stream,
+            #[cfg(feature = "tracing")]
+            resend: None,
+        })
     }
 
     fn can_send(&self, copy: &ReplayRequest) -> bool {

@@ -13,6 +13,10 @@ enum Step {
     Withdraw(u32),
     /// By the given number of steps of the floor, and a nanosecond less or more.
     Advance(u64, i64),
+    /// To this numerator of the ratio.
+    SetRatio(u64),
+    SetFloor(u32),
+    SetMaxSaved(u32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -30,53 +34,100 @@ fn ratio() -> impl Strategy<Value = (u64, u64)> {
     proptest::sample::select(denominators).prop_flat_map(|d| (0..=3 * d, Just(d)))
 }
 
+fn floor() -> impl Strategy<Value = u32> {
+    0..30_u32
+}
+
+fn max_saved() -> impl Strategy<Value = u32> {
+    prop_oneof![0..6_u32, Just(1000)]
+}
+
+/// Steps among which the settings change. A numerator is of the denominator of the schedule.
+fn changing_steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => steps().prop_map(|steps| steps[0].clone()),
+        1 => prop_oneof![
+            (0..4000_u64).prop_map(Step::SetRatio),
+            floor().prop_map(Step::SetFloor),
+            max_saved().prop_map(Step::SetMaxSaved),
+        ],
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
 /// There are as many retries as the requests and the floor pay for, to the last fraction.
 #[test]
 fn r5_budget_agrees_with_the_naive_one() {
-    let schedules = (ratio(), 0..30_u32, prop_oneof![0..6_u32, Just(1000)], steps());
-    hold(file!(), schedules, |((numerator, denominator), floor, saved, steps)| async move {
-        let budget = RetryBudget::builder(numerator as f64 / denominator as f64)
-            .floor_per_second(floor)
-            .max_saved(saved)
-            .build();
-        // In `denominator`ths of a retry.
-        let (mut paid, most) = (0, u64::from(saved) * denominator);
-        // In nanoseconds: the cost of a retry of the floor, and its balance. Only whole retries are
-        // paid.
-        let step = 1_000_000_000_u64.div_ceil(u64::from(floor).max(1));
-        let full = step * u64::from(floor);
-        let mut spare = full;
-        let taken = steps.len();
-        for step_taken in steps {
-            match step_taken {
-                Step::Deposit(requests) => {
-                    for _ in 0..requests {
-                        budget.deposit();
-                        paid = (paid + numerator).min(most);
-                    }
-                }
-                Step::Withdraw(retries) => {
-                    for _ in 0..retries {
-                        let granted = if paid >= denominator {
-                            paid -= denominator;
-                            true
-                        } else if spare >= step {
-                            spare -= step;
-                            true
-                        } else {
-                            false
-                        };
-                        prop_assert_eq!(budget.withdraw(), granted);
-                    }
-                }
-                Step::Advance(steps, beside) => {
-                    let nanos = (step * steps).saturating_add_signed(beside);
-                    tokio::time::advance(Duration::from_nanos(nanos)).await;
-                    spare = (spare + nanos).min(full);
+    let schedules = (ratio(), floor(), max_saved(), steps());
+    hold(file!(), schedules, |(ratio, floor, saved, steps)| run(ratio, floor, saved, steps));
+}
+
+/// The same while the settings change: a step obeys those of its moment.
+#[test]
+fn r12_budget_with_changed_settings_agrees_with_the_naive_one() {
+    let schedules = (ratio(), floor(), max_saved(), changing_steps());
+    hold(file!(), schedules, |(ratio, floor, saved, steps)| run(ratio, floor, saved, steps));
+}
+
+async fn run(
+    (mut numerator, denominator): (u64, u64),
+    mut floor: u32,
+    saved: u32,
+    steps: Vec<Step>,
+) -> Result<usize, TestCaseError> {
+    let budget = RetryBudget::builder(numerator as f64 / denominator as f64)
+        .floor_per_second(floor)
+        .max_saved(saved)
+        .build();
+    // In `denominator`ths of a retry.
+    let (mut paid, mut most) = (0, u64::from(saved) * denominator);
+    // In nanoseconds: the cost of a retry of the floor, and the time until all of its retries are
+    // paid for. There is never more than a second's worth of it.
+    let cost = |floor: u32| 1_000_000_000_u64.div_ceil(u64::from(floor).max(1));
+    let mut owed = 0;
+    let taken = steps.len();
+    for step in steps {
+        match step {
+            Step::Deposit(requests) => {
+                for _ in 0..requests {
+                    budget.deposit();
+                    paid = (paid + numerator).min(most);
                 }
             }
-            prop_assert_eq!(u64::from(budget.saved()), paid / denominator);
+            Step::Withdraw(retries) => {
+                for _ in 0..retries {
+                    let granted = if paid >= denominator {
+                        paid -= denominator;
+                        true
+                    } else if owed + cost(floor) <= cost(floor) * u64::from(floor) {
+                        owed += cost(floor);
+                        true
+                    } else {
+                        false
+                    };
+                    prop_assert_eq!(budget.withdraw(), granted);
+                }
+            }
+            Step::Advance(steps, beside) => {
+                let nanos = (cost(floor) * steps).saturating_add_signed(beside);
+                tokio::time::advance(Duration::from_nanos(nanos)).await;
+                owed = owed.saturating_sub(nanos);
+            }
+            Step::SetRatio(to) => {
+                numerator = to.min(1000 * denominator);
+                prop_assert!(budget.set_ratio(numerator as f64 / denominator as f64).is_ok());
+            }
+            Step::SetFloor(to) => {
+                floor = to;
+                budget.set_floor_per_second(to);
+            }
+            Step::SetMaxSaved(to) => {
+                most = u64::from(to) * denominator;
+                paid = paid.min(most);
+                budget.set_max_saved(to);
+            }
         }
-        Ok(taken)
-    });
+        prop_assert_eq!(u64::from(budget.saved()), paid / denominator);
+    }
+    Ok(taken)
 }
