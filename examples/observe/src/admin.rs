@@ -1,11 +1,13 @@
 //! The admin server: for Prometheus, and for a look at the limits.
 
-use std::{future::ready, net::SocketAddr};
+use std::{future::ready, net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time};
 use tower_floodgate::observe::Limits;
+
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts the server at `address`. Returns the address that it has, and the number of scrapes.
 pub(crate) async fn start(
@@ -15,6 +17,14 @@ pub(crate) async fn start(
 ) -> std::io::Result<(SocketAddr, watch::Receiver<u64>)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    // Histograms keep each value until they are read, by a scrape or here.
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
     let (scrapes, count) = watch::channel(0);
     let scrape = move || {
         scrapes.send_modify(|scrapes| *scrapes += 1);

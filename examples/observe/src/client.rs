@@ -7,9 +7,9 @@ use tower::{BoxError, Service, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExponentialRetry,
     PauseOnHintLayer, Rejected, WindowRateLimitHandle, WindowRateLimitLayer,
-    client::{HttpClassifier, HttpHints, HttpRetryLayer},
+    client::{AttemptSpanLayer, HttpClassifier, HttpHints, HttpRetryLayer},
     observe::Limits,
-    retry::{Backoff, RetryBudget},
+    retry::{Backoff, ExponentialRetryHandle, RetryBudget},
 };
 
 use crate::{CLIENT, tally::Around};
@@ -25,7 +25,7 @@ pub(crate) struct Observed {
     pub(crate) rate: WindowRateLimitHandle,
     pub(crate) permits: Around,
     pub(crate) issues: Around,
-    pub(crate) budget: RetryBudget,
+    pub(crate) retry: ExponentialRetryHandle,
 }
 
 /// Returns the client and its limits, which are added to `limits`.
@@ -48,24 +48,25 @@ pub(crate) fn client(
         .name(CLIENT);
     let rate =
         WindowRateLimitLayer::new(RATE, SECOND).max_wait(Duration::from_millis(800)).name(CLIENT);
-    let budget = RetryBudget::builder(0.1).floor_per_second(2).max_saved(10).build();
+    let budget = RetryBudget::builder(0.2).floor_per_second(5).max_saved(20).build();
     let policy = ExponentialRetry::new(3)
         .backoff(Backoff::new(Duration::from_millis(50), SECOND))
         .max_elapsed(SECOND * 3)
         .max_hint(SECOND * 10)
-        .budget(budget.clone())
+        .budget(budget)
         .seed(seed)
-        //NAME
+        .name(CLIENT)
         .classify(HttpClassifier::new().assume_no_redirects());
     let observed = Observed {
         in_flight: in_flight.handle(),
         rate: rate.handle(),
         permits: Around::default(),
         issues: Around::default(),
-        budget,
+        retry: policy.handle(),
     };
     limits.add(observed.in_flight.clone());
     limits.add(observed.rate.clone());
+    limits.add(observed.retry.clone());
 
     let (permits, issues) = (observed.permits.clone(), observed.issues.clone());
     let (all, attempts) = (permits.clone(), issues.clone());
@@ -80,6 +81,7 @@ pub(crate) fn client(
         .layer(in_flight)
         .layer(permits.behind)
         .layer(HttpRetryLayer::new(policy))
+        .layer(AttemptSpanLayer::new())
         .layer(issues.before)
         .map_err(move |error: BoxError| {
             Rejected::find(&*error).into_iter().for_each(|rejected| attempts.reject(rejected));

@@ -141,7 +141,7 @@ where
         biased;
         Ok(()) = arrived, if is_dropped => {
             seen.dropped += 1;
-            return Duration::ZERO;
+            Duration::ZERO
         }
         result = client.call(request) => settle(result, seen).await,
     }

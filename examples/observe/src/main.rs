@@ -74,8 +74,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
         Ok::<_, BoxError>((observed, seen))
     })
     .await??;
-    server.in_flight.drained().await;
-    server.quota.drained().await;
+    server.at_rest().await;
 
     if let Some(traces) = traces {
         tokio::task::spawn_blocking(move || traces.shutdown()).await??;

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use tower_floodgate::observe::{Handle, Snapshot};
 
+use self::Counted::{AtLeast, Exactly};
 use crate::{
     CLIENT, SERVER, client::Observed, exposition::Samples, load::Seen, server::Server,
     tally::Around,
@@ -128,13 +129,12 @@ impl Rows<'_> {
     }
 
     fn limit(&mut self, limit: &Limit<'_>) {
-        use Counted::{AtLeast, Exactly};
         let around = limit.around;
         let snapshot = limit.handle.snapshot();
         let (rejected, counts, queued, size) = match &snapshot {
             Snapshot::Concurrency(now) => (now.rejected, now.counts, now.queued, now.limit),
             Snapshot::Window(now) => (now.rejected, now.counts, now.queued, now.limit),
-            _ => unreachable!("the program has limits of these kinds"),
+            _ => unreachable!("is of a limit"),
         };
         let counts = counts.expect("the limit has a name");
         let labels = [("limiter", limit.limiter), ("kind", snapshot.kind())];
@@ -172,16 +172,36 @@ impl Rows<'_> {
     }
 
     fn retries(&mut self, observed: &Observed, seen: &Seen) {
-        use Counted::Exactly;
+        let now = observed.retry.snapshot();
         let labels = [("limiter", CLIENT)];
+        let mut push = |metric, handle, counted| self.push(metric, &labels, handle, counted);
+
         let retries = observed.issues.before.arrived() - observed.permits.behind.arrived();
-        self.push("floodgate_retries_total", &labels, None, Some(Exactly(retries)));
-        self.push("floodgate_retry_backoff_seconds_count", &labels, None, Some(Exactly(retries)));
-        self.push("floodgate_retry_give_ups_total", &labels, None, Some(Exactly(seen.failed)));
-        let ended = Exactly(seen.succeeded + seen.failed);
-        self.push("floodgate_retry_attempts_count", &labels, None, Some(ended));
-        let attempts = Exactly(seen.attempts);
-        self.push("floodgate_retry_attempts_sum", &labels, None, Some(attempts));
+        let retries = Some(Exactly(retries));
+        push("floodgate_retries_total", Some(now.retries), retries);
+        push("floodgate_retry_backoff_seconds_count", Some(now.retries), retries);
+        let give_ups = Some(now.give_ups.total());
+        push("floodgate_retry_give_ups_total", give_ups, Some(Exactly(seen.failed)));
+        let ended = Some(Exactly(seen.succeeded + seen.failed));
+        push("floodgate_retry_attempts_count", None, ended);
+        push("floodgate_retry_attempts_sum", None, Some(Exactly(seen.attempts)));
+        let saved = now.budget.map(|budget| budget.saved.into());
+        push("floodgate_retry_budget_balance", saved, None);
+
+        let give_ups = &now.give_ups;
+        for (reason, handle) in [
+            ("max_attempts", give_ups.max_attempts),
+            ("max_elapsed", give_ups.max_elapsed),
+            ("deadline", give_ups.deadline),
+            ("max_hint", give_ups.max_hint),
+            ("budget_exhausted", give_ups.budget_exhausted),
+            ("retry_forbidden", give_ups.retry_forbidden),
+            ("not_replayable", give_ups.not_replayable),
+        ] {
+            let [limiter] = labels;
+            let labels = [limiter, ("reason", reason)];
+            self.push("floodgate_retry_give_ups_total", &labels, Some(handle), None);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use axum::{
 };
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{RwLock, oneshot},
     time::{self, Instant},
 };
 use tower::ServiceBuilder;
@@ -48,8 +48,17 @@ pub(crate) struct Server {
     /// The counts around both limits.
     pub(crate) permits: Around,
     pub(crate) issues: Around,
+    /// Shared by each request until its span has ended.
+    serving: Arc<RwLock<()>>,
     /// Completes the senders of the requests that arrive and are never responded to.
     pub(crate) arrivals: Arrivals,
+}
+
+impl Server {
+    /// Waits until the server has noticed the end of each request.
+    pub(crate) async fn at_rest(&self) {
+        drop(self.serving.write().await);
+    }
 }
 
 /// The callers that wait for the arrival of their requests, by number.
@@ -76,7 +85,7 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
         .max_queue(0)
         .reject_with(counted(&issues))
         .name(SERVER);
-    let arrivals = Arrivals::default();
+    let (serving, arrivals) = (Arc::default(), Arrivals::default());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = Server {
         url: format!("http://{}/", listener.local_addr()?),
@@ -84,6 +93,7 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
         quota: quota.handle(),
         permits: permits.clone(),
         issues: issues.clone(),
+        serving: Arc::clone(&serving),
         arrivals: Arc::clone(&arrivals),
     };
     limits.add(server.in_flight.clone());
@@ -106,7 +116,7 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
         .route("/", get(handle))
         .layer(limited)
         // Added behind the limits, so that their events are in the span of the request.
-        .layer(middleware::from_fn(in_span))
+        .layer(middleware::from_fn_with_state(serving, in_span))
         .with_state(faults);
     tokio::spawn(async { axum::serve(listener, app).await });
     Ok(server)
@@ -121,12 +131,17 @@ fn counted(around: &Around) -> impl Fn(Rejected) -> Response<Body> + Clone + Sen
     }
 }
 
-async fn in_span(request: Request, next: Next) -> Response<Body> {
+async fn in_span(
+    State(serving): State<Arc<RwLock<()>>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let _serving = serving.read().await;
     next.run(request).instrument(tracing::info_span!("serve")).await
 }
 
-/// Takes up to 60 ms. Fails for 0.8 s of each 5, and one request in twenty at other times. One in
-/// 400 is told to come again in a second, one in 900 in half a minute.
+/// Takes up to 60 ms. Fails for 0.8 s of each 5, and one request in twenty at other times. Two in
+/// 300 are told to come again later: one in a second, one in half a minute.
 async fn handle(State(faults): State<Faults>, request: Request) -> Response<Body> {
     if let Some(number) = request.headers().get(DROPPED) {
         let number = number.to_str().ok().and_then(|number| number.parse().ok());
@@ -142,9 +157,9 @@ async fn handle(State(faults): State<Faults>, request: Request) -> Response<Body
     };
     time::sleep(work).await;
     let is_outage = faults.start.elapsed().as_millis() % 5000 >= 4200;
-    if handled % 900 == 0 {
+    if handled % 300 == 0 {
         (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "30")]).into_response()
-    } else if handled % 400 == 0 {
+    } else if handled % 300 == 150 {
         (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response()
     } else if is_outage || is_failure {
         StatusCode::SERVICE_UNAVAILABLE.into_response()

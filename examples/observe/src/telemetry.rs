@@ -8,14 +8,15 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
 };
 use tower::BoxError;
+use tower_floodgate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};
 
 const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
     ("floodgate_queue_wait_seconds", &[0.0, 0.001, 0.01, 0.1, 1.0, 10.0]),
     ("floodgate_pause_seconds", &[0.1, 1.0, 10.0]),
-    ("floodgate_retry_attempts", &[1.0, 2.0, 3.0]),
-    ("floodgate_retry_backoff_seconds", &[0.01, 0.1, 1.0, 10.0]),
+    ("floodgate_retry_attempts", &RETRY_ATTEMPTS_BUCKETS),
+    ("floodgate_retry_backoff_seconds", &RETRY_BACKOFF_BUCKETS),
 ];
 
 /// Installs the recorder of metrics, with the buckets of this crate's histograms.
