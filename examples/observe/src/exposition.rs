@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Samples(Vec<(String, BTreeMap<String, String>, f64)>);
 
 impl Samples {
-    /// Reads the lines of a recorder, whose values have no `}` and no `"`.
+    /// Reads the lines of a recorder. The values of its labels have no `}` and no `"`.
     pub(crate) fn read(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         Self(lines.filter_map(sample).collect())
