@@ -17,7 +17,7 @@ use crate::{
     server::{DROPPED, Server, lock},
 };
 
-const CALLERS: u64 = 60;
+pub(crate) const CALLERS: u64 = 60;
 /// The raised rate, above the quota of the server.
 const TOO_FAST: u32 = 150;
 

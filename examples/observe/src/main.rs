@@ -32,7 +32,7 @@ use clap::Parser;
 use tower::BoxError;
 use tower_floodgate::observe::Limits;
 
-use crate::{args::Args, exposition::Samples, report::Printed};
+use crate::{args::Args, exposition::Samples, load::CALLERS, report::Printed};
 
 /// The names of the limits: those of each side.
 const CLIENT: &str = "client";
@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
 
 /// Returns true if all counts agree.
 async fn run(args: Args) -> Result<bool, BoxError> {
-    // Both before the limits, which look for them when they are made.
+    // Before the limits, so that their metrics begin at zero.
     let metrics = telemetry::record_metrics()?;
     let traces = telemetry::trace(args.log, args.otlp.as_deref())?;
     let limits = Limits::new();
@@ -66,6 +66,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
         scrapes.wait_for(|scrapes| *scrapes == 2).await?;
     }
 
+    println!("{CALLERS} callers for {}", humantime::format_duration(args.load));
     let (of_load, seed) = (server.clone(), args.seed);
     let in_load = limits.clone();
     let (observed, seen) = tokio::task::spawn_blocking(move || {

@@ -21,7 +21,7 @@ const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
 
 /// Installs the recorder of metrics, with the buckets of this crate's histograms.
 ///
-/// Before the limits are made, because a limit registers its metrics with its name.
+/// Before the limits are named: a limit registers its metrics with its name.
 pub(crate) fn record_metrics() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
     for (histogram, buckets) in HISTOGRAM_BUCKETS {
