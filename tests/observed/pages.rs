@@ -50,7 +50,8 @@ pub(crate) fn rules() -> String {
     rest.split_once("```").expect("the block ends").0.to_owned()
 }
 
-/// Returns the expressions of the rules, which stand on one line each.
-pub(crate) fn conditions(rules: &str) -> Vec<&str> {
-    rules.lines().filter_map(|line| line.trim_start().strip_prefix("expr: ")).collect()
+/// Returns the name and the condition of each alert, which stand on one line each.
+pub(crate) fn alerts(rules: &str) -> Vec<(&str, &str)> {
+    let values = |key| rules.lines().filter_map(move |line| line.trim_start().strip_prefix(key));
+    values("- alert: ").zip(values("expr: ")).collect()
 }
