@@ -18,6 +18,18 @@ pub enum Snapshot {
     Retry(RetrySnapshot),
 }
 
+impl From<ConcurrencySnapshot> for Snapshot {
+    fn from(snapshot: ConcurrencySnapshot) -> Self {
+        Self::Concurrency(snapshot)
+    }
+}
+
+impl From<WindowSnapshot> for Snapshot {
+    fn from(snapshot: WindowSnapshot) -> Self {
+        Self::Window(snapshot)
+    }
+}
+
 impl Snapshot {
     /// Returns the kind of the limit: `concurrency` or `window`. It is the label `kind` of metrics,
     /// the field of this name in traces, and the tag of a serialized snapshot.

@@ -85,7 +85,7 @@ impl Observer {
         }
         let named = self.named.get_or_init(|| Box::new(Named::new(Arc::clone(&name), kind)));
         if named.name != name {
-            let expected = format!("{:?}, which the limit is named already", named.name);
+            let expected = format!("{:?}, as the limit is named already", named.name);
             return Err(InvalidSetting::new("name", name, expected));
         }
         Ok(())
