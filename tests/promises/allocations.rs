@@ -104,3 +104,20 @@ fn c6_r1_successful_request_in_towers_retry_allocates_nothing() {
     let mut service = Retry::new(ExponentialRetry::new(3), Free);
     assert_eq!(measure(|| call(&mut service, 1)).count_total, 0);
 }
+
+#[test]
+fn c6_o5_successful_request_of_a_named_policy_allocates_nothing() {
+    assert_no_allocation(ExponentialRetry::new(3).name("api"));
+    assert_no_allocation(ExponentialRetry::new(3).budget(RetryBudget::new(0.1)).name("api"));
+}
+
+/// Asserts that requests which succeed at once allocate nothing after the first.
+pub(crate) fn assert_no_allocation<P>(policy: P)
+where
+    P: tower::retry::Policy<u32, u32, std::convert::Infallible> + Clone,
+{
+    let mut service = Retry::new(policy, Free);
+    call(&mut service, 0);
+    assert_eq!(measure(|| (0..1000).for_each(|n| call(&mut service, n))).count_total, 0);
+    assert_eq!(measure(|| (0..1000).for_each(|n| call(&mut service.clone(), n))).count_total, 0);
+}

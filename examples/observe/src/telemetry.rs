@@ -8,13 +8,17 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
 };
 use tower::BoxError;
-use tower_floodgate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
+use tower_floodgate::{
+    observe::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
+    retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS},
+};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};
 
-const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
-    ("floodgate_queue_wait_seconds", &[0.0, 0.001, 0.01, 0.1, 1.0, 10.0]),
-    ("floodgate_pause_seconds", &[0.1, 1.0, 10.0]),
+/// The buckets of each histogram.
+const BUCKETS: [(&str, &[f64]); 4] = [
+    ("floodgate_queue_wait_seconds", &QUEUE_WAIT_BUCKETS),
+    ("floodgate_pause_seconds", &PAUSE_BUCKETS),
     ("floodgate_retry_attempts", &RETRY_ATTEMPTS_BUCKETS),
     ("floodgate_retry_backoff_seconds", &RETRY_BACKOFF_BUCKETS),
 ];
@@ -24,9 +28,8 @@ const HISTOGRAM_BUCKETS: &[(&str, &[f64])] = &[
 /// Before the limits are named: a limit registers its metrics with its name.
 pub(crate) fn record_metrics() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (histogram, buckets) in HISTOGRAM_BUCKETS {
-        builder =
-            builder.set_buckets_for_metric(Matcher::Full((*histogram).to_owned()), buckets)?;
+    for (histogram, buckets) in BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Full(histogram.to_owned()), buckets)?;
     }
     builder.install_recorder()
 }

@@ -19,13 +19,16 @@ enum Step {
     SetMaxSaved(u32),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
         3 => (1..40_u32).prop_map(Step::Deposit),
         3 => (1..40_u32).prop_map(Step::Withdraw),
         1 => (0..40_u64, -1..=1_i64).prop_map(|(steps, beside)| Step::Advance(steps, beside)),
-    ];
-    proptest::collection::vec(step, 1..200)
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 1..200)
 }
 
 /// A ratio as a fraction. Its denominator divides a million, for which the budget is exact.
@@ -45,7 +48,7 @@ fn max_saved() -> impl Strategy<Value = u32> {
 /// Steps among which the settings change. A numerator is of the denominator of the schedule.
 fn changing_steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        3 => steps().prop_map(|steps| steps[0].clone()),
+        3 => step(),
         1 => prop_oneof![
             (0..4000_u64).prop_map(Step::SetRatio),
             floor().prop_map(Step::SetFloor),
