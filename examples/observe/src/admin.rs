@@ -25,13 +25,14 @@ pub(crate) async fn start(
             upkeep.run_upkeep();
         }
     });
+    let scraped = limits.clone();
     let (scrapes, count) = watch::channel(0);
     let scrape = move || {
         scrapes.send_modify(|scrapes| *scrapes += 1);
-        limits.record_metrics();
+        scraped.record_metrics();
         ready(metrics.render())
     };
-    // The page of the limits is mounted here: `.nest("/limits", ...)`.
+    // The page of `limits` is mounted here.
     let admin = Router::new().route("/metrics", get(scrape));
     tokio::spawn(async { axum::serve(listener, admin).await });
     Ok((address, count))
