@@ -25,7 +25,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use super::{Limiter, Observer, QueueLimits, Waiter};
+use super::{Limiter, Observer, QueueLimits, Refusal, Waiter};
 use crate::{
     arc_cache::CachedArc,
     rejected::{Reason, Rejected},
@@ -151,7 +151,10 @@ impl<L: Limiter> Readiness<L> {
                             self.state = State::Acquired(permit);
                             return Poll::Ready(Some(permit));
                         }
-                        Poll::Ready(Err(reason)) => {
+                        Poll::Ready(Err(Refusal::TooMany { .. })) => {
+                            unreachable!("a limit has at least one permit")
+                        }
+                        Poll::Ready(Err(Refusal::Rejected(reason))) => {
                             if was_queued {
                                 observer.cancelled();
                             }
@@ -249,7 +252,7 @@ impl<L: Limiter> Readiness<L> {
         }
         // A request that has waited is rejected for that. Any other one comes now.
         let comes_now = !has_waited || self.is_old(at);
-        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits));
+        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits), 1);
         self.limiter.observer().rejected(rejected.reason());
         Err(rejected)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use super::QueueLimits;
 use crate::{
-    semaphore::WaiterKey,
+    semaphore::{Arrival, Stamp, WaiterKey},
     time::{Clock, GRACE, Nanos, Time, Timer, TimerUse},
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Waiter {
     /// The key in the queue; `None` before.
     pub(crate) key: Option<WaiterKey>,
+    /// The number of permits that it asks for.
+    pub(crate) permits: u32,
     /// The beginning of the wait.
     pub(crate) since: Nanos,
     /// The end of the wait.
@@ -32,11 +34,23 @@ impl Waiter {
     pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
         let since = clock.now();
         let deadline = limits.deadline(since);
-        Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
+        let (poll_at, task) = (deadline, TaskId::of(waker));
+        Self { key: None, permits: 1, since, deadline, poll_at, task, timer: None }
     }
 
-    /// Records the task that polls. With another task than before, the deadline becomes that of a
-    /// request that comes now, unless it has passed.
+    /// Lets the waiter ask for `permits`.
+    pub(super) fn of_permits(self, permits: u32) -> Self {
+        Self { permits, ..self }
+    }
+
+    /// Returns the waiter as the semaphore sees it.
+    pub(crate) fn arrival(&self) -> Arrival {
+        let since = Stamp::new(self.since.get());
+        Arrival { permits: self.permits, since, deadline: self.deadline.into() }
+    }
+
+    /// Records the task that polls. With another task than before, beginning and deadline become
+    /// those of a request that comes now, unless the deadline has passed.
     pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
         let before = mem::replace(&mut self.task, TaskId::of(waker));
         if before == self.task || self.deadline == Nanos::NEVER {
@@ -44,7 +58,7 @@ impl Waiter {
         }
         let now = clock.now();
         if now < self.deadline {
-            self.deadline = limits.deadline(now);
+            (self.since, self.deadline) = (now, limits.deadline(now));
         }
     }
 

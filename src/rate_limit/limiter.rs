@@ -19,7 +19,8 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
     limiter::{
-        CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Waiter,
+        CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, Refusal, RejectedCounter,
+        Waiter,
     },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
@@ -69,7 +70,7 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Queues `waiter`, or rejects it if its permit is expected after its deadline or, in a layer
+    /// Queues `waiter`, or rejects it if its permits are expected after its deadline or, in a layer
     /// with a bound, less than a tick before that of its request. Ready if it is not queued.
     #[track_caller]
     fn poll_queue(
@@ -77,18 +78,20 @@ impl RateLimiter {
         waiter: &mut Waiter,
         limits: &QueueLimits,
         cx: &Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
+    ) -> Poll<Result<Permit, Refusal>> {
+        let arrival = waiter.arrival();
         let Waiter { deadline, poll_at, .. } = waiter;
         let mut runtime = None;
         let admit = |view: View, expected: &dyn Fn() -> Nanos| {
-            limits.admit(view).map_err(Some)?;
+            Refusal::check(view, arrival.permits).map_err(Some)?;
+            limits.admit(view).map_err(|reason| Some(reason.into()))?;
             let of_request = if limits.is_bounded() { current_deadline::current() } else { None };
             if *deadline != Nanos::NEVER || of_request.is_some() {
                 let expected = expected();
                 // A timer may fire a tick late.
                 let is_late = |at| expected.after(TICK) >= self.clock.read(at);
                 if expected > *deadline || of_request.is_some_and(is_late) {
-                    return Err(Some(Reason::WaitTimeout));
+                    return Err(Some(Reason::WaitTimeout.into()));
                 }
                 if *deadline != Nanos::NEVER {
                     *poll_at = expected;
@@ -98,9 +101,9 @@ impl RateLimiter {
             let current = Handle::try_current().map_err(|_| None)?;
             Ok(runtime.insert(current).id())
         };
-        match self.window.queue(cx.waker(), (*deadline).into(), admit) {
+        match self.window.queue(cx.waker(), arrival, admit) {
             Ok(None) => Poll::Ready(Ok(Permit(()))),
-            Err(Some(reason)) => Poll::Ready(Err(reason)),
+            Err(Some(refusal)) => Poll::Ready(Err(refusal)),
             Err(None) => Self::TIMER.no_runtime(),
             Ok(Some((key, is_task_missing))) => {
                 waiter.key = Some(key);
@@ -120,7 +123,7 @@ impl RateLimiter {
         waiter: &mut Waiter,
         limits: &QueueLimits,
         cx: &Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
+    ) -> Poll<Result<Permit, Refusal>> {
         let Some(key) = &waiter.key else { return self.poll_queue(waiter, limits, cx) };
         let (deadline, poll_at) = (waiter.deadline, &mut waiter.poll_at);
         let mut is_late = false;
@@ -136,7 +139,7 @@ impl RateLimiter {
                 if let Some(key) = waiter.key.take() {
                     self.window.cancel(key);
                 }
-                Poll::Ready(self.acquire_or_time_out())
+                Poll::Ready(self.acquire_or_time_out(waiter.permits))
             }
             Poll::Pending => {
                 let runtime = Self::TIMER.runtime();
@@ -149,20 +152,22 @@ impl RateLimiter {
                 waiter.key = None;
                 match ended {
                     Ok(()) => Poll::Ready(Ok(Permit(()))),
-                    Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed)),
+                    Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed.into())),
+                    Err(Ended::TooMany { limit }) => Poll::Ready(Err(Refusal::TooMany { limit })),
                     // The deadline was that of an earlier request: this one queues anew.
                     Err(Ended::Overdue) if self.clock.now() < deadline => {
                         self.poll_queue(waiter, limits, cx)
                     }
-                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out()),
+                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out(waiter.permits)),
                 }
             }
         }
     }
 
-    fn acquire_or_time_out(&self) -> Result<Permit, Reason> {
+    fn acquire_or_time_out(&self, permits: u32) -> Result<Permit, Refusal> {
         self.window.refill();
-        self.try_acquire().ok_or(Reason::WaitTimeout)
+        let is_acquired = self.window.try_acquire_many(permits);
+        is_acquired.then_some(Permit(())).ok_or(Reason::WaitTimeout.into())
     }
 }
 
@@ -186,13 +191,17 @@ impl Limiter for RateLimiter {
         self.window.try_acquire().then_some(Permit(()))
     }
 
+    fn try_acquire_many(&self, permits: u32) -> bool {
+        self.window.try_acquire_many(permits)
+    }
+
     #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
+    ) -> Poll<Result<Permit, Refusal>> {
         loop {
             if let Poll::Ready(result) = self.poll_waiter(waiter, limits, cx) {
                 return Poll::Ready(result);
@@ -215,6 +224,10 @@ impl Limiter for RateLimiter {
         self.window.refund();
     }
 
+    fn release_many(&self, permits: u32) {
+        self.window.refund_many(permits);
+    }
+
     /// The permit is committed after the call, even by a panic: the request may have gone out.
     #[inline]
     fn call<R>(limiter: &CachedArc<Self>, _: Permit, call: impl FnOnce() -> R) -> (R, ()) {
@@ -229,13 +242,17 @@ impl Limiter for RateLimiter {
         (call(), ())
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
-        let (view, wait) = self.window.estimate();
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected {
+        let (view, wait) = self.window.estimate(permits);
         if view.is_closed {
             return Rejected::new(Limit::Rate, Reason::Closed, None);
         }
         let reason = limits.and_then(|limits| limits.rejects(view, wait)).unwrap_or(reason);
         Rejected::new(Limit::Rate, reason, Some(wait))
+    }
+
+    fn limit(&self) -> u32 {
+        self.window.limit()
     }
 
     fn separate(&self) -> Self {
