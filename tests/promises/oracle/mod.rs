@@ -9,8 +9,10 @@
 
 mod budget;
 mod concurrency;
+mod permits;
 mod strides;
 mod window;
+mod window_permits;
 
 use std::{
     pin::Pin,
