@@ -306,7 +306,7 @@ impl Ends for RateLimiter {
 impl Refill for RateLimiter {
     const TIMER: TimerUse = TimerUse {
         what: "WindowRateLimitLayer: a wait for a permit",
-        otherwise: "reject what would wait, with `max_queue(0)`",
+        otherwise: "reject what would wait, with `max_queue(0)` or `try_acquire`",
     };
 
     fn attend(&self, runtime: runtime::Id, task: &Waker) -> Option<Nanos> {

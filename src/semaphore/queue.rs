@@ -375,7 +375,7 @@ impl Queue {
         };
         // Permits are numbered in the order of the grants. A permit beyond the limit is one that a
         // waiter before has released, and that waiter was granted its permits as its last one came.
-        let mut end = backwards().map(permits_of).sum();
+        let mut end: u64 = backwards().map(permits_of).sum();
         let (mut rounds, mut permit) = (0, end + u64::from(permits.min(limit)));
         for index in backwards() {
             let before = end - permits_of(index);

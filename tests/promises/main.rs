@@ -27,6 +27,7 @@ mod nested;
 mod no_runtime;
 mod oracle;
 mod outage;
+mod permits;
 mod rate_limit;
 mod readiness;
 mod retry;
