@@ -969,3 +969,22 @@ fn p3_c12_c4_permits_granted_as_the_deadline_passes_are_not_lost() {
         assert_eq!((view.available, view.ahead), (2, 0));
     });
 }
+
+/// P4, C4: a waiter that is refused tells its tag once, beside a cancel of it.
+#[test]
+fn p4_c4_refused_waiter_tells_its_tag_once() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let left = LeftTags::default();
+        let semaphore = Arc::new(Semaphore::new(2, Untimed, left.clone()));
+        assert!(semaphore.try_acquire());
+        let both = semaphore.queue_as(&noop_waker(), many(2)).key();
+        let lowering = spawn(&semaphore, |semaphore: &Semaphore<Untimed, LeftTags>| {
+            semaphore.set_limit(1, || {});
+        });
+        semaphore.cancel(both);
+        join([lowering]);
+        let left = left.0.lock().expect("a panic ends the model").clone();
+        assert_eq!(left, [Tag::NONE.0]);
+        assert_eq!((semaphore.view().available, semaphore.view().ahead), (0, 0));
+    });
+}

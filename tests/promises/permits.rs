@@ -97,6 +97,20 @@ async fn p1_w1_permits_kept_for_long_count_from_their_commits() {
     assert_eq!(limit.snapshot().issued, 9);
 }
 
+/// With a limit of 1024, every fourth issue has a checkpoint. Permits that are committed together
+/// across it have one, too, and expire a window later, not a window after the next look.
+#[tokio::test(start_paused = true)]
+async fn p1_w8_permits_committed_across_a_stride_expire_in_time() {
+    for permits in 4..9 {
+        let limit = window(1024, secs(10));
+        limit.try_acquire_many(permits).unwrap().commit();
+        tokio::time::advance(secs(5)).await;
+        assert_eq!(limit.remaining(), 1024 - permits);
+        tokio::time::advance(secs(5)).await;
+        assert_eq!(limit.remaining(), 1024, "{permits} at once");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn p1_b6_w9_drained_waits_for_permits_of_handles() {
     let (requests, quota) = (concurrency(3), window(3, secs(60)));
