@@ -103,26 +103,29 @@ impl Limiter for ConcurrencyLimiter {
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
-        let arrival = waiter.arrival();
+        let arrival = waiter.arrival(permits);
         waiter.poll_at = waiter.deadline;
         let admit = |view: View, _: &dyn Fn() -> Turn| {
-            Refusal::check(view, arrival.permits)?;
+            Refusal::check(view, permits)?;
             Ok(admit(limits, view)?)
         };
         loop {
             self.semaphore.remove_overdue();
             let polled = match &waiter.key {
-                None => match self.semaphore.queue(cx.waker(), arrival, admit, |(), ()| Tag::NONE) {
-                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
-                    Ok(key) => {
-                        waiter.key = key;
-                        Poll::Pending
+                None => {
+                    match self.semaphore.queue(cx.waker(), arrival, admit, |(), ()| Tag::NONE) {
+                        Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                        Ok(key) => {
+                            waiter.key = key;
+                            Poll::Pending
+                        }
+                        Err(refusal) => return Poll::Ready(Err(refusal)),
                     }
-                    Err(refusal) => return Poll::Ready(Err(refusal)),
-                },
+                }
                 Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
             };
             let Poll::Ready(ended) = polled else {
@@ -139,7 +142,7 @@ impl Limiter for ConcurrencyLimiter {
                 // The deadline was that of an earlier request: this one queues anew.
                 Err(Ended::Overdue) if self.clock.now() < waiter.deadline => {}
                 Err(Ended::Overdue) => {
-                    let is_acquired = self.try_acquire_many(arrival.permits);
+                    let is_acquired = self.try_acquire_many(permits);
                     let result = is_acquired.then_some(Permit(()));
                     return Poll::Ready(result.ok_or(Reason::WaitTimeout.into()));
                 }

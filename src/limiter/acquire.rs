@@ -197,11 +197,9 @@ impl<L: Limiter> Acquiring<L> {
         }
         // The waiter stays in its place until the outcome is known, because wakers and timers may
         // panic.
-        let waiter = waiter.get_or_insert_with(|| {
-            Waiter::new(LIMITS, limiter.clock(), cx.waker()).of_permits(permits)
-        });
+        let waiter = waiter.get_or_insert_with(|| Waiter::new(LIMITS, limiter.clock(), cx.waker()));
         let was_queued = waiter.key.is_some();
-        match limiter.poll_acquire(waiter, LIMITS, cx) {
+        match limiter.poll_acquire(waiter, permits, LIMITS, cx) {
             Poll::Pending => {
                 if !was_queued {
                     observer.queued();

@@ -65,8 +65,8 @@ pub(crate) trait Limiter: Cached {
     /// Acquires `permits`, all or none, as [`try_acquire`](Self::try_acquire) does.
     fn try_acquire_many(&self, permits: u32) -> bool;
 
-    /// Acquires the permits that `waiter` asks for, or queues it and registers the task to be
-    /// woken. The permit that is returned stands for all of them.
+    /// Acquires `permits`, or queues `waiter` for them and registers the task to be woken. The
+    /// permit that is returned stands for all of them. Each poll of a wait names the same number.
     ///
     /// Ready means that `waiter` has left the queue. Pending waits must be
     /// [cancelled](Self::cancel) before they are dropped.
@@ -78,6 +78,7 @@ pub(crate) trait Limiter: Cached {
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Permit, Refusal>>;
@@ -136,7 +137,9 @@ pub(crate) trait Limiter: Cached {
 pub(crate) enum Refusal {
     Rejected(Reason),
     /// More permits were asked for than this limit.
-    TooMany { limit: u32 },
+    TooMany {
+        limit: u32,
+    },
 }
 
 impl Refusal {

@@ -132,7 +132,7 @@ impl<L: Limiter> Readiness<L> {
                     let clock = self.limiter.clock();
                     waiter.polled_by(cx.waker(), &self.limits, clock);
                     let was_queued = waiter.key.is_some();
-                    let poll = self.limiter.arc().poll_acquire(waiter, &self.limits, cx);
+                    let poll = self.limiter.arc().poll_acquire(waiter, 1, &self.limits, cx);
                     let observer = self.limiter.observer();
                     match poll {
                         Poll::Pending => {

@@ -17,8 +17,6 @@ use crate::{
 pub(crate) struct Waiter {
     /// The key in the queue; `None` before.
     pub(crate) key: Option<WaiterKey>,
-    /// The number of permits that it asks for.
-    pub(crate) permits: u32,
     /// The beginning of the wait.
     pub(crate) since: Nanos,
     /// The end of the wait.
@@ -34,19 +32,15 @@ impl Waiter {
     pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
         let since = clock.now();
         let deadline = limits.deadline(since);
-        let (poll_at, task) = (deadline, TaskId::of(waker));
-        Self { key: None, permits: 1, since, deadline, poll_at, task, timer: None }
+        Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
     }
 
-    /// Lets the waiter ask for `permits`.
-    pub(super) fn of_permits(self, permits: u32) -> Self {
-        Self { permits, ..self }
-    }
-
-    /// Returns the waiter as the semaphore sees it.
-    pub(crate) fn arrival(&self) -> Arrival {
+    /// Returns the waiter as the semaphore sees it, with the number of permits that it asks for.
+    ///
+    /// The number is not a field, which keeps every clone of a service small: it is 1 for those.
+    pub(crate) fn arrival(&self, permits: u32) -> Arrival {
         let since = Stamp::new(self.since.get());
-        Arrival { permits: self.permits, since, deadline: self.deadline.into() }
+        Arrival { permits, since, deadline: self.deadline.into() }
     }
 
     /// Records the task that polls. With another task than before, beginning and deadline become

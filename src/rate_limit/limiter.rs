@@ -76,14 +76,15 @@ impl RateLimiter {
     fn poll_queue(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
-        let arrival = waiter.arrival();
+        let arrival = waiter.arrival(permits);
         let Waiter { deadline, poll_at, .. } = waiter;
         let mut runtime = None;
         let admit = |view: View, expected: &dyn Fn() -> Nanos| {
-            Refusal::check(view, arrival.permits).map_err(Some)?;
+            Refusal::check(view, permits).map_err(Some)?;
             limits.admit(view).map_err(|reason| Some(reason.into()))?;
             let of_request = if limits.is_bounded() { current_deadline::current() } else { None };
             if *deadline != Nanos::NEVER || of_request.is_some() {
@@ -121,10 +122,11 @@ impl RateLimiter {
     fn poll_waiter(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
-        let Some(key) = &waiter.key else { return self.poll_queue(waiter, limits, cx) };
+        let Some(key) = &waiter.key else { return self.poll_queue(waiter, permits, limits, cx) };
         let (deadline, poll_at) = (waiter.deadline, &mut waiter.poll_at);
         let mut is_late = false;
         let polled = self.window.poll(key, cx.waker(), deadline.into(), |expected| {
@@ -139,7 +141,7 @@ impl RateLimiter {
                 if let Some(key) = waiter.key.take() {
                     self.window.cancel(key);
                 }
-                Poll::Ready(self.acquire_or_time_out(waiter.permits))
+                Poll::Ready(self.acquire_or_time_out(permits))
             }
             Poll::Pending => {
                 let runtime = Self::TIMER.runtime();
@@ -156,9 +158,9 @@ impl RateLimiter {
                     Err(Ended::TooMany { limit }) => Poll::Ready(Err(Refusal::TooMany { limit })),
                     // The deadline was that of an earlier request: this one queues anew.
                     Err(Ended::Overdue) if self.clock.now() < deadline => {
-                        self.poll_queue(waiter, limits, cx)
+                        self.poll_queue(waiter, permits, limits, cx)
                     }
-                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out(waiter.permits)),
+                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out(permits)),
                 }
             }
         }
@@ -199,11 +201,12 @@ impl Limiter for RateLimiter {
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
         loop {
-            if let Poll::Ready(result) = self.poll_waiter(waiter, limits, cx) {
+            if let Poll::Ready(result) = self.poll_waiter(waiter, permits, limits, cx) {
                 return Poll::Ready(result);
             }
             ready!(waiter.poll_timer(cx, &self.clock, &Self::TIMER));

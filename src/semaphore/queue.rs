@@ -88,13 +88,14 @@ impl Arrival {
 
 /// The turn of a waiter: the permit that completes those it asks for.
 ///
-/// If each waiter before it releases its permits in the order of the grants, then all permits pass
-/// through the waiters in rounds of the limit. The last permit of the waiter is the one with this
-/// number in this round, both counted from the permits that are available now.
+/// Permits are numbered in the order in which waiters get them: first those that are available,
+/// then those held, as they are released, up to the limit. The permits of a later number are those
+/// that waiters have got before and released again, in the same order: a round later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
+    /// The number of times that waiters before it get and release the permit.
     pub(crate) rounds: u64,
-    /// Between 1 and the limit.
+    /// The number of the permit, between 1 and the limit.
     pub(crate) permit: u32,
 }
 
@@ -373,8 +374,8 @@ impl Queue {
             let some = |index| (index != NONE).then_some(index);
             std::iter::successors(some(behind), move |&index| some(self[index].prev))
         };
-        // Permits are numbered in the order of the grants. A permit beyond the limit is one that a
-        // waiter before has released, and that waiter was granted its permits as its last one came.
+        // A number above the limit by x is that of the permit x, a round later. Its waiter releases
+        // it after all of its permits came, so the turn of that waiter decides.
         let mut end: u64 = backwards().map(permits_of).sum();
         let (mut rounds, mut permit) = (0, end + u64::from(permits.min(limit)));
         for index in backwards() {

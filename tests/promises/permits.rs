@@ -284,8 +284,7 @@ async fn p2_w6_rejection_tells_when_there_is_room_for_all_permits() {
 async fn p3_b4_c4_wait_that_is_dropped_leaves_the_queue() {
     let (requests, quota) = (concurrency(2), window(2, secs(3600)));
     let held = (requests.try_acquire().unwrap(), quota.try_acquire().unwrap());
-    let mut large =
-        (task::spawn(requests.acquire_many(2)), task::spawn(quota.acquire_many(2)));
+    let mut large = (task::spawn(requests.acquire_many(2)), task::spawn(quota.acquire_many(2)));
     let mut small = (task::spawn(requests.acquire()), task::spawn(quota.acquire()));
     assert!(large.0.poll().is_pending() && large.1.poll().is_pending());
     assert!(small.0.poll().is_pending() && small.1.poll().is_pending());

@@ -212,9 +212,8 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             return Ok(None); // expired permits, without the lock
         }
         let mut is_missing = false;
-        let admit = |view, turn: &dyn Fn() -> Turn| {
-            admit(view, &|| self.expected(view, turn(), moment))
-        };
+        let admit =
+            |view, turn: &dyn Fn() -> Turn| admit(view, &|| self.expected(view, turn(), moment));
         let tag = |tasks: &mut RefillTasks<K>, runtime| {
             let (tag, missing) = tasks.assign_new(runtime);
             is_missing = missing;
@@ -398,9 +397,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let moment = self.refill();
         let (view, at) = match self.semaphore.try_read() {
             Some(view) => (view, moment),
-            None => self
-                .semaphore
-                .read_for(1, |view, turn| (view, self.expected(view, turn, moment))),
+            None => {
+                self.semaphore.read_for(1, |view, turn| (view, self.expected(view, turn, moment)))
+            }
         };
         let is_free = view.ahead == 0 && at <= moment && !view.is_closed;
         Reading {
@@ -425,9 +424,8 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// `permits` would wait.
     pub(crate) fn estimate(&self, permits: u32) -> (View, Duration) {
         let moment = self.time.now();
-        self.semaphore.read_for(permits, |view, turn| {
-            (view, self.expected(view, turn, moment).since(moment))
-        })
+        self.semaphore
+            .read_for(permits, |view, turn| (view, self.expected(view, turn, moment).since(moment)))
     }
 
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
