@@ -68,8 +68,8 @@ impl ConcurrencyBackpressureHandle {
     /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
     ///
     /// The queue is served in order, so no request in it has waited longer. If a service that waits
-    /// is polled by another task, which [takes its position](crate::backpressure#between-polls), the
-    /// time of that position counts on.
+    /// is polled by another task, which [takes its position](crate::backpressure#between-polls),
+    /// the time of that position counts on.
     ///
     /// ```
     /// use std::time::Duration;

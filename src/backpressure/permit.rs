@@ -84,9 +84,10 @@ impl ConcurrencyBackpressureHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds of a layer do not apply, and neither does the [deadline](crate::deadline::current)
-    /// of a request during which it is polled: that deadline ends the request, and with it a wait
-    /// that belongs to it, but the permit may be for other work.
+    /// The bounds of a layer do not apply, and neither does the
+    /// [deadline](crate::deadline::current) of a request during which it is polled: that deadline
+    /// ends the request, and with it a wait that belongs to it, but the permit may be for other
+    /// work.
     ///
     /// # Errors
     ///

@@ -91,10 +91,11 @@
 //! [`acquire`](WindowRateLimitHandle::acquire) waits in the same queue as the requests, and
 //! [`try_acquire`](WindowRateLimitHandle::try_acquire) never waits.
 //! [`commit`](WindowPermit::commit) of the [`WindowPermit`] tells that the work goes out, and the
-//! window counts it from then on. **A permit that is dropped without a commit is refunded**, as that
-//! of a service that is never called. [`acquire_many`](WindowRateLimitHandle::acquire_many) acquires
-//! several permits at once, for one request that a server counts as several. While such a waiter is
-//! first in the queue, expired permits are kept for it, and those behind it wait.
+//! window counts it from then on. **A permit that is dropped without a commit is refunded**, as
+//! that of a service that is never called.
+//! [`acquire_many`](WindowRateLimitHandle::acquire_many) acquires several permits at once, for one
+//! request that a server counts as several. While such a waiter is first in the queue, expired
+//! permits are kept for it, and those behind it wait.
 //!
 //! | | a request of a service | a permit of a handle |
 //! | --- | --- | --- |

@@ -57,9 +57,10 @@ impl WindowRateLimitHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds of a layer do not apply, and neither does the [deadline](crate::deadline::current)
-    /// of a request during which it is polled: that deadline ends the request, and with it a wait
-    /// that belongs to it, but the permit may be for other work.
+    /// The bounds of a layer do not apply, and neither does the
+    /// [deadline](crate::deadline::current) of a request during which it is polled: that deadline
+    /// ends the request, and with it a wait that belongs to it, but the permit may be for other
+    /// work.
     ///
     /// # Errors
     ///
@@ -179,8 +180,8 @@ impl WindowRateLimitHandle {
     ///
     /// # Errors
     ///
-    /// [`Rejected`](AcquireManyError::Rejected), as for [`try_acquire`](Self::try_acquire), with the
-    /// time until there is room for all of them.
+    /// [`Rejected`](AcquireManyError::Rejected), as for [`try_acquire`](Self::try_acquire), with
+    /// the time until there is room for all of them.
     /// [`Invalid`](AcquireManyError::Invalid) if `permits` is 0 or above the limit.
     pub fn try_acquire_many(&self, permits: u32) -> Result<WindowPermit, AcquireManyError> {
         try_acquire_many(&self.limiter, permits).map(WindowPermit)

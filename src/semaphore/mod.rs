@@ -25,9 +25,9 @@
 //! acquire that has read the old state fails and tries again.
 //!
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted its
-//! permits. Waiters are served in sequence order, so a waiter for one permit without a deadline owns
-//! it exactly if its number is at most `granted`. It checks that without the lock. The outcome of
-//! any other waiter is in its entry of the queue, under the lock.
+//! permits. Waiters are served in sequence order, so a waiter for one permit without a deadline
+//! owns it exactly if its number is at most `granted`. It checks that without the lock. The outcome
+//! of any other waiter is in its entry of the queue, under the lock.
 //!
 //! A third word, `limit`, holds the limit for readings without the lock:
 //!
@@ -89,10 +89,10 @@
 //! it back, and grants it to the next waiter. A fourth word, `earliest`, holds the earliest
 //! deadline, so that a step finds by one load that none has passed.
 //!
-//! Deadlines that have passed by one step end waits and grants in their order. Each may let waiters
-//! acquire: a grant that is taken back frees permits, and a waiter that leaves is no longer in front
-//! of others that ask for fewer. Those that become possible are granted before the next deadline
-//! ends a wait, because their waiters were in time.
+//! If several deadlines have passed by one step, they end waits and grants in their order. Each may
+//! let waiters acquire: a grant that is taken back frees permits, and a waiter that leaves is no
+//! longer in front of others that ask for fewer. The grants that become possible are made before
+//! the next deadline ends a wait, because their waiters were in time.
 //!
 //! # Races
 //!

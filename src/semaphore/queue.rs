@@ -153,8 +153,8 @@ pub(super) struct Removed {
 ///
 /// A queued entry has a waker and is linked. In any other, `prev` is the state, and `next` of a
 /// vacant one is the next vacant one. A waiter with a deadline or for several permits keeps its
-/// entry until it has learned the outcome. Its deadline is that of the wait, and after a grant, that
-/// of the grant.
+/// entry until it has learned the outcome. Its deadline is that of the wait, and after a grant,
+/// that of the grant.
 pub(super) struct Entry {
     waker: Option<Waker>,
     number: Seq48,

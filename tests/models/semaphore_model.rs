@@ -668,8 +668,8 @@ fn c12_grant_taken_back_goes_to_the_next_waiter() {
     });
 }
 
-/// P2: two permits that are released one by one are granted together, and the waiter sees the writes
-/// of both holders.
+/// P2: two permits that are released one by one are granted together, and the waiter sees the
+/// writes of both holders.
 #[test]
 fn p2_b1_permits_are_granted_all_at_once_after_the_last_release() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
@@ -846,7 +846,8 @@ fn p4_newcomer_beside_a_lowered_limit_is_refused_or_granted() {
     });
 }
 
-/// P4, C4: a refused waiter that is cancelled loses and frees no permit, and a drain behind it ends.
+/// P4, C4: a refused waiter that is cancelled loses and frees no permit, and a drain behind it
+/// ends.
 #[test]
 fn p4_c4_b6_refused_waiter_that_is_cancelled_leaves_the_limit_drained() {
     Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
@@ -914,8 +915,8 @@ fn p2_c12_permits_taken_back_go_to_all_waiters_in_time() {
     });
 }
 
-/// P2, C12: if the deadline of a waiter for two permits passes as one is available, then that one is
-/// granted to the waiter behind it, before its own deadline.
+/// P2, C12: if the deadline of a waiter for two permits passes as one is available, then that one
+/// is granted to the waiter behind it, before its own deadline.
 #[test]
 fn p2_c12_waiter_behind_an_overdue_large_one_is_in_time() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
