@@ -41,6 +41,11 @@ impl Seq48 {
         self.0 & mask as u64 == 0
     }
 
+    /// Returns true if one of the last `steps` numbers, this one included, is such a multiple.
+    pub(crate) const fn has_passed_multiple(self, mask: u32, steps: u32) -> bool {
+        (self.0 & mask as u64) < steps as u64
+    }
+
     /// Returns true if this number comes after `other`.
     pub(crate) const fn is_after(self, other: Self) -> bool {
         // The difference, moved up to where its sign is that of an i64.

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ConcurrencyBackpressureHandle {
-    limiter: Arc<ConcurrencyLimiter>,
+    pub(super) limiter: Arc<ConcurrencyLimiter>,
 }
 
 impl ConcurrencyBackpressureHandle {
@@ -51,8 +51,9 @@ impl ConcurrencyBackpressureHandle {
 
     /// Returns the number of requests in flight.
     ///
-    /// A request counts from readiness to the end of its response future. The number is above the
-    /// limit only after the limit was lowered, until enough requests have ended.
+    /// A request counts from readiness to the end of its response future, and a
+    /// [permit of a handle](super::ConcurrencyPermit) from its acquisition to its drop. The number
+    /// is above the limit only after the limit was lowered, until enough requests have ended.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.limiter.read().held()
@@ -62,6 +63,34 @@ impl ConcurrencyBackpressureHandle {
     #[must_use]
     pub fn queued(&self) -> u32 {
         self.limiter.read().ahead
+    }
+
+    /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
+    ///
+    /// The queue is served in order, so no request in it has waited longer. If a service that waits
+    /// is polled by another task, which [takes its position](crate::backpressure#between-polls),
+    /// the time of that position counts on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::ConcurrencyBackpressureLayer;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let handle = ConcurrencyBackpressureLayer::new(1).handle();
+    /// let permit = handle.acquire().await.unwrap();
+    /// assert_eq!(handle.queue_age(), None);
+    ///
+    /// let waiting = tokio::spawn(handle.acquire());
+    /// tokio::task::yield_now().await;
+    /// tokio::time::advance(Duration::from_secs(3)).await;
+    /// assert_eq!(handle.queue_age(), Some(Duration::from_secs(3)));
+    /// # drop((permit, waiting));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn queue_age(&self) -> Option<Duration> {
+        self.limiter.queue_age(self.limiter.read())
     }
 
     /// Returns the largest number of requests that may be in flight.
@@ -87,7 +116,7 @@ impl ConcurrencyBackpressureHandle {
             limit: view.limit,
             in_flight: view.held(),
             queued: view.ahead,
-            queue_age: None,
+            queue_age: self.limiter.queue_age(view),
             is_closed: view.is_closed,
             rejected: self.rejected(),
             counts: self.limiter.observer.counts(),
@@ -109,7 +138,8 @@ impl ConcurrencyBackpressureHandle {
     /// Changes the number of requests that may be in flight.
     ///
     /// A raised limit grants permits to waiters at once. With a lowered one, requests in flight end
-    /// as usual, and no request is admitted until there is room.
+    /// as usual, and no request is admitted until there is room. A wait for more permits than the
+    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many).
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use super::ConcurrencySnapshot;
@@ -11,10 +12,12 @@ use super::ConcurrencySnapshot;
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
-    limiter::{CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, Waiter},
+    limiter::{
+        CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, Refusal, Waiter,
+    },
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, Semaphore, Tag, View, WaiterKey},
-    time::{Clock, Time, TimerUse},
+    semaphore::{Ended, Semaphore, Tag, Turn, View, WaiterKey},
+    time::{Clock, Nanos, Time, TimerUse},
 };
 
 /// The limiter of requests in flight.
@@ -53,6 +56,11 @@ impl ConcurrencyLimiter {
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
+    }
+
+    /// Returns the time that the first waiter has waited.
+    pub(super) fn queue_age(&self, view: View) -> Option<Duration> {
+        view.since.map(|since| self.clock.now().since(Nanos::new(since.get())))
     }
 
     /// Returns the state of this moment, without the waiters whose deadlines have passed.
@@ -94,28 +102,37 @@ impl Limiter for ConcurrencyLimiter {
         self.semaphore.try_acquire().then_some(Permit(()))
     }
 
+    fn try_acquire_many(&self, permits: u32) -> bool {
+        self.semaphore.try_acquire_many(permits)
+    }
+
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
-        let deadline = waiter.deadline.into();
+    ) -> Poll<Result<Permit, Refusal>> {
+        let arrival = waiter.arrival(permits);
         waiter.poll_at = waiter.deadline;
-        let admit = |view| admit(limits, view);
+        let admit = |view: View, _: &dyn Fn() -> Turn| {
+            Refusal::check(view, permits)?;
+            Ok(admit(limits, view)?)
+        };
         loop {
             self.semaphore.remove_overdue();
             let polled = match &waiter.key {
-                None => match self.semaphore.queue(cx.waker(), deadline, admit, |(), ()| Tag::NONE)
-                {
-                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
-                    Ok(key) => {
-                        waiter.key = key;
-                        Poll::Pending
+                None => {
+                    match self.semaphore.queue(cx.waker(), arrival, admit, |(), ()| Tag::NONE) {
+                        Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                        Ok(key) => {
+                            waiter.key = key;
+                            Poll::Pending
+                        }
+                        Err(refusal) => return Poll::Ready(Err(refusal)),
                     }
-                    Err(reason) => return Poll::Ready(Err(reason)),
-                },
-                Some(key) => self.semaphore.poll(key, cx.waker(), deadline, |_| {}),
+                }
+                Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
             };
             let Poll::Ready(ended) = polled else {
                 ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
@@ -124,11 +141,16 @@ impl Limiter for ConcurrencyLimiter {
             waiter.key = None;
             match ended {
                 Ok(()) => return Poll::Ready(Ok(Permit(()))),
-                Err(Ended::Closed) => return Poll::Ready(Err(Reason::Closed)),
+                Err(Ended::Closed) => return Poll::Ready(Err(Reason::Closed.into())),
+                Err(Ended::TooMany { limit }) => {
+                    return Poll::Ready(Err(Refusal::TooMany { limit }));
+                }
                 // The deadline was that of an earlier request: this one queues anew.
                 Err(Ended::Overdue) if self.clock.now() < waiter.deadline => {}
                 Err(Ended::Overdue) => {
-                    return Poll::Ready(self.try_acquire().ok_or(Reason::WaitTimeout));
+                    let is_acquired = self.try_acquire_many(permits);
+                    let result = is_acquired.then_some(Permit(()));
+                    return Poll::Ready(result.ok_or(Reason::WaitTimeout.into()));
                 }
             }
         }
@@ -149,6 +171,10 @@ impl Limiter for ConcurrencyLimiter {
         self.semaphore.release(1);
     }
 
+    fn release_many(&self, permits: u32) {
+        self.semaphore.release(permits);
+    }
+
     /// The permit is taken before the call, so a panic releases it.
     #[inline]
     fn call<R>(
@@ -160,7 +186,7 @@ impl Limiter for ConcurrencyLimiter {
         (call(), permit)
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32) -> Rejected {
         let view = self.semaphore.glance();
         let reason = match limits.map_or(Ok(()), |limits| admit(limits, view)) {
             _ if view.is_closed => Reason::Closed,
@@ -168,6 +194,10 @@ impl Limiter for ConcurrencyLimiter {
             Ok(()) => reason,
         };
         Rejected::new(Limit::Concurrency, reason, None)
+    }
+
+    fn limit(&self) -> u32 {
+        self.semaphore.limit()
     }
 
     fn separate(&self) -> Self {

@@ -55,6 +55,29 @@
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.
 //!
+//! # Permits without a request
+//!
+//! Work that is no request of a service counts, too, if it acquires a permit by the handle: a
+//! WebSocket that stays open, a job from a queue, a script.
+//! [`acquire`](ConcurrencyBackpressureHandle::acquire) waits in the same queue as the requests, and
+//! [`try_acquire`](ConcurrencyBackpressureHandle::try_acquire) never waits. The drop of the
+//! [`ConcurrencyPermit`] releases it. [`acquire_many`](ConcurrencyBackpressureHandle::acquire_many)
+//! acquires several permits at once, for work that weighs more than a request. While such a waiter
+//! is first in the queue, released permits are kept for it, and those behind it wait.
+//!
+//! | | a request of a service | a permit of a handle |
+//! | --- | --- | --- |
+//! | counts as in flight | from readiness to the end of its response | from its acquisition to its drop |
+//! | waits | in order of arrival | in the same queue |
+//! | `max_queue`, `max_wait` of a layer | apply | do not: they belong to the layer |
+//! | the limit is closed | is rejected | is rejected, also without a reject policy |
+//! | the future is dropped | leaves the queue, or releases the permit | the same |
+//!
+//! A task that holds a permit of a handle and waits for another of the same limit, or for a request
+//! at it, can block itself and others for good, as [one layer twice on a
+//! request](#one-layer-twice-on-a-request) does. Debug builds do not report it. Acquire all permits
+//! at once, or by `try_acquire`.
+//!
 //! # One layer twice on a request
 //!
 //! A layer has one limit, on however many services it is put. Clones of a layer share it:
@@ -153,23 +176,27 @@
 //!   with `max_queue(0)` rejects at once, so its load looks low, and `Balance` prefers it. Without
 //!   a bound, a full endpoint is pending, and `Balance` chooses another. Put the bound on a layer
 //!   in front of the `Balance`.
-//! - The queue keeps the memory of its greatest length: 32 bytes for each waiter, and 20 more with
+//! - The queue keeps the memory of its greatest length: 48 bytes for each waiter, and 20 more with
 //!   a `max_wait`.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This
 //!   saves the next call the counting of references.
-//! - There are no priorities and no weights: each request acquires one permit.
+//! - There are no priorities, and each request of a service acquires one permit. A task that needs
+//!   several acquires them [by the handle](#permits-without-a-request).
 
 mod handle;
 mod layer;
 mod limiter;
+mod permit;
 mod snapshot;
 
 use self::limiter::ConcurrencyLimiter;
 pub use self::{
-    handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer,
+    handle::ConcurrencyBackpressureHandle,
+    layer::ConcurrencyBackpressureLayer,
+    permit::{Acquire, AcquireMany, ConcurrencyPermit},
     snapshot::ConcurrencySnapshot,
 };
-pub use crate::limiter::{CloseError, Closed, Drained};
+pub use crate::limiter::{AcquireManyError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

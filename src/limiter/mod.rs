@@ -3,6 +3,7 @@
 //! A [`Limiter`] hands out permits, at once or after a wait. [`Readiness`] keeps the state of one
 //! clone of a limited service between `poll_ready` and `call`. A [`Waiter`] is one wait.
 
+mod acquire;
 mod closing;
 mod end;
 mod in_flight;
@@ -24,11 +25,13 @@ use self::nested::Nested;
 #[cfg(feature = "metrics")]
 pub(crate) use self::observer::labels;
 pub use self::{
+    acquire::AcquireManyError,
     closing::CloseError,
     end::{Closed, Drained},
     observer::{LimitCounts, RejectedCounts},
 };
 pub(crate) use self::{
+    acquire::{Acquiring, Held, acquire_futures, try_acquire, try_acquire_many},
     closing::Closing,
     end::{End, Ends},
     in_flight::InFlight,
@@ -69,7 +72,11 @@ pub(crate) trait Limiter: Cached {
     /// Acquires a permit that is available without a look at deadlines and clocks.
     fn try_acquire(&self) -> Option<Self::Permit>;
 
-    /// Acquires a permit, or queues `waiter` and registers the task to be woken.
+    /// Acquires `permits`, all or none, as [`try_acquire`](Self::try_acquire) does.
+    fn try_acquire_many(&self, permits: u32) -> bool;
+
+    /// Acquires `permits`, or queues `waiter` for them and registers the task to be woken. The
+    /// permit that is returned stands for all of them. Each poll of a wait names the same number.
     ///
     /// Ready means that `waiter` has left the queue. Pending waits must be
     /// [cancelled](Self::cancel) before they are dropped.
@@ -81,11 +88,12 @@ pub(crate) trait Limiter: Cached {
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Permit, Reason>>;
+    ) -> Poll<Result<Self::Permit, Refusal>>;
 
-    /// Ends a wait. A permit that was granted meanwhile is released.
+    /// Ends a wait. Permits that were granted meanwhile are released.
     fn cancel(&self, waiter: Waiter);
 
     /// Makes the permits available that have expired, or whose waiters are gone.
@@ -94,6 +102,9 @@ pub(crate) trait Limiter: Cached {
     /// Releases a permit that was not used.
     fn release(&self, permit: Self::Permit);
 
+    /// Releases `permits` of a handle that were not used, or whose use has ended.
+    fn release_many(&self, permits: u32);
+
     /// Runs `call`, the inner service's, on a permit.
     fn call<R>(
         limiter: &CachedArc<Self>,
@@ -101,11 +112,14 @@ pub(crate) trait Limiter: Cached {
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
 
-    /// Creates a rejection of this moment.
+    /// Creates a rejection of this moment, of a request for `permits`.
     ///
     /// `reason` is that of the readiness, which may be older. A close that came since replaces it
     /// and so does, with `limits`, the reason for which they reject a request that comes now.
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected;
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected;
+
+    /// Returns the number of permits.
+    fn limit(&self) -> u32;
 
     /// Creates a limiter with the same settings and no requests.
     fn separate(&self) -> Self;
@@ -140,6 +154,30 @@ pub(crate) trait Limiter: Cached {
     /// Describes the consequence of a second permit.
     #[cfg(debug_assertions)]
     const NESTED: &'static str;
+}
+
+/// The end of a wait without permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Rejected(Reason),
+    /// More permits were asked for than this limit.
+    TooMany {
+        limit: u32,
+    },
+}
+
+impl Refusal {
+    /// Decides whether a request for `permits` can ever be admitted.
+    pub(crate) fn check(view: View, permits: u32) -> Result<(), Self> {
+        let limit = view.limit;
+        if permits > limit { Err(Self::TooMany { limit }) } else { Ok(()) }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::Rejected(reason)
+    }
 }
 
 /// The limits of the queue that one layer sets. Layers that share a limiter may differ in them.

@@ -25,7 +25,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use super::{Event, Limiter, QueueLimits, Waiter};
+use super::{Event, Limiter, QueueLimits, Refusal, Waiter};
 use crate::{
     arc_cache::CachedArc,
     rejected::{Reason, Rejected},
@@ -133,7 +133,7 @@ impl<L: Limiter> Readiness<L> {
                     let clock = self.limiter.clock();
                     waiter.polled_by(cx.waker(), &self.limits, clock);
                     let was_queued = waiter.key.is_some();
-                    let poll = self.limiter.arc().poll_acquire(waiter, &self.limits, cx);
+                    let poll = self.limiter.arc().poll_acquire(waiter, 1, &self.limits, cx);
                     match poll {
                         Poll::Pending => {
                             if !was_queued {
@@ -147,7 +147,10 @@ impl<L: Limiter> Readiness<L> {
                             }
                             return Poll::Ready(Some(self.acquired(permit)));
                         }
-                        Poll::Ready(Err(reason)) => {
+                        Poll::Ready(Err(Refusal::TooMany { .. })) => {
+                            unreachable!("a limit has at least one permit")
+                        }
+                        Poll::Ready(Err(Refusal::Rejected(reason))) => {
                             let is_gone = reason == Reason::WaitTimeout
                                 && waiter.is_of_gone_request(*is_renewed, &self.limits, clock);
                             if is_gone {
@@ -191,10 +194,10 @@ impl<L: Limiter> Readiness<L> {
         let since = self.waiter.as_ref().map(|waiter| waiter.since);
         self.waiter = None;
         self.limiter.observer().notify(|| match since {
-            None => Event::Acquired,
+            None => Event::Acquired { permits: 1 },
             Some(since) => {
                 let queued_for = self.limiter.clock().now().since(since);
-                Event::AcquiredAfterWait { queued_for }
+                Event::AcquiredAfterWait { permits: 1, queued_for }
             }
         });
         permit
@@ -264,7 +267,7 @@ impl<L: Limiter> Readiness<L> {
         }
         self.waiter = None;
         self.state = State::Idle;
-        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits));
+        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits), 1);
         self.limiter.observer().notify_rejected(&rejected);
         Err(rejected)
     }
@@ -286,7 +289,7 @@ impl<L: Limiter> Readiness<L> {
             }
             State::Acquired(permit) | State::Ready(permit) => {
                 self.limiter.release(permit);
-                observer.notify(|| Event::Unused);
+                observer.notify(|| Event::Unused { permits: 1 });
             }
             // The request has queued, and its rejection was not called for.
             State::Rejected { .. } if waiter.is_some() => observer.notify(|| Event::Cancelled),

@@ -8,7 +8,7 @@ use std::{
 
 use super::QueueLimits;
 use crate::{
-    semaphore::WaiterKey,
+    semaphore::{Arrival, Stamp, WaiterKey},
     time::{Clock, GRACE, Nanos, Time, Timer, TimerUse},
 };
 
@@ -35,8 +35,16 @@ impl Waiter {
         Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
     }
 
-    /// Records the task that polls. With another task than before, the deadline becomes that of a
-    /// request that comes now, unless it has passed.
+    /// Returns the waiter as the semaphore sees it, with the number of permits that it asks for.
+    ///
+    /// The number is not a field, which keeps every clone of a service small: it is 1 for those.
+    pub(crate) fn arrival(&self, permits: u32) -> Arrival {
+        let since = Stamp::new(self.since.get());
+        Arrival { permits, since, deadline: self.deadline.into() }
+    }
+
+    /// Records the task that polls. With another task than before, beginning and deadline become
+    /// those of a request that comes now, unless the deadline has passed.
     pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
         let before = mem::replace(&mut self.task, TaskId::of(waker));
         if before == self.task || self.deadline == Nanos::NEVER {
@@ -44,7 +52,7 @@ impl Waiter {
         }
         let now = clock.now();
         if now < self.deadline {
-            self.deadline = limits.deadline(now);
+            (self.since, self.deadline) = (now, limits.deadline(now));
         }
     }
 

@@ -41,7 +41,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct WindowRateLimitHandle {
-    limiter: Arc<RateLimiter>,
+    pub(super) limiter: Arc<RateLimiter>,
 }
 
 impl WindowRateLimitHandle {
@@ -101,6 +101,16 @@ impl WindowRateLimitHandle {
         self.read().queued
     }
 
+    /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
+    ///
+    /// The queue is served in order, so no request in it has waited longer. If a service that waits
+    /// is polled by another task, which [takes its position](crate::rate_limit#between-polls), the
+    /// time of that position counts on.
+    #[must_use]
+    pub fn queue_age(&self) -> Option<Duration> {
+        self.read().queue_age
+    }
+
     /// Returns the name of the limit, if the layer [was given](super::WindowRateLimitLayer::name) one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -119,7 +129,7 @@ impl WindowRateLimitHandle {
             window: reading.length,
             remaining: reading.remaining,
             queued: reading.queued,
-            queue_age: None,
+            queue_age: reading.queue_age,
             estimated_wait: (!reading.is_closed).then_some(reading.wait),
             paused_for: reading.paused,
             issued: self.limiter.window.issued(),
@@ -144,7 +154,8 @@ impl WindowRateLimitHandle {
     /// Changes the number of requests that may be issued in a window.
     ///
     /// A raised limit grants permits to waiters at once. A lowered one holds from now on. Clones
-    /// that are ready by then keep their permits, and may still be called.
+    /// that are ready by then keep their permits, and may still be called. A wait for more permits
+    /// than the limit has ends with an error: see [`acquire_many`](Self::acquire_many).
     ///
     /// To change limit and window, set the stricter one first: waiters are granted permits by each
     /// step.

@@ -19,7 +19,9 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
-    limiter::{CloseError, Closing, End, Ends, Event, Limiter, Observer, QueueLimits, Waiter},
+    limiter::{
+        CloseError, Closing, End, Ends, Event, Limiter, Observer, QueueLimits, Refusal, Waiter,
+    },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, TICK, Time, TimerUse},
@@ -77,26 +79,29 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Queues `waiter`, or rejects it if its permit is expected after its deadline or, in a layer
+    /// Queues `waiter`, or rejects it if its permits are expected after its deadline or, in a layer
     /// with a bound, less than a tick before that of its request. Ready if it is not queued.
     #[track_caller]
     fn poll_queue(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
+    ) -> Poll<Result<Permit, Refusal>> {
+        let arrival = waiter.arrival(permits);
         let Waiter { deadline, poll_at, .. } = waiter;
         let mut runtime = None;
         let admit = |view: View, expected: &dyn Fn() -> Nanos| {
-            limits.admit(view).map_err(Some)?;
+            Refusal::check(view, permits).map_err(Some)?;
+            limits.admit(view).map_err(|reason| Some(reason.into()))?;
             let of_request = if limits.is_bounded() { current_deadline::current() } else { None };
             if *deadline != Nanos::NEVER || of_request.is_some() {
                 let expected = expected();
                 // A timer may fire a tick late.
                 let is_late = |at| expected.after(TICK) >= self.clock.read(at);
                 if expected > *deadline || of_request.is_some_and(is_late) {
-                    return Err(Some(Reason::WaitTimeout));
+                    return Err(Some(Reason::WaitTimeout.into()));
                 }
                 if *deadline != Nanos::NEVER {
                     *poll_at = expected;
@@ -106,9 +111,9 @@ impl RateLimiter {
             let current = Handle::try_current().map_err(|_| None)?;
             Ok(runtime.insert(current).id())
         };
-        match self.window.queue(cx.waker(), (*deadline).into(), admit) {
+        match self.window.queue(cx.waker(), arrival, admit) {
             Ok(None) => Poll::Ready(Ok(Permit(()))),
-            Err(Some(reason)) => Poll::Ready(Err(reason)),
+            Err(Some(refusal)) => Poll::Ready(Err(refusal)),
             Err(None) => Self::TIMER.no_runtime(),
             Ok(Some((key, is_task_missing))) => {
                 waiter.key = Some(key);
@@ -126,10 +131,11 @@ impl RateLimiter {
     fn poll_waiter(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
-        let Some(key) = &waiter.key else { return self.poll_queue(waiter, limits, cx) };
+    ) -> Poll<Result<Permit, Refusal>> {
+        let Some(key) = &waiter.key else { return self.poll_queue(waiter, permits, limits, cx) };
         let (deadline, poll_at) = (waiter.deadline, &mut waiter.poll_at);
         let mut is_late = false;
         let polled = self.window.poll(key, cx.waker(), deadline.into(), |expected| {
@@ -144,7 +150,7 @@ impl RateLimiter {
                 if let Some(key) = waiter.key.take() {
                     self.window.cancel(key);
                 }
-                Poll::Ready(self.acquire_or_time_out())
+                Poll::Ready(self.acquire_or_time_out(permits))
             }
             Poll::Pending => {
                 let runtime = Self::TIMER.runtime();
@@ -157,20 +163,22 @@ impl RateLimiter {
                 waiter.key = None;
                 match ended {
                     Ok(()) => Poll::Ready(Ok(Permit(()))),
-                    Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed)),
+                    Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed.into())),
+                    Err(Ended::TooMany { limit }) => Poll::Ready(Err(Refusal::TooMany { limit })),
                     // The deadline was that of an earlier request: this one queues anew.
                     Err(Ended::Overdue) if self.clock.now() < deadline => {
-                        self.poll_queue(waiter, limits, cx)
+                        self.poll_queue(waiter, permits, limits, cx)
                     }
-                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out()),
+                    Err(Ended::Overdue) => Poll::Ready(self.acquire_or_time_out(permits)),
                 }
             }
         }
     }
 
-    fn acquire_or_time_out(&self) -> Result<Permit, Reason> {
+    fn acquire_or_time_out(&self, permits: u32) -> Result<Permit, Refusal> {
         self.window.refill();
-        self.try_acquire().ok_or(Reason::WaitTimeout)
+        let is_acquired = self.window.try_acquire_many(permits);
+        is_acquired.then_some(Permit(())).ok_or(Reason::WaitTimeout.into())
     }
 }
 
@@ -200,15 +208,20 @@ impl Limiter for RateLimiter {
         self.window.try_acquire().then_some(Permit(()))
     }
 
+    fn try_acquire_many(&self, permits: u32) -> bool {
+        self.window.try_acquire_many(permits)
+    }
+
     #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
+        permits: u32,
         limits: &QueueLimits,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Permit, Reason>> {
+    ) -> Poll<Result<Permit, Refusal>> {
         loop {
-            if let Poll::Ready(result) = self.poll_waiter(waiter, limits, cx) {
+            if let Poll::Ready(result) = self.poll_waiter(waiter, permits, limits, cx) {
                 return Poll::Ready(result);
             }
             ready!(waiter.poll_timer(cx, &self.clock, &Self::TIMER));
@@ -229,6 +242,12 @@ impl Limiter for RateLimiter {
         self.window.refund();
     }
 
+    fn release_many(&self, permits: u32) {
+        self.window.refund_many(permits);
+        // Permits that are used are committed, and not released.
+        self.observer.notify(|| Event::Unused { permits });
+    }
+
     /// The permit is committed after the call, even by a panic: the request may have gone out.
     #[inline]
     fn call<R>(limiter: &CachedArc<Self>, _: Permit, call: impl FnOnce() -> R) -> (R, ()) {
@@ -243,13 +262,17 @@ impl Limiter for RateLimiter {
         (call(), ())
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
-        let (view, wait) = self.window.estimate();
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected {
+        let (view, wait) = self.window.estimate(permits);
         if view.is_closed {
             return Rejected::new(Limit::Rate, Reason::Closed, None);
         }
         let reason = limits.and_then(|limits| limits.rejects(view, wait)).unwrap_or(reason);
         Rejected::new(Limit::Rate, reason, Some(wait))
+    }
+
+    fn limit(&self) -> u32 {
+        self.window.limit()
     }
 
     fn separate(&self) -> Self {
@@ -307,7 +330,7 @@ impl Ends for RateLimiter {
 impl Refill for RateLimiter {
     const TIMER: TimerUse = TimerUse {
         what: "WindowRateLimitLayer: a wait for a permit",
-        otherwise: "reject what would wait, with `max_queue(0)`",
+        otherwise: "reject what would wait, with `max_queue(0)` or `try_acquire`",
     };
 
     fn attend(&self, runtime: runtime::Id, task: &Waker) -> Option<Nanos> {

@@ -84,6 +84,31 @@
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.
 //!
+//! # Permits without a request
+//!
+//! Work that is no request of a service counts, too, if it acquires a permit by the handle: a
+//! message on a socket, a job from a queue, a line of a script.
+//! [`acquire`](WindowRateLimitHandle::acquire) waits in the same queue as the requests, and
+//! [`try_acquire`](WindowRateLimitHandle::try_acquire) never waits.
+//! [`commit`](WindowPermit::commit) of the [`WindowPermit`] tells that the work goes out, and the
+//! window counts it from then on. **A permit that is dropped without a commit is refunded**, as
+//! that of a service that is never called.
+//! [`acquire_many`](WindowRateLimitHandle::acquire_many) acquires several permits at once, for one
+//! request that a server counts as several. While such a waiter is first in the queue, expired
+//! permits are kept for it, and those behind it wait.
+//!
+//! | | a request of a service | a permit of a handle |
+//! | --- | --- | --- |
+//! | counts in the window | from the call of the inner service | from the commit |
+//! | waits | in order of arrival | in the same queue |
+//! | `max_queue`, `max_wait` of a layer | apply | do not: they belong to the layer |
+//! | the limit is closed | is rejected | is rejected, also without a reject policy |
+//! | the future or the permit is dropped | leaves the queue, or refunds the permit | the same |
+//!
+//! A task that holds a permit and waits for another of the same limit may wait for itself, because
+//! a permit that is not committed does not expire. Debug builds do not report it. Acquire all
+//! permits at once, or commit the first.
+//!
 //! # One layer twice on a request
 //!
 //! A layer has one limit, on however many services it is put. Clones of a layer share it:
@@ -183,6 +208,9 @@
 //!   an empty queue bound, `max_queue(0)`, prefers the full one. Put the bound in front of the
 //!   balancer, or let requests wait at the endpoints.
 //! - A lowered limit and a pause do not revoke the permits of clones that are ready.
+//! - The queue keeps the memory of its greatest length: 48 bytes for each waiter, and 20 more with
+//!   a `max_wait`. An estimate of a wait takes longer with its length if a request for several
+//!   permits is in it.
 //! - If settings change hundreds of times within a window, permits may expire late by up to 1/190
 //!   of the longest window. Setting the limit that is set already costs nothing.
 //! - A thread may keep the limit that it used last in memory (8 KiB) until it uses another or ends.
@@ -196,15 +224,19 @@
 mod handle;
 mod layer;
 mod limiter;
+mod permit;
 mod refill_task;
 mod snapshot;
 mod window;
 
 use self::limiter::RateLimiter;
 pub use self::{
-    handle::WindowRateLimitHandle, layer::WindowRateLimitLayer, snapshot::WindowSnapshot,
+    handle::WindowRateLimitHandle,
+    layer::WindowRateLimitLayer,
+    permit::{Acquire, AcquireMany, WindowPermit},
+    snapshot::WindowSnapshot,
 };
-pub use crate::limiter::{CloseError, Closed, Drained};
+pub use crate::limiter::{AcquireManyError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

@@ -5,6 +5,10 @@
 //! [ordered keys](Deadlines). A limiter may [tag](Tags) each waiter with a number; a window tags it
 //! with its refill task.
 //!
+//! A request asks for one permit or for several, of which it gets all at once or none. Waiters are
+//! served strictly in order: while the first one asks for more than there is, those behind it wait
+//! too, however few permits they ask for.
+//!
 //! # State
 //!
 //! One `AtomicU64` decides every admission, so each decision is one atomic step on one value:
@@ -24,10 +28,10 @@
 //! step. A limiter whose admissions are observed thus leads them to a path of its own, and the
 //! check costs the other limiters nothing: it is one more bit in a mask.
 //!
-//! A second word, `granted`, holds the sequence number of the last waiter that was granted a
-//! permit. Waiters are served in sequence order, so a waiter without a deadline owns a permit
-//! exactly if its number is at most `granted`. It checks that without the lock. The outcome of a
-//! waiter with a deadline is in its entry of the queue, under the lock.
+//! A second word, `granted`, holds the sequence number of the last waiter that was granted its
+//! permits. Waiters are served in sequence order, so a waiter for one permit without a deadline
+//! owns it exactly if its number is at most `granted`. It checks that without the lock. The outcome
+//! of any other waiter is in its entry of the queue, under the lock.
 //!
 //! A third word, `limit`, holds the limit for readings without the lock:
 //!
@@ -42,10 +46,10 @@
 //!
 //! | step | condition | state |
 //! | --- | --- | --- |
-//! | *acquire* | a permit is available, no waiter, not blocked | permits - 1 |
-//! | *release* | – | permits + n; with a waiter or a drain: *advance* |
-//! | *queue* | *acquire* is not possible | waiters + 1 |
-//! | *cancel* | a queued waiter | waiters - 1 |
+//! | *acquire* n | n permits are available, no waiter, not blocked | permits - n |
+//! | *release* n | – | permits + n; with a waiter or a drain: *advance* |
+//! | *queue* for n | *acquire* n is not possible, n is at most the limit | waiters + 1 |
+//! | *cancel* | a queued waiter | waiters - 1; if the next one is first and can leave: *advance* |
 //! | *block*, *close* | – | BLOCKED |
 //! | *unblock* | not closed | not BLOCKED, then *advance* |
 //! | *set the limit* | – | permits + difference, then *advance* |
@@ -57,15 +61,19 @@
 //!
 //! | step of *advance* | condition | state |
 //! | --- | --- | --- |
-//! | *remove an overdue waiter* | its deadline has passed | waiters - 1 |
-//! | *take a grant back* | its deadline has passed, the permit is not acquired yet | permits + 1, then *grant* |
-//! | *grant* | a permit is available, a waiter, not blocked | permits - 1, waiters - 1 |
+//! | *remove an overdue waiter* | its deadline has passed | waiters - 1, then *grant* |
+//! | *take a grant* of n *back* | its deadline has passed, the permits are not acquired yet | permits + n, then *grant* |
+//! | *grant* | the n permits of the first waiter are available, not blocked | permits - n, waiters - 1 |
+//! | *refuse* | the first waiter asks for more than the limit, not closed | waiters - 1 |
 //! | *dismiss* | closed, a waiter | waiters - 1 |
 //! | *wake a watcher of the close* | closed | – |
 //! | *wake a drain* | all permits available, no waiter | – |
 //!
-//! A permit is acquired without queueing only while the same word counts no waiter, so no request
-//! overtakes the queue. A grant takes the permit on behalf of the waiter.
+//! Permits are acquired without queueing only while the same word counts no waiter, so no request
+//! overtakes the queue. A grant takes the permits on behalf of the waiter.
+//!
+//! A lowered limit may be less than a waiter asks for. That waiter would wait for good, and all
+//! behind it, so it is refused once it is first. Until then, the limit may be raised again.
 //!
 //! The lock guards the wait queue, the tags, the drains, the watchers of the close and every change
 //! of the limit. Without waiters and drains, acquiring and releasing take no lock.
@@ -86,6 +94,11 @@
 //! it back, and grants it to the next waiter. A fourth word, `earliest`, holds the earliest
 //! deadline, so that a step finds by one load that none has passed.
 //!
+//! If several deadlines have passed by one step, they end waits and grants in their order. Each may
+//! let waiters acquire: a grant that is taken back frees permits, and a waiter that leaves is no
+//! longer in front of others that ask for fewer. The grants that become possible are made before
+//! the next deadline ends a wait, because their waiters were in time.
+//!
 //! # Races
 //!
 //! - *Release against queue.* Both change the state word. If the release comes first, the
@@ -93,11 +106,14 @@
 //!   comes first, the release sees it in the value that it replaced, and advances. The waiter holds
 //!   the lock until its entry is complete, so *advance* finds the entry.
 //! - *Two releases run at the same time.* The condition of a grant becomes true only by a release,
-//!   a raised limit, a grant taken back, or an unblock. Each of them is followed by *advance*,
-//!   which grants until the condition is false, so no grant is lost. A new waiter never makes it
-//!   true, because it queues only if it could not acquire.
+//!   a raised limit, a grant taken back, an unblock, or a first waiter that leaves. Each of them is
+//!   followed by *advance*, which grants until the condition is false, so no grant is lost. A new
+//!   waiter never makes it true, because it queues only if it could not acquire.
 //! - *Grant against cancel.* Both hold the lock. If the grant comes first, the cancel finds it and
-//!   releases the permit, which goes to the next waiter.
+//!   releases the permits, which go to the next waiters. If the cancel comes first and the waiter
+//!   was first, the permits that it waited for may suffice for the next one, so it advances.
+//! - *Refusal against a change of the limit.* Both hold the lock, as does the queueing, which
+//!   compares with the limit too. If the limit is raised first, the waiter is not refused.
 //! - *Grant during a poll.* If a permit is granted between a waiter's check of `granted` and its
 //!   taking the lock, then the waiter finds the grant under the lock. If the grant comes later, its
 //!   waker is stored by then.
@@ -115,9 +131,9 @@
 //!   a limit may change and change back between the first load and the third.
 //! - *Close against a watcher of it.* Both hold the lock. If the close comes first, the watcher
 //!   finds it. If the watcher comes first, its waker is stored, and the close advances.
-//! - *`granted` passes the number of an overdue waiter*, because waiters behind it are granted
-//!   permits. So a waiter with a deadline reads the outcome from its entry, and not from `granted`.
-//!   If its entry is gone, a close has dismissed it.
+//! - *`granted` passes the number of a waiter that was overdue or refused*, because waiters behind
+//!   it are granted permits. So a waiter with a deadline, or for several permits, reads the outcome
+//!   from its entry, and not from `granted`. If its entry is gone, a close has dismissed it.
 //!
 //! # Memory ordering
 //!
@@ -155,7 +171,7 @@ use std::task::{Poll, Waker};
 use self::queue::{BEFORE_FIRST, Queue, Removed, State};
 pub(crate) use self::{
     deadlines::{Deadline, Deadlines},
-    queue::{Tag, WaiterKey},
+    queue::{Arrival, Stamp, Tag, Turn, WaiterKey},
 };
 use crate::{
     seq48::Seq48,
@@ -204,9 +220,19 @@ const fn admits_unobserved(state: u64) -> bool {
     available(state) > 0 && state & (WAITERS | BLOCKED | OBSERVED) == 0
 }
 
-/// Returns true if the first waiter may be granted a permit.
-const fn grants(state: u64) -> bool {
-    available(state) > 0 && state & BLOCKED == 0 && waiters(state) > 0
+/// Returns true if a request may acquire `permits` without queueing.
+const fn admits_many(state: u64, permits: u32) -> bool {
+    available(state) >= permits as i64 && admits(state)
+}
+
+/// Returns true if the first waiter, which asks for `permits`, may be granted them.
+const fn grants(state: u64, permits: u32) -> bool {
+    available(state) >= permits as i64 && state & BLOCKED == 0
+}
+
+/// Returns the difference that `permits` make in the state.
+const fn of_permits(permits: u32) -> u64 {
+    permits as u64 * PERMIT
 }
 
 /// The semaphore at one moment, as seen by a waiter or a reader.
@@ -216,8 +242,10 @@ pub(crate) struct View {
     pub(crate) limit: u32,
     /// The number of available permits; negative while more are held than a lowered limit has.
     pub(crate) available: i64,
-    /// For a waiter, an upper bound of the waiters before it. For a reader, the number of waiters.
+    /// For a waiter, the number of waiters before it. For a reader, the number of waiters.
     pub(crate) ahead: u32,
+    /// The time at which the wait of the first waiter began.
+    pub(crate) since: Option<Stamp>,
     pub(crate) is_closed: bool,
 }
 
@@ -238,6 +266,8 @@ impl View {
 pub(crate) enum Ended {
     /// The deadline of the wait, or of a grant, has passed.
     Overdue,
+    /// It asked for more permits than this limit, which was set meanwhile.
+    TooMany { limit: u32 },
     /// The semaphore is closed.
     Closed,
 }
@@ -276,11 +306,22 @@ pub(crate) struct Semaphore<D, T = ()> {
 /// State that only waiters, drains and handles touch.
 struct Locked<T> {
     is_closed: bool,
+    /// A deadline has let waiters acquire, which come before the next deadline.
+    is_in_time: bool,
     queue: Queue,
     tags: T,
     drains: Queue,
     /// Tasks that wait for the close.
     watchers: Queue,
+}
+
+/// A step of *advance* that the first waiter makes possible.
+#[derive(Clone, Copy)]
+enum FirstStep {
+    /// Of this number of permits.
+    Grant(u32),
+    /// By this limit.
+    Refuse { limit: u32 },
 }
 
 /// Wakers to wake or to drop after the lock.
@@ -305,6 +346,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             limit: AtomicU64::new(limit.into()),
             locked: Mutex::new(Locked {
                 is_closed: false,
+                is_in_time: false,
                 queue: Queue::new(),
                 tags,
                 drains: Queue::new(),
@@ -345,12 +387,26 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         self.state.fetch_or(OBSERVED, Relaxed);
     }
 
+    /// Acquires `permits` if that needs no wait.
+    pub(crate) fn try_acquire_many(&self, permits: u32) -> bool {
+        let mut state = self.state.load(Relaxed);
+        while admits_many(state, permits) {
+            // Acquire: as in `try_acquire`.
+            let fewer = state - of_permits(permits);
+            match self.state.compare_exchange_weak(state, fewer, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => state = newer,
+            }
+        }
+        false
+    }
+
     /// Releases `permits`, to waiters first. Returns true if there was a waiter or a drain.
     #[inline]
     pub(crate) fn release(&self, permits: u32) -> bool {
         // Release: to the Acquire of the next holder. The value read needs no Acquire: the lock
         // orders the queue behind it.
-        let state = self.state.fetch_add(u64::from(permits) * PERMIT, Release);
+        let state = self.state.fetch_add(of_permits(permits), Release);
         let is_awaited = state & (WAITERS | DRAIN) != 0;
         if is_awaited {
             self.advance();
@@ -373,44 +429,49 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         deadline != Deadline::NEVER && self.deadlines.has_passed(deadline)
     }
 
-    /// Acquires a permit, or queues a waiter that `admit` accepts, until `deadline`. Returns the
-    /// key of a waiter.
+    /// Acquires permits, or queues a waiter that `admit` accepts. Returns the key of a waiter.
     ///
-    /// `admit` may be called several times, each time with a newer view. `tag` is called once for a
-    /// waiter that queues, with the value that `admit` returned.
+    /// `admit` may be called several times, each time with a newer view and a function that returns
+    /// the turn of the waiter. It must reject a waiter for more permits than the limit of the view.
+    /// `tag` is called once for a waiter that queues, with the value that `admit` returned.
     pub(crate) fn queue<A, R>(
         &self,
         waker: &Waker,
-        deadline: Deadline,
-        mut admit: impl FnMut(View) -> Result<A, R>,
+        arrival: Arrival,
+        mut admit: impl FnMut(View, &dyn Fn() -> Turn) -> Result<A, R>,
         tag: impl FnOnce(&mut T, A) -> Tag,
     ) -> Result<Option<WaiterKey>, R> {
+        let permits = arrival.permits;
         let mut own = None;
         let mut locked = self.locked.lock();
         let mut state = self.state.load(Relaxed);
         loop {
-            if admits(state) {
+            if admits_many(state, permits) {
                 // Acquire: as in `try_acquire`.
-                match self.state.compare_exchange_weak(state, state - PERMIT, Acquire, Relaxed) {
+                let fewer = state - of_permits(permits);
+                match self.state.compare_exchange_weak(state, fewer, Acquire, Relaxed) {
                     Ok(_) => return Ok(None),
                     Err(newer) => state = newer,
                 }
                 continue;
             }
             let ahead = waiters(state);
-            let admitted = admit(self.view_of(&locked, state, ahead))?;
+            let view = self.view_of(&locked, state, ahead);
+            let turn = || locked.queue.turn_of_next(ahead, permits, view.limit);
+            let admitted = admit(view, &turn)?;
+            debug_assert!(permits <= view.limit, "a waiter that could never acquire is admitted");
             assert!(
                 u64::from(ahead) < WAITERS,
                 "{ahead} waiters are queued: no more can be counted"
             );
             // Before the state changes, because `clone` is foreign code that may panic.
             let waker = own.take().unwrap_or_else(|| waker.clone());
-            // Relaxed: the state is unchanged, so there is still no permit. The lock, held until
-            // the entry is complete, does the rest.
+            // Relaxed: the state is unchanged, so there are still too few permits. The lock, held
+            // until the entry is complete, does the rest.
             match self.state.compare_exchange_weak(state, state + WAITER, Relaxed, Relaxed) {
                 Ok(_) => {
                     let tag = tag(&mut locked.tags, admitted);
-                    let key = locked.queue.push(waker, deadline, tag);
+                    let key = locked.queue.push(waker, arrival, tag);
                     self.update_earliest(&locked);
                     return Ok(Some(key));
                 }
@@ -432,16 +493,16 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     /// Polls a waiter, and stores its waker and its deadline while it is queued. `while_queued` is
-    /// called then, with the view of a waiter that has no other before it. Ready means that the
-    /// waiter has left the queue, and the key is dead.
+    /// called then, with the view and the turn that the waiter would have as the first one. Ready
+    /// means that the waiter has left the queue, and the key is dead.
     pub(crate) fn poll(
         &self,
         key: &WaiterKey,
         waker: &Waker,
         deadline: Deadline,
-        while_queued: impl FnOnce(View),
+        while_queued: impl FnOnce(View, Turn),
     ) -> Poll<Result<(), Ended>> {
-        if !key.has_deadline && self.is_granted(key) {
+        if !key.keeps_entry && self.is_granted(key) {
             return Poll::Ready(Ok(()));
         }
         let mut locked = self.locked.lock();
@@ -456,14 +517,19 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 locked.queue.free(key);
                 return Poll::Ready(Err(Ended::Overdue));
             }
-            State::Gone if !key.has_deadline && self.is_granted(key) => {
+            State::TooMany { limit } => {
+                locked.queue.free(key);
+                return Poll::Ready(Err(Ended::TooMany { limit }));
+            }
+            State::Gone if !key.keeps_entry && self.is_granted(key) => {
                 return Poll::Ready(Ok(()));
             }
             State::Gone => return Poll::Ready(Err(Ended::Closed)),
         }
-        while_queued(self.view_of_waiter(&locked, 0));
+        let view = self.view_of(&locked, self.state.load(Relaxed), 0);
+        while_queued(view, Turn::first(locked.queue.permits(key), view.limit));
         let old = locked.queue.set_waker(key, waker);
-        if key.has_deadline {
+        if key.keeps_entry {
             locked.queue.set_deadline(key, deadline);
             self.update_earliest(&locked);
         }
@@ -472,36 +538,50 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         Poll::Pending
     }
 
-    /// Returns true if the waiter, which has no deadline, was granted a permit.
+    /// Returns true if the waiter, which does not keep its entry, was granted its permit.
     fn is_granted(&self, key: &WaiterKey) -> bool {
         // Acquire: to the Release of the grant, which took the permit for the waiter.
         !key.number().is_after(Seq48::of(self.granted.load(Acquire)))
     }
 
-    /// Cancels a waiter. A permit that was granted to it is released. Returns true if the waiters
+    /// Cancels a waiter. Permits that were granted to it are released. Returns true if the waiters
     /// behind it may be served earlier now.
     pub(crate) fn cancel(&self, key: WaiterKey) -> bool {
         let mut locked = self.locked.lock();
-        let is_granted = match locked.queue.state(&key) {
-            State::Queued | State::Overdue => false,
-            State::Granted => true,
-            State::Gone => !key.has_deadline && self.is_granted(&key),
+        let granted = match locked.queue.state(&key) {
+            State::Queued | State::Overdue | State::TooMany { .. } => 0,
+            State::Granted => locked.queue.permits(&key),
+            State::Gone => u32::from(!key.keeps_entry && self.is_granted(&key)),
         };
         let left = locked.queue.cancel(key);
         self.update_earliest(&locked);
         let Some(Removed { waker, tag, was_first, .. }) = left else {
             drop(locked);
-            return is_granted && self.release(1);
+            return granted > 0 && self.release(granted);
         };
         // No drain is woken here: if this was the last waiter and all permits are available, the
         // release of the last permit has seen this waiter in the state, and is about to advance. A
         // limiter with a weaker condition learns by the result that it may hold.
-        self.state.fetch_sub(WAITER, Relaxed);
+        let state = self.state.fetch_sub(WAITER, Relaxed) - WAITER;
         let of_tag = locked.tags.waiter_left(tag);
+        // The next waiter may ask for no more than there was while this one was in front of it.
+        let has_next = was_first && self.first_step(&locked, state).is_some();
         drop(locked);
+        let is_idle = |view: &dyn Fn() -> View| view().is_idle();
+        let _rest = has_next.then(|| Rest(self, &is_idle));
         of_tag.into_iter().for_each(Waker::wake);
         drop(waker); // after the lock
         was_first
+    }
+
+    /// Returns the step of the first waiter that is possible.
+    fn first_step(&self, locked: &Locked<T>, state: u64) -> Option<FirstStep> {
+        let permits = locked.queue.first_permits()?;
+        if grants(state, permits) {
+            return Some(FirstStep::Grant(permits));
+        }
+        let limit = self.limit();
+        (permits > limit && !locked.is_closed).then_some(FirstStep::Refuse { limit })
     }
 
     /// Repeats the steps of the [module's second table](self#state) until none is possible.
@@ -515,14 +595,6 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Wakers run foreign code. They are woken one at a time, after the lock, and no list of them
     /// is collected.
     fn advance_with(&self, is_drained: &IsDrained<'_>) {
-        /// A waker that panics must not keep the other waiters from their permits.
-        struct Rest<'a, D: Deadlines, T: Tags>(&'a Semaphore<D, T>, &'a IsDrained<'a>);
-        impl<D: Deadlines, T: Tags> Drop for Rest<'_, D, T> {
-            fn drop(&mut self) {
-                self.0.advance_with(self.1);
-            }
-        }
-
         while let Some(Wakes { wake, wake_too, drop, is_last }) = self.advance_by_one(is_drained) {
             let rest = (!is_last).then(|| Rest(self, is_drained));
             wake_too.into_iter().chain(wake).for_each(Waker::wake);
@@ -536,38 +608,54 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     fn advance_by_one(&self, is_drained: &IsDrained<'_>) -> Option<Wakes> {
         let mut locked = self.locked.lock();
-        let mut is_taken_back = false;
-        if self.has_passed(locked.queue.earliest_deadline()) {
+        let mut is_in_time = std::mem::take(&mut locked.is_in_time);
+        if !is_in_time && self.has_passed(locked.queue.earliest_deadline()) {
             let removed = locked.queue.remove_overdue().expect("it has a deadline");
             self.update_earliest(&locked);
             if let Removed { waker: Some(waker), tag, .. } = removed {
-                self.state.fetch_sub(WAITER, Relaxed);
+                let state = self.state.fetch_sub(WAITER, Relaxed) - WAITER;
+                locked.is_in_time = self.first_step(&locked, state).is_some();
                 let wake_too = locked.tags.waiter_left(tag);
                 return Some(Wakes { drop: Some(waker), wake_too, ..Wakes::default() });
             }
-            // Relaxed: no request used this permit. It is granted at once, before waiters whose
-            // deadlines have passed meanwhile are removed: they were in time for it.
-            self.state.fetch_add(PERMIT, Relaxed);
-            is_taken_back = true;
+            // Relaxed: no request used these permits. They are granted at once, before waiters
+            // whose deadlines have passed meanwhile are removed: they were in time for them.
+            self.state.fetch_add(of_permits(removed.permits), Relaxed);
+            is_in_time = true;
         }
-        // Acquire: a permit is acquired here on behalf of a waiter, and a drain sees what the
+        // Acquire: permits are acquired here on behalf of a waiter, and a drain sees what the
         // holders of all permits did.
         let state = self.state.load(Acquire);
-        if grants(state) {
-            // The condition still holds: with a waiter and under the lock, no other step takes a
-            // permit or a waiter. Relaxed: the permit is one that the load has seen.
-            let state = self.state.fetch_sub(PERMIT + WAITER, Relaxed) - PERMIT - WAITER;
-            let granted = locked.queue.grant(&self.deadlines).expect("the state counts a waiter");
-            let Removed { number, waker, tag, .. } = granted;
-            self.update_earliest(&locked);
-            // Release: to the Acquire in `is_granted`.
-            self.granted.store(number.get(), Release);
-            // A grant that becomes possible from now on is the duty of the step that makes it so.
-            // The other steps are not possible: the permit is held, so no drain is woken, and a
-            // closed semaphore grants nothing, so no waiter is dismissed.
-            let is_last = !grants(state) && !is_taken_back;
-            let wake_too = locked.tags.waiter_left(tag);
-            return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
+        match self.first_step(&locked, state) {
+            Some(FirstStep::Grant(permits)) => {
+                // The condition still holds: with a waiter and under the lock, no other step takes
+                // a permit or a waiter. Relaxed: the permits are those that the load has seen.
+                let taken = of_permits(permits) + WAITER;
+                let state = self.state.fetch_sub(taken, Relaxed) - taken;
+                let granted = locked.queue.grant(&self.deadlines).expect("there is a waiter");
+                let Removed { number, waker, tag, .. } = granted;
+                self.update_earliest(&locked);
+                // Release: to the Acquire in `is_granted`.
+                self.granted.store(number.get(), Release);
+                // A grant that becomes possible from now on is the duty of the step that makes it
+                // so. The other steps are not possible: permits are held, so no drain is woken, and
+                // a closed semaphore grants nothing, so no waiter is dismissed.
+                let has_next = self.first_step(&locked, state).is_some();
+                locked.is_in_time = is_in_time && has_next;
+                let is_last = !has_next && !is_in_time;
+                let wake_too = locked.tags.waiter_left(tag);
+                return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
+            }
+            Some(FirstStep::Refuse { limit }) => {
+                let refused = locked.queue.refuse(limit).expect("there is a waiter");
+                let Removed { waker, tag, .. } = refused;
+                self.state.fetch_sub(WAITER, Relaxed);
+                self.update_earliest(&locked);
+                locked.is_in_time = is_in_time;
+                let wake_too = locked.tags.waiter_left(tag);
+                return Some(Wakes { wake: waker, wake_too, ..Wakes::default() });
+            }
+            None => {}
         }
         if locked.is_closed {
             if let Some(Removed { waker, tag, .. }) = locked.queue.dismiss() {
@@ -581,19 +669,13 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             }
         }
         if state & DRAIN == 0 || !is_drained(&|| self.view_now(&locked)) {
-            return is_taken_back.then(Wakes::default);
+            return is_in_time.then(Wakes::default);
         }
         let drained = locked.drains.dismiss();
         if locked.drains.is_empty() {
             self.state.fetch_and(!DRAIN, Relaxed);
         }
         Some(Wakes { wake: drained?.waker, ..Wakes::default() })
-    }
-
-    /// The view of a queued waiter with at most `ahead` waiters before it.
-    fn view_of_waiter(&self, locked: &Locked<T>, ahead: u32) -> View {
-        let state = self.state.load(Relaxed);
-        self.view_of(locked, state, ahead.min(waiters(state) - 1))
     }
 
     /// Runs `read` under the lock, with the wait queue and the tags.
@@ -668,6 +750,14 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         read(self.view_now(&locked))
     }
 
+    /// Calls `read` with the view of one moment, and the turn that a request for `permits` would
+    /// have, under the lock.
+    pub(crate) fn read_for<R>(&self, permits: u32, read: impl FnOnce(View, Turn) -> R) -> R {
+        let locked = self.locked.lock();
+        let view = self.view_now(&locked);
+        read(view, locked.queue.turn_of_next(view.ahead, permits, view.limit))
+    }
+
     /// Returns the view of one moment without the lock, if a permit is available and no waiter is
     /// queued.
     pub(crate) fn try_read(&self) -> Option<View> {
@@ -682,18 +772,20 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             limit: limit_of(word),
             available: available(state),
             ahead: 0,
+            since: None,
             is_closed: false, // a closed semaphore is blocked
         })
     }
 
     /// Returns a view without the lock, for a semaphore that is blocked only by a close. The limit
-    /// may be that of another moment.
+    /// may be that of another moment, and the time of the first waiter is missing.
     pub(crate) fn glance(&self) -> View {
         let state = self.state.load(Relaxed);
         View {
             limit: self.limit(),
             available: available(state),
             ahead: waiters(state),
+            since: None,
             is_closed: state & BLOCKED != 0,
         }
     }
@@ -712,8 +804,13 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     }
 
     fn view_of(&self, locked: &Locked<T>, state: u64, ahead: u32) -> View {
-        let is_closed = locked.is_closed;
-        View { limit: self.limit(), available: available(state), ahead, is_closed }
+        View {
+            limit: self.limit(),
+            available: available(state),
+            ahead,
+            since: locked.queue.first_since(),
+            is_closed: locked.is_closed,
+        }
     }
 
     /// Waits until the semaphore is drained by the limiter's condition. `key` is `None` at first.
@@ -747,7 +844,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             }
             return Poll::Ready(());
         }
-        *key = Some(locked.drains.push(own, Deadline::NEVER, Tag::NONE));
+        *key = Some(locked.drains.push(own, Arrival::PLAIN, Tag::NONE));
         Poll::Pending
     }
 
@@ -786,7 +883,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             return Poll::Ready(());
         }
         let Some(watcher) = key else {
-            *key = Some(locked.watchers.push(own, Deadline::NEVER, Tag::NONE));
+            *key = Some(locked.watchers.push(own, Arrival::PLAIN, Tag::NONE));
             return Poll::Pending;
         };
         let old = locked.watchers.set_waker(watcher, waker);
@@ -801,6 +898,16 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         let left = locked.watchers.cancel(key);
         drop(locked);
         drop(left); // after the lock
+    }
+}
+
+/// Advances when it is dropped: a waker that panics must not keep the other waiters from their
+/// permits.
+struct Rest<'a, D: Deadlines, T: Tags>(&'a Semaphore<D, T>, &'a IsDrained<'a>);
+
+impl<D: Deadlines, T: Tags> Drop for Rest<'_, D, T> {
+    fn drop(&mut self) {
+        self.0.advance_with(self.1);
     }
 }
 
@@ -819,17 +926,26 @@ impl<D: Deadlines, T: Tags> Waiters<'_, D, T> {
         self.locked.queue.state(key) == State::Queued
     }
 
-    /// Returns the view of the first waiter with `tag`.
-    pub(crate) fn first_with(&self, tag: Tag) -> Option<View> {
-        let ahead = self.locked.queue.first_with(tag)?;
-        Some(self.semaphore.view_of_waiter(self.locked, ahead))
+    /// Returns the view and the turn of the first waiter with `tag`.
+    pub(crate) fn first_with(&self, tag: Tag) -> Option<(View, Turn)> {
+        let (ahead, turn) = self.locked.queue.first_with(tag, self.semaphore.limit())?;
+        Some((self.view(ahead), turn))
     }
 
-    /// Returns the tag and the view of the first waiter whose tag `accepts`.
-    pub(crate) fn first_such(&self, accepts: impl Fn(&T, Tag) -> bool) -> Option<(Tag, View)> {
+    /// Returns the tag, the view and the turn of the first waiter whose tag `accepts`.
+    pub(crate) fn first_such(
+        &self,
+        accepts: impl Fn(&T, Tag) -> bool,
+    ) -> Option<(Tag, View, Turn)> {
         let Locked { queue, tags, .. } = &*self.locked;
-        let (tag, ahead) = queue.first_such(|tag| accepts(tags, tag))?;
-        Some((tag, self.semaphore.view_of_waiter(self.locked, ahead)))
+        let limit = self.semaphore.limit();
+        let (tag, ahead, turn) = queue.first_such(|tag| accepts(tags, tag), limit)?;
+        Some((tag, self.view(ahead), turn))
+    }
+
+    /// The view of a queued waiter with `ahead` waiters before it.
+    fn view(&self, ahead: u32) -> View {
+        self.semaphore.view_of(self.locked, self.semaphore.state.load(Relaxed), ahead)
     }
 
     /// Returns a time before which no grant is taken back.

@@ -22,6 +22,8 @@ const VACANT: u32 = u32::MAX - 1;
 const GRANTED: u32 = u32::MAX - 2;
 /// As [`VACANT`].
 const OVERDUE: u32 = u32::MAX - 3;
+/// As [`VACANT`].
+const TOO_MANY: u32 = u32::MAX - 4;
 
 /// The sequence number before any waiter's. The second waiter has number 0.
 pub(super) const BEFORE_FIRST: Seq48 = Seq48::below(2);
@@ -35,8 +37,8 @@ pub(super) const BEFORE_FIRST: Seq48 = Seq48::below(2);
 pub(crate) struct WaiterKey {
     index: u32,
     number: Seq48,
-    /// With a deadline, the entry alone tells the outcome of the wait.
-    pub(super) has_deadline: bool,
+    /// With a deadline or for several permits, the entry alone tells the outcome of the wait.
+    pub(super) keeps_entry: bool,
 }
 
 impl WaiterKey {
@@ -54,25 +56,82 @@ impl Tag {
     pub(crate) const NONE: Self = Self(u16::MAX);
 }
 
+/// The time at which a wait began: a number to which the limiter gives a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    pub(crate) const fn new(time: u64) -> Self {
+        Self(time)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A request for permits that comes to the semaphore, and may have to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The number of permits, of which it gets all at once or none.
+    pub(crate) permits: u32,
+    pub(crate) since: Stamp,
+    /// The end of its wait; [`Deadline::NEVER`] for none.
+    pub(crate) deadline: Deadline,
+}
+
+impl Arrival {
+    /// A request for one permit without a deadline.
+    pub(crate) const PLAIN: Self =
+        Self { permits: 1, since: Stamp::new(0), deadline: Deadline::NEVER };
+}
+
+/// The turn of a waiter: the permit that completes those it asks for.
+///
+/// Permits are numbered in the order in which waiters get them: first those that are available,
+/// then those held, as they are released, up to the limit. The permits of a later number are those
+/// that waiters have got before and released again, in the same order: a round later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The number of times that waiters before it get and release the permit.
+    pub(crate) rounds: u64,
+    /// The number of the permit, between 1 and the limit.
+    pub(crate) permit: u32,
+}
+
+impl Turn {
+    /// Returns the turn of the first waiter, or of a newcomer to an empty queue.
+    pub(super) fn first(permits: u32, limit: u32) -> Self {
+        Self { rounds: 0, permit: permits.min(limit) }
+    }
+
+    fn new(rounds: u64, permit: u64) -> Self {
+        Self { rounds, permit: u32::try_from(permit).expect("at most the limit") }
+    }
+}
+
 /// The state of the waiter of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// In the queue.
     Queued,
-    /// Has a deadline, and was granted a permit that it has not acquired yet.
+    /// Keeps its entry, and was granted permits that it has not acquired yet.
     Granted,
     /// The deadline of its wait, or of its grant, has passed.
     Overdue,
-    /// The entry is vacant or another waiter's. Without a deadline, the waiter was granted a
-    /// permit, or dismissed. With one, it was dismissed.
+    /// It asked for more permits than this limit, which a change has set.
+    TooMany { limit: u32 },
+    /// The entry is vacant or another waiter's. A waiter that keeps its entry was dismissed. Any
+    /// other was granted a permit, or dismissed.
     Gone,
 }
 
 /// A waiter that has left the queue.
 pub(super) struct Removed {
     pub(super) number: Seq48,
-    /// To be woken or dropped after the lock. `None` for a waiter that was granted a permit before.
+    /// To be woken or dropped after the lock. `None` for a waiter that was granted permits before.
     pub(super) waker: Option<Waker>,
+    pub(super) permits: u32,
     pub(super) tag: Tag,
     pub(super) was_first: bool,
 }
@@ -80,37 +139,35 @@ pub(super) struct Removed {
 /// An entry of the queue.
 ///
 /// ```text
-///            push                 grant, no deadline
+///            push               grant, entry not kept
 ///  vacant ─────────► queued ──────────────────────────► vacant
 ///    ▲                │  │ grant                          ▲
-///    │ cancel,        │  └───────────► granted ───────────┤ poll, cancel
-///    │ dismiss        │                   │               │
-///    ├────────────────┤ deadline          │ deadline      │
-///    │                └────► overdue ◄────┘               │
-///    │                          └─────────────────────────┘ poll, cancel
+///    │ cancel,        │  ├───────────► granted ───────────┤ poll, cancel
+///    │ dismiss        │  │                │               │
+///    ├────────────────┤  │ deadline       │ deadline      │
+///    │                │  ├─► overdue ◄────┘               │
+///    │                │  │      └─────────────────────────┤ poll, cancel
+///    │                │  │ refuse                         │
+///    │                │  └─► too many ────────────────────┘ poll, cancel
 /// ```
 ///
 /// A queued entry has a waker and is linked. In any other, `prev` is the state, and `next` of a
-/// vacant one is the next vacant one. A waiter with a deadline keeps its entry until it has learned
-/// the outcome. Its deadline is that of the wait, and after a grant, that of the grant.
-///
-/// 32 bytes, so that two entries fill a cache line. The sequence number is split to fit.
+/// vacant one is the next vacant one. A waiter with a deadline or for several permits keeps its
+/// entry until it has learned the outcome. Its deadline is that of the wait, and after a grant,
+/// that of the grant.
 pub(super) struct Entry {
     waker: Option<Waker>,
-    number_low: u32,
-    number_high: u16,
-    tag: Tag,
+    number: Seq48,
+    since: Stamp,
+    /// The number of permits that it asks for. In the state *too many*, the limit.
+    permits: u32,
     prev: u32,
     next: u32,
+    tag: Tag,
 }
 
-const _: () = assert!(size_of::<usize>() != 8 || size_of::<Entry>() == 32);
-
-impl Entry {
-    const fn number(&self) -> Seq48 {
-        Seq48::of((self.number_high as u64) << u32::BITS | self.number_low as u64)
-    }
-}
+/// The pages of both limits tell the memory of a waiter.
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Entry>() == 48);
 
 pub(super) struct Queue {
     entries: Vec<Entry>,
@@ -120,8 +177,10 @@ pub(super) struct Queue {
     /// The sequence number of the last waiter that was pushed.
     number: Seq48,
     deadlines: Heap,
-    /// The number of granted entries.
+    /// The number of granted entries with a deadline.
     granted: u32,
+    /// The number of queued waiters that ask for several permits.
+    weighted: u32,
 }
 
 impl Queue {
@@ -134,6 +193,7 @@ impl Queue {
             number: BEFORE_FIRST,
             deadlines: Heap::new(),
             granted: 0,
+            weighted: 0,
         }
     }
 
@@ -141,19 +201,15 @@ impl Queue {
         self.first == NONE
     }
 
-    /// Appends a waiter until `deadline` ([`Deadline::NEVER`] for none).
-    pub(super) fn push(&mut self, waker: Waker, deadline: Deadline, tag: Tag) -> WaiterKey {
+    /// Appends a waiter.
+    pub(super) fn push(&mut self, waker: Waker, arrival: Arrival, tag: Tag) -> WaiterKey {
+        let Arrival { permits, since, deadline } = arrival;
         let number = self.number.after(1);
         self.number = number;
-        #[allow(clippy::cast_possible_truncation, reason = "the inverse of `number`")]
-        let entry = Entry {
-            waker: Some(waker),
-            number_low: number.get() as u32,
-            number_high: (number.get() >> u32::BITS) as u16,
-            tag,
-            prev: self.last,
-            next: NONE,
-        };
+        let entry =
+            Entry { waker: Some(waker), number, since, permits, prev: self.last, next: NONE, tag };
+        let is_weighted = permits > 1;
+        self.weighted += u32::from(is_weighted);
 
         let index = if self.vacant == NONE {
             let index = u32::try_from(self.entries.len()).expect("fewer services wait");
@@ -174,21 +230,41 @@ impl Queue {
         if has_deadline {
             self.deadlines.set(index, deadline);
         }
-        WaiterKey { index, number, has_deadline }
+        WaiterKey { index, number, keeps_entry: has_deadline || is_weighted }
     }
 
-    /// Takes the first waiter out, for a permit. One with a deadline keeps its entry until it has
-    /// learned the outcome.
+    /// Returns the number of permits that the first waiter asks for.
+    pub(super) fn first_permits(&self) -> Option<u32> {
+        (!self.is_empty()).then(|| self[self.first].permits)
+    }
+
+    /// Returns the time at which the wait of the first waiter began.
+    pub(super) fn first_since(&self) -> Option<Stamp> {
+        (!self.is_empty()).then(|| self[self.first].since)
+    }
+
+    /// Takes the first waiter out, for its permits.
     pub(super) fn grant(&mut self, deadlines: &impl Deadlines) -> Option<Removed> {
         let (index, removed) = self.take_first()?;
-        match self.deadlines.get(index) {
-            None => self.vacate(index),
-            Some(deadline) => {
-                self[index].prev = GRANTED;
-                self.granted += 1;
-                self.deadlines.set(index, deadlines.of_grant(deadline));
-            }
+        let deadline = self.deadlines.get(index);
+        if deadline.is_none() && removed.permits == 1 {
+            self.vacate(index);
+            return Some(removed);
         }
+        self[index].prev = GRANTED;
+        if let Some(deadline) = deadline {
+            self.granted += 1;
+            self.deadlines.set(index, deadlines.of_grant(deadline));
+        }
+        Some(removed)
+    }
+
+    /// Takes the first waiter out, which asks for several permits and for more than `limit`.
+    pub(super) fn refuse(&mut self, limit: u32) -> Option<Removed> {
+        let (index, removed) = self.take_first()?;
+        self.deadlines.remove(index);
+        let entry = &mut self[index];
+        (entry.prev, entry.permits) = (TOO_MANY, limit);
         Some(removed)
     }
 
@@ -212,7 +288,10 @@ impl Queue {
         let was_first = self.first == index;
         self.unlink(index);
         let entry = &mut self[index];
-        Removed { number: entry.number(), waker: entry.waker.take(), tag: entry.tag, was_first }
+        let Entry { number, permits, tag, .. } = *entry;
+        let removed = Removed { number, waker: entry.waker.take(), permits, tag, was_first };
+        self.weighted -= u32::from(permits > 1);
+        removed
     }
 
     /// Returns the earliest deadline, or [`Deadline::NEVER`].
@@ -225,49 +304,93 @@ impl Queue {
         if self.granted > 0 { self.earliest_deadline() } else { Deadline::NEVER }
     }
 
-    /// Takes out the waiter with the earliest deadline. `waker` of one that was granted a permit is
-    /// `None`: the permit is taken back.
+    /// Takes out the waiter with the earliest deadline. `waker` of one that was granted permits is
+    /// `None`: they are taken back.
     pub(super) fn remove_overdue(&mut self) -> Option<Removed> {
         let (_, index) = self.deadlines.earliest()?;
+        self.end_grant(index);
         self.deadlines.remove(index);
-        let removed = match &self[index] {
+        let removed = match self[index] {
             Entry { waker: Some(_), .. } => self.take(index),
-            entry => {
-                Removed { number: entry.number(), waker: None, tag: Tag::NONE, was_first: false }
+            Entry { number, permits, .. } => {
+                Removed { number, waker: None, permits, tag: Tag::NONE, was_first: false }
             }
         };
-        self.end_grant(index);
         self[index].prev = OVERDUE;
         Some(removed)
     }
 
-    /// Frees the entry of a waiter that was granted a permit, or is overdue.
+    /// Frees the entry of a waiter that has left the queue and keeps it.
     pub(super) fn free(&mut self, key: &WaiterKey) {
         self.vacate(key.index);
     }
 
-    /// Replaces the deadline of a queued waiter.
+    /// Replaces the deadline of a queued waiter, if it has one.
     pub(super) fn set_deadline(&mut self, key: &WaiterKey, deadline: Deadline) {
-        self.deadlines.set(key.index, deadline);
+        if self.deadlines.get(key.index).is_some() {
+            self.deadlines.set(key.index, deadline);
+        }
     }
 
     pub(super) fn state(&self, key: &WaiterKey) -> State {
         let entry = &self[key.index];
-        if entry.number() != key.number {
+        if entry.number != key.number {
             return State::Gone;
         }
         match entry.prev {
             VACANT => State::Gone,
             GRANTED => State::Granted,
             OVERDUE => State::Overdue,
+            TOO_MANY => State::TooMany { limit: entry.permits },
             _ => State::Queued,
         }
     }
 
-    /// Returns the position of the first waiter with `tag`: an upper bound of the number of waiters
-    /// before it. It counts waiters in between that were cancelled, and is exact for the first.
-    pub(super) fn first_with(&self, tag: Tag) -> Option<u32> {
-        self.first_such(|of| of == tag).map(|(_, ahead)| ahead)
+    /// Returns the number of permits that a waiter asks for, or was granted.
+    pub(super) fn permits(&self, key: &WaiterKey) -> u32 {
+        self[key.index].permits
+    }
+
+    /// Returns the turn of a newcomer that asks for `permits`, behind all `waiters`.
+    pub(super) fn turn_of_next(&self, waiters: u32, permits: u32, limit: u32) -> Turn {
+        self.turn_behind(self.last, waiters, permits, limit)
+    }
+
+    /// Returns the turn of a waiter for `permits` behind that of the entry `behind`, which is the
+    /// last of the `ahead` waiters before it.
+    ///
+    /// Constant time, unless a waiter of the queue asks for several permits.
+    fn turn_behind(&self, behind: u32, ahead: u32, permits: u32, limit: u32) -> Turn {
+        if self.weighted == 0 {
+            let last = u64::from(ahead) + u64::from(permits.min(limit)) - 1;
+            return Turn::new(last / u64::from(limit), last % u64::from(limit) + 1);
+        }
+        // A waiter for more than the limit leaves without a permit.
+        let permits_of = |index: u32| match self[index].permits {
+            permits if permits > limit => 0,
+            permits => u64::from(permits),
+        };
+        let backwards = || {
+            let some = |index| (index != NONE).then_some(index);
+            std::iter::successors(some(behind), move |&index| some(self[index].prev))
+        };
+        // A number above the limit by x is that of the permit x, a round later. Its waiter releases
+        // it after all of its permits came, so the turn of that waiter decides.
+        let mut end: u64 = backwards().map(permits_of).sum();
+        let (mut rounds, mut permit) = (0, end + u64::from(permits.min(limit)));
+        for index in backwards() {
+            let before = end - permits_of(index);
+            if permit > before + u64::from(limit) {
+                (rounds, permit) = (rounds + 1, end);
+            }
+            end = before;
+        }
+        Turn::new(rounds, permit)
+    }
+
+    /// Returns the number of waiters before the first one with `tag`, and its turn.
+    pub(super) fn first_with(&self, tag: Tag, limit: u32) -> Option<(u32, Turn)> {
+        self.first_such(|of| of == tag, limit).map(|(_, ahead, turn)| (ahead, turn))
     }
 
     /// Clones the wakers of all waiters with `tag`.
@@ -282,10 +405,16 @@ impl Queue {
         std::iter::successors(some(self.first), move |&index| some(self[index].next))
     }
 
-    /// Returns the tag of the first waiter whose tag `accepts`, and its position.
-    pub(super) fn first_such(&self, accepts: impl Fn(Tag) -> bool) -> Option<(Tag, u32)> {
-        let index = self.queued().find(|&index| accepts(self[index].tag))?;
-        Some((self[index].tag, self[index].number().since(self[self.first].number())))
+    /// Returns the tag of the first waiter whose tag `accepts`, the number of waiters before it,
+    /// and its turn.
+    pub(super) fn first_such(
+        &self,
+        accepts: impl Fn(Tag) -> bool,
+        limit: u32,
+    ) -> Option<(Tag, u32, Turn)> {
+        let (ahead, index) = (0..).zip(self.queued()).find(|&(_, at)| accepts(self[at].tag))?;
+        let Entry { tag, prev, permits, .. } = self[index];
+        Some((tag, ahead, self.turn_behind(prev, ahead, permits, limit)))
     }
 
     /// Replaces the tag of a queued waiter. Returns the tag before.
@@ -309,7 +438,7 @@ impl Queue {
     pub(super) fn cancel(&mut self, key: WaiterKey) -> Option<Removed> {
         let removed = match self.state(&key) {
             State::Queued => Some(self.take(key.index)),
-            State::Granted | State::Overdue => None,
+            State::Granted | State::Overdue | State::TooMany { .. } => None,
             State::Gone => return None,
         };
         self.vacate(key.index);
@@ -328,9 +457,9 @@ impl Queue {
         }
     }
 
-    /// Counts a granted entry no more.
+    /// Counts a granted entry no more. Its deadline is removed next.
     fn end_grant(&mut self, index: u32) {
-        if self[index].prev == GRANTED {
+        if self[index].prev == GRANTED && self.deadlines.get(index).is_some() {
             self.granted -= 1;
         }
     }

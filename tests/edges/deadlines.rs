@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::{
     TestClock, holds,
-    semaphore::{Deadline, Semaphore, Tag, WaiterKey},
+    semaphore::{Arrival, Deadline, Semaphore, Tag, WaiterKey},
     time::Nanos,
 };
 
@@ -23,9 +23,9 @@ fn c12_waiters_leave_the_queue_by_their_deadlines() {
         let semaphore = Semaphore::new(1, clock.clone(), ());
         assert!(semaphore.try_acquire());
         let queue = |until: u64| -> WaiterKey {
-            let admit = |_| Ok::<_, ()>(());
-            let queued =
-                semaphore.queue(Waker::noop(), Deadline::new(until), admit, |(), ()| Tag::NONE);
+            let arrival = Arrival { deadline: Deadline::new(until), ..Arrival::PLAIN };
+            let admit = |_, _: &dyn Fn() -> _| Ok::<_, ()>(());
+            let queued = semaphore.queue(Waker::noop(), arrival, admit, |(), ()| Tag::NONE);
             queued.unwrap().expect("the permit is held")
         };
         let keys: Vec<_> = waiters.iter().map(|&(until, _)| queue(until)).collect();

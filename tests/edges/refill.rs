@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     TestClock,
-    semaphore::{Deadline, WaiterKey},
+    semaphore::{Arrival, Deadline, WaiterKey},
     time::Nanos,
     wake_counter::WakeCounter,
     window::{Shape, Window},
@@ -44,7 +44,8 @@ impl Scene {
     }
 
     fn queue_with(&self, waker: &Waker, runtime: u32, deadline: Deadline) -> WaiterKey {
-        let queued = self.window.queue(waker, deadline, |_, _| Ok::<_, ()>(runtime));
+        let arrival = Arrival { deadline, ..Arrival::PLAIN };
+        let queued = self.window.queue(waker, arrival, |_, _| Ok::<_, ()>(runtime));
         let (key, _) = queued.unwrap().expect("no permit is available");
         key
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    semaphore::{Deadline, Deadlines, Ended, Semaphore, Tag, Tags, View, WaiterKey},
+    semaphore::{Arrival, Deadline, Deadlines, Ended, Semaphore, Tag, Tags, View, WaiterKey},
     sync::{ClockWord, Ordering},
     time::{Nanos, Time, nanos},
     window::{Shape, Window},
@@ -74,15 +74,16 @@ impl Time for TestClock {
 pub(crate) enum Acquired {
     Granted,
     Queued(WaiterKey),
-    Closed,
+    /// The semaphore is closed, or has fewer permits.
+    Refused,
 }
 
 impl Acquired {
-    fn of(queued: Result<Option<WaiterKey>, ()>) -> Self {
+    fn of(queued: Result<Option<WaiterKey>, Ended>) -> Self {
         match queued {
             Ok(None) => Self::Granted,
             Ok(Some(key)) => Self::Queued(key),
-            Err(()) => Self::Closed,
+            Err(_) => Self::Refused,
         }
     }
 
@@ -101,6 +102,7 @@ pub(crate) enum Polled {
     Granted,
     Queued,
     Overdue,
+    TooMany,
     Closed,
 }
 
@@ -109,15 +111,31 @@ impl From<Poll<Result<(), Ended>>> for Polled {
         match poll {
             Poll::Ready(Ok(())) => Self::Granted,
             Poll::Ready(Err(Ended::Overdue)) => Self::Overdue,
+            Poll::Ready(Err(Ended::TooMany { .. })) => Self::TooMany,
             Poll::Ready(Err(Ended::Closed)) => Self::Closed,
             Poll::Pending => Self::Queued,
         }
     }
 }
 
-/// Admits a waiter to the queue of an open semaphore.
-fn admit(view: View) -> Result<(), ()> {
-    if view.is_closed { Err(()) } else { Ok(()) }
+/// Admits a waiter for `permits` to the queue of an open semaphore.
+fn admit(view: View, permits: u32) -> Result<(), Ended> {
+    let limit = view.limit;
+    match () {
+        () if view.is_closed => Err(Ended::Closed),
+        () if permits > limit => Err(Ended::TooMany { limit }),
+        () => Ok(()),
+    }
+}
+
+/// A request for one permit until `deadline`.
+fn until(deadline: Deadline) -> Arrival {
+    Arrival { deadline, ..Arrival::PLAIN }
+}
+
+/// A request for `permits` without a deadline.
+pub(crate) fn many(permits: u32) -> Arrival {
+    Arrival { permits, ..Arrival::PLAIN }
 }
 
 impl<D: Deadlines, T: Tags> Semaphore<D, T> {
@@ -131,11 +149,17 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Queues until `deadline`. Acquires a permit that becomes available before.
     pub(crate) fn queue_until(&self, waker: &Waker, deadline: Deadline) -> Acquired {
-        Acquired::of(self.queue(waker, deadline, admit, |_, ()| Tag::NONE))
+        self.queue_as(waker, until(deadline))
+    }
+
+    /// Queues, or acquires permits that become available before.
+    pub(crate) fn queue_as(&self, waker: &Waker, arrival: Arrival) -> Acquired {
+        let admit = |view, _: &dyn Fn() -> _| admit(view, arrival.permits);
+        Acquired::of(self.queue(waker, arrival, admit, |_, ()| Tag::NONE))
     }
 
     pub(crate) fn poll_until(&self, key: &WaiterKey, waker: &Waker, deadline: Deadline) -> Polled {
-        self.poll(key, waker, deadline, |_| {}).into()
+        self.poll(key, waker, deadline, |_, _| {}).into()
     }
 
     /// Polls a waiter without a deadline.
@@ -178,11 +202,24 @@ impl TestWindow {
         waker: &Waker,
         deadline: Deadline,
     ) -> (Acquired, bool) {
-        match self.queue(waker, deadline, |view, _| admit(view).map(|()| runtime)) {
-            Ok(Some((key, is_missing))) => (Acquired::Queued(key), is_missing),
-            Ok(None) => (Acquired::Granted, false),
-            Err(()) => (Acquired::Closed, false),
-        }
+        self.queue_as(runtime, waker, until(deadline))
+    }
+
+    /// As [`acquire_in`](Self::acquire_in), after a refill.
+    pub(crate) fn queue_as(
+        &self,
+        runtime: u32,
+        waker: &Waker,
+        arrival: Arrival,
+    ) -> (Acquired, bool) {
+        let mut is_task_missing = false;
+        let admit = |view, _: &dyn Fn() -> _| admit(view, arrival.permits).map(|()| runtime);
+        let queued = self.queue(waker, arrival, admit).map(|queued| {
+            let (key, is_missing) = queued?;
+            is_task_missing = is_missing;
+            Some(key)
+        });
+        (Acquired::of(queued), is_task_missing)
     }
 
     /// Polls a waiter without a deadline.

@@ -15,9 +15,9 @@ use loom::{cell::UnsafeCell, future::block_on, sync::Arc};
 
 use crate::{
     Model,
-    adapter::{Acquired, Polled, TestClock, Untimed},
+    adapter::{Acquired, Polled, TestClock, Untimed, many},
     join,
-    semaphore::{Deadline, Deadlines, Semaphore, Tag, Tags, WaiterKey},
+    semaphore::{Arrival, Deadline, Deadlines, Semaphore, Tag, Tags, WaiterKey},
     spawn,
     time::{GRACE, Nanos},
 };
@@ -53,7 +53,7 @@ impl Guarded {
             let polled = match &key {
                 None => match self.semaphore.acquire(cx.waker()) {
                     Acquired::Granted => Polled::Granted,
-                    Acquired::Closed => Polled::Closed,
+                    Acquired::Refused => Polled::Closed,
                     Acquired::Queued(queued) => {
                         key = Some(queued);
                         Polled::Queued
@@ -65,7 +65,7 @@ impl Guarded {
                 Polled::Granted => Poll::Ready(true),
                 Polled::Closed => Poll::Ready(false),
                 Polled::Queued => Poll::Pending,
-                Polled::Overdue => unreachable!("the wait has no deadline"),
+                Polled::Overdue | Polled::TooMany => unreachable!("one permit, without a deadline"),
             }
         })
         .await
@@ -76,7 +76,7 @@ impl Guarded {
         poll_fn(|cx| match self.semaphore.poll_waiter(&key, cx.waker()) {
             Polled::Granted => Poll::Ready(()),
             Polled::Queued => Poll::Pending,
-            Polled::Closed | Polled::Overdue => unreachable!("the semaphore is not closed"),
+            other => unreachable!("the wait ends with a permit: {other:?}"),
         })
         .await;
     }
@@ -94,7 +94,25 @@ impl Guarded {
 
     /// Queues a waiter that no task awaits.
     fn queue(&self) -> WaiterKey {
-        self.semaphore.queue_until(&noop_waker(), Deadline::NEVER).key()
+        self.queue_many(1)
+    }
+
+    /// Queues a waiter for `permits` that no task awaits.
+    fn queue_many(&self, permits: u32) -> WaiterKey {
+        self.semaphore.queue_as(&noop_waker(), many(permits)).key()
+    }
+
+    fn poll(&self, key: &WaiterKey) -> Polled {
+        self.semaphore.poll_waiter(key, &noop_waker())
+    }
+
+    /// Waits for the outcome of a waiter that another task has queued.
+    async fn outcome(&self, key: &WaiterKey) -> Polled {
+        poll_fn(|cx| match self.semaphore.poll_waiter(key, cx.waker()) {
+            Polled::Queued => Poll::Pending,
+            ended => Poll::Ready(ended),
+        })
+        .await
     }
 
     fn is_granted(&self, key: &WaiterKey) -> bool {
@@ -131,7 +149,7 @@ impl Guarded {
             Acquired::Queued(key) => {
                 self.semaphore.cancel(key);
             }
-            Acquired::Closed => {}
+            Acquired::Refused => {}
         }
     }
 }
@@ -505,7 +523,7 @@ impl Timed {
                 self.semaphore().cancel(key);
                 false
             }
-            Polled::Closed => unreachable!("the semaphore is not closed"),
+            other => unreachable!("the semaphore is not closed: {other:?}"),
         }
     }
 }
@@ -668,5 +686,327 @@ fn c12_grant_taken_back_goes_to_the_next_waiter() {
         semaphore.cancel(abandoned);
         semaphore.release(1);
         assert_eq!(semaphore.view().held(), 0);
+    });
+}
+
+/// P2: two permits that are released one by one are granted together, and the waiter sees the
+/// writes of both holders.
+#[test]
+fn p2_b1_permits_are_granted_all_at_once_after_the_last_release() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let both = guarded.queue_many(2);
+        let releasing = [(); 2].map(|()| spawn(&guarded, Guarded::read_and_release));
+        assert_eq!(block_on(guarded.outcome(&both)), Polled::Granted);
+        guarded.write();
+        join(releasing);
+        let view = guarded.semaphore.view();
+        assert_eq!((view.available, view.ahead), (0, 0));
+    });
+}
+
+/// P2: a request for one permit overtakes no waiter for two, though a permit is available.
+#[test]
+fn p2_b2_newcomer_never_overtakes_a_waiter_for_several_permits() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let both = guarded.queue_many(2);
+        let releasing = [(); 2].map(|()| spawn(&guarded, Guarded::read_and_release));
+        assert!(!guarded.semaphore.try_acquire(), "the first permit is kept for the waiter");
+        let later = guarded.semaphore.queue_until(&noop_waker(), Deadline::NEVER).key();
+        join(releasing);
+        assert_eq!([&both, &later].map(|key| guarded.poll(key)), [Polled::Granted, Polled::Queued]);
+        guarded.semaphore.release(2);
+        assert_eq!(guarded.poll(&later), Polled::Granted);
+    });
+}
+
+/// P2, B4: if a waiter for two permits is cancelled as the first of them is released, then the
+/// waiter behind it is granted that one.
+#[test]
+fn p2_b4_cancelled_large_waiter_lets_the_next_acquire() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let guarded = Guarded::held(2);
+        let (both, one) = (guarded.queue_many(2), guarded.queue());
+        let releasing = spawn(&guarded, Guarded::read_and_release);
+        assert!(guarded.semaphore.cancel(both), "it was first");
+        block_on(guarded.wait(one));
+        join([releasing]);
+        guarded.semaphore.release(2);
+        guarded.assert_idle(2);
+    });
+}
+
+/// P3, C4: a waiter for two permits that is cancelled beside their releases loses none, granted or
+/// not.
+#[test]
+fn p3_c4_cancelled_waiter_for_several_permits_loses_none() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let (both, next) = (guarded.queue_many(2), guarded.queue_many(2));
+        let releasing = [(); 2].map(|()| spawn(&guarded, Guarded::read_and_release));
+        guarded.semaphore.cancel(both);
+        assert_eq!(block_on(guarded.outcome(&next)), Polled::Granted);
+        guarded.write();
+        join(releasing);
+        guarded.semaphore.release(2);
+        guarded.assert_idle(2);
+    });
+}
+
+/// P1, P2: two requests for two permits beside one for a single permit: the number of holders fits
+/// at all times, and each is served.
+#[test]
+fn p1_p2_c5_requests_of_any_weight_are_served() {
+    Model { threads: 3, preemptions: 2 }.check(|| {
+        let guarded = Guarded::new(2);
+        let acquire = |guarded: &Guarded, permits| {
+            let key = match guarded.semaphore.queue_as(&noop_waker(), many(permits)) {
+                Acquired::Granted => return,
+                other => other.key(),
+            };
+            assert_eq!(block_on(guarded.outcome(&key)), Polled::Granted);
+        };
+        let writing = spawn(&guarded, move |guarded: &Guarded| {
+            acquire(guarded, 2);
+            guarded.write();
+            guarded.semaphore.release(2);
+        });
+        let reading = spawn(&guarded, move |guarded: &Guarded| {
+            acquire(guarded, 1);
+            guarded.read_and_release();
+        });
+        acquire(&guarded, 2);
+        guarded.write();
+        guarded.semaphore.release(2);
+        join([writing, reading]);
+        guarded.assert_idle(2);
+    });
+}
+
+/// P2: requests for several permits that need no wait acquire no more than there are.
+#[test]
+fn p2_requests_without_a_wait_acquire_all_or_none() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::new(3);
+        let trying =
+            [2, 1].map(|n| spawn(&guarded, move |guarded| guarded.semaphore.try_acquire_many(n)));
+        let is_acquired = guarded.semaphore.try_acquire_many(2);
+        let others = join(trying);
+        let held = 2 * u32::from(is_acquired) + 2 * u32::from(others[0]) + u32::from(others[1]);
+        assert!(is_acquired || others[0], "one of two fits");
+        assert_eq!(guarded.semaphore.view().held(), held);
+        assert!(held <= 3);
+    });
+}
+
+/// P4: a waiter for more permits than a lowered limit has is refused, and the one behind it is
+/// granted its permit, beside a release.
+#[test]
+fn p4_waiter_for_more_than_a_lowered_limit_is_refused() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let (both, one) = (guarded.queue_many(2), guarded.queue());
+        let lowering = spawn(&guarded, |guarded: &Guarded| {
+            guarded.semaphore.set_limit(1, || {});
+            guarded.semaphore.release(1);
+        });
+        assert_eq!(block_on(guarded.outcome(&both)), Polled::TooMany);
+        guarded.semaphore.release(1);
+        block_on(guarded.wait(one));
+        join([lowering]);
+        guarded.semaphore.release(1);
+        guarded.assert_idle(1);
+    });
+}
+
+/// P4: of a lowered limit and the release of all permits at once, one comes first: the waiter is
+/// granted its permits or refused, and never both.
+#[test]
+fn p4_p2_refusal_and_grant_exclude_each_other() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let both = guarded.queue_many(2);
+        let releasing = spawn(&guarded, |guarded: &Guarded| guarded.semaphore.release(2));
+        let lowering = spawn(&guarded, |guarded: &Guarded| {
+            guarded.semaphore.set_limit(1, || {});
+        });
+        let outcome = block_on(guarded.outcome(&both));
+        join([releasing]);
+        join([lowering]);
+        match outcome {
+            Polled::Granted => {
+                assert_eq!(guarded.semaphore.view().available, -1);
+                guarded.semaphore.release(2);
+            }
+            outcome => assert_eq!(outcome, Polled::TooMany),
+        }
+        guarded.assert_idle(1);
+    });
+}
+
+/// P4: a newcomer beside a lowered limit is refused on arrival or in the queue.
+#[test]
+fn p4_newcomer_beside_a_lowered_limit_is_refused_or_granted() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let guarded = Guarded::new(2);
+        assert!(guarded.semaphore.try_acquire());
+        let lowering = spawn(&guarded, |guarded: &Guarded| {
+            guarded.semaphore.set_limit(1, || {});
+        });
+        match guarded.semaphore.queue_as(&noop_waker(), many(2)) {
+            Acquired::Refused => {}
+            other => {
+                let key = other.key();
+                assert_eq!(block_on(guarded.outcome(&key)), Polled::TooMany);
+            }
+        }
+        join([lowering]);
+        guarded.semaphore.release(1);
+        guarded.assert_idle(1);
+    });
+}
+
+/// P4, C4: a refused waiter that is cancelled loses and frees no permit, and a drain behind it
+/// ends.
+#[test]
+fn p4_c4_b6_refused_waiter_that_is_cancelled_leaves_the_limit_drained() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let both = guarded.queue_many(2);
+        let lowering = spawn(&guarded, |guarded: &Guarded| {
+            guarded.semaphore.set_limit(1, || {});
+            guarded.semaphore.release(2);
+        });
+        let cancelling = spawn(&guarded, move |guarded: &Guarded| {
+            guarded.semaphore.cancel(both);
+        });
+        block_on(guarded.drained());
+        join([lowering, cancelling]);
+        guarded.assert_idle(1);
+    });
+}
+
+/// B6, P2: a close dismisses a waiter for several permits, or it was granted them before.
+#[test]
+fn b6_p2_close_ends_a_wait_for_several_permits() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let both = guarded.queue_many(2);
+        let releasing = spawn(&guarded, |guarded: &Guarded| guarded.semaphore.release(2));
+        let closing = spawn(&guarded, |guarded: &Guarded| guarded.semaphore.close());
+        match block_on(guarded.outcome(&both)) {
+            Polled::Granted => {
+                guarded.semaphore.release(2);
+            }
+            outcome => assert_eq!(outcome, Polled::Closed),
+        }
+        join([releasing]);
+        join([closing]);
+        guarded.assert_idle(2);
+    });
+}
+
+/// P2, C12: permits that are taken back go to all waiters that were in time for them, though their
+/// own deadlines pass meanwhile, by whichever thread.
+#[test]
+fn p2_c12_permits_taken_back_go_to_all_waiters_in_time() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let clock = TestClock::new();
+        let semaphore = Arc::new(Semaphore::new(2, clock.clone(), ()));
+        assert!(semaphore.try_acquire_many(2));
+        let abandoned = Arrival { permits: 2, deadline: DEADLINE.into(), ..Arrival::PLAIN };
+        let abandoned = semaphore.queue_as(&noop_waker(), abandoned).key();
+        let later = DEADLINE.after(GRACE);
+        let waiters = [(); 2].map(|()| semaphore.queue_until(&noop_waker(), later.into()).key());
+        semaphore.release(2);
+        clock.set(later);
+        let looking = spawn(&semaphore, |semaphore| {
+            semaphore.remove_overdue();
+        });
+        semaphore.remove_overdue();
+        join([looking]);
+        for waiter in &waiters {
+            let polled = semaphore.poll_until(waiter, &noop_waker(), later.into());
+            assert_eq!(polled, Polled::Granted);
+        }
+        semaphore.cancel(abandoned);
+        semaphore.release(2);
+        assert_eq!(semaphore.view().held(), 0);
+    });
+}
+
+/// P2, C12: if the deadline of a waiter for two permits passes as one is available, then that one
+/// is granted to the waiter behind it, before its own deadline.
+#[test]
+fn p2_c12_waiter_behind_an_overdue_large_one_is_in_time() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let clock = TestClock::new();
+        let semaphore = Arc::new(Semaphore::new(2, clock.clone(), ()));
+        assert!(semaphore.try_acquire_many(2));
+        let large = Arrival { permits: 2, deadline: DEADLINE.into(), ..Arrival::PLAIN };
+        let large = semaphore.queue_as(&noop_waker(), large).key();
+        let later = DEADLINE.after(GRACE);
+        let one = semaphore.queue_until(&noop_waker(), later.into()).key();
+        semaphore.release(1);
+        clock.set(later);
+        let looking = spawn(&semaphore, |semaphore| {
+            semaphore.remove_overdue();
+        });
+        semaphore.remove_overdue();
+        join([looking]);
+        assert_eq!(semaphore.poll_until(&one, &noop_waker(), later.into()), Polled::Granted);
+        assert_eq!(semaphore.poll_until(&large, &noop_waker(), later.into()), Polled::Overdue);
+        semaphore.release(2);
+        assert_eq!(semaphore.view().held(), 0);
+    });
+}
+
+/// P3, C12: of a grant of two permits and its deadline at once, one comes first: both are the
+/// waiter's or available.
+#[test]
+fn p3_c12_c4_permits_granted_as_the_deadline_passes_are_not_lost() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let clock = TestClock::new();
+        let semaphore = Arc::new(Semaphore::new(2, clock.clone(), ()));
+        assert!(semaphore.try_acquire_many(2));
+        let both = Arrival { permits: 2, deadline: DEADLINE.into(), ..Arrival::PLAIN };
+        let both = semaphore.queue_as(&noop_waker(), both).key();
+        let releasing = spawn(&semaphore, |semaphore: &Semaphore<TestClock>| semaphore.release(2));
+        let expiring = spawn(&semaphore, move |semaphore: &Semaphore<TestClock>| {
+            clock.set(DEADLINE.after(GRACE));
+            semaphore.remove_overdue();
+        });
+        match semaphore.poll_until(&both, &noop_waker(), DEADLINE.into()) {
+            Polled::Granted => {
+                semaphore.release(2);
+            }
+            _ => {
+                semaphore.cancel(both);
+            }
+        }
+        join([releasing]);
+        join([expiring]);
+        let view = semaphore.view();
+        assert_eq!((view.available, view.ahead), (2, 0));
+    });
+}
+
+/// P4, C4: a waiter that is refused tells its tag once, beside a cancel of it.
+#[test]
+fn p4_c4_refused_waiter_tells_its_tag_once() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let left = LeftTags::default();
+        let semaphore = Arc::new(Semaphore::new(2, Untimed, left.clone()));
+        assert!(semaphore.try_acquire());
+        let both = semaphore.queue_as(&noop_waker(), many(2)).key();
+        let lowering = spawn(&semaphore, |semaphore: &Semaphore<Untimed, LeftTags>| {
+            semaphore.set_limit(1, || {});
+        });
+        semaphore.cancel(both);
+        join([lowering]);
+        let left = left.0.lock().expect("a panic ends the model").clone();
+        assert_eq!(left, [Tag::NONE.0]);
+        assert_eq!((semaphore.view().available, semaphore.view().ahead), (0, 0));
     });
 }

@@ -11,7 +11,7 @@ use loom::sync::Arc;
 
 use crate::{
     Model,
-    adapter::{Acquired, Polled, TestClock, TestWindow, Untimed},
+    adapter::{Acquired, Polled, TestClock, TestWindow, Untimed, many},
     join,
     semaphore::{Semaphore, WaiterKey},
     spawn,
@@ -43,7 +43,7 @@ impl Waiter {
         let key = match semaphore.acquire(&wakes.waker()) {
             Acquired::Granted => None,
             Acquired::Queued(key) => Some(key),
-            Acquired::Closed => unreachable!("the semaphore is not closed"),
+            Acquired::Refused => unreachable!("the semaphore is not closed"),
         };
         Self { key, wakes }
     }
@@ -144,5 +144,34 @@ fn c5_w6_refill_task_is_due_by_the_first_waiters_permit_or_woken() {
         let in_time = due <= permit || task.count() > 0;
         assert!(in_time, "due at {due:?}, after the permit at {permit:?}, and not woken");
         assert_eq!(wakes[1].count(), 0, "a waiter is woken before its permit");
+    });
+}
+
+/// P2, C5: the refill task of a waiter for two permits is due by the later one, and woken if both
+/// are there earlier.
+#[test]
+fn p2_c5_refill_task_is_due_by_the_last_permit_of_the_first_waiter() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let clock = TestClock::new();
+        let window = Arc::new(TestWindow::small(Shape::Sliding, 2, MILLISECOND * 10, &clock));
+        let issue = || {
+            assert!(window.try_acquire());
+            window.commit();
+        };
+        issue();
+        let second = clock.advance(MILLISECOND * 2);
+        issue();
+        let wakes = WakeCounter::new();
+        let _first = window.queue_as(HERE, &wakes.waker(), many(2)).0.key();
+        let task = WakeCounter::new();
+        let waker = task.waker();
+        let last = second.after(MILLISECOND * 10);
+        assert_eq!(window.attend(HERE, &waker), Some(last), "not by the first permit");
+        let refilling = spawn(&window, move |window| window.attend(HERE, &waker));
+        window.set_length(MILLISECOND * 5);
+        let due = refilling.join().expect("its thread ends").expect("its runtime has a waiter");
+        let in_time = due <= second.after(MILLISECOND * 5) || task.count() > 0;
+        assert!(in_time, "due at {due:?}, after the permits, and not woken");
+        assert_eq!(wakes.count(), 0, "the waiter is woken before its permits");
     });
 }

@@ -16,7 +16,7 @@ use loom::{
 
 use crate::{
     Model,
-    adapter::{Acquired, Polled, TestClock, TestWindow},
+    adapter::{Acquired, Polled, TestClock, TestWindow, many},
     join,
     semaphore::{Deadline, WaiterKey},
     spawn,
@@ -106,6 +106,17 @@ impl Limited {
         Some(self.issue())
     }
 
+    /// Issues `permits` at one moment, if they are available after a refill. Returns their times.
+    fn try_issue_many(&self, permits: u32) -> Vec<u64> {
+        self.window.refill();
+        if !self.window.try_acquire_many(permits) {
+            return Vec::new();
+        }
+        let at = self.clock.now().get();
+        self.window.commit_many(permits);
+        (0..permits).map(|_| at).collect()
+    }
+
     /// Issues a request on a permit that is available without a refill.
     fn issue_without_refill(&self) -> Option<u64> {
         self.window.try_acquire().then(|| self.issue())
@@ -129,7 +140,7 @@ impl Limited {
             let polled = match &key {
                 None => match self.window.queue_in(HERE, cx.waker(), Deadline::NEVER).0 {
                     Acquired::Granted => Polled::Granted,
-                    Acquired::Closed => Polled::Closed,
+                    Acquired::Refused => Polled::Closed,
                     Acquired::Queued(queued) => {
                         key = Some(queued);
                         Polled::Queued
@@ -140,7 +151,7 @@ impl Limited {
             match polled {
                 Polled::Granted => Poll::Ready(()),
                 Polled::Queued => Poll::Pending,
-                Polled::Closed | Polled::Overdue => unreachable!("no wait ends without a permit"),
+                other => unreachable!("no wait ends without a permit: {other:?}"),
             }
         })
         .await;
@@ -895,5 +906,79 @@ fn w9_cancelled_drain_takes_no_wake_along() {
         limited.issue();
         join([draining]);
         limited.assert_whole(8);
+    });
+}
+
+/// P1, W1: permits that are issued together, within a stride and across its end, expire not before
+/// a full window, and each of them does.
+#[test]
+fn p1_w1_w8_permits_issued_together_expire_not_early() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // A stride of four, which the third issue ends.
+        let limited = Limited::with_sizes(Shape::Sliding, 4, 1, 1, 2);
+        let other = spawn(&limited, |limited| {
+            limited.tick();
+            [limited.try_issue_many(2), limited.try_issue_many(3)].concat()
+        });
+        let mut issued = limited.try_issue_many(2);
+        issued.extend(limited.try_issue_many(2));
+        issued.extend(limited.try_issue());
+        issued.extend(other.join().expect("its thread ends"));
+        assert_at_most(4, &issued, 1);
+        limited.assert_whole(4);
+    });
+}
+
+/// P1, W2: the same in a fixed window.
+#[test]
+fn p1_w2_permits_issued_together_stay_in_their_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::with_sizes(Shape::Fixed, 3, 2, 1, 2);
+        let other = spawn(&limited, |limited| {
+            limited.ticks(2);
+            limited.try_issue_many(2)
+        });
+        let mut issued = limited.try_issue_many(2);
+        issued.extend(limited.try_issue_many(2));
+        issued.extend(other.join().expect("its thread ends"));
+        for window in [0, 2] {
+            let inside = issued.iter().filter(|&&at| (window..window + 2).contains(&at)).count();
+            assert!(inside <= 3, "{inside} in the window from {window} on: {issued:?}");
+        }
+        limited.assert_whole(3);
+    });
+}
+
+/// P3, W4: permits that are refunded together reach a waiter for one of them and one for the rest.
+#[test]
+fn p3_w4_c5_refund_of_several_reaches_all_waiters() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 3, 1);
+        assert!(limited.window.try_acquire_many(3));
+        let two = limited.window.queue_as(HERE, &limited.wakes.waker(), many(2)).0.key();
+        let waiting = spawn(&limited, |limited| {
+            block_on(limited.acquire());
+            limited.window.refund();
+        });
+        limited.window.refund_many(3);
+        join([waiting]);
+        assert_eq!(limited.window.poll_waiter(&two, &noop_waker()), Polled::Granted);
+        limited.window.refund_many(2);
+        limited.assert_whole(3);
+    });
+}
+
+/// P1, W9: a drain is woken by permits that are issued together within a stride.
+#[test]
+fn p1_w9_drained_is_woken_by_permits_issued_together() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 32, 10); // a stride of 8
+        assert!(limited.window.try_acquire_many(5));
+        limited.window.commit_many(3); // ends the first stride
+        let issuing = spawn(&limited, |limited| limited.window.commit_many(2));
+        block_on(limited.drained());
+        assert_eq!(limited.window.read().remaining, 27);
+        join([issuing]);
+        limited.assert_whole(32);
     });
 }

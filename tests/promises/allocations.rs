@@ -1,7 +1,7 @@
 //! Allocations and memory, counted in this thread by a counting allocator.
 
 use std::{
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -34,7 +34,7 @@ fn call<S: Service<u32>>(service: &mut S, request: u32) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
     let future = std::pin::pin!(service.call(request));
-    assert!(std::future::Future::poll(future, &mut cx).is_ready());
+    assert!(future.poll(&mut cx).is_ready());
 }
 
 #[test]
@@ -65,6 +65,35 @@ fn c6_call_that_does_not_wait_allocates_nothing() {
         let counted = measure(|| (0..1000).for_each(|n| call(&mut service, n)));
         assert_eq!(counted.count_total, 0);
     }
+}
+
+#[test]
+fn c6_p1_p2_permit_of_a_handle_without_a_wait_allocates_nothing() {
+    fn ready<F: Future>(future: F) -> F::Output {
+        let future = std::pin::pin!(future);
+        let Poll::Ready(output) = future.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("there is room")
+        };
+        output
+    }
+    let requests = ConcurrencyBackpressureLayer::new(10).handle();
+    // Among them a window that refills at each commit, and one with strides.
+    let brief = WindowRateLimitLayer::new(3, Duration::from_nanos(1)).handle();
+    let long = WindowRateLimitLayer::new(1_000_000, secs(3600)).handle();
+    let counted = measure(|| {
+        for _ in 0..1000 {
+            drop(ready(requests.acquire()).unwrap());
+            drop(ready(requests.acquire_many(10)).unwrap());
+            drop((requests.try_acquire().unwrap(), requests.try_acquire_many(9).unwrap()));
+            for quota in [&brief, &long] {
+                ready(quota.acquire()).unwrap().commit();
+                ready(quota.acquire_many(2)).unwrap().commit();
+                quota.try_acquire().unwrap().commit();
+                drop(quota.try_acquire_many(2).unwrap());
+            }
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod no_runtime;
 mod observed;
 mod oracle;
 mod outage;
+mod permits;
 mod rate_limit;
 mod readiness;
 mod retry;

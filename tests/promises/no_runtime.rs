@@ -66,7 +66,7 @@ fn c2_wait_for_a_window_without_a_timer_names_layer_and_remedy() {
             message,
             format!(
                 "WindowRateLimitLayer: a wait for a permit needs a Tokio runtime with a timer, and {missing}: \
-                 {REMEDY}reject what would wait, with `max_queue(0)`"
+                 {REMEDY}reject what would wait, with `max_queue(0)` or `try_acquire`"
             )
         );
         assert!(file.ends_with("tests/promises/support.rs"), "at the poll, not in {file}");

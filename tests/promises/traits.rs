@@ -2,13 +2,14 @@
 
 use std::{marker::PhantomPinned, rc::Rc};
 
+use futures::future::FusedFuture;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    backpressure::{self, CloseError, Closed, Drained},
-    rate_limit,
+    backpressure::{self, AcquireManyError, CloseError, Closed, ConcurrencyPermit, Drained},
+    rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{AnyError, Backoff, ByClone, Decision, DecisionHook, RetryBudget, SharedHook},
 };
@@ -30,6 +31,15 @@ assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync);
 assert_impl_all!(WindowRateLimitHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(Drained: Send, Sync, Unpin);
 assert_impl_all!(Closed: Send, Sync, Unpin);
+assert_impl_all!(backpressure::Acquire: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(backpressure::AcquireMany: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(ConcurrencyPermit: Send, Sync, Unpin, std::fmt::Debug);
+assert_not_impl_any!(ConcurrencyPermit: Clone);
+assert_impl_all!(rate_limit::Acquire: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(rate_limit::AcquireMany: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(WindowPermit: Send, Sync, Unpin, std::fmt::Debug);
+assert_not_impl_any!(WindowPermit: Clone);
+assert_impl_all!(AcquireManyError: Clone, PartialEq, Send, Sync, std::error::Error);
 assert_impl_all!(CloseError: Clone, Send, Sync, std::error::Error);
 assert_impl_all!(backpressure::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);

@@ -98,7 +98,7 @@ impl Crowd {
         poll_fn(|cx| match self.step(|semaphore| semaphore.poll_waiter(&key, cx.waker())) {
             Polled::Granted => Poll::Ready(true),
             Polled::Closed => Poll::Ready(false),
-            Polled::Overdue => unreachable!("the wait has no deadline"),
+            Polled::Overdue | Polled::TooMany => unreachable!("one permit, without a deadline"),
             Polled::Queued => {
                 if spurious > 0 {
                     spurious -= 1;
@@ -135,7 +135,7 @@ impl Crowd {
                 return true;
             }
             Acquired::Queued(key) => key,
-            Acquired::Closed => return false,
+            Acquired::Refused => return false,
         };
         if rng.u8(..3) == 0 {
             yield_now();
@@ -243,7 +243,7 @@ fn c4_b6_close_rejects_all_waiters_and_drains() {
         assert_eq!(crowd.held.load(Relaxed), 0, "drained while permits are held");
         join(turns);
         join([draining]);
-        assert!(matches!(crowd.semaphore.acquire(&noop_waker()), Acquired::Closed));
+        assert!(matches!(crowd.semaphore.acquire(&noop_waker()), Acquired::Refused));
         assert_eq!(crowd.semaphore.view().ahead, 0, "a waiter is lost");
     });
 }

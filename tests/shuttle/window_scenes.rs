@@ -233,7 +233,7 @@ impl Limited {
         let key: WaiterKey = match queued {
             Acquired::Granted => return true,
             Acquired::Queued(key) => key,
-            Acquired::Closed => unreachable!("windows are not closed"),
+            Acquired::Refused => unreachable!("windows are not closed"),
         };
         if rng.u8(..4) == 0 {
             self.dwell(rng);
@@ -260,7 +260,7 @@ impl Limited {
             match polled {
                 Polled::Queued => Poll::Pending,
                 Polled::Granted => Poll::Ready(()),
-                Polled::Overdue | Polled::Closed => unreachable!("no wait ends without a permit"),
+                other => unreachable!("no wait ends without a permit: {other:?}"),
             }
         }));
         true

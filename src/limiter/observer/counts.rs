@@ -36,7 +36,8 @@ impl RejectedCounts {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LimitCounts {
-    /// The number of requests that acquired a permit, with a wait or without.
+    /// The number of requests that acquired a permit, with a wait or without. Several permits that
+    /// a handle acquires at once count as so many requests.
     pub admitted: u64,
     /// The number of permits that were acquired and released without a call: the service was
     /// dropped, or its inner service failed.
@@ -104,15 +105,17 @@ impl Counter {
 
     #[inline]
     pub(super) fn record(&self, event: Event<'_>) {
-        let count = match event {
-            Event::Acquired | Event::AcquiredAfterWait { .. } => &self.admitted,
-            Event::Queued => &self.waited,
-            Event::Cancelled => &self.cancelled,
-            Event::Unused => &self.unused,
-            Event::LimitChanged { .. } => &self.limit_changes,
-            Event::Paused { .. } => &self.pauses,
+        let (count, by) = match event {
+            Event::Acquired { permits } | Event::AcquiredAfterWait { permits, .. } => {
+                (&self.admitted, permits)
+            }
+            Event::Unused { permits } => (&self.unused, permits),
+            Event::Queued => (&self.waited, 1),
+            Event::Cancelled => (&self.cancelled, 1),
+            Event::LimitChanged { .. } => (&self.limit_changes, 1),
+            Event::Paused { .. } => (&self.pauses, 1),
             Event::Rejected(_) => return, // counted without a name, too
         };
-        count.fetch_add(1, Relaxed);
+        count.fetch_add(by.into(), Relaxed);
     }
 }

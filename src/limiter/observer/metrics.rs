@@ -95,30 +95,33 @@ impl Metrics {
     }
 
     pub(super) fn record(&self, event: Event<'_>) {
-        let counter = match event {
-            Event::Acquired => {
+        let (counter, by) = match event {
+            Event::Acquired { permits } => {
                 self.queue_wait.with(|wait| wait.record(0.0));
-                &self.admitted
+                (&self.admitted, permits)
             }
-            Event::AcquiredAfterWait { queued_for } => {
+            Event::AcquiredAfterWait { permits, queued_for } => {
                 self.queue_wait.with(|wait| wait.record(queued_for));
-                &self.admitted
+                (&self.admitted, permits)
             }
-            Event::Rejected(rejected) => match rejected.reason() {
-                Reason::QueueFull => &self.queue_full,
-                Reason::WaitTimeout => &self.wait_timeout,
-                Reason::Closed => &self.closed,
-            },
-            Event::Cancelled => &self.cancelled,
-            Event::Unused => &self.unused,
+            Event::Unused { permits } => (&self.unused, permits),
+            Event::Rejected(rejected) => {
+                let counter = match rejected.reason() {
+                    Reason::QueueFull => &self.queue_full,
+                    Reason::WaitTimeout => &self.wait_timeout,
+                    Reason::Closed => &self.closed,
+                };
+                (counter, 1)
+            }
+            Event::Cancelled => (&self.cancelled, 1),
             Event::Paused { wait } => {
                 self.pause.with(|pause| pause.record(wait));
-                &self.pauses
+                (&self.pauses, 1)
             }
-            Event::LimitChanged { .. } => &self.limit_changes,
+            Event::LimitChanged { .. } => (&self.limit_changes, 1),
             Event::Queued => return, // a gauge tells the length of the queue
         };
-        counter.with(|counter| counter.increment(1));
+        counter.with(|counter| counter.increment(by.into()));
     }
 }
 

@@ -32,16 +32,16 @@ use crate::{rejected::Rejected, settings::InvalidSetting};
     allow(dead_code, reason = "counts need no fields")
 )]
 pub(crate) enum Event<'a> {
-    /// A request has acquired a permit without a wait.
-    Acquired,
+    /// A request has acquired permits without a wait: one, unless it is of a handle.
+    Acquired { permits: u32 },
     /// A request has queued.
     Queued,
-    /// A request that was queued has acquired a permit.
-    AcquiredAfterWait { queued_for: Duration },
+    /// A request that was queued has acquired permits.
+    AcquiredAfterWait { permits: u32, queued_for: Duration },
     /// A request that has queued goes away, neither admitted nor rejected.
     Cancelled,
-    /// A permit that was acquired is released, and no request has used it.
-    Unused,
+    /// Permits that were acquired are released, and no request has used them.
+    Unused { permits: u32 },
     /// A request is rejected.
     Rejected(&'a Rejected),
     /// A handle has set the limit, or the length of its window.

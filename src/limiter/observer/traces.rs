@@ -12,14 +12,18 @@ const TARGET: &str = "tower_floodgate";
 
 pub(super) fn record(limiter: &str, kind: &'static str, event: Event<'_>) {
     match event {
-        Event::Acquired => trace!(target: TARGET, limiter, kind, "admitted"),
+        Event::Acquired { permits } => {
+            trace!(target: TARGET, limiter, kind, permits, "admitted");
+        }
         Event::Queued => trace!(target: TARGET, limiter, kind, "queued"),
-        Event::AcquiredAfterWait { queued_for } => {
+        Event::AcquiredAfterWait { permits, queued_for } => {
             let queued_for = queued_for.as_secs_f64();
-            debug!(target: TARGET, limiter, kind, queued_for, "admitted after a wait");
+            debug!(target: TARGET, limiter, kind, permits, queued_for, "admitted after a wait");
         }
         Event::Cancelled => debug!(target: TARGET, limiter, kind, "cancelled"),
-        Event::Unused => debug!(target: TARGET, limiter, kind, "permit unused"),
+        Event::Unused { permits } => {
+            debug!(target: TARGET, limiter, kind, permits, "permits unused");
+        }
         Event::Rejected(rejected) => {
             let reason = rejected.reason().name();
             let retry_after = rejected.retry_after().map(|wait| wait.as_secs_f64());

@@ -86,7 +86,7 @@ use self::{
     refill_tasks::RefillTasks,
 };
 use crate::{
-    semaphore::{Deadline, Ended, Semaphore, View, WaiterKey},
+    semaphore::{Arrival, Deadline, Ended, Semaphore, Turn, View, WaiterKey},
     seq48::Seq48,
     sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::{Nanos, Time, nanos},
@@ -145,6 +145,8 @@ pub(crate) struct Reading {
     /// The number of requests that could be issued now.
     pub(crate) remaining: u32,
     pub(crate) queued: u32,
+    /// The time that the first waiter has waited.
+    pub(crate) queue_age: Option<Duration>,
     /// The time that a new request would wait.
     pub(crate) wait: Duration,
     /// The time until all permits held now have expired.
@@ -194,36 +196,43 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.semaphore.try_acquire()
     }
 
-    /// Refills, and queues a waiter until `deadline` if `admit` agrees and returns its runtime.
-    /// Returns `None` if a permit was acquired; otherwise the key, and true if the refill task of
-    /// the runtime is missing: the caller spawns it.
+    /// Acquires `permits` that are available without a refill.
+    pub(crate) fn try_acquire_many(&self, permits: u32) -> bool {
+        self.semaphore.try_acquire_many(permits)
+    }
+
+    /// Refills, and queues a waiter if `admit` agrees and returns its runtime. Returns `None` if
+    /// its permits were acquired; otherwise the key, and true if the refill task of the runtime is
+    /// missing: the caller spawns it.
     ///
     /// `admit` may be called several times, each time with a newer view and a function that returns
-    /// the time at which the waiter's permit is expected.
+    /// the time at which the waiter's permits are expected. It must reject a waiter for more
+    /// permits than the limit of the view.
     pub(crate) fn queue<R>(
         &self,
         waker: &Waker,
-        deadline: Deadline,
+        arrival: Arrival,
         mut admit: impl FnMut(View, &dyn Fn() -> Nanos) -> Result<K, R>,
     ) -> Result<Option<(WaiterKey, bool)>, R> {
         let moment = self.refill();
-        if self.semaphore.try_acquire() {
-            return Ok(None); // an expired permit, without the lock
+        if self.semaphore.try_acquire_many(arrival.permits) {
+            return Ok(None); // expired permits, without the lock
         }
         let mut is_missing = false;
-        let admit = |view| admit(view, &|| self.expected(view, moment));
+        let admit =
+            |view, turn: &dyn Fn() -> Turn| admit(view, &|| self.expected(view, turn(), moment));
         let tag = |tasks: &mut RefillTasks<K>, runtime| {
             let (tag, missing) = tasks.assign_new(runtime);
             is_missing = missing;
             tag
         };
-        let key = self.semaphore.queue(waker, deadline, admit, tag)?;
+        let key = self.semaphore.queue(waker, arrival, admit, tag)?;
         Ok(key.map(|key| (key, is_missing)))
     }
 
     /// Refills, and polls a waiter. While it is queued, its waker and deadline are stored, and
-    /// `while_queued` gets the time at which its permit is expected at the earliest: if all waiters
-    /// before it are cancelled.
+    /// `while_queued` gets the time at which its permits are expected at the earliest: if all
+    /// waiters before it are cancelled.
     pub(crate) fn poll(
         &self,
         key: &WaiterKey,
@@ -232,12 +241,12 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         while_queued: impl FnOnce(&dyn Fn() -> Nanos),
     ) -> Poll<Result<(), Ended>> {
         let moment = self.refill();
-        self.semaphore.poll(key, waker, deadline, |view| {
-            while_queued(&|| self.expected(View { ahead: 0, ..view }, moment));
+        self.semaphore.poll(key, waker, deadline, |view, turn| {
+            while_queued(&|| self.expected(view, turn, moment));
         })
     }
 
-    /// Cancels a waiter. A permit that was granted to it is refunded.
+    /// Cancels a waiter. Permits that were granted to it are refunded.
     pub(crate) fn cancel(&self, key: WaiterKey) {
         if self.semaphore.cancel(key) {
             self.reschedule(self.settle());
@@ -252,11 +261,29 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
+    /// Refunds `permits`.
+    pub(crate) fn refund_many(&self, permits: u32) {
+        if self.semaphore.release(permits) {
+            self.reschedule(self.settle());
+        }
+    }
+
     /// Commits a permit. Called after the request was issued.
     #[inline]
     pub(crate) fn commit(&self) {
         let issued = self.log.issue();
         if issued.is_multiple(self.stride_mask.load(Relaxed)) {
+            self.end_stride(issued);
+        }
+    }
+
+    /// Commits `permits`. Called after what they stand for was issued, at one moment.
+    ///
+    /// If a stride ends among these issues, one checkpoint covers all of them: its time was read
+    /// after the last.
+    pub(crate) fn commit_many(&self, permits: u32) {
+        let issued = self.log.issue_many(permits);
+        if issued.has_passed_multiple(self.stride_mask.load(Relaxed), permits) {
             self.end_stride(issued);
         }
     }
@@ -332,19 +359,17 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
-    /// Returns the time at which a waiter gets a permit if all before it are issued as soon as they
-    /// can be. At `moment` the log was settled; otherwise the time may be too late.
+    /// Returns the time at which a waiter gets its permits if all before it are issued as soon as
+    /// they can be. At `moment` the log was settled; otherwise the time may be too late.
     ///
     /// Permits expire in the order of their issues: first those held now, then those granted to the
-    /// waiters ahead. Behind more waiters than permits are held, a waiter gets a permit that one of
-    /// them uses in between, so that it expires a round later.
-    fn expected(&self, view: View, moment: Nanos) -> Nanos {
-        let limit = i64::from(view.limit);
-        let held = i64::from(view.held());
-        // The index of the waiter's permit among those that expire. Below zero, it is available.
-        let index = i64::from(view.ahead) - view.available;
-        let rounds = if index < held { 0 } else { (index - held) / limit + 1 };
-        let first = match u32::try_from(index - rounds * limit) {
+    /// waiters ahead. Behind waiters for more permits than the limit, a waiter gets permits that
+    /// they use in between, so that the last of them expires some rounds later.
+    fn expected(&self, view: View, turn: Turn, moment: Nanos) -> Nanos {
+        let rounds = turn.rounds;
+        // The index of the permit among those that expire. Below zero, it is available.
+        let index = i64::from(turn.permit) - 1 - view.available;
+        let first = match u32::try_from(index) {
             Err(_) => moment,
             Ok(index) => match self.log.record_of(index) {
                 Recorded::By(time) => self.expiry(time),
@@ -355,8 +380,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         };
         let mut at = first.max(moment).max(Nanos::new(self.paused_until.load(Relaxed)));
         if rounds > 0 {
-            let further = u64::try_from(rounds - 1).unwrap_or(0);
-            let further = nanos(self.length()).saturating_mul(further);
+            let further = nanos(self.length()).saturating_mul(rounds - 1);
             at = self.expiry(at).after(Duration::from_nanos(further));
         }
         at
@@ -364,6 +388,10 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
     fn length(&self) -> Duration {
         Duration::from_nanos(self.length.load(Relaxed))
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.semaphore.limit()
     }
 
     /// Returns the limit and the length.
@@ -376,7 +404,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let moment = self.refill();
         let (view, at) = match self.semaphore.try_read() {
             Some(view) => (view, moment),
-            None => self.semaphore.read(|view| (view, self.expected(view, moment))),
+            None => {
+                self.semaphore.read_for(1, |view, turn| (view, self.expected(view, turn, moment)))
+            }
         };
         let is_free = view.ahead == 0 && at <= moment && !view.is_closed;
         Reading {
@@ -384,6 +414,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             length: self.length(),
             remaining: if is_free { u32::try_from(view.available).unwrap_or(0) } else { 0 },
             queued: view.ahead,
+            queue_age: view.since.map(|since| moment.since(Nanos::new(since.get()))),
             wait: if view.is_closed { Duration::MAX } else { at.since(moment) },
             reset: self.expiry(moment).since(moment),
             paused: Nanos::new(self.paused_until.load(Relaxed)).since(moment),
@@ -396,11 +427,12 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.log.issued_in_all()
     }
 
-    /// Returns the view of this moment, without a refill, and the time that a new request would
-    /// wait.
-    pub(crate) fn estimate(&self) -> (View, Duration) {
+    /// Returns the view of this moment, without a refill, and the time that a new request for
+    /// `permits` would wait.
+    pub(crate) fn estimate(&self, permits: u32) -> (View, Duration) {
         let moment = self.time.now();
-        self.semaphore.read(|view| (view, self.expected(view, moment).since(moment)))
+        self.semaphore
+            .read_for(permits, |view, turn| (view, self.expected(view, turn, moment).since(moment)))
     }
 
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.

@@ -42,7 +42,7 @@ use std::task::Waker;
 
 use super::Window;
 use crate::{
-    semaphore::{Deadlines, Tag, Tags, View, WaiterKey, Waiters},
+    semaphore::{Deadlines, Tag, Tags, Turn, View, WaiterKey, Waiters},
     time::{Nanos, Time},
 };
 
@@ -163,8 +163,8 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             // The waiter is not the last, so the task may poll too late for it.
             let moment = self.settle();
             let task = self.semaphore.with_waiters(|waiters| {
-                let view = waiters.first_with(tag)?;
-                let time = self.next_poll(waiters, view, moment);
+                let first = waiters.first_with(tag)?;
+                let time = self.next_poll(waiters, first, moment);
                 waiters.tags().bring_forward(tag, time)
             });
             task.into_iter().for_each(Waker::wake);
@@ -179,10 +179,10 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let mut own = Some(task.clone()); // before anything changes: it is foreign code
         let (time, _old) = self.semaphore.with_waiters(|waiters| {
             let Some(tag) = waiters.tags().find(runtime) else { return (None, None) };
-            let Some(view) = waiters.first_with(tag) else {
+            let Some(first) = waiters.first_with(tag) else {
                 return (None, waiters.tags().remove_task(tag));
             };
-            let time = self.next_poll(waiters, view, moment);
+            let time = self.next_poll(waiters, first, moment);
             let old = waiters.tags().get(tag).and_then(|runtime| {
                 runtime.next_poll = time;
                 std::mem::replace(&mut runtime.task, own.take())
@@ -229,22 +229,22 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Orphaned waiters are skipped: those behind them proceed by their own tasks.
     pub(super) fn reschedule(&self, moment: Nanos) {
         let task = self.semaphore.with_waiters(|waiters| {
-            let (tag, view) = waiters.first_such(RefillTasks::has_task)?;
-            let time = self.next_poll(waiters, view, moment);
+            let (tag, view, turn) = waiters.first_such(RefillTasks::has_task)?;
+            let time = self.next_poll(waiters, (view, turn), moment);
             waiters.tags().bring_forward(tag, time)
         });
         task.into_iter().for_each(Waker::wake);
         self.wake_drains();
     }
 
-    /// Returns the time at which the permit of a waiter with this view is expected, or a grant
-    /// taken back.
+    /// Returns the time at which the permits of a waiter with this view and turn are expected, or a
+    /// grant taken back.
     fn next_poll<D: Deadlines>(
         &self,
         waiters: &Waiters<'_, D, RefillTasks<K>>,
-        view: View,
+        (view, turn): (View, Turn),
         moment: Nanos,
     ) -> Nanos {
-        self.expected(view, moment).min(Nanos::new(waiters.earliest_grant().get()))
+        self.expected(view, turn, moment).min(Nanos::new(waiters.earliest_grant().get()))
     }
 }

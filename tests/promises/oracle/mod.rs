@@ -9,9 +9,11 @@
 
 mod budget;
 mod concurrency;
+mod permits;
 mod retry;
 mod strides;
 mod window;
+mod window_permits;
 
 use std::{
     pin::Pin,

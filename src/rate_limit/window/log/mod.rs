@@ -178,9 +178,15 @@ impl Log {
     /// Counts an issue that has just happened. Returns the number of issues with it.
     #[inline]
     pub(super) fn issue(&self) -> Seq48 {
-        // Release: the issue happens before its count. Acquire: all issues counted before happen
+        self.issue_many(1)
+    }
+
+    /// Counts `issues` that have just happened. Returns the number of issues with them.
+    #[inline]
+    pub(super) fn issue_many(&self, issues: u32) -> Seq48 {
+        // Release: the issues happen before their count. Acquire: all issues counted before happen
         // before the caller's next step, which may be to read the clock and record.
-        Seq48::of(self.issued.fetch_add(1, AcqRel)).after(1)
+        Seq48::of(self.issued.fetch_add(issues.into(), AcqRel)).after(issues)
     }
 
     /// Records that all `issues` happened by `time`, which was read after them. Returns false if

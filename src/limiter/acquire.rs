@@ -1,0 +1,302 @@
+//! Permits that a handle acquires, without a request of a service.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{Event, Limiter, QueueLimits, Refusal, Waiter};
+use crate::{
+    rejected::{Reason, Rejected},
+    settings::InvalidSetting,
+    time::Time,
+};
+
+/// The error of acquiring several permits at once.
+///
+/// Returned by `acquire_many` and `try_acquire_many` of the handle of
+/// [either](crate::ConcurrencyBackpressureHandle::acquire_many)
+/// [limit](crate::WindowRateLimitHandle::acquire_many). [`Rejected::find`] finds a rejection in it.
+///
+/// ```
+/// use tower_floodgate::{ConcurrencyBackpressureLayer, backpressure::AcquireManyError};
+///
+/// let handle = ConcurrencyBackpressureLayer::new(3).handle();
+/// let AcquireManyError::Invalid(invalid) = handle.try_acquire_many(5).unwrap_err() else {
+///     panic!("more than there are")
+/// };
+/// assert_eq!(
+///     invalid.to_string(),
+///     "permits is 5: it must be between 1 and 3, the limit: acquire fewer at a time, or raise \
+///      the limit",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireManyError {
+    /// No permit was asked for, or more than the limit has.
+    ///
+    /// A wait ends with this error, too, if a change of the limit leaves fewer permits.
+    Invalid(InvalidSetting),
+    /// The limit has rejected the request.
+    Rejected(Rejected),
+}
+
+impl AcquireManyError {
+    fn invalid(permits: u32, limit: u32) -> Self {
+        let expected = format!(
+            "between 1 and {limit}, the limit: acquire fewer at a time, or raise the limit"
+        );
+        Self::Invalid(InvalidSetting::new("permits", permits, expected))
+    }
+
+    /// Returns the rejection of a request for one permit, which is a valid number.
+    fn into_rejected(self) -> Rejected {
+        match self {
+            Self::Rejected(rejected) => rejected,
+            Self::Invalid(invalid) => unreachable!("{invalid}"),
+        }
+    }
+}
+
+impl fmt::Display for AcquireManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Rejected(rejected) => rejected.fmt(f),
+        }
+    }
+}
+
+impl Error for AcquireManyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Invalid(_) => None,
+            Self::Rejected(rejected) => Some(rejected),
+        }
+    }
+}
+
+/// Permits that their drop releases, or refunds.
+pub(crate) struct Held<L: Limiter> {
+    limiter: Arc<L>,
+    /// Zero once they are taken.
+    permits: u32,
+}
+
+impl<L: Limiter> Held<L> {
+    fn new(limiter: &Arc<L>, permits: u32) -> Self {
+        Self { limiter: Arc::clone(limiter), permits }
+    }
+
+    pub(crate) const fn permits(&self) -> u32 {
+        self.permits
+    }
+
+    pub(crate) const fn limiter(&self) -> &Arc<L> {
+        &self.limiter
+    }
+
+    /// Takes the permits out, so that the drop releases none.
+    pub(crate) fn take(&mut self) -> u32 {
+        std::mem::take(&mut self.permits)
+    }
+}
+
+impl<L: Limiter> Drop for Held<L> {
+    fn drop(&mut self) {
+        if self.permits > 0 {
+            self.limiter.release_many(self.permits);
+        }
+    }
+}
+
+/// Acquires a permit that is available now.
+pub(crate) fn try_acquire<L: Limiter>(limiter: &Arc<L>) -> Result<Held<L>, Rejected> {
+    try_acquire_many(limiter, 1).map_err(AcquireManyError::into_rejected)
+}
+
+/// Acquires `permits` that are available now.
+pub(crate) fn try_acquire_many<L: Limiter>(
+    limiter: &Arc<L>,
+    permits: u32,
+) -> Result<Held<L>, AcquireManyError> {
+    if permits == 0 {
+        return Err(AcquireManyError::invalid(permits, limiter.limit()));
+    }
+    if !limiter.try_acquire_many(permits) {
+        limiter.refill();
+        if !limiter.try_acquire_many(permits) {
+            let limit = limiter.limit();
+            return Err(if permits > limit {
+                AcquireManyError::invalid(permits, limit)
+            } else {
+                reject(&**limiter, Reason::QueueFull, permits)
+            });
+        }
+    }
+    let held = Held::new(limiter, permits);
+    limiter.observer().notify(|| Event::Acquired { permits });
+    Ok(held)
+}
+
+fn reject(limiter: &impl Limiter, reason: Reason, permits: u32) -> AcquireManyError {
+    let rejected = limiter.rejection(reason, None, permits);
+    limiter.observer().notify_rejected(&rejected);
+    AcquireManyError::Rejected(rejected)
+}
+
+/// The acquisition of permits, which may wait.
+///
+/// A wait is its future's: unlike that of a [`Readiness`](super::Readiness), it goes on in whatever
+/// task polls it, and ends with its drop.
+pub(crate) struct Acquiring<L: Limiter> {
+    limiter: Arc<L>,
+    permits: u32,
+    /// The wait, from the first poll that finds too few permits.
+    waiter: Option<Waiter>,
+    is_done: bool,
+}
+
+impl<L: Limiter> Acquiring<L> {
+    pub(crate) fn new(limiter: &Arc<L>, permits: u32) -> Self {
+        Self { limiter: Arc::clone(limiter), permits, waiter: None, is_done: false }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Polls for one permit.
+    pub(crate) fn poll_one(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, Rejected>> {
+        self.poll(cx).map_err(AcquireManyError::into_rejected)
+    }
+
+    /// Polls for the permits. Pending after the end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
+        if self.is_done {
+            return Poll::Pending;
+        }
+        let result = ready!(self.poll_permits(cx));
+        (self.waiter, self.is_done) = (None, true);
+        Poll::Ready(result)
+    }
+
+    fn poll_permits(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
+        const LIMITS: &QueueLimits = &QueueLimits::NONE;
+
+        let Self { limiter, permits, waiter, .. } = self;
+        let (limiter, permits, observer) = (&*limiter, *permits, limiter.observer());
+        if permits == 0 {
+            return Poll::Ready(Err(AcquireManyError::invalid(permits, limiter.limit())));
+        }
+        if waiter.is_none() && limiter.try_acquire_many(permits) {
+            let held = Held::new(limiter, permits);
+            observer.notify(|| Event::Acquired { permits });
+            return Poll::Ready(Ok(held));
+        }
+        // The waiter stays in its place until the outcome is known, because wakers and timers may
+        // panic.
+        let waiter = waiter.get_or_insert_with(|| Waiter::new(LIMITS, limiter.clock(), cx.waker()));
+        let was_queued = waiter.key.is_some();
+        match limiter.poll_acquire(waiter, permits, LIMITS, cx) {
+            Poll::Pending => {
+                if !was_queued {
+                    observer.notify(|| Event::Queued);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(_)) => {
+                let held = Held::new(limiter, permits);
+                let since = waiter.since;
+                observer.notify(|| {
+                    if was_queued {
+                        let queued_for = limiter.clock().now().since(since);
+                        Event::AcquiredAfterWait { permits, queued_for }
+                    } else {
+                        Event::Acquired { permits }
+                    }
+                });
+                Poll::Ready(Ok(held))
+            }
+            Poll::Ready(Err(refusal)) => Poll::Ready(Err(match refusal {
+                Refusal::Rejected(reason) => reject(&**limiter, reason, permits),
+                Refusal::TooMany { limit } => {
+                    if was_queued {
+                        observer.notify(|| Event::Cancelled);
+                    }
+                    AcquireManyError::invalid(permits, limit)
+                }
+            })),
+        }
+    }
+}
+
+/// Leaves the queue, and releases permits that were granted meanwhile.
+impl<L: Limiter> Drop for Acquiring<L> {
+    fn drop(&mut self) {
+        let Some(waiter) = self.waiter.take() else { return };
+        let was_queued = waiter.key.is_some();
+        self.limiter.cancel(waiter);
+        if was_queued {
+            self.limiter.observer().notify(|| Event::Cancelled);
+        }
+    }
+}
+
+/// Defines the futures of a limit's handle: `Acquire` and `AcquireMany`.
+macro_rules! acquire_futures {
+    ($limiter:ty, $permit:ident, $handle:literal, $waits:literal) => {
+        acquire_futures!(
+            #[doc = concat!("The future of [`acquire`](crate::", $handle, "::acquire).")]
+            #[doc = $waits]
+            Acquire(poll_one) -> Result<$permit, crate::Rejected>, $limiter, $permit
+        );
+        acquire_futures!(
+            #[doc = concat!("The future of [`acquire_many`](crate::", $handle, "::acquire_many).")]
+            #[doc = $waits]
+            AcquireMany(poll) -> Result<$permit, crate::limiter::AcquireManyError>,
+            $limiter, $permit
+        );
+    };
+    (
+        $(#[$doc:meta])*
+        $name:ident($poll:ident) -> $output:ty, $limiter:ty, $permit:ident
+    ) => {
+        $(#[$doc])*
+        ///
+        /// The request arrives at the first poll. A drop leaves the queue, and releases permits
+        /// that were granted meanwhile. After the end, the future is terminated, and a poll of it
+        /// is pending for good.
+        #[must_use = "futures do nothing unless polled"]
+        pub struct $name(crate::limiter::Acquiring<$limiter>);
+
+        impl std::future::Future for $name {
+            type Output = $output;
+
+            fn poll(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<$output> {
+                self.0.$poll(cx).map_ok($permit)
+            }
+        }
+
+        impl futures_util::future::FusedFuture for $name {
+            fn is_terminated(&self) -> bool {
+                self.0.is_done()
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut fields = f.debug_struct(stringify!($name));
+                fields.field("is_done", &self.0.is_done()).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+pub(crate) use acquire_futures;
