@@ -10,7 +10,10 @@ use tower_service::Service;
 use super::{
     ByReplay, ReadFailuresLayer, ReplayBody, ReplayLayer, read_body::ReadFailures, replay::Replay,
 };
-use crate::{macros::inner_access, retry::{ExponentialRetry, Observer}};
+use crate::{
+    macros::inner_access,
+    retry::{ExponentialRetry, ExponentialRetryHandle, Observed, Observer},
+};
 
 /// Retries requests of HTTP: bodies are sent again, and connections used again.
 ///
@@ -70,6 +73,15 @@ impl<C, H, O: Observer> HttpRetryLayer<ExponentialRetry<C, ByReplay, H, O>> {
             replay: ReplayLayer::new(),
             read_failures: ReadFailuresLayer::new(),
         }
+    }
+}
+
+/// With a policy that has a [name](ExponentialRetry::name).
+impl<C, H, O> HttpRetryLayer<ExponentialRetry<C, ByReplay, H, Observed>, O> {
+    /// Returns a handle of the policy.
+    #[must_use]
+    pub fn handle(&self) -> ExponentialRetryHandle {
+        self.policy.handle()
     }
 }
 

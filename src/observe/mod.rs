@@ -170,6 +170,8 @@ pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
 };
+#[cfg(feature = "metrics")]
+pub use crate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
 pub use crate::{
     backpressure::ConcurrencySnapshot,
     limiter::LimitCounts,

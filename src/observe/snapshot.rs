@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use crate::{
-    backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot, retry::RetrySnapshot,
-};
+use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot, retry::RetrySnapshot};
 
 /// The state and the counts of a limit at one moment.
 #[derive(Clone, Debug, PartialEq)]

@@ -67,7 +67,10 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 
 use crate::{
     settings::{InvalidSetting, literal},
-    sync::{AtomicU32, AtomicU64, Ordering::{Acquire, Relaxed, Release}},
+    sync::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     time::{Clock, Nanos, Time, nanos},
 };
 

@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Backoff, GiveUpCounts, RetryBudget, RetrySettings, RetrySnapshot, observed::Observation};
+use super::{
+    Backoff, GiveUpCounts, RetryBudget, RetrySettings, RetrySnapshot, observed::Observation,
+};
 use crate::settings::InvalidSetting;
 
 /// Reads the counts of a named [`ExponentialRetry`](super::ExponentialRetry), and changes its

@@ -10,6 +10,8 @@ use super::Decision;
 /// set by [`on_decision_with`](super::ExponentialRetry::on_decision_with), or by
 /// [`on_decision`](super::ExponentialRetry::on_decision) if it sees the decision alone.
 ///
+/// Counts, metrics and traces need no hook: see [`name`](super::ExponentialRetry::name).
+///
 /// Not seen are results that the classifier judges [`Done`](super::Verdict::Done), failures among
 /// them; attempts and backoffs that are cut off by a drop or a deadline; and waits for permits,
 /// which the handles of the limits count.

@@ -40,11 +40,76 @@
 //! seen, because tower shows a policy no result of a request without a copy:
 //!
 //! - if there is a [hook](OnDecision), which sees [`StopReason::MaxAttempts`];
+//! - if the policy has a [name](ExponentialRetry::name), so that the end of the request is counted;
 //! - if the classifier [must see](Classify::needs_settled) the result that is returned.
 //!   [`AnyError`] and closures need not. `HttpClassifier` and `GrpcClassifier` must, unless the
 //!   last attempt is the only one. Any other classifier must, unless it overrides the method.
 //!
-//! So `ExponentialRetry::new(1)` with a closure and without a hook copies nothing.
+//! So `ExponentialRetry::new(1)` with a closure, without a hook and without a name copies nothing.
+//!
+//! # Observation and control
+//!
+//! A policy with a [`name`](ExponentialRetry::name) is observed, and its
+//! [handle](ExponentialRetryHandle) changes it while it runs:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_floodgate::{ExponentialRetry, ExponentialRetryLayer, retry::RetryBudget};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_floodgate::InvalidSetting> {
+//! let policy = ExponentialRetry::new(3).budget(RetryBudget::new(0.2)).name("github");
+//! let retry = ExponentialRetryLayer::new(policy);
+//! let handle = retry.handle();
+//!
+//! # let client = service_fn(|_: u32| async { Err::<(), _>("no answer") });
+//! let service = retry.layer(client);
+//! let _ = service.oneshot(1).await;
+//! assert_eq!((handle.requests(), handle.retries()), (1, 2));
+//!
+//! // In an outage: fewer attempts, later.
+//! handle.set_max_attempts(2)?;
+//! handle.set_max_hint(Duration::from_secs(300));
+//! handle.budget().expect("the policy has one").set_ratio(0.05)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A change holds for requests that begin after it. A request in progress keeps the settings of its
+//! beginning, all of them of one moment. Clones of the policy share its counts and live settings. A
+//! setter of the builder that follows the name makes
+//! [a policy of its own](ExponentialRetry#method.handle) again.
+//!
+//! All counts exist only with a name. A policy without one takes no instruction for them. With one,
+//! a request takes some atomic steps: two for the counts of a request that succeeds at once, and
+//! loads of the settings. It allocates nothing, takes no lock unless settings change at that moment,
+//! and looks up no metric.
+//!
+//! | metric (feature `metrics`) | type | labels beside `limiter`, the name |
+//! | --- | --- | --- |
+//! | `floodgate_retries_total` | counter: retries decided on | `error_type`: the [class](ErrorType) of the failure before |
+//! | `floodgate_retry_give_ups_total` | counter: failed requests that are not retried | `reason`: the [name](StopReason::name) of the reason |
+//! | `floodgate_retry_attempts` | histogram: attempts of each request that has ended | |
+//! | `floodgate_retry_backoff_seconds` | histogram: the wait before each retry | |
+//! | `floodgate_retry_budget_balance` | gauge: retries that the budget has saved | |
+//!
+//! The gauge is recorded by `record_metrics` of the handle. `RETRY_ATTEMPTS_BUCKETS` and
+//! `RETRY_BACKOFF_BUCKETS` are for exporters that ask for buckets. A recorder may be installed
+//! after the policy is named; metrics begin then.
+//!
+//! | event (feature `tracing`) | level | fields beside `limiter` and `kind` |
+//! | --- | --- | --- |
+//! | `retry` | DEBUG | `attempt`, `error.type`, `backoff`, and `retry_after`, the hint, if there is one |
+//! | `not retried` | INFO | `attempt`, `error.type`, `reason`, `retry_after` |
+//! | `settings changed` | INFO | `max_attempts`, `backoff`, `max_hint`, `max_elapsed` |
+//!
+//! Events have the target `tower_floodgate`, and are in the span of the caller. Times are numbers of
+//! seconds. A span for each attempt is opened by a `client::AttemptSpanLayer` inside the retry.
+//!
+//! A request ends, in view of the policy, with a result that is returned. Not seen is the end of a
+//! request that is dropped or late, of one [without a copy](CloneRequest#requests-that-cannot-be-copied),
+//! and of one for which the inner service fails to become ready.
 //!
 //! # Differences from tower
 //!
@@ -136,6 +201,8 @@ mod request;
 mod shared;
 mod snapshot;
 
+#[cfg(feature = "metrics")]
+pub use self::observed::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
 pub use self::{
     backoff::{Backoff, Jitter},
     budget::{RetryBudget, RetryBudgetBuilder},
@@ -149,5 +216,3 @@ pub use self::{
     observed::{GiveUpCounts, Observed, Observer, RetrySettings, Unobserved},
     snapshot::{RetryBudgetSnapshot, RetrySnapshot},
 };
-#[cfg(feature = "metrics")]
-pub use self::observed::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};

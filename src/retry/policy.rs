@@ -18,8 +18,8 @@ use std::time::Duration;
 use tower::retry::Policy;
 
 use super::{
-    Classify, CloneRequest, Decision, ExponentialRetry, OnDecision, StopReason, Verdict,
-    Observer, budget::Reservation, config::Inline, future::Delay, request::Position,
+    Classify, CloneRequest, Decision, ExponentialRetry, Observer, OnDecision, StopReason, Verdict,
+    budget::Reservation, config::Inline, future::Delay, request::Position,
 };
 use crate::{
     current_deadline,

@@ -11,6 +11,7 @@ mod bad_input;
 mod busy;
 mod classifier;
 mod dialects;
+mod error_types;
 mod exempt;
 mod failure;
 #[cfg(feature = "grpc")]

@@ -26,7 +26,8 @@ use std::{
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    reject::RejectWithBoxError, retry::RetryBudget,
+    reject::RejectWithBoxError,
+    retry::{AnyError, ByClone, NoHook, Observed, RetryBudget},
 };
 
 /// Makes the given number of calls.
@@ -36,7 +37,7 @@ type Run = fn(u64);
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [(&str, Run, u64); 14] = [
+const CALLS: [(&str, Run, u64); 15] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
@@ -50,6 +51,7 @@ const CALLS: [(&str, Run, u64); 14] = [
     ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 186),
     ("retry", |calls| call(calls, retry().layer(Echo)), 91),
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 151),
+    ("retry, named", |calls| call(calls, named().layer(Echo)), 0),
     ("all three", |calls| call(calls, stack(Echo)), 340),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 706),
     (
@@ -129,6 +131,10 @@ fn retry() -> ExponentialRetryLayer {
 
 fn budgeted() -> ExponentialRetryLayer {
     ExponentialRetryLayer::new(ExponentialRetry::new(3).budget(RetryBudget::new(0.2)))
+}
+
+fn named() -> ExponentialRetryLayer<AnyError, ByClone, NoHook, Observed> {
+    ExponentialRetryLayer::new(ExponentialRetry::new(3).name("named"))
 }
 
 fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> + Clone {

@@ -110,8 +110,7 @@ async fn o6_span_of_an_attempt_that_is_dropped_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn o6_span_ends_with_its_response_also_if_the_future_is_kept() {
     let (kept, _guard) = Kept::here();
-    let service =
-        ServiceBuilder::new().layer(AttemptSpanLayer::new()).service(responses(&[200]));
+    let service = ServiceBuilder::new().layer(AttemptSpanLayer::new()).service(responses(&[200]));
     let mut call = Box::pin(service.oneshot(get("http://example.com/")));
     (&mut call).await.unwrap();
     let spans = kept.closed_spans();
@@ -159,9 +158,8 @@ async fn o6_attempts_of_reqwest_have_their_numbers_in_a_http_retry() {
             reqwest::Response::from(response.map(|()| String::new()))
         })
         .service(inner);
-    let request = || {
-        reqwest::Request::new(reqwest::Method::PUT, "https://example.com/a".parse().unwrap())
-    };
+    let request =
+        || reqwest::Request::new(reqwest::Method::PUT, "https://example.com/a".parse().unwrap());
     service.clone().oneshot(request()).await.unwrap();
     service.oneshot(request()).await.unwrap();
     let spans = kept.closed_spans();

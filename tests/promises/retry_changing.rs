@@ -20,7 +20,9 @@ fn constant(wait: Duration) -> Backoff {
 }
 
 /// A policy with a wait of a second.
-fn named(max_attempts: u32) -> ExponentialRetry<
+fn named(
+    max_attempts: u32,
+) -> ExponentialRetry<
     tower_floodgate::retry::AnyError,
     tower_floodgate::retry::ByClone,
     tower_floodgate::retry::NoHook,
@@ -190,7 +192,10 @@ async fn r12_policy_configured_after_its_handle_is_one_of_its_own() {
         assert_eq!(time_of(&layer.layer(service_fn(failing))).await, secs(2), "three attempts");
         assert_eq!((layer.handle().requests(), handle.requests()), (1, 0));
     }
-    assert_eq!(time_of(&ExponentialRetryLayer::new(policy).layer(service_fn(failing))).await, secs(1));
+    assert_eq!(
+        time_of(&ExponentialRetryLayer::new(policy).layer(service_fn(failing))).await,
+        secs(1)
+    );
 }
 
 /// Settings that are set together are read together, on real threads.

@@ -189,6 +189,9 @@ fn o5_r12_change_of_settings_is_an_event() {
     assert_eq!(events.len(), 2, "an invalid setting changes nothing");
     assert_eq!(events[0].name, "settings changed");
     assert_eq!(events[0].level, "INFO");
-    assert_eq!((events[0].field("max_attempts"), events[0].field("max_elapsed")), (Some("7"), None));
+    assert_eq!(
+        (events[0].field("max_attempts"), events[0].field("max_elapsed")),
+        (Some("7"), None)
+    );
     assert_eq!(events[1].field("max_elapsed"), Some("9.0"));
 }

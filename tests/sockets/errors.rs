@@ -16,6 +16,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use tokio::net::{TcpSocket, TcpStream};
+use tower_floodgate::{
+    client::{AsError, HttpClassifier},
+    retry::Classify,
+};
 
 use crate::peer::{
     misbehaving::{
@@ -193,6 +197,51 @@ async fn r6_clients_report_a_request_never_sent() {
         soon(sender.send_request(Request::new(Full::<Bytes>::from("abc")))).await.unwrap_err();
     assert_eq!(chain(&error), "hyper(canceled) > (connection was not ready)");
     assert!(server.received().is_empty());
+}
+
+#[tokio::test]
+async fn o5_errors_of_clients_have_classes() {
+    fn class_of<E: AsError<M>, M>(error: E) -> String {
+        let result = Err::<http::Response<()>, E>(error);
+        let classify = HttpClassifier::<M>::new();
+        Classify::<Request<()>, _, _>::error_type(&classify, &result).to_string()
+    }
+    async fn classes(clients: &Clients, url: &str) -> [String; 2] {
+        let request = Request::post(url).body(Full::from("abc")).unwrap();
+        let hyper = soon(clients.hyper.request(request)).await.unwrap_err();
+        let reqwest = soon(clients.reqwest.post(url).body("abc").send()).await.unwrap_err();
+        [class_of(hyper), class_of(reqwest)]
+    }
+
+    for (act, class) in [
+        (http1::Act::Close, "reset"),
+        (http1::Act::Reset, "reset"),
+        (http1::Act::GarbageStatus, "_OTHER"),
+    ] {
+        let (clients, server) = (Clients::new(false), http1::Misbehaving::start([act, act]).await);
+        assert_eq!(classes(&clients, &server.listening().url("/")).await, [class; 2], "{act:?}");
+    }
+    let acts = [http2::Act::Reset(Reason::REFUSED_STREAM); 2];
+    let (clients, server) = (Clients::new(true), http2::Misbehaving::start(acts).await);
+    assert_eq!(classes(&clients, &server.listening().url("/")).await, ["reset"; 2]);
+
+    let kept = TcpSocket::new_v4().unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/", kept.local_addr().unwrap());
+    assert_eq!(classes(&Clients::new(false), &url).await, ["connect"; 2]);
+
+    let impatient = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().unwrap();
+    let server = http1::Misbehaving::start([http1::Act::Silence]).await;
+    let error = soon(impatient.get(server.listening().url("/")).send()).await.unwrap_err();
+    assert_eq!(class_of(error), "timeout");
+
+    let server = http1::Misbehaving::start([]).await;
+    let stream = TcpStream::connect(server.listening().address()).await.unwrap();
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    drop(connection);
+    let unsent = soon(sender.send_request(Request::new(Full::<Bytes>::new(Bytes::new())))).await;
+    assert_eq!(class_of(unsent.unwrap_err()), "canceled");
 }
 
 #[tokio::test]

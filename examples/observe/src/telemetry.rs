@@ -17,9 +17,8 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tower::BoxError;
-use tower_floodgate::{
-    observe::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
-    retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS},
+use tower_floodgate::observe::{
+    PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS,
 };
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};

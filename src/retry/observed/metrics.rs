@@ -29,8 +29,10 @@ const GIVE_UPS: Metric = Metric::count(
 );
 const ATTEMPTS: Metric =
     Metric::count("floodgate_retry_attempts", "Attempts that a request took, the first included.");
-const BACKOFF: Metric =
-    Metric::seconds("floodgate_retry_backoff_seconds", "Wait before a retry, as it was decided on.");
+const BACKOFF: Metric = Metric::seconds(
+    "floodgate_retry_backoff_seconds",
+    "Wait before a retry, as it was decided on.",
+);
 const BALANCE: Metric = Metric::count(
     "floodgate_retry_budget_balance",
     "Whole retries that the budget has saved, without those of its floor.",

@@ -14,15 +14,11 @@ mod traces;
 
 use std::{fmt, sync::Arc};
 
-pub(super) use self::settings::checked_attempts;
-pub use self::{counts::GiveUpCounts, settings::RetrySettings};
 #[cfg(feature = "metrics")]
 pub use self::metrics::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
-use self::{
-    counts::Counts,
-    sealed::Sealed,
-    settings::WORDS,
-};
+pub(super) use self::settings::checked_attempts;
+use self::{counts::Counts, sealed::Sealed, settings::WORDS};
+pub use self::{counts::GiveUpCounts, settings::RetrySettings};
 use super::{
     Decision, ErrorType, RetryBudget, config::Inline, live_words::LiveWords, request::Position,
     shared::Shared,

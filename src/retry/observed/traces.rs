@@ -6,7 +6,10 @@
 
 use tracing::{debug, info};
 
-use super::{super::{Decision, ErrorType}, RetrySettings};
+use super::{
+    super::{Decision, ErrorType},
+    RetrySettings,
+};
 
 const TARGET: &str = "tower_floodgate";
 const KIND: &str = "retry";
