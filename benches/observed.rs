@@ -2,8 +2,8 @@
 //! metrics`.
 //!
 //! Without the feature, a limit with a name is counted. With it, metrics are recorded, too: by the
-//! facade's no-op recorder, by one whose handles do nothing, and by the exporter for Prometheus. The
-//! second has the cost of the facade, the third that of an exporter in addition.
+//! facade's no-op recorder, by one whose handles do nothing, and by the exporter for Prometheus.
+//! The second has the cost of the facade, the third that of an exporter in addition.
 //!
 //! Samples are large, because the timer resolves some 20 ns.
 

@@ -38,8 +38,8 @@ pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
     state: State<L::Permit>,
-    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the state,
-    /// so that no state has anything to drop: calls that do not wait pay nothing for it.
+    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
+    /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 

@@ -210,8 +210,8 @@ fn b2_newcomer_never_overtakes_a_waiter() {
     });
 }
 
-/// O1: once a semaphore is observed, no request acquires a permit on the path without events. Beside
-/// that, no permit is lost.
+/// O1: once a semaphore is observed, no request acquires a permit on the path without events. No
+/// permit is lost meanwhile.
 #[test]
 fn o1_observed_semaphore_admits_only_where_it_is_counted() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {

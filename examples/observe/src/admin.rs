@@ -15,7 +15,8 @@ pub(crate) async fn start(
     limits: Limits,
     metrics: PrometheusHandle,
 ) -> std::io::Result<(SocketAddr, watch::Receiver<u64>)> {
-    let listener = TcpListener::bind(address).await?;
+    let with_address = |error| std::io::Error::other(format!("{address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(with_address)?;
     let address = listener.local_addr()?;
     // Histograms keep each value until they are read, by a scrape or here.
     let upkeep = metrics.clone();

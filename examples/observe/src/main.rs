@@ -32,7 +32,7 @@ use clap::Parser;
 use tower::BoxError;
 use tower_floodgate::observe::Limits;
 
-use crate::{args::Args, exposition::Samples, load::CALLERS, report::Printed};
+use crate::{args::Args, exposition::Samples, load::CALLERS, report::Printed, telemetry::Export};
 
 /// The names of the limits: those of each side.
 const CLIENT: &str = "client";
@@ -77,9 +77,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     .await??;
     server.at_rest().await;
 
-    if let Some(traces) = traces {
-        tokio::task::spawn_blocking(move || traces.shutdown()).await??;
-    }
+    let exported = tokio::task::spawn_blocking(|| traces.map_or(Ok(()), Export::end)).await?;
     limits.record_metrics();
     let samples = Samples::read(&metrics.render());
     let rows = report::rows(&samples, &observed, &server, &seen);
@@ -91,6 +89,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     if let Some(path) = &args.report {
         fs::write(path, serde_json::to_vec_pretty(&rows)?)?;
     }
+    exported?;
     if args.stay {
         println!("serving the metrics until the standard input ends");
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;

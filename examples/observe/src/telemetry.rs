@@ -1,16 +1,24 @@
 //! The recorder of metrics, and the exporter of traces.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
+    error::OTelSdkResult,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tower::BoxError;
-use tower_floodgate::{
-    observe::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
-    retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS},
+use tower_floodgate::observe::{
+    PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS,
 };
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry};
@@ -35,35 +43,81 @@ pub(crate) fn record_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Prints the events that `log` selects, and exports all spans to the collector at `otlp`.
-///
-/// Returns the provider, which has to be shut down.
-pub(crate) fn trace(
-    log: Targets,
-    otlp: Option<&str>,
-) -> Result<Option<SdkTracerProvider>, BoxError> {
-    let provider = otlp.map(exporter).transpose()?;
+pub(crate) fn trace(log: Targets, otlp: Option<&str>) -> Result<Option<Export>, BoxError> {
+    let export = otlp.map(Export::to).transpose()?;
     let exported = Targets::new()
         .with_target("tower_floodgate", LevelFilter::TRACE)
         .with_target(env!("CARGO_CRATE_NAME"), Level::INFO);
-    let traces = provider.as_ref().map(|provider| {
+    let traces = export.as_ref().map(|Export { provider, .. }| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer("observe")).with_filter(exported)
     });
     let printed = fmt::layer().with_writer(std::io::stderr).with_filter(log);
     tracing::subscriber::set_global_default(registry().with(traces).with(printed))?;
-    Ok(provider)
+    Ok(export)
 }
 
-fn exporter(collector: &str) -> Result<SdkTracerProvider, BoxError> {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(format!("{}/v1/traces", collector.trim_end_matches('/')))
-        .build()?;
-    // A full queue drops spans, and the default one holds those of two seconds.
-    let config = BatchConfigBuilder::default().with_max_queue_size(1 << 16).build();
-    let spans = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-    Ok(SdkTracerProvider::builder()
-        .with_span_processor(spans)
-        .with_resource(Resource::builder().with_service_name("observe").build())
-        .build())
+/// The export of spans to a collector.
+pub(crate) struct Export {
+    provider: SdkTracerProvider,
+    /// The number of spans that the collector did not take.
+    lost: Arc<AtomicUsize>,
+}
+
+impl Export {
+    fn to(collector: &str) -> Result<Self, BoxError> {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/traces", collector.trim_end_matches('/')))
+            .build()?;
+        let lost = Arc::<AtomicUsize>::default();
+        let exporter = Exporter { exporter, lost: Arc::clone(&lost) };
+        // A full queue drops spans, and the default one holds those of some seconds.
+        let config = BatchConfigBuilder::default().with_max_queue_size(1 << 16).build();
+        let spans = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(spans)
+            .with_resource(Resource::builder().with_service_name("observe").build())
+            .build();
+        Ok(Self { provider, lost })
+    }
+
+    /// Exports the spans that are left. Blocks the thread.
+    pub(crate) fn end(self) -> Result<(), BoxError> {
+        self.provider.shutdown()?;
+        match self.lost.load(Relaxed) {
+            0 => Ok(()),
+            lost => Err(format!("the collector did not take {lost} spans").into()),
+        }
+    }
+}
+
+/// Counts the spans that the collector does not take. The processor would only log the failure.
+#[derive(Debug)]
+struct Exporter {
+    exporter: opentelemetry_otlp::SpanExporter,
+    lost: Arc<AtomicUsize>,
+}
+
+impl SpanExporter for Exporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.exporter.export(batch).await;
+        if result.is_err() {
+            self.lost.fetch_add(spans, Relaxed);
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder};
 use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer};
 
 use super::counted;

@@ -79,56 +79,41 @@ trait Limit {
     fn rejected(&self) -> [u64; 3];
 }
 
-impl Limit for ConcurrencyBackpressureHandle {
-    const KIND: &'static str = "concurrency";
+macro_rules! limit {
+    ($handle:ty, $kind:expr, $pause:expr) => {
+        impl Limit for $handle {
+            const KIND: &'static str = $kind;
 
-    fn set_limit(&self, limit: u32) {
-        self.set_limit(limit).unwrap();
-    }
+            fn set_limit(&self, limit: u32) {
+                self.set_limit(limit).unwrap();
+            }
 
-    fn pause(&self, _: Duration) -> bool {
-        false
-    }
+            fn pause(&self, wait: Duration) -> bool {
+                let pause: fn(&Self, Duration) -> bool = $pause;
+                pause(self, wait)
+            }
 
-    fn close(&self) {
-        self.close().unwrap();
-    }
+            fn close(&self) {
+                self.close().unwrap();
+            }
 
-    fn numbers(&self) -> Numbers {
-        counted(self.snapshot())
-    }
+            fn numbers(&self) -> Numbers {
+                counted(self.snapshot())
+            }
 
-    fn rejected(&self) -> [u64; 3] {
-        let rejected = self.rejected();
-        [rejected.queue_full, rejected.wait_timeout, rejected.closed]
-    }
+            fn rejected(&self) -> [u64; 3] {
+                let rejected = self.rejected();
+                [rejected.queue_full, rejected.wait_timeout, rejected.closed]
+            }
+        }
+    };
 }
 
-impl Limit for WindowRateLimitHandle {
-    const KIND: &'static str = "window";
-
-    fn set_limit(&self, limit: u32) {
-        self.set_limit(limit).unwrap();
-    }
-
-    fn pause(&self, wait: Duration) -> bool {
-        self.pause_for(wait);
-        true
-    }
-
-    fn close(&self) {
-        self.close().unwrap();
-    }
-
-    fn numbers(&self) -> Numbers {
-        counted(self.snapshot())
-    }
-
-    fn rejected(&self) -> [u64; 3] {
-        let rejected = self.rejected();
-        [rejected.queue_full, rejected.wait_timeout, rejected.closed]
-    }
-}
+limit!(ConcurrencyBackpressureHandle, "concurrency", |_, _| false);
+limit!(WindowRateLimitHandle, "window", |handle, wait| {
+    handle.pause_for(wait);
+    true
+});
 
 /// A service, and the time at which its request was queued.
 struct Slot<S> {
@@ -153,78 +138,76 @@ const CANCELLED: usize = 3;
 const PAUSES: usize = 4;
 const LIMIT_CHANGES: usize = 5;
 
-fn storm<S>(
+async fn storm<S>(
     seed: u64,
     service: S,
     inner: impl Fn(&S) -> &Inner,
     limit: &impl Limit,
-) -> impl Future<Output = Expected>
+) -> Expected
 where
     S: Service<(), Error = BoxError> + Clone,
 {
-    async move {
-        let mut random = Rng::with_seed(seed);
-        let mut expected = Expected::default();
-        let mut slots: Vec<_> = (0..SERVICES)
-            .map(|_| Slot { service: service.clone(), since: None, is_ready: false })
-            .collect();
-        let mut in_flight: Vec<Pin<Box<S::Future>>> = Vec::new();
-        let mut paused_until = now();
-        let fails = &inner(&service).shared.fails;
-        for step in 0..STEPS {
-            let slot = random.choose_multiple(slots.iter_mut(), 1).pop().unwrap();
-            match random.u32(0..20) {
-                0..10 if !slot.is_ready => {
-                    fails.store(random.u32(0..20) == 0, Relaxed);
+    let mut random = Rng::with_seed(seed);
+    let mut expected = Expected::default();
+    let mut slots: Vec<_> = (0..SERVICES)
+        .map(|_| Slot { service: service.clone(), since: None, is_ready: false })
+        .collect();
+    let mut in_flight: Vec<Pin<Box<S::Future>>> = Vec::new();
+    let mut paused_until = now();
+    let fails = &inner(&service).shared.fails;
+    for step in 0..STEPS {
+        let slot = random.choose_multiple(slots.iter_mut(), 1).pop().unwrap();
+        match random.u32(0..20) {
+            0..10 if !slot.is_ready => {
+                fails.store(random.u32(0..20) == 0, Relaxed);
+                poll(slot, &inner, &mut random, &mut expected);
+            }
+            0..10 => {
+                slot.is_ready = false;
+                let future = slot.service.call(());
+                *slot = Slot { service: service.clone(), since: None, is_ready: false };
+                in_flight.push(Box::pin(future));
+            }
+            10..12 => {
+                expected.numbers[UNUSED] += u64::from(slot.is_ready);
+                expected.numbers[CANCELLED] += u64::from(slot.since.is_some());
+                *slot = Slot { service: service.clone(), since: None, is_ready: false };
+            }
+            12..15 if !in_flight.is_empty() => {
+                drop(in_flight.swap_remove(random.usize(..in_flight.len())));
+            }
+            15..18 => {
+                // Each waiter is polled before another request could be taken for its own.
+                pass(ms(random.u64(1..40))).await;
+                fails.store(false, Relaxed);
+                for slot in slots.iter_mut().filter(|slot| slot.since.is_some()) {
                     poll(slot, &inner, &mut random, &mut expected);
                 }
-                0..10 => {
-                    slot.is_ready = false;
-                    let future = slot.service.call(());
-                    *slot = Slot { service: service.clone(), since: None, is_ready: false };
-                    in_flight.push(Box::pin(future));
-                }
-                10..12 => {
-                    expected.numbers[UNUSED] += u64::from(slot.is_ready);
-                    expected.numbers[CANCELLED] += u64::from(slot.since.is_some());
-                    *slot = Slot { service: service.clone(), since: None, is_ready: false };
-                }
-                12..15 if !in_flight.is_empty() => {
-                    drop(in_flight.swap_remove(random.usize(..in_flight.len())));
-                }
-                15..18 => {
-                    // Each waiter is polled before another request could be taken for its own.
-                    pass(ms(random.u64(1..40))).await;
-                    fails.store(false, Relaxed);
-                    for slot in slots.iter_mut().filter(|slot| slot.since.is_some()) {
-                        poll(slot, &inner, &mut random, &mut expected);
-                    }
-                }
-                18 => {
-                    limit.set_limit(random.u32(1..6));
-                    expected.numbers[LIMIT_CHANGES] += 1;
-                }
-                19 => {
-                    let wait = ms(random.u64(0..60));
-                    let until = now() + wait;
-                    if limit.pause(wait) && !wait.is_zero() && until > paused_until {
-                        paused_until = until;
-                        expected.numbers[PAUSES] += 1;
-                        expected.pauses.push(wait.as_secs_f64());
-                    }
-                }
-                _ => {}
             }
-            if step == STEPS - 20 {
-                limit.close();
+            18 => {
+                limit.set_limit(random.u32(1..6));
+                expected.numbers[LIMIT_CHANGES] += 1;
             }
+            19 => {
+                let wait = ms(random.u64(0..60));
+                let until = now() + wait;
+                if limit.pause(wait) && !wait.is_zero() && until > paused_until {
+                    paused_until = until;
+                    expected.numbers[PAUSES] += 1;
+                    expected.pauses.push(wait.as_secs_f64());
+                }
+            }
+            _ => {}
         }
-        for slot in slots {
-            expected.numbers[UNUSED] += u64::from(slot.is_ready);
-            expected.numbers[CANCELLED] += u64::from(slot.since.is_some());
+        if step == STEPS - 20 {
+            limit.close();
         }
-        expected
     }
+    for slot in slots {
+        expected.numbers[UNUSED] += u64::from(slot.is_ready);
+        expected.numbers[CANCELLED] += u64::from(slot.since.is_some());
+    }
+    expected
 }
 
 /// Polls a service that is idle or waits. One that is ready to reject is called or dropped at once.
