@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    AnyError, Backoff, ByClone, Decision, DecisionHook, NoHook, RetryBudget, SharedHook,
+    AnyError, Backoff, ByClone, Decision, DecisionHook, NoHook, RetryBudget, SharedHook, Waits,
     request::RequestState,
     shared::{Random, Shared, SharedRef},
 };
@@ -21,6 +21,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | --- | --- | --- |
 /// | `max_attempts` | | attempts of one request, the first one included |
 /// | [`backoff`](Self::backoff) | 1 s, doubled up to 20 s, full jitter | the wait between attempts |
+/// | [`waits`](Self::waits) | none | a list or a function of waits, in the place of the backoff |
 /// | [`max_elapsed`](Self::max_elapsed) | none | no wait ends later than this after the request |
 /// | [`max_hint`](Self::max_hint) | 60 s | a longer wait that a server asks for stops the request |
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
@@ -32,8 +33,8 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// Clones share the budget, the random numbers and the hook. See the [module](crate::retry).
 ///
 /// tower clones a policy for every request: its numbers are copied, `classify` and `clone_with` are
-/// cloned. The budget, `max_elapsed` and the seed are behind one reference, which each thread keeps
-/// for its next request. A hook is behind a reference of its own, which is counted.
+/// cloned. The budget, `max_elapsed`, the waits and the seed are behind one reference, which each
+/// thread keeps for its next request. A hook is behind a reference of its own, which is counted.
 #[derive(Clone)]
 pub struct ExponentialRetry<C = AnyError, D = ByClone, H = NoHook> {
     pub(super) inline: Inline,
@@ -58,6 +59,9 @@ pub(super) struct Inline {
 
 impl ExponentialRetry {
     /// Makes at most `max_attempts` attempts, the first one included.
+    ///
+    /// `new(u32::MAX)` does not stop for the number of attempts, of which it makes at most 4.3
+    /// billion: [`max_elapsed`](Self::max_elapsed), a deadline, a budget or a drop ends them.
     ///
     /// `new(1)` never retries, and seldom
     /// [copies a request](crate::retry#when-a-request-is-copied).
@@ -105,11 +109,18 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
         self
     }
 
-    /// Waits by `backoff` between attempts.
+    /// Waits by `backoff` between attempts, unless there are [`waits`](Self::waits).
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.inline.backoff = backoff;
         self
+    }
+
+    /// Waits by a list or a function between attempts, in the place of the
+    /// [`backoff`](Self::backoff).
+    #[must_use]
+    pub fn waits(self, waits: Waits) -> Self {
+        self.share(|shared| shared.waits = Some(waits))
     }
 
     /// Stops, at once, before a wait that would end later than this after the request was made.
@@ -243,10 +254,11 @@ impl<C, D, H> ExponentialRetry<C, D, H> {
 
 impl<C: fmt::Debug, D: fmt::Debug, H: fmt::Debug> fmt::Debug for ExponentialRetry<C, D, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { max_elapsed, budget, .. } = self.shared.get();
+        let Shared { max_elapsed, budget, waits, .. } = self.shared.get();
         f.debug_struct("ExponentialRetry")
             .field("max_attempts", &self.inline.max_attempts)
             .field("backoff", &self.inline.backoff)
+            .field("waits", waits)
             .field("max_elapsed", max_elapsed)
             .field("max_hint", &Duration::from_nanos(self.inline.max_hint))
             .field("budget", budget)

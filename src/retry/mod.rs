@@ -124,12 +124,14 @@ mod budget;
 mod classify;
 mod config;
 mod decision;
+mod function;
 pub mod future;
 mod hook;
 mod layer;
 mod policy;
 mod request;
 mod shared;
+mod waits;
 
 pub use self::{
     backoff::{Backoff, Jitter},
@@ -137,6 +139,8 @@ pub use self::{
     classify::{AnyError, ByClone, Classify, CloneRequest, Verdict},
     config::ExponentialRetry,
     decision::{Decision, StopReason},
+    function::{RetryStatistics, retry},
     hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
+    waits::Waits,
 };

@@ -30,6 +30,7 @@ mod outage;
 mod rate_limit;
 mod readiness;
 mod retry;
+mod retry_function;
 mod settings;
 mod traits;
 mod wake_ups;
