@@ -25,7 +25,8 @@ pub(super) struct Shared {
 arc_cache!(Shared);
 
 impl Shared {
-    const DEFAULT: Self = Self { max_elapsed: None, random: Random::OfThread, budget: None, waits: None };
+    const DEFAULT: Self =
+        Self { max_elapsed: None, random: Random::OfThread, budget: None, waits: None };
 }
 
 /// A reference to the shared settings, or `None` while all of them have their defaults.

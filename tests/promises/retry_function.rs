@@ -132,8 +132,7 @@ async fn r8_r13_hook_and_classifier_see_every_result() {
     };
     let policy = plain(2).on_decision_with(hook);
     assert_eq!(retry(policy.clone(), || ready(Err::<u32, u32>(7))).await, Err(7));
-    let expected =
-        [(1, Ok(secs(1)), Err(7)), (2, Err(StopReason::MaxAttempts), Err(7))];
+    let expected = [(1, Ok(secs(1)), Err(7)), (2, Err(StopReason::MaxAttempts), Err(7))];
     assert_eq!(*told.lock().unwrap(), expected);
     assert_eq!(retry(policy.classify(Noting), || ready(Err::<u32, u32>(7))).await, Err(102));
     assert_eq!(retry(plain(1).classify(Noting), || ready(Ok::<u32, u32>(7))).await, Err(101));
@@ -186,8 +185,7 @@ async fn r13_statistics_tell_attempts_waits_and_time() {
     assert_eq!(statistics.waited(), secs(1 + 2));
     assert_eq!(statistics.elapsed(), secs(3 + 3));
 
-    let (result, statistics) =
-        retry(plain(1), || ready(Err::<(), _>(7))).with_statistics().await;
+    let (result, statistics) = retry(plain(1), || ready(Err::<(), _>(7))).with_statistics().await;
     assert_eq!((result, statistics.attempts()), (Err(7), 1));
     assert_eq!((statistics.waited(), statistics.elapsed()), (secs(0), secs(0)));
 }

@@ -9,6 +9,7 @@
 
 mod budget;
 mod concurrency;
+mod retry;
 mod strides;
 mod window;
 
