@@ -60,8 +60,8 @@ use crate::time;
 ///
 /// fn classify((): &(), result: &io::Result<u16>) -> Verdict {
 ///     match result {
-///         Ok(429) => Verdict::RetryAfter(Duration::from_secs(3)), // by result
-///         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Verdict::Retry, // by error
+///         Ok(429) => Verdict::RetryAfter(Duration::from_secs(3)),
+///         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Verdict::Retry,
 ///         _ => Verdict::Done,
 ///     }
 /// }
@@ -87,22 +87,59 @@ use crate::time;
 ///
 /// # State of an attempt
 ///
-/// `operation` is an `FnMut`, so it can count. Its future cannot borrow from it: values that an
-/// attempt uses are copied or cloned into the future, borrowed from outside of the closure, or
-/// locked.
+/// `operation` is an `FnMut`, so it can count the attempts. Its futures cannot borrow from it: they
+/// take values by copies or clones, or borrow them from outside of it. A value that attempts
+/// change, such as a connection, is locked by each:
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), u32> {
+/// use tokio::sync::Mutex;
 /// use tower_floodgate::retry::{ExponentialRetry, retry};
 ///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
 /// let mut attempt = 0;
 /// let third = retry(ExponentialRetry::new(3), || {
 ///     attempt += 1;
 ///     async move { if attempt < 3 { Err(attempt) } else { Ok(attempt) } }
 /// });
 /// assert_eq!(third.await, Ok(3));
-/// # Ok(())
+///
+/// async fn query(connection: &mut u32) -> Result<u32, &'static str> {
+///     *connection += 1;
+///     if *connection < 3 { Err("reset") } else { Ok(*connection) }
+/// }
+///
+/// let mut connection = 0;
+/// let locked = Mutex::new(&mut connection);
+/// let third =
+///     retry(ExponentialRetry::new(3), async || query(&mut **locked.lock().await).await);
+/// assert_eq!(third.await, Ok(3));
+/// # }
+/// ```
+///
+/// # Deadlines
+///
+/// `tokio::time::timeout` around the future cuts off an attempt or a wait. A
+/// [`DeadlineLayer`](crate::DeadlineLayer) does not begin a wait that could not end in time, and
+/// the error of the last attempt is returned earlier:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// use tower_floodgate::{
+///     DeadlineLayer,
+///     retry::{Backoff, ExponentialRetry, retry},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let policy = ExponentialRetry::new(9).backoff(Backoff::fixed(Duration::from_secs(2)));
+/// let call = retry(policy, || async { Err::<(), BoxError>("no answer".into()) });
+///
+/// let within = DeadlineLayer::new(Duration::from_secs(5)).layer(service_fn(|call| call));
+/// let start = tokio::time::Instant::now();
+/// assert_eq!(within.oneshot(call).await.unwrap_err().to_string(), "no answer");
+/// assert_eq!(start.elapsed(), Duration::from_secs(4));
 /// # }
 /// ```
 ///

@@ -431,9 +431,8 @@ fn r6_r13_verdicts_on_a_function_are_those_on_its_requests() {
             HttpClassifier::new().any_method_if_rejected(),
         ]
     };
-    let hinted = |status| {
-        Response::builder().status(status).header("retry-after", "7").body(()).unwrap()
-    };
+    let hinted =
+        |status| Response::builder().status(status).header("retry-after", "7").body(()).unwrap();
     let error = |kind: ErrorKind| Err::<Response<()>, _>(io::Error::from(kind));
     for method in [Method::GET, Method::POST, Method::PUT] {
         for by_request in kinds() {
