@@ -18,7 +18,7 @@ pub(super) struct Shared {
     pub(super) max_elapsed: Option<Duration>,
     pub(super) random: Random,
     pub(super) budget: Option<RetryBudget>,
-    /// Take the place of the backoff.
+    /// Take the place of the backoff. A user's function in them is `Copy`, so it has no drop.
     pub(super) waits: Option<Waits>,
 }
 

@@ -83,8 +83,9 @@ impl Waits {
     /// Waits for `wait(k)` before retry `k`, counted from 0.
     ///
     /// A wait of zero is one nanosecond. The function is `Copy`: it may capture numbers, durations
-    /// and references to statics. It is called once for each retry that attempts, time and hint
-    /// allow. If it panics, the panic ends the request, and the budget is left as it was.
+    /// and references to statics. It is called once for each failed attempt that is not the last
+    /// one allowed, unless the classifier forbids a retry or gives its exact time. If it panics,
+    /// the panic ends the request, and the budget is left as it was.
     ///
     /// [`Backoff::ceiling`] of a retry can be a part of it: here three waits of a second, then an
     /// exponential backoff.
