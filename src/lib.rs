@@ -92,6 +92,23 @@
 //! | tonic, client | between the channel and the generated client: `HealthClient::new(ServiceBuilder::new().layer(...).service(channel))` | `client::GrpcClassifier` |
 //!
 //! The [guide] has the code for each, and the programs in `examples/` run it.
+//! [Coming from](guide::coming_from) other libraries has their lines beside those of this crate.
+//!
+//! # Plain functions
+//!
+//! [`retry::retry`] calls an async function by the same policy, without a service:
+//!
+//! ```
+//! use tower_floodgate::retry::{ExponentialRetry, retry};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! # async fn fetch(page: u32) -> Result<u32, std::io::Error> { Ok(page) }
+//! let page = retry(ExponentialRetry::new(3), || fetch(7)).await?;
+//! # assert_eq!(page, 7);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Guarantees
 //!

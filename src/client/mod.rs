@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | retry HTTP failures that are likely to pass, not before the server allows it | [`ExponentialRetry::new(3).classify(HttpClassifier::new())`](HttpClassifier) |
 //! | retry other statuses, or any method | [`HttpClassifier::statuses`], [`HttpClassifier::any_method`] |
+//! | retry an async function that sends a request | [`HttpClassifier::for_method`], and [`retry`](crate::retry::retry) |
 //! | retry gRPC calls by code, and obey the server's pushback | `.classify(GrpcClassifier::new())`, `GrpcClassifier::codes` |
 //! | bound a call with all its waits and attempts | [`DeadlineLayer::new(timeout)`](crate::DeadlineLayer), outermost |
 //! | see a gRPC status that follows the head in trailers | `GrpcTrailersLayer`, innermost |
@@ -151,6 +152,7 @@ pub mod hints;
 mod http_classifier;
 pub mod http_retry;
 mod message;
+mod method_classifier;
 mod permanent;
 pub mod read_body;
 pub mod replay;
@@ -173,6 +175,7 @@ pub use self::{
     http_classifier::{HttpClassifier, default_retried_statuses},
     http_retry::{HttpRetry, HttpRetryLayer},
     message::{RequestHead, ResponseHead},
+    method_classifier::MethodClassifier,
     read_body::{CollectError, CollectLayer, ReadBody, ReadFailuresLayer},
     replay::{ByReplay, ReplayBody, ReplayError, ReplayLayer},
 };

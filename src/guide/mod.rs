@@ -13,6 +13,9 @@
 //! | [tonic, client](tonic#a-client) | between the channel and the generated client | `grpc` |
 //! | [reqwest, client](reqwest) | around the client | `reqwest` |
 //!
+//! [Coming from](coming_from) has the lines of other libraries (tenacity, limits, governor, tower,
+//! backon, reqwest-retry) beside ours.
+//!
 //! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
 //! and `axum`, for responses of any type that a handler may return, includes `server`.
 //!
@@ -48,6 +51,8 @@
 
 #[cfg(feature = "server")]
 pub mod axum;
+#[cfg(all(feature = "reqwest", feature = "server"))]
+pub mod coming_from;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod hyper;
 #[doc = include_str!("../../docs/promises.md")]

@@ -9,7 +9,8 @@ use crate::{
 
 /// Exponential backoff: the wait before retry `k`, counted from 0, is `min(base * factor^k, max)`.
 ///
-/// Jitter spreads the waits.
+/// Jitter spreads the waits. [`fixed`](Self::fixed) and [`uniform`](Self::uniform) make waits that
+/// do not grow; [`Waits`](super::Waits) are for lists and functions.
 ///
 /// | setting | default | |
 /// | --- | --- | --- |
@@ -56,6 +57,8 @@ pub enum Jitter {
     Equal,
     /// Between `base` and three times the last wait, at most `max`. The factor is not used.
     Decorrelated,
+    /// Between `base` and `max`, however often the request was retried. The factor is not used.
+    Uniform,
     /// Exactly `c`. Requests that failed together are retried together.
     None,
 }
@@ -91,6 +94,79 @@ impl Backoff {
         Ok(Self { base: nanos(base), max: nanos(max), factor: 2.0, jitter: Jitter::Full })
     }
 
+    /// Waits for exactly `wait` before each retry.
+    ///
+    /// Without jitter, requests that failed together are retried together. It can be added:
+    /// `fixed(wait).jitter(Jitter::Equal)` waits between `wait / 2` and `wait`.
+    ///
+    /// # Panics
+    ///
+    /// If `wait` is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn fixed(wait: Duration) -> Self {
+        literal(Self::try_fixed(wait))
+    }
+
+    /// Does as [`fixed`](Self::fixed), for a value that is not a literal.
+    ///
+    /// # Errors
+    ///
+    /// Where `fixed` panics.
+    pub fn try_fixed(wait: Duration) -> Result<Self, InvalidSetting> {
+        if wait.is_zero() {
+            return Err(InvalidSetting::new("wait", wait, "longer than zero"));
+        }
+        let wait = nanos(wait);
+        Ok(Self { base: wait, max: wait, factor: 1.0, jitter: Jitter::None })
+    }
+
+    /// Waits between the two ends of `range`, uniformly distributed, before each retry.
+    ///
+    /// A fixed wait of 3 s and up to 2 s at random are `uniform(3 s ..= 5 s)`. A lower end of zero
+    /// is one nanosecond, because no wait is zero.
+    ///
+    /// It is `new(base, max).jitter(Jitter::Uniform)` with the ends for `base` and `max`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::retry::Backoff;
+    ///
+    /// let backoff = Backoff::uniform(Duration::from_secs(3)..=Duration::from_secs(5));
+    ///
+    /// let error = Backoff::try_uniform(Duration::from_secs(5)..=Duration::ZERO).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "range is 5s..=0ns: it must be a range whose end is above zero and not before its start",
+    /// );
+    /// # let _ = backoff;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the upper end of `range` is zero, or shorter than the lower one.
+    #[must_use]
+    #[track_caller]
+    pub fn uniform(range: RangeInclusive<Duration>) -> Self {
+        literal(Self::try_uniform(range))
+    }
+
+    /// Does as [`uniform`](Self::uniform), for a range that is not a literal.
+    ///
+    /// # Errors
+    ///
+    /// Where `uniform` panics.
+    pub fn try_uniform(range: RangeInclusive<Duration>) -> Result<Self, InvalidSetting> {
+        let base = (*range.start()).max(Duration::from_nanos(1));
+        match Self::try_new(base, *range.end()) {
+            Ok(backoff) => Ok(backoff.jitter(Jitter::Uniform)),
+            Err(_) => {
+                let expected = "a range whose end is above zero and not before its start";
+                Err(InvalidSetting::new("range", range, expected))
+            }
+        }
+    }
+
     /// Multiplies each wait by `factor` for the next.
     ///
     /// # Panics
@@ -123,7 +199,7 @@ impl Backoff {
     /// Returns `min(base * factor^retry, max)`, where `retry` counts from 0.
     ///
     /// It is the longest wait before that retry, unless a server asks for a longer one.
-    /// [`Jitter::Decorrelated`] does not use it.
+    /// [`Jitter::Decorrelated`] and [`Jitter::Uniform`] do not use it.
     #[must_use]
     pub fn ceiling(&self, retry: u32) -> Duration {
         let exponent = i32::try_from(retry).unwrap_or(i32::MAX);
@@ -162,6 +238,7 @@ impl Backoff {
                 let Self { base, max, .. } = *self;
                 (base, last.map_or(base, nanos).saturating_mul(3).min(max))
             }
+            Jitter::Uniform => (self.base, self.max),
             Jitter::None => (ceiling, ceiling),
         };
         let floor = hint.map_or(low, |hint| nanos(hint).max(low));
@@ -190,7 +267,8 @@ impl Backoff {
             Jitter::Full => 0,
             Jitter::Equal => 1,
             Jitter::Decorrelated => 2,
-            Jitter::None => 3,
+            Jitter::Uniform => 3,
+            Jitter::None => 4,
         };
         [base, max, factor.to_bits(), jitter]
     }
@@ -201,6 +279,7 @@ impl Backoff {
             0 => Jitter::Full,
             1 => Jitter::Equal,
             2 => Jitter::Decorrelated,
+            3 => Jitter::Uniform,
             _ => Jitter::None,
         };
         Self { base, max, factor: f64::from_bits(factor), jitter }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     AnyError, Backoff, ByClone, Decision, DecisionHook, ExponentialRetryHandle, NoHook, Observed,
-    Observer, RetryBudget, SharedHook, Unobserved,
+    Observer, RetryBudget, SharedHook, Unobserved, Waits,
     observed::checked_attempts,
     request::RequestState,
     shared::{Random, Shared, SharedRef},
@@ -23,6 +23,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// | --- | --- | --- |
 /// | `max_attempts` | | attempts of one request, the first one included |
 /// | [`backoff`](Self::backoff) | 1 s, doubled up to 20 s, full jitter | the wait between attempts |
+/// | [`waits`](Self::waits) | none | a list or a function of waits, in the place of the backoff |
 /// | [`max_elapsed`](Self::max_elapsed) | none | no wait ends later than this after the request |
 /// | [`max_hint`](Self::max_hint) | 60 s | a longer wait that a server asks for stops the request |
 /// | [`budget`](Self::budget) | none | bounds the retries of all requests together |
@@ -36,9 +37,9 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 /// and live settings. See the [module](crate::retry).
 ///
 /// tower clones a policy for every request: its numbers are copied, `classify` and `clone_with` are
-/// cloned. The budget, `max_elapsed` and the seed are behind one reference, which each thread keeps
-/// for its next request, and so are the counts and live settings of a named policy. A hook is
-/// behind a reference of its own, which is counted.
+/// cloned. The budget, `max_elapsed`, the waits and the seed are behind one reference, which each
+/// thread keeps for its next request, and so are the counts and live settings of a named policy. A
+/// hook is behind a reference of its own, which is counted.
 #[derive(Clone)]
 pub struct ExponentialRetry<C = AnyError, D = ByClone, H = NoHook, O = Unobserved> {
     pub(super) inline: Inline,
@@ -64,6 +65,9 @@ pub struct Inline {
 
 impl ExponentialRetry {
     /// Makes at most `max_attempts` attempts, the first one included.
+    ///
+    /// `new(u32::MAX)` does not stop for the number of attempts, of which it makes at most 4.3
+    /// billion: [`max_elapsed`](Self::max_elapsed), a deadline, a budget or a drop ends them.
     ///
     /// `new(1)` never retries, and seldom
     /// [copies a request](crate::retry#when-a-request-is-copied).
@@ -171,11 +175,18 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
         self
     }
 
-    /// Waits by `backoff` between attempts.
+    /// Waits by `backoff` between attempts, unless there are [`waits`](Self::waits).
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.inline.backoff = backoff;
         self.configured()
+    }
+
+    /// Waits by a list or a function between attempts, in the place of the
+    /// [`backoff`](Self::backoff).
+    #[must_use]
+    pub fn waits(self, waits: Waits) -> Self {
+        self.share(|shared| shared.waits = Some(waits))
     }
 
     /// Stops, at once, before a wait that would end later than this after the request was made.
@@ -315,10 +326,11 @@ where
     O: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { max_elapsed, budget, .. } = self.shared.get();
+        let Shared { max_elapsed, budget, waits, .. } = self.shared.get();
         f.debug_struct("ExponentialRetry")
             .field("max_attempts", &self.inline.max_attempts)
             .field("backoff", &self.inline.backoff)
+            .field("waits", waits)
             .field("max_elapsed", max_elapsed)
             .field("max_hint", &Duration::from_nanos(self.inline.max_hint))
             .field("budget", budget)

@@ -1,4 +1,4 @@
-//! The future of a wait between two attempts.
+//! The futures of a retry.
 
 use std::{
     fmt,
@@ -10,10 +10,11 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use super::function::{RetryFuture, StatisticsFuture};
 use crate::time::{self, CENTURY, RuntimeTimer, TimerUse};
 
 const WAITING: TimerUse = TimerUse {
-    what: "ExponentialRetryLayer: the wait of its `backoff` before another attempt",
+    what: "ExponentialRetry: the wait of its `backoff` before another attempt",
     otherwise: "make one attempt only with `ExponentialRetry::new(1)`",
 };
 

@@ -92,7 +92,8 @@ impl ExponentialRetryHandle {
         self.observation.change(|settings| settings.max_attempts = max_attempts)
     }
 
-    /// Changes the wait between attempts.
+    /// Changes the wait between attempts. Without effect on a policy with
+    /// [`waits`](super::ExponentialRetry::waits) of its own, which come before a backoff.
     pub fn set_backoff(&self, backoff: Backoff) {
         self.change(|settings| settings.backoff = backoff);
     }

@@ -7,7 +7,7 @@
 //! | | bounds | setting |
 //! | --- | --- | --- |
 //! | an **attempt cap** | the attempts of one request | [`ExponentialRetry::new`] |
-//! | **exponential backoff** | the rate of these attempts | [`Backoff`] |
+//! | **exponential backoff** | the rate of these attempts | [`Backoff`], or other [waits](#waits) |
 //! | **jitter** | the number of requests retried at the same moment | [`Jitter`] |
 //! | a **budget** | the retries of all requests together, in an outage | [`RetryBudget`] |
 //!
@@ -27,6 +27,24 @@
 //! The hook is told [`StopReason::NotReplayable`] if `clone_with`
 //! [makes a copy that is not sent](CloneRequest#requests-that-cannot-be-copied), which `ByReplay`
 //! does.
+//!
+//! # Waits
+//!
+//! | the wait before a retry is | setting |
+//! | --- | --- |
+//! | exponential, the default | [`.backoff(Backoff::new(base, max))`](Backoff::new) |
+//! | always the same | [`.backoff(Backoff::fixed(wait))`](Backoff::fixed) |
+//! | random | [`.backoff(Backoff::uniform(shortest..=longest))`](Backoff::uniform) |
+//! | from a list, the last item of which repeats | [`.waits(Waits::chain([first, second, third]))`](Waits::chain) |
+//! | from a function of the number of the retry | [`.waits(Waits::from_fn(wait))`](Waits::from_fn) |
+//! | from a function of the result, such as a hint | [`Verdict::RetryAfter`], [`Verdict::RetryExactly`] of the classifier |
+//!
+//! Hints, `max_elapsed` and a deadline bound all of them.
+//!
+//! # Plain functions
+//!
+//! [`retry`](retry()) calls an async function by a policy, without a service or a request. Its
+//! decisions are those of the layer.
 //!
 //! # While a request waits
 //!
@@ -190,6 +208,7 @@ mod classify;
 mod config;
 mod decision;
 mod error_type;
+mod function;
 pub mod future;
 mod handle;
 mod hook;
@@ -200,6 +219,7 @@ mod policy;
 mod request;
 mod shared;
 mod snapshot;
+mod waits;
 
 #[cfg(feature = "metrics")]
 pub use self::observed::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
@@ -210,9 +230,11 @@ pub use self::{
     config::ExponentialRetry,
     decision::{Decision, StopReason},
     error_type::ErrorType,
+    function::{RetryStatistics, retry},
     handle::ExponentialRetryHandle,
     hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
     observed::{GiveUpCounts, Observed, Observer, RetrySettings, Unobserved},
     snapshot::{RetryBudgetSnapshot, RetrySnapshot},
+    waits::Waits,
 };

@@ -164,7 +164,11 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
             let draw = |span| self.shared.get().random.draw(span);
             let wait = match verdict {
                 Verdict::RetryExactly(wait) => wait,
-                _ => backoff.wait(request.retries, last_wait, hint, draw),
+                _ => {
+                    let waits = self.shared.get().waits.as_ref();
+                    let backoff = waits.map_or(*backoff, |waits| waits.at(request.retries));
+                    backoff.wait(request.retries, last_wait, hint, draw)
+                }
             };
             if self.ends_too_late(wait) {
                 Err(StopReason::MaxElapsed)

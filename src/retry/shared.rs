@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::RetryBudget;
+use super::{RetryBudget, Waits};
 use crate::arc_cache::{self, arc_cache};
 
 /// The settings that are too rare to be copied for every request.
@@ -18,12 +18,15 @@ pub struct Shared {
     pub(super) max_elapsed: Option<Duration>,
     pub(super) random: Random,
     pub(super) budget: Option<RetryBudget>,
+    /// Take the place of the backoff. A user's function in them is `Copy`, so it has no drop.
+    pub(super) waits: Option<Waits>,
 }
 
 arc_cache!(Shared);
 
 impl Shared {
-    const DEFAULT: Self = Self { max_elapsed: None, random: Random::OfThread, budget: None };
+    const DEFAULT: Self =
+        Self { max_elapsed: None, random: Random::OfThread, budget: None, waits: None };
 }
 
 /// A reference to the shared settings, or `None` while all of them have their defaults.

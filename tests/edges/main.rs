@@ -20,6 +20,8 @@ mod grpc_status;
 mod headers;
 #[path = "../support/hold.rs"]
 mod hold;
+#[path = "../../src/retry/waits.rs"]
+mod listed_waits;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
 #[path = "../../src/rejected.rs"]

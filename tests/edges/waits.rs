@@ -7,14 +7,18 @@ use proptest::prelude::*;
 use crate::{
     backoff::{Backoff, Jitter},
     budget::RetryBudget,
-    duration, half, holds, paused_runtime,
+    duration, half, holds,
+    listed_waits::Waits,
+    paused_runtime,
     time::nanos,
 };
 
 fn jitter() -> impl Strategy<Value = Jitter> {
-    let all = vec![Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::None];
-    proptest::sample::select(all)
+    proptest::sample::select(JITTERS.to_vec())
 }
+
+const JITTERS: [Jitter; 5] =
+    [Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::Uniform, Jitter::None];
 
 fn factor() -> impl Strategy<Value = f64> {
     prop_oneof![Just(1.0), Just(1.0 + f64::EPSILON), Just(2.0), 1.0..10.0, Just(f64::MAX)]
@@ -50,6 +54,7 @@ fn r3_r4_no_wait_is_zero_too_long_or_below_the_hint() {
                 let tripled = nanos(last.unwrap_or(base)).saturating_mul(3);
                 (nanos(base), tripled.min(nanos(max)))
             }
+            Jitter::Uniform => (nanos(base), nanos(max)),
             Jitter::None => (ceiling, ceiling),
         };
         // The hint raises the lower end of the span, which keeps its width.
@@ -62,6 +67,92 @@ fn r3_r4_no_wait_is_zero_too_long_or_below_the_hint() {
         prop_assert!(floor > 0 && (hint.is_some() || top <= nanos(max)));
         Ok(())
     });
+}
+
+/// The ends of the span from which a wait is drawn.
+fn span(
+    backoff: Backoff,
+    retry: u32,
+    last: Option<Duration>,
+    hint: Option<Duration>,
+) -> (u64, u64) {
+    let end = |end: fn((u64, u64)) -> u64| {
+        nanos(backoff.wait(retry, last, hint, |span| end(span.into_inner())))
+    };
+    (end(|span| span.0), end(|span| span.1))
+}
+
+/// Neither the number of the retry nor the last wait changes waits that do not grow.
+#[test]
+fn r14_fixed_and_uniform_waits_are_those_given_at_every_retry() {
+    let last = proptest::option::of(duration());
+    holds(file!(), (duration(), duration(), retry(), last), |(one, other, retry, last)| {
+        let (low, high) = (one.min(other), one.max(other));
+        let fixed = Backoff::try_fixed(low);
+        prop_assert_eq!(fixed.is_ok(), low > Duration::ZERO);
+        if let Ok(fixed) = fixed {
+            prop_assert_eq!(span(fixed, retry, last, None), (nanos(low), nanos(low)));
+            prop_assert_eq!(nanos(fixed.ceiling(retry)), nanos(low));
+        }
+        let uniform = Backoff::try_uniform(low..=high);
+        prop_assert_eq!(uniform.is_ok(), high > Duration::ZERO);
+        if let Ok(uniform) = uniform {
+            prop_assert_eq!(span(uniform, retry, last, None), (nanos(low).max(1), nanos(high)));
+        }
+        prop_assert_eq!(Backoff::try_uniform(high..=low).is_ok(), low == high && !low.is_zero());
+        Ok(())
+    });
+}
+
+/// A fixed wait and up to as much at random are a range, also above a hint.
+#[test]
+fn r4_r14_uniform_span_above_a_hint_keeps_its_width() {
+    let waits = (1..1_000_000_u64, 0..1_000_000_u64, 0..3_000_000_u64, retry());
+    holds(file!(), waits, |(fixed, more, hint, retry)| {
+        let [low, high] = [fixed, fixed + more].map(Duration::from_nanos);
+        let hint = Duration::from_nanos(hint);
+        let floor = fixed.max(nanos(hint));
+        let uniform = Backoff::uniform(low..=high);
+        prop_assert_eq!(span(uniform, retry, None, Some(hint)), (floor, floor + more));
+        Ok(())
+    });
+}
+
+/// The wait before a retry is that of the list or of the function, with the jitter of an
+/// exponential backoff with that ceiling.
+#[test]
+fn r14_lists_and_functions_give_the_ceiling_that_jitter_spreads() {
+    let list = proptest::collection::vec(duration(), 0..6);
+    let hint = proptest::option::of(duration());
+    holds(file!(), (list, jitter(), retry(), hint), |(list, jitter, retry, hint)| {
+        let checked = Waits::try_chain(list.iter().copied());
+        let is_valid = !list.is_empty() && !list.contains(&Duration::ZERO);
+        prop_assert_eq!(checked.is_ok(), is_valid);
+        let Ok(chain) = checked else { return Ok(()) };
+        let wait = *list.get(retry as usize).or(list.last()).unwrap();
+        let own = Waits::from_fn(move |asked| {
+            assert_eq!(asked, retry);
+            wait
+        });
+        prop_assert_eq!(span(chain.at(retry), retry, None, None), (nanos(wait), nanos(wait)));
+        prop_assert_eq!(span(own.at(retry), retry, None, None), (nanos(wait), nanos(wait)));
+
+        let is_valid = matches!(jitter, Jitter::Full | Jitter::Equal | Jitter::None);
+        prop_assert_eq!(chain.clone().try_jitter(jitter).is_ok(), is_valid);
+        if is_valid {
+            let like = span(Backoff::new(wait, wait).jitter(jitter), 0, None, hint);
+            let (chain, own) = (chain.jitter(jitter), own.jitter(jitter));
+            prop_assert_eq!(span(chain.at(retry), retry, None, hint), like);
+            prop_assert_eq!(span(own.at(retry), retry, None, hint), like);
+        }
+        Ok(())
+    });
+}
+
+/// It is copied for every request.
+#[test]
+fn c6_r3_backoff_is_four_words() {
+    assert_eq!(size_of::<Backoff>(), 32);
 }
 
 /// The ceiling grows with the number of the retry, and stays at `max`, as far as nanoseconds reach.

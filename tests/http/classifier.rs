@@ -7,7 +7,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
@@ -17,7 +17,7 @@ use tower_floodgate::{
         hints::Unit,
     },
     find_cause,
-    retry::{Backoff, Classify, Jitter, Verdict},
+    retry::{Backoff, Classify, Jitter, Verdict, retry},
 };
 
 use crate::{full, secs};
@@ -419,4 +419,57 @@ impl reqwest::dns::Resolve for Unknown {
 #[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Of a function, the method is given once: all verdicts are those on a request of it.
+#[test]
+fn r6_r13_verdicts_on_a_function_are_those_on_its_requests() {
+    let kinds = || {
+        [
+            HttpClassifier::new(),
+            HttpClassifier::new().any_method(),
+            HttpClassifier::new().any_method_if_rejected(),
+        ]
+    };
+    let hinted =
+        |status| Response::builder().status(status).header("retry-after", "7").body(()).unwrap();
+    let error = |kind: ErrorKind| Err::<Response<()>, _>(io::Error::from(kind));
+    for method in [Method::GET, Method::POST, Method::PUT] {
+        for by_request in kinds() {
+            let by_method = by_request.clone().for_method(method.clone());
+            let request = request(method.as_str());
+            let responses = (200..600).flat_map(|status| [Ok(answer(status)), Ok(hinted(status))]);
+            let errors = [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset].map(error);
+            for result in responses.chain(errors) {
+                let expected = by_request.classify(&request, &result);
+                assert_eq!(by_method.classify(&(), &result), expected, "{method} {result:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_r8_r13_retried_function_obeys_the_server_and_notes_its_attempts() {
+    let policy = plain(3).classify(HttpClassifier::new().for_method(Method::GET));
+    let began = now();
+    let mut calls = 0;
+    let response = retry(policy.clone(), || {
+        calls += 1;
+        let status = if calls < 3 { 503 } else { 200 };
+        let response = Response::builder().status(status).header("retry-after", "5").body(());
+        async { Ok::<_, io::Error>(response.unwrap()) }
+    });
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(Attempts::from_response(&response).get(), 3);
+    assert_eq!(began.elapsed(), secs(10));
+
+    // The last attempt notes the number, too.
+    let response = retry(policy, || async { Ok::<_, io::Error>(answer(503)) }).await.unwrap();
+    assert_eq!(Attempts::from_response(&response).get(), 3);
+
+    let post = plain(3).classify(HttpClassifier::new().for_method(Method::POST));
+    let (response, statistics) =
+        retry(post, || async { Ok::<_, BoxError>(answer(503)) }).with_statistics().await;
+    assert_eq!((response.unwrap().status(), statistics.attempts()), (503.try_into().unwrap(), 1));
 }

@@ -35,6 +35,7 @@ mod retry;
 #[cfg(all(feature = "client", feature = "tracing"))]
 mod retry_attempt_span;
 mod retry_changing;
+mod retry_function;
 mod retry_observed;
 #[cfg(feature = "tracing")]
 mod retry_traces;

@@ -102,7 +102,7 @@ fn c2_backoff_without_a_timer_names_layer_and_remedy() {
         assert_eq!(
             message,
             format!(
-                "ExponentialRetryLayer: the wait of its `backoff` before another attempt needs a Tokio runtime \
+                "ExponentialRetry: the wait of its `backoff` before another attempt needs a Tokio runtime \
                  with a timer, and {missing}: {REMEDY}make one attempt only with `ExponentialRetry::new(1)`"
             )
         );

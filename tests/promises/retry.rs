@@ -517,7 +517,7 @@ fn c7_policy_debug_shows_durations_and_absent_settings() {
     assert_eq!(
         format!("{policy:?}"),
         "ExponentialRetryLayer { policy: ExponentialRetry { max_attempts: 3, backoff: Backoff { \
-         base: 1s, max: 10s, factor: 2.0, jitter: None }, max_elapsed: None, max_hint: 60s, budget: \
+         base: 1s, max: 10s, factor: 2.0, jitter: None }, waits: None, max_elapsed: None, max_hint: 60s, budget: \
          None, classify: AnyError, clone_with: ByClone, on_decision: NoHook, .. } }"
     );
     let budget = RetryBudget::builder(0.3).floor_per_second(7).max_saved(20).build();

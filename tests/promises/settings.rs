@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, InvalidSetting, Rejected, WindowRateLimitLayer,
-    retry::{Backoff, RetryBudget},
+    retry::{Backoff, Jitter, RetryBudget, Waits},
 };
 
 use crate::support::{Probe, secs};
@@ -29,6 +29,13 @@ fn c7_invalid_setting_is_reported_with_name_value_and_range() {
             message(ExponentialRetry::try_new(0)),
             message(Backoff::try_new(Duration::ZERO, secs(1))),
             message(Backoff::try_new(secs(2), secs(1))),
+            message(Backoff::try_fixed(Duration::ZERO)),
+            message(Backoff::try_uniform(Duration::ZERO..=Duration::ZERO)),
+            message(Backoff::try_uniform(secs(2)..=secs(1))),
+            message(Waits::try_chain([])),
+            message(Waits::try_chain([secs(1), Duration::ZERO])),
+            message(Waits::chain([secs(1)]).try_jitter(Jitter::Decorrelated)),
+            message(Waits::from_fn(|_| secs(1)).try_jitter(Jitter::Uniform)),
             message(Backoff::default().try_factor(0.5)),
             message(Backoff::default().try_factor(f64::NAN)),
             message(Backoff::default().try_factor(f64::INFINITY)),
@@ -47,6 +54,13 @@ fn c7_invalid_setting_is_reported_with_name_value_and_range() {
             "max_attempts is 0: it must be at least 1, which is the first attempt",
             "base is 0ns: it must be longer than zero and at most max (1s)",
             "base is 2s: it must be longer than zero and at most max (1s)",
+            "wait is 0ns: it must be longer than zero",
+            "range is 0ns..=0ns: it must be a range whose end is above zero and not before its start",
+            "range is 2s..=1s: it must be a range whose end is above zero and not before its start",
+            "waits is []: it must be a list of one wait or more, each longer than zero",
+            "waits is [1s, 0ns]: it must be a list of one wait or more, each longer than zero",
+            "jitter is Decorrelated: it must be Full, Equal or None, because these waits have no base and no max",
+            "jitter is Uniform: it must be Full, Equal or None, because these waits have no base and no max",
             "factor is 0.5: it must be a finite number, 1 or above",
             "factor is NaN: it must be a finite number, 1 or above",
             "factor is inf: it must be a finite number, 1 or above",
@@ -71,11 +85,14 @@ fn c7_largest_settings_are_valid() {
 
 #[test]
 fn c7_invalid_literal_panics_at_the_callers_line() {
-    let panics: [(fn(), &str, u32); 4] = [
+    let panics: [(fn(), &str, u32); 7] = [
         (|| drop(ConcurrencyBackpressureLayer::new(0)), "max_in_flight is 0", line!()),
         (|| drop(WindowRateLimitLayer::new(1, Duration::ZERO)), "window is 0ns", line!()),
         (|| drop(ExponentialRetry::new(0)), "max_attempts is 0", line!()),
         (|| drop(RetryBudget::new(f64::NAN)), "ratio is NaN", line!()),
+        (|| _ = Backoff::fixed(Duration::ZERO), "wait is 0ns", line!()),
+        (|| _ = Backoff::uniform(secs(2)..=secs(1)), "range is 2s..=1s", line!()),
+        (|| drop(Waits::chain([])), "waits is []", line!()),
     ];
     for (panics, reason, line) in panics {
         let (sender, receiver) = std::sync::mpsc::channel();

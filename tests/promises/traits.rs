@@ -1,6 +1,10 @@
 //! The public types that are `Send`, `Sync`, `Unpin` and `Clone`, and those that are not.
 
-use std::{marker::PhantomPinned, rc::Rc};
+use std::{
+    marker::PhantomPinned,
+    panic::{RefUnwindSafe, UnwindSafe},
+    rc::Rc,
+};
 
 use futures::future::FusedFuture;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -11,7 +15,10 @@ use tower_floodgate::{
     backpressure::{self, AcquireManyError, CloseError, Closed, ConcurrencyPermit, Drained},
     rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
-    retry::{AnyError, Backoff, ByClone, Decision, DecisionHook, RetryBudget, SharedHook},
+    retry::{
+        AnyError, Backoff, ByClone, Decision, DecisionHook, RetryBudget, RetryStatistics,
+        SharedHook, Waits,
+    },
 };
 
 struct NotClone;
@@ -50,6 +57,9 @@ assert_impl_all!(ExponentialRetry<AnyError, ByClone, DecisionHook>: Clone, Send,
 assert_impl_all!(ExponentialRetry<AnyError, ByClone, SharedHook<NotClone>>: Clone, Send, Sync);
 assert_impl_all!(RetryBudget: Clone, Send, Sync);
 assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);
+assert_impl_all!(Waits: Clone, Send, Sync, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(ExponentialRetry: UnwindSafe, RefUnwindSafe);
+assert_impl_all!(RetryStatistics: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Decision: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Rejected: Clone, Send, Sync, std::error::Error);
 assert_impl_all!(InvalidSetting: Clone, Send, Sync, std::error::Error);

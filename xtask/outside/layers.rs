@@ -4,7 +4,7 @@ use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, DeadlineLayer, ExemptLayer,
     ExponentialRetry, ServiceBuilderExt, WindowRateLimitHandle, WindowRateLimitLayer,
-    retry::{Backoff, Jitter, RetryBudget},
+    retry::{Backoff, Jitter, RetryBudget, RetryStatistics, Waits, retry},
 };
 use tower_service::Service;
 
@@ -32,6 +32,11 @@ pub fn tuned() -> impl Service<u32, Response = u32, Error = BoxError> {
         .layer(ExemptLayer::new(|request: &u32| *request == 0, rate))
         .service(Respond(1));
     shared::<u32, _>(stack)
+}
+
+pub async fn function() -> (std::io::Result<u32>, RetryStatistics) {
+    let policy = ExponentialRetry::new(3).waits(Waits::chain([SECOND]));
+    retry(policy, || async { Ok(1) }).with_statistics().await
 }
 
 pub async fn ended(in_flight: ConcurrencyBackpressureHandle, rate: WindowRateLimitHandle) {

@@ -10,7 +10,8 @@
 mod budget;
 mod concurrency;
 mod permits;
-mod retry;
+mod retry_function;
+mod retry_settings;
 mod strides;
 mod window;
 mod window_permits;
