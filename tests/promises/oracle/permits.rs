@@ -258,7 +258,10 @@ fn p1_p2_p3_p4_p5_b1_b2_b4_b6_c4_c5_permits_of_a_handle_agree_with_the_naive_one
                         () if permits == 0 || permits > naive.limit => Err(Failure::Invalid),
                         () if naive.is_closed => Err(Failure::Closed),
                         () if !naive.fits(permits) => Err(Failure::QueueFull),
-                        () => Ok(naive.holders.push((caller, permits))),
+                        () => {
+                            naive.holders.push((caller, permits));
+                            Ok(())
+                        }
                     };
                     let tried = if permits == 1 {
                         handle.try_acquire().map_err(Failure::from)

@@ -251,7 +251,10 @@ fn p1_p2_p3_p4_p5_w1_w2_w4_w5_w6_w7_w9_c4_c5_permits_of_a_handle_agree_with_the_
                             prop_assert_eq!(told, Some(wait));
                             Err(Failure::QueueFull)
                         }
-                        () => Ok(naive.holders.push((caller, permits))),
+                        () => {
+                            naive.holders.push((caller, permits));
+                            Ok(())
+                        }
                     };
                     prop_assert_eq!(outcome, expected);
                 }
