@@ -240,6 +240,7 @@ mod cause;
 pub mod client;
 mod current_deadline;
 pub mod deadline;
+mod duration_text;
 pub mod exempt;
 #[cfg(feature = "grpc")]
 mod grpc_status;
@@ -253,6 +254,7 @@ pub mod middleware;
 pub mod observe;
 pub mod pause_on_hint;
 mod per_service;
+mod quota;
 pub mod rate_limit;
 pub mod reject;
 mod rejected;
@@ -280,6 +282,7 @@ pub use self::{
     limiter::RejectedCounts,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,
+    quota::{ParseQuotaError, Quota, Quotas},
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,
     retry::{ExponentialRetry, ExponentialRetryLayer},

@@ -169,7 +169,7 @@ pub use self::{
     handle::ConcurrencyBackpressureHandle, layer::ConcurrencyBackpressureLayer,
     snapshot::ConcurrencySnapshot,
 };
-pub use crate::limiter::{CloseError, Closed, Drained};
+pub use crate::limiter::{BoundError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

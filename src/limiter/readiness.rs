@@ -67,6 +67,11 @@ impl<L: Limiter> Readiness<L> {
         Self { limiter, limits, state: State::Idle, waiter: None }
     }
 
+    /// Returns the bounds that the layer has set.
+    pub(crate) const fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
     pub(crate) const fn limiter(&self) -> &CachedArc<L> {
         &self.limiter
     }
@@ -117,11 +122,12 @@ impl<L: Limiter> Readiness<L> {
     #[cold]
     #[track_caller]
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+        let limits = self.limits_in_force();
         loop {
             match &mut self.state {
                 // Idle => Waiting
                 State::Idle => {
-                    let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
+                    let waiter = Waiter::new(&limits, self.limiter.clock(), cx.waker());
                     self.waiter = Some(waiter);
                     self.state = State::Waiting { is_renewed: false };
                 }
@@ -130,9 +136,9 @@ impl<L: Limiter> Readiness<L> {
                 State::Waiting { is_renewed } => {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let clock = self.limiter.clock();
-                    waiter.polled_by(cx.waker(), &self.limits, clock);
+                    waiter.polled_by(cx.waker(), &limits, clock);
                     let was_queued = waiter.key.is_some();
-                    let poll = self.limiter.arc().poll_acquire(waiter, &self.limits, cx);
+                    let poll = self.limiter.arc().poll_acquire(waiter, &limits, cx);
                     let observer = self.limiter.observer();
                     match poll {
                         Poll::Pending => {
@@ -156,9 +162,9 @@ impl<L: Limiter> Readiness<L> {
                                 observer.cancelled();
                             }
                             let is_gone = reason == Reason::WaitTimeout
-                                && waiter.is_of_gone_request(*is_renewed, &self.limits, clock);
+                                && waiter.is_of_gone_request(*is_renewed, &limits, clock);
                             if is_gone {
-                                *waiter = Waiter::new(&self.limits, clock, cx.waker());
+                                *waiter = Waiter::new(&limits, clock, cx.waker());
                                 *is_renewed = true;
                             } else {
                                 self.waiter = None;
@@ -186,6 +192,11 @@ impl<L: Limiter> Readiness<L> {
                 }
             }
         }
+    }
+
+    /// Returns the bounds of a request that comes now.
+    fn limits_in_force(&self) -> QueueLimits {
+        self.limiter.bounds().in_force(self.limits)
     }
 
     /// Returns true if a rejection of this time was that of a request that is gone.
@@ -249,7 +260,8 @@ impl<L: Limiter> Readiness<L> {
         }
         // A request that has waited is rejected for that. Any other one comes now.
         let comes_now = !has_waited || self.is_old(at);
-        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits));
+        let limits = comes_now.then(|| self.limits_in_force());
+        let rejected = self.limiter.rejection(reason, limits.as_ref());
         self.limiter.observer().rejected(rejected.reason());
         Err(rejected)
     }

@@ -11,7 +11,7 @@ use tokio::runtime::{self, Handle};
 
 use super::{
     refill_task::{Refill, RefillTask},
-    window::{Shape, Window},
+    window::{Reading, Shape, Window},
 };
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
@@ -19,8 +19,10 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
     limiter::{
-        CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Waiter,
+        Bounds, CloseError, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter,
+        Rejecting, Waiter,
     },
+    quota::Quota,
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, TICK, Time, TimerUse},
@@ -32,7 +34,8 @@ pub struct RateLimiter {
     pub(super) observer: RejectedCounter,
     pub(super) clock: Clock,
     shape: Shape,
-    closing: Closing,
+    pub(super) bounds: Bounds,
+    rejecting: Rejecting,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -51,7 +54,8 @@ impl RateLimiter {
             observer: RejectedCounter::default(),
             clock,
             shape,
-            closing: Closing::default(),
+            bounds: Bounds::default(),
+            rejecting: Rejecting::default(),
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
@@ -63,8 +67,23 @@ impl RateLimiter {
         self.observer.paused(until);
     }
 
+    /// Returns the state of this moment, with the bounds in force for a layer that has set `limits`.
+    pub(super) fn read(&self, limits: QueueLimits) -> (Reading, QueueLimits) {
+        self.window.read_with(|| self.bounds.in_force(limits))
+    }
+
+    /// Changes limit and window in one step, and `bounds` with them.
+    pub(super) fn set_quota(&self, quota: Quota, bounds: impl FnOnce(&Bounds)) {
+        self.window.set_quota(quota.limit(), quota.window(), || bounds(&self.bounds));
+        self.observer.limit_changed(quota.limit());
+    }
+
+    pub(super) const fn shape(&self) -> Shape {
+        self.shape
+    }
+
     pub(super) fn close(&self) -> Result<(), CloseError> {
-        self.closing.close()?;
+        self.rejecting.close()?;
         self.window.close();
         Ok(())
     }
@@ -240,15 +259,21 @@ impl Limiter for RateLimiter {
 
     fn separate(&self) -> Self {
         let (limit, length) = self.window.settings();
-        Self::new(self.shape, limit, length)
+        let mut separate = Self::new(self.shape, limit, length);
+        (separate.bounds, separate.rejecting) = self.bounds.separate();
+        separate
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    fn closing(&self) -> &Closing {
-        &self.closing
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    fn rejecting(&self) -> &Rejecting {
+        &self.rejecting
     }
 
     fn observer(&self) -> &impl Observer {

@@ -204,7 +204,7 @@ use self::limiter::RateLimiter;
 pub use self::{
     handle::WindowRateLimitHandle, layer::WindowRateLimitLayer, snapshot::WindowSnapshot,
 };
-pub use crate::limiter::{CloseError, Closed, Drained};
+pub use crate::limiter::{BoundError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,
