@@ -37,13 +37,13 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Writes the fault of `text` without the text.
-    pub(crate) fn fmt(&self, text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns the description of the fault in `text`.
+    pub(crate) fn of(&self, text: &str) -> String {
         let Self { place, expected } = self;
-        match text.get(place.clone()) {
-            Some("") | None => write!(f, "expected {expected}, and the text ends"),
-            Some(found) => {
-                write!(f, "expected {expected}, found {} at byte {}", Excerpt(found), place.start)
+        match &text[place.clone()] {
+            "" => format!("expected {expected}, and the text ends"),
+            found => {
+                format!("expected {expected}, found {} at byte {}", Excerpt(found), place.start)
             }
         }
     }

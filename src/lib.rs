@@ -238,6 +238,7 @@ mod builder_ext;
 mod cause;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod config;
 mod current_deadline;
 pub mod deadline;
 mod duration_text;
@@ -261,6 +262,8 @@ mod rejected;
 pub mod retry;
 mod semaphore;
 mod seq48;
+#[cfg(feature = "serde")]
+mod serde_fields;
 #[cfg(feature = "serde")]
 mod serde_seconds;
 #[cfg(feature = "server")]

@@ -11,8 +11,8 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{
-        Bounds, CloseError, End, Ends, InFlight, Limiter, Observer, QueueLimits,
-        RejectedCounter, Rejecting, Waiter,
+        Bounds, CloseError, End, Ends, InFlight, Limiter, Observer, QueueLimits, RejectedCounter,
+        Rejecting, Waiter,
     },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, Semaphore, Tag, View, WaiterKey},

@@ -21,11 +21,6 @@ use std::{
 
 #[cfg(debug_assertions)]
 use self::nested::Nested;
-pub use self::{
-    end::{Closed, Drained},
-    observer::RejectedCounts,
-    rejecting::{BoundError, CloseError},
-};
 pub(crate) use self::{
     bounds::{Bounds, QueueLimits},
     end::{End, Ends},
@@ -34,6 +29,11 @@ pub(crate) use self::{
     readiness::Readiness,
     rejecting::Rejecting,
     waiter::Waiter,
+};
+pub use self::{
+    end::{Closed, Drained},
+    observer::RejectedCounts,
+    rejecting::{BoundError, CloseError},
 };
 use crate::{
     arc_cache::{Cached, CachedArc},

@@ -52,8 +52,7 @@ impl ParseQuotaError {
 impl fmt::Display for ParseQuotaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { text, fault } = self;
-        write!(f, "invalid quota {}: ", Excerpt(text))?;
-        fault.fmt(text, f)?;
+        write!(f, "invalid quota {}: {}", Excerpt(text), fault.of(text))?;
         let is_line = text.chars().count() <= Excerpt::MOST && !text.contains(char::is_control);
         if f.alternate() && is_line {
             let indent = text[..fault.place.start].chars().count();
@@ -65,4 +64,3 @@ impl fmt::Display for ParseQuotaError {
 }
 
 impl Error for ParseQuotaError {}
-

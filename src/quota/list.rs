@@ -25,7 +25,7 @@ use crate::duration_text::Scanner;
 /// # let _ = service;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Quotas(Vec<Quota>);
+pub struct Quotas(pub(super) Vec<Quota>);
 
 impl Quotas {
     /// Returns the quotas in their order. There is at least one.

@@ -8,7 +8,15 @@ use serde::{
 };
 
 use super::{Quota, Quotas};
-use crate::config::fields;
+use crate::{serde_fields, settings::MAX_PERMITS};
+
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    serde_fields::whole("limit", 1..=MAX_PERMITS, from)
+}
+
+fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    serde_fields::duration("window", from)
+}
 
 impl Serialize for Quota {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -23,9 +31,9 @@ impl<'de> Deserialize<'de> for Quota {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Map {
-            #[serde(deserialize_with = "fields::limit")]
+            #[serde(deserialize_with = "limit")]
             limit: u32,
-            #[serde(deserialize_with = "fields::window")]
+            #[serde(deserialize_with = "window")]
             window: Duration,
         }
 

@@ -2,7 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{WindowSnapshot, limiter::RateLimiter, window::{Reading, Shape}};
+use super::{
+    WindowSnapshot,
+    limiter::RateLimiter,
+    window::{Reading, Shape},
+};
 use crate::{
     limiter::{
         BoundError, CloseError, Closed, Drained, Limiter, Observer, QueueLimits, RejectedCounts,

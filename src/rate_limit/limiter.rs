@@ -19,8 +19,8 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
     limiter::{
-        Bounds, CloseError, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter,
-        Rejecting, Waiter,
+        Bounds, CloseError, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Rejecting,
+        Waiter,
     },
     quota::Quota,
     rejected::{Limit, Reason, Rejected},

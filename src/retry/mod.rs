@@ -140,3 +140,7 @@ pub use self::{
     hook::{DecisionHook, NoHook, OnDecision, SharedHook},
     layer::ExponentialRetryLayer,
 };
+pub(crate) use self::{
+    budget::{FLOOR_PER_SECOND, MAX_SAVED},
+    config::MAX_HINT,
+};

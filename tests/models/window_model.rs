@@ -533,7 +533,8 @@ fn s2_w9_reading_during_a_change_is_of_one_quota() {
     for quotas in [[(1, TICK), (2, TICK * 2)], [(2, TICK * 2), (1, TICK)]] {
         Model { threads: 2, preemptions: DEEP }.check(move || {
             let [(limit, length), new] = quotas;
-            let limited = Limited::with_clock(Shape::Sliding, limit, length, 4, 4, TestClock::new());
+            let limited =
+                Limited::with_clock(Shape::Sliding, limit, length, 4, 4, TestClock::new());
             let changing =
                 spawn(&limited, move |limited| limited.window.set_quota(new.0, new.1, || {}));
             let read = limited.window.read();

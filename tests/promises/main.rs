@@ -20,6 +20,7 @@ mod support;
 mod all_layers;
 mod allocations;
 mod backpressure;
+mod bounds;
 mod changing;
 mod closing;
 mod deadline;
@@ -31,5 +32,8 @@ mod rate_limit;
 mod readiness;
 mod retry;
 mod settings;
+#[cfg(feature = "serde")]
+mod settings_files;
+mod settings_text;
 mod traits;
 mod wake_ups;

@@ -402,9 +402,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let (view, length, settings, at) =
             match self.semaphore.try_read_with(|| (length(), settings())) {
                 Some((view, (length, settings))) => (view, length, settings, moment),
-                None => self.semaphore.read(|view| {
-                    (view, length(), settings(), self.expected(view, moment))
-                }),
+                None => self
+                    .semaphore
+                    .read(|view| (view, length(), settings(), self.expected(view, moment))),
             };
         let is_free = view.ahead == 0 && at <= moment && !view.is_closed;
         let reading = Reading {
