@@ -128,10 +128,17 @@
 //! | `axum` | responses to rejected requests of any type that a handler of axum may return | `server`, `axum-core` |
 //! | `grpc` | clients and servers of gRPC: codes, pushbacks and timeouts, read and written | `client`, `server`, `base64`, `prost`, and the `Status` of `tonic` 0.14, without its transport |
 //! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
+//! | `serde` | [settings](config) and quotas that are read from files, and written; snapshots that are written | `serde` and its `derive` |
 //!
 //! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
 //! anyway. It makes no connections. With another version of tonic than that of `grpc`, a rejection
 //! without a reject policy is a broken stream or `UNKNOWN`.
+//!
+//! # Settings
+//!
+//! The settings of each layer are also [values](config), with quotas as text (`"100/1m"`). They
+//! change [running limits](WindowRateLimitHandle::set_quota) in one step, and the guide
+//! [reloads them from a file](guide::settings).
 //!
 //! # Testing with the layers
 //!

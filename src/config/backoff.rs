@@ -40,7 +40,7 @@ impl Serialize for Backoff {
     }
 }
 
-/// Reads a map of `base`, `max`, `factor` and `jitter`, with the defaults for those that are absent.
+/// Reads a map of `base`, `max`, `factor` and `jitter`, each with its default.
 impl<'de> Deserialize<'de> for Backoff {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let Settings { base, max, factor, jitter } = Settings::deserialize(from)?;

@@ -20,7 +20,7 @@ use crate::{rate_limit::WindowRateLimitHandle, time::nanos};
 /// use tower_floodgate::{PauseOnHintLayer, WindowRateLimitLayer};
 ///
 /// let limit = WindowRateLimitLayer::new(100, Duration::from_secs(1));
-/// let hint = |_: &Result<u16, std::io::Error>| None;
+/// let hint = |_: &Result<u16, std::io::Error>| Some(Duration::from_secs(20));
 /// let handle = PauseOnHintLayer::new(limit.handle(), hint).handle();
 /// assert_eq!(handle.max_pause(), Duration::from_secs(60));
 /// handle.set_max_pause(Duration::from_secs(5));

@@ -14,6 +14,8 @@ pub mod grpc;
 pub mod layers;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(feature = "serde")]
+pub mod serde;
 #[cfg(feature = "server")]
 pub mod server;
 
