@@ -152,10 +152,17 @@
 //! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
 //! | `metrics` | [metrics](observe#metrics) of limits, for any exporter of the facade | `metrics` |
 //! | `tracing` | [traces](observe#traces) of limits, in the span of the caller | `tracing`, without its macros for functions |
+//! | `serde` | [settings](config) and quotas that are read from files, and written; snapshots that are written | `serde` and its `derive` |
 //!
 //! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
 //! anyway. It makes no connections. With another version of tonic than that of `grpc`, a rejection
 //! without a reject policy is a broken stream or `UNKNOWN`.
+//!
+//! # Settings
+//!
+//! The settings of each layer are also [values](config), with quotas as text (`"100/1m"`). They
+//! change [running limits](WindowRateLimitHandle::set_quota) in one step, and the guide
+//! [reloads them from a file](guide::settings).
 //!
 //! # Testing with the layers
 //!
@@ -262,8 +269,10 @@ mod builder_ext;
 mod cause;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod config;
 mod current_deadline;
 pub mod deadline;
+mod duration_text;
 pub mod exempt;
 #[cfg(feature = "grpc")]
 mod grpc_status;
@@ -279,12 +288,15 @@ pub mod middleware;
 pub mod observe;
 pub mod pause_on_hint;
 mod per_service;
+mod quota;
 pub mod rate_limit;
 pub mod reject;
 mod rejected;
 pub mod retry;
 mod semaphore;
 mod seq48;
+#[cfg(feature = "serde")]
+mod serde_fields;
 #[cfg(feature = "serde")]
 mod serde_seconds;
 #[cfg(feature = "server")]
@@ -306,6 +318,7 @@ pub use self::{
     limiter::RejectedCounts,
     pause_on_hint::PauseOnHintLayer,
     per_service::PerService,
+    quota::{ParseQuotaError, Quota, Quotas},
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
     rejected::Rejected,
     retry::{ExponentialRetry, ExponentialRetryHandle, ExponentialRetryLayer},

@@ -92,4 +92,72 @@ macro_rules! shared_by_layers {
     };
 }
 
-pub(crate) use {inner_access, shared_by_layers};
+/// The methods by which both handles read and change the bounds of the queue.
+macro_rules! bounds_of_handle {
+    () => {
+        /// Returns the bound of the queue that is in force; `None` without one.
+        ///
+        /// It is the one that a handle has set. If none has, it is that of the layer or the service
+        /// that this handle was taken from, as of then: layers of one limit may differ.
+        #[must_use]
+        pub fn max_queue(&self) -> Option<u32> {
+            self.limiter.bounds().in_force(self.limits).max_queue()
+        }
+
+        /// Returns the bound of a wait that is in force; `None` without one.
+        ///
+        /// It is the one that a handle has set. If none has, it is that of the layer or the service
+        /// that this handle was taken from, as of then: layers of one limit may differ.
+        #[must_use]
+        pub fn max_wait(&self) -> Option<std::time::Duration> {
+            self.limiter.bounds().in_force(self.limits).max_wait()
+        }
+
+        /// Lets at most this many requests wait, in the place of the `max_queue` of all layers of
+        /// the limit.
+        ///
+        /// Requests that come from now on are rejected by it. Those in the queue stay there, though
+        /// they may be more. With `None`, the queue is unbounded, whatever the layers have set.
+        ///
+        /// # Errors
+        ///
+        /// If a service of this limit was made without a [reject policy](crate::reject), because it
+        /// could not reject. The call has no effect then. The remedy is a bound, such as
+        /// `max_queue`, or a policy (`reject_with...`) on each layer of the limit. `None` is no
+        /// error. Once a bound was set, a layer without a reject policy that is put on a service of
+        /// the limit panics.
+        pub fn set_max_queue(
+            &self,
+            max_queue: Option<u32>,
+        ) -> Result<(), crate::limiter::BoundError> {
+            if max_queue.is_some() {
+                self.limiter.rejecting().bound()?;
+            }
+            self.limiter.bounds().set_max_queue(max_queue);
+            Ok(())
+        }
+
+        /// Lets a request wait for at most this time, in the place of the `max_wait` of all layers
+        /// of the limit.
+        ///
+        /// Requests that come from now on are rejected by it, as by the `max_wait` of a layer.
+        /// Those in the queue keep their deadlines, or have none. With `None`, the wait is
+        /// unbounded, whatever the layers have set.
+        ///
+        /// # Errors
+        ///
+        /// As [`set_max_queue`](Self::set_max_queue).
+        pub fn set_max_wait(
+            &self,
+            max_wait: Option<std::time::Duration>,
+        ) -> Result<(), crate::limiter::BoundError> {
+            if max_wait.is_some() {
+                self.limiter.rejecting().bound()?;
+            }
+            self.limiter.bounds().set_max_wait(max_wait);
+            Ok(())
+        }
+    };
+}
+
+pub(crate) use {bounds_of_handle, inner_access, shared_by_layers};

@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
-    limiter::{CloseError, Closed, Drained, Event, RejectedCounts},
+    limiter::{
+        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts,
+    },
+    macros::bounds_of_handle,
     middleware::Limited,
     settings::{self, InvalidSetting},
 };
@@ -42,11 +45,13 @@ use crate::{
 #[derive(Clone)]
 pub struct ConcurrencyBackpressureHandle {
     pub(super) limiter: Arc<ConcurrencyLimiter>,
+    /// Of the layer or the service that it was taken from.
+    limits: QueueLimits,
 }
 
 impl ConcurrencyBackpressureHandle {
-    pub(super) const fn new(limiter: Arc<ConcurrencyLimiter>) -> Self {
-        Self { limiter }
+    pub(super) const fn new(limiter: Arc<ConcurrencyLimiter>, limits: QueueLimits) -> Self {
+        Self { limiter, limits }
     }
 
     /// Returns the number of requests in flight.
@@ -110,13 +115,15 @@ impl ConcurrencyBackpressureHandle {
     /// The state is of one moment. The counts are read next.
     #[must_use]
     pub fn snapshot(&self) -> ConcurrencySnapshot {
-        let view = self.limiter.read();
+        let (view, limits) = self.limiter.read_bounded(self.limits);
         ConcurrencySnapshot {
             name: self.limiter.observer.name().cloned(),
             limit: view.limit,
             in_flight: view.held(),
             queued: view.ahead,
             queue_age: self.limiter.queue_age(view),
+            max_queue: limits.max_queue(),
+            max_wait: limits.max_wait(),
             is_closed: view.is_closed,
             rejected: self.rejected(),
             counts: self.limiter.observer.counts(),
@@ -146,8 +153,23 @@ impl ConcurrencyBackpressureHandle {
     /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
     pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("max_in_flight", max_in_flight)?;
-        self.limiter.semaphore.set_limit(limit, || {});
-        self.limiter.observer.notify(|| Event::LimitChanged { limit, window: None });
+        self.limiter.set_limit(limit, |_| {});
+        Ok(())
+    }
+
+    bounds_of_handle!();
+
+    /// Changes the limit and both bounds in one step. The limit was checked.
+    pub(crate) fn configure(
+        &self,
+        max_in_flight: u32,
+        max_queue: Option<u32>,
+        max_wait: Option<Duration>,
+    ) -> Result<(), BoundError> {
+        if max_queue.is_some() || max_wait.is_some() {
+            self.limiter.rejecting().bound()?;
+        }
+        self.limiter.set_limit(max_in_flight, |bounds| bounds.set(max_queue, max_wait));
         Ok(())
     }
 
@@ -216,7 +238,9 @@ impl<S, P> Limited<S, ConcurrencyLimiter, P> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle {
-        ConcurrencyBackpressureHandle::new(Arc::clone(self.readiness().limiter().arc()))
+        let readiness = self.readiness();
+        let limiter = Arc::clone(readiness.limiter().arc());
+        ConcurrencyBackpressureHandle::new(limiter, readiness.limits())
     }
 }
 

@@ -92,7 +92,7 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// [`reject_with_box_error`](Self::reject_with_box_error).
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle {
-        ConcurrencyBackpressureHandle::new(Arc::clone(self.0.limiter()))
+        ConcurrencyBackpressureHandle::new(Arc::clone(self.0.limiter()), self.0.limits())
     }
 }
 
@@ -104,8 +104,8 @@ impl<P: Clone> Separate for ConcurrencyBackpressureLayer<P> {
 
 /// # Panics
 ///
-/// If the limit is closed and the layer has no [reject policy](crate::reject): no request of the
-/// service would ever end.
+/// If the layer has no [reject policy](crate::reject), and the limit is closed, so that no request
+/// of the service would ever end, or was bounded by a handle.
 impl<P: RejectPolicy, S> Layer<S> for ConcurrencyBackpressureLayer<P> {
     type Service = ConcurrencyBackpressure<S, P>;
 

@@ -13,7 +13,8 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{
-        CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, Refusal, Waiter,
+        Bounds, CloseError, End, Ends, Event, InFlight, Limiter, Observer, QueueLimits, Refusal,
+        Rejecting, Waiter,
     },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, Semaphore, Tag, Turn, View, WaiterKey},
@@ -29,7 +30,8 @@ pub struct ConcurrencyLimiter {
     pub(super) semaphore: Semaphore<Clock>,
     pub(super) observer: Observer,
     clock: Clock,
-    closing: Closing,
+    pub(super) bounds: Bounds,
+    rejecting: Rejecting,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -52,7 +54,8 @@ impl ConcurrencyLimiter {
             semaphore: Semaphore::new(max_in_flight, clock, ()),
             observer: Observer::default(),
             clock,
-            closing: Closing::default(),
+            bounds: Bounds::default(),
+            rejecting: Rejecting::default(),
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
@@ -65,12 +68,28 @@ impl ConcurrencyLimiter {
 
     /// Returns the state of this moment, without the waiters whose deadlines have passed.
     pub(super) fn read(&self) -> View {
+        self.read_with(|| ()).0
+    }
+
+    /// Returns the state of this moment, with the bounds in force for a layer that has set `limits`.
+    pub(super) fn read_bounded(&self, limits: QueueLimits) -> (View, QueueLimits) {
+        self.read_with(|| self.bounds.in_force(limits))
+    }
+
+    fn read_with<S>(&self, settings: impl Fn() -> S) -> (View, S) {
         self.semaphore.remove_overdue();
-        self.semaphore.try_read().unwrap_or_else(|| self.semaphore.read(|view| view))
+        let read = || self.semaphore.read(|view| (view, settings()));
+        self.semaphore.try_read_with(&settings).unwrap_or_else(read)
+    }
+
+    /// Changes the limit, and `bounds` in the same step.
+    pub(super) fn set_limit(&self, limit: u32, bounds: impl FnOnce(&Bounds)) {
+        self.semaphore.set_limit(limit, || bounds(&self.bounds));
+        self.observer.notify(|| Event::LimitChanged { limit, window: None });
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
-        self.closing.close()?;
+        self.rejecting.close()?;
         self.semaphore.close();
         Ok(())
     }
@@ -201,15 +220,21 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn separate(&self) -> Self {
-        Self::new(self.semaphore.limit())
+        let mut separate = Self::new(self.semaphore.limit());
+        (separate.bounds, separate.rejecting) = self.bounds.separate();
+        separate
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    fn closing(&self) -> &Closing {
-        &self.closing
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    fn rejecting(&self) -> &Rejecting {
+        &self.rejecting
     }
 
     fn observer(&self) -> &Observer {

@@ -93,6 +93,18 @@
 //! on standard error, once per limit. A second permit that is acquired in another task, which the
 //! request waits for, is not reported.
 //!
+//! # Changing at run time
+//!
+//! | the handle changes | requests that come | requests that wait |
+//! | --- | --- | --- |
+//! | [`set_limit`](ConcurrencyBackpressureHandle::set_limit) | are admitted by it | are granted permits by it, in their order |
+//! | [`set_max_queue`](ConcurrencyBackpressureHandle::set_max_queue) | are rejected by it | stay in the queue |
+//! | [`set_max_wait`](ConcurrencyBackpressureHandle::set_max_wait) | are rejected by it | keep their deadlines |
+//!
+//! A bound that a handle sets is that of the limit. It replaces those of all its layers, and is an
+//! error if a service of the limit cannot reject.
+//! [`ConcurrencyConfig`](crate::config::ConcurrencyConfig) changes all of them in one step.
+//!
 //! # Shutting down
 //!
 //! [`close`](ConcurrencyBackpressureHandle::close) rejects waiters and newcomers,
@@ -196,7 +208,7 @@ pub use self::{
     permit::{Acquire, AcquireMany, ConcurrencyPermit},
     snapshot::ConcurrencySnapshot,
 };
-pub use crate::limiter::{AcquireManyError, CloseError, Closed, Drained};
+pub use crate::limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

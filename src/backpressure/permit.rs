@@ -73,7 +73,7 @@ acquire_futures!(
     ConcurrencyLimiter,
     ConcurrencyPermit,
     "ConcurrencyBackpressureHandle",
-    "\n\nNeeds no runtime."
+    "\n\nNeeds no runtime, unless a handle has set a `max_wait`."
 );
 
 /// Permits without a request: see the [module](crate::backpressure#permits-without-a-request).
@@ -84,14 +84,15 @@ impl ConcurrencyBackpressureHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds of a layer do not apply, and neither does the
-    /// [deadline](crate::deadline::current) of a request during which it is polled: that deadline
-    /// ends the request, and with it a wait that belongs to it, but the permit may be for other
-    /// work.
+    /// The bounds of a layer do not apply; those that a handle [sets](Self::set_max_queue) do.
+    /// Nor does the [deadline](crate::deadline::current) of a request during which it is polled: that
+    /// deadline ends the request, and with it a wait that belongs to it, but the permit may be for
+    /// other work.
     ///
     /// # Errors
     ///
-    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile.
+    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile. A
+    /// rejection by a bound that a handle has set.
     ///
     /// # Examples
     ///

@@ -23,6 +23,14 @@ pub struct ConcurrencySnapshot {
     #[cfg_attr(feature = "serde", serde(rename = "queue_age_seconds"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::optional"))]
     pub queue_age: Option<Duration>,
+    /// The bound of the queue that is in force for the layer or the service of the handle; `None`
+    /// without one.
+    pub max_queue: Option<u32>,
+    /// The bound of a wait that is in force for the layer or the service of the handle; `None`
+    /// without one.
+    #[cfg_attr(feature = "serde", serde(rename = "max_wait_seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::optional"))]
+    pub max_wait: Option<Duration>,
     /// The limit admits no more requests.
     pub is_closed: bool,
     /// The number of rejections, by reason.

@@ -1,4 +1,4 @@
-//! Complete stacks for axum, hyper, tonic and reqwest.
+//! Complete stacks for axum, hyper, tonic and reqwest, and settings of files.
 //!
 //! Documentation only: this module exists on docs.rs and in `cargo doc`. The examples of its pages
 //! are compiled as tests. The programs in `examples/` of the package (`axum`, `hyper`, `tonic`,
@@ -18,6 +18,8 @@
 //!
 //! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
 //! and `axum`, for responses of any type that a handler may return, includes `server`.
+//!
+//! [Settings of a file](settings), read by serde, make the layers and change them at run time.
 //!
 //! # Common to all frameworks
 //!
@@ -59,5 +61,7 @@ pub mod hyper;
 pub mod promises {}
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(feature = "serde")]
+pub mod settings;
 #[cfg(feature = "grpc")]
 pub mod tonic;

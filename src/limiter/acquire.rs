@@ -185,8 +185,6 @@ impl<L: Limiter> Acquiring<L> {
     }
 
     fn poll_permits(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
-        const LIMITS: &QueueLimits = &QueueLimits::NONE;
-
         let Self { limiter, permits, waiter, .. } = self;
         let (limiter, permits, observer) = (&*limiter, *permits, limiter.observer());
         if permits == 0 {
@@ -197,11 +195,13 @@ impl<L: Limiter> Acquiring<L> {
             observer.notify(|| Event::Acquired { permits });
             return Poll::Ready(Ok(held));
         }
+        // Bounds of layers are not those of a handle.
+        let limits = &limiter.bounds().in_force(QueueLimits::NONE);
         // The waiter stays in its place until the outcome is known, because wakers and timers may
         // panic.
-        let waiter = waiter.get_or_insert_with(|| Waiter::new(LIMITS, limiter.clock(), cx.waker()));
+        let waiter = waiter.get_or_insert_with(|| Waiter::new(limits, limiter.clock(), cx.waker()));
         let was_queued = waiter.key.is_some();
-        match limiter.poll_acquire(waiter, permits, LIMITS, cx) {
+        match limiter.poll_acquire(waiter, permits, limits, cx) {
             Poll::Pending => {
                 if !was_queued {
                     observer.notify(|| Event::Queued);

@@ -4,47 +4,48 @@
 //! clone of a limited service between `poll_ready` and `call`. A [`Waiter`] is one wait.
 
 mod acquire;
-mod closing;
+mod bounds;
 mod end;
 mod in_flight;
 #[cfg(debug_assertions)]
 pub(crate) mod nested;
 mod observer;
 mod readiness;
+mod rejecting;
 mod waiter;
 
 use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 #[cfg(debug_assertions)]
 use self::nested::Nested;
 #[cfg(feature = "metrics")]
 pub(crate) use self::observer::labels;
-pub use self::{
-    acquire::AcquireManyError,
-    closing::CloseError,
-    end::{Closed, Drained},
-    observer::{LimitCounts, RejectedCounts},
-};
 pub(crate) use self::{
     acquire::{Acquiring, Held, acquire_futures, try_acquire, try_acquire_many},
-    closing::Closing,
+    bounds::{Bounds, QueueLimits},
     end::{End, Ends},
     in_flight::InFlight,
     observer::{Event, Observer},
     readiness::Readiness,
+    rejecting::Rejecting,
     waiter::Waiter,
+};
+pub use self::{
+    acquire::AcquireManyError,
+    end::{Closed, Drained},
+    observer::{LimitCounts, RejectedCounts},
+    rejecting::{BoundError, CloseError},
 };
 use crate::{
     arc_cache::{Cached, CachedArc},
     rejected::{Reason, Rejected},
     semaphore::View,
     settings::InvalidSetting,
-    time::{Clock, Nanos, nanos},
+    time::Clock,
 };
 
 /// A source of permits, shared by all clones of a service. Sealed.
@@ -126,7 +127,9 @@ pub(crate) trait Limiter: Cached {
 
     fn clock(&self) -> &Clock;
 
-    fn closing(&self) -> &Closing;
+    fn bounds(&self) -> &Bounds;
+
+    fn rejecting(&self) -> &Rejecting;
 
     fn observer(&self) -> &Observer;
 
@@ -177,64 +180,5 @@ impl Refusal {
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Self::Rejected(reason)
-    }
-}
-
-/// The limits of the queue that one layer sets. Layers that share a limiter may differ in them.
-#[derive(Clone, Copy)]
-pub(crate) struct QueueLimits {
-    max_queue: u32,
-    /// In nanoseconds, which keeps every clone of a service small. [`u64::MAX`] without a limit.
-    max_wait: u64,
-}
-
-impl QueueLimits {
-    pub(crate) const NONE: Self = Self { max_queue: u32::MAX, max_wait: u64::MAX };
-
-    pub(crate) fn set_max_queue(&mut self, max_queue: u32) {
-        self.max_queue = max_queue;
-    }
-
-    pub(crate) fn set_max_wait(&mut self, max_wait: Duration) {
-        self.max_wait = nanos(max_wait);
-    }
-
-    /// Decides whether a new waiter may queue.
-    pub(crate) fn admit(&self, view: View) -> Result<(), Reason> {
-        if view.is_closed {
-            return Err(Reason::Closed);
-        }
-        if view.ahead >= self.max_queue { Err(Reason::QueueFull) } else { Ok(()) }
-    }
-
-    /// Returns the reason for which a request is rejected that comes now and would wait for `wait`.
-    pub(crate) fn rejects(&self, view: View, wait: Duration) -> Option<Reason> {
-        let is_too_long = self.max_wait().is_some_and(|max_wait| wait > max_wait);
-        self.admit(view).err().or(is_too_long.then_some(Reason::WaitTimeout))
-    }
-
-    /// Returns true if there is a limit, and so a reject policy.
-    pub(crate) const fn is_bounded(&self) -> bool {
-        self.max_queue != u32::MAX || self.max_wait != u64::MAX
-    }
-
-    /// Returns true if `max_wait` is zero.
-    pub(crate) const fn has_zero_wait(&self) -> bool {
-        self.max_wait == 0
-    }
-
-    /// Returns the longest wait; `None` without a limit.
-    fn max_wait(&self) -> Option<Duration> {
-        (self.max_wait != u64::MAX).then(|| Duration::from_nanos(self.max_wait))
-    }
-
-    pub(crate) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
-        let max_queue = (self.max_queue != u32::MAX).then_some(self.max_queue);
-        f.field("max_queue", &max_queue).field("max_wait", &self.max_wait());
-    }
-
-    /// Returns the deadline of a request that comes at `moment`.
-    fn deadline(&self, moment: Nanos) -> Nanos {
-        self.max_wait().map_or(Nanos::NEVER, |wait| moment.after(wait))
     }
 }

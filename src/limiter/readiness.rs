@@ -65,6 +65,11 @@ impl<L: Limiter> Readiness<L> {
         Self { limiter, limits, state: State::Idle, waiter: None }
     }
 
+    /// Returns the bounds that the layer has set.
+    pub(crate) const fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
     pub(crate) const fn limiter(&self) -> &CachedArc<L> {
         &self.limiter
     }
@@ -114,6 +119,7 @@ impl<L: Limiter> Readiness<L> {
     #[cold]
     #[track_caller]
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+        let limits = self.limits_in_force();
         loop {
             match &mut self.state {
                 // Idle => (Acquired | Waiting)
@@ -122,7 +128,7 @@ impl<L: Limiter> Readiness<L> {
                     if let Some(permit) = self.limiter.try_acquire() {
                         return Poll::Ready(Some(self.acquired(permit)));
                     }
-                    let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
+                    let waiter = Waiter::new(&limits, self.limiter.clock(), cx.waker());
                     self.waiter = Some(waiter);
                     self.state = State::Waiting { is_renewed: false };
                 }
@@ -131,9 +137,9 @@ impl<L: Limiter> Readiness<L> {
                 State::Waiting { is_renewed } => {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let clock = self.limiter.clock();
-                    waiter.polled_by(cx.waker(), &self.limits, clock);
+                    waiter.polled_by(cx.waker(), &limits, clock);
                     let was_queued = waiter.key.is_some();
-                    let poll = self.limiter.arc().poll_acquire(waiter, 1, &self.limits, cx);
+                    let poll = self.limiter.arc().poll_acquire(waiter, 1, &limits, cx);
                     match poll {
                         Poll::Pending => {
                             if !was_queued {
@@ -152,9 +158,9 @@ impl<L: Limiter> Readiness<L> {
                         }
                         Poll::Ready(Err(Refusal::Rejected(reason))) => {
                             let is_gone = reason == Reason::WaitTimeout
-                                && waiter.is_of_gone_request(*is_renewed, &self.limits, clock);
+                                && waiter.is_of_gone_request(*is_renewed, &limits, clock);
                             if is_gone {
-                                *waiter = Waiter::new(&self.limits, clock, cx.waker());
+                                *waiter = Waiter::new(&limits, clock, cx.waker());
                                 *is_renewed = true;
                                 if was_queued {
                                     self.limiter.observer().notify(|| Event::Cancelled);
@@ -201,6 +207,11 @@ impl<L: Limiter> Readiness<L> {
             }
         });
         permit
+    }
+
+    /// Returns the bounds of a request that comes now.
+    fn limits_in_force(&self) -> QueueLimits {
+        self.limiter.bounds().in_force(self.limits)
     }
 
     /// Returns true if a rejection of this time was that of a request that is gone.
@@ -267,7 +278,8 @@ impl<L: Limiter> Readiness<L> {
         }
         self.waiter = None;
         self.state = State::Idle;
-        let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits), 1);
+        let limits = comes_now.then(|| self.limits_in_force());
+        let rejected = self.limiter.rejection(reason, limits.as_ref(), 1);
         self.limiter.observer().notify_rejected(&rejected);
         Err(rejected)
     }

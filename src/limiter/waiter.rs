@@ -44,7 +44,8 @@ impl Waiter {
     }
 
     /// Records the task that polls. With another task than before, beginning and deadline become
-    /// those of a request that comes now, unless the deadline has passed.
+    /// those of a request that comes now, unless the deadline has passed. A wait without a deadline
+    /// stays one, because the queue keeps no outcome for it.
     pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
         let before = mem::replace(&mut self.task, TaskId::of(waker));
         if before == self.task || self.deadline == Nanos::NEVER {
@@ -53,6 +54,9 @@ impl Waiter {
         let now = clock.now();
         if now < self.deadline {
             (self.since, self.deadline) = (now, limits.deadline(now));
+            if self.deadline == Nanos::NEVER {
+                self.poll_at = Nanos::NEVER; // the bound of the wait was removed
+            }
         }
     }
 

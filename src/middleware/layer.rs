@@ -5,7 +5,7 @@ use crate::{
     arc_cache::CachedArc,
     limiter::{Limiter, QueueLimits, Readiness},
     reject::{NeverReject, RejectPolicy},
-    settings::{self, InvalidSetting},
+    settings::InvalidSetting,
 };
 
 /// What the layers of both limits have in common: a shared limiter, and the settings of one layer.
@@ -35,6 +35,11 @@ impl<L, P> LimitLayer<L, P> {
         Ok(self)
     }
 
+    /// Returns the bounds that the layer has set.
+    pub(crate) const fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
     pub(crate) fn with_policy<Q>(self, policy: impl FnOnce(P) -> Q) -> LimitLayer<L, Q> {
         let Self { limiter, limits, policy: before } = self;
         LimitLayer { limiter, limits, policy: policy(before) }
@@ -43,12 +48,12 @@ impl<L, P> LimitLayer<L, P> {
 
 impl<L, P: RejectPolicy> LimitLayer<L, P> {
     pub(crate) fn max_queue(mut self, max_queue: u32) -> LimitLayer<L, P::Bounded> {
-        self.limits.set_max_queue(settings::queue(max_queue));
+        self.limits.set_max_queue(Some(max_queue));
         self.with_policy(P::bounded)
     }
 
     pub(crate) fn max_wait(mut self, max_wait: Duration) -> LimitLayer<L, P::Bounded> {
-        self.limits.set_max_wait(max_wait);
+        self.limits.set_max_wait(Some(max_wait));
         self.with_policy(P::bounded)
     }
 }
@@ -65,14 +70,14 @@ impl<L: Limiter, P: Clone> LimitLayer<L, P> {
 
     /// # Panics
     ///
-    /// If the limit is closed, and the layer has no reject policy.
+    /// If the limit is closed or bounded by a handle, and the layer has no reject policy.
     #[track_caller]
     pub(crate) fn layer<S>(&self, inner: S) -> Limited<S, L, P>
     where
         P: RejectPolicy,
     {
         if P::NEVER_REJECTS {
-            self.limiter.closing().forbid(L::LAYER);
+            self.limiter.rejecting().forbid(L::LAYER);
         }
         let limiter = CachedArc::new(Arc::clone(&self.limiter));
         Limited::new(inner, Readiness::new(limiter, self.limits), self.policy.clone())

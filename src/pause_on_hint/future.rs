@@ -4,13 +4,11 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use pin_project::pin_project;
 
-use super::ReadHint;
-use crate::rate_limit::WindowRateLimitHandle;
+use super::{PauseOnHintHandle, ReadHint};
 
 /// Resolves to the inner service's response, after its hint has been applied.
 ///
@@ -21,19 +19,13 @@ use crate::rate_limit::WindowRateLimitHandle;
 pub struct ResponseFuture<F, H> {
     #[pin]
     future: F,
-    handle: WindowRateLimitHandle,
+    handle: PauseOnHintHandle,
     hint: H,
-    max_pause: Duration,
 }
 
 impl<F, H> ResponseFuture<F, H> {
-    pub(super) const fn new(
-        future: F,
-        handle: WindowRateLimitHandle,
-        hint: H,
-        max_pause: Duration,
-    ) -> Self {
-        Self { future, handle, hint, max_pause }
+    pub(super) const fn new(future: F, handle: PauseOnHintHandle, hint: H) -> Self {
+        Self { future, handle, hint }
     }
 }
 
@@ -50,7 +42,7 @@ where
         let output = this.future.poll(cx);
         if let Poll::Ready(result) = &output {
             if let Some(hint) = this.hint.read_hint(result) {
-                this.handle.pause_for(hint.min(*this.max_pause));
+                this.handle.pause(hint);
             }
         }
         output

@@ -42,7 +42,8 @@
 //!
 //! # Caveats
 //!
-//! - Each call clones and drops a reference to the limit. A hint takes the mutex of the wait queue.
+//! - Each call clones and drops a reference to the bound and the limit. A hint takes the mutex of
+//!   the wait queue.
 //! - Requests that are in flight or ready when the hint arrives are not held back. A limit on the
 //!   requests in flight bounds their number.
 //! - A pause moves only forward: a later, shorter hint has no effect.
@@ -53,8 +54,11 @@
 //!   limit, each rejection would pause requests that have a permit.
 
 pub mod future;
+mod handle;
 mod layer;
 mod read_hint;
 mod service;
 
-pub use self::{layer::PauseOnHintLayer, read_hint::ReadHint, service::PauseOnHint};
+pub use self::{
+    handle::PauseOnHintHandle, layer::PauseOnHintLayer, read_hint::ReadHint, service::PauseOnHint,
+};

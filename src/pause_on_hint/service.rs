@@ -1,31 +1,22 @@
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{ReadHint, future::ResponseFuture};
-use crate::{macros::inner_access, rate_limit::WindowRateLimitHandle};
+use super::{PauseOnHintHandle, ReadHint, future::ResponseFuture};
+use crate::macros::inner_access;
 
 /// A service that pauses a rate limit by hints of its responses. See the
 /// [module](crate::pause_on_hint).
 #[derive(Clone, Debug)]
 pub struct PauseOnHint<S, H> {
     inner: S,
-    handle: WindowRateLimitHandle,
+    handle: PauseOnHintHandle,
     hint: H,
-    max_pause: Duration,
 }
 
 impl<S, H> PauseOnHint<S, H> {
-    pub(super) const fn new(
-        inner: S,
-        handle: WindowRateLimitHandle,
-        hint: H,
-        max_pause: Duration,
-    ) -> Self {
-        Self { inner, handle, hint, max_pause }
+    pub(super) const fn new(inner: S, handle: PauseOnHintHandle, hint: H) -> Self {
+        Self { inner, handle, hint }
     }
 
     inner_access!();
@@ -48,6 +39,6 @@ where
     #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         let future = self.inner.call(request);
-        ResponseFuture::new(future, self.handle.clone(), self.hint.clone(), self.max_pause)
+        ResponseFuture::new(future, self.handle.clone(), self.hint.clone())
     }
 }

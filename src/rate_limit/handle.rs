@@ -2,10 +2,18 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{WindowSnapshot, limiter::RateLimiter, window::Reading};
+use super::{
+    WindowSnapshot,
+    limiter::RateLimiter,
+    window::{Reading, Shape},
+};
 use crate::{
-    limiter::{CloseError, Closed, Drained, RejectedCounts},
+    limiter::{
+        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts,
+    },
+    macros::bounds_of_handle,
     middleware::Limited,
+    quota::Quota,
     settings::{self, InvalidSetting},
     time::Time,
 };
@@ -42,11 +50,13 @@ use crate::{
 #[derive(Clone)]
 pub struct WindowRateLimitHandle {
     pub(super) limiter: Arc<RateLimiter>,
+    /// Of the layer or the service that it was taken from.
+    limits: QueueLimits,
 }
 
 impl WindowRateLimitHandle {
-    pub(super) const fn new(limiter: Arc<RateLimiter>) -> Self {
-        Self { limiter }
+    pub(super) const fn new(limiter: Arc<RateLimiter>, limits: QueueLimits) -> Self {
+        Self { limiter, limits }
     }
 
     /// Returns all readings of one moment.
@@ -64,6 +74,13 @@ impl WindowRateLimitHandle {
     #[must_use]
     pub fn window(&self) -> Duration {
         self.read().length
+    }
+
+    /// Returns the limit and the window, of one moment.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        let reading = self.read();
+        Quota::checked(reading.limit, reading.length)
     }
 
     /// Returns the number of requests that could be issued now.
@@ -122,7 +139,7 @@ impl WindowRateLimitHandle {
     /// The state is of one moment. The counts are read next.
     #[must_use]
     pub fn snapshot(&self) -> WindowSnapshot {
-        let reading = self.read();
+        let (reading, limits) = self.limiter.read(self.limits);
         WindowSnapshot {
             name: self.limiter.observer.name().cloned(),
             limit: reading.limit,
@@ -133,6 +150,8 @@ impl WindowRateLimitHandle {
             estimated_wait: (!reading.is_closed).then_some(reading.wait),
             paused_for: reading.paused,
             issued: self.limiter.window.issued(),
+            max_queue: limits.max_queue(),
+            max_wait: limits.max_wait(),
             is_closed: reading.is_closed,
             rejected: self.rejected(),
             counts: self.limiter.observer.counts(),
@@ -157,8 +176,7 @@ impl WindowRateLimitHandle {
     /// that are ready by then keep their permits, and may still be called. A wait for more permits
     /// than the limit has ends with an error: see [`acquire_many`](Self::acquire_many).
     ///
-    /// To change limit and window, set the stricter one first: waiters are granted permits by each
-    /// step.
+    /// [`set_quota`](Self::set_quota) changes limit and window together.
     ///
     /// # Errors
     ///
@@ -175,8 +193,7 @@ impl WindowRateLimitHandle {
     /// Permits that have expired already stay expired, so a longer window holds for the spans that
     /// begin from now on.
     ///
-    /// To change limit and window, set the stricter one first: waiters are granted permits by each
-    /// step.
+    /// [`set_quota`](Self::set_quota) changes limit and window together.
     ///
     /// # Errors
     ///
@@ -186,6 +203,55 @@ impl WindowRateLimitHandle {
         self.limiter.window.set_length(window);
         self.limiter.notify_change();
         Ok(())
+    }
+
+    /// Changes limit and window in one step.
+    ///
+    /// No request is issued by a mixture of the two quotas, and no reading shows one. Waiters are
+    /// granted the permits that the new quota has for them. With a sliding window, there is a
+    /// moment during the call at which the quota changes:
+    ///
+    /// - A span that ends before that moment has at most as many issues as the old limit, if it is
+    ///   as long as the old window.
+    /// - A span that begins after it has at most as many as the new limit, if it is as long as the
+    ///   new window. Beside them, clones that are ready by then keep their permits, and may still
+    ///   be called.
+    /// - A span across it has at most as many as the larger of the limits, if it is as long as the
+    ///   shorter of the windows.
+    ///
+    /// Permits that have expired already stay expired. A fixed window is on another grid from then
+    /// on, and the same holds for spans within one window of the grid, or of both grids.
+    ///
+    /// ```
+    /// use tower_floodgate::WindowRateLimitLayer;
+    ///
+    /// let handle = WindowRateLimitLayer::with_quota("10/s".parse().unwrap()).handle();
+    /// handle.set_quota("500 per hour".parse().unwrap());
+    /// assert_eq!(handle.quota().to_string(), "500/1h");
+    /// ```
+    pub fn set_quota(&self, quota: Quota) {
+        self.limiter.set_quota(quota, |_| {});
+    }
+
+    bounds_of_handle!();
+
+    /// Changes limit, window and both bounds in one step.
+    pub(crate) fn configure(
+        &self,
+        quota: Quota,
+        max_queue: Option<u32>,
+        max_wait: Option<Duration>,
+    ) -> Result<(), BoundError> {
+        if max_queue.is_some() || max_wait.is_some() {
+            self.limiter.rejecting().bound()?;
+        }
+        self.limiter.set_quota(quota, |bounds| bounds.set(max_queue, max_wait));
+        Ok(())
+    }
+
+    /// Returns true if the window is a fixed one.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.limiter.shape() == Shape::Fixed
     }
 
     /// Pauses the limit until `instant`, for example because a server asks for it.
@@ -277,7 +343,8 @@ impl<S, P> Limited<S, RateLimiter, P> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
     pub fn handle(&self) -> WindowRateLimitHandle {
-        WindowRateLimitHandle::new(Arc::clone(self.readiness().limiter().arc()))
+        let readiness = self.readiness();
+        WindowRateLimitHandle::new(Arc::clone(readiness.limiter().arc()), readiness.limits())
     }
 }
 

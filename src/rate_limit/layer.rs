@@ -7,8 +7,9 @@ use crate::{
     macros::shared_by_layers,
     middleware::LimitLayer,
     per_service::Separate,
+    quota::Quota,
     reject::{NeverReject, RejectPolicy},
-    settings::{self, InvalidSetting, literal},
+    settings::{InvalidSetting, literal},
 };
 
 /// Bounds the requests issued in a window of time. See the [module](crate::rate_limit).
@@ -45,7 +46,7 @@ impl WindowRateLimitLayer {
     ///
     /// Where `new` panics.
     pub fn try_new(limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
-        Self::of(Shape::Sliding, limit, window)
+        Quota::try_new(limit, window).map(Self::with_quota)
     }
 
     /// **Fixed**: issues at most `limit` requests in each window of a grid.
@@ -69,13 +70,35 @@ impl WindowRateLimitLayer {
     ///
     /// Where `fixed` panics.
     pub fn try_fixed(limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
-        Self::of(Shape::Fixed, limit, window)
+        Quota::try_new(limit, window).map(Self::fixed_with_quota)
     }
 
-    fn of(shape: Shape, limit: u32, window: Duration) -> Result<Self, InvalidSetting> {
-        let limit = settings::permits("limit", limit)?;
-        let window = settings::window(window)?;
-        Ok(Self(LimitLayer::new(RateLimiter::new(shape, limit, window))))
+    /// **Sliding**: creates a layer as [`new`](Self::new) does, with the limit and the window of
+    /// `quota`.
+    ///
+    /// ```
+    /// use tower_floodgate::WindowRateLimitLayer;
+    ///
+    /// # fn main() -> Result<(), tower_floodgate::ParseQuotaError> {
+    /// let layer = WindowRateLimitLayer::with_quota("100 per minute".parse()?);
+    /// assert_eq!(layer.handle().limit(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_quota(quota: Quota) -> Self {
+        Self::of(Shape::Sliding, quota)
+    }
+
+    /// **Fixed**: creates a layer as [`fixed`](Self::fixed) does, with the limit and the window of
+    /// `quota`.
+    #[must_use]
+    pub fn fixed_with_quota(quota: Quota) -> Self {
+        Self::of(Shape::Fixed, quota)
+    }
+
+    fn of(shape: Shape, quota: Quota) -> Self {
+        Self(LimitLayer::new(RateLimiter::new(shape, quota.limit(), quota.window())))
     }
 }
 
@@ -127,7 +150,14 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
     /// [`reject_with_box_error`](Self::reject_with_box_error).
     #[must_use]
     pub fn handle(&self) -> WindowRateLimitHandle {
-        WindowRateLimitHandle::new(Arc::clone(self.0.limiter()))
+        WindowRateLimitHandle::new(Arc::clone(self.0.limiter()), self.0.limits())
+    }
+}
+
+/// Creates a sliding window, as [`with_quota`](WindowRateLimitLayer::with_quota) does.
+impl From<Quota> for WindowRateLimitLayer {
+    fn from(quota: Quota) -> Self {
+        Self::with_quota(quota)
     }
 }
 
@@ -139,8 +169,8 @@ impl<P: Clone> Separate for WindowRateLimitLayer<P> {
 
 /// # Panics
 ///
-/// If the limit is closed and the layer has no [reject policy](crate::reject): no request of the
-/// service would ever end.
+/// If the layer has no [reject policy](crate::reject), and the limit is closed, so that no request
+/// of the service would ever end, or was bounded by a handle.
 impl<P: RejectPolicy, S> Layer<S> for WindowRateLimitLayer<P> {
     type Service = WindowRateLimit<S, P>;
 

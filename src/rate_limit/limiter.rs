@@ -12,7 +12,7 @@ use tokio::runtime::{self, Handle};
 use super::{
     WindowSnapshot,
     refill_task::{Refill, RefillTask},
-    window::{Shape, Window},
+    window::{Reading, Shape, Window},
 };
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
@@ -20,8 +20,10 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
     limiter::{
-        CloseError, Closing, End, Ends, Event, Limiter, Observer, QueueLimits, Refusal, Waiter,
+        Bounds, CloseError, End, Ends, Event, Limiter, Observer, QueueLimits, Refusal, Rejecting,
+        Waiter,
     },
+    quota::Quota,
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, TICK, Time, TimerUse},
@@ -33,7 +35,8 @@ pub struct RateLimiter {
     pub(super) observer: Observer,
     pub(super) clock: Clock,
     shape: Shape,
-    closing: Closing,
+    pub(super) bounds: Bounds,
+    rejecting: Rejecting,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -52,7 +55,8 @@ impl RateLimiter {
             observer: Observer::default(),
             clock,
             shape,
-            closing: Closing::default(),
+            bounds: Bounds::default(),
+            rejecting: Rejecting::default(),
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
@@ -73,8 +77,23 @@ impl RateLimiter {
         });
     }
 
+    /// Returns the state of this moment, with the bounds in force for a layer that has set `limits`.
+    pub(super) fn read(&self, limits: QueueLimits) -> (Reading, QueueLimits) {
+        self.window.read_with(|| self.bounds.in_force(limits))
+    }
+
+    /// Changes limit and window in one step, and `bounds` with them.
+    pub(super) fn set_quota(&self, quota: Quota, bounds: impl FnOnce(&Bounds)) {
+        self.window.set_quota(quota.limit(), quota.window(), || bounds(&self.bounds));
+        self.notify_change();
+    }
+
+    pub(super) const fn shape(&self) -> Shape {
+        self.shape
+    }
+
     pub(super) fn close(&self) -> Result<(), CloseError> {
-        self.closing.close()?;
+        self.rejecting.close()?;
         self.window.close();
         Ok(())
     }
@@ -277,15 +296,21 @@ impl Limiter for RateLimiter {
 
     fn separate(&self) -> Self {
         let (limit, length) = self.window.settings();
-        Self::new(self.shape, limit, length)
+        let mut separate = Self::new(self.shape, limit, length);
+        (separate.bounds, separate.rejecting) = self.bounds.separate();
+        separate
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    fn closing(&self) -> &Closing {
-        &self.closing
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    fn rejecting(&self) -> &Rejecting {
+        &self.rejecting
     }
 
     fn observer(&self) -> &Observer {

@@ -123,6 +123,18 @@
 //! standard error, once per limit. A second permit that is acquired in another task is not
 //! reported.
 //!
+//! # Changing at run time
+//!
+//! | the handle changes | requests that come | requests that wait |
+//! | --- | --- | --- |
+//! | limit, window or both, by [`set_quota`](WindowRateLimitHandle::set_quota) | are counted by the new quota | are granted permits by it, in their order |
+//! | [`set_max_queue`](WindowRateLimitHandle::set_max_queue) | are rejected by it | stay in the queue |
+//! | [`set_max_wait`](WindowRateLimitHandle::set_max_wait) | are rejected by it | keep their deadlines |
+//!
+//! A bound that a handle sets is that of the limit. It replaces those of all its layers, and is an
+//! error if a service of the limit cannot reject.
+//! [`WindowConfig`](crate::config::WindowConfig) changes all of them in one step.
+//!
 //! # Shutting down
 //!
 //! [`close`](WindowRateLimitHandle::close) rejects waiters and newcomers at once, as *closed*,
@@ -236,7 +248,7 @@ pub use self::{
     permit::{Acquire, AcquireMany, WindowPermit},
     snapshot::WindowSnapshot,
 };
-pub use crate::limiter::{AcquireManyError, CloseError, Closed, Drained};
+pub use crate::limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

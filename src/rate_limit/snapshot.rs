@@ -37,6 +37,14 @@ pub struct WindowSnapshot {
     pub paused_for: Duration,
     /// The number of requests issued since the limit was created.
     pub issued: u64,
+    /// The bound of the queue that is in force for the layer or the service of the handle; `None`
+    /// without one.
+    pub max_queue: Option<u32>,
+    /// The bound of a wait that is in force for the layer or the service of the handle; `None`
+    /// without one.
+    #[cfg_attr(feature = "serde", serde(rename = "max_wait_seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::optional"))]
+    pub max_wait: Option<Duration>,
     /// The limit admits no more requests.
     pub is_closed: bool,
     /// The number of rejections, by reason.

@@ -48,6 +48,8 @@ pub struct Backoff {
 /// The names are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS Architecture Blog,
 /// 2015). With `c` for the ceiling `min(base * factor^k, max)`:
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Jitter {
     /// Between zero, exclusive, and `c`. Spreads most; the default.
@@ -165,6 +167,13 @@ impl Backoff {
                 Err(InvalidSetting::new("range", range, expected))
             }
         }
+    }
+
+    /// Returns `base`, `max`, the factor and the jitter.
+    #[cfg(feature = "serde")]
+    pub(crate) const fn settings(&self) -> (Duration, Duration, f64, Jitter) {
+        let Self { base, max, factor, jitter } = *self;
+        (Duration::from_nanos(base), Duration::from_nanos(max), factor, jitter)
     }
 
     /// Multiplies each wait by `factor` for the next.

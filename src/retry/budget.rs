@@ -77,9 +77,9 @@ use crate::{
 /// One retry, in the units of the balance.
 const RETRY: u64 = 1_000_000;
 /// The default bound of the balance, as in the AWS SDKs (500 tokens of which a retry takes 5).
-const MAX_SAVED: u32 = 100;
+pub(crate) const MAX_SAVED: u32 = 100;
 /// The default floor, as in Finagle.
-const FLOOR_PER_SECOND: u32 = 10;
+pub(crate) const FLOOR_PER_SECOND: u32 = 10;
 
 /// A bound on the retries of all requests together: a ratio of the requests, and a few per second.
 ///

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The longest hint that is followed, unless set otherwise.
-const MAX_HINT: Duration = Duration::from_secs(60);
+pub(crate) const MAX_HINT: Duration = Duration::from_secs(60);
 
 /// A retry [`Policy`](tower::retry::Policy) with backoff, jitter, hints, and a budget.
 ///

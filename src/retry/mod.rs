@@ -238,3 +238,7 @@ pub use self::{
     snapshot::{RetryBudgetSnapshot, RetrySnapshot},
     waits::Waits,
 };
+pub(crate) use self::{
+    budget::{FLOOR_PER_SECOND, MAX_SAVED},
+    config::MAX_HINT,
+};

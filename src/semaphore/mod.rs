@@ -128,7 +128,9 @@
 //!   `limit`, the state, and `limit` again. If the permits change between the first two loads, the
 //!   third differs from the first, because `limit` became odd before. If the first load has the new
 //!   limit, the state has its permits, because they changed before. The steps are counted, because
-//!   a limit may change and change back between the first load and the third.
+//!   a limit may change and change back between the first load and the third. Settings of the
+//!   limiter change between the first step and the last, and are loaded between the first load and
+//!   the third, so the same holds for them.
 //! - *Close against a watcher of it.* Both hold the lock. If the close comes first, the watcher
 //!   finds it. If the watcher comes first, its waker is stored, and the close advances.
 //! - *`granted` passes the number of a waiter that was overdue or refused*, because waiters behind
@@ -687,19 +689,36 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Changes the number of permits: more are granted to waiters at once, fewer drain.
     /// `before` runs first, under the lock, so that a setting of the limiter changes with it.
     pub(crate) fn set_limit(&self, limit: u32, before: impl FnOnce()) {
+        self.change(|_| limit, before, || {});
+    }
+
+    /// Changes the number of permits to `limit` of the present one, and settings of the limiter in
+    /// the same step.
+    ///
+    /// `before` and `after` run under the lock, right before and right after the permits change.
+    /// Settings that they store are of one moment with the limit in [`read`](Self::read) and
+    /// [`try_read_with`](Self::try_read_with).
+    pub(crate) fn change(
+        &self,
+        limit: impl FnOnce(u32) -> u32,
+        before: impl FnOnce(),
+        after: impl FnOnce(),
+    ) {
         let locked = self.locked.lock();
-        before();
         let word = self.limit.load(Relaxed);
+        let limit = limit(limit_of(word));
         let delta = i64::from(limit) - i64::from(limit_of(word));
         let during = word.wrapping_add(STEP);
         // Relaxed: the next Release orders it.
         self.limit.store(during, Relaxed);
+        before();
         // In two's complement, adding a negative number subtracts. Release: to the Acquire of the
-        // state in `try_read`, for the step before. Later steps on the state continue the release
+        // state in `try_read_with`, for the step before. Later steps on the state continue the release
         // sequence, because they are read-modify-writes.
         #[allow(clippy::cast_sign_loss, reason = "two's complement")]
         self.state.fetch_add((delta as u64).wrapping_mul(PERMIT), Release);
-        // Release: to the Acquire of the limit in `try_read`, for the permits.
+        after();
+        // Release: to the Acquire of the limit in `try_read_with`, for the permits.
         let steps = during.wrapping_add(STEP) & !u64::from(u32::MAX);
         self.limit.store(steps | u64::from(limit), Release);
         drop(locked);
@@ -758,22 +777,29 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         read(view, locked.queue.turn_of_next(view.ahead, permits, view.limit))
     }
 
-    /// Returns the view of one moment without the lock, if a permit is available and no waiter is
-    /// queued.
-    pub(crate) fn try_read(&self) -> Option<View> {
+    /// Returns the view and the limiter's `settings` of one moment without the lock, if a permit is
+    /// available and no waiter is queued.
+    ///
+    /// `settings` loads them by an `Acquire`, to the `Release` by which a [change](Self::change)
+    /// stores them.
+    pub(crate) fn try_read_with<S>(&self, settings: impl FnOnce() -> S) -> Option<(View, S)> {
         // Acquire: to the last step of a change. The state has the permits of this limit, or of a
-        // later one.
+        // later one, and so have the settings.
         let word = self.limit.load(Acquire);
+        let settings = settings();
         // Acquire: as in `read`, and to the second step of a change. If the permits are those of a
         // later limit, the load below sees the first step.
         let state = self.state.load(Acquire);
         let is_of_one_moment = word & STEP == 0 && self.limit.load(Relaxed) == word;
-        (is_of_one_moment && admits(state)).then(|| View {
-            limit: limit_of(word),
-            available: available(state),
-            ahead: 0,
-            since: None,
-            is_closed: false, // a closed semaphore is blocked
+        (is_of_one_moment && admits(state)).then(|| {
+            let view = View {
+                limit: limit_of(word),
+                available: available(state),
+                ahead: 0,
+                since: None,
+                is_closed: false, // a closed semaphore is blocked
+            };
+            (view, settings)
         })
     }
 

@@ -171,6 +171,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         self.read(|view| view)
     }
 
+    pub(crate) fn try_view(&self) -> Option<View> {
+        self.try_read_with(|| ()).map(|(view, ())| view)
+    }
+
     /// Waits until no permit is held and no waiter is queued.
     pub(crate) fn poll_idle(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> Poll<()> {
         self.poll_drained(key, waker, &|view| view().is_idle())

@@ -619,11 +619,11 @@ fn b6_w9_reading_without_the_lock_is_of_one_moment() {
             semaphore.set_limit(3, || {});
             semaphore.set_limit(4, || {});
         });
-        for view in (0..2).filter_map(|_| semaphore.try_read()) {
+        for view in (0..2).filter_map(|_| semaphore.try_view()) {
             assert_eq!((view.held(), view.ahead), (1, 0), "{view:?}");
         }
         join([changing]);
-        assert_eq!(semaphore.try_read().expect("a permit is available").limit, 4);
+        assert_eq!(semaphore.try_view().expect("a permit is available").limit, 4);
     });
 }
 
@@ -641,11 +641,11 @@ fn b6_w9_reading_without_the_lock_counts_each_permit_once() {
             assert!(semaphore.try_acquire());
             semaphore.release(1);
         });
-        if let Some(view) = semaphore.try_read() {
+        if let Some(view) = semaphore.try_view() {
             assert!((1..=2).contains(&view.held()), "{view:?}");
         }
         join([changing, passing]);
-        assert_eq!(semaphore.try_read().expect("permits are available").held(), 1);
+        assert_eq!(semaphore.try_view().expect("permits are available").held(), 1);
     });
 }
 
@@ -655,7 +655,7 @@ fn b6_close_is_final_for_readings() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let semaphore = Arc::new(Semaphore::new(2, Untimed, ()));
         let closing = spawn(&semaphore, Semaphore::close);
-        let read = || semaphore.try_read().unwrap_or_else(|| semaphore.view()).is_closed;
+        let read = || semaphore.try_view().unwrap_or_else(|| semaphore.view()).is_closed;
         let (first, second) = (read(), read());
         assert!(second || !first);
         join([closing]);

@@ -506,6 +506,91 @@ fn w9_w3_limits_changed_by_two_threads_leave_the_stride_of_the_last() {
     });
 }
 
+/// S2, W1: while a quota with a shorter window is set, no thread issues by the limit of the old one
+/// and the window of the new one.
+#[test]
+fn s2_w1_quota_with_a_shorter_window_lowers_the_limit_first() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 2, 10);
+        assert!((0..2).all(|_| limited.try_issue().is_some()));
+        limited.ticks(3);
+        let changing = spawn(&limited, |limited| limited.window.set_quota(1, TICK * 2, || {}));
+        let issued = (0..2).filter(|_| limited.try_issue().is_some()).count();
+        assert!(issued <= 1, "none by the old quota, and one by the new one");
+        join([changing]);
+        limited.assert_whole(1);
+    });
+}
+
+/// S2, W1: while a quota with a longer window is set, no thread issues by the limit of the new one
+/// and the window of the old one.
+#[test]
+fn s2_w1_quota_with_a_longer_window_lengthens_it_first() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 2);
+        let changing = spawn(&limited, |limited| limited.window.set_quota(2, TICK * 10, || {}));
+        let issued = (0..2).filter(|_| limited.try_issue().is_some()).count();
+        limited.ticks(2);
+        let later = limited.try_issue();
+        assert!(issued < 2 || later.is_none(), "the second was issued by the new limit");
+        join([changing]);
+        limited.assert_whole(2);
+    });
+}
+
+/// S2, W9: a reading has the limit and the window of one quota.
+#[test]
+fn s2_w9_reading_during_a_change_is_of_one_quota() {
+    for quotas in [[(1, TICK), (2, TICK * 2)], [(2, TICK * 2), (1, TICK)]] {
+        Model { threads: 2, preemptions: DEEP }.check(move || {
+            let [(limit, length), new] = quotas;
+            let limited =
+                Limited::with_clock(Shape::Sliding, limit, length, 4, 4, TestClock::new());
+            let changing =
+                spawn(&limited, move |limited| limited.window.set_quota(new.0, new.1, || {}));
+            let read = limited.window.read();
+            assert!(quotas.contains(&(read.limit, read.length)), "{read:?}");
+            assert_eq!(read.remaining, read.limit);
+            join([changing]);
+            assert_eq!(limited.window.settings(), new);
+        });
+    }
+}
+
+/// S2: of two threads that change the window, and the quota, both changes are whole.
+#[test]
+fn s2_w9_window_set_beside_a_quota_keeps_the_limit_of_the_quota() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let limited = Limited::new(Shape::Sliding, 1, 1);
+        let other = spawn(&limited, |limited| limited.window.set_length(TICK * 3));
+        limited.window.set_quota(2, TICK * 2, || {});
+        join([other]);
+        let (limit, length) = limited.window.settings();
+        assert!(limit == 2 && [TICK * 2, TICK * 3].contains(&length), "{limit} in {length:?}");
+        limited.assert_whole(2);
+    });
+}
+
+/// S2, C5: a waiter is granted a permit that a new quota makes available, by its limit or by its
+/// window.
+#[test]
+fn s2_c5_waiter_is_granted_a_permit_of_a_new_quota() {
+    for (limit, length) in [(2, TICK * 9), (1, TICK)] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limited = Limited::new(Shape::Sliding, 1, 5);
+            assert!(limited.try_issue().is_some());
+            limited.tick();
+            let waiting = spawn(&limited, |limited| {
+                block_on(limited.acquire());
+                limited.issue();
+            });
+            limited.window.set_quota(limit, length, || {});
+            join([waiting]);
+            limited.assert_whole(limit);
+        });
+    }
+}
+
 /// W4, C5: a refunded permit is granted to a waiter.
 #[test]
 fn w4_c5_refund_reaches_the_waiter() {

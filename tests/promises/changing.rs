@@ -9,9 +9,9 @@ use std::{
 use futures::future::join_all;
 use tokio::time::{advance, sleep, sleep_until};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_floodgate::{WindowRateLimitHandle, WindowRateLimitLayer};
+use tower_floodgate::{Quota, WindowRateLimitHandle, WindowRateLimitLayer};
 
-use crate::support::{Probe, ms, now, secs, settle};
+use crate::support::{Probe, most_in_any_span, ms, now, secs, settle};
 
 /// Issues as many requests as the limit has permits for, up to `most`. Returns their number.
 async fn use_up(layer: &WindowRateLimitLayer, most: u32) -> u32 {
@@ -247,8 +247,12 @@ async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
                 }
                 _ => {}
             }
-            handle.set_limit(limit).unwrap();
-            handle.set_window(window).unwrap();
+            if rng.bool() {
+                handle.set_quota(Quota::new(limit, window));
+            } else {
+                handle.set_limit(limit).unwrap();
+                handle.set_window(window).unwrap();
+            }
             longest = longest.max(window);
             // On another grid, a time moved up by a cell may expire a window later.
             late.late = if fixed { 2 * longest } else { longest / 190 };
@@ -275,4 +279,103 @@ async fn w1_w3_w8_w9_permits_expire_in_time_under_changing_settings() {
         sleep(ms(10_100)).await;
         assert_eq!(handle.remaining(), limit);
     }
+}
+
+/// Issues that wait: by a mixture of the quotas, more than either allows would be granted permits.
+#[tokio::test(start_paused = true)]
+async fn s2_w1_waiters_are_granted_permits_by_the_new_quota_and_by_no_mixture() {
+    for (old, new, at_once) in [
+        // The shorter window with the old limit would grant 10, the larger limit alone 40.
+        ("10/60s", "3/5s", 3),
+        ("10/60s", "50/60s", 40),
+        // The longer window has room for 490 more at once, and then for none.
+        ("10/1s", "500/1h", 490),
+        ("10/60s", "10/60s", 0),
+        ("10/60s", "2/1h", 0),
+    ] {
+        let (old, new): (Quota, Quota) = (old.parse().unwrap(), new.parse().unwrap());
+        let layer = WindowRateLimitLayer::with_quota(old);
+        let (handle, probe) = (layer.handle(), Probe::new());
+        let (notes, service) = (probe.notes(), layer.layer(probe));
+        let tasks: Vec<_> = (0..1000).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+        sleep(ms(500)).await;
+        assert_eq!(notes.calls().len(), 10);
+        sleep(if old.window() > secs(10) { ms(5500) } else { ms(0) }).await;
+        let before = notes.calls().len();
+        handle.set_quota(new);
+        assert_eq!(
+            (handle.quota(), handle.limit(), handle.window()),
+            (new, new.limit(), new.window())
+        );
+        settle().await;
+        assert_eq!(notes.calls().len() - before, at_once, "from {old} to {new}");
+        sleep(2 * new.window().min(secs(60))).await;
+        let issued = notes.calls();
+        let (most, shorter) = (old.limit().max(new.limit()), old.window().min(new.window()));
+        assert!(most_in_any_span(&issued, shorter) <= most as usize);
+        let since: Vec<_> = issued[before..].to_vec();
+        assert!(most_in_any_span(&since, new.window()) <= new.limit() as usize);
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        join_all(tasks).await;
+    }
+}
+
+/// Two steps issue by a mixture in either order, which is why there is one.
+#[tokio::test(start_paused = true)]
+async fn s2_w1_one_step_issues_less_than_two() {
+    let issued_after = async |change: fn(&WindowRateLimitHandle)| {
+        let layer = WindowRateLimitLayer::new(100, secs(60));
+        use_up(&layer, 100).await;
+        sleep(secs(2)).await;
+        let (handle, probe) = (layer.handle(), Probe::new());
+        let (notes, service) = (probe.notes(), layer.layer(probe));
+        let tasks: Vec<_> = (0..500).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+        settle().await;
+        change(&handle);
+        settle().await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        join_all(tasks).await;
+        notes.calls().len()
+    };
+    let one = issued_after(|handle| handle.set_quota(Quota::new(5, secs(1)))).await;
+    let two = issued_after(|handle| {
+        handle.set_window(secs(1)).unwrap();
+        handle.set_limit(5).unwrap();
+    });
+    assert_eq!((one, two.await), (5, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_w2_fixed_window_continues_on_the_grid_of_the_new_quota() {
+    let layer = WindowRateLimitLayer::fixed_with_quota("4/10s".parse().unwrap());
+    let handle = layer.handle();
+    let began = now();
+    assert_eq!(use_up(&layer, 4).await, 4);
+    advance(secs(5)).await;
+    handle.set_quota("3/4s".parse().unwrap());
+    // The four were issued before the window from 4 to 8 s.
+    assert_eq!((handle.remaining(), handle.reset_after()), (3, secs(3)));
+    assert_eq!(use_up(&layer, 9).await, 3);
+    sleep_until(began + ms(7999)).await;
+    assert_eq!(handle.remaining(), 0);
+    sleep_until(began + secs(8)).await;
+    assert_eq!(handle.remaining(), 3);
+}
+
+/// Permits of clones that are ready stay theirs.
+#[tokio::test(start_paused = true)]
+async fn s2_w9_ready_clones_keep_their_permits_under_a_new_quota() {
+    let layer = WindowRateLimitLayer::new(3, secs(10));
+    let (handle, service) = (layer.handle(), layer.layer(Probe::new()));
+    let mut ready: Vec<_> = (0..3).map(|_| service.clone()).collect();
+    for service in &mut ready {
+        let _: &mut _ = ServiceExt::<u32>::ready(service).await.unwrap();
+    }
+    handle.set_quota(Quota::new(1, secs(60)));
+    for service in &mut ready {
+        assert_eq!(service.call(1).await.unwrap(), 1);
+    }
+    assert_eq!(handle.estimated_wait(), secs(60));
+    sleep(secs(60)).await;
+    assert_eq!(handle.remaining(), 1);
 }

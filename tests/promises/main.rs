@@ -20,6 +20,7 @@ mod support;
 mod all_layers;
 mod allocations;
 mod backpressure;
+mod bounds;
 mod changing;
 mod closing;
 mod deadline;
@@ -40,5 +41,8 @@ mod retry_observed;
 #[cfg(feature = "tracing")]
 mod retry_traces;
 mod settings;
+#[cfg(feature = "serde")]
+mod settings_files;
+mod settings_text;
 mod traits;
 mod wake_ups;

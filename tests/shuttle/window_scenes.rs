@@ -374,17 +374,20 @@ fn c4_c5_w2_w4_fixed_permits_reach_waiters_and_stay_on_the_grid() {
 
 /// Limit and length change, and there are pauses, while permits expire.
 #[test]
-fn c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
+fn s2_c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
     Scene { threads: 5 }.explore(|mut rng| {
         let limited = Limited::new(Shape::Sliding, 2, 6, false);
         limited.run(3, &mut rng, |rng| {
             for _ in 0..6 {
-                match rng.u8(..4) {
+                match rng.u8(..5) {
                     0 => limited.step(|window| {
                         let until = TICK * rng.u32(1..4);
                         window.pause(limited.now().after(until));
                     }),
                     1 => limited.step(|window| window.set_length(TICK * rng.u32(2..9))),
+                    2 => limited.step(|window| {
+                        window.set_quota(rng.u32(1..=3), TICK * rng.u32(2..9), || {});
+                    }),
                     _ => limited.step(|window| window.set_limit(rng.u32(1..=3))),
                 }
                 limited.dwell(rng);

@@ -36,6 +36,7 @@ mod busy;
 mod concurrency;
 mod crowd;
 mod runtimes;
+mod settings;
 mod site;
 mod spans;
 mod support;

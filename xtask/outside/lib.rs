@@ -16,6 +16,8 @@ pub mod layers;
 pub mod metrics;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(feature = "serde")]
+pub mod serde;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "tracing")]

@@ -66,6 +66,20 @@
 //!   another thread and not yet written. Such a permit may expire at any time, and the refill task
 //!   polls again after a tick.
 //!
+//! # Quota
+//!
+//! Limit and length change in one step, under the lock: the length before the permits if it grows,
+//! and after them if it shrinks. A refill takes no lock, and may run in between. It then finds the
+//! longer of the two lengths, with which the limit of either side is stricter than its own quota.
+//! The change of the permits is therefore the moment of the change:
+//!
+//! - Requests that are issued before it are counted by the old quota or a stricter one.
+//! - The permits of requests that are issued after it expire by the new length, so any span that
+//!   begins after it has at most as many issues as the new limit. Permits that were acquired before
+//!   it may be committed beside those, if the limit is lowered.
+//! - In a span across it, each permit is issued at most once in the shorter of the two lengths, and
+//!   there are as many permits as the larger of the two limits.
+//!
 //! # Locks and memory ordering
 //!
 //! Without waiters, a call changes two words: the state of the semaphore in `poll_ready`, and the
@@ -88,7 +102,10 @@ use self::{
 use crate::{
     semaphore::{Arrival, Deadline, Ended, Semaphore, Turn, View, WaiterKey},
     seq48::Seq48,
-    sync::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     time::{Nanos, Time, nanos},
 };
 
@@ -109,6 +126,19 @@ pub(crate) enum Shape {
     Fixed,
 }
 
+impl Shape {
+    /// Returns the time at which the permit of an issue expires, in a window of this length.
+    fn expiry(self, time: Nanos, length: Duration) -> Nanos {
+        match self {
+            Self::Sliding => time.after(length),
+            Self::Fixed => {
+                let into = time.get() % nanos(length);
+                Nanos::new(time.get() - into).after(length)
+            }
+        }
+    }
+}
+
 /// A window that reads the time from `T`, with a refill task for each runtime `K`.
 ///
 /// Every call changes two words, the log's count and the semaphore's state. They share one cache
@@ -120,9 +150,10 @@ pub(crate) struct Window<T, K> {
     semaphore: Semaphore<T, RefillTasks<K>>,
     time: T,
     shape: Shape,
-    /// In nanoseconds. Relaxed: a refill reads it after the Acquire of a checkpoint's mark, so if a
-    /// request is issued after a change of the length, then its permit expires by the new one. If a
-    /// thread sees a change late, the change counts from then on.
+    /// In nanoseconds. Written under the lock of the semaphore. Relaxed: a refill reads it after the
+    /// Acquire of a checkpoint's mark, so if a request is issued after a change of the length, then
+    /// its permit expires by the new one. If a thread sees a change late, the change counts from
+    /// then on. The ordering of a reading stands where it loads it.
     length: AtomicU64,
     /// The stride, a power of two, less one. Relaxed: with a stale stride, a checkpoint is recorded
     /// at another issue, and it is true there too.
@@ -349,14 +380,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
     /// Returns the time at which the permit of an issue expires.
     fn expiry(&self, time: Nanos) -> Nanos {
-        let length = self.length();
-        match self.shape {
-            Shape::Sliding => time.after(length),
-            Shape::Fixed => {
-                let into = time.get() % nanos(length);
-                Nanos::new(time.get() - into).after(length)
-            }
-        }
+        self.shape.expiry(time, self.length())
     }
 
     /// Returns the time at which a waiter gets its permits if all before it are issued as soon as
@@ -394,32 +418,42 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.semaphore.limit()
     }
 
-    /// Returns the limit and the length.
+    /// Returns the limit and the length, of one moment.
     pub(crate) fn settings(&self) -> (u32, Duration) {
-        (self.semaphore.limit(), self.length())
+        self.semaphore.read(|view| (view.limit, self.length()))
     }
 
     /// Returns the state of the window after a refill.
     pub(crate) fn read(&self) -> Reading {
+        self.read_with(|| ()).0
+    }
+
+    /// Returns the state of the window after a refill, and `settings` of the same moment, which may
+    /// change with the [quota](Self::set_quota).
+    pub(crate) fn read_with<S>(&self, settings: impl Fn() -> S) -> (Reading, S) {
         let moment = self.refill();
-        let (view, at) = match self.semaphore.try_read() {
-            Some(view) => (view, moment),
-            None => {
-                self.semaphore.read_for(1, |view, turn| (view, self.expected(view, turn, moment)))
-            }
-        };
+        // Acquire: to the Release in `change`, so that the quota is one of one moment.
+        let length = || Duration::from_nanos(self.length.load(Acquire));
+        let (view, length, settings, at) =
+            match self.semaphore.try_read_with(|| (length(), settings())) {
+                Some((view, (length, settings))) => (view, length, settings, moment),
+                None => self.semaphore.read_for(1, |view, turn| {
+                    (view, length(), settings(), self.expected(view, turn, moment))
+                }),
+            };
         let is_free = view.ahead == 0 && at <= moment && !view.is_closed;
-        Reading {
+        let reading = Reading {
             limit: view.limit,
-            length: self.length(),
+            length,
             remaining: if is_free { u32::try_from(view.available).unwrap_or(0) } else { 0 },
             queued: view.ahead,
             queue_age: view.since.map(|since| moment.since(Nanos::new(since.get()))),
             wait: if view.is_closed { Duration::MAX } else { at.since(moment) },
-            reset: self.expiry(moment).since(moment),
+            reset: self.shape.expiry(moment, length).since(moment),
             paused: Nanos::new(self.paused_until.load(Relaxed)).since(moment),
             is_closed: view.is_closed,
-        }
+        };
+        (reading, settings)
     }
 
     /// Returns the number of issues since the window was created.
@@ -438,21 +472,46 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
     /// Permits that are acquired by then may still be committed.
     pub(crate) fn set_limit(&self, limit: u32) {
-        let mask = stride_mask(limit, self.checkpoints);
-        // Under the lock: of two threads, the same one sets limit and stride last.
-        self.semaphore.set_limit(limit, || {
-            if self.is_draining.load(Relaxed) == 0 {
-                self.stride_mask.store(mask, Relaxed);
-            }
-        });
+        self.semaphore.set_limit(limit, || self.set_stride(limit));
         // The open stride, which may be longer than a new one, is closed.
         self.reschedule(self.settle());
     }
 
     /// Changes the length of the window, for the permits that are committed too.
     pub(crate) fn set_length(&self, length: Duration) {
-        self.length.store(nanos(length), Relaxed);
+        self.change(None, length, || {});
+    }
+
+    /// Changes the number of permits and the length of the window in [one step](self#quota).
+    /// `with` runs in it, under the lock, to change settings that are read with the quota.
+    pub(crate) fn set_quota(&self, limit: u32, length: Duration, with: impl FnOnce()) {
+        self.change(Some(limit), length, with);
+    }
+
+    fn change(&self, limit: Option<u32>, length: Duration, with: impl FnOnce()) {
+        let length = nanos(length);
+        // Release, both: to the Acquire in `read_with`, for the first step of the change.
+        let before = || {
+            with();
+            if let Some(limit) = limit {
+                self.set_stride(limit);
+            }
+            // Relaxed: written under the lock, which is held.
+            if length > self.length.load(Relaxed) {
+                self.length.store(length, Release);
+            }
+        };
+        let after = || self.length.store(length, Release);
+        self.semaphore.change(|present| limit.unwrap_or(present), before, after);
         self.reschedule(self.refill());
+    }
+
+    /// Sets the stride for `limit`. Called under the lock: of two threads, the same one sets limit
+    /// and stride last.
+    fn set_stride(&self, limit: u32) {
+        if self.is_draining.load(Relaxed) == 0 {
+            self.stride_mask.store(stride_mask(limit, self.checkpoints), Relaxed);
+        }
     }
 
     /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.

@@ -23,6 +23,8 @@ enum Step {
     Drop(usize),
     Advance(u64),
     Limit(u32),
+    /// Bounds in the place of those of the layer.
+    Bounds(Bounds),
     /// Waits until the limit is idle.
     Drain,
     Close,
@@ -46,6 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         20 => caller.prop_map(Step::Drop),
         20 => (1..6_u64).prop_map(|tens| Step::Advance(10 * tens)),
         10 => (1..5_u32).prop_map(Step::Limit),
+        5 => bounds().prop_map(Step::Bounds),
         10 => Just(Step::Drain),
         1 => Just(Step::Close),
     ];
@@ -158,7 +161,8 @@ impl Naive {
             State::Idle | State::Expired(_) => self.arrive(caller, now),
             State::Closed => State::Rejected(Reason::Closed, now, Came::Waited),
             State::Granted(_) => State::Holds,
-            State::Waiting(_) if !same_task => State::Waiting(until),
+            // A wait without a deadline keeps that.
+            State::Waiting(Some(_)) if !same_task => State::Waiting(until),
             state => state,
         };
     }
@@ -212,7 +216,7 @@ fn reason(rejected: &Rejected) -> Reason {
 /// granted a permit, was rejected or has timed out was woken exactly once for each. In the end no
 /// permit is held and no waiter is queued.
 #[test]
-fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
+fn s2_c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
     hold(file!(), (1..5_u32, bounds(), steps()), |(limit, bounds, steps)| async move {
         let mut layer =
             ConcurrencyBackpressureLayer::new(limit).max_queue(bounds.max_queue).reject_with(Some);
@@ -299,6 +303,12 @@ fn c4_c5_c11_c12_b1_b2_b3_b4_b6_concurrency_limit_agrees_with_the_naive_one() {
                     handle.set_limit(limit).unwrap();
                     naive.limit = limit;
                     naive.admit();
+                }
+                Step::Bounds(bounds) => {
+                    let max_queue = (bounds.max_queue != u32::MAX).then_some(bounds.max_queue);
+                    handle.set_max_queue(max_queue).unwrap();
+                    handle.set_max_wait(bounds.max_wait.map(ms)).unwrap();
+                    naive.bounds = bounds;
                 }
                 Step::Drain => {
                     let mut drained = task::spawn(handle.drained());

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use proptest::prelude::*;
 use tokio_test::task;
 use tower::{Layer, Service, service_fn};
-use tower_floodgate::{Rejected, WindowRateLimitLayer, rate_limit::Drained};
+use tower_floodgate::{Quota, Rejected, WindowRateLimitLayer, rate_limit::Drained};
 
 use super::{CALLERS, Caller, hold};
 use crate::{
@@ -28,6 +28,10 @@ enum Step {
     Advance(u64),
     Limit(u32),
     Window(u64),
+    /// Limit and window in one step.
+    Quota(u32, u64),
+    /// The bounds of the queue and of the wait, in the place of those of the layer.
+    Bounds(Option<u32>, Option<u64>),
     Pause(u64),
     /// Waits until the limit is drained.
     Drain,
@@ -65,6 +69,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 /// Times are in units.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let caller = 0..CALLERS;
+    let bounds = (proptest::option::of(0..4_u32), proptest::option::of(0..30_u64));
     let step = prop_oneof![
         60 => caller.clone().prop_map(Step::Poll),
         40 => caller.clone().prop_map(Step::Call),
@@ -72,6 +77,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         30 => (1..8_u64).prop_map(Step::Advance),
         5 => (1..6_u32).prop_map(Step::Limit),
         5 => (1..15_u64).prop_map(Step::Window),
+        5 => (1..6_u32, 1..15_u64).prop_map(|(limit, window)| Step::Quota(limit, window)),
+        5 => bounds.prop_map(|(max_queue, max_wait)| Step::Bounds(max_queue, max_wait)),
         5 => (1..15_u64).prop_map(Step::Pause),
         10 => Just(Step::Drain),
         1 => Just(Step::Close),
@@ -333,8 +340,8 @@ fn rejection(response: impl Future<Output = Result<Option<Rejected>, ()>>) -> Op
 /// After each step, permits, waiters, and rejections with their times are those of the naive
 /// window. Every waiter with a permit was woken. No span has more issues than the limit.
 #[test]
-fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
-    hold(file!(), (settings(), steps()), |(settings, steps)| async move {
+fn s2_c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
+    hold(file!(), (settings(), steps()), |(mut settings, steps)| async move {
         let Settings { unit, fixed, limit, window, max_queue, max_wait } = settings;
         let of = if fixed { WindowRateLimitLayer::fixed } else { WindowRateLimitLayer::new };
         let layer = of(limit, ms(window));
@@ -418,6 +425,22 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
                     (naive.window, shortest) = (window, shortest.min(window));
                     naive.settle();
                 }
+                Step::Quota(limit, units) => {
+                    let window = unit * units;
+                    let _ = handle.remaining(); // as above
+                    handle.set_quota(Quota::new(limit, ms(window)));
+                    prop_assert_eq!(handle.quota(), Quota::new(limit, ms(window)));
+                    (naive.limit, most) = (limit, most.max(limit));
+                    (naive.window, shortest) = (window, shortest.min(window));
+                    naive.settle();
+                }
+                Step::Bounds(max_queue, units) => {
+                    let max_wait = units.map(|units| unit * units);
+                    handle.set_max_queue(max_queue).unwrap();
+                    handle.set_max_wait(max_wait.map(ms)).unwrap();
+                    settings.max_queue = max_queue.unwrap_or(u32::MAX);
+                    settings.max_wait = max_wait;
+                }
                 Step::Pause(units) => {
                     let millis = unit * units;
                     handle.pause_for(ms(millis));
@@ -482,6 +505,7 @@ fn c4_c5_c11_c12_w1_w2_w3_w4_w5_w6_w7_w9_window_agrees_with_the_naive_one() {
         (naive.held, naive.queue) = (Vec::new(), VecDeque::new());
         naive.settle();
         let promised = naive.expected(0) - naive.now;
+        handle.set_max_queue(Some(0)).unwrap(); // in the place of a bound that was set
         let mut next = Caller::new(rejecting.layer(inner));
         // At once, and a millisecond before.
         for (left, then) in [(promised, promised.saturating_sub(1)), (1, 1)] {

@@ -1,0 +1,58 @@
+//! Settings of the three layers as values: from a file, and for running limits.
+//!
+//! | settings | new | running |
+//! | --- | --- | --- |
+//! | [`ConcurrencyConfig`] | [`try_layer`](ConcurrencyConfig::try_layer) | [`apply`](ConcurrencyConfig::apply) |
+//! | [`WindowConfig`] | [`try_layer`](WindowConfig::try_layer) | [`apply`](WindowConfig::apply) |
+//! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | |
+//!
+//! `apply` is all or nothing: each value is checked before any is changed, and then all change in
+//! one step. No request sees a part of the change, and no reading shows one. Requests in progress
+//! keep their terms: those in flight end as usual, those that wait keep their position and their
+//! deadline.
+//!
+//! # Files
+//!
+//! With the feature `serde`, the settings are deserialized from any format whose text describes
+//! itself, such as TOML, YAML and JSON, and serialized so that they are read as the same:
+//!
+//! ```toml
+//! [requests]
+//! max_in_flight = 10
+//! max_queue = 20
+//! max_wait = "1s 500ms"
+//!
+//! [quota]
+//! quota = "100/1m" # or { limit = 100, window = "1m" }
+//! shape = "sliding" # or "fixed"
+//!
+//! [retry]
+//! max_attempts = 5
+//! max_hint = "2m"
+//! backoff = { base = "100ms", max = "10s", factor = 2, jitter = "full" }
+//! budget = { ratio = 0.2, floor_per_second = 5 }
+//! ```
+//!
+//! - A duration is text with units: `"250ms"`, `"1h 30m"`, `"1.5s"`. A bare number is an error,
+//!   because its unit is unknown. The units are those of a [quota](crate::Quota#as-text).
+//! - An unknown field is an error, so that a misspelled bound does not go unnoticed.
+//! - Values are checked as they are read. The error names the field, the value and the valid
+//!   range; the format adds the line.
+//!
+//! The page [settings of a file](crate::guide::settings) reloads such a file at run time.
+
+mod apply_error;
+#[cfg(feature = "serde")]
+mod backoff;
+mod concurrency;
+#[cfg(feature = "serde")]
+mod fields;
+mod retry;
+mod window;
+
+pub use self::{
+    apply_error::ApplyError,
+    concurrency::ConcurrencyConfig,
+    retry::{BudgetConfig, RetryConfig},
+    window::{WindowConfig, WindowShape},
+};

@@ -1,0 +1,105 @@
+//! Settings of a file, and a change of them while the program runs.
+//!
+//! The [settings](crate::config) are values that `serde` reads. The layers are made of them, and
+//! their handles take new ones later:
+//!
+//! ```
+//! use std::{fs, path::Path, time::Duration};
+//!
+//! use serde::Deserialize;
+//! use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureHandle, WindowRateLimitHandle,
+//!     config::{ConcurrencyConfig, RetryConfig, WindowConfig},
+//! };
+//!
+//! #[derive(Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Settings {
+//!     requests: ConcurrencyConfig,
+//!     quota: WindowConfig,
+//!     retry: RetryConfig,
+//! }
+//!
+//! impl Settings {
+//!     fn read(path: &Path) -> Result<Self, BoxError> {
+//!         Ok(toml::from_str(&fs::read_to_string(path)?)?)
+//!     }
+//! }
+//!
+//! struct Limits {
+//!     requests: ConcurrencyBackpressureHandle,
+//!     quota: WindowRateLimitHandle,
+//! }
+//!
+//! impl Limits {
+//!     /// Reads the file again, and changes nothing if it is not valid.
+//!     fn reload(&self, path: &Path) -> Result<(), BoxError> {
+//!         let settings = Settings::read(path)?;
+//!         settings.requests.apply(&self.requests)?;
+//!         settings.quota.apply(&self.quota)?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let file = std::env::temp_dir().join(format!("floodgate-{}.toml", std::process::id()));
+//! # let path = &file;
+//! fs::write(
+//!     path,
+//!     r#"
+//!     [requests]
+//!     max_in_flight = 5
+//!     max_queue = 20
+//!
+//!     [quota]
+//!     quota = "2 per second"
+//!     max_wait = "1m"
+//!
+//!     [retry]
+//!     max_attempts = 3
+//!     backoff = { base = "100ms", max = "5s" }
+//!     "#,
+//! )?;
+//!
+//! let settings = Settings::read(path)?;
+//! let (requests, quota) = (settings.requests.try_layer()?, settings.quota.try_layer()?);
+//! let limits = Limits { requests: requests.handle(), quota: quota.handle() };
+//! let mut client = ServiceBuilder::new()
+//!     .layer(requests)
+//!     .retry(settings.retry.try_policy()?)
+//!     .layer(quota)
+//!     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//! assert_eq!(client.ready().await?.call(1).await?, 1);
+//!
+//! // The file is edited.
+//! let text = fs::read_to_string(path)?;
+//! fs::write(path, text.replace("2 per second", "500/1h").replace("= 20", "= 0"))?;
+//! limits.reload(path)?;
+//! assert_eq!(limits.quota.quota().to_string(), "500/1h");
+//! assert_eq!(limits.requests.max_queue(), Some(0));
+//!
+//! // A mistake changes nothing, and is reported with its line.
+//! fs::write(path, text.replace("\"1m\"", "60"))?;
+//! let error = limits.reload(path).unwrap_err().to_string();
+//! assert!(error.contains("line 8"));
+//! assert!(error.contains("max_wait is 60: it must be text with a unit, such as \"30s\""));
+//! assert_eq!(limits.quota.quota().to_string(), "500/1h");
+//! # fs::remove_file(path)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **When to reload** is a matter of the program: by a signal (`tokio::signal`), a request to an
+//!   administrative route, or a task that compares the time of the file's last change.
+//! - **A change is one step** for each limit: no request is admitted by a part of it. Requests that
+//!   wait keep their position and their deadline.
+//! - **All values are checked before the first one is applied**, because the file is read as a
+//!   whole. Beyond that, `apply` fails only where the program is at odds with itself: with a window
+//!   of another [shape](crate::config::WindowConfig), or a bound on a limit that has a service
+//!   without a [reject policy](crate::reject).
+//! - **A bound of the file is that of the limit.** It replaces the bounds of all layers of the
+//!   limit, and where it is absent they have none.
+//! - A server answers with a response in the place of an error by
+//!   `settings.requests.try_layer()?.reject_with(http_rejection)`.
