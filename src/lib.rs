@@ -54,6 +54,10 @@
 //! # }
 //! ```
 //!
+//! Work that is no request of a service, such as a WebSocket or a job, acquires permits of the same
+//! limits [by](backpressure#permits-without-a-request)
+//! [their handles](rate_limit#permits-without-a-request).
+//!
 //! # Order of the layers
 //!
 //! A request passes the layers from the outside in, and its response from the inside out. The first

@@ -269,6 +269,7 @@ impl WindowRateLimitHandle {
 
     /// Waits until no request waits, and none is between readiness and its call.
     ///
+    /// A [permit of a handle](super::WindowPermit) counts until it is committed or dropped.
     /// Requests that were issued do not count, answered or not: their permits come back with time.
     /// New requests may arrive right after that, unless the limit is closed. If several futures
     /// wait and requests arrive before all of them have completed, the rest may complete only at
