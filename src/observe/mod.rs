@@ -1,6 +1,8 @@
 //! Limits and retries, seen from outside.
 
 mod limits;
+#[cfg(feature = "axum")]
+pub mod page;
 mod snapshot;
 
 pub use self::{
