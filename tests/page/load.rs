@@ -105,7 +105,7 @@ impl Load {
     /// Sends requests in waves for `span`, and waits until each has its result.
     pub(crate) async fn run(&self, span: Duration) {
         // Requests per second: the mean, and the period of the waves in seconds.
-        let waves = [(100.0, 17.0), (38.0, 23.0), (9.0, 11.0)];
+        let waves = [(100.0, 20.0), (38.0, 28.0), (9.0, 12.0)];
         let mut due = [0.0; 3];
         let mut requests = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);

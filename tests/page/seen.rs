@@ -14,6 +14,8 @@ pub(crate) type Numbers = BTreeMap<String, String>;
 pub(crate) struct Card {
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// What is unusual about the limit.
+    pub(crate) state: String,
     pub(crate) main: String,
     pub(crate) numbers: Numbers,
     /// The points of each line of the chart, in the units of the drawing.
@@ -23,7 +25,8 @@ pub(crate) struct Card {
 const CARDS: &str = r#"
 [...document.querySelectorAll("article")].map(card => ({
     name: card.querySelector("h2").textContent,
-    kind: card.querySelector(".kind").textContent,
+    kind: card.querySelector(".kind").firstChild.textContent,
+    state: card.querySelector(".state").textContent,
     main: card.querySelector(".main").textContent,
     numbers: Object.fromEntries([...card.querySelectorAll("tbody tr")]
         .map(row => [row.cells[0].textContent, row.cells[1].textContent])),
