@@ -249,6 +249,8 @@ pub mod guide;
 mod headers;
 mod limiter;
 mod macros;
+#[cfg(feature = "metrics")]
+mod metric;
 pub mod middleware;
 pub mod observe;
 pub mod pause_on_hint;

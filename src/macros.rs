@@ -54,6 +54,34 @@ macro_rules! shared_by_layers {
             $layer(self.0.with_policy(|_| crate::reject::RejectWith::new(respond)))
         }
 
+        /// Names the limit, and observes it: its events are [counted, recorded as metrics, and
+        /// traced](crate::observe) under this name from now on.
+        ///
+        /// All layers, services and handles of the limit share the name, and so do the limits of
+        /// [`per_service`](Self::per_service). By default, a limit has no name, and only its
+        /// rejections are counted.
+        ///
+        /// # Panics
+        ///
+        /// If the name is empty, or the limit has another one already.
+        #[must_use]
+        #[track_caller]
+        pub fn name(self, name: impl Into<std::sync::Arc<str>>) -> Self {
+            crate::settings::literal(self.try_name(name))
+        }
+
+        /// Names the limit as [`name`](Self::name) does, for a name that may be invalid.
+        ///
+        /// # Errors
+        ///
+        /// Where `name` panics.
+        pub fn try_name(
+            self,
+            name: impl Into<std::sync::Arc<str>>,
+        ) -> Result<Self, crate::InvalidSetting> {
+            Ok(Self(self.0.try_name(name.into())?))
+        }
+
         /// Makes a limit of its own for every service that is layered.
         ///
         /// A [`handle`](Self::handle) taken before controls none of them.

@@ -62,6 +62,18 @@ pub(crate) enum Reason {
     Closed,
 }
 
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl Reason {
+    /// Returns the name of the reason in metrics and traces.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::WaitTimeout => "wait_timeout",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Rejected {
     pub(crate) fn new(limit: Limit, reason: Reason, retry_after: Option<Duration>) -> Self {
         // A wait beyond the range is as long as the range, and known all the same.

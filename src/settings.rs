@@ -4,10 +4,10 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::time::CENTURY;
 
-/// The largest number of permits, and of waiters: 2<sup>31</sup> - 1 and 2<sup>30</sup> - 1. The
+/// The largest number of permits, and of waiters: 2<sup>31</sup> - 1 and 2<sup>29</sup> - 1. The
 /// two share a word.
 pub(crate) const MAX_PERMITS: u32 = i32::MAX as u32;
-pub(crate) const MAX_QUEUE: u32 = (1 << 30) - 1;
+pub(crate) const MAX_QUEUE: u32 = (1 << 29) - 1;
 
 /// An invalid setting: its name, its value, and the valid range.
 ///

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
-    limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
+    limiter::{CloseError, Closed, Drained, Event, RejectedCounts},
     middleware::Limited,
     settings::{self, InvalidSetting},
 };
@@ -70,6 +70,12 @@ impl ConcurrencyBackpressureHandle {
         self.limiter.read().limit
     }
 
+    /// Returns the name of the limit, if the layer [was given](super::ConcurrencyBackpressureLayer::name) one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.limiter.observer.name().map(|name| &**name)
+    }
+
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
@@ -77,20 +83,27 @@ impl ConcurrencyBackpressureHandle {
     pub fn snapshot(&self) -> ConcurrencySnapshot {
         let view = self.limiter.read();
         ConcurrencySnapshot {
-            name: None,
+            name: self.limiter.observer.name().cloned(),
             limit: view.limit,
             in_flight: view.held(),
             queued: view.ahead,
             queue_age: None,
             is_closed: view.is_closed,
             rejected: self.rejected(),
+            counts: self.limiter.observer.counts(),
         }
+    }
+
+    /// Registers the metrics of the limit's events.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register_metrics(&self) {
+        self.limiter.observer.register_metrics();
     }
 
     /// Returns the numbers of rejections since the limit was created, by reason.
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
-        self.limiter.observer.counts()
+        self.limiter.observer.rejected()
     }
 
     /// Changes the number of requests that may be in flight.
@@ -104,7 +117,7 @@ impl ConcurrencyBackpressureHandle {
     pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("max_in_flight", max_in_flight)?;
         self.limiter.semaphore.set_limit(limit, || {});
-        self.limiter.observer.limit_changed(limit);
+        self.limiter.observer.notify(|| Event::LimitChanged { limit, window: None });
         Ok(())
     }
 
@@ -180,7 +193,9 @@ impl<S, P> Limited<S, ConcurrencyLimiter, P> {
 impl fmt::Debug for ConcurrencyBackpressureHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = self.limiter.read();
-        f.debug_struct("ConcurrencyBackpressureHandle")
+        let mut fields = f.debug_struct("ConcurrencyBackpressureHandle");
+        self.limiter.observer.fmt_name(&mut fields);
+        fields
             .field("limit", &view.limit)
             .field("in_flight", &view.held())
             .field("queued", &view.ahead)

@@ -6,14 +6,12 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use super::ConcurrencySnapshot;
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
-    limiter::{
-        CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, RejectedCounter,
-        Waiter,
-    },
+    limiter::{CloseError, Closing, End, Ends, InFlight, Limiter, Observer, QueueLimits, Waiter},
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, Semaphore, Tag, View, WaiterKey},
     time::{Clock, Time, TimerUse},
@@ -26,7 +24,7 @@ use crate::{
 #[repr(C)]
 pub struct ConcurrencyLimiter {
     pub(super) semaphore: Semaphore<Clock>,
-    pub(super) observer: RejectedCounter,
+    pub(super) observer: Observer,
     clock: Clock,
     closing: Closing,
     #[cfg(debug_assertions)]
@@ -49,7 +47,7 @@ impl ConcurrencyLimiter {
         let clock = Clock::start();
         Self {
             semaphore: Semaphore::new(max_in_flight, clock, ()),
-            observer: RejectedCounter::default(),
+            observer: Observer::default(),
             clock,
             closing: Closing::default(),
             #[cfg(debug_assertions)]
@@ -81,9 +79,15 @@ impl fmt::Debug for ConcurrencyLimiter {
 
 impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
+    const KIND: &'static str = ConcurrencySnapshot::KIND;
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;
+
+    #[inline]
+    fn try_acquire_unobserved(&self) -> Option<Permit> {
+        self.semaphore.try_acquire_unobserved().then_some(Permit(()))
+    }
 
     #[inline]
     fn try_acquire(&self) -> Option<Permit> {
@@ -178,8 +182,12 @@ impl Limiter for ConcurrencyLimiter {
         &self.closing
     }
 
-    fn observer(&self) -> &impl Observer {
+    fn observer(&self) -> &Observer {
         &self.observer
+    }
+
+    fn observe(&self) {
+        self.semaphore.observe();
     }
 
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::limiter::RejectedCounts;
+use crate::limiter::{LimitCounts, RejectedCounts};
 
 /// The state and the counts of a concurrency limit at one moment.
 ///
@@ -27,4 +27,11 @@ pub struct ConcurrencySnapshot {
     pub is_closed: bool,
     /// The number of rejections, by reason.
     pub rejected: RejectedCounts,
+    /// The numbers of other events, counted since the limit was named; `None` without a name.
+    pub counts: Option<LimitCounts>,
+}
+
+impl ConcurrencySnapshot {
+    /// The kind of the limit, in metrics and traces.
+    pub(crate) const KIND: &'static str = "concurrency";
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Limiter, Observer};
+use super::Limiter;
 use crate::arc_cache::{self, CachedArc};
 
 /// A permit that is released by its drop, or none.
@@ -42,7 +42,6 @@ impl<L: Limiter> Drop for InFlight<L> {
 /// Out of line and by value, so that the drops of the futures are short enough to be inlined.
 #[inline(never)]
 fn release<L: Limiter>(limiter: Arc<L>, permit: L::Permit) {
-    limiter.observer().released();
     limiter.release(permit);
     arc_cache::drop_cached(limiter);
 }

@@ -21,16 +21,18 @@ use std::{
 
 #[cfg(debug_assertions)]
 use self::nested::Nested;
+#[cfg(feature = "metrics")]
+pub(crate) use self::observer::labels;
 pub use self::{
     closing::CloseError,
     end::{Closed, Drained},
-    observer::RejectedCounts,
+    observer::{LimitCounts, RejectedCounts},
 };
 pub(crate) use self::{
     closing::Closing,
     end::{End, Ends},
     in_flight::InFlight,
-    observer::{Observer, RejectedCounter},
+    observer::{Event, Observer},
     readiness::Readiness,
     waiter::Waiter,
 };
@@ -38,6 +40,7 @@ use crate::{
     arc_cache::{Cached, CachedArc},
     rejected::{Reason, Rejected},
     semaphore::View,
+    settings::InvalidSetting,
     time::{Clock, Nanos, nanos},
 };
 
@@ -55,6 +58,13 @@ pub(crate) trait Limiter: Cached {
 
     /// The permit as the response holds it, released by its drop. The default holds none.
     type InFlight: Default;
+
+    /// The kind of the limit, in metrics and traces.
+    const KIND: &'static str;
+
+    /// Acquires a permit as [`try_acquire`](Self::try_acquire) does, unless admissions are
+    /// [observed](Self::observe).
+    fn try_acquire_unobserved(&self) -> Option<Self::Permit>;
 
     /// Acquires a permit that is available without a look at deadlines and clocks.
     fn try_acquire(&self) -> Option<Self::Permit>;
@@ -104,7 +114,21 @@ pub(crate) trait Limiter: Cached {
 
     fn closing(&self) -> &Closing;
 
-    fn observer(&self) -> &impl Observer;
+    fn observer(&self) -> &Observer;
+
+    /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.
+    fn observe(&self);
+
+    /// Names the limit, whose events are observed from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty, or the limit has another one.
+    fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
+        self.observer().set_name(name, Self::KIND)?;
+        self.observe();
+        Ok(())
+    }
 
     /// Writes the fields of the limiter's settings.
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>);

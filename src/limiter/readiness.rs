@@ -25,7 +25,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use super::{Limiter, Observer, QueueLimits, Waiter};
+use super::{Event, Limiter, QueueLimits, Waiter};
 use crate::{
     arc_cache::CachedArc,
     rejected::{Reason, Rejected},
@@ -38,8 +38,8 @@ pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
     state: State<L::Permit>,
-    /// The wait, in the state *waiting*. Beside the state, so that no other state has anything to
-    /// drop: calls that do not wait pay nothing for it.
+    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the state,
+    /// so that no state has anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
@@ -57,8 +57,6 @@ enum State<P> {
     Rejected {
         reason: Reason,
         at: Nanos,
-        /// The request has waited. Otherwise it was rejected on arrival.
-        has_waited: bool,
     },
 }
 
@@ -102,8 +100,7 @@ impl<L: Limiter> Readiness<L> {
         // Idle => Acquired
         if let State::Idle = self.state {
             let limiter = &*self.limiter;
-            if let Some(permit) = limiter.try_acquire() {
-                limiter.observer().acquired();
+            if let Some(permit) = limiter.try_acquire_unobserved() {
                 self.state = State::Acquired(permit);
                 return Poll::Ready(Some(permit));
             }
@@ -119,8 +116,12 @@ impl<L: Limiter> Readiness<L> {
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
         loop {
             match &mut self.state {
-                // Idle => Waiting
+                // Idle => (Acquired | Waiting)
                 State::Idle => {
+                    // Of an observed limit, requests that need no wait get here, too.
+                    if let Some(permit) = self.limiter.try_acquire() {
+                        return Poll::Ready(Some(self.acquired(permit)));
+                    }
                     let waiter = Waiter::new(&self.limits, self.limiter.clock(), cx.waker());
                     self.waiter = Some(waiter);
                     self.state = State::Waiting { is_renewed: false };
@@ -133,37 +134,35 @@ impl<L: Limiter> Readiness<L> {
                     waiter.polled_by(cx.waker(), &self.limits, clock);
                     let was_queued = waiter.key.is_some();
                     let poll = self.limiter.arc().poll_acquire(waiter, &self.limits, cx);
-                    let observer = self.limiter.observer();
                     match poll {
                         Poll::Pending => {
                             if !was_queued {
-                                observer.queued();
+                                self.limiter.observer().notify(|| Event::Queued);
                             }
                             return Poll::Pending;
                         }
                         Poll::Ready(Ok(permit)) => {
-                            if was_queued {
-                                observer.acquired_after_wait();
-                            } else {
-                                observer.acquired();
+                            if !was_queued {
+                                self.waiter = None;
                             }
-                            self.waiter = None;
-                            self.state = State::Acquired(permit);
-                            return Poll::Ready(Some(permit));
+                            return Poll::Ready(Some(self.acquired(permit)));
                         }
                         Poll::Ready(Err(reason)) => {
-                            if was_queued {
-                                observer.cancelled();
-                            }
                             let is_gone = reason == Reason::WaitTimeout
                                 && waiter.is_of_gone_request(*is_renewed, &self.limits, clock);
                             if is_gone {
                                 *waiter = Waiter::new(&self.limits, clock, cx.waker());
                                 *is_renewed = true;
+                                if was_queued {
+                                    self.limiter.observer().notify(|| Event::Cancelled);
+                                }
                             } else {
-                                self.waiter = None;
-                                let (at, has_waited) = (clock.now(), was_queued);
-                                self.state = State::Rejected { reason, at, has_waited };
+                                if was_queued {
+                                    waiter.stop_timer();
+                                } else {
+                                    self.waiter = None;
+                                }
+                                self.state = State::Rejected { reason, at: clock.now() };
                                 return Poll::Ready(None);
                             }
                         }
@@ -172,11 +171,9 @@ impl<L: Limiter> Readiness<L> {
                 // Rejected => (Rejected | Acquired | Idle)
                 &mut State::Rejected { at, .. } => {
                     if self.is_old(at) {
-                        self.state = State::Idle;
+                        self.reset();
                     } else if let Some(permit) = self.acquire_now() {
-                        self.limiter.observer().acquired();
-                        self.state = State::Acquired(permit);
-                        return Poll::Ready(Some(permit));
+                        return Poll::Ready(Some(self.acquired(permit)));
                     } else {
                         return Poll::Ready(None);
                     }
@@ -186,6 +183,20 @@ impl<L: Limiter> Readiness<L> {
                 }
             }
         }
+    }
+
+    /// (Idle | Waiting | Rejected) => Acquired. The wait is over, if there was one.
+    fn acquired(&mut self, permit: L::Permit) -> L::Permit {
+        self.state = State::Acquired(permit);
+        let waiter = self.waiter.take();
+        self.limiter.observer().notify(|| match waiter {
+            None => Event::Acquired,
+            Some(waiter) => {
+                let queued_for = self.limiter.clock().now().since(waiter.since);
+                Event::AcquiredAfterWait { queued_for }
+            }
+        });
+        permit
     }
 
     /// Returns true if a rejection of this time was that of a request that is gone.
@@ -228,17 +239,20 @@ impl<L: Limiter> Readiness<L> {
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
-        let State::Rejected { reason, at, has_waited } = self.state else {
+        let State::Rejected { reason, at } = self.state else {
             panic!(
                 "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use `oneshot`, \
                  or `ready` on this clone (a service of {})",
                 L::LAYER
             )
         };
-        self.state = State::Idle;
+        // A request that has waited is rejected for that. Any other one comes now.
+        if self.is_old(at) {
+            self.reset();
+        }
+        let comes_now = self.waiter.is_none();
         if let Some(permit) = self.acquire_now() {
-            self.limiter.observer().acquired();
-            self.state = State::Acquired(permit); // released if the inner service panics
+            self.acquired(permit); // released if the inner service panics
             // The call cannot wait, so there is no task to wake. An error is left to the next
             // `poll_ready`.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
@@ -247,27 +261,34 @@ impl<L: Limiter> Readiness<L> {
             }
             self.reset();
         }
-        // A request that has waited is rejected for that. Any other one comes now.
-        let comes_now = !has_waited || self.is_old(at);
+        self.waiter = None;
+        self.state = State::Idle;
         let rejected = self.limiter.rejection(reason, comes_now.then_some(&self.limits));
-        self.limiter.observer().rejected(rejected.reason());
+        self.limiter.observer().notify_rejected(&rejected);
         Err(rejected)
     }
 
-    /// Leads to *idle*: cancels a wait, or releases a permit.
+    /// Leads to *idle*: cancels a wait, releases a permit, or forgets a rejection.
+    ///
+    /// Notifies last, because a sink is foreign code that may panic.
     fn reset(&mut self) {
+        let waiter = self.waiter.take();
+        let observer = self.limiter.observer();
         match mem::replace(&mut self.state, State::Idle) {
             State::Waiting { .. } => {
-                let Some(waiter) = self.waiter.take() else { return };
-                if waiter.key.is_some() {
-                    self.limiter.observer().cancelled();
-                }
+                let Some(waiter) = waiter else { return };
+                let was_queued = waiter.key.is_some();
                 self.limiter.cancel(waiter);
+                if was_queued {
+                    observer.notify(|| Event::Cancelled);
+                }
             }
             State::Acquired(permit) | State::Ready(permit) => {
-                self.limiter.observer().released();
                 self.limiter.release(permit);
+                observer.notify(|| Event::Unused);
             }
+            // The request has queued, and its rejection was not called for.
+            State::Rejected { .. } if waiter.is_some() => observer.notify(|| Event::Cancelled),
             State::Idle | State::Rejected { .. } => {}
         }
     }

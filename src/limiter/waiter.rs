@@ -64,6 +64,11 @@ impl Waiter {
         clock.now().since(self.deadline) > patience.unwrap_or(Duration::ZERO).max(GRACE)
     }
 
+    /// Drops the timer, after the last poll.
+    pub(super) fn stop_timer(&mut self) {
+        self.timer = None;
+    }
+
     /// Waits for the time of the next poll. Returns at once if that has come.
     #[track_caller]
     pub(crate) fn poll_timer(

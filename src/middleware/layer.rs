@@ -5,7 +5,7 @@ use crate::{
     arc_cache::CachedArc,
     limiter::{Limiter, QueueLimits, Readiness},
     reject::{NeverReject, RejectPolicy},
-    settings,
+    settings::{self, InvalidSetting},
 };
 
 /// What the layers of both limits have in common: a shared limiter, and the settings of one layer.
@@ -24,6 +24,15 @@ impl<L> LimitLayer<L, NeverReject> {
 impl<L, P> LimitLayer<L, P> {
     pub(crate) const fn limiter(&self) -> &Arc<L> {
         &self.limiter
+    }
+
+    /// Names the limit. See [`Limiter::set_name`].
+    pub(crate) fn try_name(self, name: Arc<str>) -> Result<Self, InvalidSetting>
+    where
+        L: Limiter,
+    {
+        self.limiter.set_name(name)?;
+        Ok(self)
     }
 
     pub(crate) fn with_policy<Q>(self, policy: impl FnOnce(P) -> Q) -> LimitLayer<L, Q> {
@@ -45,9 +54,13 @@ impl<L, P: RejectPolicy> LimitLayer<L, P> {
 }
 
 impl<L: Limiter, P: Clone> LimitLayer<L, P> {
-    /// Returns a layer with the same settings, and a limiter of its own.
+    /// Returns a layer with the same settings and name, and a limiter of its own.
     pub(crate) fn separate(&self) -> Self {
-        Self { limiter: Arc::new(self.limiter.separate()), ..self.clone() }
+        let limiter = self.limiter.separate();
+        if let Some(name) = self.limiter.observer().name() {
+            limiter.set_name(Arc::clone(name)).expect("a limiter without a name takes any");
+        }
+        Self { limiter: Arc::new(limiter), ..self.clone() }
     }
 
     /// # Panics
@@ -76,6 +89,7 @@ impl<L, P: Clone> Clone for LimitLayer<L, P> {
 impl<L: Limiter, P: fmt::Debug> fmt::Debug for LimitLayer<L, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct(L::LAYER);
+        self.limiter.observer().fmt_name(&mut fields);
         self.limiter.fmt_settings(&mut fields);
         self.limits.fmt_fields(&mut fields);
         fields.field("policy", &self.policy).finish()

@@ -25,6 +25,14 @@ impl Handle {
             Self::Window(handle) => Snapshot::Window(handle.snapshot()),
         }
     }
+
+    #[cfg(feature = "metrics")]
+    fn register_metrics(&self) {
+        match self {
+            Self::Concurrency(handle) => handle.register_metrics(),
+            Self::Window(handle) => handle.register_metrics(),
+        }
+    }
 }
 
 impl From<ConcurrencyBackpressureHandle> for Handle {
@@ -67,6 +75,23 @@ impl Limits {
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.handles().iter().map(Handle::snapshot).collect()
+    }
+
+    /// Records the gauges of the limits that have names, and `floodgate_requests_issued_total`.
+    ///
+    /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
+    /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
+    /// limits of one kind and name are added up; times are those of the greatest.
+    ///
+    /// The metrics of events need no call. If they have not been registered yet, because the
+    /// recorder was installed after the limits were named and no event has happened since, they
+    /// are registered here, and begin at zero.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        let handles = self.handles();
+        handles.iter().for_each(Handle::register_metrics);
+        let snapshots: Vec<_> = handles.iter().map(Handle::snapshot).collect();
+        super::gauges::record(&snapshots);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {

@@ -1,5 +1,7 @@
 //! Limits and retries, seen from outside.
 
+#[cfg(feature = "metrics")]
+mod gauges;
 mod limits;
 #[cfg(feature = "axum")]
 pub mod page;
@@ -9,4 +11,6 @@ pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
 };
-pub use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot};
+pub use crate::{
+    backpressure::ConcurrencySnapshot, limiter::LimitCounts, rate_limit::WindowSnapshot,
+};

@@ -15,6 +15,16 @@ pub enum Snapshot {
 }
 
 impl Snapshot {
+    /// Returns the kind of the limit: `concurrency` or `window`. It is the label `kind` of metrics,
+    /// the field of this name in traces, and the tag of a serialized snapshot.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Concurrency(_) => ConcurrencySnapshot::KIND,
+            Self::Window(_) => WindowSnapshot::KIND,
+        }
+    }
+
     /// Returns the name of the limit, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {

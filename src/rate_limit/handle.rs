@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{WindowSnapshot, limiter::RateLimiter, window::Reading};
 use crate::{
-    limiter::{CloseError, Closed, Drained, Observer, RejectedCounts},
+    limiter::{CloseError, Closed, Drained, RejectedCounts},
     middleware::Limited,
     settings::{self, InvalidSetting},
     time::Time,
@@ -101,6 +101,12 @@ impl WindowRateLimitHandle {
         self.read().queued
     }
 
+    /// Returns the name of the limit, if the layer [was given](super::WindowRateLimitLayer::name) one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.limiter.observer.name().map(|name| &**name)
+    }
+
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
@@ -108,7 +114,7 @@ impl WindowRateLimitHandle {
     pub fn snapshot(&self) -> WindowSnapshot {
         let reading = self.read();
         WindowSnapshot {
-            name: None,
+            name: self.limiter.observer.name().cloned(),
             limit: reading.limit,
             window: reading.length,
             remaining: reading.remaining,
@@ -119,13 +125,20 @@ impl WindowRateLimitHandle {
             issued: self.limiter.window.issued(),
             is_closed: reading.is_closed,
             rejected: self.rejected(),
+            counts: self.limiter.observer.counts(),
         }
+    }
+
+    /// Registers the metrics of the limit's events.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register_metrics(&self) {
+        self.limiter.observer.register_metrics();
     }
 
     /// Returns the numbers of rejections since the limit was created, by reason.
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
-        self.limiter.observer.counts()
+        self.limiter.observer.rejected()
     }
 
     /// Changes the number of requests that may be issued in a window.
@@ -142,7 +155,7 @@ impl WindowRateLimitHandle {
     pub fn set_limit(&self, limit: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("limit", limit)?;
         self.limiter.window.set_limit(limit);
-        self.limiter.observer.limit_changed(limit);
+        self.limiter.notify_change();
         Ok(())
     }
 
@@ -160,6 +173,7 @@ impl WindowRateLimitHandle {
     pub fn set_window(&self, window: Duration) -> Result<(), InvalidSetting> {
         let window = settings::window(window)?;
         self.limiter.window.set_length(window);
+        self.limiter.notify_change();
         Ok(())
     }
 
@@ -259,7 +273,9 @@ impl<S, P> Limited<S, RateLimiter, P> {
 impl fmt::Debug for WindowRateLimitHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reading = self.read();
-        f.debug_struct("WindowRateLimitHandle")
+        let mut fields = f.debug_struct("WindowRateLimitHandle");
+        self.limiter.observer.fmt_name(&mut fields);
+        fields
             .field("limit", &reading.limit)
             .field("window", &reading.length)
             .field("remaining", &reading.remaining)

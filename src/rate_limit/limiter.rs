@@ -10,6 +10,7 @@ use std::{
 use tokio::runtime::{self, Handle};
 
 use super::{
+    WindowSnapshot,
     refill_task::{Refill, RefillTask},
     window::{Shape, Window},
 };
@@ -18,9 +19,7 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
-    limiter::{
-        CloseError, Closing, End, Ends, Limiter, Observer, QueueLimits, RejectedCounter, Waiter,
-    },
+    limiter::{CloseError, Closing, End, Ends, Event, Limiter, Observer, QueueLimits, Waiter},
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, TICK, Time, TimerUse},
@@ -29,7 +28,7 @@ use crate::{
 /// The limiter of requests issued in a window.
 pub struct RateLimiter {
     pub(super) window: Window<Clock, runtime::Id>,
-    pub(super) observer: RejectedCounter,
+    pub(super) observer: Observer,
     pub(super) clock: Clock,
     shape: Shape,
     closing: Closing,
@@ -48,7 +47,7 @@ impl RateLimiter {
         let clock = Clock::start();
         Self {
             window: Window::new(shape, limit, length, clock),
-            observer: RejectedCounter::default(),
+            observer: Observer::default(),
             clock,
             shape,
             closing: Closing::default(),
@@ -59,8 +58,17 @@ impl RateLimiter {
 
     /// Pauses admission until `until`.
     pub(super) fn pause(&self, until: Nanos) {
-        self.window.pause(until);
-        self.observer.paused(until);
+        if self.window.pause(until) {
+            self.observer.notify(|| Event::Paused { wait: until.since(self.clock.now()) });
+        }
+    }
+
+    /// Notifies the observer of settings that a handle has made.
+    pub(super) fn notify_change(&self) {
+        self.observer.notify(|| {
+            let (limit, length) = self.window.settings();
+            Event::LimitChanged { limit, window: Some(length) }
+        });
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
@@ -177,9 +185,15 @@ impl fmt::Debug for RateLimiter {
 
 impl Limiter for RateLimiter {
     const LAYER: &'static str = "WindowRateLimitLayer";
+    const KIND: &'static str = WindowSnapshot::KIND;
 
     type Permit = Permit;
     type InFlight = ();
+
+    #[inline]
+    fn try_acquire_unobserved(&self) -> Option<Permit> {
+        self.window.try_acquire_unobserved().then_some(Permit(()))
+    }
 
     #[inline]
     fn try_acquire(&self) -> Option<Permit> {
@@ -251,8 +265,12 @@ impl Limiter for RateLimiter {
         &self.closing
     }
 
-    fn observer(&self) -> &impl Observer {
+    fn observer(&self) -> &Observer {
         &self.observer
+    }
+
+    fn observe(&self) {
+        self.window.observe();
     }
 
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {

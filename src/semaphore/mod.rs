@@ -10,15 +10,19 @@
 //! One `AtomicU64` decides every admission, so each decision is one atomic step on one value:
 //!
 //! ```text
-//!  63                              32   31       30       29                           0
-//! +----------------------------------+---------+--------+-------------------------------+
-//! | available permits, as an i32     | BLOCKED | DRAIN  | number of waiters             |
-//! +----------------------------------+---------+--------+-------------------------------+
+//!  63                              32   31       30       29        28                  0
+//! +----------------------------------+---------+--------+----------+--------------------+
+//! | available permits, as an i32     | BLOCKED | DRAIN  | OBSERVED | number of waiters  |
+//! +----------------------------------+---------+--------+----------+--------------------+
 //! ```
 //!
 //! The number of available permits is the limit less the permits held. It is negative while more
 //! permits are held than a lowered limit has. A change of the limit changes this number, so an
 //! acquire that has read the old state fails and tries again.
+//!
+//! OBSERVED refuses [`try_acquire_unobserved`](Semaphore::try_acquire_unobserved), and no other
+//! step. A limiter whose admissions are observed thus leads them to a path of its own, and the
+//! check costs the other limiters nothing: it is one more bit in a mask.
 //!
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted a
 //! permit. Waiters are served in sequence order, so a waiter without a deadline owns a permit
@@ -34,7 +38,7 @@
 //! +--------------------------------------------+---------------------------------------------+
 //! ```
 //!
-//! All steps but the first two hold the lock:
+//! All steps but the first two and the last hold the lock:
 //!
 //! | step | condition | state |
 //! | --- | --- | --- |
@@ -46,6 +50,7 @@
 //! | *unblock* | not closed | not BLOCKED, then *advance* |
 //! | *set the limit* | – | permits + difference, then *advance* |
 //! | *drain* | not drained | DRAIN, until the last drain is woken |
+//! | *observe* (without the lock) | – | OBSERVED, for good |
 //! | *await the close* | not closed | – |
 //!
 //! *Advance* repeats the first of these steps that is possible, until none is:
@@ -126,6 +131,7 @@
 //!
 //! - a first load, which a compare-exchange confirms, and a failed compare-exchange;
 //! - the number of waiters and DRAIN, behind which the lock orders the entries;
+//! - setting OBSERVED: a request that reads an older state is not observed;
 //! - setting BLOCKED: an acquire is a read-modify-write, and so reads the newest state. Clearing it
 //!   is a `Release`, because the next acquire relies on the block being over;
 //! - taking a grant back: the permit was not used.
@@ -165,9 +171,11 @@ const PERMIT: u64 = 1 << 32;
 const BLOCKED: u64 = 1 << 31;
 /// A task waits until the semaphore is drained.
 const DRAIN: u64 = 1 << 30;
+/// Admissions without a wait are observed.
+const OBSERVED: u64 = 1 << 29;
 /// One waiter.
 const WAITER: u64 = 1;
-const WAITERS: u64 = DRAIN - 1;
+const WAITERS: u64 = OBSERVED - 1;
 
 /// In `limit`, one step of a change.
 const STEP: u64 = 1 << 32;
@@ -189,6 +197,11 @@ const fn limit_of(word: u64) -> u32 {
 /// Returns true if a request may acquire a permit without queueing.
 const fn admits(state: u64) -> bool {
     available(state) > 0 && state & (WAITERS | BLOCKED) == 0
+}
+
+/// Returns true if a request may acquire a permit without queueing, unobserved.
+const fn admits_unobserved(state: u64) -> bool {
+    available(state) > 0 && state & (WAITERS | BLOCKED | OBSERVED) == 0
 }
 
 /// Returns true if the first waiter may be granted a permit.
@@ -301,9 +314,20 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         }
     }
 
+    /// Acquires a permit if that needs no wait, and the semaphore is not [observed](Self::observe).
+    #[inline]
+    pub(crate) fn try_acquire_unobserved(&self) -> bool {
+        self.try_acquire_if(admits_unobserved)
+    }
+
     /// Acquires a permit if that needs no wait.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
+        self.try_acquire_if(admits)
+    }
+
+    #[inline(always)]
+    fn try_acquire_if(&self, admits: fn(u64) -> bool) -> bool {
         let mut state = self.state.load(Relaxed);
         while admits(state) {
             // Acquire: what the last holder of the permit did happens before what this one does.
@@ -313,6 +337,12 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             }
         }
         false
+    }
+
+    /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.
+    pub(crate) fn observe(&self) {
+        // Relaxed: a request that reads an older state is not observed.
+        self.state.fetch_or(OBSERVED, Relaxed);
     }
 
     /// Releases `permits`, to waiters first. Returns true if there was a waiter or a drain.

@@ -181,6 +181,13 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         }
     }
 
+    /// Acquires a permit that is available without a refill, unless the window is
+    /// [observed](Self::observe).
+    #[inline]
+    pub(crate) fn try_acquire_unobserved(&self) -> bool {
+        self.semaphore.try_acquire_unobserved()
+    }
+
     /// Acquires a permit that is available without a refill.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
@@ -416,12 +423,20 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.reschedule(self.refill());
     }
 
-    /// Blocks admission until `until`, if that is later than the end of the current pause.
-    pub(crate) fn pause(&self, until: Nanos) {
+    /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.
+    pub(crate) fn observe(&self) {
+        self.semaphore.observe();
+    }
+
+    /// Blocks admission until `until`, if that is later than the end of the current pause. Returns
+    /// true if it was, and has not come yet.
+    pub(crate) fn pause(&self, until: Nanos) -> bool {
+        let mut is_later = false;
         self.semaphore.block(|| {
-            self.paused_until.fetch_max(until.get(), Relaxed);
+            is_later = self.paused_until.fetch_max(until.get(), Relaxed) < until.get();
         });
-        self.refill(); // it may be over already
+        let moment = self.refill(); // it may be over already
+        is_later && until > moment
     }
 
     /// Closes the window: all waits end, and no permit is acquired any more. The refill tasks end,

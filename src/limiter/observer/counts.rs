@@ -1,0 +1,118 @@
+//! Counts of the events of a limiter, for its handle.
+//!
+//! All orderings are `Relaxed`: the counters order nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Event;
+use crate::rejected::Reason;
+
+/// The numbers of requests that a limit has rejected since it was created, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RejectedCounts {
+    /// The queue was full.
+    pub queue_full: u64,
+    /// The wait was longer than allowed, or known to become so.
+    pub wait_timeout: u64,
+    /// The limit was closed.
+    pub closed: u64,
+}
+
+impl RejectedCounts {
+    /// Returns the sum over all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.queue_full + self.wait_timeout + self.closed
+    }
+}
+
+/// The numbers of events of a limit since it was named.
+///
+/// While no service is ready and not called, `admitted - unused` requests have been passed on to
+/// the inner service. A reading may fall between two events of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LimitCounts {
+    /// The number of requests that acquired a permit, with a wait or without.
+    pub admitted: u64,
+    /// The number of permits that were acquired and released without a call: the service was
+    /// dropped, or its inner service failed.
+    pub unused: u64,
+    /// The number of requests that were queued.
+    pub waited: u64,
+    /// The number of requests that were queued, and went away neither admitted nor rejected.
+    pub cancelled: u64,
+    /// The number of pauses, and of extensions of one. Always 0 for a concurrency limit.
+    pub pauses: u64,
+    /// The number of times that a handle has set the limit, or the length of its window.
+    pub limit_changes: u64,
+}
+
+/// Counts rejections.
+#[derive(Debug, Default)]
+pub(super) struct RejectedCounter {
+    queue_full: AtomicU64,
+    wait_timeout: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl RejectedCounter {
+    pub(super) fn counts(&self) -> RejectedCounts {
+        RejectedCounts {
+            queue_full: self.queue_full.load(Relaxed),
+            wait_timeout: self.wait_timeout.load(Relaxed),
+            closed: self.closed.load(Relaxed),
+        }
+    }
+
+    pub(super) fn count(&self, reason: Reason) {
+        let count = match reason {
+            Reason::QueueFull => &self.queue_full,
+            Reason::WaitTimeout => &self.wait_timeout,
+            Reason::Closed => &self.closed,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+/// Counts the other events. Aligned, so that no thread writes to its cache line for another reason.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Counter {
+    admitted: AtomicU64,
+    unused: AtomicU64,
+    waited: AtomicU64,
+    cancelled: AtomicU64,
+    pauses: AtomicU64,
+    limit_changes: AtomicU64,
+}
+
+impl Counter {
+    pub(super) fn counts(&self) -> LimitCounts {
+        LimitCounts {
+            admitted: self.admitted.load(Relaxed),
+            unused: self.unused.load(Relaxed),
+            waited: self.waited.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            pauses: self.pauses.load(Relaxed),
+            limit_changes: self.limit_changes.load(Relaxed),
+        }
+    }
+
+    #[inline]
+    pub(super) fn record(&self, event: Event<'_>) {
+        let count = match event {
+            Event::Acquired | Event::AcquiredAfterWait { .. } => &self.admitted,
+            Event::Queued => &self.waited,
+            Event::Cancelled => &self.cancelled,
+            Event::Unused => &self.unused,
+            Event::LimitChanged { .. } => &self.limit_changes,
+            Event::Paused { .. } => &self.pauses,
+            Event::Rejected(_) => return, // counted without a name, too
+        };
+        count.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,129 @@
+//! Metrics of the events of a limiter, recorded as they happen.
+
+use std::{fmt, sync::Arc};
+
+use metrics::{Counter, Histogram, Label};
+
+use super::Event;
+use crate::{
+    metric::{LateHandle, Metric},
+    rejected::Reason,
+};
+
+const ADMITTED: Metric = Metric::count(
+    "floodgate_requests_admitted_total",
+    "Requests that acquired a permit, with a wait or without.",
+);
+const REJECTED: Metric =
+    Metric::count("floodgate_requests_rejected_total", "Requests that were rejected, by reason.");
+const CANCELLED: Metric = Metric::count(
+    "floodgate_requests_cancelled_total",
+    "Requests that were queued, and went away neither admitted nor rejected.",
+);
+const UNUSED: Metric = Metric::count(
+    "floodgate_permits_unused_total",
+    "Permits that were acquired and released without a call.",
+);
+const QUEUE_WAIT: Metric = Metric::seconds(
+    "floodgate_queue_wait_seconds",
+    "Time that admitted requests have waited for a permit; 0 without a wait.",
+);
+const PAUSES: Metric =
+    Metric::count("floodgate_pauses_total", "Pauses of a rate limit, and extensions of one.");
+const PAUSE: Metric = Metric::seconds(
+    "floodgate_pause_seconds",
+    "Time from the call that pauses a rate limit to the end of the pause.",
+);
+const LIMIT_CHANGES: Metric = Metric::count(
+    "floodgate_limit_changes_total",
+    "Settings of a limit or its window by a handle.",
+);
+
+/// Returns the labels of the metrics of a limit.
+pub(crate) fn labels(name: &Arc<str>, kind: &'static str) -> [Label; 2] {
+    [Label::new("limiter", Arc::clone(name)), Label::from_static_parts("kind", kind)]
+}
+
+/// The handles of one limiter.
+pub(super) struct Metrics {
+    admitted: LateHandle<Counter>,
+    queue_full: LateHandle<Counter>,
+    wait_timeout: LateHandle<Counter>,
+    closed: LateHandle<Counter>,
+    cancelled: LateHandle<Counter>,
+    unused: LateHandle<Counter>,
+    queue_wait: LateHandle<Histogram>,
+    pauses: LateHandle<Counter>,
+    pause: LateHandle<Histogram>,
+    limit_changes: LateHandle<Counter>,
+}
+
+impl Metrics {
+    pub(super) fn new(name: &Arc<str>, kind: &'static str) -> Self {
+        let labels = labels(name, kind);
+        let counter = |metric| LateHandle::new(metric, &labels);
+        let rejected = |reason: Reason| {
+            let [limiter, kind] = labels.clone();
+            let reason = Label::from_static_parts("reason", reason.name());
+            LateHandle::new(REJECTED, &[limiter, kind, reason])
+        };
+        Self {
+            admitted: counter(ADMITTED),
+            queue_full: rejected(Reason::QueueFull),
+            wait_timeout: rejected(Reason::WaitTimeout),
+            closed: rejected(Reason::Closed),
+            cancelled: counter(CANCELLED),
+            unused: counter(UNUSED),
+            queue_wait: LateHandle::new(QUEUE_WAIT, &labels),
+            pauses: counter(PAUSES),
+            pause: LateHandle::new(PAUSE, &labels),
+            limit_changes: counter(LIMIT_CHANGES),
+        }
+    }
+
+    /// Registers all metrics that are not yet.
+    pub(super) fn register(&self) {
+        let Self { admitted, queue_full, wait_timeout, closed, cancelled, unused, .. } = self;
+        let Self { queue_wait, pauses, pause, limit_changes, .. } = self;
+        for counter in
+            [admitted, queue_full, wait_timeout, closed, cancelled, unused, pauses, limit_changes]
+        {
+            counter.register();
+        }
+        queue_wait.register();
+        pause.register();
+    }
+
+    pub(super) fn record(&self, event: Event<'_>) {
+        let counter = match event {
+            Event::Acquired => {
+                self.queue_wait.with(|wait| wait.record(0.0));
+                &self.admitted
+            }
+            Event::AcquiredAfterWait { queued_for } => {
+                self.queue_wait.with(|wait| wait.record(queued_for));
+                &self.admitted
+            }
+            Event::Rejected(rejected) => match rejected.reason() {
+                Reason::QueueFull => &self.queue_full,
+                Reason::WaitTimeout => &self.wait_timeout,
+                Reason::Closed => &self.closed,
+            },
+            Event::Cancelled => &self.cancelled,
+            Event::Unused => &self.unused,
+            Event::Paused { wait } => {
+                self.pause.with(|pause| pause.record(wait));
+                &self.pauses
+            }
+            Event::LimitChanged { .. } => &self.limit_changes,
+            Event::Queued => return, // a gauge tells the length of the queue
+        };
+        counter.with(|counter| counter.increment(1));
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
