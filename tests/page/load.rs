@@ -14,8 +14,11 @@ use tokio::task::JoinSet;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected, WindowRateLimitHandle,
-    WindowRateLimitLayer, find_cause,
+    WindowRateLimitLayer, find_cause, observe::Limits,
 };
+
+/// The names of the limits.
+pub(crate) const NAMES: [&str; 3] = ["checkout", "github", "partner-export"];
 
 /// One tick of the load.
 const TICK: Duration = Duration::from_millis(20);
@@ -83,11 +86,16 @@ pub(crate) struct Count {
 
 impl Load {
     pub(crate) fn new() -> Self {
-        let in_flight = ConcurrencyBackpressureLayer::new(20).max_queue(15).reject_with_box_error();
+        let in_flight = ConcurrencyBackpressureLayer::new(20)
+            .name(NAMES[0])
+            .max_queue(15)
+            .reject_with_box_error();
         let smooth = WindowRateLimitLayer::new(40, Duration::from_secs(1))
+            .name(NAMES[1])
             .max_wait(Duration::from_millis(400))
             .reject_with_box_error();
         let strict = WindowRateLimitLayer::new(30, Duration::from_secs(3))
+            .name(NAMES[2])
             .max_queue(0)
             .reject_with_box_error();
         Self {
@@ -100,6 +108,15 @@ impl Load {
                 Counted::new(strict, 10),
             ],
         }
+    }
+
+    /// Returns a set of the limits.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = Limits::new();
+        limits.add(self.in_flight.clone());
+        limits.add(self.smooth.clone());
+        limits.add(self.strict.clone());
+        limits
     }
 
     /// Sends requests in waves for `span`, and waits until each has its result.

@@ -13,18 +13,21 @@ use tokio::task::JoinSet;
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, RejectedCounts,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    observe::{Limits, page::LimitsPage},
+    observe::{LimitCounts, Limits, page::LimitsPage},
 };
 
 use crate::{
     chromium::{Browser, Tab},
-    load::{Count, Load},
+    load::{Count, Load, NAMES},
     seen::Numbers,
     server::{INTERVAL, LOCAL, Server},
 };
 
 /// The width of a small telephone.
 const NARROW: u32 = 360;
+
+/// A name that would be an image and run a script, if it were markup.
+const HOSTILE: &str = "<img src=x onerror=\"window.hacked = true\">";
 
 /// Asserts that the browser noted no error and sent requests to `server` only.
 fn assert_clean(tab: &Tab, server: &Server) {
@@ -41,7 +44,7 @@ fn assert_own_requests(tab: &Tab, server: &Server) {
     assert_eq!(others.count(), 0, "{requests:?}");
 }
 
-fn numbers<const N: usize>(values: [(&str, String); N]) -> Numbers {
+fn numbers<'a>(values: impl IntoIterator<Item = (&'a str, String)>) -> Numbers {
     values.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()
 }
 
@@ -65,50 +68,62 @@ fn grouped(number: impl Into<u64>) -> String {
     groups.join(",")
 }
 
+/// How the page writes that there is no value.
+const ABSENT: &str = "\u{2013}";
+
 fn yes(is: bool) -> String {
     (if is { "yes" } else { "no" }).to_owned()
 }
 
+/// Returns the rows that snapshots have for the events of a limit.
+fn events(counts: Option<LimitCounts>) -> Vec<(&'static str, String)> {
+    let Some(counts) = counts else { return vec![("Counts", ABSENT.to_owned())] };
+    vec![
+        ("Counts: admitted", grouped(counts.admitted)),
+        ("Counts: unused", grouped(counts.unused)),
+        ("Counts: waited", grouped(counts.waited)),
+        ("Counts: cancelled", grouped(counts.cancelled)),
+        ("Counts: pauses", grouped(counts.pauses)),
+        ("Counts: limit changes", grouped(counts.limit_changes)),
+    ]
+}
+
 /// Returns what the handle of a limit without a queue says.
 fn of_concurrency(handle: &ConcurrencyBackpressureHandle) -> Numbers {
-    let mut numbers = numbers([
+    let state = [
         ("Limit", grouped(handle.limit())),
         ("In flight", grouped(handle.in_flight())),
         ("Queued", grouped(handle.queued())),
-        ("Queue age", "\u{2013}".to_owned()),
+        ("Queue age", ABSENT.to_owned()),
         ("Closed", yes(handle.is_closed())),
-    ]);
-    numbers.extend(rejections(handle.rejected()).map(|(label, value)| (label.to_owned(), value)));
-    numbers
+    ];
+    let snapshot = handle.snapshot();
+    numbers(state.into_iter().chain(rejections(handle.rejected())).chain(events(snapshot.counts)))
 }
 
 /// Returns what the handle of a limit without a queue and with permits says.
 fn of_window(handle: &WindowRateLimitHandle) -> Numbers {
     assert_eq!(handle.window().subsec_nanos(), 0, "the page would write milliseconds");
-    let mut numbers = numbers([
+    let snapshot = handle.snapshot();
+    let state = [
         ("Limit", grouped(handle.limit())),
         ("Window", format!("{} s", handle.window().as_secs())),
         ("Remaining", grouped(handle.remaining())),
         ("Queued", grouped(handle.queued())),
-        ("Queue age", "\u{2013}".to_owned()),
+        ("Queue age", ABSENT.to_owned()),
         ("Estimated wait", "0 s".to_owned()),
         ("Paused for", "0 s".to_owned()),
-        ("Issued", grouped(handle.snapshot().issued)),
+        ("Issued", grouped(snapshot.issued)),
         ("Closed", yes(handle.is_closed())),
-    ]);
-    numbers.extend(rejections(handle.rejected()).map(|(label, value)| (label.to_owned(), value)));
-    numbers
+    ];
+    numbers(state.into_iter().chain(rejections(handle.rejected())).chain(events(snapshot.counts)))
 }
 
 /// Returns a screenshot of the page under load.
 pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Duration) -> Vec<u8> {
     println!("\nnumbers, after {span:?} of load");
     let load = Load::new();
-    let limits = Limits::new();
-    limits.add(load.in_flight.clone());
-    limits.add(load.smooth.clone());
-    limits.add(load.strict.clone());
-    let server = Server::start(&limits).await;
+    let server = Server::start(&load.limits()).await;
     let tab = browser.open(&server.url()).await;
     tab.wait_for_status("Live: 3 limits.").await;
 
@@ -135,7 +150,7 @@ pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Du
     let kinds: Vec<_> = cards.iter().map(|card| &*card.kind).collect();
     assert_eq!(kinds, ["concurrency limit", "rate limit", "rate limit"]);
     let names: Vec<_> = cards.iter().map(|card| &*card.name).collect();
-    assert_eq!(names, ["limit 1", "limit 2", "limit 3"]);
+    assert_eq!(names, NAMES);
     // The first line has moved with the load.
     for card in &cards {
         let heights = card.lines[0].split(' ').filter_map(|point| point.split(',').nth(1));
@@ -154,6 +169,11 @@ pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Du
     assert_eq!(cards[1].numbers["Issued"], grouped(second.served));
     assert_eq!(cards[2].numbers["Issued"], grouped(third.served));
     assert!(second.served > 0 && third.rejected > 0);
+    let state = &*cards[2].state;
+    assert!(state.ends_with(" rejected in the last minute"), "{state}");
+    if span < Duration::from_secs(60) {
+        assert_eq!(state, format!(", {} rejected in the last minute", third.rejected));
+    }
 
     tab.assert_fits(NARROW).await;
     tab.assert_contrast().await;
@@ -166,11 +186,7 @@ pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Du
 pub(crate) async fn states_are_told(browser: &Browser) {
     println!("\nqueued, paused and closed");
     let load = Load::new();
-    let limits = Limits::new();
-    limits.add(load.in_flight.clone());
-    limits.add(load.smooth.clone());
-    limits.add(load.strict.clone());
-    let server = Server::start(&limits).await;
+    let server = Server::start(&load.limits()).await;
     let tab = browser.open(&server.url()).await;
     tab.wait_for_status("Live: 3 limits.").await;
 
@@ -191,7 +207,7 @@ pub(crate) async fn states_are_told(browser: &Browser) {
     let cards = tab.cards().await;
     assert_eq!(cards[0].numbers["Queued"], "2");
     assert_eq!(cards[2].numbers["Closed"], "yes");
-    assert_eq!(cards[2].numbers["Estimated wait"], "\u{2013}");
+    assert_eq!(cards[2].numbers["Estimated wait"], ABSENT);
     assert_clean(&tab, &server);
     tab.close().await;
     server.stop().await;
@@ -206,12 +222,13 @@ pub(crate) async fn an_empty_set_says_so_and_a_later_limit_appears(browser: &Bro
     assert_eq!(tab.text("main").await, "No limits are registered.");
     tab.assert_fits(NARROW).await;
 
-    let layer = ConcurrencyBackpressureLayer::new(1234);
+    let layer = ConcurrencyBackpressureLayer::new(1234).name(HOSTILE);
     limits.add(layer.handle());
     tab.wait_for_status("Live: 1 limit.").await;
     let cards = tab.wait_for_numbers(|| vec![of_concurrency(&layer.handle())]).await;
     assert_eq!(cards[0].numbers["Limit"], "1,234");
     assert!(!tab.text("main").await.contains("No limits"));
+    assert_eq!(cards[0].name, HOSTILE);
     assert_clean(&tab, &server);
     tab.close().await;
     server.stop().await;
@@ -289,7 +306,7 @@ pub(crate) async fn a_restarted_server_is_found_again(browser: &Browser) {
 
 pub(crate) async fn names_are_text_and_unknown_kinds_are_shown(browser: &Browser) {
     println!("\nhostile names and unknown kinds");
-    let hostile = "<img src=x onerror=\"window.hacked = true\">";
+    let hostile = HOSTILE;
     let script = "</script><script>window.hacked = true</script>";
     let long = "x".repeat(300);
     let snapshots = json!([
