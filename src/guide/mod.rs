@@ -14,7 +14,8 @@
 //! | [reqwest, client](reqwest) | around the client | `reqwest` |
 //!
 //! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
-//! and `axum`, for responses of any type that a handler may return, includes `server`.
+//! and `axum`, for responses of any type that a handler may return and for a
+//! [page of limits](crate::observe::page), includes `server` and `serde`.
 //!
 //! # Common to all frameworks
 //!

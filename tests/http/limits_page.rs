@@ -36,6 +36,11 @@ fn router(limits: &Limits) -> Router {
     LimitsPage::new(limits.clone()).into_router()
 }
 
+#[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// A stream of events, read frame by frame.
 struct Events(Body);
 
@@ -165,7 +170,7 @@ async fn o7_stream_has_an_event_at_once_and_one_in_each_interval() {
     let limits = Limits::new();
     let page = LimitsPage::new(limits.clone()).interval(SECOND * 2);
     let mut events = Events::of(&page.into_router()).await;
-    let start = Instant::now();
+    let start = now();
     let lines = events.lines().await.unwrap();
     assert_eq!(lines, ["retry: 1000", "data: []"]);
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -191,7 +196,7 @@ async fn o7_stream_has_an_event_at_once_and_one_in_each_interval() {
 async fn o7_stream_with_a_long_interval_is_kept_alive() {
     let page = LimitsPage::new(Limits::new()).interval(SECOND * 40);
     let mut events = Events::of(&page.into_router()).await;
-    let start = Instant::now();
+    let start = now();
     assert_eq!(events.next().await, json!([]));
     for seconds in [15, 30] {
         assert_eq!(events.lines().await.unwrap(), [": keep-alive"]);
@@ -219,7 +224,7 @@ async fn o7_streams_end_by_the_signal() {
         tokio::time::sleep(SECOND / 2).await;
         stop.send(true).unwrap();
     });
-    let start = Instant::now();
+    let start = now();
     for events in &mut streams {
         assert_eq!(events.lines().await, None);
     }
@@ -272,7 +277,7 @@ fn o7_c7_interval_of_zero_is_reported() {
     let text = "interval is 0ns: it must be longer than zero and at most 100 years";
     assert_eq!(error.to_string(), text);
     assert!(page().try_interval(Duration::MAX).is_err());
-    page().try_interval(Duration::from_nanos(1)).unwrap();
+    assert!(page().try_interval(Duration::from_nanos(1)).is_ok());
     let panic = std::panic::catch_unwind(|| page().interval(Duration::ZERO)).unwrap_err();
     assert_eq!(panic.downcast_ref::<String>().unwrap(), text);
 }

@@ -10,6 +10,7 @@ use axum::{
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, RejectedCounts,
     WindowRateLimitHandle, WindowRateLimitLayer,
@@ -79,12 +80,12 @@ fn yes(is: bool) -> String {
 fn events(counts: Option<LimitCounts>) -> Vec<(&'static str, String)> {
     let Some(counts) = counts else { return vec![("Counts", ABSENT.to_owned())] };
     vec![
-        ("Counts: admitted", grouped(counts.admitted)),
-        ("Counts: unused", grouped(counts.unused)),
-        ("Counts: waited", grouped(counts.waited)),
-        ("Counts: cancelled", grouped(counts.cancelled)),
-        ("Counts: pauses", grouped(counts.pauses)),
-        ("Counts: limit changes", grouped(counts.limit_changes)),
+        ("Admitted", grouped(counts.admitted)),
+        ("Unused", grouped(counts.unused)),
+        ("Waited", grouped(counts.waited)),
+        ("Cancelled", grouped(counts.cancelled)),
+        ("Pauses", grouped(counts.pauses)),
+        ("Limit changes", grouped(counts.limit_changes)),
     ]
 }
 
@@ -129,7 +130,7 @@ pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Du
 
     let picture = async {
         tokio::time::sleep(span - Duration::from_millis(500)).await;
-        tab.resize(1000, 640).await;
+        tab.resize(1000, 760).await;
         let picture = tab.screenshot().await;
         tab.resize(1000, 800).await;
         picture
@@ -172,7 +173,7 @@ pub(crate) async fn numbers_are_those_of_the_handles(browser: &Browser, span: Du
     let state = &*cards[2].state;
     assert!(state.ends_with(" rejected in the last minute"), "{state}");
     if span < Duration::from_secs(60) {
-        assert_eq!(state, format!(", {} rejected in the last minute", third.rejected));
+        assert_eq!(state, format!("{} rejected in the last minute", third.rejected));
     }
 
     tab.assert_fits(NARROW).await;
@@ -199,8 +200,8 @@ pub(crate) async fn states_are_told(browser: &Browser) {
             const [first, second, third] = document.querySelectorAll("article");
             const seen = (card, text) => card.textContent.includes(text);
             return seen(first, "20 of 20 in flight, 2 queued")
-                && /rate limit, paused for 9\d(\.\d+)? s/.test(second.textContent)
-                && seen(third, "rate limit, closed");
+                && /^paused for 9\d(\.\d+)? s/.test(second.querySelector(".state").textContent)
+                && third.querySelector(".state").textContent === "closed";
         })()"#,
     )
     .await;
@@ -271,11 +272,16 @@ pub(crate) async fn fifty_limits_fit_and_are_filtered(browser: &Browser) {
 
 pub(crate) async fn a_restarted_server_is_found_again(browser: &Browser) {
     println!("\na restart");
-    let layer = ConcurrencyBackpressureLayer::new(5);
-    let limits: Limits = [layer.handle()].into_iter().collect();
-    let server = Server::start(&limits).await;
+    let layer = ConcurrencyBackpressureLayer::new(5).name("a").reject_with_box_error();
+    let handle = layer.handle();
+    let server = Server::start(&[handle.clone()].into_iter().collect()).await;
     let tab = browser.open(&server.url()).await;
     tab.wait_for_status("Live: 1 limit.").await;
+    handle.close().unwrap();
+    let echo = layer.layer(service_fn(async |()| Ok::<_, Infallible>(())));
+    echo.oneshot(()).await.unwrap_err();
+    let cards = tab.wait_for_numbers(|| vec![of_concurrency(&handle)]).await;
+    assert_eq!(cards[0].changes["Rejected: closed"], "+1");
     assert_clean(&tab, &server);
 
     // It stops although the page is open.
@@ -290,11 +296,13 @@ pub(crate) async fn a_restarted_server_is_found_again(browser: &Browser) {
     assert!(tab.requests().len() > 3, "{:?}", tab.requests());
     proxy.stop().await;
 
-    layer.handle().set_limit(7).unwrap();
-    let server = Server::start_on(&address, &limits).await;
+    // A new process has a new limit, whose counts begin at zero.
+    let handle = ConcurrencyBackpressureLayer::new(7).name("a").handle();
+    let server = Server::start_on(&address, &[handle.clone()].into_iter().collect()).await;
     tab.wait_for_status("Live: 1 limit.").await;
-    let cards = tab.wait_for_numbers(|| vec![of_concurrency(&layer.handle())]).await;
+    let cards = tab.wait_for_numbers(|| vec![of_concurrency(&handle)]).await;
     assert_eq!(cards[0].numbers["Limit"], "7");
+    assert_eq!(cards[0].changes["Rejected: closed"], "");
     // The browser itself notes that it could not connect.
     for error in tab.errors() {
         assert_eq!(error["entry"]["source"], "network", "{error:#}");
@@ -317,7 +325,7 @@ pub(crate) async fn names_are_text_and_unknown_kinds_are_shown(browser: &Browser
             "probes": { "by_reason": { "timer": 12345 } }, "is_probing": true, "zone": "b",
         },
         { "kind": "constructor", "name": "__proto__", "__proto__": 1, "toString": 2 },
-        { "kind": "retry", "name": long, "requests": 100, "retries": 7, (&*long): 3 },
+        { "kind": "retry", "name": long, "requests": 100, "retries": 7, "give_ups": { "deadline": 2, "max_attempts": 1 }, (&*long): 3 },
         { "kind": "empty" },
     ]);
     let events = snapshots.to_string();
@@ -359,7 +367,7 @@ pub(crate) async fn names_are_text_and_unknown_kinds_are_shown(browser: &Browser
     ];
     assert_eq!(cards[2].numbers, numbers(shown.map(|(label, value)| (label, value.to_owned()))));
     assert!(!cards[2].lines[0].is_empty());
-    assert_eq!(cards[4].main, "7 retries of 100 requests");
+    assert_eq!(cards[4].main, "7 retries of 100 requests, 3 give-ups");
     let made = "document.querySelectorAll('img, main script').length";
     assert_eq!(tab.read(made).await, 0);
     assert_eq!(tab.read("window.hacked === undefined").await, true);

@@ -18,6 +18,8 @@ pub(crate) struct Card {
     pub(crate) state: String,
     pub(crate) main: String,
     pub(crate) numbers: Numbers,
+    /// The changes in the last minute.
+    pub(crate) changes: Numbers,
     /// The points of each line of the chart, in the units of the drawing.
     pub(crate) lines: Vec<String>,
 }
@@ -25,11 +27,13 @@ pub(crate) struct Card {
 const CARDS: &str = r#"
 [...document.querySelectorAll("article")].map(card => ({
     name: card.querySelector("h2").textContent,
-    kind: card.querySelector(".kind").firstChild.textContent,
+    kind: card.querySelector(".kind").textContent,
     state: card.querySelector(".state").textContent,
     main: card.querySelector(".main").textContent,
     numbers: Object.fromEntries([...card.querySelectorAll("tbody tr")]
         .map(row => [row.cells[0].textContent, row.cells[1].textContent])),
+    changes: Object.fromEntries([...card.querySelectorAll("tbody tr")]
+        .map(row => [row.cells[0].textContent, row.cells[2].textContent])),
     lines: [...card.querySelectorAll("polyline:not(.bound)")]
         .map(line => line.getAttribute("points")),
 }))"#;

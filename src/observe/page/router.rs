@@ -20,8 +20,8 @@ const PAGE: &str = include_str!("page.html");
 /// Allows the page's own script and style, by their hashes, and requests to its own server. A test
 /// tells the hashes after a change of the page.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-wyUL6pSkUh58uLUPvlAZ95vIXBCSdxb0mpHDiLWGIUM='; \
-    style-src 'sha256-dNu7WdXiJPC/3tTwDJ2ka40SXMk8r1PPCELJXmj7XIo='; \
+    script-src 'sha256-INTI7b9v5Piks8TWdDcKRaNBE1lJpOng/I3lp6JjE+k='; \
+    style-src 'sha256-+fx4DYt82Ej5WMhnT7PK4AfWQcMK2cI7AThuuKHG27U='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
 
