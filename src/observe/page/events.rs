@@ -1,44 +1,36 @@
 //! The stream of events of one viewer.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use axum::response::sse::Event;
 use futures_util::{Stream, stream};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-use crate::{
-    observe::Limits,
-    time::{CENTURY, now},
-};
+use crate::{observe::Limits, time::now};
 
 /// Proxies close a connection without traffic, commonly after a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The time after which a browser connects anew.
-const RETRY: Duration = Duration::from_secs(1);
+/// The first line: milliseconds after which a browser connects anew.
+const RETRY: &str = "retry: 1000\n";
 
-/// Returns a stream of events with the snapshots of `limits`: one at once, then one in each
+/// A comment, which a browser ignores.
+const COMMENT: &str = ": keep-alive\n\n";
+
+/// Returns server-sent events with the snapshots of `limits`: one at once, then one in each
 /// `interval`.
 ///
 /// An event is made when it is polled for, so a slow viewer gets fewer of them, and none is kept.
-pub(super) fn events(
-    limits: Limits,
-    interval: Duration,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let state = (limits, now(), Event::default().retry(RETRY));
-    stream::unfold(state, move |(limits, due, event)| async move {
+pub(super) fn events(limits: Limits, interval: Duration) -> impl Stream<Item = String> {
+    stream::unfold((limits, now(), RETRY), move |(limits, due, first)| async move {
         let wake = due.min(now() + KEEP_ALIVE);
         sleep_until(wake).await;
         if wake < due {
-            return Some((Ok(Event::default().comment("keep-alive")), (limits, due, event)));
+            return Some((COMMENT.to_owned(), (limits, due, first)));
         }
-        let event = event.data(json(&limits));
-        Some((Ok(event), (limits, after(interval), Event::default())))
+        // JSON has no line breaks outside of strings, and writes those inside as escapes.
+        let event = format!("{first}data: {}\n\n", json(&limits));
+        Some((event, (limits, now() + interval, "")))
     })
-}
-
-fn after(interval: Duration) -> Instant {
-    now() + interval.min(CENTURY)
 }
 
 /// Returns the snapshots as a JSON array.

@@ -13,20 +13,23 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let in_flight = ConcurrencyBackpressureLayer::new(100).max_queue(20).reject_with(http_rejection);
+//! let in_flight = ConcurrencyBackpressureLayer::new(100)
+//!     .name("public")
+//!     .max_queue(20)
+//!     .reject_with(http_rejection);
 //! let limits = Limits::new();
 //! limits.add(in_flight.handle());
 //!
 //! // Serves the public.
 //! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(in_flight);
 //! // Serves the operators, on a port of its own: `http://127.0.0.1:9000/limits`.
-//! let admin: Router =
-//!     Router::new().nest("/limits", LimitsPage::new(limits).into_router());
+//! let admin: Router = Router::new().nest("/limits", LimitsPage::new(limits).into_router());
 //!
 //! let response = admin.oneshot(Request::get("/limits/snapshot").body(Body::empty())?).await?;
 //! let json: serde_json::Value =
 //!     serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await?)?;
 //! assert_eq!(json[0]["kind"], "concurrency");
+//! assert_eq!(json[0]["name"], "public");
 //! assert_eq!(json[0]["limit"], 100);
 //! # drop(app);
 //! # Ok(())
@@ -40,9 +43,10 @@
 //! | `/snapshot` | the array once |
 //!
 //! The page shows each limit of the set in the order of addition: its name, a chart of the last
-//! minute, and a table with all numbers of its [`Snapshot`](super::Snapshot). A limit without a
-//! name is shown by its position. The charts begin when the page is opened: the server keeps no
-//! history. If the server is gone, the page says so and connects anew by itself.
+//! minute, and a table with all numbers of its [`Snapshot`](super::Snapshot), with their changes in
+//! that minute. A limit without a name is shown by its position. The charts begin when the page is
+//! opened: the server keeps no history. If the server is gone, the page says so, and connects anew
+//! by itself.
 //!
 //! # Mounting
 //!
@@ -50,10 +54,9 @@
 //!   it tells the names, the limits and the load to each reader.
 //! - **`nest("/limits", ...)` serves `/limits`**, and no `/limits/`. `merge` serves it at the root.
 //!   The page finds its streams by its own address, so a proxy may cut or add a prefix.
-//! - **Outside the layers that it shows.** An open page is a request in flight until it is closed:
-//!   with [`until_body_ends`](crate::server::until_body_ends) it holds a permit, and with a
-//!   [`DeadlineLayer`](crate::DeadlineLayer) or a `CompressionLayer` of small buffers around it,
-//!   its stream is cut or delayed.
+//! - **Outside the layers that it shows.** The page is needed when a limit rejects. The stream of an
+//!   open page has no end, so with [`until_body_ends`](crate::server::until_body_ends) it would
+//!   hold a permit.
 //! - **With [`end_streams_when`](LimitsPage::end_streams_when)** if the server shuts down
 //!   gracefully, which waits for open pages.
 //!
@@ -62,7 +65,10 @@
 //! Without an open page, none. Each open page costs one snapshot of each limit per interval, and
 //! its serialization: ten pages cost ten. A snapshot at the limit takes the mutex that waiters
 //! take. An event is made when the connection has room for it, so a slow viewer gets fewer events,
-//! and none is kept. A page that is closed ends its stream at the next write at the latest.
+//! and none is kept. The stream of a page that was closed ends at the next write at the latest.
+//!
+//! Browsers open up to six connections to one server of HTTP/1.1, and an open page holds one: a
+//! seventh tab of one browser waits.
 //!
 //! # Security of the page
 //!

@@ -1,10 +1,11 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{HeaderName, header},
-    response::{Html, IntoResponse, Sse},
+    response::{Html, IntoResponse},
     routing::get,
 };
 use futures_util::{FutureExt, StreamExt, future::pending};
@@ -74,8 +75,7 @@ impl LimitsPage {
     ///
     /// `signal` is called for each stream and returns its future. Without it, a stream ends only
     /// with its connection, so a graceful shutdown of the server waits until all viewers have
-    /// closed the page. A page whose stream has ended connects anew, until the server no longer
-    /// listens.
+    /// closed the page. At the end of its stream, a page connects anew if the server still listens.
     ///
     /// ```
     /// use tokio::sync::watch;
@@ -138,9 +138,12 @@ async fn stream(State(page): State<LimitsPage>) -> impl IntoResponse {
         None => pending().right_future(),
     };
     let events = events(page.limits, page.interval).take_until(end);
-    let headers = [(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
-    // The headers of the first win.
-    (headers, Sse::new(events))
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (X_ACCEL_BUFFERING, "no"),
+    ];
+    (headers, Body::from_stream(events.map(Ok::<_, Infallible>)))
 }
 
 async fn snapshot(State(page): State<LimitsPage>) -> impl IntoResponse {
