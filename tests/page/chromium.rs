@@ -119,14 +119,20 @@ impl Browser {
         tab
     }
 
-    /// Ends the browser and removes its files.
+    /// Ends the browser, and waits until it has.
     pub(crate) async fn close(mut self) {
         // It may end before it responds.
         let _ = self.connection.ask(None, "Browser.close", json!({})).await;
         if tokio::time::timeout(STUCK, self.process.wait()).await.is_err() {
             self.process.kill().await.unwrap();
         }
-        // Files that remain are in the folder of the build.
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may have ended already, and files that remain are in the folder of the build.
+        let _ = self.process.start_kill();
         let _ = fs::remove_dir_all(&self.profile);
     }
 }
