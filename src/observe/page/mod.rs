@@ -54,8 +54,8 @@
 //!   it tells the names, the limits and the load to each reader.
 //! - **`nest("/limits", ...)` serves `/limits`**, and no `/limits/`. `merge` serves it at the root.
 //!   The page finds its streams by its own address, so a proxy may cut or add a prefix.
-//! - **Outside the layers that it shows.** The page is needed when a limit rejects. The stream of an
-//!   open page has no end, so with [`until_body_ends`](crate::server::until_body_ends) it would
+//! - **Outside the layers that it shows.** The page is needed when a limit rejects. The stream of
+//!   an open page has no end, so with [`until_body_ends`](crate::server::until_body_ends) it would
 //!   hold a permit.
 //! - **With [`end_streams_when`](LimitsPage::end_streams_when)** if the server shuts down
 //!   gracefully, which waits for open pages.
