@@ -85,9 +85,14 @@ pub(crate) fn permits(setting: &'static str, value: u32) -> Result<u32, InvalidS
 
 /// Checks the length of a window: more than zero, and at most a hundred years.
 pub(crate) fn window(value: Duration) -> Result<Duration, InvalidSetting> {
+    duration("window", value)
+}
+
+/// Checks a time: more than zero, and at most a hundred years.
+pub(crate) fn duration(setting: &'static str, value: Duration) -> Result<Duration, InvalidSetting> {
     if value.is_zero() || value > CENTURY {
         let expected = "longer than zero and at most 100 years";
-        return Err(InvalidSetting::new("window", value, expected));
+        return Err(InvalidSetting::new(setting, value, expected));
     }
     Ok(value)
 }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`ConcurrencyConfig`] | [`try_layer`](ConcurrencyConfig::try_layer) | [`apply`](ConcurrencyConfig::apply) |
 //! | [`WindowConfig`] | [`try_layer`](WindowConfig::try_layer) | [`apply`](WindowConfig::apply) |
-//! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | |
+//! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | [`apply`](RetryConfig::apply) |
 //!
 //! `apply` is all or nothing: each value is checked before any is changed, and then all change in
 //! one step. No request sees a part of the change, and no reading shows one. Requests in progress

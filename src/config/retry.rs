@@ -1,9 +1,13 @@
 use std::time::Duration;
 
+use super::ApplyError;
 #[cfg(feature = "serde")]
 use super::fields;
 use crate::{
-    retry::{Backoff, ExponentialRetry, FLOOR_PER_SECOND, MAX_HINT, MAX_SAVED, RetryBudget},
+    retry::{
+        Backoff, ExponentialRetry, ExponentialRetryHandle, FLOOR_PER_SECOND, MAX_HINT, MAX_SAVED,
+        RetryBudget,
+    },
     settings::InvalidSetting,
 };
 
@@ -123,6 +127,58 @@ impl RetryConfig {
             policy = policy.budget(budget.try_budget()?);
         }
         Ok(policy)
+    }
+
+    /// Changes a running policy to these settings.
+    ///
+    /// Those of a request change in one step, as by [`set`](ExponentialRetryHandle::set), and hold
+    /// for requests that begin later. Those of the budget change next, for all that share it.
+    ///
+    /// ```
+    /// use tower_floodgate::config::RetryConfig;
+    ///
+    /// # fn main() -> Result<(), tower::BoxError> {
+    /// let mut config = RetryConfig::new(5);
+    /// let policy = config.try_policy()?.name("github");
+    /// let handle = policy.handle();
+    ///
+    /// config.max_attempts = 2;
+    /// config.apply(&handle)?;
+    /// assert_eq!(handle.settings().max_attempts, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If a setting is invalid, or if only one of policy and settings has a budget: a budget cannot
+    /// be added or removed. Nothing is changed then.
+    pub fn apply(&self, handle: &ExponentialRetryHandle) -> Result<(), ApplyError> {
+        let Self { max_attempts, max_elapsed, max_hint, backoff, budget } = *self;
+        let budgets = match (budget, handle.budget()) {
+            (Some(new), Some(running)) => Some((new, running)),
+            (None, None) => None,
+            (new, _) => {
+                let expected = if new.is_some() { "absent" } else { "present" };
+                let expected = format!("{expected}, as the policy was built");
+                return Err(InvalidSetting::new("budget", new, expected).into());
+            }
+        };
+        if let Some((new, _)) = budgets {
+            new.try_budget()?; // checked before anything is changed
+        }
+        let mut settings = handle.settings();
+        settings.max_attempts = max_attempts;
+        settings.max_elapsed = max_elapsed;
+        settings.max_hint = max_hint;
+        settings.backoff = backoff;
+        handle.set(settings)?;
+        if let Some((new, running)) = budgets {
+            running.set_ratio(new.ratio)?;
+            running.set_floor_per_second(new.floor_per_second);
+            running.set_max_saved(new.max_saved);
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,8 @@
 //! backon, reqwest-retry) beside ours.
 //!
 //! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
-//! and `axum`, for responses of any type that a handler may return, includes `server`.
+//! and `axum`, for responses of any type that a handler may return and for a
+//! [page of limits](crate::observe::page), includes `server` and `serde`.
 //!
 //! [Settings of a file](settings), read by serde, make the layers and change them at run time.
 //!

@@ -9,7 +9,7 @@
 //! use serde::Deserialize;
 //! use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_floodgate::{
-//!     ConcurrencyBackpressureHandle, WindowRateLimitHandle,
+//!     ConcurrencyBackpressureHandle, ExponentialRetryHandle, WindowRateLimitHandle,
 //!     config::{ConcurrencyConfig, RetryConfig, WindowConfig},
 //! };
 //!
@@ -30,6 +30,7 @@
 //! struct Limits {
 //!     requests: ConcurrencyBackpressureHandle,
 //!     quota: WindowRateLimitHandle,
+//!     retry: ExponentialRetryHandle,
 //! }
 //!
 //! impl Limits {
@@ -38,6 +39,7 @@
 //!         let settings = Settings::read(path)?;
 //!         settings.requests.apply(&self.requests)?;
 //!         settings.quota.apply(&self.quota)?;
+//!         settings.retry.apply(&self.retry)?;
 //!         Ok(())
 //!     }
 //! }
@@ -65,10 +67,12 @@
 //!
 //! let settings = Settings::read(path)?;
 //! let (requests, quota) = (settings.requests.try_layer()?, settings.quota.try_layer()?);
-//! let limits = Limits { requests: requests.handle(), quota: quota.handle() };
+//! let retry = settings.retry.try_policy()?.name("client"); // a handle needs a name
+//! let limits =
+//!     Limits { requests: requests.handle(), quota: quota.handle(), retry: retry.handle() };
 //! let mut client = ServiceBuilder::new()
 //!     .layer(requests)
-//!     .retry(settings.retry.try_policy()?)
+//!     .retry(retry)
 //!     .layer(quota)
 //!     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
 //! assert_eq!(client.ready().await?.call(1).await?, 1);

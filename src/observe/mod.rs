@@ -162,6 +162,8 @@ mod buckets;
 #[cfg(feature = "metrics")]
 mod gauges;
 mod limits;
+#[cfg(feature = "axum")]
+pub mod page;
 mod snapshot;
 
 #[cfg(feature = "metrics")]

@@ -23,6 +23,8 @@ mod hints;
 mod hints_property;
 #[path = "../support/hold.rs"]
 mod hold;
+#[cfg(feature = "axum")]
+mod limits_page;
 mod nested;
 mod rate_limit_headers;
 mod read_body;

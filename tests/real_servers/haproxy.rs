@@ -12,10 +12,7 @@
 
 use std::{fs, process::Command};
 
-use crate::{
-    CALLERS, RATE,
-    program::{Running, find_or_install},
-};
+use crate::{CALLERS, RATE, install::find_or_install, program::Running};
 
 /// # Errors
 ///

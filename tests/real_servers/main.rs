@@ -11,6 +11,8 @@
 #![allow(clippy::unwrap_used, reason = "a scene that panics has failed")]
 
 mod haproxy;
+#[path = "../support/install.rs"]
+mod install;
 mod nginx;
 mod obeying;
 mod overrunning;

@@ -24,10 +24,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use crate::{
-    CALLERS, RATE,
-    program::{Running, find_or_install},
-};
+use crate::{CALLERS, RATE, install::find_or_install, program::Running};
 
 /// A location that nginx limits: `/NAME`.
 #[derive(Clone, Copy, Debug)]

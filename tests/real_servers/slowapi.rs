@@ -12,7 +12,8 @@ use std::{
 
 use crate::{
     CALLERS, RATE,
-    program::{Running, find_or_install, temporary},
+    install::find_or_install,
+    program::{Running, temporary},
 };
 
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/real_servers/slowapi/app.py");

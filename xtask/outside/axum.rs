@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use axum_core::{extract::Request, response::Response};
+use axum::{Router, extract::Request, response::Response};
 use http::StatusCode;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, DeadlineLayer,
+    observe::{Limits, page::LimitsPage},
     server::{into_response, problem_rejection},
 };
 use tower_layer::Layer;
@@ -22,6 +23,11 @@ pub fn limited() -> impl Service<Request, Response = Response> {
         .reject_with(into_response(|_| (StatusCode::SERVICE_UNAVAILABLE, "later")));
     let deadline = DeadlineLayer::new(Duration::from_secs(1)).reject_with(problem_rejection);
     shared::<Request, _>(deadline.layer(in_flight.layer(Empty)))
+}
+
+pub fn admin(limits: Limits) -> Router {
+    let page = LimitsPage::new(limits).interval(Duration::from_secs(2));
+    Router::new().nest("/limits", page.end_streams_when(std::future::pending).into_router())
 }
 
 /// Responds with an empty response. One of axum is not `Clone`.
