@@ -2,9 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
-    limiter::{
-        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts,
-    },
+    limiter::{BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts},
     macros::bounds_of_handle,
     middleware::Limited,
     settings::{self, InvalidSetting},

@@ -12,7 +12,8 @@
 //! Theirs is shown as text, ours is compiled and run with the tests.
 //!
 //! **Not there yet:** limits per key such as a user or an address ([by hand](#limits-per-key)),
-//! weights, several windows of one limit, and a state that several machines share.
+//! weights of the requests of a service, several windows of one limit, and a state that several
+//! machines share.
 //!
 //! # Any future through the layers
 //!
@@ -284,7 +285,6 @@
 //! ```
 //!
 //! ```
-//! use std::time::Duration;
 //! use axum::{Router, routing::get};
 //! use tower::ServiceBuilder;
 //! use tower_floodgate::{
@@ -292,7 +292,8 @@
 //!     server::{RateLimitHeadersLayer, http_rejection},
 //! };
 //!
-//! let limit = WindowRateLimitLayer::new(10, Duration::from_secs(60));
+//! # fn main() -> Result<(), tower_floodgate::ParseQuotaError> {
+//! let limit = WindowRateLimitLayer::with_quota("10/minute".parse()?);
 //! let handle = limit.handle();
 //! let layers = ServiceBuilder::new()
 //!     .layer(RateLimitHeadersLayer::new("default", handle.clone()).with_x_ratelimit())
@@ -301,6 +302,8 @@
 //!
 //! assert_eq!(handle.remaining(), 10);
 //! # let _ = app;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! | limits, slowapi | here |
@@ -308,15 +311,16 @@
 //! | `MovingWindowRateLimiter`, `strategy="moving-window"` | `WindowRateLimitLayer::new(10, minute)`: exact, in memory of a few KiB |
 //! | `FixedWindowRateLimiter`, the default of slowapi | `WindowRateLimitLayer::fixed(10, minute)`; its windows do not begin with a request |
 //! | `SlidingWindowCounterRateLimiter` | the exact one costs no more |
-//! | `limiter.hit(item)` | a call of the service: waits, or is rejected if `max_queue` or `max_wait` says so |
+//! | `parse("10/minute")` | `"10/minute".parse::<Quota>()?` |
+//! | `limiter.hit(item)` | a call of the service: waits, or is rejected if `max_queue` or `max_wait` says so; without a service `handle.try_acquire()?.commit()` |
 //! | `limiter.test(item)` | `handle.remaining() > 0` |
 //! | `limiter.get_window_stats(item)` | `handle.remaining()`, `handle.reset_after()`, `handle.estimated_wait()` |
 //! | `RateLimitExceeded`, its handler | `reject_with(http_rejection)`: 429 and `Retry-After`; `reject_with` takes a function |
 //! | `@limiter.exempt`, `exempt_when` | [`ExemptLayer`](crate::ExemptLayer) |
 //! | `@limiter.shared_limit(...)` | clones of one layer: a layer has one limit, wherever it is put |
 //! | `key_func`, `hit(item, "user", id)` | not there yet: [by hand](#limits-per-key) |
-//! | `cost=3` | not there yet |
-//! | `"10/minute;100/hour"` | a layer for each; the one that rejects more goes outermost |
+//! | `cost=3` | `handle.try_acquire_many(3)?.commit()`; the requests of a service have no weights yet |
+//! | `"10/minute;100/hour"` | [`Quotas`](crate::Quotas) reads it; a layer for each, of which the one that rejects more goes outermost |
 //! | `storage_uri="redis://..."` | not there: each process has its own limit |
 //!
 //! # governor and tower_governor
@@ -336,9 +340,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower::{Layer, ServiceExt, service_fn};
 //! use tower_floodgate::{
-//!     Rejected, WindowRateLimitLayer,
+//!     WindowRateLimitLayer,
 //!     server::{RateLimitHeadersLayer, http_rejection},
 //! };
 //!
@@ -346,18 +349,14 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower::BoxError> {
 //! let limit = WindowRateLimitLayer::new(50, Duration::from_secs(1));
-//! let limited = limit.layer(service_fn(|future| future));
-//! let page = limited.oneshot(fetch(7)).await?;
+//! limit.handle().acquire().await?.commit(); // counts from the commit
+//! let page = fetch(7).await?;
 //! # assert_eq!(page, "page 7");
 //!
 //! // `check()`: rejects in the place of waiting.
-//! let strict = limit.clone().max_queue(0).layer(service_fn(|future| future));
-//! match strict.oneshot(fetch(7)).await {
-//!     Ok(page) => println!("{page}"),
-//!     Err(error) => match Rejected::find(&*error) {
-//!         Some(rejected) => println!("in {:?}", rejected.retry_after()), // `NotUntil`
-//!         None => return Err(error),
-//!     },
+//! match limit.handle().try_acquire() {
+//!     Ok(permit) => permit.commit(),
+//!     Err(rejected) => println!("in {:?}", rejected.retry_after()), // `NotUntil`
 //! }
 //!
 //! // Five in any ten seconds: the same rate as one in two seconds.
@@ -373,14 +372,14 @@
 //! | governor, tower_governor | here |
 //! | --- | --- |
 //! | a bucket of `burst` cells, one of which is refilled per period (GCRA): up to twice the quota in a window | at most N in any window; permits come back as the requests leave the window |
-//! | `until_ready().await`, in any order | waits, first come, first served |
-//! | `check()`, `NotUntil::wait_time_from` | `max_queue(0)`, [`Rejected::retry_after`](crate::Rejected::retry_after) |
+//! | `until_ready().await`, in any order | `handle.acquire().await?.commit()`, or a call of the service: first come, first served |
+//! | `check()`, `NotUntil::wait_time_from` | `handle.try_acquire()?.commit()`, or `max_queue(0)`; [`Rejected::retry_after`](crate::Rejected::retry_after) |
 //! | `until_ready_with_jitter` | none: requests are issued in order as permits come back |
-//! | `check_n(n)` | not there yet |
+//! | `check_n(n)`, `until_n_ready(n)` | `handle.try_acquire_many(n)`, `handle.acquire_many(n)` |
 //! | `RateLimiter::keyed`, `PeerIpKeyExtractor` (the default of tower_governor) | not there yet: [by hand](#limits-per-key) |
 //! | `error_handler(...)` | `reject_with(...)` |
 //! | `methods(...)` | [`ExemptLayer`](crate::ExemptLayer), or the layer on a route |
-//! | a fixed quota | `handle.set_limit`, `handle.set_window`, `handle.pause_for` |
+//! | a fixed quota | `handle.set_quota`, `handle.pause_for` |
 //!
 //! # tower
 //!

@@ -24,6 +24,12 @@ use std::{
 use self::nested::Nested;
 #[cfg(feature = "metrics")]
 pub(crate) use self::observer::labels;
+pub use self::{
+    acquire::AcquireManyError,
+    end::{Closed, Drained},
+    observer::{LimitCounts, RejectedCounts},
+    rejecting::{BoundError, CloseError},
+};
 pub(crate) use self::{
     acquire::{Acquiring, Held, acquire_futures, try_acquire, try_acquire_many},
     bounds::{Bounds, QueueLimits},
@@ -33,12 +39,6 @@ pub(crate) use self::{
     readiness::Readiness,
     rejecting::Rejecting,
     waiter::Waiter,
-};
-pub use self::{
-    acquire::AcquireManyError,
-    end::{Closed, Drained},
-    observer::{LimitCounts, RejectedCounts},
-    rejecting::{BoundError, CloseError},
 };
 use crate::{
     arc_cache::{Cached, CachedArc},

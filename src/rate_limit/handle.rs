@@ -8,9 +8,7 @@ use super::{
     window::{Reading, Shape},
 };
 use crate::{
-    limiter::{
-        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts,
-    },
+    limiter::{BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts},
     macros::bounds_of_handle,
     middleware::Limited,
     quota::Quota,

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod collector;
+mod page;
 mod pages;
 mod program;
 mod prometheus;
@@ -30,7 +31,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn o8_prometheus_traces_handles_and_server_agree_exactly_after_a_storm() {
+async fn o8_prometheus_traces_page_handles_and_server_agree_exactly_after_a_storm() {
     let collector = Collector::start().await;
     let report = temporary(&format!("observed-{}.json", std::process::id()));
     let (otlp, path) = (collector.url.as_str(), report.to_str().unwrap());
@@ -63,6 +64,12 @@ async fn o8_prometheus_traces_handles_and_server_agree_exactly_after_a_storm() {
         assert_eq!(prometheus.query(&query).await, [retries], "{error_type}");
         println!("traces and Prometheus: {retries} retries after {error_type}");
     }
+
+    let snapshots = url.replace("/metrics", "/limits/snapshot");
+    let snapshots = reqwest::get(&snapshots).await.unwrap().text().await.unwrap();
+    let agreeing = page::assert_agrees(&rows, &serde_json::from_str(&snapshots).unwrap());
+    println!("page of limits: {agreeing} numbers agree");
+    assert!(agreeing > 20, "the snapshots lack most numbers");
 
     let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
     let mut promtool = Command::new(of_prometheus("promtool").unwrap());

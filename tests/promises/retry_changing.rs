@@ -141,7 +141,8 @@ fn c7_r12_invalid_settings_are_reported_and_change_nothing() {
 #[test]
 fn r12_settings_return_as_they_were_set() {
     let handle = named(3).handle();
-    for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::Uniform, Jitter::None] {
+    for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::Uniform, Jitter::None]
+    {
         let backoff = Backoff::new(Duration::from_nanos(3), secs(7)).factor(1.25).jitter(jitter);
         for max_elapsed in [None, Some(Duration::ZERO), Some(ms(1))] {
             let mut settings = handle.settings();

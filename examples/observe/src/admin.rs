@@ -5,7 +5,7 @@ use std::{future::ready, net::SocketAddr, time::Duration};
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch, time};
-use tower_floodgate::observe::Limits;
+use tower_floodgate::observe::{Limits, page::LimitsPage};
 
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -33,8 +33,8 @@ pub(crate) async fn start(
         scraped.record_metrics();
         ready(metrics.render())
     };
-    // The page of `limits` is mounted here.
-    let admin = Router::new().route("/metrics", get(scrape));
+    let page = LimitsPage::new(limits).into_router();
+    let admin = Router::new().route("/metrics", get(scrape)).nest("/limits", page);
     tokio::spawn(async { axum::serve(listener, admin).await });
     Ok((address, count))
 }
