@@ -267,13 +267,17 @@ impl RetryBudget {
     }
 
     /// Deposits a request's share. [`ExponentialRetry`](super::ExponentialRetry) calls it itself.
-    #[inline]
+    // Out of line: the code of a policy without a budget is short enough to be inlined then.
+    #[inline(never)]
     pub fn deposit(&self) {
-        self.pay_in(self.account.deposit.load(Relaxed));
+        let Account { deposit, most, balance, .. } = &*self.account;
+        // At its bound, the balance stays.
+        if balance.load(Relaxed) < most.load(Relaxed) {
+            self.pay_in(deposit.load(Relaxed));
+        }
     }
 
     /// Adds to the balance, up to its bound.
-    #[inline]
     fn pay_in(&self, amount: u64) {
         let Account { balance, most, .. } = &*self.account;
         let bound = most.load(Relaxed);

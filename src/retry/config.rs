@@ -127,9 +127,11 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     /// Names the policy: its requests are counted, and it has a [handle](Self::handle).
     ///
     /// The name is the label `limiter` of its metrics (feature `metrics`) and a field of its events
-    /// (feature `tracing`): see the [module](crate::retry#observation-and-control). A policy without
-    /// a name has none of these, and does not one step for them. With a name, the request of a last
-    /// attempt is [copied](crate::retry#when-a-request-is-copied).
+    /// (feature `tracing`): see the [module](crate::retry#observation-and-control). A policy
+    /// without a name has none of these, and takes no instruction for them. With a name, the
+    /// request of a last attempt is [copied](crate::retry#when-a-request-is-copied).
+    ///
+    /// A name that is given again makes a policy of its own, with counts and settings of its own.
     ///
     /// ```
     /// use tower_floodgate::ExponentialRetry;

@@ -146,8 +146,8 @@ impl ExponentialRetryHandle {
 
     /// Returns the numbers of failed requests that were not retried, by reason.
     ///
-    /// Neither a result that the classifier judges [`Done`](super::Verdict::Done) counts, nor one of
-    /// a request [without a copy](super::CloneRequest#requests-that-cannot-be-copied).
+    /// Neither a result that the classifier judges [`Done`](super::Verdict::Done) counts, nor one
+    /// of a request [without a copy](super::CloneRequest#requests-that-cannot-be-copied).
     #[must_use]
     pub fn give_ups(&self) -> GiveUpCounts {
         self.observation.counts.give_ups()
@@ -163,7 +163,8 @@ impl ExponentialRetryHandle {
 
     /// Records the gauge `floodgate_retry_budget_balance`, and registers the other metrics.
     ///
-    /// Call it before metrics are scraped, or every few seconds.
+    /// Call it before metrics are scraped, or every few seconds. Policies of one name share the
+    /// gauge: the one recorded last sets it.
     #[cfg(feature = "metrics")]
     pub fn record_metrics(&self) {
         self.observation.metrics.record(self.budget());

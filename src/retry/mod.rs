@@ -100,9 +100,8 @@
 //! [a policy of its own](ExponentialRetry#method.handle) again.
 //!
 //! All counts exist only with a name. A policy without one takes no instruction for them. With one,
-//! a request takes some atomic steps: two for the counts of a request that succeeds at once, and
-//! loads of the settings. It allocates nothing, takes no lock unless settings change at that moment,
-//! and looks up no metric.
+//! a request that succeeds at once is counted in one atomic step, and loads the settings. It
+//! allocates nothing, takes no lock unless settings change at that moment, and looks up no metric.
 //!
 //! | metric (feature `metrics`) | type | labels beside `limiter`, the name |
 //! | --- | --- | --- |
@@ -122,12 +121,13 @@
 //! | `not retried` | INFO | `attempt`, `error.type`, `reason`, `retry_after` |
 //! | `settings changed` | INFO | `max_attempts`, `backoff`, `max_hint`, `max_elapsed` |
 //!
-//! Events have the target `tower_floodgate`, and are in the span of the caller. Times are numbers of
+//! Events have the target `tower_floodgate`, and are in the span of the caller. Times are in
 //! seconds. A span for each attempt is opened by a `client::AttemptSpanLayer` inside the retry.
 //!
 //! A request ends, in view of the policy, with a result that is returned. Not seen is the end of a
-//! request that is dropped or late, of one [without a copy](CloneRequest#requests-that-cannot-be-copied),
-//! and of one for which the inner service fails to become ready.
+//! request that is dropped or late, of one
+//! [without a copy](CloneRequest#requests-that-cannot-be-copied), and of one for which the inner
+//! service fails to become ready.
 //!
 //! # Differences from tower
 //!

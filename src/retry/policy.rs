@@ -15,6 +15,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::retry::Policy;
 
 use super::{
@@ -70,7 +71,7 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
         // reference.
         let Some(shared) = &self.shared.0 else { return };
         if let (false, Some(max)) = (O::OBSERVES, shared.max_elapsed) {
-            self.inline.request.no_wait_after = time::now().checked_add(max);
+            self.inline.request.no_wait_after = from_now(max);
         }
         if let Some(budget) = &shared.budget {
             budget.deposit();
@@ -201,6 +202,14 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
         let Some(budget) = &self.shared.get().budget else { return Ok(None) };
         budget.reserve().map(Some).ok_or(StopReason::BudgetExhausted)
     }
+}
+
+/// Returns the time after `max`; `None` if it is beyond the range of the clock.
+///
+/// Out of line, so that the code of policies without `max_elapsed` is short enough to be inlined.
+#[inline(never)]
+fn from_now(max: Duration) -> Option<Instant> {
+    time::now().checked_add(max)
 }
 
 /// Returns true if a wait from now would leave no time until the deadline of the request.

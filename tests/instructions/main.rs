@@ -51,7 +51,7 @@ const CALLS: [(&str, Run, u64); 15] = [
     ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 186),
     ("retry", |calls| call(calls, retry().layer(Echo)), 91),
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 151),
-    ("retry, named", |calls| call(calls, named().layer(Echo)), 0),
+    ("retry, named", |calls| call(calls, named().layer(Echo)), 278),
     ("all three", |calls| call(calls, stack(Echo)), 340),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 706),
     (

@@ -3,7 +3,8 @@ use std::time::Duration;
 use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, DeadlineLayer, ExemptLayer,
-    ExponentialRetry, ServiceBuilderExt, WindowRateLimitHandle, WindowRateLimitLayer,
+    ExponentialRetry, ExponentialRetryHandle, ExponentialRetryLayer, ServiceBuilderExt,
+    WindowRateLimitHandle, WindowRateLimitLayer,
     retry::{Backoff, Jitter, RetryBudget, RetryStatistics, Waits, retry},
 };
 use tower_service::Service;
@@ -37,6 +38,13 @@ pub fn tuned() -> impl Service<u32, Response = u32, Error = BoxError> {
 pub async fn function() -> (std::io::Result<u32>, RetryStatistics) {
     let policy = ExponentialRetry::new(3).waits(Waits::chain([SECOND]));
     retry(policy, || async { Ok(1) }).with_statistics().await
+}
+
+pub fn named() -> (impl Service<u32, Response = u32>, ExponentialRetryHandle) {
+    let retry = ExponentialRetryLayer::new(ExponentialRetry::new(3).name("named"));
+    let handle = retry.handle();
+    let stack = ServiceBuilder::new().layer(retry).service(Respond(1));
+    (shared::<u32, _>(stack), handle)
 }
 
 pub async fn ended(in_flight: ConcurrencyBackpressureHandle, rate: WindowRateLimitHandle) {

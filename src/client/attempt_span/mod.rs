@@ -28,8 +28,8 @@
 //!
 //! # Fields
 //!
-//! The span is named `attempt`, at the level INFO, with the target `tower_floodgate`. Its fields are
-//! those of OpenTelemetry's
+//! The span is named `attempt`, at the level INFO, with the target `tower_floodgate`. Its fields
+//! are those of OpenTelemetry's
 //! [spans of HTTP clients](https://opentelemetry.io/docs/specs/semconv/http/http-spans/):
 //!
 //! | field | value |

@@ -6,8 +6,8 @@ use crate::{settings::InvalidSetting, time::nanos};
 /// The settings of a policy that can change while it runs.
 ///
 /// [`settings`](crate::ExponentialRetryHandle::settings) of a handle returns them, and
-/// [`set`](crate::ExponentialRetryHandle::set) changes all of them in one step. The fields are named
-/// after the setters of [`ExponentialRetry`](crate::ExponentialRetry), which describe them.
+/// [`set`](crate::ExponentialRetryHandle::set) changes all of them in one step. The fields are
+/// named after the setters of [`ExponentialRetry`](crate::ExponentialRetry), which describe them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RetrySettings {
