@@ -115,6 +115,11 @@
 //! - **Invalid settings are reported at once.** Constructors panic at the caller's line, and their
 //!   `try_` twins return an [`InvalidSetting`]. No order of builder calls panics.
 //!
+//! # Observation
+//!
+//! A layer with a [`name`](WindowRateLimitLayer::name) counts the events of its limit, records them
+//! as metrics and traces them. See [`observe`].
+//!
 //! # Features
 //!
 //! `client` and `server` are on by default. Without them, the crate has no code for HTTP and
@@ -128,6 +133,8 @@
 //! | `axum` | responses to rejected requests of any type that a handler of axum may return, and `observe::page`, which draws limits live | `server`, `serde`, `axum` without its features, `serde_json` |
 //! | `grpc` | clients and servers of gRPC: codes, pushbacks and timeouts, read and written | `client`, `server`, `base64`, `prost`, and the `Status` of `tonic` 0.14, without its transport |
 //! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
+//! | `metrics` | [metrics](observe#metrics) of limits, for any exporter of the facade | `metrics` |
+//! | `tracing` | [traces](observe#traces) of limits, in the span of the caller | `tracing`, without its macros for functions |
 //!
 //! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
 //! anyway. It makes no connections. With another version of tonic than that of `grpc`, a rejection

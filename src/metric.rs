@@ -78,7 +78,7 @@ handle!(Histogram, describe_histogram, register_histogram);
 pub(crate) struct LateHandle<H> {
     metric: Metric,
     key: Key,
-    /// A panic in a recorder leaves nothing of this crate half changed, so a layer stays unwind safe.
+    /// Unwind safe: a panic in a recorder leaves nothing of this crate half changed.
     handle: OnceLock<AssertUnwindSafe<H>>,
 }
 

@@ -70,7 +70,7 @@ impl ConcurrencyBackpressureHandle {
         self.limiter.read().limit
     }
 
-    /// Returns the name of the limit, if the layer [was given](super::ConcurrencyBackpressureLayer::name) one.
+    /// Returns the name of the limit, if it [has](super::ConcurrencyBackpressureLayer::name) one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.limiter.observer.name().map(|name| &**name)

@@ -38,8 +38,8 @@ pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
     state: State<L::Permit>,
-    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the state,
-    /// so that no state has anything to drop: calls that do not wait pay nothing for it.
+    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
+    /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
@@ -188,11 +188,12 @@ impl<L: Limiter> Readiness<L> {
     /// (Idle | Waiting | Rejected) => Acquired. The wait is over, if there was one.
     fn acquired(&mut self, permit: L::Permit) -> L::Permit {
         self.state = State::Acquired(permit);
-        let waiter = self.waiter.take();
-        self.limiter.observer().notify(|| match waiter {
+        let since = self.waiter.as_ref().map(|waiter| waiter.since);
+        self.waiter = None;
+        self.limiter.observer().notify(|| match since {
             None => Event::Acquired,
-            Some(waiter) => {
-                let queued_for = self.limiter.clock().now().since(waiter.since);
+            Some(since) => {
+                let queued_for = self.limiter.clock().now().since(since);
                 Event::AcquiredAfterWait { queued_for }
             }
         });

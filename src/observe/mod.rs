@@ -1,5 +1,166 @@
-//! Limits and retries, seen from outside.
+//! Counts, metrics and traces of limits.
+//!
+//! A limit is observed from the moment it has a name. Each of its events is counted for the handle,
+//! recorded as a metric (feature `metrics`) and traced (feature `tracing`):
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_floodgate::{WindowRateLimitLayer, observe::Limits};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! let layer = WindowRateLimitLayer::new(1, Duration::from_secs(1)).name("github");
+//! let limits = Limits::new();
+//! limits.add(layer.handle());
+//!
+//! let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+//! service.clone().oneshot(1).await?;
+//! service.oneshot(2).await?; // waits
+//!
+//! let snapshot = layer.handle().snapshot();
+//! let counts = snapshot.counts.expect("the limit has a name");
+//! assert_eq!((counts.admitted, counts.waited), (2, 1));
+//! assert_eq!(limits.snapshots().len(), 1); // of all limits of a program, for a page or a log
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `axum`, `observe::page` draws a set of limits live in a browser.
+//!
+//! # Costs
+//!
+//! - **A limit without a name** is not observed. Its calls take the same instructions as if there
+//!   were no observation. Only its rejections are counted.
+//! - **A limit with a name** counts by an atomic step per event, on a cache line that its calls use
+//!   for nothing else. A call that does not wait still takes no mutex and allocates nothing. A
+//!   request that waits reads the clock once more.
+//! - **A metric** is recorded through a handle that is registered once per limit: no name is looked
+//!   up and no label is built in a call. The recorder's own work comes on top, and may be more than
+//!   the rest.
+//! - **An event of `tracing`** that no subscriber wants costs a load and a comparison.
+//!
+//! # Metrics
+//!
+//! Metrics are recorded with the facade [`metrics`](https://docs.rs/metrics), so any of its
+//! exporters takes them. Each has the labels `limiter`, which is the name of the limit, and `kind`:
+//! `concurrency` or `window`.
+//!
+//! | metric | type | unit | meaning |
+//! | --- | --- | --- | --- |
+//! | `floodgate_requests_admitted_total` | counter | requests | acquired a permit, with a wait or without |
+//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `queue_full`, `wait_timeout` or `closed` |
+//! | `floodgate_requests_cancelled_total` | counter | requests | were queued, and went away neither admitted nor rejected |
+//! | `floodgate_permits_unused_total` | counter | permits | were acquired and released without a call |
+//! | `floodgate_queue_wait_seconds` | histogram | seconds | of each admitted request, from its arrival to its permit; 0 without a wait |
+//! | `floodgate_pauses_total` | counter | pauses | of a window, and extensions of one |
+//! | `floodgate_pause_seconds` | histogram | seconds | of each of them, from the call that pauses to the end |
+//! | `floodgate_limit_changes_total` | counter | settings | of the limit or the window by a handle |
+//! | `floodgate_requests_in_flight` | gauge | requests | from readiness to the end of the response, `concurrency` only |
+//! | `floodgate_requests_queued` | gauge | requests | in the queue |
+//! | `floodgate_limit` | gauge | requests | that may be in flight, or issued in a window |
+//! | `floodgate_remaining` | gauge | requests | that could be admitted at once |
+//! | `floodgate_queue_age_seconds` | gauge | seconds | that the first request in the queue has waited |
+//! | `floodgate_window_seconds` | gauge | seconds | the length of the window, `window` only |
+//! | `floodgate_paused_seconds` | gauge | seconds | the rest of the present pause, `window` only |
+//! | `floodgate_requests_issued_total` | counter | requests | that were issued since the limit was created, `window` only; recorded with the gauges |
+//!
+//! **Counters and histograms** are recorded when the event happens, once a recorder is installed.
+//! That may be later than the limit is named, as for a layer in a `LazyLock`: the handles are
+//! registered with the first recorder that an event meets.
+//!
+//! **Gauges** are recorded by [`Limits`], when `record_metrics` is called: in the handler of a
+//! scrape, as below, or at an interval before each push. Between two calls a gauge keeps its value,
+//! so a queue that fills and empties in between is not seen. The histogram sees its waits.
+//!
+//! ```
+//! # #[cfg(feature = "metrics")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureLayer,
+//!     observe::{Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
+//! };
+//!
+//! let full = |metric: &str| Matcher::Full(metric.into());
+//! let prometheus = PrometheusBuilder::new()
+//!     .set_buckets_for_metric(full("floodgate_queue_wait_seconds"), &QUEUE_WAIT_BUCKETS)?
+//!     .set_buckets_for_metric(full("floodgate_pause_seconds"), &PAUSE_BUCKETS)?
+//!     .install_recorder()?;
+//!
+//! let layer = ConcurrencyBackpressureLayer::new(100).name("api");
+//! let limits = Limits::from_iter([layer.handle()]);
+//! let app = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(layer)
+//!     .route("/metrics", get(move || async move {
+//!         limits.record_metrics();
+//!         prometheus.render()
+//!     }));
+//! # let get = |path| axum::extract::Request::get(path).body(axum::body::Body::empty());
+//! # tower::ServiceExt::oneshot(app.clone(), get("/")?).await?;
+//! # let page = tower::ServiceExt::oneshot(app, get("/metrics")?).await?;
+//! # let page = axum::body::to_bytes(page.into_body(), usize::MAX).await?;
+//! # let page = String::from_utf8(page.into())?;
+//! # let labels = r#"limiter="api",kind="concurrency""#;
+//! # for line in [
+//! #     format!("floodgate_requests_admitted_total{{{labels}}} 1\n"),
+//! #     format!("floodgate_requests_in_flight{{{labels}}} 0\n"),
+//! #     format!("floodgate_queue_wait_seconds_bucket{{{labels},le=\"0.001\"}} 1\n"),
+//! # ] {
+//! #     assert!(page.contains(&line), "{line} in {page}");
+//! # }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "metrics"))]
+//! # fn main() {}
+//! ```
+//!
+//! Without buckets, this exporter makes summaries of histograms, which cannot be added up over
+//! instances. It keeps each value of a histogram until it is rendered or `run_upkeep` is called.
+//!
+//! # Traces
+//!
+//! Events of [`tracing`](https://docs.rs/tracing) have the target `tower_floodgate`, are in the
+//! span of the caller, and have the fields `limiter` and `kind`. Times are in seconds.
+//!
+//! | event | level | further fields |
+//! | --- | --- | --- |
+//! | `admitted` | TRACE | |
+//! | `queued` | TRACE | |
+//! | `admitted after a wait` | DEBUG | `queued_for` |
+//! | `cancelled` | DEBUG | |
+//! | `permit unused` | DEBUG | |
+//! | `rejected` | INFO | `reason`; `retry_after`, if it is known |
+//! | `paused` | INFO | `paused_for` |
+//! | `limit changed` | INFO | `limit`; `window` of a window |
+//!
+//! An event that admitted requests cause is below the level at which programs usually run, one that
+//! changes the fate of requests is not. None is a warning: each is the effect of a setting. A
+//! filter of `tower_floodgate=warn` turns them off, `tower_floodgate=debug` shows all waits.
+//!
+//! # Cardinality
+//!
+//! The value of a label is a name given when a layer is built, a kind, or one of three reasons.
+//! Nothing of a request becomes a label. So the number of time series is bounded by the number of
+//! names in the program. The limits of `per_service()` share their name, and so their series.
+//!
+//! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
+//! of times the greatest is taken.
+//!
+//! # Not measured
+//!
+//! - The time of the response, and its success: an HTTP layer measures them. A limit does not know
+//!   what its requests are.
+//! - Requests of a limit without a name, and events before a limit was named or a recorder was
+//!   installed.
+//! - Rejections by a [`DeadlineLayer`](crate::DeadlineLayer), which has no limit.
 
+#[cfg(feature = "metrics")]
+mod buckets;
 #[cfg(feature = "metrics")]
 mod gauges;
 mod limits;
@@ -7,6 +168,8 @@ mod limits;
 pub mod page;
 mod snapshot;
 
+#[cfg(feature = "metrics")]
+pub use self::buckets::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS};
 pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,

@@ -14,6 +14,18 @@ pub enum Snapshot {
     Window(WindowSnapshot),
 }
 
+impl From<ConcurrencySnapshot> for Snapshot {
+    fn from(snapshot: ConcurrencySnapshot) -> Self {
+        Self::Concurrency(snapshot)
+    }
+}
+
+impl From<WindowSnapshot> for Snapshot {
+    fn from(snapshot: WindowSnapshot) -> Self {
+        Self::Window(snapshot)
+    }
+}
+
 impl Snapshot {
     /// Returns the kind of the limit: `concurrency` or `window`. It is the label `kind` of metrics,
     /// the field of this name in traces, and the tag of a serialized snapshot.

@@ -101,7 +101,7 @@ impl WindowRateLimitHandle {
         self.read().queued
     }
 
-    /// Returns the name of the limit, if the layer [was given](super::WindowRateLimitLayer::name) one.
+    /// Returns the name of the limit, if it [has](super::WindowRateLimitLayer::name) one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.limiter.observer.name().map(|name| &**name)

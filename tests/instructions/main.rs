@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! cargo test --release -p instructions
+//! cargo test --release -p instructions --features metrics
 //! ```
 //!
 //! There is some slack, because compilers differ. If a count has grown for a reason, or has become
@@ -35,7 +36,7 @@ type Run = fn(u64);
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [(&str, Run, u64); 11] = [
+const CALLS: [(&str, Run, u64); 14] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
@@ -51,7 +52,21 @@ const CALLS: [(&str, Run, u64); 11] = [
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 151),
     ("all three", |calls| call(calls, stack(Echo)), 340),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 706),
+    (
+        "concurrency limit, named",
+        |calls| call(calls, concurrency().name("a").layer(Echo)),
+        NAMED[0],
+    ),
+    (
+        "concurrency limit, named, clone",
+        |calls| oneshot(calls, &concurrency().name("a").layer(Echo)),
+        NAMED[1],
+    ),
+    ("window, named", |calls| call(calls, window().name("a").layer(Echo)), NAMED[2]),
 ];
+
+/// The instructions of calls of limits with names. With metrics, no recorder is installed.
+const NAMED: [u64; 3] = if cfg!(feature = "metrics") { [305, 449, 268] } else { [153, 297, 116] };
 
 /// The slack, in percent.
 const SLACK: u64 = 25;

@@ -123,7 +123,7 @@ fn admit(view: View) -> Result<(), ()> {
 impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// Acquires a permit, or queues without a deadline.
     pub(crate) fn acquire(&self, waker: &Waker) -> Acquired {
-        if self.try_acquire() {
+        if self.try_acquire_unobserved() {
             return Acquired::Granted;
         }
         self.queue_until(waker, Deadline::NEVER)
@@ -165,7 +165,7 @@ impl TestWindow {
     /// Acquires a permit, or queues in `runtime`. The second value is true if the caller spawns a
     /// refill task there.
     pub(crate) fn acquire_in(&self, runtime: u32, waker: &Waker) -> (Acquired, bool) {
-        if self.try_acquire() {
+        if self.try_acquire_unobserved() {
             return (Acquired::Granted, false);
         }
         self.queue_in(runtime, waker, Deadline::NEVER)

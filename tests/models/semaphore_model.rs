@@ -185,9 +185,30 @@ fn b2_newcomer_never_overtakes_a_waiter() {
         let first = guarded.queue();
         let releasing = spawn(&guarded, Guarded::write_and_release);
         // The only permit is the waiter's, granted or not yet.
+        assert!(!guarded.semaphore.try_acquire_unobserved());
         assert!(!guarded.semaphore.try_acquire());
         join([releasing]);
         assert!(guarded.is_granted(&first));
+    });
+}
+
+/// O1: once a semaphore is observed, no request acquires a permit on the path without events. No
+/// permit is lost meanwhile.
+#[test]
+fn o1_observed_semaphore_admits_only_where_it_is_counted() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::new(1);
+        let other = spawn(&guarded, |guarded| {
+            if guarded.semaphore.try_acquire_unobserved() {
+                guarded.write_and_release();
+            }
+        });
+        guarded.semaphore.observe();
+        assert!(!guarded.semaphore.try_acquire_unobserved());
+        guarded.acquire_and_release();
+        join([other]);
+        assert!(!guarded.semaphore.try_acquire_unobserved());
+        guarded.assert_idle(1);
     });
 }
 

@@ -97,7 +97,7 @@ impl Limited {
 
     /// Issues a request if a permit is available after a refill. Returns its time.
     fn try_issue(&self) -> Option<u64> {
-        if !self.window.try_acquire() {
+        if !self.window.try_acquire_unobserved() {
             self.window.refill();
             if !self.window.try_acquire() {
                 return None;

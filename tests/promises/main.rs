@@ -25,6 +25,7 @@ mod closing;
 mod deadline;
 mod nested;
 mod no_runtime;
+mod observed;
 mod oracle;
 mod outage;
 mod rate_limit;

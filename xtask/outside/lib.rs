@@ -12,10 +12,14 @@ pub mod client;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod layers;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 use std::{
     future::{Ready, ready},

@@ -31,7 +31,9 @@ impl RejectedCounts {
 /// The numbers of events of a limit since it was named.
 ///
 /// While no service is ready and not called, `admitted - unused` requests have been passed on to
-/// the inner service. A reading may fall between two events of one request.
+/// the inner service. A reading may fall between two events of one request. If a limit is named
+/// while it is in use, requests that were admitted or queued before are counted by their later
+/// events only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

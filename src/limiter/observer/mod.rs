@@ -2,7 +2,8 @@
 //!
 //! A limiter, its handle and the [`Readiness`](super::Readiness) of its services notify the
 //! [`Observer`] of each [`Event`]. It passes an event on to every sink: to [counts](counts), to the
-//! facade `metrics` and to `tracing`. Until a limit has a name, its observer counts rejections only.
+//! facade `metrics` and to `tracing`. Until a limit has a name, its observer counts rejections
+//! only.
 //!
 //! An admission without a wait is an event only of a named limit: its semaphore is
 //! [observed](crate::semaphore::Semaphore::observe), so that the path without events refuses it.
@@ -85,7 +86,7 @@ impl Observer {
         }
         let named = self.named.get_or_init(|| Box::new(Named::new(Arc::clone(&name), kind)));
         if named.name != name {
-            let expected = format!("{:?}, which the limit is named already", named.name);
+            let expected = format!("{:?}, as the limit is named already", named.name);
             return Err(InvalidSetting::new("name", name, expected));
         }
         Ok(())
@@ -111,7 +112,8 @@ impl Observer {
         self.rejected.counts()
     }
 
-    /// Passes an event on to all sinks. `event` is called only if there is one: it may read the time.
+    /// Passes an event on to all sinks. `event` is called only if there is one: it may read the
+    /// time.
     #[inline]
     pub(crate) fn notify<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(named) = self.named.get() {
