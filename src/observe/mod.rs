@@ -26,6 +26,8 @@
 //! # }
 //! ```
 //!
+//! With the feature `axum`, `observe::page` draws a set of limits live in a browser.
+//!
 //! # Costs
 //!
 //! - **A limit without a name** is not observed. Its calls take the same instructions as if there
