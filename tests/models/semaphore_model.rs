@@ -1014,3 +1014,38 @@ fn p4_c4_refused_waiter_tells_its_tag_once() {
         assert_eq!((semaphore.view().available, semaphore.view().ahead), (0, 0));
     });
 }
+
+/// P4: a waiter that is refused, and polled after the waiter behind it was granted a permit, does
+/// not take that for a grant of its own.
+#[test]
+fn p4_refused_waiter_takes_no_later_grant_for_its_own() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let guarded = Guarded::held(2);
+        let (both, one) = (guarded.queue_many(2), guarded.queue());
+        let lowering = spawn(&guarded, |guarded: &Guarded| {
+            guarded.semaphore.set_limit(1, || {});
+            guarded.semaphore.release(2);
+        });
+        block_on(guarded.wait(one));
+        assert_eq!(guarded.poll(&both), Polled::TooMany);
+        join([lowering]);
+        guarded.semaphore.release(1);
+        guarded.assert_idle(1);
+    });
+}
+
+/// P1, B1: a request that acquires several permits without a wait sees the writes of their last
+/// holders.
+#[test]
+fn p1_b1_request_for_several_permits_sees_writes_made_before_release() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let guarded = Guarded::held(2);
+        let releasing = [(); 2].map(|()| spawn(&guarded, Guarded::read_and_release));
+        if guarded.semaphore.try_acquire_many(2) {
+            guarded.write_and_release();
+            guarded.semaphore.release(1);
+        }
+        join(releasing);
+        guarded.assert_idle(2);
+    });
+}

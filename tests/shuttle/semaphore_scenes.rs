@@ -15,7 +15,7 @@ use shuttle::{future::block_on, thread::yield_now};
 
 use crate::{
     Scene,
-    adapter::{Acquired, Polled, Untimed},
+    adapter::{Acquired, Polled, Untimed, many},
     join,
     semaphore::{Semaphore, WaiterKey},
     spawn,
@@ -27,6 +27,8 @@ type TestSemaphore = Semaphore<Untimed>;
 /// A semaphore, and counts beside it.
 struct Crowd {
     semaphore: TestSemaphore,
+    /// The largest number of permits that a request asks for.
+    heaviest: u32,
     steps: Steps,
     /// Permits that threads hold and know of.
     held: AtomicU32,
@@ -41,8 +43,13 @@ struct Crowd {
 
 impl Crowd {
     fn new(limit: u32) -> Arc<Self> {
+        Self::of_weights(limit, 1)
+    }
+
+    fn of_weights(limit: u32, heaviest: u32) -> Arc<Self> {
         Arc::new(Self {
             semaphore: TestSemaphore::new(limit, Untimed, ()),
+            heaviest,
             steps: Steps::default(),
             held: AtomicU32::new(0),
             highest: AtomicU32::new(limit),
@@ -58,7 +65,7 @@ impl Crowd {
         let changes = self.changes.load(Relaxed);
         let read = || (self.semaphore.is_blocked(), self.semaphore.view());
         let Some((is_blocked, view)) = self.steps.at_rest(read) else { return result };
-        let grants = view.available > 0 && !is_blocked;
+        let grants = view.available >= i64::from(self.heaviest) && !is_blocked;
         let is_late = view.ahead > 0 && (grants || self.is_closed.load(Relaxed));
         assert!(!is_late, "a waiter is queued while a permit is available, or closed: {view:?}");
 
@@ -80,25 +87,22 @@ impl Crowd {
         self.step(|semaphore| semaphore.unblock(|| true));
     }
 
-    /// Holds a permit, which was granted to the calling thread, for a while.
-    fn hold(&self, rng: &mut Rng) {
-        let held = self.held.fetch_add(1, Relaxed) + 1;
+    /// Holds permits, which were granted to the calling thread, for a while.
+    fn hold(&self, permits: u32, rng: &mut Rng) {
+        let held = self.held.fetch_add(permits, Relaxed) + permits;
         let highest = self.highest.load(Relaxed);
         assert!(held <= highest, "{held} permits are held of {highest}");
         for _ in 0..rng.u8(..3) {
             yield_now();
         }
-        self.held.fetch_sub(1, Relaxed);
-        self.step(|semaphore| semaphore.release(1));
+        self.held.fetch_sub(permits, Relaxed);
+        self.step(|semaphore| semaphore.release(permits));
     }
 
-    /// Polls `key` until its wait ends, now and then without a wake-up. Returns false if closed.
-    async fn wait(&self, key: WaiterKey, rng: &mut Rng) -> bool {
+    /// Polls `key` until its wait ends, now and then without a wake-up. Returns the outcome.
+    async fn wait(&self, key: WaiterKey, rng: &mut Rng) -> Polled {
         let mut spurious = rng.u8(..3);
         poll_fn(|cx| match self.step(|semaphore| semaphore.poll_waiter(&key, cx.waker())) {
-            Polled::Granted => Poll::Ready(true),
-            Polled::Closed => Poll::Ready(false),
-            Polled::Overdue | Polled::TooMany => unreachable!("one permit, without a deadline"),
             Polled::Queued => {
                 if spurious > 0 {
                     spurious -= 1;
@@ -106,15 +110,16 @@ impl Crowd {
                 }
                 Poll::Pending
             }
+            ended => Poll::Ready(ended),
         })
         .await
     }
 
     /// Cancels a waiter, perhaps after a last poll, which may find a permit.
-    fn cancel(&self, key: WaiterKey, rng: &mut Rng) {
+    fn cancel(&self, key: WaiterKey, permits: u32, rng: &mut Rng) {
         let poll = |semaphore: &TestSemaphore| semaphore.poll_waiter(&key, &noop_waker());
         if rng.bool() && self.step(poll) == Polled::Granted {
-            self.hold(rng);
+            self.hold(permits, rng);
         } else {
             self.step(|semaphore| semaphore.cancel(key));
         }
@@ -122,31 +127,38 @@ impl Crowd {
 
     /// One turn of a thread: acquires, perhaps waits or cancels, releases. Returns false if closed.
     fn turn(&self, rng: &mut Rng) -> bool {
+        let permits = rng.u32(1..=self.heaviest);
         if rng.u8(..4) == 0 {
-            if self.step(TestSemaphore::try_acquire) {
-                self.hold(rng);
+            let is_acquired = self.step(|semaphore| match permits {
+                1 => semaphore.try_acquire(),
+                _ => semaphore.try_acquire_many(permits),
+            });
+            if is_acquired {
+                self.hold(permits, rng);
             }
             return true;
         }
         // Queued by one waker, perhaps polled by others, awaited by the last.
-        let key = match self.step(|semaphore| semaphore.acquire(&noop_waker())) {
+        let key = match self.step(|semaphore| semaphore.queue_as(&noop_waker(), many(permits))) {
             Acquired::Granted => {
-                self.hold(rng);
+                self.hold(permits, rng);
                 return true;
             }
             Acquired::Queued(key) => key,
-            Acquired::Refused => return false,
+            Acquired::Refused => return permits > 1,
         };
         if rng.u8(..3) == 0 {
             yield_now();
-            self.cancel(key, rng);
+            self.cancel(key, permits, rng);
             return true;
         }
-        let is_granted = block_on(self.wait(key, rng));
-        if is_granted {
-            self.hold(rng);
+        match block_on(self.wait(key, rng)) {
+            Polled::Granted => self.hold(permits, rng),
+            Polled::TooMany => assert!(permits > 1, "a limit has at least one permit"),
+            Polled::Closed => return false,
+            other => unreachable!("a wait without a deadline ends by {other:?}"),
         }
-        is_granted
+        true
     }
 
     fn turns(&self, mut rng: Rng) {
@@ -215,6 +227,28 @@ fn c4_c5_b6_changed_limits_grant_all_permits_and_none_over_them() {
         join([draining]);
         crowd.set_limit(2);
         crowd.assert_whole(2);
+    });
+}
+
+/// Requests for one permit and for several are served, or refused by a limit that goes up and down.
+#[test]
+fn p2_p3_p4_c4_c5_requests_of_any_weight_are_served_or_refused() {
+    Scene { threads: 6 }.explore(|mut rng| {
+        let crowd = Crowd::of_weights(3, 3);
+        let turns = [(); 4].map(|()| {
+            let rng = rng.fork();
+            spawn(&crowd, |crowd| crowd.turns(rng))
+        });
+        let mut drainer = rng.fork();
+        let draining = spawn(&crowd, move |crowd| crowd.drain(&mut drainer));
+        for _ in 0..4 {
+            crowd.set_limit(rng.u32(1..=4));
+            yield_now();
+        }
+        join(turns);
+        join([draining]);
+        crowd.set_limit(3);
+        crowd.assert_whole(3);
     });
 }
 
