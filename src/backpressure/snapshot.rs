@@ -5,8 +5,8 @@ use crate::limiter::RejectedCounts;
 /// The state and the counts of a concurrency limit at one moment.
 ///
 /// Returned by [`snapshot`](super::ConcurrencyBackpressureHandle::snapshot) of the handle.
-/// Serialized (feature `serde`), each duration is a number of seconds, in a field whose name ends in
-/// `_seconds`.
+/// Serialized (feature `serde`), each duration is a number of seconds, in a field whose name ends
+/// in `_seconds`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
