@@ -71,7 +71,7 @@ impl ConcurrencyLimiter {
         self.read_with(|| ()).0
     }
 
-    /// Returns the state of this moment, with the bounds in force for a layer that has set `limits`.
+    /// Returns the state of this moment, with the bounds in force for a layer with these `limits`.
     pub(super) fn read_bounded(&self, limits: QueueLimits) -> (View, QueueLimits) {
         self.read_with(|| self.bounds.in_force(limits))
     }

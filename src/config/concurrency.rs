@@ -85,8 +85,8 @@ impl ConcurrencyConfig {
 
     /// Changes a running limit to these settings, in one step.
     ///
-    /// Requests in flight end as usual, and those that wait keep their deadlines. The bounds replace
-    /// those of all layers of the limit, and `None` removes a bound.
+    /// Requests in flight end as usual, and those that wait keep their deadlines. The bounds
+    /// replace those of all layers of the limit, and `None` removes a bound.
     ///
     /// # Errors
     ///

@@ -101,8 +101,8 @@ impl WindowConfig {
     /// Changes a running limit to these settings, in one step, as
     /// [`set_quota`](WindowRateLimitHandle::set_quota) does.
     ///
-    /// Requests that wait keep their deadlines. The bounds replace those of all layers of the limit,
-    /// and `None` removes a bound.
+    /// Requests that wait keep their deadlines. The bounds replace those of all layers of the
+    /// limit, and `None` removes a bound.
     ///
     /// # Errors
     ///

@@ -77,7 +77,7 @@ impl RateLimiter {
         });
     }
 
-    /// Returns the state of this moment, with the bounds in force for a layer that has set `limits`.
+    /// Returns the state of this moment, with the bounds in force for a layer with these `limits`.
     pub(super) fn read(&self, limits: QueueLimits) -> (Reading, QueueLimits) {
         self.window.read_with(|| self.bounds.in_force(limits))
     }

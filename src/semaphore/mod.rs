@@ -713,8 +713,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         self.limit.store(during, Relaxed);
         before();
         // In two's complement, adding a negative number subtracts. Release: to the Acquire of the
-        // state in `try_read_with`, for the step before. Later steps on the state continue the release
-        // sequence, because they are read-modify-writes.
+        // state in `try_read_with`, for the step before. Later steps on the state continue the
+        // release sequence, because they are read-modify-writes.
         #[allow(clippy::cast_sign_loss, reason = "two's complement")]
         self.state.fetch_add((delta as u64).wrapping_mul(PERMIT), Release);
         after();

@@ -150,10 +150,10 @@ pub(crate) struct Window<T, K> {
     semaphore: Semaphore<T, RefillTasks<K>>,
     time: T,
     shape: Shape,
-    /// In nanoseconds. Written under the lock of the semaphore. Relaxed: a refill reads it after the
-    /// Acquire of a checkpoint's mark, so if a request is issued after a change of the length, then
-    /// its permit expires by the new one. If a thread sees a change late, the change counts from
-    /// then on. The ordering of a reading stands where it loads it.
+    /// In nanoseconds. Written under the lock of the semaphore. Relaxed: a refill reads it after
+    /// the Acquire of a checkpoint's mark, so if a request is issued after a change of the length,
+    /// then its permit expires by the new one. If a thread sees a change late, the change counts
+    /// from then on. The ordering of a reading stands where it loads it.
     length: AtomicU64,
     /// The stride, a power of two, less one. Relaxed: with a stale stride, a checkpoint is recorded
     /// at another issue, and it is true there too.
