@@ -176,9 +176,10 @@ impl ConcurrencyBackpressureHandle {
     /// New requests may arrive right after that, unless the limit is closed. If several futures
     /// wait and requests arrive before all of them have completed, the rest may complete only at
     /// the next such moment. A clone of the service that is ready and not called counts as in
-    /// flight, and so does a [permit of a handle](super::ConcurrencyPermit). With [`until_body_ends`](crate::server::until_body_ends), so does a response whose
-    /// body is streamed: a stream that ends by itself after [`closed`](Self::closed) keeps a
-    /// shutdown short.
+    /// flight, and so does a [permit of a handle](super::ConcurrencyPermit). With
+    /// [`until_body_ends`](crate::server::until_body_ends), so does a response whose body is
+    /// streamed: a stream that ends by itself after [`closed`](Self::closed) keeps a shutdown
+    /// short.
     ///
     /// All releases of permits [happen before](crate::backpressure#memory-ordering) the completion.
     ///
