@@ -22,7 +22,7 @@ use std::{borrow::Cow, fmt};
 /// assert_eq!(ErrorType::new("deadlock").to_string(), "deadlock");
 /// ```
 ///
-/// [`error.type`]: https://opentelemetry.io/docs/specs/semconv/attributes-registry/error/#error-type
+/// [`error.type`]: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ErrorType(Class);
 

@@ -518,7 +518,8 @@ fn c7_policy_debug_shows_durations_and_absent_settings() {
         format!("{policy:?}"),
         "ExponentialRetryLayer { policy: ExponentialRetry { max_attempts: 3, backoff: Backoff { \
          base: 1s, max: 10s, factor: 2.0, jitter: None }, waits: None, max_elapsed: None, max_hint: 60s, budget: \
-         None, classify: AnyError, clone_with: ByClone, on_decision: NoHook, .. } }"
+         None, classify: AnyError, clone_with: ByClone, on_decision: NoHook, observer: Unobserved, \
+         .. } }"
     );
     let budget = RetryBudget::builder(0.3).floor_per_second(7).max_saved(20).build();
     (0..4).for_each(|_| budget.deposit());
