@@ -133,7 +133,7 @@
 //! | `queued` | TRACE | |
 //! | `admitted after a wait` | DEBUG | `queued_for` |
 //! | `cancelled` | DEBUG | |
-//! | `permit unused` | DEBUG | |
+//! | `permits unused` | DEBUG | |
 //! | `rejected` | INFO | `reason`; `retry_after`, if it is known |
 //! | `paused` | INFO | `paused_for` |
 //! | `limit changed` | INFO | `limit`; `window` of a window |

@@ -12,7 +12,7 @@ const EVENTS: &[(&str, &[&str])] = &[
     ("floodgate_requests_admitted_total", &["admitted", "admitted after a wait"]),
     ("floodgate_requests_rejected_total", &["rejected"]),
     ("floodgate_requests_cancelled_total", &["cancelled"]),
-    ("floodgate_permits_unused_total", &["permit unused"]),
+    ("floodgate_permits_unused_total", &["permits unused"]),
     ("floodgate_pauses_total", &["paused"]),
     ("floodgate_limit_changes_total", &["limit changed"]),
     ("floodgate_retries_total", &["retry"]),

@@ -281,7 +281,7 @@ fn s3_wrong_field_of_a_file_is_reported_with_its_name_its_value_and_the_remedy()
     );
     assert_eq!(
         retry("backoff = { jitter = 'some' }"),
-        "unknown variant `some`, expected one of `full`, `equal`, `decorrelated`, `none`"
+        "unknown variant `some`, expected one of `full`, `equal`, `decorrelated`, `uniform`, `none`"
     );
     assert_eq!(retry("budget = { ratio = nan }"), "ratio is NaN: it must be between 0 and 1000");
     assert_eq!(

@@ -294,7 +294,7 @@ fn check<L: Limit>(
     };
     let traces = [
         traced(&["admitted", "admitted after a wait"]),
-        traced(&["permit unused"]),
+        traced(&["permits unused"]),
         traced(&["queued"]),
         traced(&["cancelled"]),
         traced(&["paused"]),

@@ -67,7 +67,7 @@ async fn o1_time_that_is_not_known_is_no_field() {
     layer.handle().set_limit(2).unwrap();
     let [_, rejected, unused, changed] = trace.take().try_into().expect("four events");
     assert_eq!((rejected.message(), rejected.field("retry_after")), ("rejected", None));
-    assert_eq!((unused.level, unused.message()), (Level::DEBUG, "permit unused"));
+    assert_eq!((unused.level, unused.message()), (Level::DEBUG, "permits unused"));
     assert_eq!((changed.field("limit"), changed.field("window")), (Some("2"), None));
 }
 
