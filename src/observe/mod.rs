@@ -26,7 +26,9 @@
 //! # }
 //! ```
 //!
-//! With the feature `axum`, `observe::page` draws a set of limits live in a browser.
+//! With the feature `axum`, `observe::page` draws a set of limits live in a browser. Retries are
+//! observed alike: [`retry`](crate::retry#observation-and-control) has their counts, metrics and
+//! events, and a set takes the handles of policies, too.
 //!
 //! # Costs
 //!
@@ -129,11 +131,11 @@
 //!
 //! | event | level | further fields |
 //! | --- | --- | --- |
-//! | `admitted` | TRACE | |
+//! | `admitted` | TRACE | `permits` |
 //! | `queued` | TRACE | |
-//! | `admitted after a wait` | DEBUG | `queued_for` |
+//! | `admitted after a wait` | DEBUG | `permits`, `queued_for` |
 //! | `cancelled` | DEBUG | |
-//! | `permits unused` | DEBUG | |
+//! | `permits unused` | DEBUG | `permits` |
 //! | `rejected` | INFO | `reason`; `retry_after`, if it is known |
 //! | `paused` | INFO | `paused_for` |
 //! | `limit changed` | INFO | `limit`; `window` of a window |
