@@ -84,9 +84,14 @@ pub(crate) struct LateHandle<H> {
 
 impl<H: Handle> LateHandle<H> {
     pub(crate) fn new(metric: Metric, labels: &[Label]) -> Self {
-        let this = Self { metric, key: metric.key(labels), handle: OnceLock::new() };
+        let this = Self::unregistered(metric, labels);
         this.register();
         this
+    }
+
+    /// Creates the handle of a metric that has no value before it is recorded.
+    pub(crate) fn unregistered(metric: Metric, labels: &[Label]) -> Self {
+        Self { metric, key: metric.key(labels), handle: OnceLock::new() }
     }
 
     /// Registers the metric if there is a recorder, so that it has a value before its first event.

@@ -44,7 +44,7 @@ use crate::{
 pub struct ConcurrencyBackpressureHandle {
     pub(super) limiter: Arc<ConcurrencyLimiter>,
     /// Of the layer or the service that it was taken from.
-    limits: QueueLimits,
+    pub(super) limits: QueueLimits,
 }
 
 impl ConcurrencyBackpressureHandle {

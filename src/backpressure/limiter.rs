@@ -107,6 +107,7 @@ impl fmt::Debug for ConcurrencyLimiter {
 impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
     const KIND: &'static str = ConcurrencySnapshot::KIND;
+    const CAN_PAUSE: bool = false;
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;

@@ -73,7 +73,7 @@ acquire_futures!(
     ConcurrencyLimiter,
     ConcurrencyPermit,
     "ConcurrencyBackpressureHandle",
-    "\n\nNeeds no runtime, unless a handle has set a `max_wait`."
+    "\n\nNeeds no runtime without a `max_wait`."
 );
 
 /// Permits without a request: see the [module](crate::backpressure#permits-without-a-request).
@@ -84,15 +84,15 @@ impl ConcurrencyBackpressureHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds of a layer do not apply; those that a handle [sets](Self::set_max_queue) do.
-    /// Nor does the [deadline](crate::deadline::current) of a request during which it is polled: that
-    /// deadline ends the request, and with it a wait that belongs to it, but the permit may be for
-    /// other work.
+    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this handle
+    /// was taken from, or those that a handle has set. The [deadline](crate::deadline::current) of
+    /// a request during which it is polled does not: it ends that request, and with it a wait that
+    /// belongs to it, but the permit may be for other work.
     ///
     /// # Errors
     ///
-    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile. A
-    /// rejection by a bound that a handle has set.
+    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile, or
+    /// by a bound.
     ///
     /// # Examples
     ///
@@ -128,7 +128,7 @@ impl ConcurrencyBackpressureHandle {
     /// # }
     /// ```
     pub fn acquire(&self) -> Acquire {
-        Acquire(Acquiring::new(&self.limiter, 1))
+        Acquire(Acquiring::new(&self.limiter, self.limits, 1))
     }
 
     /// Acquires `permits` at once, and waits for them if need be.
@@ -159,7 +159,7 @@ impl ConcurrencyBackpressureHandle {
     /// # }
     /// ```
     pub fn acquire_many(&self, permits: u32) -> AcquireMany {
-        AcquireMany(Acquiring::new(&self.limiter, permits))
+        AcquireMany(Acquiring::new(&self.limiter, self.limits, permits))
     }
 
     /// Acquires a permit that is available now.

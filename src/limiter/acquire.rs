@@ -155,14 +155,16 @@ fn reject(limiter: &impl Limiter, reason: Reason, permits: u32) -> AcquireManyEr
 pub(crate) struct Acquiring<L: Limiter> {
     limiter: Arc<L>,
     permits: u32,
+    /// The bounds of the layer or the service that the handle was taken from.
+    limits: QueueLimits,
     /// The wait, from the first poll that finds too few permits.
     waiter: Option<Waiter>,
     is_done: bool,
 }
 
 impl<L: Limiter> Acquiring<L> {
-    pub(crate) fn new(limiter: &Arc<L>, permits: u32) -> Self {
-        Self { limiter: Arc::clone(limiter), permits, waiter: None, is_done: false }
+    pub(crate) fn new(limiter: &Arc<L>, limits: QueueLimits, permits: u32) -> Self {
+        Self { limiter: Arc::clone(limiter), permits, limits, waiter: None, is_done: false }
     }
 
     pub(crate) const fn is_done(&self) -> bool {
@@ -185,7 +187,7 @@ impl<L: Limiter> Acquiring<L> {
     }
 
     fn poll_permits(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
-        let Self { limiter, permits, waiter, .. } = self;
+        let Self { limiter, permits, limits, waiter, .. } = self;
         let (limiter, permits, observer) = (&*limiter, *permits, limiter.observer());
         if permits == 0 {
             return Poll::Ready(Err(AcquireManyError::invalid(permits, limiter.limit())));
@@ -195,8 +197,7 @@ impl<L: Limiter> Acquiring<L> {
             observer.notify(|| Event::Acquired { permits });
             return Poll::Ready(Ok(held));
         }
-        // Bounds of layers are not those of a handle.
-        let limits = &limiter.bounds().in_force(QueueLimits::NONE);
+        let limits = &limiter.bounds().in_force(*limits);
         // The waiter stays in its place until the outcome is known, because wakers and timers may
         // panic.
         let waiter = waiter.get_or_insert_with(|| Waiter::new(limits, limiter.clock(), cx.waker()));

@@ -66,6 +66,9 @@ pub(crate) trait Limiter: Cached {
     /// The kind of the limit, in metrics and traces.
     const KIND: &'static str;
 
+    /// Whether a handle can pause the limit.
+    const CAN_PAUSE: bool;
+
     /// Acquires a permit as [`try_acquire`](Self::try_acquire) does, unless admissions are
     /// [observed](Self::observe).
     fn try_acquire_unobserved(&self) -> Option<Self::Permit>;
@@ -142,7 +145,7 @@ pub(crate) trait Limiter: Cached {
     ///
     /// If the name is empty, or the limit has another one.
     fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observer().set_name(name, Self::KIND)?;
+        self.observer().set_name(name, Self::KIND, Self::CAN_PAUSE)?;
         self.observe();
         Ok(())
     }

@@ -55,8 +55,8 @@
 //! | `floodgate_requests_cancelled_total` | counter | requests | were queued, and went away neither admitted nor rejected |
 //! | `floodgate_permits_unused_total` | counter | permits | were acquired and released without a call |
 //! | `floodgate_queue_wait_seconds` | histogram | seconds | of each admitted request, from its arrival to its permit; 0 without a wait |
-//! | `floodgate_pauses_total` | counter | pauses | of a window, and extensions of one |
-//! | `floodgate_pause_seconds` | histogram | seconds | of each of them, from the call that pauses to the end |
+//! | `floodgate_pauses_total` | counter | pauses | and extensions of one, `window` only |
+//! | `floodgate_pause_seconds` | histogram | seconds | of each of them, from the call that pauses to the end, `window` only |
 //! | `floodgate_limit_changes_total` | counter | settings | of the limit or the window by a handle |
 //! | `floodgate_requests_in_flight` | gauge | requests | from readiness to the end of the response, `concurrency` only |
 //! | `floodgate_requests_queued` | gauge | requests | in the queue |

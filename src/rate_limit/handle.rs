@@ -49,7 +49,7 @@ use crate::{
 pub struct WindowRateLimitHandle {
     pub(super) limiter: Arc<RateLimiter>,
     /// Of the layer or the service that it was taken from.
-    limits: QueueLimits,
+    pub(super) limits: QueueLimits,
 }
 
 impl WindowRateLimitHandle {

@@ -213,6 +213,7 @@ impl fmt::Debug for RateLimiter {
 impl Limiter for RateLimiter {
     const LAYER: &'static str = "WindowRateLimitLayer";
     const KIND: &'static str = WindowSnapshot::KIND;
+    const CAN_PAUSE: bool = true;
 
     type Permit = Permit;
     type InFlight = ();

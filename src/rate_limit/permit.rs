@@ -57,15 +57,15 @@ impl WindowRateLimitHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds of a layer do not apply; those that a handle [sets](Self::set_max_queue) do.
-    /// Without them, neither does the [deadline](crate::deadline::current) of a request during which
-    /// it is polled: that deadline ends the request, and with it a wait that belongs to it, but the
-    /// permit may be for other work.
+    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this handle
+    /// was taken from, or those that a handle has set. With a bound, so does the
+    /// [deadline](crate::deadline::current) of a request during which it is polled. Without one, a
+    /// deadline ends that request, and with it a wait that belongs to it.
     ///
     /// # Errors
     ///
-    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile. A
-    /// rejection by a bound that a handle has set.
+    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile, or
+    /// by a bound.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl WindowRateLimitHandle {
     /// # }
     /// ```
     pub fn acquire(&self) -> Acquire {
-        Acquire(Acquiring::new(&self.limiter, 1))
+        Acquire(Acquiring::new(&self.limiter, self.limits, 1))
     }
 
     /// Acquires `permits` at once, and waits for them if need be.
@@ -133,7 +133,7 @@ impl WindowRateLimitHandle {
     /// # }
     /// ```
     pub fn acquire_many(&self, permits: u32) -> AcquireMany {
-        AcquireMany(Acquiring::new(&self.limiter, permits))
+        AcquireMany(Acquiring::new(&self.limiter, self.limits, permits))
     }
 
     /// Acquires a permit that is available now.

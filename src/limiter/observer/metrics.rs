@@ -55,11 +55,13 @@ pub(super) struct Metrics {
     queue_wait: LateHandle<Histogram>,
     pauses: LateHandle<Counter>,
     pause: LateHandle<Histogram>,
+    /// Pauses are registered before the first one only if there may be one.
+    can_pause: bool,
     limit_changes: LateHandle<Counter>,
 }
 
 impl Metrics {
-    pub(super) fn new(name: &Arc<str>, kind: &'static str) -> Self {
+    pub(super) fn new(name: &Arc<str>, kind: &'static str, can_pause: bool) -> Self {
         let labels = labels(name, kind);
         let counter = |metric| LateHandle::new(metric, &labels);
         let rejected = |reason: Reason| {
@@ -67,7 +69,7 @@ impl Metrics {
             let reason = Label::from_static_parts("reason", reason.name());
             LateHandle::new(REJECTED, &[limiter, kind, reason])
         };
-        Self {
+        let this = Self {
             admitted: counter(ADMITTED),
             queue_full: rejected(Reason::QueueFull),
             wait_timeout: rejected(Reason::WaitTimeout),
@@ -75,23 +77,33 @@ impl Metrics {
             cancelled: counter(CANCELLED),
             unused: counter(UNUSED),
             queue_wait: LateHandle::new(QUEUE_WAIT, &labels),
-            pauses: counter(PAUSES),
-            pause: LateHandle::new(PAUSE, &labels),
+            pauses: LateHandle::unregistered(PAUSES, &labels),
+            pause: LateHandle::unregistered(PAUSE, &labels),
             limit_changes: counter(LIMIT_CHANGES),
+            can_pause,
+        };
+        this.register_pauses();
+        this
+    }
+
+    fn register_pauses(&self) {
+        if self.can_pause {
+            self.pauses.register();
+            self.pause.register();
         }
     }
 
     /// Registers all metrics that are not yet.
     pub(super) fn register(&self) {
         let Self { admitted, queue_full, wait_timeout, closed, cancelled, unused, .. } = self;
-        let Self { queue_wait, pauses, pause, limit_changes, .. } = self;
+        let Self { queue_wait, limit_changes, .. } = self;
         for counter in
-            [admitted, queue_full, wait_timeout, closed, cancelled, unused, pauses, limit_changes]
+            [admitted, queue_full, wait_timeout, closed, cancelled, unused, limit_changes]
         {
             counter.register();
         }
         queue_wait.register();
-        pause.register();
+        self.register_pauses();
     }
 
     pub(super) fn record(&self, event: Event<'_>) {

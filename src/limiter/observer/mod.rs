@@ -80,11 +80,13 @@ impl Observer {
         &self,
         name: Arc<str>,
         kind: &'static str,
+        can_pause: bool,
     ) -> Result<(), InvalidSetting> {
         if name.is_empty() {
             return Err(InvalidSetting::new("name", name, "a text that is not empty"));
         }
-        let named = self.named.get_or_init(|| Box::new(Named::new(Arc::clone(&name), kind)));
+        let new = || Box::new(Named::new(Arc::clone(&name), kind, can_pause));
+        let named = self.named.get_or_init(new);
         if named.name != name {
             let expected = format!("{:?}, as the limit is named already", named.name);
             return Err(InvalidSetting::new("name", name, expected));
@@ -141,10 +143,10 @@ impl Named {
         not(any(feature = "metrics", feature = "tracing")),
         allow(unused_variables, reason = "counts need no kind")
     )]
-    fn new(name: Arc<str>, kind: &'static str) -> Self {
+    fn new(name: Arc<str>, kind: &'static str, can_pause: bool) -> Self {
         Self {
             #[cfg(feature = "metrics")]
-            metrics: metrics::Metrics::new(&name, kind),
+            metrics: metrics::Metrics::new(&name, kind, can_pause),
             #[cfg(feature = "tracing")]
             kind,
             name,

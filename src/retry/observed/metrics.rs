@@ -43,6 +43,7 @@ pub(in super::super) struct Metrics {
     attempts: LateHandle<Histogram>,
     backoff: LateHandle<Histogram>,
     give_ups: [LateHandle<Counter>; StopReason::ALL.len()],
+    /// Registered only with a budget: 0 is a balance that is exhausted.
     balance: LateHandle<Gauge>,
 }
 
@@ -63,7 +64,7 @@ impl Metrics {
             attempts: LateHandle::new(ATTEMPTS, &labels),
             backoff: LateHandle::new(BACKOFF, &labels),
             give_ups,
-            balance: LateHandle::new(BALANCE, &labels),
+            balance: LateHandle::unregistered(BALANCE, &labels),
         }
     }
 
