@@ -221,8 +221,10 @@ impl Limiter for ConcurrencyLimiter {
     }
 
     fn separate(&self) -> Self {
-        let mut separate = Self::new(self.semaphore.limit());
-        (separate.bounds, separate.rejecting) = self.bounds.separate();
+        // In one step, as they are changed.
+        let (limit, bounds) = self.semaphore.read(|view| (view.limit, self.bounds.separate()));
+        let mut separate = Self::new(limit);
+        (separate.bounds, separate.rejecting) = bounds;
         separate
     }
 

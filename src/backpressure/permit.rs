@@ -135,7 +135,9 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// All of them are acquired together, or none: two tasks that need several never hold a part
     /// each and wait for the rest. Otherwise it is as [`acquire`](Self::acquire). While the wait is
-    /// first in the queue, all released permits are kept for it, and no request overtakes it.
+    /// first in the queue, all released permits are kept for it, and no request overtakes it. If its
+    /// `max_wait` ends while its task is not polled, it holds up those behind it until the next
+    /// arrival, release or reading.
     ///
     /// # Errors
     ///

@@ -192,45 +192,61 @@ impl<L: Limiter> Acquiring<L> {
         if permits == 0 {
             return Poll::Ready(Err(AcquireManyError::invalid(permits, limiter.limit())));
         }
-        if waiter.is_none() && limiter.try_acquire_many(permits) {
+        let is_available = || {
+            limiter.try_acquire_many(permits)
+                || limiter.bounds().are_set() && {
+                    // So that no lock is taken for permits that have expired.
+                    limiter.refill();
+                    limiter.try_acquire_many(permits)
+                }
+        };
+        if waiter.is_none() && is_available() {
             let held = Held::new(limiter, permits);
             observer.notify(|| Event::Acquired { permits });
             return Poll::Ready(Ok(held));
         }
-        let limits = &limiter.bounds().in_force(*limits);
-        // The waiter stays in its place until the outcome is known, because wakers and timers may
-        // panic.
-        let waiter = waiter.get_or_insert_with(|| Waiter::new(limits, limiter.clock(), cx.waker()));
-        let was_queued = waiter.key.is_some();
-        match limiter.poll_acquire(waiter, permits, limits, cx) {
-            Poll::Pending => {
-                if !was_queued {
-                    observer.notify(|| Event::Queued);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Ok(_)) => {
-                let held = Held::new(limiter, permits);
-                let since = waiter.since;
-                observer.notify(|| {
-                    if was_queued {
-                        let queued_for = limiter.clock().now().since(since);
-                        Event::AcquiredAfterWait { permits, queued_for }
-                    } else {
-                        Event::Acquired { permits }
+        loop {
+            let in_force = limiter.bounds().in_force(*limits);
+            // The waiter stays in its place until the outcome is known, because wakers and timers
+            // may panic.
+            let waiting =
+                waiter.get_or_insert_with(|| Waiter::new(&in_force, limiter.clock(), cx.waker()));
+            let was_queued = waiting.key.is_some();
+            match limiter.poll_acquire(waiting, permits, &in_force, cx) {
+                Poll::Pending => {
+                    if !was_queued {
+                        observer.notify(|| Event::Queued);
                     }
-                });
-                Poll::Ready(Ok(held))
-            }
-            Poll::Ready(Err(refusal)) => Poll::Ready(Err(match refusal {
-                Refusal::Rejected(reason) => reject(&**limiter, reason, permits),
-                Refusal::TooMany { limit } => {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(_)) => {
+                    let held = Held::new(limiter, permits);
+                    let since = waiting.since;
+                    observer.notify(|| {
+                        if was_queued {
+                            let queued_for = limiter.clock().now().since(since);
+                            Event::AcquiredAfterWait { permits, queued_for }
+                        } else {
+                            Event::Acquired { permits }
+                        }
+                    });
+                    return Poll::Ready(Ok(held));
+                }
+                Poll::Ready(Err(Refusal::Rejected(_)))
+                    if !was_queued && limiter.bounds().in_force(*limits) != in_force =>
+                {
+                    *waiter = None;
+                }
+                Poll::Ready(Err(Refusal::Rejected(reason))) => {
+                    return Poll::Ready(Err(reject(&**limiter, reason, permits)));
+                }
+                Poll::Ready(Err(Refusal::TooMany { limit })) => {
                     if was_queued {
                         observer.notify(|| Event::Cancelled);
                     }
-                    AcquireManyError::invalid(permits, limit)
+                    return Poll::Ready(Err(AcquireManyError::invalid(permits, limit)));
                 }
-            })),
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The limits of the queue that one layer sets. Layers that share a limiter may differ in them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueLimits {
     max_queue: u32,
     /// In nanoseconds, which keeps every clone of a service small. [`u64::MAX`] without a limit.
@@ -88,6 +88,10 @@ type Replaced<T> = Option<Option<T>>;
 ///
 /// They are looked up where a request is about to wait or to be rejected. Behind a lock, so that
 /// both are of one moment: such a request takes that of the wait queue, too.
+///
+/// *Lookup against change:* a request looks the bounds up, and then the limit, under another lock.
+/// If both change in between, it may be rejected by earlier bounds and a later limit. So before it
+/// is rejected on arrival, it looks the bounds up again, and begins anew if they are others.
 #[derive(Default)]
 pub(crate) struct Bounds {
     /// A handle has set a bound. Relaxed: the lock orders the bounds. A thread that sees it late
@@ -123,9 +127,14 @@ impl Bounds {
         self.is_set.store(true, Relaxed);
     }
 
+    /// Returns true if a handle has set a bound. A lookup takes the lock then.
+    pub(crate) fn are_set(&self) -> bool {
+        self.is_set.load(Relaxed)
+    }
+
     /// Returns the bounds in force for a layer that has set `limits`.
     pub(crate) fn in_force(&self, mut limits: QueueLimits) -> QueueLimits {
-        if self.is_set.load(Relaxed) {
+        if self.are_set() {
             let Set { max_queue, max_wait } = *self.lock();
             if let Some(max_queue) = max_queue {
                 limits.set_max_queue(max_queue);

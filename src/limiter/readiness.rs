@@ -119,16 +119,22 @@ impl<L: Limiter> Readiness<L> {
     #[cold]
     #[track_caller]
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
-        let limits = self.limits_in_force();
+        let mut known = None;
         loop {
             match &mut self.state {
                 // Idle => (Acquired | Waiting)
                 State::Idle => {
-                    // Of an observed limit, requests that need no wait get here, too.
-                    if let Some(permit) = self.limiter.try_acquire() {
+                    // Of an observed limit, requests that need no wait get here, too. For them no
+                    // lock is taken, so the bounds are looked up behind them.
+                    let mut permit = self.limiter.try_acquire();
+                    if permit.is_none() && self.limiter.bounds().are_set() {
+                        permit = self.acquire_now();
+                    }
+                    if let Some(permit) = permit {
                         return Poll::Ready(Some(self.acquired(permit)));
                     }
-                    let waiter = Waiter::new(&limits, self.limiter.clock(), cx.waker());
+                    let limits = known.insert(self.limits_in_force());
+                    let waiter = Waiter::new(limits, self.limiter.clock(), cx.waker());
                     self.waiter = Some(waiter);
                     self.state = State::Waiting { is_renewed: false };
                 }
@@ -136,7 +142,8 @@ impl<L: Limiter> Readiness<L> {
                 // the outcome is known, because wakers and timers may panic.
                 State::Waiting { is_renewed } => {
                     let waiter = self.waiter.as_mut().expect("set in this state");
-                    let clock = self.limiter.clock();
+                    let (clock, bounds) = (self.limiter.clock(), self.limiter.bounds());
+                    let limits = *known.get_or_insert_with(|| bounds.in_force(self.limits));
                     waiter.polled_by(cx.waker(), &limits, clock);
                     let was_queued = waiter.key.is_some();
                     let poll = self.limiter.arc().poll_acquire(waiter, 1, &limits, cx);
@@ -155,6 +162,12 @@ impl<L: Limiter> Readiness<L> {
                         }
                         Poll::Ready(Err(Refusal::TooMany { .. })) => {
                             unreachable!("a limit has at least one permit")
+                        }
+                        Poll::Ready(Err(Refusal::Rejected(_)))
+                            if !was_queued && bounds.in_force(self.limits) != limits =>
+                        {
+                            self.waiter = None;
+                            self.state = State::Idle;
                         }
                         Poll::Ready(Err(Refusal::Rejected(reason))) => {
                             let is_gone = reason == Reason::WaitTimeout

@@ -46,17 +46,20 @@ impl Waiter {
     /// Records the task that polls. With another task than before, beginning and deadline become
     /// those of a request that comes now, unless the deadline has passed. A wait without a deadline
     /// stays one, because the queue keeps no outcome for it.
+    ///
+    /// A new deadline may be earlier than the next poll, if the bound was lowered.
     pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
         let before = mem::replace(&mut self.task, TaskId::of(waker));
-        if before == self.task || self.deadline == Nanos::NEVER {
+        if before == self.task {
             return;
         }
         let now = clock.now();
-        if now < self.deadline {
+        if self.deadline == Nanos::NEVER {
+            self.since = now;
+        } else if now < self.deadline {
             (self.since, self.deadline) = (now, limits.deadline(now));
-            if self.deadline == Nanos::NEVER {
-                self.poll_at = Nanos::NEVER; // the bound of the wait was removed
-            }
+            let is_bounded = self.deadline != Nanos::NEVER;
+            self.poll_at = if is_bounded { self.poll_at.min(self.deadline) } else { Nanos::NEVER };
         }
     }
 

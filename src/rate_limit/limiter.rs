@@ -296,9 +296,10 @@ impl Limiter for RateLimiter {
     }
 
     fn separate(&self) -> Self {
-        let (limit, length) = self.window.settings();
+        // In one step, as they are changed.
+        let ((limit, length), bounds) = self.window.settings_with(|| self.bounds.separate());
         let mut separate = Self::new(self.shape, limit, length);
-        (separate.bounds, separate.rejecting) = self.bounds.separate();
+        (separate.bounds, separate.rejecting) = bounds;
         separate
     }
 

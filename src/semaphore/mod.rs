@@ -974,9 +974,9 @@ impl<D: Deadlines, T: Tags> Waiters<'_, D, T> {
         self.semaphore.view_of(self.locked, self.semaphore.state.load(Relaxed), ahead)
     }
 
-    /// Returns a time before which no grant is taken back.
-    pub(crate) fn earliest_grant(&self) -> Deadline {
-        self.locked.queue.earliest_grant()
+    /// Returns a time before which no waiter proceeds because a deadline of another has passed.
+    pub(crate) fn earliest_end(&self) -> Deadline {
+        self.locked.queue.earliest_end()
     }
 
     /// Tags a queued waiter. Returns its tag before.

@@ -299,9 +299,11 @@ impl Queue {
         self.deadlines.earliest().map_or(Deadline::NEVER, |(deadline, _)| deadline)
     }
 
-    /// Returns a lower bound of the deadlines of grants; [`Deadline::NEVER`] without a grant.
-    pub(super) fn earliest_grant(&self) -> Deadline {
-        if self.granted > 0 { self.earliest_deadline() } else { Deadline::NEVER }
+    /// Returns a lower bound of the deadlines whose end lets waiters proceed that are polled by none
+    /// of their own: those of grants, which are taken back, and of waiters for several permits, which
+    /// leave what they could not use. [`Deadline::NEVER`] without any.
+    pub(super) fn earliest_end(&self) -> Deadline {
+        if self.granted + self.weighted > 0 { self.earliest_deadline() } else { Deadline::NEVER }
     }
 
     /// Takes out the waiter with the earliest deadline. `waker` of one that was granted permits is

@@ -1,14 +1,20 @@
 //! Bounds of queues and pauses that change at run time.
 
-use std::{panic::catch_unwind, task::Waker, time::Duration};
+use std::{
+    future::Future,
+    panic::catch_unwind,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, PauseOnHintLayer, Rejected, WindowRateLimitLayer,
-    observe::Snapshot, reject::RejectWithBoxError,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, PauseOnHintLayer, Rejected,
+    WindowRateLimitLayer, config::ConcurrencyConfig, observe::Snapshot, reject::RejectWithBoxError,
 };
 use tower_test::mock::Spawn;
 
@@ -316,4 +322,56 @@ async fn s2_w7_bound_of_a_pause_changes_for_running_services() {
     assert_eq!((apart.handle().max_pause(), handle.max_pause() > secs(1 << 30)), (secs(7), true));
     assert!(apart.layer(inner).oneshot(1).now_or_never().is_some());
     assert_eq!(rate.estimated_wait(), secs(7));
+}
+
+/// The permit was expected at 30 s when the bound was 100 s. The task that takes over has 15 s.
+#[tokio::test(start_paused = true)]
+async fn s2_c12_wait_taken_over_under_a_shorter_bound_ends_by_it() {
+    let layer = WindowRateLimitLayer::new(1, secs(10)).max_wait(secs(100));
+    let handle = layer.handle();
+    handle.acquire().await.unwrap().commit();
+    let mut one = Box::pin(handle.acquire());
+    let mut two = Box::pin(handle.acquire());
+    assert!((&mut one).now_or_never().is_none() && (&mut two).now_or_never().is_none());
+    let mut service = layer.layer(Probe::new());
+    assert!(poll_ready::<_, u32>(&mut service, Waker::noop()).is_pending());
+    handle.set_max_wait(Some(secs(15))).unwrap();
+    let start = now();
+    let error = tokio::spawn(async move {
+        ServiceExt::<u32>::ready(&mut service).await.unwrap().call(1).await.unwrap_err()
+    });
+    assert!(rejected(&error.await.unwrap()).is_wait_timeout());
+    assert_eq!(start.elapsed(), secs(15));
+}
+
+/// Changes the settings when it is woken, as another thread may at that moment.
+struct Apply(ConcurrencyBackpressureHandle);
+
+impl Wake for Apply {
+    fn wake(self: Arc<Self>) {
+        let mut config = ConcurrencyConfig::new(1);
+        config.max_queue = Some(100);
+        config.apply(&self.0).unwrap();
+    }
+}
+
+/// Before the change the request is admitted, and after it, it may queue. The change comes between
+/// the lookup of the bounds and that of the limit.
+#[tokio::test(start_paused = true)]
+async fn s2_request_during_a_change_is_not_rejected_by_a_part_of_it() {
+    let handle = ConcurrencyBackpressureLayer::new(3).reject_with_box_error().handle();
+    let _held = handle.try_acquire().unwrap();
+    handle.set_max_wait(Some(secs(1))).unwrap();
+    let mut several = Box::pin(handle.acquire_many(3));
+    assert!((&mut several).now_or_never().is_none());
+    handle.set_max_wait(None).unwrap();
+    let mut one = Box::pin(handle.acquire());
+    let waker = Waker::from(Arc::new(Apply(handle.clone())));
+    assert!(one.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    handle.set_max_queue(Some(0)).unwrap();
+    // The newcomer removes the overdue wait, so that `one` is granted a permit, and its waker called.
+    advance(secs(2)).await;
+    let mut newcomer = Box::pin(handle.acquire());
+    assert!((&mut newcomer).now_or_never().is_none(), "it may queue: {:?}", handle.snapshot());
+    assert_eq!((handle.limit(), handle.queued()), (1, 1));
 }

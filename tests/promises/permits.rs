@@ -140,23 +140,6 @@ async fn p1_b6_w9_close_rejects_waits_and_arrivals_of_handles() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p1_bounds_of_a_layer_are_those_of_its_requests() {
-    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(1).max_wait(secs(1));
-    let handle = layer.handle();
-    let held = handle.try_acquire().unwrap();
-    let waiting = [(); 3].map(|()| tokio::spawn(handle.acquire()));
-    settle().await;
-    assert_eq!(handle.queued(), 3);
-    let error = layer.layer(Probe::new()).oneshot(1).await.unwrap_err();
-    assert!(Rejected::find(&*error).is_some_and(Rejected::is_queue_full));
-    tokio::time::sleep(secs(60)).await;
-    drop(held);
-    for permit in waiting {
-        drop(permit.await.unwrap().unwrap());
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn p1_r10_deadline_of_a_request_ends_a_wait_inside_by_its_drop() {
     let quota = window(1, secs(10));
     quota.acquire().await.unwrap().commit();
@@ -531,4 +514,39 @@ async fn p1_b1_permits_of_a_handle_keep_requests_waiting() {
     assert!(handle.try_acquire_many(2).is_err());
     response.await.unwrap();
     assert!(handle.try_acquire_many(2).is_ok());
+}
+
+/// The refill task takes the step at the deadline of a wait whose task is not polled.
+#[tokio::test(start_paused = true)]
+async fn p2_c13_overdue_wait_for_several_in_a_window_holds_up_none_behind() {
+    let handle = window(3, secs(10));
+    let _held = handle.try_acquire().unwrap();
+    handle.set_max_wait(Some(secs(11))).unwrap();
+    let mut several = task::spawn(handle.acquire_many(3));
+    assert!(several.poll().is_pending());
+    handle.set_max_wait(None).unwrap();
+    let start = now();
+    assert!(tokio::spawn(handle.acquire()).await.unwrap().is_ok());
+    assert_eq!(start.elapsed(), secs(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_s2_bounds_of_the_layer_and_of_a_handle_hold_for_permits() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).max_wait(secs(1));
+    let handle = layer.handle();
+    let _held = handle.acquire().await.unwrap();
+    assert!(handle.acquire().await.unwrap_err().is_queue_full());
+    handle.set_max_queue(None).unwrap();
+    let start = now();
+    assert!(handle.acquire().await.unwrap_err().is_wait_timeout());
+    assert_eq!(start.elapsed(), secs(1));
+
+    let window = WindowRateLimitLayer::new(1, secs(10)).max_wait(secs(5)).handle();
+    window.acquire().await.unwrap().commit();
+    let start = now();
+    assert!(window.acquire().await.unwrap_err().is_wait_timeout());
+    assert_eq!(start.elapsed(), secs(0), "it is known on arrival");
+    window.set_max_wait(Some(secs(20))).unwrap();
+    assert!(window.acquire().await.is_ok());
+    assert_eq!(start.elapsed(), secs(10));
 }

@@ -61,6 +61,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// Keeps those of this thread until the guard is dropped.
     pub(crate) fn here() -> (Self, tracing::subscriber::DefaultGuard) {
+        crate::support::subscribe_all_threads();
         let kept = Self::default();
         let subscriber = tracing_subscriber::registry().with(kept.clone());
         (kept, tracing::subscriber::set_default(subscriber))

@@ -140,3 +140,15 @@ where
 {
     service.poll_ready(&mut Context::from_waker(waker))
 }
+
+/// Gives each thread a subscriber of traces, from the first test of traces on.
+///
+/// A callsite that is first met by a thread without a subscriber, while another thread sets its own,
+/// would be off for both.
+#[cfg(feature = "tracing")]
+pub(crate) fn subscribe_all_threads() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry()).expect("the first");
+    });
+}

@@ -39,7 +39,8 @@ impl RejectedCounts {
 #[non_exhaustive]
 pub struct LimitCounts {
     /// The number of requests that acquired a permit, with a wait or without. Several permits that
-    /// a handle acquires at once count as so many requests.
+    /// a handle acquires at once count as so many requests here and in `unused`, and as one request
+    /// in the other counts.
     pub admitted: u64,
     /// The number of permits that were acquired and released without a call: the service was
     /// dropped, or its inner service failed.

@@ -420,7 +420,13 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
     /// Returns the limit and the length, of one moment.
     pub(crate) fn settings(&self) -> (u32, Duration) {
-        self.semaphore.read(|view| (view.limit, self.length()))
+        self.settings_with(|| ()).0
+    }
+
+    /// Returns the limit and the length, and `settings` of the same moment, which may change with
+    /// the [quota](Self::set_quota).
+    pub(crate) fn settings_with<S>(&self, settings: impl FnOnce() -> S) -> ((u32, Duration), S) {
+        self.semaphore.read(|view| ((view.limit, self.length()), settings()))
     }
 
     /// Returns the state of the window after a refill.

@@ -237,14 +237,14 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         self.wake_drains();
     }
 
-    /// Returns the time at which the permits of a waiter with this view and turn are expected, or a
-    /// grant taken back.
+    /// Returns the time at which the permits of a waiter with this view and turn are expected, or
+    /// another waiter may leave it permits by its deadline.
     fn next_poll<D: Deadlines>(
         &self,
         waiters: &Waiters<'_, D, RefillTasks<K>>,
         (view, turn): (View, Turn),
         moment: Nanos,
     ) -> Nanos {
-        self.expected(view, turn, moment).min(Nanos::new(waiters.earliest_grant().get()))
+        self.expected(view, turn, moment).min(Nanos::new(waiters.earliest_end().get()))
     }
 }

@@ -18,6 +18,7 @@ fn keys(name: &str, kind: &str) -> (Vec<String>, Vec<String>) {
         }
         None => format!("floodgate_{metric}{{limiter={name:?},kind={kind:?}}}"),
     };
+    let is_of_kind = |metric: &&&str| kind == "window" || !metric.starts_with("pause");
     let events = [
         "limit_changes_total",
         "pause_seconds",
@@ -35,7 +36,7 @@ fn keys(name: &str, kind: &str) -> (Vec<String>, Vec<String>) {
         "concurrency" => gauges.push("requests_in_flight"),
         _ => gauges.extend(["paused_seconds", "requests_issued_total", "window_seconds"]),
     }
-    (events.iter().map(full).collect(), gauges.iter().map(full).collect())
+    (events.iter().filter(is_of_kind).map(full).collect(), gauges.iter().map(full).collect())
 }
 
 #[tokio::test(start_paused = true)]

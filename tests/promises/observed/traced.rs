@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::support::subscribe_all_threads;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -69,6 +70,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Keep {
 
 impl Trace {
     pub(crate) fn start() -> Self {
+        subscribe_all_threads();
         let events = Arc::default();
         let subscriber = tracing_subscriber::registry().with(Keep(Arc::clone(&events)));
         Self { events, _guard: tracing::subscriber::set_default(subscriber) }

@@ -161,6 +161,11 @@ impl Naive {
             State::Idle | State::Expired(_) => self.arrive(caller, now),
             State::Closed => State::Rejected(Reason::Closed, now, Came::Waited),
             State::Granted(_) => State::Holds,
+            // No time is left under the bound of now.
+            State::Waiting(Some(_)) if !same_task && until == Some(now) => {
+                self.queue.retain(|&waiter| waiter != caller);
+                State::Rejected(Reason::WaitTimeout, now, Came::Waited)
+            }
             // A wait without a deadline keeps that.
             State::Waiting(Some(_)) if !same_task => State::Waiting(until),
             state => state,
