@@ -94,8 +94,9 @@ impl Limits {
     ///
     /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
-    /// limits of one kind and name are added up; times are those of the greatest. So are the
-    /// budgets of retry policies of one name, each once, however many policies share it.
+    /// limits of one kind and name are added up; times are those of the greatest. Of retry policies
+    /// of one name, the balances of the budgets are added up, each once, however many policies
+    /// share it.
     ///
     /// The metrics of events need no call. If they have not been registered yet, because the
     /// recorder was installed after the limits were named and no event has happened since, they

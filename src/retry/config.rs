@@ -108,8 +108,8 @@ impl ExponentialRetry {
 impl<C, D, H> ExponentialRetry<C, D, H, Observed> {
     /// Returns a handle, which reads the counts and changes the settings of all clones.
     ///
-    /// Take it from the finished policy, or from its layer. A handle of before `backoff`,
-    /// `waits`, `max_hint`, `max_elapsed`, `budget` or `name` steers the policy of before. It does steer the
+    /// Take it from the finished policy, or from its layer. A handle of before `backoff`, `waits`,
+    /// `max_hint`, `max_elapsed`, `budget` or `name` steers the policy of before. It does steer the
     /// one that `classify`, `clone_with`, `on_decision`, `on_decision_with` or `seed` returns.
     #[must_use]
     pub fn handle(&self) -> ExponentialRetryHandle {
@@ -121,8 +121,9 @@ impl<C, D, H> ExponentialRetry<C, D, H, Observed> {
 ///
 /// Of a named policy, [`backoff`](Self::backoff), [`waits`](Self::waits),
 /// [`max_hint`](Self::max_hint), [`max_elapsed`](Self::max_elapsed) and [`budget`](Self::budget)
-/// return one of the same name with settings, counts and handles of its own: the handles and counts of before belong to the clones.
-/// Settings that a handle has changed are back at those of the policy then.
+/// return one of the same name with settings, counts and handles of its own: the handles and counts
+/// of before belong to the clones. Settings that a handle has changed are back at those of the
+/// policy then.
 impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     /// Names the policy: its requests are counted, and it has a [handle](Self::handle).
     ///

@@ -111,10 +111,12 @@
 //! | `floodgate_retry_backoff_seconds` | histogram: the wait before each retry | |
 //! | `floodgate_retry_budget_balance` | gauge: retries that the budget has saved | |
 //!
-//! The gauge is recorded by `record_metrics` of the handle. `RETRY_ATTEMPTS_BUCKETS` and
-//! `RETRY_BACKOFF_BUCKETS` are for exporters that ask for buckets. A recorder may be installed
-//! after the policy is named; metrics begin then. `floodgate_retries_total` has no series before
-//! the first retry, since classes of failures are not known beforehand. The others begin at zero.
+//! The gauge is recorded by `record_metrics` of the handle, and of a set of
+//! [`Limits`](crate::observe::Limits), which adds up the budgets of one name.
+//! `RETRY_ATTEMPTS_BUCKETS` and `RETRY_BACKOFF_BUCKETS` are for exporters that ask for buckets. A
+//! recorder may be installed after the policy is named; metrics begin then.
+//! `floodgate_retries_total` has no series before the first retry, since the classes of failures
+//! are not known beforehand. The other counter begins at zero.
 //!
 //! | event (feature `tracing`) | level | fields beside `limiter` and `kind` |
 //! | --- | --- | --- |
