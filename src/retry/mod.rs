@@ -95,8 +95,8 @@
 //! ```
 //!
 //! A change holds for requests that begin after it. A request in progress keeps the settings of its
-//! beginning, all of them of one moment. Clones of the policy share its counts and live settings. If
-//! `backoff`, `waits`, `max_hint`, `max_elapsed`, `budget` or `name` follows the name, it makes
+//! beginning, all of them of one moment. Clones of the policy share its counts and live settings.
+//! If `backoff`, `waits`, `max_hint`, `max_elapsed`, `budget` or `name` follows the name, it makes
 //! [a policy of its own](ExponentialRetry#method.handle) again.
 //!
 //! All counts exist only with a name. A policy without one takes no instruction for them. With one,
