@@ -25,7 +25,7 @@ impl Metric {
         Self { name, unit: Unit::Seconds, text }
     }
 
-    fn key(self, labels: &[Label]) -> Key {
+    pub(crate) fn key(self, labels: &[Label]) -> Key {
         Key::from_parts(self.name, labels.to_vec())
     }
 

@@ -6,8 +6,17 @@ use super::permanent::failed_lookup;
 use crate::{cause::causes, rejected::Rejected, retry::ErrorType};
 
 /// Returns the class of the outermost cause that has one.
+///
+/// A connection that could not be made because a time was up is a timeout. hyper-util calls it a
+/// failure to connect, and the timeout is one of its causes; reqwest calls it a timeout.
 pub(super) fn error_type(error: &(dyn Error + 'static)) -> ErrorType {
-    causes(error).find_map(class).unwrap_or(ErrorType::OTHER)
+    let mut classes = causes(error).filter_map(class);
+    match classes.next() {
+        Some(ErrorType::CONNECT) if classes.any(|class| class == ErrorType::TIMEOUT) => {
+            ErrorType::TIMEOUT
+        }
+        class => class.unwrap_or(ErrorType::OTHER),
+    }
 }
 
 fn class(cause: &(dyn Error + 'static)) -> Option<ErrorType> {

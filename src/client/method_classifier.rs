@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{Method, Request};
 
 use super::{AsError, HttpClassifier, PlainError, ResponseHead};
-use crate::retry::{Classify, Verdict};
+use crate::retry::{Classify, ErrorType, Verdict};
 
 /// Judges the results of a function by an [`HttpClassifier`], for [`retry`](crate::retry::retry).
 ///
@@ -64,6 +64,10 @@ impl<M> HttpClassifier<M> {
 impl<Res: ResponseHead, E: AsError<M>, M> Classify<(), Res, E> for MethodClassifier<M> {
     fn classify(&self, (): &(), result: &Result<Res, E>) -> Verdict {
         self.classify.classify(&*self.request, result)
+    }
+
+    fn error_type(&self, result: &Result<Res, E>) -> ErrorType {
+        Classify::<Request<()>, Res, E>::error_type(&self.classify, result)
     }
 
     fn settled(&self, (): &(), attempts: u32, result: &mut Result<Res, E>) {

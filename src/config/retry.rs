@@ -132,7 +132,8 @@ impl RetryConfig {
     /// Changes a running policy to these settings.
     ///
     /// Those of a request change in one step, as by [`set`](ExponentialRetryHandle::set), and hold
-    /// for requests that begin later. Those of the budget change next, for all that share it.
+    /// for requests that begin later. Those of the budget change next, for all that share it. The
+    /// backoff is without effect on a policy with [`waits`](ExponentialRetry::waits).
     ///
     /// ```
     /// use tower_floodgate::config::RetryConfig;

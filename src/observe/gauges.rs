@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, with_recorder};
 
-use super::Snapshot;
-use crate::{limiter::labels, metric::Metric};
+use super::{Handle, Snapshot};
+use crate::{limiter::labels, metric::Metric, retry::RetryBudget};
 
 const IN_FLIGHT: Metric =
     Metric::count("floodgate_requests_in_flight", "Requests between readiness and their end.");
@@ -99,5 +99,21 @@ pub(super) fn record(snapshots: &[Snapshot]) {
     }
     for ((name, kind), sum) in sums {
         sum.record(name, kind);
+    }
+}
+
+/// Records the balances of the budgets of retry policies, added up by name.
+pub(super) fn record_balances(handles: &[Handle]) {
+    let mut budgets = BTreeMap::<&str, (_, Vec<&RetryBudget>)>::new();
+    for handle in handles {
+        let Handle::Retry(handle) = handle else { continue };
+        let Some(budget) = handle.budget() else { continue };
+        let (_, budgets) = budgets.entry(handle.name()).or_insert((handle, Vec::new()));
+        if !budgets.iter().any(|other| other.is_shared_with(budget)) {
+            budgets.push(budget);
+        }
+    }
+    for (handle, budgets) in budgets.values() {
+        handle.record_balance(budgets.iter().map(|budget| f64::from(budget.saved())).sum());
     }
 }

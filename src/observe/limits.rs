@@ -37,7 +37,7 @@ impl Handle {
         match self {
             Self::Concurrency(handle) => handle.register_metrics(),
             Self::Window(handle) => handle.register_metrics(),
-            Self::Retry(handle) => handle.record_metrics(),
+            Self::Retry(handle) => handle.register_metrics(),
         }
     }
 }
@@ -94,7 +94,9 @@ impl Limits {
     ///
     /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
-    /// limits of one kind and name are added up; times are those of the greatest.
+    /// limits of one kind and name are added up; times are those of the greatest. Of retry policies
+    /// of one name, the balances of the budgets are added up, each once, however many policies
+    /// share it.
     ///
     /// The metrics of events need no call. If they have not been registered yet, because the
     /// recorder was installed after the limits were named and no event has happened since, they
@@ -105,6 +107,7 @@ impl Limits {
         handles.iter().for_each(Handle::register_metrics);
         let snapshots: Vec<_> = handles.iter().map(Handle::snapshot).collect();
         super::gauges::record(&snapshots);
+        super::gauges::record_balances(&handles);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {

@@ -259,6 +259,12 @@ impl RetryBudget {
         whole_retries(self.account.most.load(Relaxed))
     }
 
+    /// Returns true if `other` is a clone of this budget.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.account, &other.account)
+    }
+
     /// Returns the number of whole retries that the balance pays for, without those of the floor.
     #[must_use]
     pub fn saved(&self) -> u32 {

@@ -96,7 +96,8 @@ pub trait Classify<Req, Res, E> {
     /// Called for the result of each attempt that is not judged [`Verdict::Done`], if the policy
     /// has a [name](super::ExponentialRetry::name) and the feature `metrics` or `tracing` is on. By
     /// default [`ErrorType::RESPONSE`] of an `Ok` and [`ErrorType::OTHER`] of an `Err`, as of
-    /// closures.
+    /// closures. If it panics, the panic ends the request, its decision is not counted, and the
+    /// withdrawn retry is refunded to the budget.
     fn error_type(&self, result: &Result<Res, E>) -> ErrorType {
         match result {
             Ok(_) => ErrorType::RESPONSE,

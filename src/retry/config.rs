@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     AnyError, Backoff, ByClone, Decision, DecisionHook, ExponentialRetryHandle, NoHook, Observed,
-    Observer, RetryBudget, SharedHook, Unobserved, Waits,
+    Observer, RetryBudget, RetrySettings, SharedHook, Unobserved, Waits,
     observed::checked_attempts,
     request::RequestState,
     shared::{Random, Shared, SharedRef},
@@ -108,7 +108,7 @@ impl ExponentialRetry {
 impl<C, D, H> ExponentialRetry<C, D, H, Observed> {
     /// Returns a handle, which reads the counts and changes the settings of all clones.
     ///
-    /// Take it from the finished policy, or from its layer. A handle of before `backoff`,
+    /// Take it from the finished policy, or from its layer. A handle of before `backoff`, `waits`,
     /// `max_hint`, `max_elapsed`, `budget` or `name` steers the policy of before. It does steer the
     /// one that `classify`, `clone_with`, `on_decision`, `on_decision_with` or `seed` returns.
     #[must_use]
@@ -119,10 +119,11 @@ impl<C, D, H> ExponentialRetry<C, D, H, Observed> {
 
 /// Each setter changes this policy and none of its clones.
 ///
-/// Of a named policy, [`backoff`](Self::backoff), [`max_hint`](Self::max_hint),
-/// [`max_elapsed`](Self::max_elapsed) and [`budget`](Self::budget) return one of the same name with
-/// settings, counts and handles of its own: the handles and counts of before belong to the clones.
-/// Settings that a handle has changed are back at those of the policy then.
+/// Of a named policy, [`backoff`](Self::backoff), [`waits`](Self::waits),
+/// [`max_hint`](Self::max_hint), [`max_elapsed`](Self::max_elapsed) and [`budget`](Self::budget)
+/// return one of the same name with settings, counts and handles of its own: the handles and counts
+/// of before belong to the clones. Settings that a handle has changed are back at those of the
+/// policy then.
 impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     /// Names the policy: its requests are counted, and it has a [handle](Self::handle).
     ///
@@ -188,7 +189,7 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     /// [`backoff`](Self::backoff).
     #[must_use]
     pub fn waits(self, waits: Waits) -> Self {
-        self.share(|shared| shared.waits = Some(waits))
+        self.share(|shared| shared.waits = Some(waits)).configured()
     }
 
     /// Stops, at once, before a wait that would end later than this after the request was made.
@@ -320,21 +321,25 @@ impl<C, D, H, O: Observer> ExponentialRetry<C, D, H, O> {
     }
 }
 
+/// Shows the settings with which a request would begin now: those of a named policy are live.
 impl<C, D, H, O> fmt::Debug for ExponentialRetry<C, D, H, O>
 where
     C: fmt::Debug,
     D: fmt::Debug,
     H: fmt::Debug,
-    O: fmt::Debug,
+    O: Observer + fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { max_elapsed, budget, waits, .. } = self.shared.get();
+        let shared @ Shared { budget, waits, .. } = self.shared.get();
+        let built = || RetrySettings::built(&self.inline, shared);
+        let RetrySettings { max_attempts, backoff, max_hint, max_elapsed } =
+            self.observer.live_settings().unwrap_or_else(built);
         f.debug_struct("ExponentialRetry")
-            .field("max_attempts", &self.inline.max_attempts)
-            .field("backoff", &self.inline.backoff)
+            .field("max_attempts", &max_attempts)
+            .field("backoff", &backoff)
             .field("waits", waits)
-            .field("max_elapsed", max_elapsed)
-            .field("max_hint", &Duration::from_nanos(self.inline.max_hint))
+            .field("max_elapsed", &max_elapsed)
+            .field("max_hint", &max_hint)
             .field("budget", budget)
             .field("classify", &self.classify)
             .field("clone_with", &self.clone_with)

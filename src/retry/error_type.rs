@@ -33,9 +33,9 @@ enum Class {
 }
 
 impl ErrorType {
-    /// A time was up: of the connection, of the attempt, or of the request.
+    /// A time was up: to connect, of the attempt, or of the request.
     pub const TIMEOUT: Self = Self::new("timeout");
-    /// The server could not be reached.
+    /// The server could not be reached, and no time was up.
     pub const CONNECT: Self = Self::new("connect");
     /// The connection, or the stream on it, was lost.
     pub const RESET: Self = Self::new("reset");
@@ -55,6 +55,9 @@ impl ErrorType {
     }
 
     /// Creates the class of a status of HTTP.
+    ///
+    /// Each status is a time series of its own. Those of a server are few; a number that is not a
+    /// status, such as one that counts, makes as many series as it has values.
     #[must_use]
     pub const fn status(status: u16) -> Self {
         Self(Class::Status(status))

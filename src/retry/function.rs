@@ -118,6 +118,11 @@ use crate::time;
 /// # }
 /// ```
 ///
+/// # Spans of attempts
+///
+/// A function's call can be put in a span, as each call of `operation` is an attempt. With the
+/// crate `tracing`: `retry(policy, || fetch(7).instrument(info_span!("attempt")))`.
+///
 /// # Deadlines
 ///
 /// `tokio::time::timeout` around the future cuts off an attempt or a wait. A

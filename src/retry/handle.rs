@@ -54,12 +54,18 @@ impl ExponentialRetryHandle {
     }
 
     /// Returns the settings with which a request would begin now.
+    ///
+    /// The backoff is returned, and not used, if the policy has
+    /// [`waits`](super::ExponentialRetry::waits).
     #[must_use]
     pub fn settings(&self) -> RetrySettings {
         self.observation.settings()
     }
 
     /// Changes all settings in one step.
+    ///
+    /// The backoff is without effect on a policy with [`waits`](super::ExponentialRetry::waits),
+    /// as by [`set_backoff`](Self::set_backoff).
     ///
     /// ```
     /// use std::time::Duration;
@@ -155,7 +161,8 @@ impl ExponentialRetryHandle {
 
     /// Returns the settings and the counts of this moment.
     ///
-    /// The settings are of one moment. The counts are read next, one after the other.
+    /// The counts are read one after the other: the give-ups, the retries, and the requests. So
+    /// there are never more give-ups than requests. The settings, read next, are of one moment.
     #[must_use]
     pub fn snapshot(&self) -> RetrySnapshot {
         RetrySnapshot::of(self)
@@ -164,22 +171,44 @@ impl ExponentialRetryHandle {
     /// Records the gauge `floodgate_retry_budget_balance`, and registers the other metrics.
     ///
     /// Call it before metrics are scraped, or every few seconds. Policies of one name share the
-    /// gauge: the one recorded last sets it.
+    /// gauge: the one recorded last sets it. A set of [`Limits`](crate::observe::Limits) adds them
+    /// up. A policy without a budget has no gauge.
+    ///
+    /// `floodgate_retries_total` is not registered: it has no series of a class before the first
+    /// retry after a failure of that class.
     #[cfg(feature = "metrics")]
     pub fn record_metrics(&self) {
-        self.observation.metrics.record(self.budget());
+        self.register_metrics();
+        if let Some(budget) = self.budget() {
+            self.record_balance(budget.saved().into());
+        }
+    }
+
+    /// Registers the metrics that have values before their first event.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register_metrics(&self) {
+        self.observation.metrics.register();
+    }
+
+    /// Sets the gauge of the name's budgets.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn record_balance(&self, saved: f64) {
+        self.observation.metrics.record_balance(saved);
     }
 }
 
 impl fmt::Debug for ExponentialRetryHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In the order of a snapshot.
+        let give_ups = self.give_ups();
+        let retries = self.retries();
         f.debug_struct("ExponentialRetryHandle")
             .field("name", &self.name())
             .field("settings", &self.settings())
             .field("budget", &self.budget())
             .field("requests", &self.requests())
-            .field("retries", &self.retries())
-            .field("give_ups", &self.give_ups())
+            .field("retries", &retries)
+            .field("give_ups", &give_ups)
             .finish()
     }
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use tower::retry::Retry;
 use tower_layer::Layer;
 
@@ -10,7 +12,7 @@ use super::{
 /// The counterpart of `tower::retry::RetryLayer`. Its service is tower's [`Retry`], which drives
 /// the inner service to readiness before each attempt. Retries need an inner service that is
 /// [`Clone`], and a tokio runtime with its timer enabled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ExponentialRetryLayer<C = AnyError, D = ByClone, H = NoHook, O = Unobserved> {
     policy: ExponentialRetry<C, D, H, O>,
 }
@@ -37,5 +39,14 @@ impl<C: Clone, D: Clone, H: Clone, O: Clone, S> Layer<S> for ExponentialRetryLay
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(self.policy.clone(), inner)
+    }
+}
+
+impl<C, D, H, O> fmt::Debug for ExponentialRetryLayer<C, D, H, O>
+where
+    ExponentialRetry<C, D, H, O>: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExponentialRetryLayer").field("policy", &self.policy).finish()
     }
 }

@@ -73,11 +73,11 @@ impl<const N: usize> LiveWords<N> {
     }
 
     /// Changes the words by `change`, which must not change them again.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut [u64; N])) {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut [u64; N]) -> R) -> R {
         let _changing = self.changing.lock();
         let mut words = self.load();
         // Before the version is odd: if it panics, nothing has changed.
-        change(&mut words);
+        let result = change(&mut words);
         // Relaxed: only changes store it, and the lock orders them.
         let version = self.version.load(Relaxed);
         self.version.store(version.wrapping_add(1), Relaxed);
@@ -87,5 +87,6 @@ impl<const N: usize> LiveWords<N> {
         }
         // Release: a reader of this version sees all words.
         self.version.store(version.wrapping_add(2), Release);
+        result
     }
 }

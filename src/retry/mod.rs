@@ -95,8 +95,8 @@
 //! ```
 //!
 //! A change holds for requests that begin after it. A request in progress keeps the settings of its
-//! beginning, all of them of one moment. Clones of the policy share its counts and live settings. A
-//! setter of the builder that follows the name makes
+//! beginning, all of them of one moment. Clones of the policy share its counts and live settings.
+//! If `backoff`, `waits`, `max_hint`, `max_elapsed`, `budget` or `name` follows the name, it makes
 //! [a policy of its own](ExponentialRetry#method.handle) again.
 //!
 //! All counts exist only with a name. A policy without one takes no instruction for them. With one,
@@ -111,15 +111,21 @@
 //! | `floodgate_retry_backoff_seconds` | histogram: the wait before each retry | |
 //! | `floodgate_retry_budget_balance` | gauge: retries that the budget has saved | |
 //!
-//! The gauge is recorded by `record_metrics` of the handle. `RETRY_ATTEMPTS_BUCKETS` and
-//! `RETRY_BACKOFF_BUCKETS` are for exporters that ask for buckets. A recorder may be installed
-//! after the policy is named; metrics begin then.
+//! The gauge is recorded by `record_metrics` of the handle, and of a set of
+//! [`Limits`](crate::observe::Limits), which adds up the budgets of one name.
+//! `RETRY_ATTEMPTS_BUCKETS` and `RETRY_BACKOFF_BUCKETS` are for exporters that ask for buckets. A
+//! recorder may be installed after the policy is named; metrics begin then.
+//! `floodgate_retries_total` has no series before the first retry, since the classes of failures
+//! are not known beforehand. The other counter begins at zero.
 //!
 //! | event (feature `tracing`) | level | fields beside `limiter` and `kind` |
 //! | --- | --- | --- |
 //! | `retry` | DEBUG | `attempt`, `error.type`, `backoff`, and `retry_after`, the hint, if there is one |
 //! | `not retried` | INFO | `attempt`, `error.type`, `reason`, `retry_after` |
 //! | `settings changed` | INFO | `max_attempts`, `backoff`, `max_hint`, `max_elapsed` |
+//!
+//! A policy with `waits` shows a backoff that it does not use, in its settings and this last event:
+//! [`has_waits`](RetrySnapshot::has_waits) of a snapshot tells.
 //!
 //! Events have the target `tower_floodgate`, and are in the span of the caller. Times are in
 //! seconds. A span for each attempt is opened by a `client::AttemptSpanLayer` inside the retry.

@@ -14,11 +14,14 @@ pub struct RetrySnapshot {
     pub name: Arc<str>,
     /// The attempts of one request, the first one included.
     pub max_attempts: u32,
-    /// The shortest ceiling of a wait, that of the first retry.
+    /// True if the policy waits by its own [`waits`](super::ExponentialRetry::waits), for which
+    /// neither `backoff_base` nor `backoff_max` holds.
+    pub has_waits: bool,
+    /// The shortest ceiling of a wait, that of the first retry. Without effect if `has_waits`.
     #[cfg_attr(feature = "serde", serde(rename = "backoff_base_seconds"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::serialize"))]
     pub backoff_base: Duration,
-    /// The longest wait, unless a server asks for a longer one.
+    /// The longest wait, unless a server asks for a longer one. Without effect if `has_waits`.
     #[cfg_attr(feature = "serde", serde(rename = "backoff_max_seconds"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::serialize"))]
     pub backoff_max: Duration,
@@ -57,18 +60,24 @@ pub struct RetryBudgetSnapshot {
 
 impl RetrySnapshot {
     pub(super) fn of(handle: &ExponentialRetryHandle) -> Self {
+        // Before the requests that they belong to: a request that begins meanwhile may be without
+        // its give-up, and no give-up is without its request.
+        let give_ups = handle.give_ups();
+        let retries = handle.retries();
+        let requests = handle.requests();
         let RetrySettings { max_attempts, backoff, max_hint, max_elapsed } = handle.settings();
         Self {
             name: Arc::clone(&handle.observation.name),
             max_attempts,
+            has_waits: handle.observation.has_waits,
             backoff_base: backoff.base(),
             backoff_max: backoff.max(),
             max_hint,
             max_elapsed,
             budget: handle.budget().map(RetryBudgetSnapshot::of),
-            requests: handle.requests(),
-            retries: handle.retries(),
-            give_ups: handle.give_ups(),
+            requests,
+            retries,
+            give_ups,
         }
     }
 }

@@ -84,8 +84,11 @@ impl Waits {
     ///
     /// A wait of zero is one nanosecond. The function is `Copy`: it may capture numbers, durations
     /// and references to statics. It is called once for each failed attempt that is not the last
-    /// one allowed, unless the classifier forbids a retry or gives its exact time. If it panics,
-    /// the panic ends the request, and the budget is left as it was.
+    /// one allowed, before `max_elapsed`, the deadline and the budget are asked. It is not called
+    /// if the classifier forbids a retry or gives its exact time, for a hint above
+    /// [`max_hint`](super::ExponentialRetry::max_hint), or for a request whose copy
+    /// [cannot be sent](super::CloneRequest::can_send). If it panics, the panic ends the request,
+    /// and the budget is left as it was.
     ///
     /// [`Backoff::ceiling`] of a retry can be a part of it: here three waits of a second, then an
     /// exponential backoff.

@@ -36,6 +36,8 @@ mod retry;
 #[cfg(all(feature = "client", feature = "tracing"))]
 mod retry_attempt_span;
 mod retry_changing;
+#[cfg(feature = "client")]
+mod retry_classes;
 mod retry_function;
 mod retry_observed;
 #[cfg(feature = "tracing")]

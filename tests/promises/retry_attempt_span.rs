@@ -1,7 +1,7 @@
 //! A span for each attempt of a request.
 
 use std::{
-    future::ready,
+    future::{pending, ready},
     io,
     sync::{
         Arc,
@@ -10,15 +10,18 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    ExponentialRetry, ExponentialRetryLayer,
+    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer,
     client::{self, AttemptSpanLayer, HttpClassifier},
     retry::{Classify, Verdict},
 };
 use tracing::{Instrument, info_span};
 
-use crate::retry_traces::{Kept, Traced};
+use crate::{
+    retry_traces::{Kept, Traced},
+    support::secs,
+};
 
 /// Responds with these statuses one after the other; 0 stands for a refused connection.
 fn responses<Req>(
@@ -167,6 +170,23 @@ async fn o6_attempts_of_reqwest_have_their_numbers_in_a_http_retry() {
     assert_eq!(spans[0].field("http.request.method"), Some("PUT"));
     assert_eq!(spans[0].field("server.address"), Some("example.com"));
     assert_eq!(spans[0].field("server.port"), Some("443"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn o6_wait_that_is_cancelled_inside_an_attempt_is_traced_in_its_span() {
+    let (kept, _guard) = Kept::here();
+    let limit = ConcurrencyBackpressureLayer::new(1).name("inner");
+    let inner = limit.layer(service_fn(|_: Request<()>| pending::<io::Result<Response<()>>>()));
+    let mut busy = Box::pin(inner.clone().oneshot(Request::new(())));
+    assert!(futures::poll!(&mut busy).is_pending());
+    let attempt =
+        AttemptSpanLayer::new().layer(service_fn(move |request| inner.clone().oneshot(request)));
+    let timeout = tokio::time::timeout(secs(1), attempt.oneshot(Request::new(()))).await;
+    timeout.unwrap_err();
+    for name in ["queued", "cancelled"] {
+        let event = kept.events().into_iter().find(|event| event.name == name).unwrap();
+        assert_eq!(event.parent.as_deref(), Some("attempt"), "{name}");
+    }
 }
 
 #[cfg(feature = "grpc")]

@@ -246,3 +246,12 @@ async fn r12_request_that_waits_keeps_its_terms() {
     let waits: Vec<_> = calls.windows(2).map(|two| two[1] - two[0]).collect();
     assert_eq!(waits, [secs(1), secs(1)]);
 }
+
+#[test]
+fn r12_debug_of_a_named_policy_shows_its_live_settings() {
+    let policy = ExponentialRetry::new(3).name("api");
+    policy.handle().set_max_attempts(7).unwrap();
+    policy.handle().set_max_hint(secs(99));
+    let shown = format!("{:?}", ExponentialRetryLayer::new(policy));
+    assert!(shown.contains("max_attempts: 7") && shown.contains("max_hint: 99s"), "{shown}");
+}

@@ -2,15 +2,20 @@
 
 use std::{
     future::ready,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
+    thread,
 };
 
-use futures::future::join_all;
+use futures::{executor::block_on, future::join_all};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
     observe::{Limits, Snapshot},
-    retry::{Backoff, Decision, Jitter, RetryBudget, StopReason, Verdict},
+    retry::{
+        Backoff, Classify, Decision, ErrorType, Jitter, RetryBudget, StopReason, Verdict, Waits,
+        retry,
+    },
 };
 
 use crate::support::{ms, secs};
@@ -116,6 +121,7 @@ async fn o5_snapshot_holds_the_settings_and_counts() {
             "kind": "retry",
             "name": "github",
             "max_attempts": 3,
+            "has_waits": false,
             "backoff_base_seconds": 0.1,
             "backoff_max_seconds": 2.0,
             "max_hint_seconds": 60.0,
@@ -131,9 +137,72 @@ async fn o5_snapshot_holds_the_settings_and_counts() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn o5_snapshot_tells_that_the_backoff_is_not_used() {
+    let with_waits =
+        |policy: ExponentialRetry<_, _, _, _>| policy.waits(Waits::chain([secs(3600)]));
+    let before_name = with_waits(ExponentialRetry::new(2)).name("api");
+    let named = ExponentialRetry::new(2).name("api");
+    let handle = named.handle();
+    let after_name = named.waits(Waits::chain([secs(3600)]));
+    assert!(before_name.handle().snapshot().has_waits);
+    assert!(after_name.handle().snapshot().has_waits);
+    assert!(!handle.snapshot().has_waits, "it steers the policy of before");
+}
+
+#[test]
+fn o5_snapshot_under_load_has_no_more_give_ups_than_requests() {
+    let policy = ExponentialRetry::new(1).name("api");
+    let handle = policy.handle();
+    let busy = thread::spawn(move || {
+        for _ in 0..100_000 {
+            block_on(retry(policy.clone(), || ready(Err::<(), ()>(())))).unwrap_err();
+        }
+    });
+    while !busy.is_finished() {
+        let snapshot = handle.snapshot();
+        assert!(snapshot.give_ups.total() <= snapshot.requests, "{snapshot:?}");
+    }
+    busy.join().unwrap();
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.requests, snapshot.give_ups.max_attempts), (100_000, 100_000));
+}
+
+/// Panics when it is asked for a class.
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+#[derive(Clone)]
+struct Classless;
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl Classify<(), (), ()> for Classless {
+    fn classify(&self, (): &(), _: &Result<(), ()>) -> Verdict {
+        Verdict::Retry
+    }
+
+    fn error_type(&self, _: &Result<(), ()>) -> ErrorType {
+        panic!("no class")
+    }
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+#[tokio::test(start_paused = true)]
+async fn o5_retry_whose_class_panics_is_not_counted() {
+    let budget = RetryBudget::builder(1.0).floor_per_second(0).build();
+    let policy = ExponentialRetry::new(3).classify(Classless).budget(budget.clone()).name("api");
+    let call = retry(policy.clone(), || ready(Err(())));
+    let run = || futures::FutureExt::now_or_never(call);
+    assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    assert_eq!(budget.saved(), 1, "refunded");
+    let handle = policy.handle();
+    assert_eq!((handle.requests(), handle.retries(), handle.give_ups().total()), (1, 0, 0));
+}
+
 #[cfg(feature = "metrics")]
 mod with_recorder {
-    use std::collections::BTreeMap;
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicU32, Ordering::SeqCst},
+    };
 
     use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -194,6 +263,70 @@ mod with_recorder {
         assert_eq!((attempts.len(), attempts.iter().sum::<f64>()), (60, 60.0 + 30.0));
         assert_eq!(values["floodgate_retry_backoff_seconds{limiter=api}"].len(), 30);
         assert_eq!(values["floodgate_retry_budget_balance{limiter=api}"], [0.0]);
+    }
+
+    #[test]
+    fn o5_balances_of_policies_of_one_name_are_added_up_and_a_shared_budget_once() {
+        let recorder = DebuggingRecorder::new();
+        let _recorder = metrics::set_default_local_recorder(&recorder);
+        let budgets = [3, 1, 7].map(|saved| {
+            let budget = RetryBudget::builder(1.0).build();
+            (0..saved).for_each(|_| budget.deposit());
+            budget
+        });
+        let [three, one, seven] = &budgets;
+        let policies = [("api", three), ("api", one), ("api", three), ("other", seven)];
+        let limits: Limits = policies
+            .into_iter()
+            .map(|(name, budget)| {
+                ExponentialRetry::new(3).budget(budget.clone()).name(name).handle()
+            })
+            .collect();
+        limits.add(ExponentialRetry::new(3).name("api").handle());
+        limits.add(ExponentialRetry::new(3).name("unbounded").handle());
+        limits.record_metrics();
+        let values = values(&recorder.snapshotter());
+        let balance =
+            |name| values.get(&format!("floodgate_retry_budget_balance{{limiter={name}}}"));
+        assert_eq!(balance("api"), Some(&vec![4.0]));
+        assert_eq!(balance("other"), Some(&vec![7.0]));
+        assert_eq!(balance("unbounded"), None, "0 is a balance that is exhausted");
+    }
+
+    /// Counts the descriptions of the counter of retries.
+    #[derive(Default)]
+    struct Described(AtomicU32);
+
+    impl metrics::Recorder for Described {
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            let is_of_retries = name.as_str() == "floodgate_retries_total";
+            self.0.fetch_add(is_of_retries.into(), SeqCst);
+        }
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn o5_counter_of_retries_is_described_once() {
+        let policy = ExponentialRetry::new(3).name("api");
+        // Before there is a recorder.
+        retry(policy.clone(), || ready(Err::<(), ()>(()))).await.unwrap_err();
+        let recorder = Described::default();
+        let _recorder = metrics::set_default_local_recorder(&recorder);
+        assert_eq!(recorder.0.load(SeqCst), 0);
+        for _ in 0..3 {
+            retry(policy.clone(), || ready(Err::<(), ()>(()))).await.unwrap_err();
+        }
+        assert_eq!((policy.handle().retries(), recorder.0.load(SeqCst)), (8, 1));
     }
 
     /// Drops all values, and allocates nothing for one.

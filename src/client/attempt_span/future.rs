@@ -4,13 +4,12 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
-use tracing::{Span, field::display};
+use tracing::{Instrument, Span, field::display, instrument::Instrumented};
 
 use crate::{
     client::{AsError, ResponseHead, error_type::error_type},
@@ -21,15 +20,15 @@ use crate::{
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct AttemptFuture<F, M> {
+    /// Polled and dropped in the span; `None` once it has completed.
     #[pin]
-    future: F,
-    span: Span,
+    attempt: Option<Instrumented<F>>,
     errors: PhantomData<fn() -> M>,
 }
 
 impl<F, M> AttemptFuture<F, M> {
-    pub(super) const fn new(future: F, span: Span) -> Self {
-        Self { future, span, errors: PhantomData }
+    pub(super) fn new(future: F, span: Span) -> Self {
+        Self { attempt: Some(future.instrument(span)), errors: PhantomData }
     }
 }
 
@@ -42,10 +41,10 @@ where
     type Output = Result<R, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
-        let this = self.project();
-        let result = ready!(this.span.in_scope(|| this.future.poll(cx)));
-        // The span ends here, however long the future is kept.
-        let span = mem::replace(this.span, Span::none());
+        let mut attempt = self.project().attempt;
+        let mut instrumented = attempt.as_mut().as_pin_mut().expect("polled after completion");
+        let result = ready!(instrumented.as_mut().poll(cx));
+        let span = instrumented.span();
         let failure = match &result {
             Ok(response) => {
                 let status = response.status().as_u16();
@@ -58,12 +57,15 @@ where
             span.record("error.type", display(class));
             span.record("otel.status_code", "ERROR");
         }
+        // The span ends here, however long the future is kept.
+        attempt.set(None);
         Poll::Ready(result)
     }
 }
 
 impl<F, M> fmt::Debug for AttemptFuture<F, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptFuture").field("span", &self.span).finish_non_exhaustive()
+        let span = self.attempt.as_ref().map(Instrumented::span);
+        f.debug_struct("AttemptFuture").field("span", &span).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::super::{Decision, StopReason};
 
@@ -42,7 +45,9 @@ impl GiveUpCounts {
 }
 
 /// Counts the events of a named policy.
-// All orderings are Relaxed: the counters order nothing.
+///
+/// A request counts before its retries, and they before its give-up. A reader that loads them in
+/// the opposite order never sees more give-ups than requests.
 #[derive(Debug, Default)]
 pub(in super::super) struct Counts {
     requests: AtomicU64,
@@ -52,6 +57,7 @@ pub(in super::super) struct Counts {
 
 impl Counts {
     pub(super) fn begun(&self) {
+        // Relaxed: it comes first, so it releases nothing.
         self.requests.fetch_add(1, Relaxed);
     }
 
@@ -60,19 +66,23 @@ impl Counts {
             Ok(_) => &self.retries,
             Err(reason) => &self.give_ups[reason as usize],
         };
-        count.fetch_add(1, Relaxed);
+        // Release: a reader of this count sees the request, and the retries before.
+        count.fetch_add(1, Release);
     }
 
     pub(in super::super) fn requests(&self) -> u64 {
+        // Relaxed: it is loaded last, after what others have acquired.
         self.requests.load(Relaxed)
     }
 
     pub(in super::super) fn retries(&self) -> u64 {
-        self.retries.load(Relaxed)
+        // Acquire: the requests of these retries are seen by loads after it.
+        self.retries.load(Acquire)
     }
 
     pub(in super::super) fn give_ups(&self) -> GiveUpCounts {
-        let count = |reason: StopReason| self.give_ups[reason as usize].load(Relaxed);
+        // Acquire: the requests and the retries of these give-ups are seen by loads after it.
+        let count = |reason: StopReason| self.give_ups[reason as usize].load(Acquire);
         GiveUpCounts {
             max_attempts: count(StopReason::MaxAttempts),
             max_elapsed: count(StopReason::MaxElapsed),

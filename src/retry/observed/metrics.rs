@@ -1,11 +1,18 @@
 //! Metrics of a named policy, recorded as its events happen.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use ::metrics::{Counter, Gauge, Histogram, Label, with_recorder};
+use ::metrics::{Counter, Gauge, Histogram, Label, Recorder, with_recorder};
 
-use super::super::{Decision, ErrorType, RetryBudget, StopReason};
-use crate::metric::{LateHandle, Metric};
+use super::super::{Decision, ErrorType, StopReason};
+use crate::metric::{Handle, LateHandle, Metric};
 
 /// Buckets for the histogram `floodgate_retry_attempts`.
 ///
@@ -43,6 +50,8 @@ pub(in super::super) struct Metrics {
     attempts: LateHandle<Histogram>,
     backoff: LateHandle<Histogram>,
     give_ups: [LateHandle<Counter>; StopReason::ALL.len()],
+    /// True once a recorder has the description of `RETRIES`.
+    are_retries_described: AtomicBool,
     /// Registered only with a budget: 0 is a balance that is exhausted.
     balance: LateHandle<Gauge>,
 }
@@ -64,6 +73,7 @@ impl Metrics {
             attempts: LateHandle::new(ATTEMPTS, &labels),
             backoff: LateHandle::new(BACKOFF, &labels),
             give_ups,
+            are_retries_described: AtomicBool::new(false),
             balance: LateHandle::unregistered(BALANCE, &labels),
         }
     }
@@ -76,7 +86,10 @@ impl Metrics {
                 // a server.
                 let error_type = Label::new("error_type", Cow::from(error_type));
                 let labels = [label(name), error_type];
-                with_recorder(|to| RETRIES.register::<Counter>(to, &labels).increment(1));
+                with_recorder(|recorder| {
+                    self.describe_retries(recorder);
+                    Counter::register(recorder, &RETRIES.key(&labels)).increment(1);
+                });
             }
             Err(reason) => self.give_ups[reason as usize].with(|count| count.increment(1)),
         }
@@ -87,16 +100,28 @@ impl Metrics {
         self.attempts.with(|histogram| histogram.record(attempts));
     }
 
-    /// Registers the metrics that are not yet, and sets the gauge.
-    pub(in super::super) fn record(&self, budget: Option<&RetryBudget>) {
+    /// Describes the counter of retries to the first recorder.
+    fn describe_retries(&self, recorder: &dyn Recorder) {
+        // The no-op recorder of before the first has no size, as `LateHandle` tells.
+        if size_of_val(recorder) == 0 || self.are_retries_described.load(Relaxed) {
+            return;
+        }
+        Counter::describe(recorder, RETRIES);
+        // Relaxed: it orders nothing, and a second description of another thread is the same.
+        self.are_retries_described.store(true, Relaxed);
+    }
+
+    /// Registers the metrics that are not yet, and have values before their first event.
+    pub(in super::super) fn register(&self) {
         self.attempts.register();
         self.backoff.register();
         for count in &self.give_ups {
             count.register();
         }
-        if let Some(budget) = budget {
-            self.balance.with(|balance| balance.set(budget.saved()));
-        }
+    }
+
+    pub(in super::super) fn record_balance(&self, saved: f64) {
+        self.balance.with(|balance| balance.set(saved));
     }
 }
 

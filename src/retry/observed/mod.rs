@@ -45,7 +45,7 @@ pub struct Observed(CachedArc<Observation>);
 arc_cache!(Observation);
 
 pub(super) mod sealed {
-    use super::{Decision, ErrorType, Inline, Shared};
+    use super::{Decision, ErrorType, Inline, RetrySettings, Shared};
 
     /// The events of a policy. Each default does nothing.
     pub trait Sealed {
@@ -60,6 +60,11 @@ pub(super) mod sealed {
         {
             let _ = (inline, shared);
             self
+        }
+
+        /// Returns the settings that are live, if they are.
+        fn live_settings(&self) -> Option<RetrySettings> {
+            None
         }
 
         /// A request begins. Its settings, and the state that depends on them, are set.
@@ -91,6 +96,8 @@ pub(super) struct Observation {
     pub(super) name: Arc<str>,
     pub(super) settings: LiveWords<WORDS>,
     pub(super) budget: Option<RetryBudget>,
+    /// True if the waits are not those of the live backoff.
+    pub(super) has_waits: bool,
     pub(super) counts: Counts,
     #[cfg(feature = "metrics")]
     pub(super) metrics: metrics::Metrics,
@@ -98,15 +105,11 @@ pub(super) struct Observation {
 
 impl Observation {
     fn new(name: Arc<str>, inline: &Inline, shared: &Shared) -> Self {
-        let settings = RetrySettings {
-            max_attempts: inline.max_attempts,
-            backoff: inline.backoff,
-            max_hint: std::time::Duration::from_nanos(inline.max_hint),
-            max_elapsed: shared.max_elapsed,
-        };
+        let settings = RetrySettings::built(inline, shared);
         Self {
             settings: LiveWords::new(settings.to_words()),
             budget: shared.budget.clone(),
+            has_waits: shared.waits.is_some(),
             counts: Counts::default(),
             #[cfg(feature = "metrics")]
             metrics: metrics::Metrics::new(&name),
@@ -127,20 +130,19 @@ impl Observation {
         &self,
         change: impl FnOnce(&mut RetrySettings),
     ) -> Result<(), InvalidSetting> {
-        let mut result = Ok(());
-        self.settings.change(|words| {
+        let changed = self.settings.change(|words| {
             let mut settings = RetrySettings::from_words(*words);
             change(&mut settings);
-            match checked_attempts(settings.max_attempts) {
-                Ok(_) => *words = settings.to_words(),
-                Err(invalid) => result = Err(invalid),
-            }
-        });
+            checked_attempts(settings.max_attempts)?;
+            *words = settings.to_words();
+            Ok(RetrySettings::from_words(*words))
+        })?;
+        // Not under the lock: a subscriber is foreign code.
         #[cfg(feature = "tracing")]
-        if result.is_ok() {
-            traces::changed(&self.name, &self.settings());
-        }
-        result
+        traces::changed(&self.name, &changed);
+        #[cfg(not(feature = "tracing"))]
+        let _ = changed;
+        Ok(())
     }
 }
 
@@ -177,6 +179,10 @@ impl Sealed for Observed {
         Self::of(Observation::new(Arc::clone(&self.0.name), inline, shared))
     }
 
+    fn live_settings(&self) -> Option<RetrySettings> {
+        Some(self.0.settings())
+    }
+
     fn begin(&self, inline: &mut Inline) {
         self.0.counts.begun();
         let settings = self.0.settings();
@@ -189,9 +195,10 @@ impl Sealed for Observed {
     }
 
     fn decided(&self, decision: &Decision, error_type: impl FnOnce() -> ErrorType) {
-        self.0.counts.decided(decision);
+        // Before anything counts: it calls the user's classifier, which may panic.
         #[cfg(any(feature = "metrics", feature = "tracing"))]
         let error_type = error_type();
+        self.0.counts.decided(decision);
         #[cfg(feature = "metrics")]
         self.0.metrics.decided(&self.0.name, decision, error_type);
         #[cfg(feature = "tracing")]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::Backoff;
+use super::super::{Backoff, config::Inline, shared::Shared};
 use crate::{settings::InvalidSetting, time::nanos};
 
 /// The settings of a policy that can change while it runs.
@@ -13,7 +13,8 @@ use crate::{settings::InvalidSetting, time::nanos};
 pub struct RetrySettings {
     /// The attempts of one request, the first one included: at least 1.
     pub max_attempts: u32,
-    /// The wait between attempts.
+    /// The wait between attempts. Not used by a policy with
+    /// [`waits`](crate::ExponentialRetry::waits), which come before it.
     pub backoff: Backoff,
     /// A longer wait that a server asks for stops the request. Saturates at 584 years.
     pub max_hint: Duration,
@@ -29,6 +30,16 @@ pub(super) const WORDS: usize = 7;
 const UNBOUNDED: u64 = u64::MAX;
 
 impl RetrySettings {
+    /// Returns the settings with which a policy was built.
+    pub(in super::super) fn built(inline: &Inline, shared: &Shared) -> Self {
+        Self {
+            max_attempts: inline.max_attempts,
+            backoff: inline.backoff,
+            max_hint: Duration::from_nanos(inline.max_hint),
+            max_elapsed: shared.max_elapsed,
+        }
+    }
+
     pub(super) fn to_words(self) -> [u64; WORDS] {
         let Self { max_attempts, backoff, max_hint, max_elapsed } = self;
         let [base, max, factor, jitter] = backoff.to_words();
