@@ -2,7 +2,6 @@
 
 use std::{
     future::ready,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     thread,
 };
@@ -12,10 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer,
     observe::{Limits, Snapshot},
-    retry::{
-        Backoff, Classify, Decision, ErrorType, Jitter, RetryBudget, StopReason, Verdict, Waits,
-        retry,
-    },
+    retry::{Backoff, Decision, Jitter, RetryBudget, StopReason, Verdict, Waits, retry},
 };
 
 use crate::support::{ms, secs};
@@ -168,33 +164,40 @@ fn o5_snapshot_under_load_has_no_more_give_ups_than_requests() {
     assert_eq!((snapshot.requests, snapshot.give_ups.max_attempts), (100_000, 100_000));
 }
 
-/// Panics when it is asked for a class.
 #[cfg(any(feature = "metrics", feature = "tracing"))]
-#[derive(Clone)]
-struct Classless;
+mod with_class {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-impl Classify<(), (), ()> for Classless {
-    fn classify(&self, (): &(), _: &Result<(), ()>) -> Verdict {
-        Verdict::Retry
+    use futures::FutureExt;
+    use tower_floodgate::retry::{Classify, ErrorType};
+
+    use super::*;
+
+    /// Panics when it is asked for a class.
+    #[derive(Clone)]
+    struct Classless;
+
+    impl Classify<(), (), ()> for Classless {
+        fn classify(&self, (): &(), _: &Result<(), ()>) -> Verdict {
+            Verdict::Retry
+        }
+
+        fn error_type(&self, _: &Result<(), ()>) -> ErrorType {
+            panic!("no class")
+        }
     }
 
-    fn error_type(&self, _: &Result<(), ()>) -> ErrorType {
-        panic!("no class")
+    #[tokio::test(start_paused = true)]
+    async fn o5_retry_whose_class_panics_is_not_counted() {
+        let budget = RetryBudget::builder(1.0).floor_per_second(0).build();
+        let policy =
+            ExponentialRetry::new(3).classify(Classless).budget(budget.clone()).name("api");
+        let call = retry(policy.clone(), || ready(Err(())));
+        assert!(catch_unwind(AssertUnwindSafe(|| call.now_or_never())).is_err());
+        assert_eq!(budget.saved(), 1, "refunded");
+        let handle = policy.handle();
+        assert_eq!((handle.requests(), handle.retries(), handle.give_ups().total()), (1, 0, 0));
     }
-}
-
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-#[tokio::test(start_paused = true)]
-async fn o5_retry_whose_class_panics_is_not_counted() {
-    let budget = RetryBudget::builder(1.0).floor_per_second(0).build();
-    let policy = ExponentialRetry::new(3).classify(Classless).budget(budget.clone()).name("api");
-    let call = retry(policy.clone(), || ready(Err(())));
-    let run = || futures::FutureExt::now_or_never(call);
-    assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
-    assert_eq!(budget.saved(), 1, "refunded");
-    let handle = policy.handle();
-    assert_eq!((handle.requests(), handle.retries(), handle.give_ups().total()), (1, 0, 0));
 }
 
 #[cfg(feature = "metrics")]
