@@ -164,9 +164,7 @@ impl ConcurrencyBackpressureHandle {
         max_queue: Option<u32>,
         max_wait: Option<Duration>,
     ) -> Result<(), BoundError> {
-        if max_queue.is_some() || max_wait.is_some() {
-            self.limiter.rejecting().bound()?;
-        }
+        self.decide_on_bounds(max_queue, max_wait)?;
         self.limiter.set_limit(max_in_flight, |bounds| bounds.set(max_queue, max_wait));
         Ok(())
     }
