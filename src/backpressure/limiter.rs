@@ -84,14 +84,7 @@ impl ConcurrencyLimiter {
 
     /// Changes the limit, and `bounds` in the same step.
     pub(super) fn set_limit(&self, limit: u32, bounds: impl FnOnce(&Bounds)) {
-        let mut is_change = false;
-        // Compared under the lock, so that of two changes at a time none goes unnoticed.
-        let change = |present| {
-            is_change = present != limit;
-            limit
-        };
-        self.semaphore.change(change, || bounds(&self.bounds), || {});
-        if is_change {
+        if self.semaphore.set_limit(limit, || bounds(&self.bounds)) {
             self.observer.notify(|| Event::LimitChanged { limit, window: None });
         }
     }

@@ -471,28 +471,23 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
 
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
     /// Permits that are acquired by then may still be committed. Returns true if it was another
-    /// number, by a comparison under the lock.
+    /// number.
     pub(crate) fn set_limit(&self, limit: u32) -> bool {
-        let mut is_change = false;
-        let change = |present| {
-            is_change = present != limit;
-            limit
-        };
-        self.semaphore.change(change, || self.set_stride(limit), || {});
+        let is_change = self.semaphore.set_limit(limit, || self.set_stride(limit));
         // The open stride, which may be longer than a new one, is closed.
         self.reschedule(self.settle());
         is_change
     }
 
     /// Changes the length of the window, for the permits that are committed too. Returns true if it
-    /// was another one, by a comparison under the lock.
+    /// was another one.
     pub(crate) fn set_length(&self, length: Duration) -> bool {
         self.change(None, length, || {})
     }
 
     /// Changes the number of permits and the length of the window in [one step](self#quota).
     /// `with` runs in it, under the lock, to change settings that are read with the quota.
-    /// Returns true if it was another quota, by a comparison under the lock.
+    /// Returns true if it was another quota.
     pub(crate) fn set_quota(&self, limit: u32, length: Duration, with: impl FnOnce()) -> bool {
         self.change(Some(limit), length, with)
     }
@@ -502,7 +497,7 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
         let mut is_change = false;
         let new_limit = |present| {
             let limit = limit.unwrap_or(present);
-            // Relaxed: written under the lock, which is held.
+            // Compared under the lock, which is held, as by `set_limit`. Relaxed, for that reason.
             is_change = limit != present || length != self.length.load(Relaxed);
             limit
         };
