@@ -111,6 +111,8 @@ impl ConcurrencyBackpressureHandle {
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
+    /// [`Snapshot::from`](crate::observe::Snapshot) adds the `kind`, for limits that are serialized
+    /// together.
     #[must_use]
     pub fn snapshot(&self) -> ConcurrencySnapshot {
         let (view, limits) = self.limiter.read_bounded(self.limits);

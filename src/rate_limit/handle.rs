@@ -135,6 +135,8 @@ impl WindowRateLimitHandle {
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
+    /// [`Snapshot::from`](crate::observe::Snapshot) adds the `kind`, for limits that are serialized
+    /// together.
     #[must_use]
     pub fn snapshot(&self) -> WindowSnapshot {
         let (reading, limits) = self.limiter.read(self.limits);
