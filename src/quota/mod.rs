@@ -7,8 +7,8 @@ mod of_serde;
 
 use std::{fmt, str::FromStr, time::Duration};
 
-pub use self::{error::ParseQuotaError, list::Quotas};
 use self::list::DELIMITERS;
+pub use self::{error::ParseQuotaError, list::Quotas};
 use crate::{
     duration_text::{AsText, Fault, Scanner},
     settings::{self, InvalidSetting, literal},
