@@ -118,7 +118,8 @@
 //!   needs a restart. So does a bound on a limit that has a service without a
 //!   [reject policy](crate::reject), which those of `try_layer` have.
 //! - **A rejection inside the retry is retried** as any error, by default: here that of the quota
-//!   after its `max_wait`. The `DeadlineLayer` outermost bounds the call with all attempts and waits.
+//!   after its `max_wait`. The `DeadlineLayer` outermost bounds the call with all its attempts and
+//!   waits.
 //! - **A bound of the file is that of the limit.** It replaces the bounds of all layers of the
 //!   limit, and where it is absent they have none.
 //! - A server answers with a response in the place of an error by
