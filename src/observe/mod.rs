@@ -85,7 +85,8 @@
 //! use tower_floodgate::{
 //!     ConcurrencyBackpressureLayer,
 //!     observe::{
-//!         Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS,
+//!         Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS,
+//!         RETRY_BACKOFF_BUCKETS,
 //!     },
 //! };
 //!
@@ -144,8 +145,8 @@
 //! | `paused` | INFO | `paused_for` |
 //! | `limit changed` | INFO | `limit`; `window` of a window |
 //!
-//! `queued_for` is only in `admitted after a wait`, and is the time in the queue alone: the backoffs
-//! of a retry are not in it.
+//! `queued_for` is only in `admitted after a wait`, and is the time in the queue alone, without the
+//! backoffs of a retry.
 //!
 //! An event that admitted requests cause is below the level at which programs usually run, one that
 //! changes the fate of requests is not. None is a warning: each is the effect of a setting. A

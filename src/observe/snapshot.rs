@@ -40,8 +40,8 @@ impl From<RetrySnapshot> for Snapshot {
 impl Snapshot {
     /// Returns the kind: `concurrency`, `window` or `retry`.
     ///
-    /// It is the tag of a serialized snapshot, and the field of this name in traces. That of a limit
-    /// is the label `kind` of its metrics, too: those of a retry have none.
+    /// It is the tag of a serialized snapshot, and the field `kind` of traces. That of a limit is
+    /// the label `kind` of its metrics, too: those of a retry have none.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
