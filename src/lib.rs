@@ -263,10 +263,10 @@
 //! | "one type is more general than the other", of a spawned hyper connection | `serve_connection(...).into_owned()`, or the stack in a box |
 //! | `mismatched types` where a bound is set in an `if` | the reject policy first: see [`max_queue`](ConcurrencyBackpressureLayer::max_queue) |
 //! | `no method named handle` of an `ExponentialRetry` | [`.name(...)`](ExponentialRetry::name) first: only a policy with a name is observed and steered |
-//! | `type annotations needed`, or "not general enough", of a closure for `classify` | both arguments annotated: see [`classify`](ExponentialRetry::classify) |
+//! | bounds of `Retry<ExponentialRetry<{closure ...}>, ...>` are not satisfied | of a closure for `classify`, both arguments are annotated: see [`classify`](ExponentialRetry::classify) |
 //! | `expected Box<dyn Error ...>, found reqwest::Error`, of a boxed service | `.reject_with_box_error()` on a limit, or `.map_err(BoxError::from)` as the outermost layer |
-//! | `Limits::from_iter` of handles of two kinds | [`Limits::add`](observe::Limits::add) of each, or [`Handle::from`](observe::Handle) around each |
-//! | an `AttemptSpanLayer` does not fit requests that are not of HTTP | none: its spans are those of HTTP. [Events of the retry](retry#observation-and-control) tell each attempt |
+//! | `expected ConcurrencyBackpressureHandle, found WindowRateLimitHandle`, of `Limits::from_iter` | [`Limits::add`](observe::Limits::add) of each, or [`Handle::from`](observe::Handle) around each |
+//! | `AttemptSpan<...>` does not satisfy `Service<_>`, of requests that are not of HTTP | none: its spans are those of HTTP. [Events of the retry](retry#observation-and-control) tell each attempt |
 //! | `assume_no_redirects` is a private field, or a message of reqwest can't be read | the feature `reqwest` |
 
 #![forbid(unsafe_code)]
