@@ -22,6 +22,9 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["y", "yr", "yrs", "year", "years"], 31_557_600_000_000_000),
 ];
 
+/// The words among the names of two letters. The others are symbols, whose case counts.
+const SHORT_WORDS: [&str; 3] = ["hr", "wk", "yr"];
+
 /// The number of units by which durations are written.
 const CANONICAL: usize = 7;
 
@@ -151,6 +154,8 @@ impl<'a> Scanner<'a> {
         loop {
             let next = self.at;
             match self.peek() {
+                // Without a delimiter in between, a quota has begun: the duration ends.
+                Some('0'..='9') if bare_unit && next != start && self.is_at_quota() => break,
                 Some('0'..='9') => {
                     let number = self.number()?;
                     self.skip_space();
@@ -179,6 +184,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Returns true if a number comes next, and then `/` or `per`.
+    fn is_at_quota(mut self) -> bool {
+        self.digits();
+        self.skip_space();
+        self.peek() == Some('/') || self.word().eq_ignore_ascii_case("per")
+    }
+
     fn number(&mut self) -> Result<Number, Fault> {
         let start = self.at;
         let mut digits = self.digits().to_owned();
@@ -201,9 +213,11 @@ impl<'a> Scanner<'a> {
     fn unit(&mut self) -> Result<u64, Fault> {
         let fault = self.fault(UNIT);
         let name = self.word();
+        let lower = name.to_lowercase();
         // The case tells `m` from `M`, and words do not need it.
-        let word = if name.chars().count() > 2 { name.to_lowercase() } else { name.to_owned() };
-        let unit = UNITS.iter().find(|(names, _)| names.contains(&word.as_str()));
+        let is_word = name.chars().count() > 2 || SHORT_WORDS.contains(&lower.as_str());
+        let word = if is_word { &lower } else { name };
+        let unit = UNITS.iter().find(|(names, _)| names.contains(&word));
         unit.map(|(_, nanos)| *nanos).ok_or(fault)
     }
 }

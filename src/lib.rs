@@ -151,11 +151,11 @@
 //! | none | the three layers, for any service | `tower` (its `retry`), `tower-layer`, `tower-service`, `tokio` (its `rt` and `time`), `futures-util`, `pin-project`, `fastrand` |
 //! | `client` (default) | [clients of HTTP](client): retry classification by status and by the errors of hyper, hyper-util and h2, hints, replayable request bodies | `http`, `http-body`, `bytes`, `httpdate`, `jiff`, `sfv`, `h2`, `hyper`, `hyper-util` (its `client-legacy` and `http1`), tower's `timeout` |
 //! | `server` (default) | [servers of HTTP](server): responses to rejected requests, rate-limit headers, permits held until a body ends | `http`, `http-body` |
-//! | `axum` | responses to rejected requests of any type that a handler of axum may return, and `observe::page`, which draws limits live | `server`, `serde`, `axum` without its features, `serde_json` |
+//! | `axum` | responses to rejected requests of any type that a handler of axum may return, and `observe::page`, which draws limits live | `server`, `serde`, `axum` 0.8 without its features, `serde_json` |
 //! | `grpc` | clients and servers of gRPC: codes, pushbacks and timeouts, read and written | `client`, `server`, `base64`, `prost`, and the `Status` of `tonic` 0.14, without its transport |
-//! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` without its features, so without TLS |
-//! | `metrics` | [metrics](observe#metrics) of limits, for any exporter of the facade | `metrics` |
-//! | `tracing` | [traces](observe#traces) of limits, in the span of the caller | `tracing`, without its macros for functions |
+//! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` 0.13 without its features, so without TLS |
+//! | `metrics` | [metrics](observe#metrics) of limits and [of retries](retry#observation-and-control), for any exporter of the facade | `metrics` 0.24 |
+//! | `tracing` | [traces](observe#traces) of limits and retries, in the span of the caller; with `client`, [spans of attempts](client) | `tracing`, without its macros for functions |
 //! | `serde` | [settings](config) and quotas that are read from files, and written; snapshots that are written | `serde` and its `derive` |
 //!
 //! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles
@@ -262,6 +262,11 @@
 //! | one policy does not fit two stacks with other error types | `.classify(...)` anew on the clone: a classifier judges one error type |
 //! | "one type is more general than the other", of a spawned hyper connection | `serve_connection(...).into_owned()`, or the stack in a box |
 //! | `mismatched types` where a bound is set in an `if` | the reject policy first: see [`max_queue`](ConcurrencyBackpressureLayer::max_queue) |
+//! | `no method named handle` of an `ExponentialRetry` | [`.name(...)`](ExponentialRetry::name) first: only a policy with a name is observed and steered |
+//! | bounds of `Retry<ExponentialRetry<{closure ...}>, ...>` are not satisfied | of a closure for `classify`, both arguments are annotated: see [`classify`](ExponentialRetry::classify) |
+//! | `expected Box<dyn Error ...>, found reqwest::Error`, of a boxed service | `.reject_with_box_error()` on a limit, or `.map_err(BoxError::from)` as the outermost layer |
+//! | `expected ConcurrencyBackpressureHandle, found WindowRateLimitHandle`, of `Limits::from_iter` | [`Limits::add`](observe::Limits::add) of each, or [`Handle::from`](observe::Handle) around each |
+//! | `AttemptSpan<...>` does not satisfy `Service<_>`, of requests that are not of HTTP | none: its spans are those of HTTP. [Events of the retry](retry#observation-and-control) tell each attempt |
 //! | `assume_no_redirects` is a private field, or a message of reqwest can't be read | the feature `reqwest` |
 
 #![forbid(unsafe_code)]

@@ -59,7 +59,8 @@ macro_rules! shared_by_layers {
         ///
         /// All layers, services and handles of the limit share the name, and so do the limits of
         /// [`per_service`](Self::per_service). By default, a limit has no name, and only its
-        /// rejections are counted.
+        /// rejections are counted. Two limits of one kind and name are one in the metrics: their
+        /// counters and gauges are added up.
         ///
         /// # Panics
         ///
@@ -130,9 +131,7 @@ macro_rules! bounds_of_handle {
             &self,
             max_queue: Option<u32>,
         ) -> Result<(), crate::limiter::BoundError> {
-            if max_queue.is_some() {
-                self.limiter.rejecting().bound()?;
-            }
+            self.decide_on_bounds(max_queue, None)?;
             self.limiter.bounds().set_max_queue(max_queue);
             Ok(())
         }
@@ -151,11 +150,33 @@ macro_rules! bounds_of_handle {
             &self,
             max_wait: Option<std::time::Duration>,
         ) -> Result<(), crate::limiter::BoundError> {
-            if max_wait.is_some() {
-                self.limiter.rejecting().bound()?;
-            }
+            self.decide_on_bounds(None, max_wait)?;
             self.limiter.bounds().set_max_wait(max_wait);
             Ok(())
+        }
+
+        /// Checks whether the limit may have these bounds, and decides nothing.
+        pub(crate) fn check_bounds(
+            &self,
+            max_queue: Option<u32>,
+            max_wait: Option<std::time::Duration>,
+        ) -> Result<(), crate::limiter::BoundError> {
+            if max_queue.is_none() && max_wait.is_none() {
+                return Ok(());
+            }
+            self.limiter.rejecting().check_bound()
+        }
+
+        /// Decides that the limit is bounded, if it is to have a bound. The caller sets it next.
+        fn decide_on_bounds(
+            &self,
+            max_queue: Option<u32>,
+            max_wait: Option<std::time::Duration>,
+        ) -> Result<(), crate::limiter::BoundError> {
+            if max_queue.is_none() && max_wait.is_none() {
+                return Ok(());
+            }
+            self.limiter.rejecting().bound()
         }
     };
 }

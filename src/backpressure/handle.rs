@@ -111,6 +111,8 @@ impl ConcurrencyBackpressureHandle {
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
+    /// [`Snapshot::from`](crate::observe::Snapshot) adds the `kind`, for limits that are serialized
+    /// together.
     #[must_use]
     pub fn snapshot(&self) -> ConcurrencySnapshot {
         let (view, limits) = self.limiter.read_bounded(self.limits);
@@ -164,9 +166,7 @@ impl ConcurrencyBackpressureHandle {
         max_queue: Option<u32>,
         max_wait: Option<Duration>,
     ) -> Result<(), BoundError> {
-        if max_queue.is_some() || max_wait.is_some() {
-            self.limiter.rejecting().bound()?;
-        }
+        self.decide_on_bounds(max_queue, max_wait)?;
         self.limiter.set_limit(max_in_flight, |bounds| bounds.set(max_queue, max_wait));
         Ok(())
     }

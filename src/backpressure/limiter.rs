@@ -84,8 +84,9 @@ impl ConcurrencyLimiter {
 
     /// Changes the limit, and `bounds` in the same step.
     pub(super) fn set_limit(&self, limit: u32, bounds: impl FnOnce(&Bounds)) {
-        self.semaphore.set_limit(limit, || bounds(&self.bounds));
-        self.observer.notify(|| Event::LimitChanged { limit, window: None });
+        if self.semaphore.set_limit(limit, || bounds(&self.bounds)) {
+            self.observer.notify(|| Event::LimitChanged { limit, window: None });
+        }
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {

@@ -83,6 +83,22 @@ impl ConcurrencyConfig {
         Ok(layer)
     }
 
+    /// Checks whether [`apply`](Self::apply) may change a running limit to these settings, and
+    /// changes nothing.
+    ///
+    /// Where several are changed together, each is checked before the first one is applied: see
+    /// [settings of a file](crate::guide::settings).
+    ///
+    /// # Errors
+    ///
+    /// Those of `apply`. It may fail in spite of a check before it if a service without a reject
+    /// policy is made in between.
+    pub fn check(&self, handle: &ConcurrencyBackpressureHandle) -> Result<(), ApplyError> {
+        let Self { max_in_flight, max_queue, max_wait } = *self;
+        settings::permits("max_in_flight", max_in_flight)?;
+        Ok(handle.check_bounds(max_queue, max_wait)?)
+    }
+
     /// Changes a running limit to these settings, in one step.
     ///
     /// Requests in flight end as usual, and those that wait keep their deadlines. The bounds
@@ -93,8 +109,8 @@ impl ConcurrencyConfig {
     /// If a setting is invalid, or the limit must not be
     /// [bounded](ConcurrencyBackpressureHandle::set_max_queue). Nothing is changed then.
     pub fn apply(&self, handle: &ConcurrencyBackpressureHandle) -> Result<(), ApplyError> {
+        self.check(handle)?;
         let Self { max_in_flight, max_queue, max_wait } = *self;
-        let max_in_flight = settings::permits("max_in_flight", max_in_flight)?;
         Ok(handle.configure(max_in_flight, max_queue, max_wait)?)
     }
 }

@@ -7,9 +7,13 @@
 //! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | [`apply`](RetryConfig::apply) |
 //!
 //! `apply` is all or nothing: each value is checked before any is changed, and then all change in
-//! one step. No request sees a part of the change, and no reading shows one. Requests in progress
-//! keep their terms: those in flight end as usual, those that wait keep their position and their
-//! deadline.
+//! one step. No request sees a part of the change, and no reading shows one. The exception is the
+//! budget of a retry, which several policies may share: its settings change one by one, right after
+//! those of the policy. Requests in progress keep their terms: those in flight end as usual, those
+//! that wait keep their position and their deadline.
+//!
+//! `check` has the errors of `apply`, and changes nothing. So several limits are changed together
+//! or not at all: each is checked, and then each is applied.
 //!
 //! # Files
 //!

@@ -129,6 +129,30 @@ impl RetryConfig {
         Ok(policy)
     }
 
+    /// Checks whether [`apply`](Self::apply) may change a running policy to these settings, and
+    /// changes nothing.
+    ///
+    /// Where several are changed together, each is checked before the first one is applied: see
+    /// [settings of a file](crate::guide::settings).
+    ///
+    /// # Errors
+    ///
+    /// Those of `apply`.
+    pub fn check(&self, handle: &ExponentialRetryHandle) -> Result<(), ApplyError> {
+        ExponentialRetry::try_new(self.max_attempts)?;
+        if let Some(budget) = &self.budget {
+            budget.try_budget()?;
+        }
+        let (value, running, keeps) = match (&self.budget, handle.budget()) {
+            (Some(_), None) => ("present", "absent", "a running policy takes no budget"),
+            (None, Some(_)) => ("absent", "present", "a running policy keeps its budget"),
+            (Some(_), Some(_)) | (None, None) => return Ok(()),
+        };
+        let expected = format!("{running}, as that of the running policy: {keeps}");
+        // `Debug` of arguments is their text, without quotes.
+        Err(InvalidSetting::new("budget", format_args!("{value}"), expected).into())
+    }
+
     /// Changes a running policy to these settings.
     ///
     /// Those of a request change in one step, as by [`set`](ExponentialRetryHandle::set), and hold
@@ -156,25 +180,14 @@ impl RetryConfig {
     /// be added or removed. Nothing is changed then.
     pub fn apply(&self, handle: &ExponentialRetryHandle) -> Result<(), ApplyError> {
         let Self { max_attempts, max_elapsed, max_hint, backoff, budget } = *self;
-        let budgets = match (budget, handle.budget()) {
-            (Some(new), Some(running)) => Some((new, running)),
-            (None, None) => None,
-            (new, _) => {
-                let expected = if new.is_some() { "absent" } else { "present" };
-                let expected = format!("{expected}, as the policy was built");
-                return Err(InvalidSetting::new("budget", new, expected).into());
-            }
-        };
-        if let Some((new, _)) = budgets {
-            new.try_budget()?; // checked before anything is changed
-        }
+        self.check(handle)?;
         let mut settings = handle.settings();
         settings.max_attempts = max_attempts;
         settings.max_elapsed = max_elapsed;
         settings.max_hint = max_hint;
         settings.backoff = backoff;
         handle.set(settings)?;
-        if let Some((new, running)) = budgets {
+        if let (Some(new), Some(running)) = (budget, handle.budget()) {
             running.set_ratio(new.ratio)?;
             running.set_floor_per_second(new.floor_per_second);
             running.set_max_saved(new.max_saved);

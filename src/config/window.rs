@@ -22,6 +22,16 @@ pub enum WindowShape {
     Fixed,
 }
 
+impl WindowShape {
+    /// Returns the name, as in a file.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sliding => "sliding",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
 /// The settings of a [`WindowRateLimitLayer`].
 ///
 /// | field | default | |
@@ -98,6 +108,30 @@ impl WindowConfig {
         Ok(layer)
     }
 
+    /// Checks whether [`apply`](Self::apply) may change a running limit to these settings, and
+    /// changes nothing.
+    ///
+    /// Where several are changed together, each is checked before the first one is applied: see
+    /// [settings of a file](crate::guide::settings).
+    ///
+    /// # Errors
+    ///
+    /// Those of `apply`. It may fail in spite of a check before it if a service without a reject
+    /// policy is made in between.
+    pub fn check(&self, handle: &WindowRateLimitHandle) -> Result<(), ApplyError> {
+        let Self { quota: _, shape, max_queue, max_wait } = *self;
+        let running = if handle.is_fixed() { WindowShape::Fixed } else { WindowShape::Sliding };
+        if shape != running {
+            let running = running.name();
+            let expected =
+                format!("{running}, as that of the running limit: a limit keeps its shape");
+            // `Debug` of arguments is their text, without quotes.
+            let shape = format_args!("{}", shape.name());
+            return Err(InvalidSetting::new("shape", shape, expected).into());
+        }
+        Ok(handle.check_bounds(max_queue, max_wait)?)
+    }
+
     /// Changes a running limit to these settings, in one step, as
     /// [`set_quota`](WindowRateLimitHandle::set_quota) does.
     ///
@@ -109,12 +143,8 @@ impl WindowConfig {
     /// If the limit has a window of another kind, or must not be
     /// [bounded](WindowRateLimitHandle::set_max_queue). Nothing is changed then.
     pub fn apply(&self, handle: &WindowRateLimitHandle) -> Result<(), ApplyError> {
-        let Self { quota, shape, max_queue, max_wait } = *self;
-        let running = if handle.is_fixed() { WindowShape::Fixed } else { WindowShape::Sliding };
-        if shape != running {
-            let expected = format!("{running:?}, as the running limit is: only a new one differs");
-            return Err(InvalidSetting::new("shape", shape, expected).into());
-        }
+        self.check(handle)?;
+        let Self { quota, shape: _, max_queue, max_wait } = *self;
         Ok(handle.configure(quota, max_queue, max_wait)?)
     }
 }

@@ -107,7 +107,8 @@
 //! | `sleep=...`, for tests | tokio's paused clock: waits take no time, and are exact |
 //!
 //! Different by default: tenacity retries forever without a wait, this crate as often as `new` says
-//! with waits of up to 1, 2, 4 s and so on, spread by jitter. Waits, by example:
+//! with waits of up to 1, 2, 4 s and so on, spread by jitter. Waits, by example; the numbers of
+//! attempts hold on the paused clock, because with a real one an attempt takes time, too:
 //!
 //! ```
 //! use std::time::Duration;

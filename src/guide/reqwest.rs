@@ -100,3 +100,62 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Observed
+//!
+//! With names, the three parts are counted, and with the features `axum`, `metrics` and `tracing`
+//! shown by a page, recorded as metrics, and traced with a span for each attempt:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "axum", feature = "metrics", feature = "tracing"))]
+//! # mod observed {
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use metrics_exporter_prometheus::PrometheusHandle;
+//! use reqwest::{Client, Request, Response};
+//! use tower::{ServiceBuilder, util::BoxCloneSyncService};
+//! use tower_floodgate::{
+//!     ConcurrencyBackpressureLayer, ExponentialRetry, PauseOnHintLayer, WindowRateLimitLayer,
+//!     client::{AttemptSpanLayer, HttpClassifier, HttpHints, HttpRetryLayer},
+//!     observe::{Limits, page::LimitsPage},
+//! };
+//!
+//! type Service = BoxCloneSyncService<Request, Response, reqwest::Error>;
+//!
+//! pub fn client(reqwest: Client, limits: &Limits) -> Service {
+//!     let in_flight = ConcurrencyBackpressureLayer::new(10).name("github");
+//!     let policy = ExponentialRetry::new(5)
+//!         .classify(HttpClassifier::new().assume_no_redirects())
+//!         .name("github"); // last, because each setter makes a policy of its own
+//!     let rate = WindowRateLimitLayer::new(100, Duration::from_secs(1)).name("github");
+//!     limits.add(in_flight.handle());
+//!     limits.add(policy.handle());
+//!     limits.add(rate.handle());
+//!
+//!     let pause = PauseOnHintLayer::new(rate.handle(), HttpHints::new());
+//!     let service = ServiceBuilder::new()
+//!         .layer(in_flight)
+//!         .layer(HttpRetryLayer::new(policy))
+//!         .layer(AttemptSpanLayer::new()) // inside the retry, outside the window
+//!         .layer(rate)
+//!         .layer(pause)
+//!         .service(reqwest);
+//!     BoxCloneSyncService::new(service)
+//! }
+//!
+//! /// Serves the operators, on a port of its own.
+//! pub fn admin(limits: Limits, prometheus: PrometheusHandle) -> Router {
+//!     let page = LimitsPage::new(limits.clone());
+//!     let metrics = move || async move {
+//!         limits.record_metrics(); // the gauges of this moment
+//!         prometheus.render()
+//!     };
+//!     Router::new().nest("/limits", page.into_router()).route("/metrics", get(metrics))
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! The [page of observation](crate::observe) lists the metrics and the events, and sets the buckets
+//! of the exporter. The example `observe` runs such a client, with a dashboard.

@@ -9,7 +9,7 @@
 //! use serde::Deserialize;
 //! use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_floodgate::{
-//!     ConcurrencyBackpressureHandle, ExponentialRetryHandle, WindowRateLimitHandle,
+//!     ConcurrencyBackpressureHandle, DeadlineLayer, ExponentialRetryHandle, WindowRateLimitHandle,
 //!     config::{ConcurrencyConfig, RetryConfig, WindowConfig},
 //! };
 //!
@@ -27,16 +27,20 @@
 //!     }
 //! }
 //!
-//! struct Limits {
+//! struct Handles {
 //!     requests: ConcurrencyBackpressureHandle,
 //!     quota: WindowRateLimitHandle,
 //!     retry: ExponentialRetryHandle,
 //! }
 //!
-//! impl Limits {
-//!     /// Reads the file again, and changes nothing if it is not valid.
+//! impl Handles {
+//!     /// Reads the file again. Changes nothing if it is not valid, or does not fit what runs.
 //!     fn reload(&self, path: &Path) -> Result<(), BoxError> {
 //!         let settings = Settings::read(path)?;
+//!         settings.requests.check(&self.requests)?;
+//!         settings.quota.check(&self.quota)?;
+//!         settings.retry.check(&self.retry)?;
+//!
 //!         settings.requests.apply(&self.requests)?;
 //!         settings.quota.apply(&self.quota)?;
 //!         settings.retry.apply(&self.retry)?;
@@ -61,6 +65,7 @@
 //!
 //!     [retry]
 //!     max_attempts = 3
+//!     max_elapsed = "30s"
 //!     backoff = { base = "100ms", max = "5s" }
 //!     "#,
 //! )?;
@@ -68,9 +73,10 @@
 //! let settings = Settings::read(path)?;
 //! let (requests, quota) = (settings.requests.try_layer()?, settings.quota.try_layer()?);
 //! let retry = settings.retry.try_policy()?.name("client"); // a handle needs a name
-//! let limits =
-//!     Limits { requests: requests.handle(), quota: quota.handle(), retry: retry.handle() };
+//! let handles =
+//!     Handles { requests: requests.handle(), quota: quota.handle(), retry: retry.handle() };
 //! let mut client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(90))) // a call with all its waits
 //!     .layer(requests)
 //!     .retry(retry)
 //!     .layer(quota)
@@ -80,16 +86,23 @@
 //! // The file is edited.
 //! let text = fs::read_to_string(path)?;
 //! fs::write(path, text.replace("2 per second", "500/1h").replace("= 20", "= 0"))?;
-//! limits.reload(path)?;
-//! assert_eq!(limits.quota.quota().to_string(), "500/1h");
-//! assert_eq!(limits.requests.max_queue(), Some(0));
+//! handles.reload(path)?;
+//! assert_eq!(handles.quota.quota().to_string(), "500/1h");
+//! assert_eq!(handles.requests.max_queue(), Some(0));
 //!
 //! // A mistake changes nothing, and is reported with its line.
 //! fs::write(path, text.replace("\"1m\"", "60"))?;
-//! let error = limits.reload(path).unwrap_err().to_string();
+//! let error = handles.reload(path).unwrap_err().to_string();
 //! assert!(error.contains("line 8"));
 //! assert!(error.contains("max_wait is 60: it must be text with a unit, such as \"30s\""));
-//! assert_eq!(limits.quota.quota().to_string(), "500/1h");
+//! assert_eq!(handles.quota.quota().to_string(), "500/1h");
+//!
+//! // So does a change that a running limit cannot make: the limit of requests stays, too.
+//! let fixed = text.replace("2 per second\"", "9/s\"\nshape = \"fixed\"");
+//! fs::write(path, fixed.replace("max_in_flight = 5", "max_in_flight = 50"))?;
+//! let error = handles.reload(path).unwrap_err().to_string();
+//! assert!(error.starts_with("shape is fixed: it must be sliding"), "{error}");
+//! assert_eq!(handles.requests.limit(), 5);
 //! # fs::remove_file(path)?;
 //! # Ok(())
 //! # }
@@ -99,10 +112,14 @@
 //!   administrative route, or a task that compares the time of the file's last change.
 //! - **A change is one step** for each limit: no request is admitted by a part of it. Requests that
 //!   wait keep their position and their deadline.
-//! - **All values are checked before the first one is applied**, because the file is read as a
-//!   whole. Beyond that, `apply` fails only where the program is at odds with itself: with a window
-//!   of another [shape](crate::config::WindowConfig), or a bound on a limit that has a service
-//!   without a [reject policy](crate::reject).
+//! - **All is checked before the first value is applied**: the values when the file is read, and
+//!   next by `check` what each limit can do. A file that adds or removes the budget of a retry, or
+//!   changes the [shape](crate::config::WindowConfig) of a window, fails and changes nothing: it
+//!   needs a restart. So does a bound on a limit that has a service without a
+//!   [reject policy](crate::reject), which those of `try_layer` have.
+//! - **A rejection inside the retry is retried** as any error, by default: here that of the quota
+//!   after its `max_wait`. The `DeadlineLayer` outermost bounds the call with all its attempts and
+//!   waits.
 //! - **A bound of the file is that of the limit.** It replaces the bounds of all layers of the
 //!   limit, and where it is absent they have none.
 //! - A server answers with a response in the place of an error by

@@ -46,9 +46,11 @@ pub enum AcquireManyError {
 
 impl AcquireManyError {
     fn invalid(permits: u32, limit: u32) -> Self {
-        let expected = format!(
-            "between 1 and {limit}, the limit: acquire fewer at a time, or raise the limit"
-        );
+        let expected = if permits == 0 {
+            "at least 1".to_owned()
+        } else {
+            format!("between 1 and {limit}, the limit: acquire fewer at a time, or raise the limit")
+        };
         Self::Invalid(InvalidSetting::new("permits", permits, expected))
     }
 

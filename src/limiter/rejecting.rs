@@ -36,6 +36,12 @@ impl Rejecting {
         self.decide(Self::BOUNDED).map_err(|()| BoundError(()))
     }
 
+    /// Checks whether the queue may be bounded at this moment, and decides nothing.
+    pub(crate) fn check_bound(&self) -> Result<(), BoundError> {
+        // Relaxed: a reading that no other one depends on.
+        if self.0.load(Relaxed) == Self::FORBIDDEN { Err(BoundError(())) } else { Ok(()) }
+    }
+
     fn decide(&self, on: u8) -> Result<(), ()> {
         // Relaxed: one step decides between a service and a handle, and its outcome is final.
         let decide = |now| (now != Self::FORBIDDEN).then(|| on.max(now));
@@ -57,7 +63,8 @@ impl Rejecting {
         };
         panic!(
             "this {layer} is {state}, and the service has no reject policy, so {consequence}: set \
-             `max_queue`, or `reject_with_box_error`, before the layer is put on a service"
+             `max_queue`, or a `reject_with...` policy (on axum `reject_with(http_rejection)`), \
+             before the layer is put on a service"
         );
     }
 }
@@ -100,8 +107,8 @@ impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "a service of the limit was made without a reject policy, and its waiters could not be \
-             told that the limit is closed: set `max_queue` or `max_wait`, or call \
-             `reject_with_box_error`, on each layer of this limit",
+             told that the limit is closed: set `max_queue` or `max_wait`, or a `reject_with...` \
+             policy (on axum `reject_with(http_rejection)`), on each layer of this limit",
         )
     }
 }
@@ -136,8 +143,8 @@ impl fmt::Display for BoundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "a service of the limit was made without a reject policy, and could not reject beyond a \
-             bound: set `max_queue` or `max_wait`, or call `reject_with_box_error`, on each layer \
-             of this limit",
+             bound: set `max_queue` or `max_wait`, or a `reject_with...` policy (on axum \
+             `reject_with(http_rejection)`), on each layer of this limit",
         )
     }
 }

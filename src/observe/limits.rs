@@ -90,7 +90,8 @@ impl Limits {
         self.handles().iter().map(Handle::snapshot).collect()
     }
 
-    /// Records the gauges of the limits that have names, and `floodgate_requests_issued_total`.
+    /// Records the gauges of the limits that have names, `floodgate_requests_issued_total`, and the
+    /// balance of the budgets of policies.
     ///
     /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several

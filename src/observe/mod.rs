@@ -57,7 +57,7 @@
 //! | `floodgate_queue_wait_seconds` | histogram | seconds | of each admitted request, from its arrival to its permit; 0 without a wait |
 //! | `floodgate_pauses_total` | counter | pauses | and extensions of one, `window` only |
 //! | `floodgate_pause_seconds` | histogram | seconds | of each of them, from the call that pauses to the end, `window` only |
-//! | `floodgate_limit_changes_total` | counter | settings | of the limit or the window by a handle |
+//! | `floodgate_limit_changes_total` | counter | changes | of the limit or the window by a handle; the same set again is none |
 //! | `floodgate_requests_in_flight` | gauge | requests | from readiness to the end of the response, `concurrency` only |
 //! | `floodgate_requests_queued` | gauge | requests | in the queue |
 //! | `floodgate_limit` | gauge | requests | that may be in flight, or issued in a window |
@@ -84,13 +84,18 @@
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 //! use tower_floodgate::{
 //!     ConcurrencyBackpressureLayer,
-//!     observe::{Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
+//!     observe::{
+//!         Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS,
+//!         RETRY_BACKOFF_BUCKETS,
+//!     },
 //! };
 //!
 //! let full = |metric: &str| Matcher::Full(metric.into());
 //! let prometheus = PrometheusBuilder::new()
 //!     .set_buckets_for_metric(full("floodgate_queue_wait_seconds"), &QUEUE_WAIT_BUCKETS)?
 //!     .set_buckets_for_metric(full("floodgate_pause_seconds"), &PAUSE_BUCKETS)?
+//!     .set_buckets_for_metric(full("floodgate_retry_attempts"), &RETRY_ATTEMPTS_BUCKETS)?
+//!     .set_buckets_for_metric(full("floodgate_retry_backoff_seconds"), &RETRY_BACKOFF_BUCKETS)?
 //!     .install_recorder()?;
 //!
 //! let layer = ConcurrencyBackpressureLayer::new(100).name("api");
@@ -140,15 +145,21 @@
 //! | `paused` | INFO | `paused_for` |
 //! | `limit changed` | INFO | `limit`; `window` of a window |
 //!
+//! `queued_for` is only in `admitted after a wait`, and is the time in the queue alone, without the
+//! backoffs of a retry.
+//!
 //! An event that admitted requests cause is below the level at which programs usually run, one that
 //! changes the fate of requests is not. None is a warning: each is the effect of a setting. A
 //! filter of `tower_floodgate=warn` turns them off, `tower_floodgate=debug` shows all waits.
 //!
 //! # Cardinality
 //!
-//! The value of a label is a name given when a layer is built, a kind, or one of three reasons.
-//! Nothing of a request becomes a label. So the number of time series is bounded by the number of
-//! names in the program. The limits of `per_service()` share their name, and so their series.
+//! The value of a label is a name given when a layer or a policy is built, a kind, a reason, or the
+//! [class](crate::retry::ErrorType) of a failure that was retried: a status from 400 to 599, one of
+//! the 17 codes of gRPC, or one of a handful of names. A classifier of your own may judge other
+//! statuses, and name classes of its own. Nothing else of a request becomes a label. So the number
+//! of time series is bounded by the number of names in the program. The limits of `per_service()`
+//! share their name, and so their series.
 //!
 //! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
 //! of times the greatest is taken.

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot, retry::RetrySnapshot};
 
-/// The state and the counts of a limit at one moment.
+/// The state and the counts of a limit or a retry policy at one moment.
+///
+/// The `snapshot()` of a handle has no kind. [`Snapshot::from`](Self::from) adds it, and so the tag
+/// `kind` of a serialized snapshot.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "snake_case"))]
@@ -28,9 +31,17 @@ impl From<WindowSnapshot> for Snapshot {
     }
 }
 
+impl From<RetrySnapshot> for Snapshot {
+    fn from(snapshot: RetrySnapshot) -> Self {
+        Self::Retry(snapshot)
+    }
+}
+
 impl Snapshot {
-    /// Returns the kind of the limit: `concurrency` or `window`. It is the label `kind` of metrics,
-    /// the field of this name in traces, and the tag of a serialized snapshot.
+    /// Returns the kind: `concurrency`, `window` or `retry`.
+    ///
+    /// It is the tag of a serialized snapshot, and the field `kind` of traces. That of a limit is
+    /// the label `kind` of its metrics, too: those of a retry have none.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -40,7 +51,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns the name of the limit, if it has one.
+    /// Returns the name of the limit or the policy, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {

@@ -4,7 +4,8 @@ use crate::duration_text::{Excerpt, Fault};
 
 /// The error of a text that is no [`Quota`](crate::Quota), with the place of the fault.
 ///
-/// `{}` writes one line, `{:#}` the text too, with the fault underlined.
+/// `{}` writes one line, `{:#}` the text too, with the fault underlined, unless the text is empty,
+/// long, or of several lines.
 ///
 /// ```
 /// use tower_floodgate::Quota;
@@ -54,7 +55,7 @@ impl fmt::Display for ParseQuotaError {
         let Self { text, fault } = self;
         write!(f, "invalid quota {}: {}", Excerpt(text), fault.of(text))?;
         let is_line = text.chars().count() <= Excerpt::MOST && !text.contains(char::is_control);
-        if f.alternate() && is_line {
+        if f.alternate() && is_line && !text.trim().is_empty() {
             let indent = text[..fault.place.start].chars().count();
             let width = self.found().chars().count().max(1);
             write!(f, "\n  {text}\n  {:indent$}{}", "", "^".repeat(width))?;

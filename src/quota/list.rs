@@ -3,6 +3,9 @@ use std::{fmt, str::FromStr};
 use super::{ParseQuotaError, Quota};
 use crate::duration_text::Scanner;
 
+/// What stands between the quotas of a text.
+pub(super) const DELIMITERS: [char; 3] = [';', ',', '|'];
+
 /// Several quotas that hold together, such as `10/1s; 100/1m`. There is at least one.
 ///
 /// The text is that of Python's `limits`: [quotas](Quota#as-text) with `;`, `,` or `|` in between.
@@ -81,7 +84,7 @@ impl FromStr for Quotas {
             quotas.push(
                 Quota::read(&mut scanner).map_err(|fault| ParseQuotaError::new(text, fault))?,
             );
-            if ![';', ',', '|'].into_iter().any(|delimiter| scanner.eat(delimiter)) {
+            if !DELIMITERS.into_iter().any(|delimiter| scanner.eat(delimiter)) {
                 break;
             }
         }

@@ -7,6 +7,7 @@ mod of_serde;
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use self::list::DELIMITERS;
 pub use self::{error::ParseQuotaError, list::Quotas};
 use crate::{
     duration_text::{AsText, Fault, Scanner},
@@ -147,7 +148,13 @@ impl FromStr for Quota {
     fn from_str(text: &str) -> Result<Self, ParseQuotaError> {
         let mut scanner = Scanner::new(text);
         let quota = Self::read(&mut scanner);
-        let quota = quota.and_then(|quota| scanner.end("the end of the quota").map(|()| quota));
+        let is_list = scanner.peek().is_some_and(|c| DELIMITERS.contains(&c) || c.is_ascii_digit());
+        let end = if is_list {
+            "the end of the quota: several in one text are `Quotas`"
+        } else {
+            "the end of the quota"
+        };
+        let quota = quota.and_then(|quota| scanner.end(end).map(|()| quota));
         quota.map_err(|fault| ParseQuotaError::new(text, fault))
     }
 }

@@ -135,6 +135,8 @@ impl WindowRateLimitHandle {
     /// Returns the state and the counts of this moment.
     ///
     /// The state is of one moment. The counts are read next.
+    /// [`Snapshot::from`](crate::observe::Snapshot) adds the `kind`, for limits that are serialized
+    /// together.
     #[must_use]
     pub fn snapshot(&self) -> WindowSnapshot {
         let (reading, limits) = self.limiter.read(self.limits);
@@ -181,8 +183,9 @@ impl WindowRateLimitHandle {
     /// If `limit` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
     pub fn set_limit(&self, limit: u32) -> Result<(), InvalidSetting> {
         let limit = settings::permits("limit", limit)?;
-        self.limiter.window.set_limit(limit);
-        self.limiter.notify_change();
+        if self.limiter.window.set_limit(limit) {
+            self.limiter.notify_change();
+        }
         Ok(())
     }
 
@@ -198,8 +201,9 @@ impl WindowRateLimitHandle {
     /// If `window` is zero or longer than 100 years. The length stays as it was.
     pub fn set_window(&self, window: Duration) -> Result<(), InvalidSetting> {
         let window = settings::window(window)?;
-        self.limiter.window.set_length(window);
-        self.limiter.notify_change();
+        if self.limiter.window.set_length(window) {
+            self.limiter.notify_change();
+        }
         Ok(())
     }
 
@@ -240,9 +244,7 @@ impl WindowRateLimitHandle {
         max_queue: Option<u32>,
         max_wait: Option<Duration>,
     ) -> Result<(), BoundError> {
-        if max_queue.is_some() || max_wait.is_some() {
-            self.limiter.rejecting().bound()?;
-        }
+        self.decide_on_bounds(max_queue, max_wait)?;
         self.limiter.set_quota(quota, |bounds| bounds.set(max_queue, max_wait));
         Ok(())
     }

@@ -110,6 +110,9 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
     /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
     ///
+    /// Inside a retry, the rejection is retried as any error, by default. A
+    /// [`DeadlineLayer`](crate::DeadlineLayer) outermost bounds the whole call.
+    ///
     /// For a bound that may be absent, set the reject policy first; then the type stays:
     ///
     /// ```
@@ -136,6 +139,9 @@ impl<P: RejectPolicy> WindowRateLimitLayer<P> {
     ///
     /// A bound changes the [reject policy](crate::reject) from [`NeverReject`] to
     /// [`RejectWithBoxError`](crate::reject::RejectWithBoxError), and keeps any other.
+    ///
+    /// Inside a retry, the rejection is retried as any error, by default. A
+    /// [`DeadlineLayer`](crate::DeadlineLayer) outermost bounds the whole call.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> WindowRateLimitLayer<P::Bounded> {
         WindowRateLimitLayer(self.0.max_wait(max_wait))

@@ -84,8 +84,9 @@ impl RateLimiter {
 
     /// Changes limit and window in one step, and `bounds` with them.
     pub(super) fn set_quota(&self, quota: Quota, bounds: impl FnOnce(&Bounds)) {
-        self.window.set_quota(quota.limit(), quota.window(), || bounds(&self.bounds));
-        self.notify_change();
+        if self.window.set_quota(quota.limit(), quota.window(), || bounds(&self.bounds)) {
+            self.notify_change();
+        }
     }
 
     pub(super) const fn shape(&self) -> Shape {

@@ -688,8 +688,17 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Changes the number of permits: more are granted to waiters at once, fewer drain.
     /// `before` runs first, under the lock, so that a setting of the limiter changes with it.
-    pub(crate) fn set_limit(&self, limit: u32, before: impl FnOnce()) {
-        self.change(|_| limit, before, || {});
+    ///
+    /// Returns true if it was another number. The numbers are compared under the lock, so that of
+    /// two changes at a time none goes unnoticed.
+    pub(crate) fn set_limit(&self, limit: u32, before: impl FnOnce()) -> bool {
+        let mut is_change = false;
+        let compared = |present| {
+            is_change = limit != present;
+            limit
+        };
+        self.change(compared, before, || {});
+        is_change
     }
 
     /// Changes the number of permits to `limit` of the present one, and settings of the limiter in

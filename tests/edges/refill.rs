@@ -124,7 +124,7 @@ fn c5_settings_that_make_the_head_earlier_wake_its_refill_task() {
             "limit" => scene.window.set_limit(2),
             "window" => scene.window.set_length(Duration::from_nanos(LENGTH / 2)),
             _ => scene.window.set_limit(1),
-        }
+        };
         assert_eq!(scene.woken(HERE), usize::from(change == "window"), "{change}");
     }
 }

@@ -338,11 +338,12 @@ fn p3_acquisition_is_fused_and_arrives_at_its_first_poll() {
 #[test]
 fn p4_c7_invalid_number_of_permits_names_value_and_remedy() {
     let (requests, quota) = (concurrency(3), window(3, secs(1)));
-    let text = |permits| {
-        format!(
+    let text = |permits: u32| match permits {
+        0 => "permits is 0: it must be at least 1".to_owned(),
+        _ => format!(
             "permits is {permits}: it must be between 1 and 3, the limit: acquire fewer at a time, \
              or raise the limit"
-        )
+        ),
     };
     for permits in [0, 4, u32::MAX] {
         let errors = [

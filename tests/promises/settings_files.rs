@@ -364,7 +364,8 @@ async fn s2_apply_changes_all_settings_or_none() {
     let (handle, _service) = (layer.handle(), layer.layer(Probe::new()));
     let mut config = WindowConfig::new(Quota::new(9, secs(9)));
     let error = config.apply(&handle).unwrap_err().to_string();
-    assert!(error.starts_with("shape is Sliding: it must be Fixed"), "{error}");
+    let shape = "as that of the running limit: a limit keeps its shape";
+    assert_eq!(error, format!("shape is sliding: it must be fixed, {shape}"));
     config.shape = WindowShape::Fixed;
     config.max_queue = Some(0);
     let error = config.apply(&handle).unwrap_err().to_string();
@@ -391,5 +392,126 @@ async fn s2_applied_settings_replace_the_bounds_of_all_layers() {
     for service in [service, other] {
         let error = service.oneshot(4).await.unwrap_err();
         assert!(Rejected::find(&*error).is_some_and(Rejected::is_wait_timeout));
+    }
+}
+
+/// `check` has the error of `apply`, decides nothing and changes nothing.
+#[test]
+fn s2_check_reports_what_apply_would_and_changes_nothing() {
+    let layer = ConcurrencyBackpressureLayer::new(3);
+    let handle = layer.handle();
+    let mut config = ConcurrencyConfig::new(5);
+    config.max_queue = Some(2);
+    config.check(&handle).unwrap();
+    assert_eq!((handle.limit(), handle.max_queue()), (3, None));
+    let _service = layer.layer(Probe::new()); // panics if the limit is bounded already
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert!(matches!(config.check(&handle), Err(ApplyError::Bound(_))));
+    config.max_queue = None;
+    config.max_in_flight = 0;
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert!(matches!(config.check(&handle), Err(ApplyError::Invalid(_))));
+    assert_eq!((handle.limit(), handle.max_queue()), (3, None));
+
+    let layer = WindowRateLimitLayer::new(3, secs(1));
+    let handle = layer.handle();
+    let mut config = WindowConfig::new(Quota::new(9, secs(9)));
+    config.max_wait = Some(secs(1));
+    config.check(&handle).unwrap();
+    assert_eq!((handle.limit(), handle.max_wait()), (3, None));
+    let _service = layer.layer(Probe::new());
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert!(matches!(config.check(&handle), Err(ApplyError::Bound(_))));
+    config.max_wait = None;
+    config.shape = WindowShape::Fixed;
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert_eq!(
+        config.check(&handle).unwrap_err().to_string(),
+        "shape is fixed: it must be sliding, as that of the running limit: a limit keeps its shape"
+    );
+    assert_eq!(handle.quota(), Quota::new(3, secs(1)));
+}
+
+#[test]
+fn s2_check_of_a_retry_reports_a_budget_that_cannot_come_or_go() {
+    let mut config = RetryConfig::new(5);
+    let handle = config.try_policy().unwrap().name("without").handle();
+    config.max_attempts = 2;
+    config.check(&handle).unwrap();
+    config.budget = Some(BudgetConfig::new(0.2));
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert_eq!(
+        config.check(&handle).unwrap_err().to_string(),
+        "budget is present: it must be absent, as that of the running policy: a running policy \
+         takes no budget"
+    );
+    assert_eq!(handle.settings().max_attempts, 5);
+
+    let handle = config.try_policy().unwrap().name("with").handle();
+    config.max_attempts = 7;
+    config.budget = Some(BudgetConfig::new(0.9));
+    config.check(&handle).unwrap();
+    config.budget = None;
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert_eq!(
+        config.check(&handle).unwrap_err().to_string(),
+        "budget is absent: it must be present, as that of the running policy: a running policy \
+         keeps its budget"
+    );
+    config.budget = Some(BudgetConfig::new(-1.0));
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    config.budget = Some(BudgetConfig::new(0.2));
+    config.max_attempts = 0;
+    assert_eq!(config.check(&handle), config.apply(&handle));
+    assert_eq!(
+        config.check(&handle).unwrap_err().to_string(),
+        "max_attempts is 0: it must be at least 1, which is the first attempt"
+    );
+    assert_eq!(handle.settings().max_attempts, 2);
+}
+
+/// The counts tell changes of limit and window alone, however often the same is set.
+#[test]
+fn s2_unchanged_settings_are_reported_as_no_change() {
+    let layer = ConcurrencyBackpressureLayer::new(3).reject_with_box_error().name("requests");
+    let handle = layer.handle();
+    let changes = || handle.snapshot().counts.unwrap().limit_changes;
+    let mut config = ConcurrencyConfig::new(3);
+    config.max_queue = Some(5);
+    config.apply(&handle).unwrap();
+    handle.set_limit(3).unwrap();
+    assert_eq!((changes(), handle.max_queue()), (0, Some(5)));
+    config.max_in_flight = 4;
+    config.apply(&handle).unwrap();
+    config.apply(&handle).unwrap();
+    assert_eq!(changes(), 1);
+    handle.set_limit(3).unwrap();
+    handle.set_limit(3).unwrap();
+    assert_eq!(changes(), 2);
+
+    for shape in [WindowShape::Sliding, WindowShape::Fixed] {
+        let mut config = WindowConfig::new(Quota::new(3, secs(1)));
+        config.shape = shape;
+        let handle = config.try_layer().unwrap().name("quota").handle();
+        let changes = || handle.snapshot().counts.unwrap().limit_changes;
+        config.max_wait = Some(secs(5));
+        config.apply(&handle).unwrap();
+        handle.set_quota(config.quota);
+        handle.set_limit(3).unwrap();
+        handle.set_window(secs(1)).unwrap();
+        assert_eq!((changes(), handle.max_wait()), (0, Some(secs(5))));
+        config.quota = Quota::new(3, secs(2)); // only the window
+        config.apply(&handle).unwrap();
+        config.apply(&handle).unwrap();
+        assert_eq!(changes(), 1);
+        handle.set_quota(Quota::new(4, secs(2))); // only the limit
+        handle.set_quota(Quota::new(4, secs(2)));
+        assert_eq!(changes(), 2);
+        handle.set_limit(5).unwrap();
+        handle.set_limit(5).unwrap();
+        assert_eq!(changes(), 3);
+        handle.set_window(secs(1)).unwrap();
+        handle.set_window(secs(1)).unwrap();
+        assert_eq!(changes(), 4);
     }
 }

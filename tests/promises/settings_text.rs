@@ -87,6 +87,10 @@ fn s1_quota_is_read_as_it_is_usually_written() {
         ("7/1.50s", 7, ms(1500)),
         ("1/1s500ms", 1, ms(1500)),
         ("1/M", 1, secs(2_630_016)),
+        ("1/1 Hr", 1, secs(3600)),
+        ("1/HR", 1, secs(3600)),
+        ("1/1 YR", 1, secs(31_557_600)),
+        ("1/2 Wk", 1, secs(1_209_600)),
         ("0042/s", 42, secs(1)),
     ];
     for (text, limit, window) in readings {
@@ -124,6 +128,8 @@ fn error(text: &str) -> String {
     text.parse::<Quota>().expect_err(text).to_string()
 }
 
+const SEVERAL: &str = "the end of the quota: several in one text are `Quotas`";
+
 #[test]
 fn s3_wrong_quota_is_reported_with_its_place_and_the_remedy() {
     let unit = "a unit of time, such as ms, s, m, h or d";
@@ -158,10 +164,16 @@ fn s3_wrong_quota_is_reported_with_its_place_and_the_remedy() {
             Some(("99999999999999999999999", 2)),
         ),
         ("1/18446744073709551615y", "a shorter duration", Some(("18446744073709551615y", 2))),
-        ("1/m 5", "the end of the quota", Some(("5", 4))),
+        ("1/m 5", SEVERAL, Some(("5", 4))),
+        ("1/m x", "the end of the quota", Some(("x", 4))),
+        ("10/s 5/1m", SEVERAL, Some(("5", 5))),
+        ("10/1s 5/1m", SEVERAL, Some(("5", 6))),
+        ("10/1s 5 per 1m", SEVERAL, Some(("5", 6))),
+        ("10/1s 5 1m", unit, Some(("1m", 8))),
         // A hundred years of 365.25 days are longer than those of 365 days.
         ("1/100 years", window, Some(("100 years", 2))),
-        ("1/s; 2/m", "the end of the quota", Some((";", 3))),
+        ("1/s; 2/m", SEVERAL, Some((";", 3))),
+        ("10/s;100/m", SEVERAL, Some((";", 4))),
     ];
     for (text, expected, found) in faults {
         let error = text.parse::<Quota>().expect_err(text);
@@ -182,6 +194,12 @@ fn s3_wrong_quota_is_reported_with_its_place_and_the_remedy() {
     assert_eq!((in_a_list.position(), in_a_list.found()), (8..17, "fortnight"));
     let behind = "10/s 5/m".parse::<Quotas>().unwrap_err();
     assert_eq!((behind.position(), behind.expected()), (5..6, "the end, or `;` and another quota"));
+    for text in ["10/1s 5/1m", "10/1s 5 per 1m", "2/m; 1/s 5/m"] {
+        let behind = text.parse::<Quotas>().unwrap_err();
+        assert_eq!(behind.expected(), "the end, or `;` and another quota", "{text}");
+        let second = text.rfind('5').unwrap();
+        assert_eq!(behind.position(), second..second + 1, "{text}");
+    }
     assert_eq!("10/s;".parse::<Quotas>().unwrap_err().position(), 5..5);
 }
 
@@ -195,6 +213,8 @@ fn s3_fault_is_underlined_in_the_long_form() {
     };
     assert_eq!(lines("100/3µx"), ["  100/3µx", "       ^^"]);
     assert_eq!(lines("100/"), ["  100/", "      ^"]);
+    // An empty text has nothing to mark.
+    assert_eq!([lines(""), lines("  ")], [Vec::<String>::new(), Vec::new()]);
     // A text of several lines, or a long one, has no second line.
     assert_eq!(long("100\n/x").lines().count(), 1);
     let text = "1".repeat(1 << 20);

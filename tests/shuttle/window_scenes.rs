@@ -384,11 +384,15 @@ fn s2_c5_w7_w9_changed_windows_and_pauses_reach_waiters_in_time() {
                         let until = TICK * rng.u32(1..4);
                         window.pause(limited.now().after(until));
                     }),
-                    1 => limited.step(|window| window.set_length(TICK * rng.u32(2..9))),
+                    1 => limited.step(|window| {
+                        window.set_length(TICK * rng.u32(2..9));
+                    }),
                     2 => limited.step(|window| {
                         window.set_quota(rng.u32(1..=3), TICK * rng.u32(2..9), || {});
                     }),
-                    _ => limited.step(|window| window.set_limit(rng.u32(1..=3))),
+                    _ => limited.step(|window| {
+                        window.set_limit(rng.u32(1..=3));
+                    }),
                 }
                 limited.dwell(rng);
             }

@@ -476,26 +476,37 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
     }
 
     /// Changes the number of permits: more are granted to waiters at once; fewer count from now on.
-    /// Permits that are acquired by then may still be committed.
-    pub(crate) fn set_limit(&self, limit: u32) {
-        self.semaphore.set_limit(limit, || self.set_stride(limit));
+    /// Permits that are acquired by then may still be committed. Returns true if it was another
+    /// number.
+    pub(crate) fn set_limit(&self, limit: u32) -> bool {
+        let is_change = self.semaphore.set_limit(limit, || self.set_stride(limit));
         // The open stride, which may be longer than a new one, is closed.
         self.reschedule(self.settle());
+        is_change
     }
 
-    /// Changes the length of the window, for the permits that are committed too.
-    pub(crate) fn set_length(&self, length: Duration) {
-        self.change(None, length, || {});
+    /// Changes the length of the window, for the permits that are committed too. Returns true if it
+    /// was another one.
+    pub(crate) fn set_length(&self, length: Duration) -> bool {
+        self.change(None, length, || {})
     }
 
     /// Changes the number of permits and the length of the window in [one step](self#quota).
     /// `with` runs in it, under the lock, to change settings that are read with the quota.
-    pub(crate) fn set_quota(&self, limit: u32, length: Duration, with: impl FnOnce()) {
-        self.change(Some(limit), length, with);
+    /// Returns true if it was another quota.
+    pub(crate) fn set_quota(&self, limit: u32, length: Duration, with: impl FnOnce()) -> bool {
+        self.change(Some(limit), length, with)
     }
 
-    fn change(&self, limit: Option<u32>, length: Duration, with: impl FnOnce()) {
+    fn change(&self, limit: Option<u32>, length: Duration, with: impl FnOnce()) -> bool {
         let length = nanos(length);
+        let mut is_change = false;
+        let new_limit = |present| {
+            let limit = limit.unwrap_or(present);
+            // Compared under the lock, which is held, as by `set_limit`. Relaxed, for that reason.
+            is_change = limit != present || length != self.length.load(Relaxed);
+            limit
+        };
         // Release, both: to the Acquire in `read_with`, for the first step of the change.
         let before = || {
             with();
@@ -508,8 +519,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             }
         };
         let after = || self.length.store(length, Release);
-        self.semaphore.change(|present| limit.unwrap_or(present), before, after);
+        self.semaphore.change(new_limit, before, after);
         self.reschedule(self.refill());
+        is_change
     }
 
     /// Sets the stride for `limit`. Called under the lock: of two threads, the same one sets limit

@@ -71,6 +71,7 @@ impl Service<()> for Inner {
 /// The limits as the storm sees them.
 trait Limit {
     const KIND: &'static str;
+    fn limit(&self) -> u32;
     fn set_limit(&self, limit: u32);
     /// Pauses, and returns true if that is possible.
     fn pause(&self, wait: Duration) -> bool;
@@ -83,6 +84,10 @@ macro_rules! limit {
     ($handle:ty, $kind:expr, $pause:expr) => {
         impl Limit for $handle {
             const KIND: &'static str = $kind;
+
+            fn limit(&self) -> u32 {
+                self.limit()
+            }
 
             fn set_limit(&self, limit: u32) {
                 self.set_limit(limit).unwrap();
@@ -187,8 +192,9 @@ where
                 }
             }
             18 => {
-                limit.set_limit(random.u32(1..6));
-                expected.numbers[LIMIT_CHANGES] += 1;
+                let (before, after) = (limit.limit(), random.u32(1..6));
+                limit.set_limit(after);
+                expected.numbers[LIMIT_CHANGES] += u64::from(after != before);
             }
             19 => {
                 let wait = ms(random.u64(0..60));
