@@ -84,15 +84,16 @@ impl ConcurrencyBackpressureHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this handle
-    /// was taken from, or those that a handle has set. The [deadline](crate::deadline::current) of
-    /// a request during which it is polled does not: it ends that request, and with it a wait that
-    /// belongs to it, but the permit may be for other work.
+    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this
+    /// handle was taken from, or those that a handle has set. The
+    /// [deadline](crate::deadline::current) of a request during which it is polled does not: it
+    /// ends that request, and with it a wait that belongs to it, but the permit may be for other
+    /// work.
     ///
     /// # Errors
     ///
-    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile, or
-    /// by a bound.
+    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile,
+    /// or by a bound.
     ///
     /// # Examples
     ///
@@ -135,8 +136,8 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// All of them are acquired together, or none: two tasks that need several never hold a part
     /// each and wait for the rest. Otherwise it is as [`acquire`](Self::acquire). While the wait is
-    /// first in the queue, all released permits are kept for it, and no request overtakes it. If its
-    /// `max_wait` ends while its task is not polled, it holds up those behind it until the next
+    /// first in the queue, all released permits are kept for it, and no request overtakes it. If
+    /// its `max_wait` ends while its task is not polled, it holds up those behind it until the next
     /// arrival, release or reading.
     ///
     /// # Errors

@@ -57,15 +57,15 @@ impl WindowRateLimitHandle {
     /// a permit is available and no request waits, the first poll allocates nothing and takes no
     /// lock. The future is cancel safe: a drop leaves the queue.
     ///
-    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this handle
-    /// was taken from, or those that a handle has set. With a bound, so does the
+    /// The bounds [in force](Self::max_queue) hold: those of the layer or the service that this
+    /// handle was taken from, or those that a handle has set. With a bound, so does the
     /// [deadline](crate::deadline::current) of a request during which it is polled. Without one, a
     /// deadline ends that request, and with it a wait that belongs to it.
     ///
     /// # Errors
     ///
-    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile, or
-    /// by a bound.
+    /// A rejection [as closed](Rejected::is_closed), if the limit is closed by then, or meanwhile,
+    /// or by a bound.
     ///
     /// # Panics
     ///

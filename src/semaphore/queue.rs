@@ -299,9 +299,9 @@ impl Queue {
         self.deadlines.earliest().map_or(Deadline::NEVER, |(deadline, _)| deadline)
     }
 
-    /// Returns a lower bound of the deadlines whose end lets waiters proceed that are polled by none
-    /// of their own: those of grants, which are taken back, and of waiters for several permits, which
-    /// leave what they could not use. [`Deadline::NEVER`] without any.
+    /// Returns a lower bound of the deadlines whose end lets waiters proceed that are polled by
+    /// none of their own: those of grants, which are taken back, and of waiters for several
+    /// permits, which leave what they could not use. [`Deadline::NEVER`] without any.
     pub(super) fn earliest_end(&self) -> Deadline {
         if self.granted + self.weighted > 0 { self.earliest_deadline() } else { Deadline::NEVER }
     }

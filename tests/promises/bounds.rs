@@ -369,7 +369,8 @@ async fn s2_request_during_a_change_is_not_rejected_by_a_part_of_it() {
     let waker = Waker::from(Arc::new(Apply(handle.clone())));
     assert!(one.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     handle.set_max_queue(Some(0)).unwrap();
-    // The newcomer removes the overdue wait, so that `one` is granted a permit, and its waker called.
+    // The newcomer removes the overdue wait, so that `one` is granted a permit, and its waker
+    // called.
     advance(secs(2)).await;
     let mut newcomer = Box::pin(handle.acquire());
     assert!((&mut newcomer).now_or_never().is_none(), "it may queue: {:?}", handle.snapshot());

@@ -143,8 +143,8 @@ where
 
 /// Gives each thread a subscriber of traces, from the first test of traces on.
 ///
-/// A callsite that is first met by a thread without a subscriber, while another thread sets its own,
-/// would be off for both.
+/// A callsite that is first met by a thread without a subscriber, while another thread sets its
+/// own, would be off for both.
 #[cfg(feature = "tracing")]
 pub(crate) fn subscribe_all_threads() {
     static ONCE: std::sync::Once = std::sync::Once::new();
