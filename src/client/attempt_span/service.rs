@@ -62,7 +62,7 @@ fn span<R: RequestHead>(request: &R) -> Span {
         server.address = address,
         server.port = port,
         http.response.status_code = Empty,
-        error.type = Empty,
+        "error.type" = Empty,
         otel.status_code = Empty,
     )
 }

@@ -21,14 +21,14 @@ pub(super) fn decided(limiter: &str, decision: &Decision, error_type: ErrorType)
         Ok(wait) => {
             let backoff = wait.as_secs_f64();
             debug!(
-                target: TARGET, limiter, kind = KIND, attempt, error.type = %error_type, backoff,
+                target: TARGET, limiter, kind = KIND, attempt, "error.type" = %error_type, backoff,
                 retry_after, "retry"
             );
         }
         Err(reason) => {
             let reason = reason.name();
             info!(
-                target: TARGET, limiter, kind = KIND, attempt, error.type = %error_type, reason,
+                target: TARGET, limiter, kind = KIND, attempt, "error.type" = %error_type, reason,
                 retry_after, "not retried"
             );
         }
