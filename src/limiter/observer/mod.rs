@@ -1,9 +1,8 @@
 //! The one place where the events of a limiter leave the library.
 //!
 //! A limiter, its handle and the [`Readiness`](super::Readiness) of its services notify the
-//! [`Observer`] of each [`Event`]. It passes an event on to every sink: to [counts](counts), to the
-//! facade `metrics` and to `tracing`. Until a limit has a name, its observer counts rejections
-//! only.
+//! [`Observer`] of each [`Event`]. It passes an event on to every sink: to [counts], to the facade
+//! `metrics` and to `tracing`. Until a limit has a name, its observer counts rejections only.
 //!
 //! An admission without a wait is an event only of a named limit: its semaphore is
 //! [observed](crate::semaphore::Semaphore::observe), so that the path without events refuses it.
