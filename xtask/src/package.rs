@@ -49,7 +49,9 @@ pub(crate) fn test_binary(root: &Path, suite: &str) -> anyhow::Result<PathBuf> {
     let output = cargo(root, &arguments).env("CARGO_TARGET_DIR", target).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout)?;
-    let executables = stdout.lines().filter_map(|line| line.split("\"executable\":\"").nth(1));
+    // Programs of the package that the tests start are built, too.
+    let tests = stdout.lines().filter(|line| line.contains("\"test\":true"));
+    let executables = tests.filter_map(|line| line.split("\"executable\":\"").nth(1));
     let path = executables.filter_map(|rest| rest.split('"').next()).next_back();
     Ok(path.with_context(|| format!("cargo built no executable for {suite}"))?.into())
 }
