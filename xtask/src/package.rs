@@ -50,7 +50,9 @@ pub(crate) fn test_binary(root: &Path, suite: &str) -> anyhow::Result<PathBuf> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout)?;
     // Programs of the package that the tests start are built, too.
-    let tests = stdout.lines().filter(|line| line.contains("\"test\":true"));
+    let tests = stdout.lines().filter(|line| {
+        line.split("\"profile\":").nth(1).is_some_and(|profile| profile.contains("\"test\":true"))
+    });
     let executables = tests.filter_map(|line| line.split("\"executable\":\"").nth(1));
     let path = executables.filter_map(|rest| rest.split('"').next()).next_back();
     Ok(path.with_context(|| format!("cargo built no executable for {suite}"))?.into())
