@@ -96,10 +96,22 @@ fn of_concurrency(handle: &ConcurrencyBackpressureHandle) -> Numbers {
         ("In flight", grouped(handle.in_flight())),
         ("Queued", grouped(handle.queued())),
         ("Queue age", ABSENT.to_owned()),
+        ("Max queue", bound(handle.max_queue().map(|bound| grouped(bound)))),
+        ("Max wait", bound(handle.max_wait().map(millis))),
         ("Closed", yes(handle.is_closed())),
     ];
     let snapshot = handle.snapshot();
     numbers(state.into_iter().chain(rejections(handle.rejected())).chain(events(snapshot.counts)))
+}
+
+fn bound(text: Option<String>) -> String {
+    text.unwrap_or_else(|| ABSENT.to_owned())
+}
+
+/// Writes a time below a second.
+fn millis(time: Duration) -> String {
+    assert!(time < Duration::from_secs(1), "the page would write seconds");
+    format!("{} ms", time.as_millis())
 }
 
 /// Returns what the handle of a limit without a queue and with permits says.
@@ -114,6 +126,8 @@ fn of_window(handle: &WindowRateLimitHandle) -> Numbers {
         ("Queue age", ABSENT.to_owned()),
         ("Estimated wait", "0 s".to_owned()),
         ("Paused for", "0 s".to_owned()),
+        ("Max queue", bound(handle.max_queue().map(|bound| grouped(bound)))),
+        ("Max wait", bound(handle.max_wait().map(millis))),
         ("Issued", grouped(snapshot.issued)),
         ("Closed", yes(handle.is_closed())),
     ];

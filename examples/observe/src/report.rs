@@ -150,7 +150,6 @@ impl Rows<'_> {
         push("floodgate_requests_queued", queued.into(), Some(Exactly(0)));
         push("floodgate_limit", size.into(), None);
         push("floodgate_limit_changes_total", counts.limit_changes, Some(Exactly(limit.changes)));
-        push("floodgate_pauses_total", counts.pauses, None);
         match &snapshot {
             Snapshot::Concurrency(now) => {
                 push("floodgate_requests_in_flight", now.in_flight.into(), Some(Exactly(0)));
@@ -158,6 +157,7 @@ impl Rows<'_> {
             Snapshot::Window(now) => {
                 let issued = Exactly(limit.received);
                 push("floodgate_requests_issued_total", now.issued, Some(issued));
+                push("floodgate_pauses_total", counts.pauses, None);
                 push("floodgate_pause_seconds_count", counts.pauses, None);
             }
             _ => {}
