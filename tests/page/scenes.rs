@@ -96,7 +96,7 @@ fn of_concurrency(handle: &ConcurrencyBackpressureHandle) -> Numbers {
         ("In flight", grouped(handle.in_flight())),
         ("Queued", grouped(handle.queued())),
         ("Queue age", ABSENT.to_owned()),
-        ("Max queue", bound(handle.max_queue().map(|bound| grouped(bound)))),
+        ("Max queue", bound(handle.max_queue().map(grouped))),
         ("Max wait", bound(handle.max_wait().map(millis))),
         ("Closed", yes(handle.is_closed())),
     ];
@@ -126,7 +126,7 @@ fn of_window(handle: &WindowRateLimitHandle) -> Numbers {
         ("Queue age", ABSENT.to_owned()),
         ("Estimated wait", "0 s".to_owned()),
         ("Paused for", "0 s".to_owned()),
-        ("Max queue", bound(handle.max_queue().map(|bound| grouped(bound)))),
+        ("Max queue", bound(handle.max_queue().map(grouped))),
         ("Max wait", bound(handle.max_wait().map(millis))),
         ("Issued", grouped(snapshot.issued)),
         ("Closed", yes(handle.is_closed())),
