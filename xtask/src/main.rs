@@ -58,6 +58,9 @@ enum Check {
     Package,
     /// Weakens every memory ordering that a model passes, one at a time
     Orderings {
+        /// Runs only models with this text in their names, and weakens what they pass
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        only: String,
         /// Tries only every n-th
         #[arg(long, value_name = "N", default_value_t = 1)]
         every: usize,
@@ -105,7 +108,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Promises { verbose } => promises::faults(verbose)?,
         Check::Builds => builds::faults()?,
         Check::Package => crate_file::faults()?,
-        Check::Orderings { every } => orderings::faults(every)?,
+        Check::Orderings { only, every } => orderings::faults(&only, every)?,
         Check::Protocol { only, every } => protocol::faults(&only, every)?,
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
         Check::Fuzz { only, input: Some(input), .. } => fuzz::crashes(&only, &input)?,
@@ -125,7 +128,7 @@ fn verify() -> anyhow::Result<Vec<String>> {
     faults.extend(crate_file::faults()?);
     faults.extend(suites::faults()?);
     faults.extend(fuzz::faults("", 600, false)?);
-    faults.extend(orderings::faults(1)?);
+    faults.extend(orderings::faults("", 1)?);
     faults.extend(protocol::faults("", 1)?);
     faults.extend(mutants::faults("", 1)?);
     Ok(faults)

@@ -12,10 +12,11 @@ use crate::package::{root, test_binary};
 /// The models that pass each site. A site is `FILE:LINE:COLUMN OPERATION ORDERING`.
 type Sites = BTreeMap<String, Vec<String>>;
 
-/// Tries every n-th weakening, and returns those that no model notices.
-pub(crate) fn faults(every: usize) -> anyhow::Result<Vec<String>> {
+/// Tries every n-th weakening of a site that a model with `only` in its name passes, and returns
+/// those that no such model notices.
+pub(crate) fn faults(only: &str, every: usize) -> anyhow::Result<Vec<String>> {
     let binary = test_binary(&root(), "models")?;
-    let sites = list(&binary)?;
+    let sites = list(&binary, only)?;
     let weakenings = sites.iter().flat_map(|(site, models)| {
         weaker(site).iter().map(move |weak| (format!("{site} {weak}"), models))
     });
@@ -49,9 +50,9 @@ fn shown(site: &str) -> &str {
     site.rsplit_once("../").map_or(site, |(_, source)| source)
 }
 
-/// Runs all models, and returns the sites that they pass.
-fn list(binary: &Path) -> anyhow::Result<Sites> {
-    let output = models(binary, "list").arg("--nocapture").output()?;
+/// Runs the models with `only` in their names, and returns the sites that they pass.
+fn list(binary: &Path, only: &str) -> anyhow::Result<Sites> {
+    let output = models(binary, "list").args(["--nocapture", only]).output()?;
     ensure!(output.status.success(), "a model fails with the orderings as they are");
     let mut sites = Sites::new();
     for line in String::from_utf8(output.stdout)?.lines() {
