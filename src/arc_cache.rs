@@ -7,7 +7,8 @@
 //! and D. G. Bobrow, 1976): an increment soon after a decrement cancels out.
 //!
 //! A thread may keep one value of each type alive that is no longer used, until it uses another or
-//! ends. So only values that hold nothing of a user's are cached: their drop may come late.
+//! ends. So only values that hold nothing of a user's are cached, but for handles of metrics: their
+//! drop may come late.
 
 use std::{cell::Cell, fmt, ops::Deref, sync::Arc, thread::LocalKey};
 

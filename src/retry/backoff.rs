@@ -254,9 +254,7 @@ impl Backoff {
         let spread = high.saturating_sub(low);
         Duration::from_nanos(draw(floor..=floor.saturating_add(spread)))
     }
-}
 
-impl Backoff {
     /// Returns the first wait, before jitter.
     #[must_use]
     pub const fn base(&self) -> Duration {

@@ -16,7 +16,7 @@ use tower_floodgate::{
 use crate::support::secs;
 
 #[derive(Clone)]
-struct Free;
+pub(crate) struct Free;
 
 impl Service<u32> for Free {
     type Response = u32;
@@ -30,7 +30,7 @@ impl Service<u32> for Free {
     }
 }
 
-fn call<S: Service<u32>>(service: &mut S, request: u32) {
+pub(crate) fn call<S: Service<u32>>(service: &mut S, request: u32) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
     let future = std::pin::pin!(service.call(request));
