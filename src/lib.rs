@@ -289,6 +289,7 @@ mod grpc_status;
 pub mod guide;
 #[cfg(any(feature = "client", feature = "server"))]
 mod headers;
+pub mod keyed;
 mod limiter;
 mod macros;
 #[cfg(feature = "metrics")]
