@@ -85,4 +85,3 @@ impl<Request> Key<Request> for Everyone {
         Some("all".to_owned())
     }
 }
-

@@ -1,0 +1,65 @@
+//! CORE: the limits of a rule, as its states need them (pure).
+
+use std::time::Duration;
+
+use super::{counts::Layout, shape::Shape};
+
+/// The limits of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) layout: Layout,
+    pub(crate) windows: Box<[Window]>,
+    /// The largest number of requests in flight of a key, by plan. Empty if that is not limited.
+    pub(crate) max_in_flight: Box<[u32]>,
+}
+
+/// One window of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) length: Duration,
+    /// By plan.
+    pub(crate) shapes: Box<[Shape]>,
+}
+
+impl Window {
+    /// Creates a window with a quota for each plan.
+    pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
+        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
+        Self { length, shapes }
+    }
+
+    pub(crate) fn max_quota(&self) -> u32 {
+        self.shapes.iter().map(|shape| shape.quota).max().unwrap_or(0)
+    }
+}
+
+impl Limits {
+    /// Creates the limits. Permits that are settled above their estimate may exceed the quota: up
+    /// to `debt` quotas are then owed.
+    ///
+    /// Returns the number of bits that are missing if the counts do not fit into a word.
+    pub(crate) fn new(
+        windows: Vec<Window>,
+        max_in_flight: Vec<u32>,
+        debt: u64,
+    ) -> Result<Self, u32> {
+        // One more, for a pin.
+        let held = |window: &Window| u64::from(window.max_quota()) * (1 + debt) + 1;
+        let maxima: Vec<u64> = windows.iter().map(held).collect();
+        let in_flight = max_in_flight.iter().max().map(|max| u64::from(*max));
+        let layout = Layout::new(&maxima, in_flight)?;
+        Ok(Self { layout, windows: windows.into(), max_in_flight: max_in_flight.into() })
+    }
+
+    /// Returns the largest cost of a request in `plan`.
+    pub(crate) fn max_cost(&self, plan: usize) -> u32 {
+        self.windows.iter().map(|window| window.shapes[plan].quota).min().unwrap_or(u32::MAX)
+    }
+}
+
+/// What a request asks of a key: a number of permits of each window, by the limits of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) plan: usize,
+    pub(crate) cost: u32,
+}

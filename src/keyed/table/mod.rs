@@ -1,0 +1,468 @@
+//! CORE: the key table: a state for each key, in fixed memory.
+//!
+//! # Layout
+//!
+//! The table is an array of sets of [`LANES`] states. A set is a line of fingerprints, a line of
+//! counter words, and a line of log words for each window, so a lookup in a set reads one line. A
+//! state is a *slot* of a key, or one of these, in sets behind those of the slots:
+//!
+//! - the *overflow* of a set, shared by the keys that find no slot;
+//! - the *common* state of the requests without a key.
+//!
+//! Each key has two sets of the table: its *home* and a second one. The hash has a random seed.
+//! Keys are compared by the whole hash: two keys with the same one share a limit.
+//!
+//! # Live and idle
+//!
+//! A slot is *idle* while no permit is held and no request is in flight: its counter word is zero.
+//! A new state would behave the same, so an idle slot may be claimed for another key. A *live* slot
+//! is never taken away: a flood of new keys resets no key.
+//!
+//! # Steps
+//!
+//! | step | does |
+//! | --- | --- |
+//! | *find* | looks for the fingerprint in both sets |
+//! | *acquire in a slot* | acquires in the state, then looks at the fingerprint again; if it has changed, refunds |
+//! | *insert* | takes the latch of the home set, looks in both sets again, then *claims* |
+//! | *claim* | takes an idle slot, writes the fingerprint, copies the overflow, releases the latch, publishes |
+//! | *acquire in the overflow* | acquires in the state, then looks in both sets; if the key has a slot by now, refunds |
+//!
+//! The latch is the flag TAKEN in the counter word of the overflow of the home set. It belongs to
+//! the insertions of that set alone: acquisitions ignore it. A task that finds it taken does not
+//! wait for it, but acquires in the overflow.
+//!
+//! # Overflow
+//!
+//! All keys of a home set without a slot share its overflow, so together they are issued as much as
+//! one key. A key that moves to a slot takes a *copy* of the overflow with it, since some or all of
+//! those permits may be its own. The copy holds for one moment, see below, and it is not made while
+//! permits are uncommitted or requests in flight: their commits would miss it.
+//!
+//! # Races
+//!
+//! - *A slot is claimed between find and acquire.* The acquisition succeeds in the state of another
+//!   key. A state with a permit is not claimed, so its fingerprint is constant from then on, and
+//!   the second look finds the other one.
+//! - *Two tasks insert one key.* They share the latch of its home set. The second one finds the
+//!   slot of the first.
+//! - *Two tasks claim one slot.* One of them exchanges the zero.
+//! - *A task acquires in the overflow while its key is inserted.* The claim writes the fingerprint,
+//!   then exchanges the counter word of the overflow, which releases the latch. If the acquisition
+//!   comes before that exchange, the exchange fails or the copy has its permits. If it comes after,
+//!   it has acquired the fingerprint, and the second look finds the slot.
+//! - *The overflow changes while it is copied.* The claim loads the counter word, then the logs,
+//!   exchanges the counter word for the same one without the latch, and loads the logs again. The
+//!   units of a log at its stamp only grow and the older ones only shrink while the stamp stays, so
+//!   two equal values mean that it was constant. Thus all words are those of the moment of the
+//!   exchange. If held equals unlogged and logged at that moment, no permit is anywhere else.
+
+pub(crate) mod counts;
+pub(crate) mod limits;
+pub(crate) mod log;
+pub(crate) mod shape;
+pub(crate) mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::hint;
+
+use self::{
+    counts::{ASIDE, TAKEN},
+    limits::{Ask, Limits},
+    log::Log,
+    state::{Attempt, Now, State},
+};
+use crate::{
+    keyed::lanes::LANES,
+    sync::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::Time,
+};
+
+/// Looks at a state that another task is claiming, before a request counts as refused.
+const LOOKS: u32 = 128;
+
+/// A cache line: one word of each state of a set.
+#[repr(align(64))]
+pub(crate) struct Line([AtomicU64; LANES]);
+
+impl Line {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    pub(crate) const fn at(&self, lane: usize) -> &AtomicU64 {
+        &self.0[lane]
+    }
+}
+
+/// The hash of a key. Zero stands for an empty slot, and is no hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) const fn new(hash: u64) -> Self {
+        Self(if hash == 0 { 1 } else { hash })
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A state of the table, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+/// What to do with a new key while both of its sets are full of live keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Share,
+    Reject,
+}
+
+/// Why a request was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No permits are left in this window of the key at this place.
+    Full { place: Place, window: usize },
+    /// As many requests of the key are in flight as may be.
+    Busy(Place),
+    /// Both sets are full of live keys.
+    NoSlot,
+    /// Another task stalls while it makes a slot for this key.
+    Stalled,
+    /// The list of blocks and waiters has to be asked.
+    Aside(Place),
+}
+
+/// The outcome of an insertion.
+enum Inserted {
+    Slot(Place),
+    /// Another task inserts a key of the same home set.
+    Latched,
+    /// The overflow cannot be copied, so the key stays there.
+    Stays,
+    /// Both sets are full of live keys.
+    Full,
+}
+
+/// The states of a rule.
+pub(crate) struct Table {
+    lines: Box<[Line]>,
+    /// The number of sets of slots.
+    sets: u32,
+    /// The lines of a set.
+    stride: usize,
+    limits: Limits,
+    when_full: WhenFull,
+    overflowed: AtomicU64,
+}
+
+impl Table {
+    /// Creates a table with slots for `max_keys` keys. Zero leaves the common state alone.
+    ///
+    /// A fifth of the slots is spare, because keys do not spread evenly over the sets.
+    pub(crate) fn new(max_keys: u32, limits: Limits, when_full: WhenFull) -> Self {
+        let stride = 2 + limits.windows.len();
+        let slots = u64::from(max_keys) + u64::from(max_keys).div_ceil(4);
+        let sets = slots.div_ceil(LANES as u64).max(if max_keys > 0 { 2 } else { 0 });
+        let overflow_sets = sets.div_ceil(LANES as u64);
+        let lines = (sets + overflow_sets + 1) as usize * stride;
+        Self {
+            lines: (0..lines).map(|_| Line::new()).collect(),
+            sets: u32::try_from(sets).expect("the number of keys is bounded"),
+            stride,
+            limits,
+            when_full,
+            overflowed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns the number of requests that were decided in an overflow.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Relaxed)
+    }
+
+    /// Returns the place of the requests without a key.
+    pub(crate) const fn common(&self) -> Place {
+        let sets = self.lines.len() / self.stride;
+        Place(((sets - 1) * LANES) as u32)
+    }
+
+    /// Returns true if the state is shared by keys without a slot.
+    pub(crate) fn is_overflow(&self, place: Place) -> bool {
+        place.0 >= self.sets * LANES as u32 && place != self.common()
+    }
+
+    pub(crate) fn state(&self, place: Place) -> State<'_> {
+        let place = place.0 as usize;
+        let (first, lane) = (place / LANES * self.stride, place % LANES);
+        let logs = &self.lines[first + 2..first + self.stride];
+        // The flag of an overflow is the latch of its set.
+        let ignored = if place >= self.sets as usize * LANES { TAKEN } else { 0 };
+        State::new(self.lines[first + 1].at(lane), logs, lane, &self.limits, ignored)
+    }
+
+    /// Returns the places of all slots.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Place> + use<> {
+        (0..self.sets * LANES as u32).map(Place)
+    }
+
+    /// Returns the fingerprint of the key of a slot, or 0.
+    pub(crate) fn fingerprint(&self, place: Place) -> u64 {
+        // Relaxed: for a list.
+        self.tag(place).load(Relaxed)
+    }
+
+    fn tag(&self, place: Place) -> &AtomicU64 {
+        let place = place.0 as usize;
+        self.lines[place / LANES * self.stride].at(place % LANES)
+    }
+
+    /// Returns the sets of a key: its home, and a second one.
+    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
+        let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
+        let home = scale(key.0);
+        // An odd multiplier of no structure: the second set is independent of the home.
+        let second = scale(key.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        [home, if second == home { (home + 1) % self.sets } else { second }]
+    }
+
+    fn overflow_of(&self, home: u32) -> Place {
+        Place(self.sets * LANES as u32 + home)
+    }
+
+    fn lanes(set: u32) -> impl Iterator<Item = Place> {
+        (0..LANES as u32).map(move |lane| Place(set * LANES as u32 + lane))
+    }
+
+    /// Returns the slot of a key.
+    pub(crate) fn find(&self, key: KeyHash) -> Option<Place> {
+        let mut places = self.sets_of(key).into_iter().flat_map(Self::lanes);
+        // Acquire: a slot that this task meets after an acquisition in the overflow was published
+        // with the copy of what the overflow held before.
+        places.find(|place| self.tag(*place).load(Acquire) == key.0)
+    }
+
+    /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
+    /// they are, to commit, refund or release them.
+    pub(crate) fn acquire<T: Time>(
+        &self,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<Place, Refused> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                hint::spin_loop();
+            }
+            let found = self.find(key).map_or_else(|| self.insert(key, time), Inserted::Slot);
+            let place = match found {
+                Inserted::Slot(place) => place,
+                Inserted::Latched if look < LOOKS / 2 => continue,
+                Inserted::Full if self.when_full == WhenFull::Reject => {
+                    return Err(Refused::NoSlot);
+                }
+                Inserted::Latched | Inserted::Stays | Inserted::Full => {
+                    if let Some(decided) = self.acquire_in_overflow(key, ask, time) {
+                        return decided;
+                    }
+                    continue;
+                }
+            };
+            match self.acquire_at(place, ask, time) {
+                Err(Refused::Stalled) => {}
+                // Acquire is in the acquisition: the slot keeps its key from then on.
+                Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
+                    self.state(place).undo(ask);
+                }
+                Ok(()) => return Ok(place),
+                Err(refused) if self.tag(place).load(Relaxed) == key.0 => return Err(refused),
+                Err(_) => {}
+            }
+        }
+        Err(Refused::Stalled)
+    }
+
+    /// Acquires in the state at `place`. What has expired there is expired if there is no room.
+    pub(crate) fn acquire_at<T: Time>(
+        &self,
+        place: Place,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<(), Refused> {
+        let state = self.state(place);
+        loop {
+            match state.try_acquire(ask) {
+                Attempt::Acquired => return Ok(()),
+                Attempt::Full { window } => {
+                    if !state.expire(time) {
+                        return Err(Refused::Full { place, window });
+                    }
+                }
+                Attempt::Busy => return Err(Refused::Busy(place)),
+                Attempt::Taken => return Err(Refused::Stalled),
+                Attempt::Aside => return Err(Refused::Aside(place)),
+            }
+        }
+    }
+
+    /// Acquires in the overflow. Returns `None` if the key has a slot by then.
+    fn acquire_in_overflow<T: Time>(
+        &self,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Option<Result<Place, Refused>> {
+        let [home, _] = self.sets_of(key);
+        let place = self.overflow_of(home);
+        let acquired = self.acquire_at(place, ask, time);
+        if self.find(key).is_some() {
+            if acquired.is_ok() {
+                self.state(place).undo(ask);
+            }
+            return None;
+        }
+        // Relaxed: a count.
+        self.overflowed.fetch_add(1, Relaxed);
+        Some(acquired.map(|()| place))
+    }
+
+    /// Expires all committed permits of a key, however young they are. Permits of requests that are
+    /// not issued yet stay.
+    pub(crate) fn forget(&self, key: KeyHash) {
+        let Some(place) = self.find(key) else { return };
+        let state = self.state(place);
+        if state.try_pin() {
+            // Relaxed: the pin has acquired.
+            if self.tag(place).load(Relaxed) == key.0 {
+                state.forget();
+            }
+            state.refund(1);
+        }
+    }
+
+    // --- Insertion.
+
+    /// Makes a slot for a key.
+    fn insert<T: Time>(&self, key: KeyHash, time: &mut Now<'_, T>) -> Inserted {
+        let sets @ [home, _] = self.sets_of(key);
+        let overflow = self.state(self.overflow_of(home));
+        // Acquire: the insertions of before.
+        if overflow.counts().fetch_or(TAKEN, Acquire) & TAKEN != 0 {
+            return Inserted::Latched;
+        }
+        let inserted = match self.find(key) {
+            Some(place) => Inserted::Slot(place),
+            None => match self.claim(sets, time) {
+                Some(place) if self.publish(key, place, overflow, time) => {
+                    return Inserted::Slot(place); // and has released the latch
+                }
+                Some(_) => return Inserted::Stays,
+                None => Inserted::Full,
+            },
+        };
+        Self::unlatch(overflow);
+        inserted
+    }
+
+    fn unlatch(overflow: State<'_>) {
+        // Release: to the next insertion.
+        overflow.counts().fetch_and(!TAKEN, Release);
+    }
+
+    /// Takes an idle slot, of the set that has more of them.
+    fn claim<T: Time>(&self, sets: [u32; 2], time: &mut Now<'_, T>) -> Option<Place> {
+        let idle = |set: &u32| Self::lanes(*set).filter(|at| self.state(*at).is_idle()).count();
+        let [home, second] = sets;
+        let sets = if idle(&second) > idle(&home) { [second, home] } else { sets };
+        let places = || sets.into_iter().flat_map(Self::lanes);
+        let take = |place: &Place| {
+            // Acquire: the last steps on the state, which released the zero.
+            self.state(*place).counts().compare_exchange(0, TAKEN, Acquire, Relaxed).is_ok()
+        };
+        places().filter(|at| self.state(*at).is_idle()).find(take).or_else(|| {
+            places().find(|place| {
+                let state = self.state(*place);
+                while state.expire(time) {}
+                state.is_idle() && take(place)
+            })
+        })
+    }
+
+    /// Gives a slot that was taken to a key, with a copy of the overflow. Releases the latch.
+    ///
+    /// Returns false, and leaves the slot idle, if the overflow cannot be copied.
+    fn publish<T: Time>(
+        &self,
+        key: KeyHash,
+        place: Place,
+        overflow: State<'_>,
+        time: &mut Now<'_, T>,
+    ) -> bool {
+        let state = self.state(place);
+        // Release: a task that finds the key also finds the slot taken.
+        self.tag(place).store(key.0, Release);
+        // A reading after the slot was taken: see `State::expire`.
+        time.again();
+        while overflow.expire(time) {}
+        // Acquire: the logs are no older than this word.
+        let word = overflow.counts().load(Acquire);
+        let windows = 0..self.limits.windows.len();
+        for window in windows.clone() {
+            // Acquire: to be no newer than the loads after the exchange. Release: a task that
+            // expires these units finds the slot taken.
+            let log = overflow.log(window).load(Acquire);
+            state.log(window).store(log, Release);
+        }
+        let is_same = |window| {
+            // Relaxed: the first is this task's own; the second follows the exchange.
+            state.log(window).load(Relaxed) == overflow.log(window).load(Relaxed)
+        };
+        let mut is_latched = true;
+        if word & ASIDE == 0 && self.is_committed(word, state) {
+            // Release: passes on the fingerprint. Acquire: the loads of the logs come later.
+            let exchanged =
+                overflow.counts().compare_exchange(word, word & !TAKEN, AcqRel, Relaxed);
+            is_latched = exchanged.is_err();
+            if !is_latched && windows.clone().all(is_same) {
+                // Release: the fingerprint and the logs.
+                state.counts().store(word & !TAKEN, Release);
+                return true;
+            }
+        }
+        for window in windows {
+            state.log(window).store(0, Relaxed);
+        }
+        // Release: the next claim finds the logs empty.
+        self.tag(place).store(0, Release);
+        state.counts().store(0, Release);
+        if is_latched {
+            Self::unlatch(overflow);
+        }
+        false
+    }
+
+    /// Returns true if no permit of `word` is uncommitted, by the logs of `state`, and no request
+    /// in flight.
+    fn is_committed(&self, word: u64, state: State<'_>) -> bool {
+        let layout = &self.limits.layout;
+        let mut windows = self.limits.windows.iter().zip(layout.windows()).enumerate();
+        layout.in_flight().is_none_or(|field| field.get(word) == 0)
+            && windows.all(|(index, (window, fields))| {
+                // Relaxed: this task has stored it.
+                let log = Log::from_word(state.log(index).load(Relaxed));
+                let logged = u64::from(log.units() * window.shapes[log.plan()].unit);
+                fields.held.get(word) == fields.unlogged.get(word) + logged
+            })
+    }
+}

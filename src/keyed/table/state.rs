@@ -1,0 +1,535 @@
+//! CORE: the state of one key: a counter word, and a log word for each window.
+//!
+//! # Where a permit is
+//!
+//! A permit counts as *held* from its acquisition until it expires. Until then it is in exactly one
+//! of these places:
+//!
+//! | place | whose | leaves |
+//! | --- | --- | --- |
+//! | *uncommitted* | the request that acquired it | by a commit or a refund |
+//! | *unlogged* | a field of the counter word | in units, to the log; less than a unit expires with the log |
+//! | *logged* | a one of the tape | when it expires |
+//! | *in hand* | the task that moves it between two places | to the other place |
+//!
+//! The field *held* of the counter word is never smaller than the sum of the four, and alone
+//! decides every admission. It may be larger for a moment, because an expiry changes the log first.
+//!
+//! # Steps
+//!
+//! | step | words, in order |
+//! | --- | --- |
+//! | *acquire* n | held + n, if that is at most the quota in all windows |
+//! | *refund* n | held - n |
+//! | *commit* n | the log is *advanced* to the present step; unlogged + n; *carry* |
+//! | *carry* | unlogged - k units, now in hand; k ones are appended to the log |
+//! | *expire units* | expired ones are removed from the log, now in hand; held - their permits |
+//! | *expire the rest* | unlogged - all, now in hand; held - all, if the log is as old as a window |
+//!
+//! A commit of whole units takes them in hand at once and appends them with the advance, so it is
+//! one step. A rule with quotas up to 20 has units of one permit, and needs no other.
+//!
+//! # At most N permits are issued in a span of a window
+//!
+//! 1. A commit follows the issue. It loads the log, then reads the time, then exchanges the log.
+//!    So the current step of the log ends after the issue, and never steps back.
+//! 2. Permits are put among the unlogged after that, by a release. A task that takes them in hand
+//!    acquires, so the log that it loads then has a current step that ends after their issues.
+//! 3. A unit is appended in the current step of such a log. It expires when a window has passed
+//!    since the end of that step.
+//! 4. The rest expires, in hand, only if the log that is loaded then has an empty tape, and a
+//!    window has passed since the end of its current step.
+//! 5. So a permit is held until a window after its issue, and at most N are held.
+//!
+//! # Races
+//!
+//! - *Two tasks expire the same units.* One compare-exchange of the log succeeds, and only its task
+//!   subtracts.
+//! - *A task that expires is slow.* A value of the log contains the times of its units. If it has
+//!   the same value when it is exchanged, then the same units have expired (see
+//!   [wrapping](super::log#wrapping)).
+//! - *A commit comes between a look at the unlogged and their expiry.* They are taken in hand
+//!   before the log is loaded, so what was taken is as old as that log, whatever happened between.
+//!   If the log is younger than a window by then, they are put back.
+//! - *The clock is read before the log.* The log could be advanced in between, by a thread with a
+//!   later reading, and would look as if it wrapped. So a reading that is older than the load
+//!   counts only if it finds the log young; otherwise the time is read again ([`Now`]).
+//! - *A plan with a larger quota takes over the log.* Its units are taken in hand by the exchange
+//!   that names the new plan, and are committed again, so they expire later. A carry of the old
+//!   plan finds the other plan in the log, and puts its permits back among the unlogged.
+
+use std::time::Duration;
+
+use super::{
+    counts::{ASIDE, TAKEN, WindowFields},
+    limits::{Ask, Limits},
+    log::Log,
+    shape::Shape,
+};
+use crate::{
+    sync::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::{Nanos, Time},
+};
+
+/// The words of one key.
+#[derive(Clone, Copy)]
+pub(crate) struct State<'a> {
+    counts: &'a AtomicU64,
+    logs: &'a [super::Line],
+    lane: usize,
+    limits: &'a Limits,
+    /// The flags that do not refuse an acquisition.
+    ignored: u64,
+}
+
+/// The outcome of one attempt to acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Acquired,
+    /// No permit is left in this window, or in a later one too.
+    Full {
+        window: usize,
+    },
+    /// As many requests are in flight as may be.
+    Busy,
+    /// The slot is being claimed.
+    Taken,
+    /// The list of blocks and waiters has to be asked.
+    Aside,
+}
+
+/// A reading of the time that is made when it is first needed, and shared by several logs.
+pub(crate) struct Now<'a, T> {
+    time: &'a T,
+    read: Option<Nanos>,
+}
+
+impl<'a, T: Time> Now<'a, T> {
+    /// No reading yet.
+    pub(crate) const fn of(time: &'a T) -> Self {
+        Self { time, read: None }
+    }
+
+    /// Returns the number of steps that have ended since the stamp of `log`.
+    ///
+    /// The log was loaded before the call. A log that is younger than a window has that age at an
+    /// older reading, too.
+    fn steps(&mut self, log: Log, shape: &Shape) -> u64 {
+        if let Some(now) = self.read {
+            let steps = log.steps_until(now, shape);
+            if steps <= u64::from(shape.steps) {
+                return steps;
+            }
+        }
+        log.steps_until(self.again(), shape)
+    }
+
+    /// Reads the time again.
+    pub(super) fn again(&mut self) -> Nanos {
+        *self.read.insert(self.time.now())
+    }
+
+    pub(crate) fn get(&mut self) -> Nanos {
+        match self.read {
+            Some(now) => now,
+            None => self.again(),
+        }
+    }
+}
+
+impl<'a> State<'a> {
+    pub(super) const fn new(
+        counts: &'a AtomicU64,
+        logs: &'a [super::Line],
+        lane: usize,
+        limits: &'a Limits,
+        ignored: u64,
+    ) -> Self {
+        Self { counts, logs, lane, limits, ignored }
+    }
+
+    pub(super) const fn counts(&self) -> &'a AtomicU64 {
+        self.counts
+    }
+
+    pub(super) fn log(&self, window: usize) -> &'a AtomicU64 {
+        self.logs[window].at(self.lane)
+    }
+
+    fn fields(&self, window: usize) -> WindowFields {
+        self.limits.layout.windows()[window]
+    }
+
+    fn load_log(&self, window: usize) -> Log {
+        // Acquire: what happened before the log was exchanged.
+        Log::from_word(self.log(window).load(Acquire))
+    }
+
+    fn exchange_log(&self, window: usize, from: Log, to: Log) -> bool {
+        // Release: to the next load of the log, which acquires.
+        self.log(window).compare_exchange(from.word(), to.word(), Release, Relaxed).is_ok()
+    }
+
+    // --- Acquire and refund.
+
+    /// Acquires the permits of `ask` in all windows, and a request in flight, or nothing.
+    pub(crate) fn try_acquire(&self, ask: Ask) -> Attempt {
+        // Relaxed: the exchange checks the value.
+        let mut word = self.counts.load(Relaxed);
+        loop {
+            match self.added(word, ask) {
+                Ok(new) => {
+                    // Acquire: the claim of the slot, and the release of a permit, happened before.
+                    // Release: the acquisition happens before a claim of the slot.
+                    match self.counts.compare_exchange_weak(word, new, AcqRel, Relaxed) {
+                        Ok(_) => return Attempt::Acquired,
+                        Err(now) => word = now,
+                    }
+                }
+                Err(refused) => return refused,
+            }
+        }
+    }
+
+    /// Returns `word` with the permits of `ask`.
+    fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
+        let flags = word & (TAKEN | ASIDE) & !self.ignored;
+        if flags != 0 {
+            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Aside });
+        }
+        let layout = &self.limits.layout;
+        let windows = self.limits.windows.iter().zip(layout.windows());
+        for (index, (window, fields)) in windows.enumerate() {
+            let quota = u64::from(window.shapes[ask.plan].quota);
+            if fields.held.get(word) + u64::from(ask.cost) > quota {
+                return Err(Attempt::Full { window: index });
+            }
+        }
+        if let Some(field) = layout.in_flight() {
+            if field.get(word) >= u64::from(self.limits.max_in_flight[ask.plan]) {
+                return Err(Attempt::Busy);
+            }
+        }
+        Ok(word + layout.permits(ask.cost) + layout.request())
+    }
+
+    /// Releases permits that were acquired and not committed. Returns the word before.
+    pub(crate) fn refund(&self, permits: u32) -> u64 {
+        // Release: happens before the next acquisition, or a claim of the slot.
+        self.counts.fetch_sub(self.limits.layout.permits(permits), Release)
+    }
+
+    /// Undoes an acquisition. Returns the word before.
+    pub(crate) fn undo(&self, ask: Ask) -> u64 {
+        let layout = &self.limits.layout;
+        // Release: as for a refund.
+        self.counts.fetch_sub(layout.permits(ask.cost) + layout.request(), Release)
+    }
+
+    /// Releases a request in flight. Returns the word before.
+    pub(crate) fn release(&self) -> u64 {
+        // Release: as for a refund.
+        self.counts.fetch_sub(self.limits.layout.request(), Release)
+    }
+
+    /// Acquires permits beyond the quota, as far as they can be counted. Returns how many.
+    pub(crate) fn owe(&self, permits: u32) -> u32 {
+        let layout = &self.limits.layout;
+        let mut word = self.counts.load(Relaxed);
+        loop {
+            let room = |fields: &WindowFields| fields.held.max() - fields.held.get(word);
+            let room = layout.windows().iter().map(room).min().unwrap_or(u64::MAX);
+            let owed = u32::try_from(room).unwrap_or(u32::MAX).min(permits);
+            // Relaxed: the permits of the caller keep the slot from being claimed.
+            let new = word + layout.permits(owed);
+            match self.counts.compare_exchange_weak(word, new, Relaxed, Relaxed) {
+                Ok(_) => return owed,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    // --- Commit.
+
+    /// Commits permits whose request was issued before the call.
+    pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
+        for window in 0..self.limits.windows.len() {
+            self.commit_in(window, ask, now);
+        }
+    }
+
+    fn commit_in<T: Time>(&self, window: usize, ask: Ask, now: &mut Now<'_, T>) {
+        let cost = ask.cost;
+        loop {
+            let log = self.load_log(window);
+            let shape = &self.limits.windows[window].shapes[log.plan()];
+            let steps = now.steps(log, shape);
+            let kept = log.expired(steps, shape);
+            let is_old = steps > u64::from(shape.steps);
+            if is_old && self.has_unlogged(window) && self.expire_in(window, now) {
+                continue; // permits of before are not to become younger
+            }
+            let freed = (log.units() - kept.units()) * shape.unit;
+            let (advanced, again) = self.advanced(kept, window, ask.plan, now.get());
+            let shape = &self.limits.windows[window].shapes[advanced.plan()];
+            let units = if again == 0 { whole_units(cost, advanced, shape) } else { 0 };
+            let new = advanced.with_units(units);
+            if new != log && !self.exchange_log(window, log, new) {
+                now.read = None;
+                continue;
+            }
+            let unlogged = cost - units * shape.unit + again;
+            if self.add_unlogged(window, unlogged, freed) >= u64::from(shape.unit) {
+                self.carry(window);
+            }
+            return;
+        }
+    }
+
+    /// Returns `log` with the present step, and by the units of a plan with a quota as large as
+    /// that of `plan`. The second number is the permits of units of before, now in hand.
+    fn advanced(&self, log: Log, window: usize, plan: usize, now: Nanos) -> (Log, u32) {
+        let shapes = &self.limits.windows[window].shapes;
+        let (old, new) = (&shapes[log.plan()], &shapes[plan]);
+        let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
+        if plan != log.plan() && takes_over {
+            return (Log::of_plan(plan, now, new), log.units() * old.unit);
+        }
+        (log.advanced(now, old), 0)
+    }
+
+    /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
+    fn add_unlogged(&self, window: usize, permits: u32, freed: u32) -> u64 {
+        let WindowFields { held, unlogged } = self.fields(window);
+        if permits == 0 && freed == 0 {
+            return 0; // whole units only, as always if a unit is one permit
+        }
+        let (added, removed) = (unlogged.of(permits.into()), held.of(freed.into()));
+        // Release: the log that was advanced happens before the permits are taken in hand.
+        // Acquire is in the exchange that takes them.
+        let before = self.counts.fetch_add(added.wrapping_sub(removed), Release);
+        unlogged.get(before) + u64::from(permits)
+    }
+
+    /// Moves full units from the unlogged permits to the log, as far as it has room.
+    fn carry(&self, window: usize) {
+        let unlogged = self.fields(window).unlogged;
+        loop {
+            let log = self.load_log(window);
+            let plan = log.plan();
+            let shape = &self.limits.windows[window].shapes[plan];
+            let word = self.counts.load(Relaxed);
+            let permits = u32::try_from(unlogged.get(word)).unwrap_or(u32::MAX);
+            let units = whole_units(permits, log, shape);
+            if units == 0 {
+                return;
+            }
+            let taken = unlogged.of(u64::from(units * shape.unit));
+            if !self.take_in_hand(word, taken) {
+                continue;
+            }
+            let mut log = self.load_log(window);
+            while log.plan() == plan && log.units() + units <= shape.capacity() {
+                if self.exchange_log(window, log, log.with_units(units)) {
+                    return;
+                }
+                log = self.load_log(window);
+            }
+            self.put_back(taken);
+        }
+    }
+
+    /// Subtracts unlogged permits, which are in the hands of the caller then.
+    fn take_in_hand(&self, word: u64, taken: u64) -> bool {
+        // Acquire: the log that is loaded next is as new as those of the commits. Release: passes
+        // on those that stay unlogged.
+        self.counts.compare_exchange(word, word - taken, AcqRel, Relaxed).is_ok()
+    }
+
+    fn put_back(&self, taken: u64) {
+        // Release: as for a commit.
+        self.counts.fetch_add(taken, Release);
+    }
+
+    // --- Expiry.
+
+    /// Expires all that has expired. Returns true if permits were released or may be by a further
+    /// call.
+    pub(crate) fn expire<T: Time>(&self, now: &mut Now<'_, T>) -> bool {
+        let mut any = false;
+        for window in 0..self.limits.windows.len() {
+            any |= self.expire_in(window, now);
+        }
+        any
+    }
+
+    fn expire_in<T: Time>(&self, window: usize, now: &mut Now<'_, T>) -> bool {
+        let log = self.load_log(window);
+        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let steps = now.steps(log, shape);
+        let kept = log.expired(steps, shape);
+        let freed = (log.units() - kept.units()) * shape.unit;
+        if freed > 0 {
+            // Relaxed: a task that copies a log into a slot has taken the slot before, when no
+            // permit was held. Copied units have not expired by a later reading than this one.
+            let held = self.fields(window).held.get(self.counts.load(Relaxed));
+            if held < u64::from(freed) {
+                return false;
+            }
+            if !self.exchange_log(window, log, kept) {
+                return true;
+            }
+            // Release: as for a refund.
+            self.counts.fetch_sub(self.fields(window).held.of(freed.into()), Release);
+        }
+        let rest = steps > u64::from(shape.steps) && self.expire_old(window, kept, now);
+        freed > 0 || rest
+    }
+
+    fn has_unlogged(&self, window: usize) -> bool {
+        // Relaxed: the expiry checks the value.
+        self.fields(window).unlogged.get(self.counts.load(Relaxed)) > 0
+    }
+
+    /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
+    /// next of them enter the log, as of that time. Returns true if anything was changed.
+    fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
+        let WindowFields { held, unlogged } = self.fields(window);
+        let word = self.counts.load(Relaxed);
+        let permits = unlogged.get(word);
+        if permits == 0 || log.units() > 0 {
+            return false;
+        }
+        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
+        let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
+        if !self.take_in_hand(word, unlogged.of(taken)) {
+            return true;
+        }
+        let current = self.load_log(window);
+        let is_old = current.plan() == log.plan()
+            && current.units() == 0
+            && current.steps_until(now.again(), shape) > u64::from(shape.steps);
+        if is_old && units == 0 {
+            // Release: as for a refund.
+            self.counts.fetch_sub(held.of(taken), Release);
+        } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
+            self.put_back(unlogged.of(taken));
+        }
+        true
+    }
+
+    /// Holds one permit more, beyond any quota, so that the slot keeps its key. Returns false if no
+    /// permit is held.
+    pub(super) fn try_pin(&self) -> bool {
+        let layout = &self.limits.layout;
+        let mut word = self.counts.load(Relaxed);
+        while layout.is_held(word) {
+            let new = word + layout.permits(1);
+            // Acquire: the claim of the slot happened before, so its key is known.
+            match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Expires all permits that are committed, however young they are. The slot is pinned.
+    pub(super) fn forget(&self) {
+        for window in 0..self.limits.windows.len() {
+            let WindowFields { held, unlogged } = self.fields(window);
+            loop {
+                let log = self.load_log(window);
+                let shape = &self.limits.windows[window].shapes[log.plan()];
+                let freed = u64::from(log.units() * shape.unit);
+                let word = self.counts.load(Relaxed);
+                let rest = unlogged.get(word);
+                if freed > 0 && self.exchange_log(window, log, log.emptied()) {
+                    self.counts.fetch_sub(held.of(freed), Release);
+                } else if freed == 0 && rest == 0 {
+                    break;
+                } else if freed == 0 && self.take_in_hand(word, unlogged.of(rest)) {
+                    self.counts.fetch_sub(held.of(rest), Release);
+                }
+            }
+        }
+    }
+
+    // --- Readings.
+
+    /// Returns the permits that are left in `window`, and the time until the first of those that
+    /// are held expires.
+    pub(crate) fn remaining(&self, window: usize, plan: usize, now: Nanos) -> Remaining {
+        let log = self.load_log(window);
+        let word = self.counts.load(Relaxed);
+        let fields = self.fields(window);
+        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let quota = u64::from(self.limits.windows[window].shapes[plan].quota);
+        let steps = log.steps_until(now, shape);
+        let kept = log.expired(steps, shape);
+        let mut held = fields.held.get(word);
+        held = held.saturating_sub(u64::from((log.units() - kept.units()) * shape.unit));
+        if steps > u64::from(shape.steps) && fields.unlogged.get(word) < u64::from(shape.unit) {
+            held = held.saturating_sub(fields.unlogged.get(word));
+        }
+        let permits = u32::try_from(quota.saturating_sub(held)).unwrap_or(u32::MAX);
+        let until_next = (held > 0).then(|| self.time_until(window, 1, word, kept, now));
+        Remaining { permits, until_next }
+    }
+
+    /// Returns the time until `cost` permits are available in `window`.
+    pub(crate) fn time_until_room(&self, window: usize, ask: Ask, now: Nanos) -> Duration {
+        let log = self.load_log(window);
+        let word = self.counts.load(Relaxed);
+        let quota = u64::from(self.limits.windows[window].shapes[ask.plan].quota);
+        let held = self.fields(window).held.get(word);
+        let missing = (held + u64::from(ask.cost)).saturating_sub(quota);
+        if missing == 0 { Duration::ZERO } else { self.time_until(window, missing, word, log, now) }
+    }
+
+    /// Returns the time until `missing` of the held permits have expired. Permits that are not
+    /// committed yet are assumed to be committed now.
+    fn time_until(&self, window: usize, missing: u64, word: u64, log: Log, now: Nanos) -> Duration {
+        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let unit = u64::from(shape.unit);
+        let logged = u64::from(log.units()) * unit;
+        if missing <= logged {
+            let n = u32::try_from(missing.div_ceil(unit)).unwrap_or(u32::MAX);
+            return log.time_until(log.ticks_until_expiry(n, shape), now, shape);
+        }
+        let all = Log::ticks_until_all(shape);
+        let unlogged = self.fields(window).unlogged.get(word);
+        if missing > logged + unlogged {
+            let now_log = Log::of_plan(log.plan(), now, shape);
+            return now_log.time_until(all, now, shape);
+        }
+        // Less than a unit expires with the log; what is owed enters it when it is empty.
+        let round = u64::from(shape.capacity()) * unit;
+        let rounds = if unlogged < unit { 0 } else { (missing - logged).div_ceil(round) };
+        let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
+        log.time_until(ticks, now, shape)
+    }
+
+    /// Returns true if no permit is held.
+    pub(crate) fn is_idle(&self) -> bool {
+        // Relaxed: a claim checks the word again.
+        self.counts.load(Relaxed) == 0
+    }
+}
+
+/// The permits that are left in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remaining {
+    pub(crate) permits: u32,
+    /// `None` if no permit is held.
+    pub(crate) until_next: Option<Duration>,
+}
+
+/// Returns the units that `permits` fill, as far as `log` has room for them.
+fn whole_units(permits: u32, log: Log, shape: &Shape) -> u32 {
+    (permits / shape.unit).min(shape.capacity().saturating_sub(log.units()))
+}
