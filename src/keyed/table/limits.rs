@@ -24,12 +24,13 @@ pub(crate) struct Window {
 impl Window {
     /// Creates a window with a quota for each plan.
     pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
-        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
-        Self { length, shapes }
+        Self { length, shapes: Shape::of_plans(quotas, length) }
     }
 
-    pub(crate) fn max_quota(&self) -> u32 {
-        self.shapes.iter().map(|shape| shape.quota).max().unwrap_or(0)
+    /// Returns the plan with the largest quota.
+    pub(crate) fn largest(&self) -> usize {
+        let plans = 0..self.shapes.len();
+        plans.max_by_key(|plan| self.shapes[*plan].quota).unwrap_or(0)
     }
 }
 
@@ -44,7 +45,8 @@ impl Limits {
         debt: u64,
     ) -> Result<Self, u32> {
         // One more, for a pin.
-        let held = |window: &Window| u64::from(window.max_quota()) * (1 + debt) + 1;
+        let held =
+            |window: &Window| u64::from(window.shapes[window.largest()].quota) * (1 + debt) + 1;
         let maxima: Vec<u64> = windows.iter().map(held).collect();
         let in_flight = max_in_flight.iter().max().map(|max| u64::from(*max));
         let layout = Layout::new(&maxima, in_flight)?;

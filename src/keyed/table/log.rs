@@ -127,9 +127,9 @@ impl Log {
         Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
     }
 
-    /// Returns an empty log of another plan, whose current step is that of `now`.
-    pub(crate) const fn of_plan(plan: usize, now: Nanos, shape: &Shape) -> Self {
-        Self::new(shape.tick_of(now).wrapping_sub(TICKS - 1), plan, 0)
+    /// Returns an empty log of another plan, with the same current step.
+    pub(crate) const fn of_plan(self, plan: usize) -> Self {
+        Self::new(self.stamp(), plan, 0)
     }
 
     /// Returns the log with `units` more in its current step.
@@ -138,11 +138,11 @@ impl Log {
         Self::new(self.stamp(), self.plan(), tape & TAPE)
     }
 
-    /// Returns an empty log with `units` that are committed at the moment at which its current step
-    /// expires.
-    pub(crate) const fn next_round(self, units: u32, shape: &Shape) -> Self {
+    /// Returns a log of `plan` with `units` that are committed at the moment at which the current
+    /// step expires.
+    pub(crate) const fn next_round(self, plan: usize, units: u32, shape: &Shape) -> Self {
         let stamp = self.stamp() + shape.steps as u64 * TICKS;
-        Self::new(stamp, self.plan(), 0).with_units(units)
+        Self::new(stamp, plan, 0).with_units(units)
     }
 
     /// Returns the ticks from the stamp until the `n`-th oldest unit expires, counted from 1.

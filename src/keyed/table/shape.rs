@@ -22,13 +22,16 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Returns the shape for `quota` permits in each span of `length`.
-    pub(crate) fn new(quota: u32, length: Duration) -> Self {
-        let unit = quota.div_ceil(20);
-        let steps = TAPE_BITS - quota / unit;
+    /// Returns the shapes for each of `quotas` permits in each span of `length`. They have the same
+    /// steps, so that a log may change from one to another.
+    pub(crate) fn of_plans(quotas: &[u32], length: Duration) -> Box<[Self]> {
+        let unit = |quota: u32| quota.div_ceil(20);
+        let most = quotas.iter().map(|quota| quota / unit(*quota)).max().unwrap_or(0);
+        let steps = TAPE_BITS - most;
         // Rounded up: a window of steps is no shorter than the length.
         let tick = nanos(length).div_ceil(u64::from(steps) * TICKS).max(1);
-        Self { quota, unit, steps, tick }
+        let shape = |quota: &u32| Self { quota: *quota, unit: unit(*quota), steps, tick };
+        quotas.iter().map(shape).collect()
     }
 
     /// Returns the largest number of ones in the tape.

@@ -127,6 +127,12 @@ impl<'a, T: Time> Now<'a, T> {
         log.steps_until(self.again(), shape)
     }
 
+    /// Returns a reading that is not before the stamp of `log`, which was loaded before the call.
+    fn since(&mut self, log: Log, shape: &Shape) -> Nanos {
+        self.steps(log, shape);
+        self.get()
+    }
+
     /// Reads the time again.
     pub(super) fn again(&mut self) -> Nanos {
         *self.read.insert(self.time.now())
@@ -235,12 +241,15 @@ impl<'a> State<'a> {
         self.counts.fetch_sub(self.limits.layout.request(), Release)
     }
 
-    /// Acquires permits beyond the quota, as far as they can be counted. Returns how many.
+    /// Acquires permits beyond the quota, as far as they can be counted beside a pin. Returns how
+    /// many.
     pub(crate) fn owe(&self, permits: u32) -> u32 {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         loop {
-            let room = |fields: &WindowFields| fields.held.max() - fields.held.get(word);
+            let room = |fields: &WindowFields| {
+                (fields.held.max() - 1).saturating_sub(fields.held.get(word))
+            };
             let room = layout.windows().iter().map(room).min().unwrap_or(u64::MAX);
             let owed = u32::try_from(room).unwrap_or(u32::MAX).min(permits);
             // Relaxed: the permits of the caller keep the slot from being claimed.
@@ -295,10 +304,8 @@ impl<'a> State<'a> {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
-        if plan != log.plan() && takes_over {
-            return (Log::of_plan(plan, now, new), log.units() * old.unit);
-        }
-        (log.advanced(now, old), 0)
+        let advanced = log.advanced(now, old);
+        if takes_over { (advanced.of_plan(plan), log.units() * old.unit) } else { (advanced, 0) }
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
@@ -395,7 +402,9 @@ impl<'a> State<'a> {
     }
 
     /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
-    /// next of them enter the log, as of that time. Returns true if anything was changed.
+    /// next of them enter the log, as of that time. They are owed if they fill a unit of the
+    /// largest quota: the log may have been that of a larger plan before. Returns true if anything
+    /// was changed.
     fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
         let WindowFields { held, unlogged } = self.fields(window);
         let word = self.counts.load(Relaxed);
@@ -403,21 +412,24 @@ impl<'a> State<'a> {
         if permits == 0 || log.units() > 0 {
             return false;
         }
-        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let largest = self.limits.windows[window].largest();
+        let shape = &self.limits.windows[window].shapes[largest];
         let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
         let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
         if !self.take_in_hand(word, unlogged.of(taken)) {
             return true;
         }
         let current = self.load_log(window);
-        let is_old = current.plan() == log.plan()
-            && current.units() == 0
+        let is_old = current.units() == 0
             && current.steps_until(now.again(), shape) > u64::from(shape.steps);
         if is_old && units == 0 {
             // Release: as for a refund.
             self.counts.fetch_sub(held.of(taken), Release);
-        } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
+        } else if !is_old
+            || !self.exchange_log(window, current, current.next_round(largest, units, shape))
+        {
             self.put_back(unlogged.of(taken));
+            self.carry(window); // with those that were committed meanwhile, they may fill a unit
         }
         true
     }
@@ -462,27 +474,30 @@ impl<'a> State<'a> {
     // --- Readings.
 
     /// Returns the permits that are left in `window`, and the time until the first of those that
-    /// are held expires.
-    pub(crate) fn remaining(&self, window: usize, plan: usize, now: Nanos) -> Remaining {
+    /// are held expires. Expires what has expired.
+    pub(crate) fn remaining<T: Time>(
+        &self,
+        window: usize,
+        plan: usize,
+        now: &mut Now<'_, T>,
+    ) -> Remaining {
+        while self.expire_in(window, now) {}
         let log = self.load_log(window);
         let word = self.counts.load(Relaxed);
-        let fields = self.fields(window);
-        let shape = &self.limits.windows[window].shapes[log.plan()];
         let quota = u64::from(self.limits.windows[window].shapes[plan].quota);
-        let steps = log.steps_until(now, shape);
-        let kept = log.expired(steps, shape);
-        let mut held = fields.held.get(word);
-        held = held.saturating_sub(u64::from((log.units() - kept.units()) * shape.unit));
-        if steps > u64::from(shape.steps) && fields.unlogged.get(word) < u64::from(shape.unit) {
-            held = held.saturating_sub(fields.unlogged.get(word));
-        }
+        let held = self.fields(window).held.get(word);
         let permits = u32::try_from(quota.saturating_sub(held)).unwrap_or(u32::MAX);
-        let until_next = (held > 0).then(|| self.time_until(window, 1, word, kept, now));
+        let until_next = (held > 0).then(|| self.time_until(window, 1, word, log, now));
         Remaining { permits, until_next }
     }
 
     /// Returns the time until `cost` permits are available in `window`.
-    pub(crate) fn time_until_room(&self, window: usize, ask: Ask, now: Nanos) -> Duration {
+    pub(crate) fn time_until_room<T: Time>(
+        &self,
+        window: usize,
+        ask: Ask,
+        now: &mut Now<'_, T>,
+    ) -> Duration {
         let log = self.load_log(window);
         let word = self.counts.load(Relaxed);
         let quota = u64::from(self.limits.windows[window].shapes[ask.plan].quota);
@@ -493,23 +508,33 @@ impl<'a> State<'a> {
 
     /// Returns the time until `missing` of the held permits have expired. Permits that are not
     /// committed yet are assumed to be committed now.
-    fn time_until(&self, window: usize, missing: u64, word: u64, log: Log, now: Nanos) -> Duration {
-        let shape = &self.limits.windows[window].shapes[log.plan()];
-        let unit = u64::from(shape.unit);
-        let logged = u64::from(log.units()) * unit;
+    fn time_until<T: Time>(
+        &self,
+        window: usize,
+        missing: u64,
+        word: u64,
+        log: Log,
+        now: &mut Now<'_, T>,
+    ) -> Duration {
+        let shapes = &self.limits.windows[window].shapes;
+        let shape = &shapes[log.plan()];
+        let now = now.since(log, shape);
+        let logged = u64::from(log.units() * shape.unit);
         if missing <= logged {
-            let n = u32::try_from(missing.div_ceil(unit)).unwrap_or(u32::MAX);
+            let n = u32::try_from(missing.div_ceil(shape.unit.into())).unwrap_or(u32::MAX);
             return log.time_until(log.ticks_until_expiry(n, shape), now, shape);
         }
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let now_log = Log::of_plan(log.plan(), now, shape);
-            return now_log.time_until(all, now, shape);
+            let kept = log.expired(log.steps_until(now, shape), shape);
+            return kept.advanced(now, shape).time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.
-        let round = u64::from(shape.capacity()) * unit;
-        let rounds = if unlogged < unit { 0 } else { (missing - logged).div_ceil(round) };
+        let owing = &shapes[self.limits.windows[window].largest()];
+        let round = u64::from(owing.capacity() * owing.unit);
+        let is_owed = unlogged >= u64::from(owing.unit);
+        let rounds = if is_owed { (missing - logged).div_ceil(round) } else { 0 };
         let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
         log.time_until(ticks, now, shape)
     }
