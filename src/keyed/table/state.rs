@@ -435,11 +435,15 @@ impl<'a> State<'a> {
     }
 
     /// Holds one permit more, beyond any quota, so that the slot keeps its key. Returns false if no
-    /// permit is held.
+    /// permit is held, or if no more can be counted beside the pins of others.
     pub(super) fn try_pin(&self) -> bool {
         let layout = &self.limits.layout;
+        let has_room = |word| {
+            let mut windows = layout.windows().iter();
+            windows.all(|window| window.held.get(word) < window.held.max())
+        };
         let mut word = self.counts.load(Relaxed);
-        while layout.is_held(word) {
+        while layout.is_held(word) && has_room(word) {
             let new = word + layout.permits(1);
             // Acquire: the claim of the slot happened before, so its key is known.
             match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {

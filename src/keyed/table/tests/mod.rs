@@ -1,10 +1,16 @@
 //! The key table against naive versions.
 
 mod counts;
+mod flood;
 mod log;
+mod scenes;
 mod schedule;
+mod storm;
+mod utilization;
 
-use std::cell::Cell;
+use std::{cell::Cell, env, time::Duration};
+
+use super::limits::{Limits, Window};
 
 use crate::time::{Nanos, Time};
 
@@ -23,4 +29,15 @@ impl Time for Hand {
     fn now(&self) -> Nanos {
         Nanos::new(self.0.get())
     }
+}
+
+/// Returns the number of random schedules of a test: `PROPTEST_CASES`, 64 unless set.
+fn cases() -> u64 {
+    env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
+/// Returns the limits of one plan: quotas, each in a number of milliseconds.
+fn limits(windows: &[(u32, u64)]) -> Limits {
+    let window = |(quota, ms): &(u32, u64)| Window::new(&[*quota], Duration::from_millis(*ms));
+    Limits::new(windows.iter().map(window).collect(), Vec::new(), 0).unwrap()
 }
