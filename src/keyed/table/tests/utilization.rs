@@ -64,10 +64,11 @@ fn shares(quota: u32, load: Load) -> (f64, f64) {
     }
 }
 
+/// Asserts a share of the quota; of random loads, of the part that an exact window issues.
 fn assert_at_least(quota: u32, load: Load, least: f64) {
     let (share, exact) = shares(quota, load);
-    println!("{quota} {load:?}: {share:.3} {exact:.3}");
-    assert!(share >= least, "{quota}: {load:?}: {share:.3}, exactly {exact:.3}");
+    let of = if matches!(load, Load::Poisson(_)) { exact } else { 1.0 };
+    assert!(share >= least * of, "{quota}: {load:?}: {share:.3}, exactly {exact:.3}");
     assert!(share <= exact + 0.01, "{quota}: {load:?}: {share:.3}, exactly {exact:.3}");
 }
 
@@ -94,7 +95,7 @@ fn k2_quota_of_other_numbers_is_issued_to_90_percent() {
 fn k2_small_quota_at_an_even_load_of_itself_is_issued_but_for_one() {
     for quota in 1..20 {
         let least = f64::from(quota) / f64::from(quota + 1);
-        assert_at_least(quota, Load::Even(1.0), least - 0.02);
+        assert_at_least(quota, Load::Even(1.0), least - 0.001);
     }
 }
 
