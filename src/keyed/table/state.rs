@@ -265,6 +265,7 @@ impl<'a> State<'a> {
 
     /// Commits permits whose request was issued before the call.
     pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
+        now.read = None; // a reading may be older than the issue
         for window in 0..self.limits.windows.len() {
             self.commit_in(window, ask, now);
         }

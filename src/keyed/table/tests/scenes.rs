@@ -1,6 +1,6 @@
 //! Single scenes of a state and of a table.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
     },
     Hand, MS, limits,
 };
-use crate::time::Time;
+use crate::time::{Nanos, Time};
 
 const ONE: Ask = Ask { plan: 0, cost: 1 };
 
@@ -203,18 +203,56 @@ fn k13_forget_of_a_key_clears_its_committed_permits_and_no_other() {
     }
 }
 
-/// A clock that lets another task forget the key, whenever it is read.
-struct Forgetful<'a>(Hand, &'a Table);
+/// A clock that lets another task go on after each reading.
+struct Stalling<'a>(&'a Hand, &'a dyn Fn());
 
-impl Time for Forgetful<'_> {
-    fn now(&self) -> crate::time::Nanos {
+impl Time for Stalling<'_> {
+    fn now(&self) -> Nanos {
         let now = self.0.now();
-        let state = self.1.state(self.1.common());
-        if state.try_pin() {
-            state.forget();
-            state.refund(1);
-        }
+        self.1();
         now
+    }
+}
+
+#[test]
+fn k9_plan_that_takes_over_with_an_early_reading_expires_no_permit_early() {
+    let limits = Limits::new(vec![window(&[60, 100])], Vec::new(), 0).unwrap();
+    let table = common_of(limits);
+    let (place, time) = (table.common(), Hand::at(0));
+    let tick = table.limits.windows[0].shapes[0].ticks(1);
+    issue(&table, place, ONE, &time);
+    // Near the end of the step of that one, which need not change for the next.
+    let late = 4 * tick - 1;
+    let once = Cell::new(true);
+    let other = || {
+        if once.take() {
+            time.0.set(late);
+            issue(&table, place, ONE, &time);
+        }
+    };
+    let large = Ask { plan: 1, cost: 1 };
+    assert_eq!(table.acquire_at(place, large, &mut Now::of(&time)), Ok(()));
+    table.state(place).commit(large, &mut Now::of(&Stalling(&time, &other)));
+    assert!(!once.get());
+    time.0.set(late + 1_000 * MS - 1);
+    while table.state(place).expire(&mut Now::of(&time)) {}
+    assert!(held(&table, place) >= 1);
+}
+
+#[test]
+fn k1_commit_with_a_reading_before_the_issue_reads_the_time_again() {
+    for quota in [1, 100] {
+        let table = common_of(limits(&[(quota, 1_000)]));
+        let (place, time) = (table.common(), Hand::at(1));
+        let mut early = Now::of(&time);
+        early.get();
+        assert_eq!(table.acquire_at(place, ONE, &mut early), Ok(()));
+        let issued = 500 * MS;
+        time.0.set(issued);
+        table.state(place).commit(ONE, &mut early);
+        time.0.set(issued + 1_000 * MS - 1);
+        while table.state(place).expire(&mut Now::of(&time)) {}
+        assert_eq!(held(&table, place), 1);
     }
 }
 
@@ -222,16 +260,22 @@ impl Time for Forgetful<'_> {
 fn k13_forget_inside_of_a_commit_keeps_the_counts_exact() {
     for quota in [5, 50] {
         let table = common_of(limits(&[(quota, 1_000), (100, 2_000)]));
-        let time = Forgetful(Hand::at(0), &table);
-        let place = table.common();
+        let (place, time) = (table.common(), Hand::at(0));
+        let forget = || {
+            if table.state(place).try_pin() {
+                table.state(place).forget();
+                table.state(place).refund(1);
+            }
+        };
+        let stalling = Stalling(&time, &forget);
         for step in 0..200 {
             let ask = Ask { plan: 0, cost: 1 + step % 3 };
-            assert_eq!(table.acquire_at(place, ask, &mut Now::of(&time)), Ok(()));
-            table.state(place).commit(ask, &mut Now::of(&time));
-            time.0.0.set(time.0.0.get() + 7 * MS);
+            assert_eq!(table.acquire_at(place, ask, &mut Now::of(&stalling)), Ok(()));
+            table.state(place).commit(ask, &mut Now::of(&stalling));
+            time.0.set(time.0.get() + 7 * MS);
         }
-        time.0.0.set(10_000 * MS);
-        while table.state(place).expire(&mut Now::of(&time.0)) {}
+        time.0.set(10_000 * MS);
+        while table.state(place).expire(&mut Now::of(&time)) {}
         assert!(table.state(place).is_idle());
     }
 }
