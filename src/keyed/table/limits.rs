@@ -16,7 +16,6 @@ pub(crate) struct Limits {
 /// One window of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    pub(crate) length: Duration,
     /// By plan.
     pub(crate) shapes: Box<[Shape]>,
 }
@@ -25,7 +24,7 @@ impl Window {
     /// Creates a window with a quota for each plan.
     pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
         let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
-        Self { length, shapes }
+        Self { shapes }
     }
 
     pub(crate) fn max_quota(&self) -> u32 {

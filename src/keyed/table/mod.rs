@@ -69,7 +69,7 @@ mod tests;
 use std::hint;
 
 use self::{
-    counts::{ASIDE, TAKEN},
+    counts::TAKEN,
     limits::{Ask, Limits},
     log::Log,
     state::{Attempt, Now, State},
@@ -128,16 +128,14 @@ pub(crate) enum WhenFull {
 /// Why a request was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// No permits are left in this window of the key at this place.
-    Full { place: Place, window: usize },
+    /// No permits are left in a window of the key at this place.
+    Full { place: Place },
     /// As many requests of the key are in flight as may be.
     Busy(Place),
     /// Both sets are full of live keys.
     NoSlot,
     /// Another task stalls while it makes a slot for this key.
     Stalled,
-    /// The list of blocks and waiters has to be asked.
-    Aside(Place),
 }
 
 /// The outcome of an insertion.
@@ -198,9 +196,14 @@ impl Table {
         Place(((sets - 1) * LANES) as u32)
     }
 
-    /// Returns true if the state is shared by keys without a slot.
-    pub(crate) fn is_overflow(&self, place: Place) -> bool {
-        place.0 >= self.sets * LANES as u32 && place != self.common()
+    /// Returns true if there are slots for keys.
+    pub(crate) const fn has_slots(&self) -> bool {
+        self.sets > 0
+    }
+
+    /// Returns true if the state is shared by keys: an overflow, or the common state.
+    pub(crate) const fn is_shared(&self, place: Place) -> bool {
+        place.0 >= self.sets * LANES as u32
     }
 
     pub(crate) fn state(&self, place: Place) -> State<'_> {
@@ -215,12 +218,6 @@ impl Table {
     /// Returns the places of all slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Place> + use<> {
         (0..self.sets * LANES as u32).map(Place)
-    }
-
-    /// Returns the fingerprint of the key of a slot, or 0.
-    pub(crate) fn fingerprint(&self, place: Place) -> u64 {
-        // Relaxed: for a list.
-        self.tag(place).load(Relaxed)
     }
 
     fn tag(&self, place: Place) -> &AtomicU64 {
@@ -251,6 +248,12 @@ impl Table {
         // Acquire: a slot that this task meets after an acquisition in the overflow was published
         // with the copy of what the overflow held before.
         places.find(|place| self.tag(*place).load(Acquire) == key.0)
+    }
+
+    /// Returns the slot of a key, or the overflow that it would share or copy.
+    pub(crate) fn place_of(&self, key: KeyHash) -> Place {
+        let [home, _] = self.sets_of(key);
+        self.find(key).unwrap_or_else(|| self.overflow_of(home))
     }
 
     /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
@@ -304,14 +307,13 @@ impl Table {
         loop {
             match state.try_acquire(ask) {
                 Attempt::Acquired => return Ok(()),
-                Attempt::Full { window } => {
+                Attempt::Full => {
                     if !state.expire(time) {
-                        return Err(Refused::Full { place, window });
+                        return Err(Refused::Full { place });
                     }
                 }
                 Attempt::Busy => return Err(Refused::Busy(place)),
                 Attempt::Taken => return Err(Refused::Stalled),
-                Attempt::Aside => return Err(Refused::Aside(place)),
             }
         }
     }
@@ -429,7 +431,7 @@ impl Table {
             state.log(window).load(Relaxed) == overflow.log(window).load(Relaxed)
         };
         let mut is_latched = true;
-        if word & ASIDE == 0 && self.is_committed(word, state) {
+        if self.is_committed(word, state) {
             // Release: passes on the fingerprint. Acquire: the loads of the logs come later.
             let exchanged =
                 overflow.counts().compare_exchange(word, word & !TAKEN, AcqRel, Relaxed);

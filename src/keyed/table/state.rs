@@ -61,7 +61,7 @@
 use std::time::Duration;
 
 use super::{
-    counts::{ASIDE, TAKEN, WindowFields},
+    counts::{TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::Log,
     shape::Shape,
@@ -89,16 +89,12 @@ pub(crate) struct State<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Acquired,
-    /// No permit is left in this window, or in a later one too.
-    Full {
-        window: usize,
-    },
+    /// No permits are left in a window.
+    Full,
     /// As many requests are in flight as may be.
     Busy,
     /// The slot is being claimed.
     Taken,
-    /// The list of blocks and waiters has to be asked.
-    Aside,
 }
 
 /// A reading of the time that is made when it is first needed, and shared by several logs.
@@ -196,16 +192,14 @@ impl<'a> State<'a> {
 
     /// Returns `word` with the permits of `ask`.
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
-        let flags = word & (TAKEN | ASIDE) & !self.ignored;
-        if flags != 0 {
-            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Aside });
+        if word & TAKEN & !self.ignored != 0 {
+            return Err(Attempt::Taken);
         }
         let layout = &self.limits.layout;
-        let windows = self.limits.windows.iter().zip(layout.windows());
-        for (index, (window, fields)) in windows.enumerate() {
+        for (window, fields) in self.limits.windows.iter().zip(layout.windows()) {
             let quota = u64::from(window.shapes[ask.plan].quota);
             if fields.held.get(word) + u64::from(ask.cost) > quota {
-                return Err(Attempt::Full { window: index });
+                return Err(Attempt::Full);
             }
         }
         if let Some(field) = layout.in_flight() {
@@ -461,24 +455,12 @@ impl<'a> State<'a> {
 
     // --- Readings.
 
-    /// Returns the permits that are left in `window`, and the time until the first of those that
-    /// are held expires.
-    pub(crate) fn remaining(&self, window: usize, plan: usize, now: Nanos) -> Remaining {
-        let log = self.load_log(window);
-        let word = self.counts.load(Relaxed);
-        let fields = self.fields(window);
-        let shape = &self.limits.windows[window].shapes[log.plan()];
-        let quota = u64::from(self.limits.windows[window].shapes[plan].quota);
-        let steps = log.steps_until(now, shape);
-        let kept = log.expired(steps, shape);
-        let mut held = fields.held.get(word);
-        held = held.saturating_sub(u64::from((log.units() - kept.units()) * shape.unit));
-        if steps > u64::from(shape.steps) && fields.unlogged.get(word) < u64::from(shape.unit) {
-            held = held.saturating_sub(fields.unlogged.get(word));
-        }
-        let permits = u32::try_from(quota.saturating_sub(held)).unwrap_or(u32::MAX);
-        let until_next = (held > 0).then(|| self.time_until(window, 1, word, kept, now));
-        Remaining { permits, until_next }
+    /// Returns the permits that are left in `window`.
+    pub(crate) fn remaining(&self, window: usize, plan: usize) -> u32 {
+        // Relaxed: a count.
+        let held = self.fields(window).held.get(self.counts.load(Relaxed));
+        let quota = self.limits.windows[window].shapes[plan].quota;
+        quota.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// Returns the time until `cost` permits are available in `window`.
@@ -519,14 +501,6 @@ impl<'a> State<'a> {
         // Relaxed: a claim checks the word again.
         self.counts.load(Relaxed) == 0
     }
-}
-
-/// The permits that are left in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Remaining {
-    pub(crate) permits: u32,
-    /// `None` if no permit is held.
-    pub(crate) until_next: Option<Duration>,
 }
 
 /// Returns the units that `permits` fill, as far as `log` has room for them.
