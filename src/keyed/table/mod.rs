@@ -109,6 +109,7 @@ impl KeyHash {
         Self(if hash == 0 { 1 } else { hash })
     }
 
+    #[cfg(test)]
     pub(crate) const fn get(self) -> u64 {
         self.0
     }
