@@ -94,4 +94,3 @@ impl<Request> Key<Request> for Everyone {
         Some("all".to_owned())
     }
 }
-

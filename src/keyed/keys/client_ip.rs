@@ -166,8 +166,7 @@ impl ClientIp {
     ///
     /// # Panics
     ///
-    /// If `bits` is below 33 or above 128. A network of 32 bits is that of a whole provider, and 32
-    /// the prefix of one address in IPv4 only: 128 counts each IPv6 address.
+    /// If `bits` is below 32, the network of a whole provider, or above 128, a single address.
     #[must_use]
     #[track_caller]
     pub fn ipv6_prefix(self, bits: u8) -> Self {
@@ -179,11 +178,11 @@ impl ClientIp {
     ///
     /// # Errors
     ///
-    /// If `bits` is below 33 or above 128.
+    /// If `bits` is below 32 or above 128.
     pub fn try_ipv6_prefix(mut self, bits: u8) -> Result<Self, InvalidSetting> {
-        if !matches!(bits, 33..=128) {
-            let expected = "between 33 and 128, the bits of IPv6 addresses: 64 for the network of a \
-                            client, 128 for each address";
+        if !matches!(bits, 32..=128) {
+            let expected = "between 32 and 128, of the 128 bits of an IPv6 address: 64 for the \
+                            network of a client; IPv4 addresses count whole";
             return Err(InvalidSetting::new("ipv6_prefix", bits, expected));
         }
         self.ipv6_prefix = bits;
