@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 
 /// Reads the key of a request: the value by which requests share a limit.
 ///
-/// Implemented by functions `Fn(&Request) -> Option<K>` with `K: Hash`, and by tuples of two to four
-/// keys, which have a key if each of them has one.
+/// Implemented by functions `Fn(&Request) -> Option<K>` with `K: Hash`, and by tuples of two to
+/// four keys, which have a key if each of them has one.
 ///
 /// An implementation feeds the key to a hasher and keeps nothing of it, so a key of any length
 /// takes no memory and may be borrowed from the request. The hash has a random seed.

@@ -164,7 +164,7 @@ fn k10_host_of_a_header_has_the_same_text() {
         (&[b"example.com:8080"], "example.com:8080"),
         (&[b"[::1]:8080"], "[::1]:8080"),
         (&[b"example.com", b"example.com"], "example.com"),
-        (&[long[..255].as_bytes()], &long[..255]),
+        (&[&long.as_bytes()[..255]], &long[..255]),
         // These share a key, however a client writes them.
         (&[b"example.com", b"example.org"], ""),
         (&[b""], ""),

@@ -14,7 +14,7 @@ pub(super) fn parse(text: &[u8]) -> Option<IpAddr> {
     if text.len() > LONGEST {
         return None;
     }
-    let text = str::from_utf8(text).ok()?;
+    let text = std::str::from_utf8(text).ok()?;
     if let Some(text) = text.strip_prefix('[') {
         let (address, port) = text.split_once(']')?;
         let is_valid = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);

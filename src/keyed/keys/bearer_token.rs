@@ -15,8 +15,8 @@ use super::{
 ///
 /// A handle finds the key by the token as a `str`. A token that is not UTF-8 is found as a `[u8]`.
 ///
-/// A client chooses the token: put the limit inside the layer that checks it, or pair the key with
-/// [`ClientIp`](super::ClientIp).
+/// A client chooses the token: put the limit inside the layer that checks it, or use
+/// [`ClientIp`](super::ClientIp) outside.
 ///
 /// ```
 /// use http::Request;

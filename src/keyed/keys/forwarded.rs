@@ -101,7 +101,7 @@ fn last_pair(line: &[u8]) -> Option<(&[u8], Value<'_>, &[u8])> {
     matches!(rest.last(), None | Some(b',' | b';')).then_some((name, value, rest))
 }
 
-/// Returns the text of the quoted string that ends with the line, whose closing quote was removed,
+/// Returns the text of the quoted string that ends with the line, without its closing quote,
 /// and the part before its opening quote.
 fn quoted(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if is_escaped(line) {

@@ -12,15 +12,14 @@ use crate::settings::{InvalidSetting, literal};
 /// The value of a header, such as the name of a tenant or an API key.
 ///
 /// A request without the header has no key. Lines that are the same count once. If several lines
-/// differ, the key is the empty text, whatever they are: a client gains one key by adding lines,
-/// which it shares with all others that do.
+/// differ, the key is the empty text. So a client gains one key by adding lines, and shares it with
+/// all others that do.
 ///
 /// A handle finds the key by the value as a `str`, without white space around it. A value that is
 /// not UTF-8 is found as a `[u8]`.
 ///
-/// A client chooses the value. If nothing checks it before the limit does, each request may have
-/// another one: pair the key with [`ClientIp`](super::ClientIp), or put the limit inside the layer
-/// that checks.
+/// A client chooses the value. If the limit stands outside the layer that checks it, each request
+/// may have a new one: put the limit inside, or use [`ClientIp`](super::ClientIp) there.
 ///
 /// ```
 /// use http::Request;

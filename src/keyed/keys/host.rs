@@ -38,7 +38,7 @@ fn with_host<B, T>(request: &Request<B>, then: impl FnOnce(&str) -> T) -> Option
     }
     let text = match OneValue::of(request.headers(), &HOST) {
         OneValue::None => return None,
-        OneValue::One(value) => str::from_utf8(value.as_bytes()).unwrap_or_default(),
+        OneValue::One(value) => std::str::from_utf8(value.as_bytes()).unwrap_or_default(),
         OneValue::Several => "",
     };
     Some(host_text::with_text(text, |port| host_text::is_default(None, port), then))

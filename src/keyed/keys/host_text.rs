@@ -58,10 +58,10 @@ pub(super) fn with_parts<T>(host: &str, port: Option<u16>, then: impl FnOnce(&st
     if port.is_none() && !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return then(host);
     }
-    // The text is one piece, because a hash of its pieces may be another one.
+    // The text is one piece, because the hash of its pieces may differ.
     let mut bytes = [0; LONGEST_WITH_PORT];
     let length = write(&mut bytes, host, port).expect("the length was checked");
-    let text = str::from_utf8(&bytes[..length]).expect("the case of ASCII was changed");
+    let text = std::str::from_utf8(&bytes[..length]).expect("the case of ASCII was changed");
     then(text)
 }
 

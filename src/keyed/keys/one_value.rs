@@ -31,7 +31,7 @@ impl<'a> OneValue<'a> {
 
 /// Feeds the bytes as text, so that a handle finds them by a `str`. Other bytes count as a slice.
 pub(super) fn feed<H: Hasher>(bytes: &[u8], state: &mut H) {
-    match str::from_utf8(bytes) {
+    match std::str::from_utf8(bytes) {
         Ok(text) => text.hash(state),
         Err(_) => bytes.hash(state),
     }
