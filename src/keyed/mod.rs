@@ -50,8 +50,9 @@
 //!
 //! # Keys
 //!
-//! A key is a function of the request, or a ready-made [`Key`]. A pair of keys is a key. Requests
-//! [without a key](Rule::without_key) share one quota, unless told otherwise.
+//! A key is a function of the request, or a ready-made [`Key`]: the client's address, a header, a
+//! bearer token, a path, a host. A pair of keys is a key. Requests [without a
+//! key](Rule::without_key) share one quota, unless told otherwise.
 //!
 //! Keys are hashed with a random seed, and their values are not kept. Two keys with one hash share
 //! a limit: among a million keys, there are two with a probability of 3 in 100 million.
@@ -116,6 +117,8 @@
 mod future;
 mod handle;
 mod key;
+#[cfg(any(feature = "client", feature = "server"))]
+mod keys;
 mod lanes;
 mod layer;
 mod plan;
@@ -129,6 +132,12 @@ mod shared;
 mod table;
 mod terms;
 
+#[cfg(feature = "axum")]
+pub use self::keys::MatchedPath;
+#[cfg(any(feature = "client", feature = "server"))]
+pub use self::keys::{BearerToken, Extension, Header, Host, Path};
+#[cfg(feature = "server")]
+pub use self::keys::{ClientIp, PeerAddr};
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
