@@ -61,6 +61,7 @@ pub mod axum;
 pub mod coming_from;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod hyper;
+#[cfg(feature = "axum")]
 pub mod limits_per_key;
 #[doc = include_str!("../../docs/promises.md")]
 pub mod promises {}
