@@ -63,9 +63,6 @@ pub(crate) mod log;
 pub(crate) mod shape;
 pub(crate) mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::hint;
 
 use self::{
@@ -75,16 +72,13 @@ use self::{
     state::{Attempt, Now, State},
 };
 use crate::{
-    keyed::lanes::LANES,
+    keyed::lanes::{LANES, LOOKS},
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::Time,
 };
-
-/// Looks at a state that another task is claiming, before a request counts as refused.
-const LOOKS: u32 = 128;
 
 /// A cache line: one word of each state of a set.
 #[repr(align(64))]
