@@ -58,6 +58,8 @@ const fn steps(quota: u32) -> u64 {
 struct Setting {
     max_keys: u32,
     quotas: &'static [u32],
+    /// The quota of a second window.
+    second: Option<u32>,
     in_flight: &'static [u32],
     debt: u64,
     clock: TestClock,
@@ -66,7 +68,7 @@ struct Setting {
 impl Setting {
     /// A limit of `quotas`, and two slots.
     fn keys(quotas: &'static [u32]) -> Self {
-        Self { max_keys: 1, quotas, in_flight: &[], debt: 0, clock: TestClock::new() }
+        Self { max_keys: 1, quotas, second: None, in_flight: &[], debt: 0, clock: TestClock::new() }
     }
 
     /// A limit of `quotas` for requests without a key.
@@ -78,8 +80,10 @@ impl Setting {
         let quota = self.quotas[0];
         // A tick is a nanosecond.
         let length = steps(quota) * 4;
-        let window = Window::new(self.quotas, Duration::from_nanos(length));
-        let limits = Limits::new(vec![window], self.in_flight.to_vec(), self.debt);
+        let window = |quotas: &[u32]| Window::new(quotas, Duration::from_nanos(length));
+        let second = self.second.map(|quota| window(&[quota]));
+        let windows = [window(self.quotas)].into_iter().chain(second).collect();
+        let limits = Limits::new(windows, self.in_flight.to_vec(), self.debt);
         let limits = limits.expect("the counts fit");
         let table = Table::new(self.max_keys, limits, WhenFull::Share);
         Arc::new(Keyed { table, clock: self.clock, quota, length })
@@ -195,18 +199,15 @@ fn k1_last_permit_is_acquired_by_one_request() {
 /// K1: a permit is acquired again only a window after its issue.
 #[test]
 fn k1_permit_expires_a_window_after_its_issue() {
-    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
         let keyed = Setting::common(&[1]).build();
-        let others = [
-            spawn(&keyed, |keyed| {
-                keyed.wait(keyed.length);
-                keyed.wait(4);
-                keyed.issue_common(1)
-            }),
-            spawn(&keyed, |keyed| keyed.issue_common(1)),
-        ];
+        let first = keyed.issue_common(1);
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait_for_expiry();
+            keyed.issue_common(1)
+        });
         let own = keyed.issue_common(1);
-        let issued = join(others).into_iter().flatten().chain(own);
+        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
         keyed.assert_bound(A, issued);
         keyed.assert_whole();
     });
@@ -221,7 +222,6 @@ fn k1_unit_expires_once() {
         keyed.wait_for_expiry();
         let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
         let own = keyed.issue_common(2);
-        assert!(own.is_some(), "all permits have expired");
         join([other]);
         keyed.assert_bound(A, own);
         keyed.assert_whole();
@@ -392,9 +392,8 @@ fn k1_claimed_slot_is_not_acquired_by_the_key_of_before() {
         let (keyed, expired) = Keyed::with_an_expired_key(Setting::keys(&[1]));
         let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
         let own = keyed.issue(A, 1);
-        let other = join([other]).pop().flatten();
-        assert!(own.is_some() || other.is_some(), "a slot is idle, and the overflow");
-        let issued: Vec<_> = own.into_iter().chain(other).chain([expired]).collect();
+        let issued: Vec<_> =
+            join([other]).into_iter().flatten().chain(own).chain([expired]).collect();
         keyed.assert_bound(A, issued.clone());
         keyed.assert_bound(B, issued);
         keyed.assert_whole();
@@ -453,6 +452,173 @@ fn k1_key_acquires_in_its_slot_or_in_the_overflow() {
             keyed.issue(A, 1)
         });
         let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+impl Keyed {
+    /// Has two live keys in the slots, one of which expires in 4 ticks, and a permit of `key` in
+    /// the overflow.
+    fn with_a_key_in_the_overflow(setting: Setting, key: KeyHash) -> (Arc<Self>, Issue) {
+        let keyed = setting.build();
+        keyed.issue(C, 1).expect("the table is empty");
+        keyed.wait(keyed.length);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        let issue = keyed.issue(key, 1).expect("the overflow is empty");
+        assert!(keyed.table.find(key).is_none(), "both slots are live");
+        (keyed, issue)
+    }
+}
+
+/// K1, K6: a key that moves to a slot has there what it acquired in the overflow.
+#[test]
+fn k1_key_moves_to_a_slot_with_its_permits_of_the_overflow() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        keyed.wait(4);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own).chain([first]);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: another key commits in the overflow while it is copied.
+#[test]
+fn k1_copy_of_the_overflow_waits_for_commits() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[21]), A);
+        let place = keyed.acquire(A, ask(1)).expect("20 are left");
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| keyed.issue_at(A, place, ask(1)));
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().chain(own).chain([first]);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: the overflow expires while it is copied.
+#[test]
+fn k1_copy_of_the_overflow_expires_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        let overflow = keyed.table.place_of(NONE);
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.wait_for_expiry();
+            keyed.expire(overflow);
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K3: a key is refunded in the overflow while it moves to a slot.
+#[test]
+fn k3_refund_in_the_overflow_is_exact() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        let place = keyed.acquire(A, ask(1)).expect("one is left");
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.table.state(place).undo(ask(1));
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K5: a slot with a copy is published while a task expires the log of the key of before, which
+/// has the same units.
+#[test]
+fn k5_copied_units_are_not_taken_for_those_of_the_key_of_before() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let setting = Setting { clock: TestClock::causal(), ..Setting::keys(&[1]) };
+        let keyed = setting.build();
+        keyed.issue(FAR, 1).expect("the table is empty");
+        keyed.issue(C, 1).expect("a slot is idle");
+        let first = keyed.issue(A, 1).expect("the overflow is empty");
+        let place = keyed.table.place_of(C);
+        keyed.table.forget(C);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.wait_for_expiry();
+            keyed.expire(place);
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+// --- Forgetting.
+
+/// K5, K13: a key is forgotten while its slot is claimed for another one, with permits.
+#[test]
+fn k5_forgotten_key_leaves_the_permits_of_the_next_one() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[1]), A);
+        keyed.wait(4);
+        let other = spawn(&keyed, |keyed| keyed.table.forget(C));
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K13: a key is forgotten while a permit of it is committed.
+#[test]
+fn k13_forget_leaves_what_is_committed_later() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[21]).build();
+        keyed.issue(A, 3);
+        let place = keyed.acquire(A, ask(1)).expect("18 are left");
+        let other = spawn(&keyed, |keyed| keyed.table.forget(A));
+        keyed.issue_at(A, place, ask(1));
+        join([other]);
+        keyed.assert_bound(A, []);
+        keyed.assert_whole();
+    });
+}
+
+/// K13: a key is forgotten while its permits expire.
+#[test]
+fn k13_forgotten_permits_are_released_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[21]).build();
+        keyed.issue(A, 3);
+        keyed.wait_for_expiry();
+        let place = keyed.table.place_of(A);
+        let other = spawn(&keyed, |keyed| keyed.table.forget(A));
+        keyed.expire(place);
+        join([other]);
+        keyed.assert_bound(A, []);
+        keyed.assert_whole();
+    });
+}
+
+// --- Two windows.
+
+/// K3: a request that one window rejects costs nothing in the other.
+#[test]
+fn k3_two_windows_are_decided_together() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting { second: Some(1), ..Setting::common(&[2]) }.build();
+        let other = spawn(&keyed, |keyed| {
+            let issue = keyed.issue_common(1);
+            keyed.wait_for_expiry();
+            issue.into_iter().chain(keyed.issue_common(1)).collect::<Vec<_>>()
+        });
+        let own = keyed.issue_common(1);
         let issued = join([other]).into_iter().flatten().chain(own);
         keyed.assert_bound(A, issued);
         keyed.assert_whole();
