@@ -144,8 +144,11 @@ impl Keyed {
     fn assert_bound(&self, key: KeyHash, issued: impl IntoIterator<Item = Issue>) {
         let mut issued: Vec<_> = issued.into_iter().filter(|issue| issue.key == key).collect();
         for cost in (1..=self.quota).rev() {
-            let more =
-                if self.table.has_slots() { self.issue(key, cost) } else { self.issue_common(cost) };
+            let more = if self.table.has_slots() {
+                self.issue(key, cost)
+            } else {
+                self.issue_common(cost)
+            };
             if let Some(issue) = more {
                 issued.push(issue);
                 break;
@@ -196,21 +199,23 @@ fn k1_last_permit_is_acquired_by_one_request() {
     });
 }
 
-/// K1: a permit is acquired again only a window after its issue.
+/// K1: a permit is acquired again only a window after its issue, by a task that has read no time.
 #[test]
 fn k1_permit_expires_a_window_after_its_issue() {
-    Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[1]).build();
-        let first = keyed.issue_common(1);
-        let other = spawn(&keyed, |keyed| {
+    // Less than a unit expires in another way.
+    for quotas in [&[1], &[21]] {
+        Model { threads: 2, preemptions: DEEP }.check(move || {
+            let keyed = Setting::common(quotas).build();
+            let all = keyed.quota;
+            let first = keyed.issue_common(all);
+            let other = spawn(&keyed, move |keyed| keyed.issue_common(all));
             keyed.wait_for_expiry();
-            keyed.issue_common(1)
+            keyed.expire(keyed.table.common());
+            let issued = join([other]).into_iter().flatten().chain(first);
+            keyed.assert_bound(A, issued);
+            keyed.assert_whole();
         });
-        let own = keyed.issue_common(1);
-        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
-        keyed.assert_bound(A, issued);
-        keyed.assert_whole();
-    });
+    }
 }
 
 /// K1: two tasks expire the same unit.
@@ -235,14 +240,21 @@ fn k1_refund_happens_before_the_next_acquisition() {
         let keyed = Setting::common(&[1]).build();
         let holder = Arc::new(UnsafeCell::new(()));
         let hold = |keyed: &Keyed, holder: &UnsafeCell<()>| {
-            if keyed.acquire_common(ask(1)).is_some() {
+            let is_acquired = keyed.acquire_common(ask(1)).is_some();
+            if is_acquired {
                 holder.with_mut(|_| {});
-                keyed.common().refund(1);
             }
+            is_acquired
         };
         let theirs = Arc::clone(&holder);
-        let other = spawn(&keyed, move |keyed| hold(keyed, &theirs));
-        hold(&keyed, &holder);
+        let other = spawn(&keyed, move |keyed| {
+            if hold(keyed, &theirs) {
+                keyed.common().undo(ask(1));
+            }
+        });
+        if hold(&keyed, &holder) {
+            keyed.common().refund(1);
+        }
         join([other]);
         keyed.assert_whole();
     });
@@ -266,10 +278,13 @@ fn k16_request_in_flight_ends_before_the_next() {
         let other = spawn(&keyed, move |keyed| serve(keyed, &theirs));
         let own = serve(&keyed, &in_flight);
         join([other]);
-        assert!(own.is_some() || keyed.acquire_common(ask(1)).is_some_and(|_| {
-            keyed.common().undo(ask(1));
-            true
-        }));
+        assert!(
+            own.is_some()
+                || keyed.acquire_common(ask(1)).is_some_and(|_| {
+                    keyed.common().undo(ask(1));
+                    true
+                })
+        );
         keyed.assert_whole();
     });
 }
@@ -435,6 +450,47 @@ fn k6_idle_slot_is_claimed_by_one_key() {
     });
 }
 
+/// K1, K5: the permit of a key expires, and its slot is claimed by a task that has read no time.
+#[test]
+fn k1_key_of_an_idle_slot_is_issued_only_after_a_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[1]).build();
+        let first = keyed.issue(A, 1);
+        keyed.wait(4);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        let slot = keyed.table.place_of(A);
+        let other = spawn(&keyed, |keyed| {
+            keyed.issue(B, 1);
+            keyed.issue(A, 1)
+        });
+        keyed.wait(keyed.length);
+        keyed.expire(slot);
+        let issued = join([other]).into_iter().flatten().chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K5: the slot of a key is claimed in vain, by a task that has expired its permits.
+#[test]
+fn k1_key_of_a_slot_claimed_in_vain_is_issued_only_after_a_window() {
+    Model { threads: 2, preemptions: 1 }.check(|| {
+        let keyed = Setting::keys(&[3]).build();
+        let first = keyed.issue(A, 3);
+        keyed.wait(4);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        keyed.acquire(B, ask(1)).expect("the overflow is empty");
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait(keyed.length);
+        let place = keyed.acquire(B, ask(1));
+        let issued = join([other]).into_iter().flatten().chain(first);
+        keyed.assert_bound(A, issued);
+        let place = place.expect("two are left in the overflow, one of which A may acquire");
+        keyed.table.state(place).undo(ask(2));
+        keyed.assert_whole();
+    });
+}
+
 // --- Overflow.
 
 /// K1, K6: a key acquires in the overflow while a slot is made for it.
@@ -501,20 +557,38 @@ fn k1_copy_of_the_overflow_waits_for_commits() {
     });
 }
 
-/// K1, K6: the overflow expires while it is copied.
+/// K1, K6: the overflow expires while it is copied, and has the same counter word again.
 #[test]
-fn k1_copy_of_the_overflow_expires_once() {
+fn k1_copy_of_the_overflow_is_of_one_moment() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
-        let overflow = keyed.table.place_of(NONE);
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[1]), A);
+        let (slot, overflow) = (keyed.table.place_of(C), keyed.table.place_of(NONE));
         keyed.wait(4);
-        let other = spawn(&keyed, move |keyed| {
-            keyed.wait_for_expiry();
-            keyed.expire(overflow);
-        });
-        let own = keyed.issue(A, 1);
-        join([other]);
-        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.expire(slot);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait_for_expiry();
+        keyed.expire(overflow);
+        let own = keyed.acquire(A, ask(1));
+        let other = join([other]).pop().flatten();
+        let own = own.map(|place| keyed.issue_at(A, place, ask(1)));
+        keyed.assert_bound(A, other.into_iter().chain(own).chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: the overflow expires while a key moves to a slot, by a task that has read no time.
+#[test]
+fn k1_expired_overflow_is_left_only_after_a_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[1]), A);
+        let (slot, overflow) = (keyed.table.place_of(C), keyed.table.place_of(NONE));
+        keyed.wait(4);
+        keyed.expire(slot);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait_for_expiry();
+        keyed.expire(overflow);
+        let issued = join([other]).into_iter().flatten().chain([first]);
+        keyed.assert_bound(A, issued);
         keyed.assert_whole();
     });
 }

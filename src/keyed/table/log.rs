@@ -172,7 +172,8 @@ impl Log {
     ) -> std::time::Duration {
         let passed = self.ticks_until(now, shape);
         let is_ahead = passed > STAMPS / 2;
-        let left = if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
+        let left =
+            if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
         shape.until(now, left)
     }
 }

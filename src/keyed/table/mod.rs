@@ -365,8 +365,8 @@ impl Table {
                 None => Inserted::Full,
             },
         };
-        // Release: to the next insertion.
-        overflow.counts().fetch_and(!TAKEN, Release);
+        // Relaxed: a copy has released the fingerprint to the next insertion.
+        overflow.counts().fetch_and(!TAKEN, Relaxed);
         inserted
     }
 
@@ -407,7 +407,7 @@ impl Table {
             for window in 0..self.limits.windows.len() {
                 state.log(window).store(0, Relaxed);
             }
-            // Release: the next claim finds the logs empty.
+            // Release: as below; and the key of before may look for its slot.
             self.tag(place).store(0, Release);
         }
         // Release: the fingerprint and the logs.
@@ -430,13 +430,11 @@ impl Table {
         // A reading after the slot was taken: see `State::expire`.
         time.again();
         while overflow.expire(time) {}
-        // Acquire: the logs are no older than this word.
-        let word = counts.load(Acquire);
+        // Relaxed: the exchange checks the word, and the loads after it check the logs. A task that
+        // finds copied units expired has read a later time, so it finds the slot taken.
+        let word = counts.load(Relaxed);
         for window in windows.clone() {
-            // Acquire: to be no newer than the loads after the exchange. Release: a task that
-            // expires these units finds the slot taken.
-            let log = overflow.log(window).load(Acquire);
-            state.log(window).store(log, Release);
+            state.log(window).store(overflow.log(window).load(Relaxed), Relaxed);
         }
         if !self.is_committed(word, state) {
             return None;

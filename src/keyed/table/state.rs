@@ -69,7 +69,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -179,8 +179,7 @@ impl<'a> State<'a> {
             match self.added(word, ask) {
                 Ok(new) => {
                     // Acquire: the claim of the slot, and the release of a permit, happened before.
-                    // Release: the acquisition happens before a claim of the slot.
-                    match self.counts.compare_exchange_weak(word, new, AcqRel, Relaxed) {
+                    match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
                         Ok(_) => return Attempt::Acquired,
                         Err(now) => word = now,
                     }
@@ -339,14 +338,14 @@ impl<'a> State<'a> {
 
     /// Subtracts unlogged permits, which are in the hands of the caller then.
     fn take_in_hand(&self, word: u64, taken: u64) -> bool {
-        // Acquire: the log that is loaded next is as new as those of the commits. Release: passes
-        // on those that stay unlogged.
-        self.counts.compare_exchange(word, word - taken, AcqRel, Relaxed).is_ok()
+        // Acquire: the log that is loaded next is as new as those of the commits. All steps on the
+        // word exchange or add, so they pass on the release of each commit.
+        self.counts.compare_exchange(word, word - taken, Acquire, Relaxed).is_ok()
     }
 
     fn put_back(&self, taken: u64) {
-        // Release: as for a commit.
-        self.counts.fetch_add(taken, Release);
+        // Relaxed: the releases of the commits are passed on.
+        self.counts.fetch_add(taken, Relaxed);
     }
 
     // --- Expiry.
@@ -368,8 +367,8 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Acquire: the log of a task that has expired these units.
-            let held = self.fields(window).held.get(self.counts.load(Acquire));
+            // Relaxed: on the time that it has read before, the task has acquired the claim.
+            let held = self.fields(window).held.get(self.counts.load(Relaxed));
             if held < u64::from(freed) {
                 // Another task has expired them, or copies them into this slot. It has taken the
                 // slot when no permit was held, and what it copies has not expired by a later
@@ -451,12 +450,13 @@ impl<'a> State<'a> {
                 let freed = u64::from(log.units() * shape.unit);
                 let word = self.counts.load(Relaxed);
                 let rest = unlogged.get(word);
+                // Relaxed: the release of the pin comes later.
                 if freed > 0 && self.exchange_log(window, log, log.emptied()) {
-                    self.counts.fetch_sub(held.of(freed), Release);
+                    self.counts.fetch_sub(held.of(freed), Relaxed);
                 } else if freed == 0 && rest == 0 {
                     break;
                 } else if freed == 0 && self.take_in_hand(word, unlogged.of(rest)) {
-                    self.counts.fetch_sub(held.of(rest), Release);
+                    self.counts.fetch_sub(held.of(rest), Relaxed);
                 }
             }
         }
