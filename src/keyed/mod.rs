@@ -130,6 +130,8 @@ mod service;
 mod settle;
 mod shared;
 mod table;
+#[cfg(test)]
+mod table_tests;
 mod terms;
 
 #[cfg(feature = "axum")]
