@@ -138,6 +138,8 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
+#[cfg(feature = "server")]
+pub(crate) use self::shared::InFlight;
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
