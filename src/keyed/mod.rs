@@ -129,6 +129,8 @@ mod rules;
 mod service;
 mod settle;
 mod shared;
+#[cfg(feature = "server")]
+mod standing;
 mod table;
 mod terms;
 
@@ -138,8 +140,6 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
-#[cfg(feature = "server")]
-pub(crate) use self::shared::InFlight;
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
@@ -151,4 +151,10 @@ pub use self::{
     service::KeyedLimit,
     settle::{AtCall, ByResponse, FailuresOnly, Settle},
     terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+};
+#[cfg(feature = "server")]
+pub(crate) use self::{
+    rule_state::RuleState,
+    shared::{InFlight, Shared},
+    standing::{Standing, report_standings},
 };

@@ -10,9 +10,9 @@ use super::{
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
 /// The rules of a layer, and their states.
-pub(super) struct Shared<R> {
-    pub(super) rules: R,
-    pub(super) states: Arc<[RuleState]>,
+pub(crate) struct Shared<R> {
+    pub(crate) rules: R,
+    pub(crate) states: Arc<[RuleState]>,
     clock: Clock,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
