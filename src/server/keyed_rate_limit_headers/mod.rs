@@ -42,7 +42,7 @@
 //! );
 //! assert_eq!(
 //!     response.headers()["ratelimit"],
-//!     r#""user";r=0;t=6, "user/1h";r=99;t=3642, "all";r=4999;t=60"#,
+//!     r#""user";r=0;t=6, "user/1h";r=99;t=3776, "all";r=4999;t=60"#,
 //! );
 //! # Ok(())
 //! # }
