@@ -129,6 +129,8 @@ mod rules;
 mod service;
 mod settle;
 mod shared;
+#[cfg(feature = "server")]
+mod standing;
 mod table;
 #[cfg(test)]
 mod table_tests;
@@ -151,4 +153,10 @@ pub use self::{
     service::KeyedLimit,
     settle::{AtCall, ByResponse, FailuresOnly, Settle},
     terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+};
+#[cfg(feature = "server")]
+pub(crate) use self::{
+    rule_state::RuleState,
+    shared::{InFlight, Shared},
+    standing::{Standing, report_standings},
 };

@@ -95,7 +95,7 @@ impl Line {
 }
 
 /// The hash of a key. Zero stands for an empty slot, and is no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
