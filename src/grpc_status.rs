@@ -7,7 +7,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::{
     headers::grpc::Pushback,
-    rejected::{Limit, Reason, Rejected},
+    rejected::{Limit, Reason, Rejected, RuleReason},
 };
 
 /// RESOURCE_EXHAUSTED at a rate limit, with a pushback of the time until there is room; UNAVAILABLE
@@ -39,9 +39,14 @@ impl Error for Rejected {
 /// Returns the status of all rejections for a reason, without a time: a source is a reference, and
 /// a rejection has no room for a status of its own.
 fn status_of(limit: Limit, reason: Reason) -> &'static Status {
-    static STATUSES: [OnceLock<Status>; 6] = [const { OnceLock::new() }; 6];
+    static STATUSES: [OnceLock<Status>; 11] = [const { OnceLock::new() }; 11];
     let index = match (limit, reason) {
         (_, Reason::Closed) => 0,
+        (_, Reason::Rule(RuleReason::TooLarge)) => 6,
+        (_, Reason::Rule(RuleReason::TableFull)) => 7,
+        (_, Reason::Rule(RuleReason::NoKey)) => 8,
+        (Limit::Concurrency, Reason::Rule(RuleReason::LimitReached)) => 9,
+        (Limit::Rate, Reason::Rule(RuleReason::LimitReached)) => 10,
         (Limit::Concurrency, Reason::QueueFull) => 1,
         (Limit::Concurrency, Reason::WaitTimeout) => 2,
         (Limit::Rate, Reason::QueueFull) => 3,

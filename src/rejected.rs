@@ -1,8 +1,11 @@
 //! The one rejection type.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::time::{Nanos, whole_secs};
+use crate::{
+    keyed::rule_name::RuleName,
+    time::{Nanos, whole_secs},
+};
 
 /// A rejection by a layer of this crate: its reason, and the time after which a retry makes sense.
 ///
@@ -41,6 +44,7 @@ use crate::time::{Nanos, whole_secs};
 pub struct Rejected {
     limit: Limit,
     reason: Reason,
+    scope: Scope,
     /// [`Nanos::NEVER`] means unknown. In nanoseconds, because the futures of all requests have
     /// room for a rejection.
     retry_after: Nanos,
@@ -60,6 +64,28 @@ pub(crate) enum Reason {
     QueueFull,
     WaitTimeout,
     Closed,
+    /// By a rule of a keyed limit.
+    Rule(RuleReason),
+}
+
+/// The reason of a keyed limit, which counts its rejections by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RuleReason {
+    /// No permit of the key is left, and no request waits.
+    LimitReached,
+    /// The cost is above the quota.
+    TooLarge,
+    /// A new key, while the key table is full of live ones.
+    TableFull,
+    NoKey,
+}
+
+/// The part of a limit that rejects: nothing, or a rule of a keyed limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) rule: Option<RuleName>,
+    /// The quota is shared by several keys.
+    pub(crate) is_shared: bool,
 }
 
 #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -70,6 +96,10 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::WaitTimeout => "wait_timeout",
             Self::Closed => "closed",
+            Self::Rule(RuleReason::LimitReached) => "limit_reached",
+            Self::Rule(RuleReason::TooLarge) => "too_large",
+            Self::Rule(RuleReason::TableFull) => "table_full",
+            Self::Rule(RuleReason::NoKey) => "no_key",
         }
     }
 }
@@ -79,7 +109,11 @@ impl Rejected {
         // A wait beyond the range is as long as the range, and known all the same.
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
-        Self { limit, reason, retry_after }
+        Self { limit, reason, scope: Scope::default(), retry_after }
+    }
+
+    pub(crate) const fn in_scope(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
 
     /// Creates the rejection of a request whose deadline has passed.
@@ -117,17 +151,72 @@ impl Rejected {
         self.limit == Limit::Time
     }
 
+    /// Returns true if the limit of the request's key was reached: see [`keyed`](crate::keyed).
+    #[must_use]
+    pub fn is_limit_reached(&self) -> bool {
+        self.reason == Reason::Rule(RuleReason::LimitReached)
+    }
+
+    /// Returns true if the cost of the request is above the quota of its key, so that waiting does
+    /// not help.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.reason == Reason::Rule(RuleReason::TooLarge)
+    }
+
+    /// Returns true if the key of the request is new, while the key table is full of live ones: see
+    /// [`Rule::reject_when_full`](crate::keyed::Rule::reject_when_full).
+    #[must_use]
+    pub fn is_table_full(&self) -> bool {
+        self.reason == Reason::Rule(RuleReason::TableFull)
+    }
+
+    /// Returns true if the request has no key, and its rule
+    /// [rejects](crate::keyed::WithoutKey::Reject) such requests.
+    #[must_use]
+    pub fn is_without_key(&self) -> bool {
+        self.reason == Reason::Rule(RuleReason::NoKey)
+    }
+
+    /// Returns the name of the [rule](crate::keyed::Rule) that has rejected.
+    #[must_use]
+    pub fn rule(&self) -> Option<Arc<str>> {
+        self.scope.rule.map(RuleName::name)
+    }
+
+    /// Returns true if the quota that was reached is shared by several keys: by those without a
+    /// slot of a full key table, or by the requests without a key.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.scope.is_shared
+    }
+
+    /// Returns the rejection with the time of `wait`, if that is longer than its own.
+    pub(crate) fn at_least(self, wait: Option<Duration>) -> Self {
+        match (self.retry_after(), wait) {
+            (Some(own), Some(wait)) if wait > own => {
+                Self::new(self.limit, self.reason, Some(wait)).in_scope(self.scope)
+            }
+            _ => self,
+        }
+    }
+
     /// Returns true if the limit was closed by its handle.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reason == Reason::Closed
     }
 
-    /// Returns true for a rate limit (HTTP's 429), false for a concurrency limit and for any limit
-    /// that is closed (HTTP's 503), and for a deadline (HTTP's 504).
+    /// Returns true for a rate limit and for the limits of a key (HTTP's 429). Returns false for a
+    /// concurrency limit of all requests, for any limit that is closed, for a key table that is
+    /// full (HTTP's 503), and for a deadline (HTTP's 504).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        self.limit == Limit::Rate && self.reason != Reason::Closed
+        match self.reason {
+            Reason::Closed | Reason::Rule(RuleReason::TableFull) => false,
+            Reason::Rule(_) => self.limit == Limit::Rate || !self.scope.is_shared,
+            Reason::QueueFull | Reason::WaitTimeout => self.limit == Limit::Rate,
+        }
     }
 
     /// Returns the time from the rejection until there is room for this request. `None` if it is
@@ -156,6 +245,7 @@ impl fmt::Debug for Rejected {
         f.debug_struct("Rejected")
             .field("limit", &self.limit)
             .field("reason", &self.reason)
+            .field("rule", &self.rule())
             .field("retry_after", &self.retry_after())
             .finish()
     }
@@ -163,14 +253,25 @@ impl fmt::Debug for Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rule) = self.rule() {
+            write!(f, "rule {rule}: ")?;
+        }
         f.write_str(match (self.limit, self.reason) {
             (_, Reason::Closed) => return f.write_str("limiter is closed"),
+            (_, Reason::Rule(RuleReason::TooLarge)) => {
+                return f.write_str("the request costs more than the quota");
+            }
+            (_, Reason::Rule(RuleReason::TableFull)) => {
+                return f.write_str("too many keys at once");
+            }
+            (_, Reason::Rule(RuleReason::NoKey)) => return f.write_str("the request has no key"),
             (Limit::Concurrency, _) => "too many requests in flight",
             (Limit::Rate, _) => "too many requests in this window",
             (Limit::Time, _) => return f.write_str("the deadline of the request has passed"),
         })?;
         f.write_str(match self.reason {
             Reason::QueueFull => ", and the queue is full",
+            Reason::Rule(RuleReason::LimitReached) => "",
             _ => ", and the wait is too long",
         })?;
         match self.retry_after() {

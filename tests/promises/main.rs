@@ -24,6 +24,7 @@ mod bounds;
 mod changing;
 mod closing;
 mod deadline;
+mod keyed;
 mod nested;
 mod no_runtime;
 mod observed;

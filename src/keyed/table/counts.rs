@@ -1,27 +1,24 @@
 //! CORE: the counter word of a key (pure).
 //!
 //! It holds a number of *held* and one of *unlogged* permits for each window, the number of
-//! requests in flight if that is limited, and two flags. One compare-exchange of the word decides
+//! requests in flight if that is limited, and a flag. One compare-exchange of the word decides
 //! all windows of a rule together.
 //!
 //! ```text
-//!  63       62      ...                                                              0
-//! +--------+-------+-----------+---------------+--------+---------------+--------+
-//! | TAKEN  | ASIDE | in flight | unlogged of 1 | held 1 | unlogged of 0 | held 0 |
-//! +--------+-------+-----------+---------------+--------+---------------+--------+
+//!  63              ...                                                            0
+//! +--------+-----------+---------------+-----------+---------------+-----------+
+//! | TAKEN  | in flight | unlogged of 1 | held of 1 | unlogged of 0 | held of 0 |
+//! +--------+-----------+---------------+-----------+---------------+-----------+
 //! ```
 //!
 //! The fields are as wide as the largest number that a rule needs, so most pairs of windows fit.
 
 /// The bits of a word that are left to the fields.
-const BITS: u32 = 62;
+const BITS: u32 = 63;
 
 /// The word is in the hands of one task: a slot is being claimed, or a key of this home set is
 /// being inserted.
 pub(crate) const TAKEN: u64 = 1 << 63;
-
-/// There is more to know than the word tells, in the list of blocks and waiters.
-pub(crate) const ASIDE: u64 = 1 << 62;
 
 /// The position of a number in a counter word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +75,8 @@ impl Layout {
         let fields = |max: &u64| WindowFields { held: field(*max), unlogged: field(*max) };
         let windows: Box<[_]> = windows.iter().map(fields).collect();
         let in_flight = in_flight.map(field);
-        if used > BITS {
-            return Err(used - BITS);
-        }
         let permit = windows.iter().map(|window| window.held.of(1)).sum();
-        Ok(Self { windows, in_flight, permit })
+        if used > BITS { Err(used - BITS) } else { Ok(Self { windows, in_flight, permit }) }
     }
 
     pub(crate) fn windows(&self) -> &[WindowFields] {
@@ -101,6 +95,12 @@ impl Layout {
     /// Returns one request in flight, or 0 if that is not limited.
     pub(crate) fn request(&self) -> u64 {
         self.in_flight.map_or(0, |field| field.of(1))
+    }
+
+    /// Returns the number of permits that can be counted beyond those of `word`.
+    pub(crate) fn room(&self, word: u64) -> u64 {
+        let room = |window: &WindowFields| window.held.max() - window.held.get(word);
+        self.windows.iter().map(room).min().unwrap_or(u64::MAX)
     }
 
     /// Returns true if a permit of any window is held.

@@ -16,7 +16,6 @@ pub(crate) struct Limits {
 /// One window of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    pub(crate) length: Duration,
     /// By plan.
     pub(crate) shapes: Box<[Shape]>,
 }
@@ -24,13 +23,12 @@ pub(crate) struct Window {
 impl Window {
     /// Creates a window with a quota for each plan.
     pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
-        Self { length, shapes: Shape::of_plans(quotas, length) }
+        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
+        Self { shapes }
     }
 
-    /// Returns the plan with the largest quota.
-    pub(crate) fn largest(&self) -> usize {
-        let plans = 0..self.shapes.len();
-        plans.max_by_key(|plan| self.shapes[*plan].quota).unwrap_or(0)
+    pub(crate) fn max_quota(&self) -> u32 {
+        self.shapes.iter().map(|shape| shape.quota).max().unwrap_or(0)
     }
 }
 
@@ -45,8 +43,7 @@ impl Limits {
         debt: u64,
     ) -> Result<Self, u32> {
         // One more, for a pin.
-        let held =
-            |window: &Window| u64::from(window.shapes[window.largest()].quota) * (1 + debt) + 1;
+        let held = |window: &Window| u64::from(window.max_quota()) * (1 + debt) + 1;
         let maxima: Vec<u64> = windows.iter().map(held).collect();
         let in_flight = max_in_flight.iter().max().map(|max| u64::from(*max));
         let layout = Layout::new(&maxima, in_flight)?;

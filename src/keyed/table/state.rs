@@ -58,10 +58,10 @@
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
 
-use std::time::Duration;
+use std::{hint, time::Duration};
 
 use super::{
-    counts::{ASIDE, TAKEN, WindowFields},
+    counts::{TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::Log,
     shape::Shape,
@@ -69,7 +69,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -89,16 +89,12 @@ pub(crate) struct State<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Acquired,
-    /// No permit is left in this window, or in a later one too.
-    Full {
-        window: usize,
-    },
+    /// No permits are left in a window.
+    Full,
     /// As many requests are in flight as may be.
     Busy,
     /// The slot is being claimed.
     Taken,
-    /// The list of blocks and waiters has to be asked.
-    Aside,
 }
 
 /// A reading of the time that is made when it is first needed, and shared by several logs.
@@ -125,12 +121,6 @@ impl<'a, T: Time> Now<'a, T> {
             }
         }
         log.steps_until(self.again(), shape)
-    }
-
-    /// Returns a reading that is not before the stamp of `log`, which was loaded before the call.
-    fn since(&mut self, log: Log, shape: &Shape) -> Nanos {
-        self.steps(log, shape);
-        self.get()
     }
 
     /// Reads the time again.
@@ -189,8 +179,7 @@ impl<'a> State<'a> {
             match self.added(word, ask) {
                 Ok(new) => {
                     // Acquire: the claim of the slot, and the release of a permit, happened before.
-                    // Release: the acquisition happens before a claim of the slot.
-                    match self.counts.compare_exchange_weak(word, new, AcqRel, Relaxed) {
+                    match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
                         Ok(_) => return Attempt::Acquired,
                         Err(now) => word = now,
                     }
@@ -202,16 +191,14 @@ impl<'a> State<'a> {
 
     /// Returns `word` with the permits of `ask`.
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
-        let flags = word & (TAKEN | ASIDE) & !self.ignored;
-        if flags != 0 {
-            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Aside });
+        if word & TAKEN & !self.ignored != 0 {
+            return Err(Attempt::Taken);
         }
         let layout = &self.limits.layout;
-        let windows = self.limits.windows.iter().zip(layout.windows());
-        for (index, (window, fields)) in windows.enumerate() {
+        for (window, fields) in self.limits.windows.iter().zip(layout.windows()) {
             let quota = u64::from(window.shapes[ask.plan].quota);
             if fields.held.get(word) + u64::from(ask.cost) > quota {
-                return Err(Attempt::Full { window: index });
+                return Err(Attempt::Full);
             }
         }
         if let Some(field) = layout.in_flight() {
@@ -241,16 +228,13 @@ impl<'a> State<'a> {
         self.counts.fetch_sub(self.limits.layout.request(), Release)
     }
 
-    /// Acquires permits beyond the quota, as far as they can be counted beside a pin. Returns how
-    /// many.
+    /// Acquires permits beyond the quota, as far as they can be counted. Returns how many.
     pub(crate) fn owe(&self, permits: u32) -> u32 {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         loop {
-            let room = |fields: &WindowFields| {
-                (fields.held.max() - 1).saturating_sub(fields.held.get(word))
-            };
-            let room = layout.windows().iter().map(room).min().unwrap_or(u64::MAX);
+            // The last one is for a pin.
+            let room = layout.room(word).saturating_sub(1);
             let owed = u32::try_from(room).unwrap_or(u32::MAX).min(permits);
             // Relaxed: the permits of the caller keep the slot from being claimed.
             let new = word + layout.permits(owed);
@@ -265,7 +249,6 @@ impl<'a> State<'a> {
 
     /// Commits permits whose request was issued before the call.
     pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
-        now.read = None; // a reading may be older than the issue
         for window in 0..self.limits.windows.len() {
             self.commit_in(window, ask, now);
         }
@@ -288,11 +271,12 @@ impl<'a> State<'a> {
             let units = if again == 0 { whole_units(cost, advanced, shape) } else { 0 };
             let new = advanced.with_units(units);
             if new != log && !self.exchange_log(window, log, new) {
-                now.read = None;
                 continue;
             }
-            let unlogged = cost - units * shape.unit + again;
-            if self.add_unlogged(window, unlogged, freed) >= u64::from(shape.unit) {
+            let unlogged = u64::from(cost - units * shape.unit) + u64::from(again);
+            let unlogged = self.add_unlogged(window, unlogged, freed);
+            // The unit of another plan may be smaller than what was less than a unit.
+            if unlogged >= u64::from(shape.unit) || new.plan() != log.plan() {
                 self.carry(window);
             }
             return;
@@ -305,21 +289,23 @@ impl<'a> State<'a> {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
-        let advanced = log.advanced(now, old);
-        if takes_over { (advanced.of_plan(plan), log.units() * old.unit) } else { (advanced, 0) }
+        if plan != log.plan() && takes_over {
+            return (Log::anchored(plan, now, new), log.units() * old.unit);
+        }
+        (log.advanced(now, old), 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
-    fn add_unlogged(&self, window: usize, permits: u32, freed: u32) -> u64 {
+    fn add_unlogged(&self, window: usize, permits: u64, freed: u32) -> u64 {
         let WindowFields { held, unlogged } = self.fields(window);
         if permits == 0 && freed == 0 {
             return 0; // whole units only, as always if a unit is one permit
         }
-        let (added, removed) = (unlogged.of(permits.into()), held.of(freed.into()));
+        let (added, removed) = (unlogged.of(permits), held.of(freed.into()));
         // Release: the log that was advanced happens before the permits are taken in hand.
         // Acquire is in the exchange that takes them.
         let before = self.counts.fetch_add(added.wrapping_sub(removed), Release);
-        unlogged.get(before) + u64::from(permits)
+        unlogged.get(before) + permits
     }
 
     /// Moves full units from the unlogged permits to the log, as far as it has room.
@@ -352,14 +338,14 @@ impl<'a> State<'a> {
 
     /// Subtracts unlogged permits, which are in the hands of the caller then.
     fn take_in_hand(&self, word: u64, taken: u64) -> bool {
-        // Acquire: the log that is loaded next is as new as those of the commits. Release: passes
-        // on those that stay unlogged.
-        self.counts.compare_exchange(word, word - taken, AcqRel, Relaxed).is_ok()
+        // Acquire: the log that is loaded next is as new as those of the commits. All steps on the
+        // word exchange or add, so they pass on the release of each commit.
+        self.counts.compare_exchange(word, word - taken, Acquire, Relaxed).is_ok()
     }
 
     fn put_back(&self, taken: u64) {
-        // Release: as for a commit.
-        self.counts.fetch_add(taken, Release);
+        // Relaxed: the releases of the commits are passed on.
+        self.counts.fetch_add(taken, Relaxed);
     }
 
     // --- Expiry.
@@ -381,11 +367,13 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Relaxed: a task that copies a log into a slot has taken the slot before, when no
-            // permit was held. Copied units have not expired by a later reading than this one.
+            // Relaxed: on the time that it has read before, the task has acquired the claim.
             let held = self.fields(window).held.get(self.counts.load(Relaxed));
             if held < u64::from(freed) {
-                return false;
+                // Another task has expired them, or copies them into this slot. It has taken the
+                // slot when no permit was held, and what it copies has not expired by a later
+                // reading. So units that look older are not touched while it copies.
+                return self.load_log(window) != log;
             }
             if !self.exchange_log(window, log, kept) {
                 return true;
@@ -403,9 +391,7 @@ impl<'a> State<'a> {
     }
 
     /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
-    /// next of them enter the log, as of that time. They are owed if they fill a unit of the
-    /// largest quota: the log may have been that of a larger plan before. Returns true if anything
-    /// was changed.
+    /// next of them enter the log, as of that time. Returns true if anything was changed.
     fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
         let WindowFields { held, unlogged } = self.fields(window);
         let word = self.counts.load(Relaxed);
@@ -413,38 +399,37 @@ impl<'a> State<'a> {
         if permits == 0 || log.units() > 0 {
             return false;
         }
-        let largest = self.limits.windows[window].largest();
-        let shape = &self.limits.windows[window].shapes[largest];
+        let shape = &self.limits.windows[window].shapes[log.plan()];
         let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
         let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
         if !self.take_in_hand(word, unlogged.of(taken)) {
             return true;
         }
         let current = self.load_log(window);
-        let is_old = current.units() == 0
+        let is_old = current.plan() == log.plan()
+            && current.units() == 0
             && current.steps_until(now.again(), shape) > u64::from(shape.steps);
         if is_old && units == 0 {
             // Release: as for a refund.
             self.counts.fetch_sub(held.of(taken), Release);
-        } else if !is_old
-            || !self.exchange_log(window, current, current.next_round(largest, units, shape))
-        {
+        } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
             self.put_back(unlogged.of(taken));
-            self.carry(window); // with those that were committed meanwhile, they may fill a unit
+            self.carry(window); // with the permits of commits that found less than a unit
         }
         true
     }
 
     /// Holds one permit more, beyond any quota, so that the slot keeps its key. Returns false if no
-    /// permit is held, or if no more can be counted beside the pins of others.
+    /// permit is held.
     pub(super) fn try_pin(&self) -> bool {
         let layout = &self.limits.layout;
-        let has_room = |word| {
-            let mut windows = layout.windows().iter();
-            windows.all(|window| window.held.get(word) < window.held.max())
-        };
         let mut word = self.counts.load(Relaxed);
-        while layout.is_held(word) && has_room(word) {
+        while layout.is_held(word) {
+            if layout.room(word) == 0 {
+                hint::spin_loop(); // until another task has released its pin
+                word = self.counts.load(Relaxed);
+                continue;
+            }
             let new = word + layout.permits(1);
             // Acquire: the claim of the slot happened before, so its key is known.
             match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
@@ -465,12 +450,13 @@ impl<'a> State<'a> {
                 let freed = u64::from(log.units() * shape.unit);
                 let word = self.counts.load(Relaxed);
                 let rest = unlogged.get(word);
+                // Relaxed: the release of the pin comes later.
                 if freed > 0 && self.exchange_log(window, log, log.emptied()) {
-                    self.counts.fetch_sub(held.of(freed), Release);
+                    self.counts.fetch_sub(held.of(freed), Relaxed);
                 } else if freed == 0 && rest == 0 {
                     break;
                 } else if freed == 0 && self.take_in_hand(word, unlogged.of(rest)) {
-                    self.counts.fetch_sub(held.of(rest), Release);
+                    self.counts.fetch_sub(held.of(rest), Relaxed);
                 }
             }
         }
@@ -478,31 +464,16 @@ impl<'a> State<'a> {
 
     // --- Readings.
 
-    /// Returns the permits that are left in `window`, and the time until the first of those that
-    /// are held expires. Expires what has expired.
-    pub(crate) fn remaining<T: Time>(
-        &self,
-        window: usize,
-        plan: usize,
-        now: &mut Now<'_, T>,
-    ) -> Remaining {
-        while self.expire_in(window, now) {}
-        let log = self.load_log(window);
-        let word = self.counts.load(Relaxed);
-        let quota = u64::from(self.limits.windows[window].shapes[plan].quota);
-        let held = self.fields(window).held.get(word);
-        let permits = u32::try_from(quota.saturating_sub(held)).unwrap_or(u32::MAX);
-        let until_next = (held > 0).then(|| self.time_until(window, 1, word, log, now));
-        Remaining { permits, until_next }
+    /// Returns the permits that are left in `window`.
+    pub(crate) fn remaining(&self, window: usize, plan: usize) -> u32 {
+        // Relaxed: a count.
+        let held = self.fields(window).held.get(self.counts.load(Relaxed));
+        let quota = self.limits.windows[window].shapes[plan].quota;
+        quota.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// Returns the time until `cost` permits are available in `window`.
-    pub(crate) fn time_until_room<T: Time>(
-        &self,
-        window: usize,
-        ask: Ask,
-        now: &mut Now<'_, T>,
-    ) -> Duration {
+    pub(crate) fn time_until_room(&self, window: usize, ask: Ask, now: Nanos) -> Duration {
         let log = self.load_log(window);
         let word = self.counts.load(Relaxed);
         let quota = u64::from(self.limits.windows[window].shapes[ask.plan].quota);
@@ -513,33 +484,23 @@ impl<'a> State<'a> {
 
     /// Returns the time until `missing` of the held permits have expired. Permits that are not
     /// committed yet are assumed to be committed now.
-    fn time_until<T: Time>(
-        &self,
-        window: usize,
-        missing: u64,
-        word: u64,
-        log: Log,
-        now: &mut Now<'_, T>,
-    ) -> Duration {
-        let shapes = &self.limits.windows[window].shapes;
-        let shape = &shapes[log.plan()];
-        let now = now.since(log, shape);
-        let logged = u64::from(log.units() * shape.unit);
+    fn time_until(&self, window: usize, missing: u64, word: u64, log: Log, now: Nanos) -> Duration {
+        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let unit = u64::from(shape.unit);
+        let logged = u64::from(log.units()) * unit;
         if missing <= logged {
-            let n = u32::try_from(missing.div_ceil(shape.unit.into())).unwrap_or(u32::MAX);
+            let n = u32::try_from(missing.div_ceil(unit)).unwrap_or(u32::MAX);
             return log.time_until(log.ticks_until_expiry(n, shape), now, shape);
         }
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let kept = log.expired(log.steps_until(now, shape), shape);
-            return kept.advanced(now, shape).time_until(all, now, shape);
+            let now_log = Log::anchored(log.plan(), now, shape);
+            return now_log.time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.
-        let owing = &shapes[self.limits.windows[window].largest()];
-        let round = u64::from(owing.capacity() * owing.unit);
-        let is_owed = unlogged >= u64::from(owing.unit);
-        let rounds = if is_owed { (missing - logged).div_ceil(round) } else { 0 };
+        let round = u64::from(shape.capacity()) * unit;
+        let rounds = if unlogged < unit { 0 } else { (missing - logged).div_ceil(round) };
         let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
         log.time_until(ticks, now, shape)
     }
@@ -549,14 +510,6 @@ impl<'a> State<'a> {
         // Relaxed: a claim checks the word again.
         self.counts.load(Relaxed) == 0
     }
-}
-
-/// The permits that are left in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Remaining {
-    pub(crate) permits: u32,
-    /// `None` if no permit is held.
-    pub(crate) until_next: Option<Duration>,
 }
 
 /// Returns the units that `permits` fill, as far as `log` has room for them.

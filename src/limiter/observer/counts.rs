@@ -77,6 +77,7 @@ impl RejectedCounter {
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
             Reason::Closed => &self.closed,
+            Reason::Rule(_) => return, // counted by the rule
         };
         count.fetch_add(1, Relaxed);
     }

@@ -122,6 +122,7 @@ impl Metrics {
                     Reason::QueueFull => &self.queue_full,
                     Reason::WaitTimeout => &self.wait_timeout,
                     Reason::Closed => &self.closed,
+                    Reason::Rule(_) => return, // counted by the rule
                 };
                 (counter, 1)
             }

@@ -1,0 +1,295 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    key::Everyone,
+    plan::Plan,
+    settle::{AtCall, ByResponse, FailuresOnly, IsLate},
+    table::{WhenFull, log::PLANS},
+    terms::{OnePermit, WithCost, WithExemption, WithPlan},
+};
+use crate::{
+    quota::{Quota, Quotas},
+    settings::{InvalidSetting, literal},
+};
+
+/// The largest number of keys that a rule keeps apart: 2<sup>28</sup>.
+const MAX_KEYS: u32 = 1 << 28;
+
+/// Requests without a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WithoutKey {
+    /// They share one quota, apart from those of all keys.
+    #[default]
+    Share,
+    /// They are not limited by this rule.
+    Exempt,
+    /// They are rejected.
+    Reject,
+}
+
+/// A rule: a key, and the limits of each of its values.
+///
+/// | setting | default | |
+/// | --- | --- | --- |
+/// | [`at_most`](Self::at_most) | none | requests issued in any span of a window; several windows hold together |
+/// | [`max_in_flight`](Self::max_in_flight) | not limited | requests of a key in flight |
+/// | [`plans`](Self::plans) | one | quotas that depend on the request |
+/// | [`cost`](Self::cost) | 1 | permits that a request needs |
+/// | [`settle`](Self::settle), [`failures_only`](Self::failures_only) | at the call | when the cost is final |
+/// | [`exempt`](Self::exempt) | none | requests that the rule does not apply to |
+/// | [`without_key`](Self::without_key) | [`WithoutKey::Share`] | requests without a key |
+/// | [`max_keys`](Self::max_keys) | 100,000 | keys that are kept apart |
+/// | [`reject_when_full`](Self::reject_when_full) | share an overflow | new keys while the table is full |
+/// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
+#[derive(Clone)]
+pub struct Rule<K, T = OnePermit, S = AtCall> {
+    pub(super) config: RuleConfig,
+    pub(super) key: K,
+    pub(super) terms: T,
+    pub(super) settle: S,
+}
+
+/// The settings of a rule that have no type of their own.
+#[derive(Clone, Debug)]
+pub(super) struct RuleConfig {
+    pub(super) name: Arc<str>,
+    pub(super) plans: Vec<Plan>,
+    pub(super) max_keys: u32,
+    pub(super) when_full: WhenFull,
+    pub(super) without_key: WithoutKey,
+    pub(super) is_dry_run: bool,
+}
+
+impl<K> Rule<K> {
+    /// Creates a rule for each value of `key`, to which limits are added.
+    ///
+    /// The name appears in rejections, headers and metrics. A closure as the key has an annotated
+    /// argument: `|request: &Request<_>| ...`.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, key: K) -> Self {
+        let config = RuleConfig {
+            name: name.into(),
+            plans: vec![Plan::new()],
+            max_keys: 100_000,
+            when_full: WhenFull::Share,
+            without_key: WithoutKey::Share,
+            is_dry_run: false,
+        };
+        Self { config, key, terms: OnePermit, settle: AtCall }
+    }
+}
+
+impl Rule<Everyone> {
+    /// Creates a rule with one limit for all requests.
+    #[must_use]
+    pub fn global(name: impl Into<Arc<str>>) -> Self {
+        let mut rule = Self::new(name, Everyone);
+        rule.config.max_keys = 0;
+        rule
+    }
+}
+
+impl<K, T, S> Rule<K, T, S> {
+    /// Issues at most `limit` requests of a key in any half-open span of length `window`.
+    ///
+    /// Several windows hold together: a request that one of them rejects costs nothing in the
+    /// others. With [`plans`](Self::plans), the windows are theirs.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0 or above 2<sup>31</sup> - 1, or `window` is zero or longer than 100 years.
+    #[must_use]
+    #[track_caller]
+    pub fn at_most(self, limit: u32, window: Duration) -> Self {
+        self.quota(literal(Quota::try_new(limit, window)))
+    }
+
+    /// Adds a window as [`at_most`](Self::at_most) does, with the limit and the length of `quota`.
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Self {
+        self.with_plan(|plan| plan.quota(quota))
+    }
+
+    /// Adds the windows of a list, such as one that was read from a file: `10/s, 1000/h`.
+    #[must_use]
+    pub fn quotas(self, quotas: &Quotas) -> Self {
+        self.with_plan(|plan| plan.quotas(quotas))
+    }
+
+    /// Has at most this many requests of a key in flight, from the decision until the response
+    /// future has completed or is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0 or above 2<sup>31</sup> - 1.
+    #[must_use]
+    #[track_caller]
+    pub fn max_in_flight(self, max_in_flight: u32) -> Self {
+        literal(self.try_max_in_flight(max_in_flight))
+    }
+
+    /// Bounds the requests in flight as [`max_in_flight`](Self::max_in_flight) does, for a number
+    /// that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `max_in_flight` panics.
+    pub fn try_max_in_flight(mut self, max_in_flight: u32) -> Result<Self, InvalidSetting> {
+        self.config.plans = (self.config.plans.into_iter())
+            .map(|plan| plan.try_max_in_flight(max_in_flight))
+            .collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    fn with_plan(mut self, change: impl FnMut(Plan) -> Plan) -> Self {
+        self.config.plans = self.config.plans.into_iter().map(change).collect();
+        self
+    }
+
+    /// Gives keys the quotas of a plan, by the index that `plan` returns for a request.
+    ///
+    /// All plans have windows of the same lengths, in the same order. A key keeps what it has used
+    /// when its plan changes. An index beyond the plans counts as the first, which should be the
+    /// strictest. Replaces the limits that were set before.
+    ///
+    /// # Panics
+    ///
+    /// If there is no plan, or more than eight.
+    #[must_use]
+    #[track_caller]
+    pub fn plans<F>(self, plans: impl Into<Vec<Plan>>, plan: F) -> Rule<K, WithPlan<T, F>, S> {
+        literal(self.try_plans(plans, plan))
+    }
+
+    /// Sets plans as [`plans`](Self::plans) does, for a list that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `plans` panics.
+    pub fn try_plans<F>(
+        self,
+        plans: impl Into<Vec<Plan>>,
+        plan: F,
+    ) -> Result<Rule<K, WithPlan<T, F>, S>, InvalidSetting> {
+        let Self { mut config, key, terms, settle } = self;
+        config.plans = plans.into();
+        match config.plans.len() {
+            1..=PLANS => Ok(Rule { config, key, terms: WithPlan(terms, plan), settle }),
+            count => Err(InvalidSetting::new("plans", count, "a list of 1 to 8 plans")),
+        }
+    }
+
+    /// Acquires as many permits of each window as `cost` returns for a request.
+    ///
+    /// A cost of 0 is admitted, and acquires nothing. One that is larger than a quota is rejected
+    /// as [too large](crate::Rejected::is_too_large).
+    #[must_use]
+    pub fn cost<F>(self, cost: F) -> Rule<K, WithCost<T, F>, S> {
+        let Self { config, key, terms, settle } = self;
+        Rule { config, key, terms: WithCost(terms, cost), settle }
+    }
+
+    /// Exempts the requests for which `exempt` returns true from this rule.
+    #[must_use]
+    pub fn exempt<F>(self, exempt: F) -> Rule<K, WithExemption<T, F>, S> {
+        let Self { config, key, terms, settle } = self;
+        Rule { config, key, terms: WithExemption(terms, exempt), settle }
+    }
+
+    /// Settles the cost when the response is known: `settle` returns it, or `None` for the
+    /// [`cost`](Self::cost) that was acquired.
+    ///
+    /// What was acquired too much is refunded. What is missing is *owed*: no request of the key is
+    /// admitted until it has been paid by the quotas of further windows. An error, and a response
+    /// future that is dropped, cost what was acquired. The permits count from the settlement, not
+    /// from the issue.
+    #[must_use]
+    pub fn settle<F>(self, settle: F) -> Rule<K, T, ByResponse<F>> {
+        let Self { config, key, terms, settle: _ } = self;
+        Rule { config, key, terms, settle: ByResponse(settle) }
+    }
+
+    /// Counts only failures: the permits of a response for which `is_failure` returns false are
+    /// refunded. An error is a failure, and so is a response future that is dropped.
+    ///
+    /// Permits are acquired first, so parallel attempts cannot exceed the quota before the first
+    /// response.
+    #[must_use]
+    pub fn failures_only<F>(self, is_failure: F) -> Rule<K, T, FailuresOnly<F>> {
+        let Self { config, key, terms, settle: _ } = self;
+        Rule { config, key, terms, settle: FailuresOnly(is_failure) }
+    }
+
+    /// Treats requests without a key like this. By default, they share one quota.
+    #[must_use]
+    pub const fn without_key(mut self, without_key: WithoutKey) -> Self {
+        self.config.without_key = without_key;
+        self
+    }
+
+    /// Keeps this many keys apart, at up to 34 bytes each for one window and 11 for each further
+    /// one. The memory is allocated when the layer is made, and never grows.
+    ///
+    /// A key takes room while one of its permits is held: a window long, after a request. See
+    /// [a full table](crate::keyed#a-full-table).
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0 or above 2<sup>28</sup>.
+    #[must_use]
+    #[track_caller]
+    pub fn max_keys(self, max_keys: u32) -> Self {
+        literal(self.try_max_keys(max_keys))
+    }
+
+    /// Sets the number of keys as [`max_keys`](Self::max_keys) does, for one that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `max_keys` panics.
+    pub fn try_max_keys(mut self, max_keys: u32) -> Result<Self, InvalidSetting> {
+        if !(1..=MAX_KEYS).contains(&max_keys) {
+            return Err(InvalidSetting::new("max_keys", max_keys, "between 1 and 268435456"));
+        }
+        self.config.max_keys = max_keys;
+        Ok(self)
+    }
+
+    /// Rejects new keys while the table is full, as
+    /// [table full](crate::Rejected::is_table_full). By default, they share an overflow.
+    #[must_use]
+    pub const fn reject_when_full(mut self) -> Self {
+        self.config.when_full = WhenFull::Reject;
+        self
+    }
+
+    /// Decides and counts as configured, and admits every request.
+    #[must_use]
+    pub const fn dry_run(mut self) -> Self {
+        self.config.is_dry_run = true;
+        self
+    }
+
+    /// Returns true if permits are settled with the response.
+    pub(super) const fn is_late(&self) -> bool
+    where
+        S: IsLate,
+    {
+        S::IS_LATE
+    }
+}
+
+impl<K, T, S> fmt::Debug for Rule<K, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RuleConfig { name, plans, max_keys, when_full, without_key, is_dry_run } = &self.config;
+        f.debug_struct("Rule")
+            .field("name", name)
+            .field("plans", plans)
+            .field("max_keys", max_keys)
+            .field("when_full", when_full)
+            .field("without_key", without_key)
+            .field("is_dry_run", is_dry_run)
+            .finish_non_exhaustive()
+    }
+}

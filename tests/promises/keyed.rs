@@ -1,0 +1,201 @@
+//! Limits of each key.
+
+use std::{convert::Infallible, time::Duration};
+
+use tokio::time::advance;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_floodgate::{
+    Rejected,
+    keyed::{KeyedLimitLayer, Plan, Rule, WithoutKey},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A request of a client of a tenant.
+#[derive(Clone, Debug, Default)]
+struct Request {
+    client: Option<u32>,
+    tenant: Option<u32>,
+    cost: u32,
+    plan: usize,
+}
+
+fn of(client: u32) -> Request {
+    Request { client: Some(client), tenant: Some(0), cost: 1, plan: 0 }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "a key function")]
+fn client(request: &Request) -> Option<u32> {
+    request.client
+}
+
+fn tenant(request: &Request) -> Option<u32> {
+    request.tenant
+}
+
+/// Responds with the cost.
+fn echo() -> impl Service<Request, Response = u32, Error = Infallible, Future: Send> + Clone {
+    service_fn(|request: Request| async move { Ok(request.cost) })
+}
+
+fn rejected<T: std::fmt::Debug>(result: Result<T, BoxError>) -> Rejected {
+    Rejected::find(&*result.expect_err("rejected")).expect("by the layer").clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn k1_each_key_has_its_own_quota_in_any_span() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, SECOND));
+    let service = layer.layer(echo());
+    for key in [1, 2] {
+        for _ in 0..3 {
+            service.clone().oneshot(of(key)).await.unwrap();
+        }
+        let rejected = rejected(service.clone().oneshot(of(key)).await);
+        assert!(rejected.is_limit_reached() && rejected.is_rate_limited());
+        assert_eq!(rejected.rule().as_deref(), Some("client"));
+        let wait = rejected.retry_after().unwrap();
+        assert!((SECOND..Duration::from_millis(1_050)).contains(&wait), "{wait:?}");
+    }
+    assert_eq!(layer.handle("client").rejected(), 2);
+    advance(Duration::from_millis(999)).await;
+    rejected(service.clone().oneshot(of(1)).await);
+    advance(Duration::from_millis(51)).await;
+    service.oneshot(of(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn k3_request_that_a_later_rule_rejects_costs_nothing_in_an_earlier_one() {
+    let layer = KeyedLimitLayer::new((
+        Rule::new("client", client).at_most(5, SECOND).at_most(8, HOUR),
+        Rule::new("tenant", tenant).at_most(2, HOUR),
+        Rule::global("all").at_most(100, SECOND),
+    ));
+    let service = layer.layer(echo());
+    for _ in 0..2 {
+        service.clone().oneshot(of(1)).await.unwrap();
+    }
+    let rejected = rejected(service.clone().oneshot(of(1)).await);
+    assert_eq!(rejected.rule().as_deref(), Some("tenant"));
+    assert!(rejected.retry_after().unwrap() >= HOUR, "of the longest window");
+    assert_eq!(layer.handle("client").remaining(1_u32), 3);
+    assert_eq!(layer.handle("tenant").remaining(0_u32), 0);
+    assert_eq!(layer.handle("all").remaining(()), 98);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k8_cost_is_acquired_as_a_whole_or_too_large() {
+    let rule = Rule::new("client", client).at_most(10, SECOND).cost(|it: &Request| it.cost);
+    let layer = KeyedLimitLayer::new(rule);
+    let service = layer.layer(echo());
+    let with = |cost| Request { cost, ..of(1) };
+    service.clone().oneshot(with(7)).await.unwrap();
+    assert!(rejected(service.clone().oneshot(with(4)).await).is_limit_reached());
+    service.clone().oneshot(with(3)).await.unwrap();
+    service.clone().oneshot(with(0)).await.unwrap();
+    let too_large = rejected(service.clone().oneshot(with(11)).await);
+    assert!(too_large.is_too_large() && too_large.retry_after().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn k9_plan_of_a_request_has_its_quota_and_keeps_what_was_used() {
+    let plans = [Plan::new().at_most(2, HOUR), Plan::new().at_most(5, HOUR)];
+    let rule = Rule::new("client", client).plans(plans, |it: &Request| it.plan);
+    let layer = KeyedLimitLayer::new(rule);
+    let service = layer.layer(echo());
+    let with = |plan| Request { plan, ..of(1) };
+    for _ in 0..2 {
+        service.clone().oneshot(with(0)).await.unwrap();
+    }
+    rejected(service.clone().oneshot(with(0)).await);
+    for _ in 0..3 {
+        service.clone().oneshot(with(1)).await.unwrap();
+    }
+    rejected(service.clone().oneshot(with(1)).await);
+    assert_eq!(layer.handle("client").remaining_in(1, 1_u32), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k12_only_failures_cost_when_they_are_settled() {
+    let is_failure = |cost: &u32| *cost > 5;
+    let rule = Rule::new("login", client).at_most(2, HOUR).failures_only(is_failure);
+    let service = KeyedLimitLayer::new(rule).layer(echo());
+    let with = |cost| Request { cost, ..of(1) };
+    for _ in 0..10 {
+        service.clone().oneshot(with(1)).await.unwrap();
+    }
+    let (mut one, mut two, mut three) = (service.clone(), service.clone(), service.clone());
+    let guesses = (one.call(with(9)), two.call(with(9)));
+    rejected(three.call(with(1)).await); // before the responses
+    guesses.0.await.unwrap();
+    guesses.1.await.unwrap();
+    rejected(service.clone().oneshot(with(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k8_cost_settled_above_the_estimate_is_owed() {
+    let rule = Rule::new("client", client).at_most(10, SECOND).settle(|cost: &u32| Some(*cost));
+    let service = KeyedLimitLayer::new(rule).layer(echo());
+    let with = |cost| Request { cost, ..of(1) };
+    service.clone().oneshot(with(25)).await.unwrap();
+    let wait = rejected(service.clone().oneshot(with(1)).await).retry_after().unwrap();
+    assert!(wait > 2 * SECOND && wait < Duration::from_millis(3_200), "{wait:?}");
+    advance(wait).await;
+    service.clone().oneshot(with(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn k14_dry_run_counts_and_admits() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(1, HOUR).dry_run());
+    let service = layer.layer(echo());
+    for _ in 0..4 {
+        service.clone().oneshot(of(1)).await.unwrap();
+    }
+    assert_eq!(layer.handle("client").rejected(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k16_requests_in_flight_of_a_key_are_bounded_until_their_response() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).max_in_flight(2));
+    let mut service = layer.layer(echo());
+    let (first, second) = (service.call(of(1)), service.call(of(1)));
+    let rejected = rejected(service.call(of(1)).await);
+    assert!(rejected.is_limit_reached() && rejected.retry_after().is_none());
+    service.call(of(2)).await.unwrap();
+    drop(first);
+    service.call(of(1)).await.unwrap();
+    second.await.unwrap();
+    assert_eq!(layer.handle("client").live_keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k18_requests_without_a_key_share_a_quota_unless_told_otherwise() {
+    let none = Request { client: None, ..of(0) };
+    let rule = || Rule::new("client", client).at_most(1, HOUR);
+    let service = KeyedLimitLayer::new(rule()).layer(echo());
+    service.clone().oneshot(none.clone()).await.unwrap();
+    assert!(rejected(service.clone().oneshot(none.clone()).await).is_shared());
+    service.oneshot(of(1)).await.unwrap();
+
+    let service = KeyedLimitLayer::new(rule().without_key(WithoutKey::Exempt)).layer(echo());
+    for _ in 0..3 {
+        service.clone().oneshot(none.clone()).await.unwrap();
+    }
+    let service = KeyedLimitLayer::new(rule().without_key(WithoutKey::Reject)).layer(echo());
+    assert!(rejected(service.oneshot(none).await).is_without_key());
+}
+
+#[tokio::test(start_paused = true)]
+async fn k13_forgotten_key_has_its_whole_quota() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(30, HOUR));
+    let service = layer.layer(echo());
+    for _ in 0..30 {
+        service.clone().oneshot(of(1)).await.unwrap();
+    }
+    let handle = layer.handle("client");
+    assert_eq!((handle.remaining(1_u32), handle.live_keys()), (0, 1));
+    handle.forget(1_u32);
+    assert_eq!((handle.remaining(1_u32), handle.live_keys()), (30, 0));
+    assert_eq!((handle.remaining(2_u32), handle.live_keys()), (30, 0));
+    service.oneshot(of(1)).await.unwrap();
+}
