@@ -62,13 +62,23 @@ struct Setting {
     second: Option<u32>,
     in_flight: &'static [u32],
     debt: u64,
+    /// Nanoseconds of a tick.
+    tick: u64,
     clock: TestClock,
 }
 
 impl Setting {
     /// A limit of `quotas`, and two slots.
     fn keys(quotas: &'static [u32]) -> Self {
-        Self { max_keys: 1, quotas, second: None, in_flight: &[], debt: 0, clock: TestClock::new() }
+        Self {
+            max_keys: 1,
+            quotas,
+            second: None,
+            in_flight: &[],
+            debt: 0,
+            tick: 1,
+            clock: TestClock::new(),
+        }
     }
 
     /// A limit of `quotas` for requests without a key.
@@ -78,8 +88,7 @@ impl Setting {
 
     fn build(self) -> Arc<Keyed> {
         let quota = self.quotas[0];
-        // A tick is a nanosecond.
-        let length = steps(quota) * 4;
+        let length = steps(quota) * 4 * self.tick;
         let window = |quotas: &[u32]| Window::new(quotas, Duration::from_nanos(length));
         let second = self.second.map(|quota| window(&[quota]));
         let windows = [window(self.quotas)].into_iter().chain(second).collect();
@@ -352,6 +361,28 @@ fn k9_change_of_plan_keeps_the_permits_of_a_carry() {
         let place = keyed.acquire_common(large).expect("40 are left");
         let own = keyed.issue_at(A, place, large);
         let issued = join([other]).into_iter().flatten().chain([own]).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K9: a plan takes the log over by an old reading of the time, while a request of the other
+/// plan is issued later in the same step.
+#[test]
+fn k9_change_of_plan_makes_no_permit_older() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // The ticks of plans with their own steps would be of 2 and 3 nanoseconds.
+        let keyed = Setting { tick: 2, ..Setting::common(&[21, 40]) }.build();
+        let first = keyed.issue_common(1);
+        let large = Ask { plan: 1, cost: 1 };
+        let place = keyed.acquire_common(large).expect("39 are left");
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait(7);
+            keyed.issue_common(1)
+        });
+        let own = keyed.issue_at(A, place, large);
+        let issued = join([other]).into_iter().flatten().chain([own]).chain(first);
+        keyed.wait(keyed.length - 3);
         keyed.assert_bound(A, issued);
         keyed.assert_whole();
     });
