@@ -97,7 +97,7 @@ impl Log {
         // The zeros of the tape, of which the lowest are removed one by one.
         let mut left = !self.tape();
         let top = u64::BITS - self.tape().leading_zeros();
-        if top as u64 - self.units() as u64 + 1 <= zeros && zeros > 0 {
+        if zeros > top as u64 - self.units() as u64 {
             return self; // the oldest unit has fewer zeros below it
         }
         if zeros == 0 {

@@ -95,7 +95,7 @@ impl Line {
 }
 
 /// The hash of a key. Zero stands for an empty slot, and is no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
@@ -103,6 +103,7 @@ impl KeyHash {
         Self(if hash == 0 { 1 } else { hash })
     }
 
+    #[cfg(test)]
     pub(crate) const fn get(self) -> u64 {
         self.0
     }
