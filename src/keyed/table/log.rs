@@ -121,14 +121,18 @@ impl Log {
     pub(crate) const fn advanced(self, now: Nanos, shape: &Shape) -> Self {
         let steps = self.steps_until(now, shape);
         if self.tape() == 0 && steps > 0 {
-            // The tick of now is the last of its step.
-            return Self::new(shape.tick_of(now).wrapping_sub(TICKS - 1), self.plan(), 0);
+            return Self::anchored(self.plan(), now, shape);
         }
         Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
     }
 
-    /// Returns an empty log of another plan, whose current step is that of `now`.
-    pub(crate) const fn of_plan(plan: usize, now: Nanos, shape: &Shape) -> Self {
+    /// Returns an empty log of another plan, with the same current step: plans share their steps.
+    pub(crate) const fn of_plan(self, plan: usize) -> Self {
+        Self::new(self.stamp(), plan, 0)
+    }
+
+    /// Returns an empty log. The tick of `now` is the last of its current step.
+    pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
         Self::new(shape.tick_of(now).wrapping_sub(TICKS - 1), plan, 0)
     }
 

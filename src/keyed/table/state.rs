@@ -289,10 +289,11 @@ impl<'a> State<'a> {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
+        let advanced = log.advanced(now, old);
         if plan != log.plan() && takes_over {
-            return (Log::of_plan(plan, now, new), log.units() * old.unit);
+            return (advanced.of_plan(plan), log.units() * old.unit);
         }
-        (log.advanced(now, old), 0)
+        (advanced, 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
@@ -495,7 +496,7 @@ impl<'a> State<'a> {
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let now_log = Log::of_plan(log.plan(), now, shape);
+            let now_log = Log::anchored(log.plan(), now, shape);
             return now_log.time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.
