@@ -132,6 +132,8 @@ mod shared;
 #[cfg(feature = "server")]
 mod standing;
 mod table;
+#[cfg(test)]
+mod table_tests;
 mod terms;
 
 #[cfg(feature = "axum")]

@@ -97,7 +97,7 @@ impl Log {
         // The zeros of the tape, of which the lowest are removed one by one.
         let mut left = !self.tape();
         let top = u64::BITS - self.tape().leading_zeros();
-        if top as u64 - self.units() as u64 + 1 <= zeros && zeros > 0 {
+        if zeros > top as u64 - self.units() as u64 {
             return self; // the oldest unit has fewer zeros below it
         }
         if zeros == 0 {
@@ -163,13 +163,17 @@ impl Log {
         (shape.steps as u64 + 1) * TICKS
     }
 
-    /// Returns the time from `now` until `ticks` after the stamp.
+    /// Returns the time from `now` until `ticks` after the stamp. The stamp may be later than `now`.
     pub(crate) const fn time_until(
         self,
         ticks: u64,
         now: Nanos,
         shape: &Shape,
     ) -> std::time::Duration {
-        shape.until(now, ticks.saturating_sub(self.ticks_until(now, shape)))
+        let passed = self.ticks_until(now, shape);
+        let is_ahead = passed > STAMPS / 2;
+        let left =
+            if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
+        shape.until(now, left)
     }
 }
