@@ -126,6 +126,11 @@ impl Log {
         Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
     }
 
+    /// Returns an empty log of another plan, with the same current step: plans share their steps.
+    pub(crate) const fn of_plan(self, plan: usize) -> Self {
+        Self::new(self.stamp(), plan, 0)
+    }
+
     /// Returns an empty log, whose current step is that of `now` and ends [soon](ANCHOR).
     pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
         Self::new(shape.tick_of(now).wrapping_sub(TICKS - ANCHOR), plan, 0)

@@ -35,9 +35,14 @@ impl Shape {
     /// Returns the shape for `quota` permits in each span of `length`.
     pub(crate) fn new(quota: u32, length: Duration) -> Self {
         let (unit, steps) = resolution(quota);
+        Self { quota, unit, steps, tick: 0 }.with_steps(steps, length)
+    }
+
+    /// Returns the shape with another number of steps, no larger than the tape has room for.
+    pub(crate) fn with_steps(self, steps: u32, length: Duration) -> Self {
         // Rounded up: a window of steps is no shorter than the length.
         let tick = nanos(length).div_ceil(u64::from(steps) * TICKS).max(1);
-        Self { quota, unit, steps, tick }
+        Self { steps, tick, ..self }
     }
 
     /// Returns the largest number of ones in the tape.

@@ -289,10 +289,11 @@ impl<'a> State<'a> {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
+        let advanced = log.advanced(now, old);
         if plan != log.plan() && takes_over {
-            return (Log::anchored(plan, now, new), log.units() * old.unit);
+            return (advanced.of_plan(plan), log.units() * old.unit);
         }
-        (log.advanced(now, old), 0)
+        (advanced, 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
