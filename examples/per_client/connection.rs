@@ -39,6 +39,11 @@ impl Connection {
         let (family, own) = if address.is_ipv4() { (4, "127.0.0.1") } else { (6, "::1") };
         let line = format!("PROXY TCP{family} {address} {own} 41952 80\r\n");
         stream.write_all(line.as_bytes()).await?;
+        Self::over(stream, name).await
+    }
+
+    /// Sends the requests of a client over `stream`.
+    pub(crate) async fn over(stream: TcpStream, name: &'static str) -> Result<Self, BoxError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender, name })
