@@ -110,10 +110,12 @@ async fn main() -> Result<ExitCode, BoxError> {
     let attacks = scenes::attacks(proxy, &handles).await?;
     let before = idle().await;
     let flood = scenes::flood(proxy, &handles).await?;
-    // A task that has ended is freed by its thread, some time later.
+    // A task that has ended is freed by its thread, some time later. Another proxy may keep its
+    // connections to the server, whose buffers are not those of the limits.
     let mut after = idle().await;
-    for _ in 0..100 {
-        if after <= before + SLACK / 16 {
+    let is_own = args.proxy.is_none();
+    for attempt in 0..if is_own { 1_000 } else { 100 } {
+        if after <= before + if attempt < 100 { SLACK / 16 } else { SLACK } {
             break;
         }
         sleep(Duration::from_millis(10)).await;
@@ -128,6 +130,9 @@ async fn main() -> Result<ExitCode, BoxError> {
         broken.push("too many exports at a time".to_owned());
     }
     of_flood(&handles, &flood, [before, after], &mut broken);
+    if is_own && after > before + SLACK {
+        broken.push(format!("the memory grows by {} bytes", after - before));
+    }
     for promise in &broken {
         println!("BROKEN: {promise}");
     }
@@ -188,9 +193,6 @@ fn of_flood(
          {live} addresses have a slot, {overflowed} requests shared overflows, {served} are served\n  \
          allocated: {before} bytes before, {after} after"
     );
-    if after > before + SLACK {
-        broken.push(format!("the memory grows by {} bytes", after - before));
-    }
     if overflowed == 0 {
         broken.push("the flood does not fill the table".to_owned());
     }
