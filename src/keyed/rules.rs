@@ -2,6 +2,10 @@
 
 #![allow(private_interfaces, reason = "the traits are sealed")]
 
+use std::mem;
+
+#[cfg(feature = "server")]
+use super::standing::Subject;
 use super::{
     key::Key,
     rule::{Rule, RuleConfig},
@@ -18,6 +22,11 @@ pub trait RuleList: sealed::Sealed {
     #[doc(hidden)]
     type Held: AsRef<[Held]> + Copy;
 
+    /// Where a request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    type Subjects: AsRef<[Subject]> + Copy;
+
     /// The settings of each rule, and whether its permits are settled with the response.
     #[doc(hidden)]
     fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting>;
@@ -33,6 +42,11 @@ pub trait Rules<Request>: RuleList {
         request: &Request,
         now: &mut Now<'_, Clock>,
     ) -> Result<Self::Held, Rejected>;
+
+    /// Returns where the request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects;
 }
 
 /// Rules for a type of responses, and of errors. Sealed.
@@ -80,6 +94,8 @@ macro_rules! rules {
 
         impl<$($key, $terms, $settle: IsLate),+> RuleList for ($(Rule<$key, $terms, $settle>,)+) {
             type Held = [Held; $count];
+            #[cfg(feature = "server")]
+            type Subjects = [Subject; $count];
 
             fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
@@ -110,20 +126,24 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) -> Result<Self::Held, Rejected> {
                 let ($($rule,)+) = self;
-                let mut held = [Held::NOTHING; $count];
+                let mut acquired = Acquired { states, held: [Held::NOTHING; $count] };
                 $(
                     let terms = $rule.terms.terms(request);
                     match states[$index].decide(&$rule.key, request, terms, now) {
-                        Ok(permits) => held[$index] = permits,
+                        Ok(permits) => acquired.held[$index] = permits,
                         Err(rejected) => {
-                            for (state, held) in states.iter().zip(held) {
-                                state.undo(held);
-                            }
+                            drop(acquired);
                             return Err(self.look($index, rejected, states, request, now));
                         }
                     }
                 )+
-                Ok(held)
+                Ok(acquired.keep())
+            }
+
+            #[cfg(feature = "server")]
+            fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects {
+                let ($($rule,)+) = self;
+                [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
             }
         }
 
@@ -167,14 +187,41 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) {
                 let ($($rule,)+) = self;
-                $(
-                    if $settle::IS_LATE {
-                        states[$index].settle(held[$index], $rule.settle.cost(result), now);
+                // All before the first is settled: if one of them panics, none is.
+                let costs = [$($settle::IS_LATE.then(|| $rule.settle.cost(result))),+];
+                for ((state, held), cost) in states.iter().zip(held).zip(costs) {
+                    if let Some(cost) = cost {
+                        state.settle(*held, cost, now);
                     }
-                )+
+                }
             }
         }
     };
+}
+
+/// What a request has acquired of the rules so far.
+///
+/// The drop undoes it: at a rejection by a later rule, and if a function of a later rule panics.
+struct Acquired<'a, const N: usize> {
+    states: &'a [RuleState],
+    held: [Held; N],
+}
+
+impl<const N: usize> Acquired<'_, N> {
+    #[inline]
+    fn keep(self) -> [Held; N] {
+        let held = self.held;
+        mem::forget(self);
+        held
+    }
+}
+
+impl<const N: usize> Drop for Acquired<'_, N> {
+    fn drop(&mut self) {
+        for (state, held) in self.states.iter().zip(self.held) {
+            state.undo(held);
+        }
+    }
 }
 
 /// Looks at rules without acquiring.
