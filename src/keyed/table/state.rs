@@ -57,6 +57,8 @@
 //! - *A plan with a larger quota takes over the log.* Its units are taken in hand by the exchange
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
+//! - *A plan takes over by an old reading, after an issue in the same step.* The plans of a window
+//!   have the same steps, and the current one stays, so it still ends after that issue.
 
 use std::{hint, time::Duration};
 
@@ -247,8 +249,7 @@ impl<'a> State<'a> {
 
     // --- Commit.
 
-    /// Commits permits whose request was issued before the call. `now` has no reading of before the
-    /// issue.
+    /// Commits permits whose request was issued before the call, and before the reading of `now`.
     pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
         for window in 0..self.limits.windows.len() {
             self.commit_in(window, ask, now);
@@ -369,13 +370,12 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Relaxed: on the time that it has read before, the task has acquired the claim.
+            // Relaxed: a task that copies these units into this slot has taken the slot, when no
+            // permit was held, before it has read a time at which they had not expired. This task
+            // has read a later one, so it finds the slot taken.
             let held = self.fields(window).held.get(self.counts.load(Relaxed));
             if held < u64::from(freed) {
-                // Another task has expired them, or copies them into this slot. It has taken the
-                // slot when no permit was held, and what it copies has not expired by a later
-                // reading. So units that look older are not touched while it copies.
-                return self.load_log(window) != log;
+                return self.load_log(window) != log; // another task has expired them
             }
             if !self.exchange_log(window, log, kept) {
                 return true;
