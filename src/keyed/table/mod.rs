@@ -104,11 +104,6 @@ impl KeyHash {
     pub(crate) const fn new(hash: u64) -> Self {
         Self(if hash == 0 { 1 } else { hash })
     }
-
-    #[cfg(test)]
-    pub(crate) const fn get(self) -> u64 {
-        self.0
-    }
 }
 
 /// A state of the table, by its number.

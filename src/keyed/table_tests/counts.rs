@@ -15,7 +15,7 @@ fn bits(max: u64) -> u32 {
 }
 
 #[test]
-fn counts_fields_of_any_layout_never_overlap() {
+fn k3_counts_of_any_layout_never_overlap() {
     let (mut fit, mut too_wide) = (0, 0);
     for seed in 0..20_000 {
         let mut random = fastrand::Rng::with_seed(seed);

@@ -53,7 +53,7 @@ fn shape(random: &mut fastrand::Rng) -> Shape {
 }
 
 #[test]
-fn log_shape_of_any_quota_fits_the_tape_and_covers_the_window() {
+fn k1_shape_of_any_quota_fits_the_tape_and_covers_the_window() {
     let quotas = (1..=2_000).chain([20_000, 40_000, 999_999, u32::MAX - 1, u32::MAX]);
     for quota in quotas {
         for nanos in [1, 7, 999, 1_000_000_007, 3_600_000_000_000] {
@@ -151,7 +151,7 @@ fn k1_log_agrees_with_a_list_of_its_steps_and_units() {
 }
 
 #[test]
-fn log_after_an_idle_wrap_counts_old_permits_once_more_and_none_less() {
+fn k1_log_after_an_idle_wrap_counts_old_permits_once_more() {
     let shape = Shape::new(20, Duration::from_secs(1));
     let at = |tick: u64| Nanos::new(tick * shape.ticks(1));
     let log = empty(0, at(1_000), &shape).with_units(3);
@@ -162,7 +162,7 @@ fn log_after_an_idle_wrap_counts_old_permits_once_more_and_none_less() {
 }
 
 #[test]
-fn log_of_a_time_before_its_stamp_looks_like_one_long_after() {
+fn k1_log_at_a_time_before_its_stamp_looks_like_an_old_one() {
     let shape = Shape::new(20, Duration::from_secs(1));
     let at = |tick: u64| Nanos::new(tick * shape.ticks(1));
     let log = empty(0, at(1_000), &shape);

@@ -217,7 +217,7 @@ impl Time for Stalling<'_> {
 
 #[test]
 fn k9_plan_that_takes_over_with_an_early_reading_expires_no_permit_early() {
-    let limits = Limits::new(vec![window(&[60, 100])], Vec::new(), 0).unwrap();
+    let limits = Limits::new(vec![window(&[600, 1_000])], Vec::new(), 0).unwrap();
     let table = common_of(limits);
     let (place, time) = (table.common(), Hand::at(0));
     let tick = table.limits().windows[0].shapes[0].ticks(1);
