@@ -142,11 +142,11 @@ impl Log {
         Self::new(self.stamp(), self.plan(), tape & TAPE)
     }
 
-    /// Returns an empty log with `units` that are committed at the moment at which its current step
-    /// expires.
-    pub(crate) const fn next_round(self, units: u32, shape: &Shape) -> Self {
+    /// Returns a log of `plan` with `units` that are committed at the moment at which the current
+    /// step expires.
+    pub(crate) const fn next_round(self, plan: usize, units: u32, shape: &Shape) -> Self {
         let stamp = self.stamp() + shape.steps as u64 * TICKS;
-        Self::new(stamp, self.plan(), 0).with_units(units)
+        Self::new(stamp, plan, 0).with_units(units)
     }
 
     /// Returns the ticks from the stamp until the `n`-th oldest unit expires, counted from 1.
