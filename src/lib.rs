@@ -301,6 +301,7 @@ mod per_service;
 mod quota;
 pub mod rate_limit;
 pub mod reject;
+mod refill_task;
 mod rejected;
 pub mod retry;
 mod semaphore;

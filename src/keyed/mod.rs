@@ -121,7 +121,11 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
+mod layer_queue;
 mod plan;
+mod queue;
+mod queue_future;
+mod queue_service;
 mod rule;
 pub(crate) mod rule_name;
 mod rule_state;
@@ -129,6 +133,7 @@ mod rules;
 mod service;
 mod settle;
 mod shared;
+mod states;
 mod table;
 mod terms;
 
@@ -143,7 +148,10 @@ pub use self::{
     handle::RuleHandle,
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
+    layer_queue::KeyedQueueLayer,
     plan::Plan,
+    queue_future::QueueFuture,
+    queue_service::KeyedQueue,
     rule::{Rule, WithoutKey},
     rules::{IntoRules, RuleList, Rules, SettleRules},
     service::KeyedLimit,

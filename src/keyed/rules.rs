@@ -5,18 +5,25 @@
 use super::{
     key::Key,
     rule::{Rule, RuleConfig},
-    rule_state::{Held, RuleState},
+    rule_state::{Held, RuleState, Want, Why},
     settle::{IsLate, Settle},
+    states::{Denied, States},
     table::state::Now,
     terms::ReadTerms,
 };
 use crate::{rejected::Rejected, time::Clock};
+
+/// The largest number of rules of a layer.
+pub(super) const MAX_RULES: usize = 6;
 
 /// One rule, or a tuple of up to six, which are decided together. Sealed.
 pub trait RuleList: sealed::Sealed {
     /// What a request holds of each rule.
     #[doc(hidden)]
     type Held: AsRef<[Held]> + Copy;
+
+    #[doc(hidden)]
+    fn held(of_each: &[Held]) -> Self::Held;
 
     /// The settings of each rule, and whether its permits are settled with the response.
     #[doc(hidden)]
@@ -29,10 +36,29 @@ pub trait Rules<Request>: RuleList {
     #[doc(hidden)]
     fn decide(
         &self,
-        states: &[RuleState],
+        states: &States,
         request: &Request,
         now: &mut Now<'_, Clock>,
-    ) -> Result<Self::Held, Rejected>;
+    ) -> Result<Self::Held, Denied>;
+
+    /// Returns what the request wants of each rule, in the first entries of an array.
+    #[doc(hidden)]
+    fn wants(
+        &self,
+        states: &States,
+        request: &Request,
+    ) -> Result<[Want; MAX_RULES], Denied>;
+
+    /// Returns the rejection of a request that was denied, with the time of a later rule if that is
+    /// longer. The rules before it have room.
+    #[doc(hidden)]
+    fn reject(
+        &self,
+        denied: Denied,
+        states: &States,
+        request: &Request,
+        now: &mut Now<'_, Clock>,
+    ) -> Rejected;
 }
 
 /// Rules for a type of responses, and of errors. Sealed.
@@ -40,7 +66,7 @@ pub trait SettleRules<Response, Error>: RuleList {
     #[doc(hidden)]
     fn settle(
         &self,
-        states: &[RuleState],
+        states: &States,
         held: &Self::Held,
         result: Result<&Response, &Error>,
         now: &mut Now<'_, Clock>,
@@ -81,6 +107,10 @@ macro_rules! rules {
         impl<$($key, $terms, $settle: IsLate),+> RuleList for ($(Rule<$key, $terms, $settle>,)+) {
             type Held = [Held; $count];
 
+            fn held(of_each: &[Held]) -> Self::Held {
+                std::array::from_fn(|index| of_each[index])
+            }
+
             fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
                 Ok(vec![$(RuleState::new($rule.config(), $rule.is_late(), clock)?),+])
@@ -105,48 +135,65 @@ macro_rules! rules {
             #[inline]
             fn decide(
                 &self,
-                states: &[RuleState],
+                states: &States,
                 request: &Request,
                 now: &mut Now<'_, Clock>,
-            ) -> Result<Self::Held, Rejected> {
+            ) -> Result<Self::Held, Denied> {
                 let ($($rule,)+) = self;
                 let mut held = [Held::NOTHING; $count];
                 $(
                     let terms = $rule.terms.terms(request);
-                    match states[$index].decide(&$rule.key, request, terms, now) {
+                    let decided = states[$index].decide(&$rule.key, request, terms, now);
+                    if now.noticed.is_some() {
+                        states.tell_noticed($index, now);
+                    }
+                    match decided {
                         Ok(permits) => held[$index] = permits,
-                        Err(rejected) => {
-                            for (state, held) in states.iter().zip(held) {
-                                state.undo(held);
-                            }
-                            return Err(self.look($index, rejected, states, request, now));
+                        Err(denial) => {
+                            states.undo(&held);
+                            return Err(Denied { rule: $index, denial });
                         }
                     }
                 )+
                 Ok(held)
             }
-        }
 
-        impl<Request, $($key, $terms, $settle),+> LookAt<Request>
-            for ($(Rule<$key, $terms, $settle>,)+)
-        where
-            $($key: Key<Request>, $terms: ReadTerms<Request>,)+
-        {
             #[cold]
-            fn look(
+            fn wants(
                 &self,
-                first: usize,
-                mut rejected: Rejected,
-                states: &[RuleState],
+                states: &States,
+                request: &Request,
+            ) -> Result<[Want; MAX_RULES], Denied> {
+                let ($($rule,)+) = self;
+                let mut wants = [Want::NOTHING; MAX_RULES];
+                $(
+                    let terms = $rule.terms.terms(request);
+                    wants[$index] = states[$index]
+                        .want_or_pass(&$rule.key, request, terms)
+                        .map_err(|denial| Denied { rule: $index, denial })?;
+                )+
+                Ok(wants)
+            }
+
+            #[cold]
+            fn reject(
+                &self,
+                denied: Denied,
+                states: &States,
                 request: &Request,
                 now: &mut Now<'_, Clock>,
             ) -> Rejected {
                 let ($($rule,)+) = self;
+                let Denied { rule: first, denial } = denied;
+                let is_refused = matches!(denial.why, Why::Refused(_));
+                let mut rejected = states[first].reject(denial, now);
                 $(
-                    if (first + 1..).contains(&$index) {
+                    if is_refused && (first + 1..).contains(&$index) {
                         let terms = $rule.terms.terms(request);
-                        let wait = states[$index].look(&$rule.key, request, terms, now);
-                        rejected = rejected.at_least(wait);
+                        if let Ok(want) = states[$index].want(&$rule.key, request, terms) {
+                            rejected = rejected.at_least(states[$index].look(want, now));
+                            states.tell_noticed($index, now);
+                        }
                     }
                 )+
                 rejected
@@ -161,7 +208,7 @@ macro_rules! rules {
             #[inline]
             fn settle(
                 &self,
-                states: &[RuleState],
+                states: &States,
                 held: &Self::Held,
                 result: Result<&Response, &Error>,
                 now: &mut Now<'_, Clock>,
@@ -169,26 +216,14 @@ macro_rules! rules {
                 let ($($rule,)+) = self;
                 $(
                     if $settle::IS_LATE {
-                        states[$index].settle(held[$index], $rule.settle.cost(result), now);
+                        let cost = $rule.settle.cost(result);
+                        let freed = states[$index].settle(held[$index], cost, now);
+                        states.tell($index, freed);
                     }
                 )+
             }
         }
     };
-}
-
-/// Looks at rules without acquiring.
-trait LookAt<Request> {
-    /// Returns the rejection by the rule `first`, with the time of a later rule if that is longer.
-    /// The rules before it have room.
-    fn look(
-        &self,
-        first: usize,
-        rejected: Rejected,
-        states: &[RuleState],
-        request: &Request,
-        now: &mut Now<'_, Clock>,
-    ) -> Rejected;
 }
 
 rules!(1: (0 a K0 T0 S0));
