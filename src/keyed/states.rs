@@ -102,7 +102,7 @@ impl States {
             queue.rearm(&mut wakes);
             result
         };
-        wakes.wake();
+        drop(wakes); // after the lock
         result
     }
 

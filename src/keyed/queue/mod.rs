@@ -364,9 +364,9 @@ impl Queue {
             self.end(id, Err(rejected), step.wakes);
             self.advance(line, step);
         }
+        let next = self.next();
         // Later than now: timers resolve a tick.
-        let next = self.next().max(now.after(TICK));
-        self.runtimes.attended(runtime, next, task).then_some(next)
+        self.runtimes.attended(runtime, next, task).then_some(next.max(now.after(TICK)))
     }
 
     /// Wakes the requests of a runtime whose task is gone.
