@@ -1,6 +1,9 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use super::{rule_state::{Freed, RuleState}, states::States};
+use super::{
+    rule_state::{Freed, RuleState},
+    states::States,
+};
 
 /// A handle of a rule: reads its keys, and forgets them. Cheap to clone.
 ///

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     handle::RuleHandle,
-    layer_queue::KeyedQueueLayer,
+    queue_layer::KeyedQueueLayer,
     rules::{IntoRules, RuleList},
     service::KeyedLimit,
     shared::Shared,

@@ -186,10 +186,10 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
-mod layer_queue;
 mod plan;
 mod queue;
 mod queue_future;
+mod queue_layer;
 mod queue_service;
 mod rule;
 pub(crate) mod rule_name;
@@ -213,9 +213,9 @@ pub use self::{
     handle::RuleHandle,
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
-    layer_queue::KeyedQueueLayer,
     plan::Plan,
     queue_future::QueueFuture,
+    queue_layer::KeyedQueueLayer,
     queue_service::KeyedQueue,
     rule::{Rule, WithoutKey},
     rules::{IntoRules, RuleList, Rules, SettleRules},

@@ -386,12 +386,7 @@ impl RuleState {
     }
 
     /// Commits `cost` permits in the place of those that were acquired.
-    pub(super) fn settle(
-        &self,
-        held: Held,
-        cost: Option<u32>,
-        now: &mut Now<'_, Clock>,
-    ) -> Freed {
+    pub(super) fn settle(&self, held: Held, cost: Option<u32>, now: &mut Now<'_, Clock>) -> Freed {
         let Held(Some((place, ask))) = held else { return Freed(None) };
         let state = self.table.state(place);
         let cost = cost.unwrap_or(ask.cost);

@@ -43,11 +43,7 @@ pub trait Rules<Request>: RuleList {
 
     /// Returns what the request wants of each rule, in the first entries of an array.
     #[doc(hidden)]
-    fn wants(
-        &self,
-        states: &States,
-        request: &Request,
-    ) -> Result<[Want; MAX_RULES], Denied>;
+    fn wants(&self, states: &States, request: &Request) -> Result<[Want; MAX_RULES], Denied>;
 
     /// Returns the rejection of a request that was denied, with the time of a later rule if that is
     /// longer. The rules before it have room.

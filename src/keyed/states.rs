@@ -159,10 +159,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Polls for the permits of all rules. They wake the task once.
     #[track_caller]
-    pub(super) fn poll(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Result<[Held; MAX_RULES], Rejected>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<[Held; MAX_RULES], Rejected>> {
         let Some(id) = self.id else { return Poll::Pending };
         let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
         let runtime = Handle::try_current().ok();

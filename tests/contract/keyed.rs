@@ -30,10 +30,8 @@ fn both(probe: &Probe) -> [(Boxed, RuleHandle); 2] {
     let rejects = KeyedLimitLayer::new(rule());
     let waits = KeyedLimitLayer::new(rule()).wait(10 * WINDOW);
     let handles = [rejects.handle("one"), waits.handle("one")];
-    let services = [
-        Boxed::new(rejects.layer(probe.clone())),
-        Boxed::new(waits.layer(probe.clone())),
-    ];
+    let services =
+        [Boxed::new(rejects.layer(probe.clone())), Boxed::new(waits.layer(probe.clone()))];
     let mut both = services.into_iter().zip(handles);
     std::array::from_fn(|_| both.next().unwrap())
 }

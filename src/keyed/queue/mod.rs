@@ -132,7 +132,10 @@ pub(super) struct Arrival<'a> {
 /// The outcome of an arrival.
 pub(super) enum Joined {
     Acquired([Held; MAX_RULES]),
-    Queued { id: WaiterId, is_task_missing: bool },
+    Queued {
+        id: WaiterId,
+        is_task_missing: bool,
+    },
     /// The request would wait outside of a runtime.
     NoRuntime,
 }
@@ -440,7 +443,8 @@ impl Queue {
                     let wait = step.states[rule].wait(place, ask, &mut step.now);
                     let wait = if is_busy { None } else { wait };
                     // An hour of waiting is looked at once more for each tick that it is off.
-                    let due = wait.map_or(Nanos::NEVER, |wait| step.now.get().after(wait.max(TICK)));
+                    let due =
+                        wait.map_or(Nanos::NEVER, |wait| step.now.get().after(wait.max(TICK)));
                     self.set_due(line, due);
                     return false;
                 }
@@ -456,9 +460,8 @@ impl Queue {
         let Class { targets, lane, ref members, .. } = self.classes[class];
         let (&ticket, &id) = members.first_key_value().expect("a member");
         let Waiter { asks, deadline, .. } = self.waiters[id];
-        let ahead = self.line_at.get(&(rule, place)).map_or(0, |line| {
-            self.lines[*line].ahead_of(lane)
-        });
+        let ahead =
+            self.line_at.get(&(rule, place)).map_or(0, |line| self.lines[*line].ahead_of(lane));
         let wait = step.states[rule].wait_behind(place, asks[rule], ahead, &mut step.now);
         if wait.is_some_and(|wait| step.now.get().after(wait) > deadline) {
             let state = &step.states[rule];
@@ -552,9 +555,8 @@ impl Queue {
     ) -> Result<(), Rejected> {
         let Arrival { wants, bounds, request_end, .. } = arrival;
         let lane = lane_of(&wants.map(|want| want.target));
-        let ahead = self.line_at.get(&(rule, place)).map_or(0, |line| {
-            self.lines[*line].ahead_of(lane)
-        });
+        let ahead =
+            self.line_at.get(&(rule, place)).map_or(0, |line| self.lines[*line].ahead_of(lane));
         let Step { states, now, .. } = step;
         let own = states[rule].wait_behind(place, wants[rule].ask, ahead, now);
         let mut wait = own;

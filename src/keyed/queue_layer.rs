@@ -2,9 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{
-    handle::RuleHandle, queue::QueueBounds, queue_service::KeyedQueue, shared::Shared,
-};
+use super::{handle::RuleHandle, queue::QueueBounds, queue_service::KeyedQueue, shared::Shared};
 use crate::{
     Rejected,
     reject::{RejectWith, RejectWithBoxError, RejectWithError},
