@@ -22,7 +22,7 @@ use crate::{
 ///
 /// By default, a rejected request fails with a `BoxError` that holds the [`Rejected`].
 pub struct KeyedLimitLayer<R, P = RejectWithBoxError> {
-    shared: Arc<Shared<R>>,
+    pub(crate) shared: Arc<Shared<R>>,
     policy: P,
 }
 
@@ -107,7 +107,7 @@ impl<R, P: Clone> Clone for KeyedLimitLayer<R, P> {
 impl<R, P: fmt::Debug> fmt::Debug for KeyedLimitLayer<R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedLimitLayer")
-            .field("rules", &&**self.shared.states)
+            .field("rules", &self.shared.states)
             .field("policy", &self.policy)
             .finish()
     }

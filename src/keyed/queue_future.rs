@@ -166,7 +166,7 @@ where
                 // Respond => Done
                 ProgressProj::Respond(future) => {
                     let result = ready!(future.poll(cx));
-                    if let Some(in_flight) = this.in_flight.take() {
+                    if let Some(mut in_flight) = this.in_flight.take() {
                         in_flight.settle(result.as_ref());
                     }
                     let Poll::Ready(result) = P::pass_on(Poll::Ready(result)) else {

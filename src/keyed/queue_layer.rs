@@ -94,7 +94,7 @@ impl<R, P: Clone> Clone for KeyedQueueLayer<R, P> {
 impl<R, P: fmt::Debug> fmt::Debug for KeyedQueueLayer<R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("KeyedQueueLayer");
-        fields.field("rules", &&**self.shared.states);
+        fields.field("rules", &self.shared.states);
         self.bounds.fmt_fields(&mut fields);
         fields.field("policy", &self.policy).finish()
     }

@@ -75,7 +75,7 @@ impl<S: Clone, R, P: Clone> Clone for KeyedQueue<S, R, P> {
 impl<S: fmt::Debug, R: RuleList, P: fmt::Debug> fmt::Debug for KeyedQueue<S, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("KeyedQueue");
-        fields.field("inner", &self.inner).field("rules", &&**self.shared.states);
+        fields.field("inner", &self.inner).field("rules", &self.shared.states);
         self.bounds.fmt_fields(&mut fields);
         fields.field("policy", &self.policy).finish()
     }

@@ -2,6 +2,10 @@
 
 #![allow(private_interfaces, reason = "the traits are sealed")]
 
+use std::mem;
+
+#[cfg(feature = "server")]
+use super::standing::Subject;
 use super::{
     key::Key,
     rule::{Rule, RuleConfig},
@@ -24,6 +28,10 @@ pub trait RuleList: sealed::Sealed {
 
     #[doc(hidden)]
     fn held(of_each: &[Held]) -> Self::Held;
+    /// Where a request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    type Subjects: AsRef<[Subject]> + Copy;
 
     /// The settings of each rule, and whether its permits are settled with the response.
     #[doc(hidden)]
@@ -55,6 +63,11 @@ pub trait Rules<Request>: RuleList {
         request: &Request,
         now: &mut Now<'_, Clock>,
     ) -> Rejected;
+
+    /// Returns where the request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects;
 }
 
 /// Rules for a type of responses, and of errors. Sealed.
@@ -102,6 +115,8 @@ macro_rules! rules {
 
         impl<$($key, $terms, $settle: IsLate),+> RuleList for ($(Rule<$key, $terms, $settle>,)+) {
             type Held = [Held; $count];
+            #[cfg(feature = "server")]
+            type Subjects = [Subject; $count];
 
             fn held(of_each: &[Held]) -> Self::Held {
                 std::array::from_fn(|index| of_each[index])
@@ -136,7 +151,7 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) -> Result<Self::Held, Denied> {
                 let ($($rule,)+) = self;
-                let mut held = [Held::NOTHING; $count];
+                let mut acquired = Acquired { states, held: [Held::NOTHING; $count] };
                 $(
                     let terms = $rule.terms.terms(request);
                     let decided = states[$index].decide(&$rule.key, request, terms, now);
@@ -144,14 +159,20 @@ macro_rules! rules {
                         states.tell_noticed($index, now);
                     }
                     match decided {
-                        Ok(permits) => held[$index] = permits,
+                        Ok(permits) => acquired.held[$index] = permits,
                         Err(denial) => {
-                            states.undo(&held);
+                            drop(acquired);
                             return Err(Denied { rule: $index, denial });
                         }
                     }
                 )+
-                Ok(held)
+                Ok(acquired.keep())
+            }
+
+            #[cfg(feature = "server")]
+            fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects {
+                let ($($rule,)+) = self;
+                [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
             }
 
             #[cold]
@@ -210,16 +231,40 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) {
                 let ($($rule,)+) = self;
-                $(
-                    if $settle::IS_LATE {
-                        let cost = $rule.settle.cost(result);
-                        let freed = states[$index].settle(held[$index], cost, now);
-                        states.tell($index, freed);
+                // All before the first is settled: if one of them panics, none is.
+                let costs = [$($settle::IS_LATE.then(|| $rule.settle.cost(result))),+];
+                for (index, cost) in costs.into_iter().enumerate() {
+                    if let Some(cost) = cost {
+                        let freed = states[index].settle(held[index], cost, now);
+                        states.tell(index, freed);
                     }
-                )+
+                }
             }
         }
     };
+}
+
+/// What a request has acquired of the rules so far.
+///
+/// The drop undoes it: at a rejection by a later rule, and if a function of a later rule panics.
+struct Acquired<'a, const N: usize> {
+    states: &'a States,
+    held: [Held; N],
+}
+
+impl<const N: usize> Acquired<'_, N> {
+    #[inline]
+    fn keep(self) -> [Held; N] {
+        let held = self.held;
+        mem::forget(self);
+        held
+    }
+}
+
+impl<const N: usize> Drop for Acquired<'_, N> {
+    fn drop(&mut self) {
+        self.states.undo(&self.held);
+    }
 }
 
 rules!(1: (0 a K0 T0 S0));

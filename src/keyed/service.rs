@@ -72,7 +72,7 @@ impl<S: fmt::Debug, R: RuleList, P: fmt::Debug> fmt::Debug for KeyedLimit<S, R, 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedLimit")
             .field("inner", &self.inner)
-            .field("rules", &&**self.shared.states)
+            .field("rules", &self.shared.states)
             .field("policy", &self.policy)
             .finish()
     }

@@ -1,6 +1,6 @@
 //! What all services of a layer share.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     rule_state::RuleState,
@@ -14,10 +14,10 @@ use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 const DECISIONS: u32 = 16;
 
 /// The rules of a layer, and their states.
-pub(super) struct Shared<R> {
-    pub(super) rules: R,
-    pub(super) states: Arc<States>,
-    pub(super) clock: Clock,
+pub(crate) struct Shared<R> {
+    pub(crate) rules: R,
+    pub(crate) states: Arc<States>,
+    clock: Clock,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
 }
@@ -93,7 +93,7 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
 
 /// What a request holds until its response: requests in flight, and permits whose cost is not
 /// settled. A drop releases the former, and commits the latter as they were acquired.
-pub(super) struct InFlight<R: RuleList> {
+pub(crate) struct InFlight<R: RuleList> {
     shared: Arc<Shared<R>>,
     held: R::Held,
     is_settled: bool,
@@ -106,14 +106,20 @@ impl<R: RuleList> InFlight<R> {
         shared.outlives_call.then(new)
     }
 
-    /// Settles the costs by the result.
-    pub(super) fn settle<Response, Error>(mut self, result: Result<&Response, &Error>)
+    /// Settles the costs by the result. Requests in flight stay.
+    pub(super) fn settle<Response, Error>(&mut self, result: Result<&Response, &Error>)
     where
         R: super::rules::SettleRules<Response, Error>,
     {
-        let Self { shared, held, is_settled } = &mut self;
+        let Self { shared, held, is_settled } = self;
         shared.rules.settle(&shared.states, held, result, &mut shared.now());
         *is_settled = true;
+    }
+}
+
+impl<R: RuleList> fmt::Debug for InFlight<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlight").finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The states of all rules of a layer, and the queue of the requests that wait for them.
 
 use std::{
+    fmt,
     ops::Deref,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -25,14 +26,14 @@ use crate::{
 /// The states of all rules of a layer, and the queue.
 ///
 /// Each step that releases permits of a state at which requests wait [tells](Self::tell) the queue.
-pub(super) struct States {
+pub(crate) struct States {
     rules: Box<[RuleState]>,
     queue: Mutex<Queue>,
     clock: Clock,
 }
 
 /// A request that a rule denies.
-pub(super) struct Denied {
+pub(crate) struct Denied {
     pub(super) rule: usize,
     pub(super) denial: Denial,
 }
@@ -42,6 +43,12 @@ impl Deref for States {
 
     fn deref(&self) -> &[RuleState] {
         &self.rules
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
     }
 }
 

@@ -226,6 +226,7 @@ fn k10_forwarded_is_read_by_its_grammar() {
         ("two pairs without ;", "10.0.0.9", &["for=192.0.2.1 by=_a"], "10.0.0.9"),
         ("a quote before a quoted value", "10.0.0.9", &[r#"for="a"192.0.2.1"#], "10.0.0.9"),
         ("an escaped quote at the end", "10.0.0.9", &[r#"for="192.0.2.1\""#], "10.0.0.9"),
+        ("an escaped quote of a pair", "10.0.0.9", &[r#"for=192.0.2.1;host="a\""#], "10.0.0.9"),
         ("a quote without a value", "10.0.0.9", &[r#"for=192.0.2.1;host=""#], "10.0.0.9"),
     ];
     check(&ClientIp::behind(["10.0.0.0/8"]).forwarded(), &FORWARDED, rows);
@@ -384,6 +385,8 @@ fn k10_c7_invalid_setting_of_client_ip_is_reported() {
             ),
         );
     }
+    // A part of the Internet may be the network of proxies.
+    assert!(ClientIp::try_behind(["2000::/16", "0.0.0.0/1"]).is_ok());
     // No network is a setting for a server without a proxy.
     let none = ClientIp::behind::<&str>([]);
     let request = request("10.0.0.9", &X_FORWARDED_FOR, &["203.0.113.7"]);

@@ -25,6 +25,8 @@ mod hints;
 mod hints_property;
 #[path = "../support/hold.rs"]
 mod hold;
+mod keyed_headers;
+mod keyed_until_body_ends;
 mod keys;
 #[cfg(feature = "axum")]
 mod limits_page;

@@ -79,8 +79,11 @@ impl Layout {
         let fields = |max: &u64| WindowFields { held: field(*max), unlogged: field(*max) };
         let windows: Box<[_]> = windows.iter().map(fields).collect();
         let in_flight = in_flight.map(field);
+        if used > BITS {
+            return Err(used - BITS);
+        }
         let permit = windows.iter().map(|window| window.held.of(1)).sum();
-        if used > BITS { Err(used - BITS) } else { Ok(Self { windows, in_flight, permit }) }
+        Ok(Self { windows, in_flight, permit })
     }
 
     pub(crate) fn windows(&self) -> &[WindowFields] {
@@ -99,6 +102,12 @@ impl Layout {
     /// Returns one request in flight, or 0 if that is not limited.
     pub(crate) fn request(&self) -> u64 {
         self.in_flight.map_or(0, |field| field.of(1))
+    }
+
+    /// Returns the number of permits that can be counted beyond those of `word`.
+    pub(crate) fn room(&self, word: u64) -> u64 {
+        let room = |window: &WindowFields| window.held.max() - window.held.get(word);
+        self.windows.iter().map(room).min().unwrap_or(u64::MAX)
     }
 
     /// Returns true if a permit of any window is held.

@@ -22,13 +22,19 @@ pub(crate) struct Window {
 
 impl Window {
     /// Creates a window with a quota for each plan.
+    ///
+    /// All plans have the steps of the one with the fewest. So a plan that takes a log over keeps its
+    /// stamp, and makes no permit older.
     pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
-        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
-        Self { shapes }
+        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length));
+        let steps = shapes.clone().map(|shape| shape.steps).min().unwrap_or(1);
+        Self { shapes: shapes.map(|shape| shape.with_steps(steps, length)).collect() }
     }
 
-    pub(crate) fn max_quota(&self) -> u32 {
-        self.shapes.iter().map(|shape| shape.quota).max().unwrap_or(0)
+    /// Returns the plan with the largest quota.
+    pub(crate) fn largest(&self) -> usize {
+        let plans = 0..self.shapes.len();
+        plans.max_by_key(|plan| self.shapes[*plan].quota).unwrap_or(0)
     }
 }
 
@@ -43,7 +49,8 @@ impl Limits {
         debt: u64,
     ) -> Result<Self, u32> {
         // One more, for a pin.
-        let held = |window: &Window| u64::from(window.max_quota()) * (1 + debt) + 1;
+        let held =
+            |window: &Window| u64::from(window.shapes[window.largest()].quota) * (1 + debt) + 1;
         let maxima: Vec<u64> = windows.iter().map(held).collect();
         let in_flight = max_in_flight.iter().max().map(|max| u64::from(*max));
         let layout = Layout::new(&maxima, in_flight)?;

@@ -24,8 +24,8 @@
 //! | --- | --- |
 //! | *find* | looks for the fingerprint in both sets |
 //! | *acquire in a slot* | acquires in the state, then looks at the fingerprint again; if it has changed, refunds |
-//! | *insert* | takes the latch of the home set, looks in both sets again, then *claims* |
-//! | *claim* | takes an idle slot, writes the fingerprint, copies the overflow, releases the latch, publishes |
+//! | *insert* | takes the latch of the home set, looks in both sets again, *claims*, releases the latch |
+//! | *claim* | takes an idle slot, writes the fingerprint, copies the overflow, publishes |
 //! | *acquire in the overflow* | acquires in the state, then looks in both sets; if the key has a slot by now, refunds |
 //!
 //! The latch is the flag TAKEN in the counter word of the overflow of the home set. It belongs to
@@ -48,23 +48,22 @@
 //!   slot of the first.
 //! - *Two tasks claim one slot.* One of them exchanges the zero.
 //! - *A task acquires in the overflow while its key is inserted.* The claim writes the fingerprint,
-//!   then exchanges the counter word of the overflow, which releases the latch. If the acquisition
-//!   comes before that exchange, the exchange fails or the copy has its permits. If it comes after,
-//!   it has acquired the fingerprint, and the second look finds the slot.
-//! - *The overflow changes while it is copied.* The claim loads the counter word, then the logs,
-//!   exchanges the counter word for the same one without the latch, and loads the logs again. The
-//!   units of a log at its stamp only grow and the older ones only shrink while the stamp stays, so
-//!   two equal values mean that it was constant. Thus all words are those of the moment of the
-//!   exchange. If held equals unlogged and logged at that moment, no permit is anywhere else.
+//!   then exchanges the counter word of the overflow for the same one. If the acquisition comes
+//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it has
+//!   acquired the fingerprint, and the second look finds the slot.
+//! - *The overflow changes while it is copied.* The claim loads the counter word and the logs,
+//!   exchanges the counter word for the same one, reads the time, and loads the logs again. If no
+//!   unit of a log has expired by then, none was removed before the exchange. Otherwise units are
+//!   only added while the stamp stays, so two equal values mean that the log had these units at the
+//!   exchange. If held equals unlogged and logged at that moment, no permit is anywhere else. The
+//!   logs alone do not tell: units may expire, and permits that were taken in hand long before may
+//!   fill the same places. An overflow in which no permit is held is copied by the exchange alone.
 
 pub(crate) mod counts;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod shape;
 pub(crate) mod state;
-
-#[cfg(test)]
-mod tests;
 
 use std::hint;
 
@@ -75,16 +74,13 @@ use self::{
     state::{Attempt, Now, State},
 };
 use crate::{
-    keyed::lanes::LANES,
+    keyed::lanes::{LANES, LOOKS},
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::Time,
 };
-
-/// Looks at a state that another task is claiming, before a request counts as refused.
-const LOOKS: u32 = 128;
 
 /// A cache line: one word of each state of a set.
 #[repr(align(64))]
@@ -101,7 +97,7 @@ impl Line {
 }
 
 /// The hash of a key. Zero stands for an empty slot, and is no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
@@ -116,7 +112,7 @@ impl KeyHash {
 }
 
 /// A state of the table, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place(u32);
 
 /// What to do with a new key while both of its sets are full of live keys.
@@ -154,9 +150,9 @@ enum Inserted {
 
 /// The states of a rule.
 pub(crate) struct Table {
-    lines: Box<[Line]>,
+    pub(super) lines: Box<[Line]>,
     /// The number of sets of slots.
-    sets: u32,
+    pub(super) sets: u32,
     /// The lines of a set.
     stride: usize,
     limits: Limits,
@@ -223,13 +219,13 @@ impl Table {
         (0..self.sets * LANES as u32).map(Place)
     }
 
-    fn tag(&self, place: Place) -> &AtomicU64 {
+    pub(super) fn tag(&self, place: Place) -> &AtomicU64 {
         let place = place.0 as usize;
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
 
     /// Returns the sets of a key: its home, and a second one.
-    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
+    pub(super) fn sets_of(&self, key: KeyHash) -> [u32; 2] {
         let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
         let home = scale(key.0);
         // An odd multiplier of no structure: the second set is independent of the home.
@@ -237,11 +233,11 @@ impl Table {
         [home, if second == home { (home + 1) % self.sets } else { second }]
     }
 
-    fn overflow_of(&self, home: u32) -> Place {
+    pub(super) fn overflow_of(&self, home: u32) -> Place {
         Place(self.sets * LANES as u32 + home)
     }
 
-    fn lanes(set: u32) -> impl Iterator<Item = Place> {
+    pub(super) fn lanes(set: u32) -> impl Iterator<Item = Place> {
         (0..LANES as u32).map(move |lane| Place(set * LANES as u32 + lane))
     }
 
@@ -414,25 +410,19 @@ impl Table {
         let inserted = match self.find(key) {
             Some(place) => Inserted::Slot(place),
             None => match self.claim(sets, time) {
-                Some(place) if self.publish(key, place, overflow, time) => {
-                    return Inserted::Slot(place); // and has released the latch
-                }
+                Some(place) if self.publish(key, place, overflow, time) => Inserted::Slot(place),
                 Some(_) => {
                     if overflow.is_queued() {
                         time.noticed = Some(self.overflow_of(home));
                     }
-                    return Inserted::Stays;
+                    Inserted::Stays
                 }
                 None => Inserted::Full,
             },
         };
-        Self::unlatch(overflow);
+        // Relaxed: a copy has released the fingerprint to the next insertion.
+        overflow.counts().fetch_and(!TAKEN, Relaxed);
         inserted
-    }
-
-    fn unlatch(overflow: State<'_>) {
-        // Release: to the next insertion.
-        overflow.counts().fetch_and(!TAKEN, Release);
     }
 
     /// Takes an idle slot, of the set that has more of them.
@@ -461,7 +451,7 @@ impl Table {
         })
     }
 
-    /// Gives a slot that was taken to a key, with a copy of the overflow. Releases the latch.
+    /// Gives a slot that was taken to a key, with a copy of the overflow.
     ///
     /// Returns false, and leaves the slot idle, if the overflow cannot be copied.
     fn publish<T: Time>(
@@ -474,44 +464,55 @@ impl Table {
         let state = self.state(place);
         // Release: a task that finds the key also finds the slot taken.
         self.tag(place).store(key.0, Release);
+        let copied = self.copy(overflow, state, time);
+        if copied.is_none() {
+            for window in 0..self.limits.windows.len() {
+                state.log(window).store(0, Relaxed);
+            }
+            // Release: as below; and the key of before may look for its slot.
+            self.tag(place).store(0, Release);
+        }
+        // Release: the fingerprint and the logs.
+        state.counts().store(copied.unwrap_or(0), Release);
+        copied.is_some()
+    }
+
+    /// Copies the logs of an overflow to a slot that was taken. Returns the counter word for it.
+    fn copy<T: Time>(
+        &self,
+        overflow: State<'_>,
+        state: State<'_>,
+        time: &mut Now<'_, T>,
+    ) -> Option<u64> {
+        let (counts, windows) = (overflow.counts(), 0..self.limits.windows.len());
+        // Release: passes on the fingerprint. Acquire: what has expired in the overflow.
+        if counts.compare_exchange(TAKEN, TAKEN, AcqRel, Relaxed).is_ok() {
+            return Some(0); // no permit is held there, and the logs of both are empty
+        }
         // A reading after the slot was taken: see `State::expire`.
         time.again();
         while overflow.expire(time) {}
-        // Acquire: the logs are no older than this word.
-        let word = overflow.counts().load(Acquire);
-        let windows = 0..self.limits.windows.len();
+        // Relaxed: the exchange checks the word, and the loads after it check the logs. A task that
+        // finds copied units expired has read a later time, so it finds the slot taken.
+        let word = counts.load(Relaxed);
         for window in windows.clone() {
-            // Acquire: to be no newer than the loads after the exchange. Release: a task that
-            // expires these units finds the slot taken.
-            let log = overflow.log(window).load(Acquire);
-            state.log(window).store(log, Release);
+            state.log(window).store(overflow.log(window).load(Relaxed), Relaxed);
         }
-        let is_same = |window| {
+        if !self.is_committed(word, state) {
+            return None;
+        }
+        // Release: passes on the fingerprint. Acquire: the time and the logs are read later.
+        counts.compare_exchange(word, word, AcqRel, Relaxed).ok()?;
+        let now = time.again();
+        let is_same = |window: usize| {
             // Relaxed: the first is this task's own; the second follows the exchange.
-            state.log(window).load(Relaxed) == overflow.log(window).load(Relaxed)
+            let word = state.log(window).load(Relaxed);
+            let log = Log::from_word(word);
+            let shape = &self.limits.windows[window].shapes[log.plan()];
+            let has_expired = log.expired(log.steps_until(now, shape), shape) != log;
+            word == overflow.log(window).load(Relaxed) && !has_expired
         };
-        let mut is_latched = true;
-        if self.is_committed(word, state) {
-            // Release: passes on the fingerprint. Acquire: the loads of the logs come later.
-            let exchanged =
-                overflow.counts().compare_exchange(word, word & !TAKEN, AcqRel, Relaxed);
-            is_latched = exchanged.is_err();
-            if !is_latched && windows.clone().all(is_same) {
-                // Release: the fingerprint and the logs.
-                state.counts().store(word & !TAKEN, Release);
-                return true;
-            }
-        }
-        for window in windows {
-            state.log(window).store(0, Relaxed);
-        }
-        // Release: the next claim finds the logs empty.
-        self.tag(place).store(0, Release);
-        state.counts().store(0, Release);
-        if is_latched {
-            Self::unlatch(overflow);
-        }
-        false
+        windows.clone().all(is_same).then_some(word & !TAKEN)
     }
 
     /// Returns true if no permit of `word` is uncommitted, by the logs of `state`, no request in

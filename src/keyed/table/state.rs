@@ -57,8 +57,10 @@
 //! - *A plan with a larger quota takes over the log.* Its units are taken in hand by the exchange
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
+//! - *A plan takes over by an old reading, after an issue in the same step.* The plans of a window
+//!   have the same steps, and the current one stays, so it still ends after that issue.
 
-use std::time::Duration;
+use std::{hint, time::Duration};
 
 use super::{
     counts::{QUEUED, TAKEN, WindowFields},
@@ -69,7 +71,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -152,11 +154,11 @@ impl<'a> State<'a> {
         Self { counts, logs, lane, limits, ignored }
     }
 
-    pub(super) const fn counts(&self) -> &'a AtomicU64 {
+    pub(in crate::keyed) const fn counts(&self) -> &'a AtomicU64 {
         self.counts
     }
 
-    pub(super) fn log(&self, window: usize) -> &'a AtomicU64 {
+    pub(in crate::keyed) fn log(&self, window: usize) -> &'a AtomicU64 {
         self.logs[window].at(self.lane)
     }
 
@@ -184,8 +186,7 @@ impl<'a> State<'a> {
             match self.added(word, ask) {
                 Ok(new) => {
                     // Acquire: the claim of the slot, and the release of a permit, happened before.
-                    // Release: the acquisition happens before a claim of the slot.
-                    match self.counts.compare_exchange_weak(word, new, AcqRel, Relaxed) {
+                    match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
                         Ok(_) => return Attempt::Acquired,
                         Err(now) => word = now,
                     }
@@ -240,8 +241,8 @@ impl<'a> State<'a> {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         loop {
-            let room = |fields: &WindowFields| fields.held.max() - fields.held.get(word);
-            let room = layout.windows().iter().map(room).min().unwrap_or(u64::MAX);
+            // The last one is for a pin.
+            let room = layout.room(word).saturating_sub(1);
             let owed = u32::try_from(room).unwrap_or(u32::MAX).min(permits);
             // Relaxed: the permits of the caller keep the slot from being claimed.
             let new = word + layout.permits(owed);
@@ -273,8 +274,8 @@ impl<'a> State<'a> {
     pub(crate) fn try_set_queued(&self) -> bool {
         let mut word = self.counts.load(Relaxed);
         while word != 0 && word & TAKEN & !self.ignored == 0 {
-            // Acquire and Release: as for an acquisition, after which the key is looked up again.
-            match self.counts.compare_exchange_weak(word, word | QUEUED, AcqRel, Relaxed) {
+            // Acquire: as for an acquisition, after which the key is looked up again.
+            match self.counts.compare_exchange_weak(word, word | QUEUED, Acquire, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -290,7 +291,7 @@ impl<'a> State<'a> {
 
     // --- Commit.
 
-    /// Commits permits whose request was issued before the call.
+    /// Commits permits whose request was issued before the call, and before the reading of `now`.
     pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
         for window in 0..self.limits.windows.len() {
             self.commit_in(window, ask, now);
@@ -314,11 +315,12 @@ impl<'a> State<'a> {
             let units = if again == 0 { whole_units(cost, advanced, shape) } else { 0 };
             let new = advanced.with_units(units);
             if new != log && !self.exchange_log(window, log, new) {
-                now.read = None;
                 continue;
             }
-            let unlogged = cost - units * shape.unit + again;
-            if self.add_unlogged(window, unlogged, freed) >= u64::from(shape.unit) {
+            let unlogged = u64::from(cost - units * shape.unit) + u64::from(again);
+            let unlogged = self.add_unlogged(window, unlogged, freed);
+            // The unit of another plan may be smaller than what was less than a unit.
+            if unlogged >= u64::from(shape.unit) || new.plan() != log.plan() {
                 self.carry(window);
             }
             return;
@@ -331,23 +333,24 @@ impl<'a> State<'a> {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
+        let advanced = log.advanced(now, old);
         if plan != log.plan() && takes_over {
-            return (Log::of_plan(plan, now, new), log.units() * old.unit);
+            return (advanced.of_plan(plan), log.units() * old.unit);
         }
-        (log.advanced(now, old), 0)
+        (advanced, 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
-    fn add_unlogged(&self, window: usize, permits: u32, freed: u32) -> u64 {
+    fn add_unlogged(&self, window: usize, permits: u64, freed: u32) -> u64 {
         let WindowFields { held, unlogged } = self.fields(window);
         if permits == 0 && freed == 0 {
             return 0; // whole units only, as always if a unit is one permit
         }
-        let (added, removed) = (unlogged.of(permits.into()), held.of(freed.into()));
+        let (added, removed) = (unlogged.of(permits), held.of(freed.into()));
         // Release: the log that was advanced happens before the permits are taken in hand.
         // Acquire is in the exchange that takes them.
         let before = self.counts.fetch_add(added.wrapping_sub(removed), Release);
-        unlogged.get(before) + u64::from(permits)
+        unlogged.get(before) + permits
     }
 
     /// Moves full units from the unlogged permits to the log, as far as it has room.
@@ -380,14 +383,14 @@ impl<'a> State<'a> {
 
     /// Subtracts unlogged permits, which are in the hands of the caller then.
     fn take_in_hand(&self, word: u64, taken: u64) -> bool {
-        // Acquire: the log that is loaded next is as new as those of the commits. Release: passes
-        // on those that stay unlogged.
-        self.counts.compare_exchange(word, word - taken, AcqRel, Relaxed).is_ok()
+        // Acquire: the log that is loaded next is as new as those of the commits. All steps on the
+        // word exchange or add, so they pass on the release of each commit.
+        self.counts.compare_exchange(word, word - taken, Acquire, Relaxed).is_ok()
     }
 
     fn put_back(&self, taken: u64) {
-        // Release: as for a commit.
-        self.counts.fetch_add(taken, Release);
+        // Relaxed: the releases of the commits are passed on.
+        self.counts.fetch_add(taken, Relaxed);
     }
 
     // --- Expiry.
@@ -409,11 +412,12 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Relaxed: a task that copies a log into a slot has taken the slot before, when no
-            // permit was held. Copied units have not expired by a later reading than this one.
+            // Relaxed: a task that copies these units into this slot has taken the slot, when no
+            // permit was held, before it has read a time at which they had not expired. This task
+            // has read a later one, so it finds the slot taken.
             let held = self.fields(window).held.get(self.counts.load(Relaxed));
             if held < u64::from(freed) {
-                return false;
+                return self.load_log(window) != log; // another task has expired them
             }
             if !self.exchange_log(window, log, kept) {
                 return true;
@@ -431,7 +435,8 @@ impl<'a> State<'a> {
     }
 
     /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
-    /// next of them enter the log, as of that time. Returns true if anything was changed.
+    /// next of them enter the log, as of that time. Owed are units of the largest quota: less than
+    /// that may be left of a larger plan. Returns true if anything was changed.
     fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
         let WindowFields { held, unlogged } = self.fields(window);
         let word = self.counts.load(Relaxed);
@@ -439,31 +444,39 @@ impl<'a> State<'a> {
         if permits == 0 || log.units() > 0 {
             return false;
         }
-        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let largest = self.limits.windows[window].largest();
+        let shape = &self.limits.windows[window].shapes[largest];
         let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
         let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
         if !self.take_in_hand(word, unlogged.of(taken)) {
             return true;
         }
         let current = self.load_log(window);
-        let is_old = current.plan() == log.plan()
-            && current.units() == 0
+        let is_old = current.units() == 0
             && current.steps_until(now.again(), shape) > u64::from(shape.steps);
         if is_old && units == 0 {
             // Release: as for a refund.
             self.counts.fetch_sub(held.of(taken), Release);
-        } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
+        } else if !is_old
+            || !self.exchange_log(window, current, current.next_round(largest, units, shape))
+        {
             self.put_back(unlogged.of(taken));
+            self.carry(window); // with the permits of commits that found less than a unit
         }
         true
     }
 
     /// Holds one permit more, beyond any quota, so that the slot keeps its key. Returns false if no
     /// permit is held.
-    pub(super) fn try_pin(&self) -> bool {
+    pub(in crate::keyed) fn try_pin(&self) -> bool {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         while layout.is_held(word) {
+            if layout.room(word) == 0 {
+                hint::spin_loop(); // until another task has released its pin
+                word = self.counts.load(Relaxed);
+                continue;
+            }
             let new = word + layout.permits(1);
             // Acquire: the claim of the slot happened before, so its key is known.
             match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
@@ -475,7 +488,7 @@ impl<'a> State<'a> {
     }
 
     /// Expires all permits that are committed, however young they are. The slot is pinned.
-    pub(super) fn forget(&self) {
+    pub(in crate::keyed) fn forget(&self) {
         for window in 0..self.limits.windows.len() {
             let WindowFields { held, unlogged } = self.fields(window);
             loop {
@@ -484,12 +497,13 @@ impl<'a> State<'a> {
                 let freed = u64::from(log.units() * shape.unit);
                 let word = self.counts.load(Relaxed);
                 let rest = unlogged.get(word);
+                // Relaxed: the release of the pin comes later.
                 if freed > 0 && self.exchange_log(window, log, log.emptied()) {
-                    self.counts.fetch_sub(held.of(freed), Release);
+                    self.counts.fetch_sub(held.of(freed), Relaxed);
                 } else if freed == 0 && rest == 0 {
                     break;
                 } else if freed == 0 && self.take_in_hand(word, unlogged.of(rest)) {
-                    self.counts.fetch_sub(held.of(rest), Release);
+                    self.counts.fetch_sub(held.of(rest), Relaxed);
                 }
             }
         }
@@ -528,12 +542,15 @@ impl<'a> State<'a> {
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let now_log = Log::of_plan(log.plan(), now, shape);
-            return now_log.time_until(all, now, shape);
+            let kept = log.expired(log.steps_until(now, shape), shape);
+            return kept.advanced(now, shape).time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.
-        let round = u64::from(shape.capacity()) * unit;
-        let rounds = if unlogged < unit { 0 } else { (missing - logged).div_ceil(round) };
+        let window = &self.limits.windows[window];
+        let owed = &window.shapes[window.largest()];
+        let (unit, capacity) = (u64::from(owed.unit), u64::from(owed.capacity()));
+        let all_rounds = (unlogged / unit).div_ceil(capacity);
+        let rounds = (missing - logged).div_ceil(unit * capacity).min(all_rounds);
         let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
         log.time_until(ticks, now, shape)
     }
