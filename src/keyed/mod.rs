@@ -66,12 +66,17 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let per_host = Rule::new("host", |get: &Get| Some(get.host)) .at_most(5, Duration::from_secs(1))
-//! .max_in_flight(2); let limit = KeyedLimitLayer::new(per_host) .wait(Duration::from_secs(30))
-//! .max_queue_per_key(20); let client =
-//! ServiceBuilder::new().layer(limit.clone()).service(service_fn(|get: Get| async move {
-//! tokio::time::sleep(Duration::from_millis(10)).await; // sends it Ok::<_, BoxError>(get.path)
-//! }));
+//! let per_host = Rule::new("host", |get: &Get| Some(get.host))
+//!     .at_most(5, Duration::from_secs(1))
+//!     .max_in_flight(2);
+//! let limit = KeyedLimitLayer::new(per_host)
+//!     .wait(Duration::from_secs(30))
+//!     .max_queue_per_key(20);
+//! let send = service_fn(|get: Get| async move {
+//!     tokio::time::sleep(Duration::from_millis(10)).await; // sends it
+//!     Ok::<_, BoxError>(get.path)
+//! });
+//! let client = ServiceBuilder::new().layer(limit.clone()).service(send);
 //!
 //! let start = Instant::now();
 //! let pages = (0..20).map(|path| client.clone().oneshot(Get { host: "slow.example", path }));
