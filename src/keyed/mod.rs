@@ -72,10 +72,11 @@
 //! let limit = KeyedLimitLayer::new(per_host)
 //!     .wait(Duration::from_secs(30))
 //!     .max_queue_per_key(20);
-//! let client = ServiceBuilder::new().layer(limit.clone()).service(service_fn(|get: Get| async move {
+//! let send = service_fn(|get: Get| async move {
 //!     tokio::time::sleep(Duration::from_millis(10)).await; // sends it
 //!     Ok::<_, BoxError>(get.path)
-//! }));
+//! });
+//! let client = ServiceBuilder::new().layer(limit.clone()).service(send);
 //!
 //! let start = Instant::now();
 //! let pages = (0..20).map(|path| client.clone().oneshot(Get { host: "slow.example", path }));
@@ -95,9 +96,9 @@
 //!
 //! - **Order.** Requests of a key are issued in the order in which their futures are first polled,
 //!   and no newcomer overtakes one that waits. Requests of other keys pass.
-//! - **Turns.** At a rule that several keys share, such as one for all requests or that of a tenant,
-//!   the keys take turns, one request each. The key is that of the first rule that has one for the
-//!   request. So a client behind another one with a thousand requests waits for one of them.
+//! - **Turns.** At a rule that several keys share, such as one for all requests or that of a
+//!   tenant, the keys take turns, one request each. The key is that of the first rule that has one
+//!   for the request. So a client behind another one with a thousand requests waits for one of them.
 //! - **All or nothing.** A request that waits holds no permit of any rule. In its turn it acquires
 //!   of all of them, or waits for the one that is in the way.
 //! - **Rejections.** The queue of a key and the whole queue are
@@ -105,8 +106,8 @@
 //!   issued within `max_wait`, or by the deadline of a [`DeadlineLayer`](crate::DeadlineLayer), is
 //!   rejected at once, with the time. One that waits for others in flight is rejected when
 //!   `max_wait` has passed.
-//! - **Readiness.** The service is always ready, and has to be `Clone`. A clone is driven ready by a
-//!   request that has its permits. They are committed by its call, and refunded if it fails to
+//! - **Readiness.** The inner service has to be `Clone`, and the service is always ready. A clone is
+//!   driven ready by a request that has its permits. They are committed by its call, and refunded if it fails to
 //!   become ready.
 //!
 //! A call that does not wait takes no lock and allocates nothing, also while others wait. A wait

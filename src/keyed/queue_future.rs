@@ -23,8 +23,8 @@ use crate::{reject::RejectPolicyFor, rejected::Rejected};
 ///
 /// The request arrives at the first poll. It waits for the permits of all rules, drives a clone of
 /// the inner service ready, calls it, and resolves to its response, or to the outcome of the reject
-/// policy. A drop leaves the queue, refunds permits that are not issued, and releases the request in
-/// flight.
+/// policy. A drop leaves the queue, refunds permits that are not issued, and releases the request
+/// in flight.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {

@@ -231,8 +231,8 @@ impl RuleState {
         decided
     }
 
-    /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in which
-    /// it would be denied.
+    /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in
+    /// which it would be denied.
     pub(super) fn want_or_pass<Request>(
         &self,
         key: &impl Key<Request>,
