@@ -308,7 +308,7 @@ async fn k17_keys_take_turns_at_a_shared_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn k17_keys_in_an_overflow_take_turns() {
+async fn k17_keys_in_an_overflow_wait_in_its_line() {
     // Two sets of eight slots, which other keys fill.
     let rule = || Rule::new("client", client).max_in_flight(1).max_keys(1);
     let layer = KeyedLimitLayer::new(rule()).wait(LONG).max_queue_per_key(1_000);

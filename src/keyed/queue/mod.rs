@@ -442,7 +442,7 @@ impl Queue {
                     self.lines[line].is_busy = is_busy;
                     let wait = step.states[rule].wait(place, ask, &mut step.now);
                     let wait = if is_busy { None } else { wait };
-                    // An hour of waiting is looked at once more for each tick that it is off.
+                    // Looked at once more if permits are committed later than that.
                     let due =
                         wait.map_or(Nanos::NEVER, |wait| step.now.get().after(wait.max(TICK)));
                     self.set_due(line, due);
