@@ -585,16 +585,18 @@ fn k1_key_moves_to_a_slot_with_its_permits_of_the_overflow() {
 /// K1, K6: another key commits in the overflow while it is copied.
 #[test]
 fn k1_copy_of_the_overflow_waits_for_commits() {
-    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(4, 1), A);
-        let place = keyed.acquire(A, ask(1)).expect("more are left");
-        keyed.wait(TICKS);
-        let other = spawn(&keyed, move |keyed| keyed.issue_at(A, place, ask(1)));
-        let own = keyed.issue(A, 1);
-        let issued = join([other]).into_iter().chain(own).chain([first]);
-        keyed.assert_bound(A, issued);
-        keyed.assert_whole();
-    });
+    for unit in [1, 2] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(4, unit), A);
+            let place = keyed.acquire(A, ask(1)).expect("more are left");
+            keyed.wait(TICKS);
+            let other = spawn(&keyed, move |keyed| keyed.issue_at(A, place, ask(1)));
+            let own = keyed.issue(A, 1);
+            let issued = join([other]).into_iter().chain(own).chain([first]);
+            keyed.assert_bound(A, issued);
+            keyed.assert_whole();
+        });
+    }
 }
 
 /// K1, K6: the overflow expires while it is copied, and has the same counter word again.
