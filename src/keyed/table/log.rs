@@ -21,14 +21,14 @@
 //!
 //! # Wrapping
 //!
-//! The stamp is a remainder: it wraps after 2^21 ticks, which are some 20,000 windows. A key that
+//! The stamp is a remainder: it wraps after 2^21 ticks, which are 6,000 to 17,000 windows. A key that
 //! was idle for a multiple of that time, to within a window, finds its permits of then counted once
 //! more. That rejects requests and admits none.
 //!
 //! A step of a task on a log must not take as long as that. If it did, and if the word had the same
 //! value again, it would be taken for the old one.
 
-use super::shape::{Shape, TICKS};
+use super::shape::{ANCHOR, Shape, TICKS};
 use crate::time::Nanos;
 
 /// The bits of the tape.
@@ -131,9 +131,9 @@ impl Log {
         Self::new(self.stamp(), plan, 0)
     }
 
-    /// Returns an empty log. The tick of `now` is the last of its current step.
+    /// Returns an empty log, whose current step is that of `now` and ends [soon](ANCHOR).
     pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
-        Self::new(shape.tick_of(now).wrapping_sub(TICKS - 1), plan, 0)
+        Self::new(shape.tick_of(now).wrapping_sub(TICKS - ANCHOR), plan, 0)
     }
 
     /// Returns the log with `units` more in its current step.
@@ -142,11 +142,11 @@ impl Log {
         Self::new(self.stamp(), self.plan(), tape & TAPE)
     }
 
-    /// Returns an empty log with `units` that are committed at the moment at which its current step
-    /// expires.
-    pub(crate) const fn next_round(self, units: u32, shape: &Shape) -> Self {
+    /// Returns a log of `plan` with `units` that are committed at the moment at which the current
+    /// step expires.
+    pub(crate) const fn next_round(self, plan: usize, units: u32, shape: &Shape) -> Self {
         let stamp = self.stamp() + shape.steps as u64 * TICKS;
-        Self::new(stamp, self.plan(), 0).with_units(units)
+        Self::new(stamp, plan, 0).with_units(units)
     }
 
     /// Returns the ticks from the stamp until the `n`-th oldest unit expires, counted from 1.

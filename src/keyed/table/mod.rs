@@ -112,7 +112,7 @@ impl KeyHash {
 }
 
 /// A state of the table, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place(u32);
 
 /// What to do with a new key while both of its sets are full of live keys.
@@ -148,9 +148,9 @@ enum Inserted {
 
 /// The states of a rule.
 pub(crate) struct Table {
-    lines: Box<[Line]>,
+    pub(super) lines: Box<[Line]>,
     /// The number of sets of slots.
-    sets: u32,
+    pub(super) sets: u32,
     /// The lines of a set.
     stride: usize,
     limits: Limits,
@@ -217,13 +217,13 @@ impl Table {
         (0..self.sets * LANES as u32).map(Place)
     }
 
-    fn tag(&self, place: Place) -> &AtomicU64 {
+    pub(super) fn tag(&self, place: Place) -> &AtomicU64 {
         let place = place.0 as usize;
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
 
     /// Returns the sets of a key: its home, and a second one.
-    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
+    pub(super) fn sets_of(&self, key: KeyHash) -> [u32; 2] {
         let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
         let home = scale(key.0);
         // An odd multiplier of no structure: the second set is independent of the home.
@@ -231,11 +231,11 @@ impl Table {
         [home, if second == home { (home + 1) % self.sets } else { second }]
     }
 
-    fn overflow_of(&self, home: u32) -> Place {
+    pub(super) fn overflow_of(&self, home: u32) -> Place {
         Place(self.sets * LANES as u32 + home)
     }
 
-    fn lanes(set: u32) -> impl Iterator<Item = Place> {
+    pub(super) fn lanes(set: u32) -> impl Iterator<Item = Place> {
         (0..LANES as u32).map(move |lane| Place(set * LANES as u32 + lane))
     }
 
