@@ -49,8 +49,8 @@
 //! - *Two tasks claim one slot.* One of them exchanges the zero.
 //! - *A task acquires in the overflow while its key is inserted.* The claim writes the fingerprint,
 //!   then exchanges the counter word of the overflow for the same one. If the acquisition comes
-//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it has
-//!   acquired the fingerprint, and the second look finds the slot.
+//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it
+//!   has acquired the fingerprint, and the second look finds the slot.
 //! - *The overflow changes while it is copied.* The claim loads the counter word and the logs,
 //!   exchanges the counter word for the same one, reads the time, and loads the logs again. If no
 //!   unit of a log has expired by then, none was removed before the exchange. Otherwise units are
@@ -103,11 +103,6 @@ pub(crate) struct KeyHash(u64);
 impl KeyHash {
     pub(crate) const fn new(hash: u64) -> Self {
         Self(if hash == 0 { 1 } else { hash })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn get(self) -> u64 {
-        self.0
     }
 }
 
