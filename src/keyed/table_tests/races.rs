@@ -77,17 +77,18 @@ fn k2_request_acquires_what_another_task_expires() {
     assert_eq!(acquired, Ok(()));
 }
 
-/// K11: a rest that is put back, because a commit has made it younger, fills a unit with that one.
+/// K8, K11: what is owed is put back, because a commit is first, and enters the log beside that one.
 #[test]
-fn k11_rest_that_is_put_back_fills_its_unit() {
-    let table = common(&[40], 0);
-    issue(&table, ask(1), 0);
-    acquire(&table, ask(1), 0).unwrap();
+fn k8_debt_that_is_put_back_enters_the_log() {
+    let table = common(&[2], 3);
+    acquire(&table, ask(2), 0).unwrap();
+    assert_eq!(table.state(table.common()).owe(2), 2);
+    commit(&table, ask(3), 0);
     let step = |now: Nanos| commit(&table, ask(1), now.get());
-    // The first reading finds the rest old, the second one checks that.
+    // The first reading finds the log old, the second one checks that.
     let hook = Hook { time: Cell::new(EXPIRED), at: 1, readings: Cell::new(0), step };
     table.state(table.common()).expire(&mut Now::of(&hook));
-    assert_eq!(acquire(&table, ask(40), 2 * EXPIRED), Ok(()), "a unit has expired");
+    assert_eq!(acquire(&table, ask(2), 2 * EXPIRED), Ok(()), "both have expired");
 }
 
 /// K9, K11: a plan with a smaller unit takes over less than a unit of before.
