@@ -454,12 +454,11 @@ impl<'a> State<'a> {
         let current = self.load_log(window);
         let is_old = current.units() == 0
             && current.steps_until(now.again(), shape) > u64::from(shape.steps);
+        let next = current.next_round(largest, units, shape);
         if is_old && units == 0 {
             // Release: as for a refund.
             self.counts.fetch_sub(held.of(taken), Release);
-        } else if !is_old
-            || !self.exchange_log(window, current, current.next_round(largest, units, shape))
-        {
+        } else if !is_old || !self.exchange_log(window, current, next) {
             self.put_back(unlogged.of(taken));
             self.carry(window); // with the permits of commits that found less than a unit
         }
