@@ -18,11 +18,11 @@
 //!
 //! # The flag
 //!
-//! A state has a line exactly while the flag [`QUEUED`](super::table::counts::QUEUED) of its counter
-//! word is set. Both change under the lock.
+//! A state has a line exactly while the flag [`QUEUED`](super::table::counts::QUEUED) of its
+//! counter word is set. Both change under the lock.
 //!
-//! - Newcomers of that state are refused by the flag, and join the line. Requests of other keys find
-//!   no flag, and take no lock.
+//! - Newcomers of that state are refused by the flag, and join the line. Requests of other keys
+//!   find no flag, and take no lock.
 //! - A task that releases permits of the state (a response, a refund, an expiry, a `forget`) finds
 //!   the flag in the word and *advances* the line. If the flag is set after the release, then the
 //!   task that sets it finds the permits, because it tries once more behind the flag.
@@ -40,19 +40,19 @@
 //!
 //! Each line has a time at which its state is expected to have room, and each request a deadline.
 //! One refill task for each runtime with requests, as for a rate limit, advances the lines that are
-//! due and rejects the requests whose deadline has passed. The alternative, a timer in each request,
-//! makes a line depend on the progress of its first request, and costs an allocation and two turns
-//! of the timer wheel each.
+//! due and rejects the requests whose deadline has passed. The alternative, a timer in each
+//! request, makes a line depend on the progress of its first request, and costs an allocation and
+//! two turns of the timer wheel each.
 //!
 //! # Races
 //!
 //! - *A newcomer is refused, and the state gets room before it has the lock.* It is decided again
 //!   behind the lock, and once more behind the flag.
-//! - *A slot is claimed for another key before the flag is set.* As for an acquisition: a state with
-//!   the flag keeps its key, so the fingerprint is looked up behind the flag. Of a key in an
+//! - *A slot is claimed for another key before the flag is set.* As for an acquisition: a state
+//!   with the flag keeps its key, so the fingerprint is looked up behind the flag. Of a key in an
 //!   overflow, a slot is looked up.
-//! - *A request tries the rules in its turn while a newcomer decides.* The newcomer may find permits
-//!   gone that are undone a moment later. It takes the lock then, and is decided again.
+//! - *A request tries the rules in its turn while a newcomer decides.* The newcomer may find
+//!   permits gone that are undone a moment later. It takes the lock then, and is decided again.
 //! - *An expiry has changed the log, and not yet the counter word, while the time of a line is
 //!   worked out.* The time is too late. The counter word is changed later, finds the flag, and the
 //!   line is advanced.
