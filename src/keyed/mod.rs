@@ -98,7 +98,8 @@
 //!   and no newcomer overtakes one that waits. Requests of other keys pass.
 //! - **Turns.** At a rule that several keys share, such as one for all requests or that of a
 //!   tenant, the keys take turns, one request each. The key is that of the first rule that has one
-//!   for the request. So a client behind another one with a thousand requests waits for one of them.
+//!   for the request. So a client behind another one with a thousand requests waits for one of
+//!   them.
 //! - **All or nothing.** A request that waits holds no permit of any rule. In its turn it acquires
 //!   of all of them, or waits for the one that is in the way.
 //! - **Rejections.** The queue of a key and the whole queue are
@@ -106,9 +107,9 @@
 //!   issued within `max_wait`, or by the deadline of a [`DeadlineLayer`](crate::DeadlineLayer), is
 //!   rejected at once, with the time. One that waits for others in flight is rejected when
 //!   `max_wait` has passed.
-//! - **Readiness.** The inner service has to be `Clone`, and the service is always ready. A clone is
-//!   driven ready by a request that has its permits. They are committed by its call, and refunded if it fails to
-//!   become ready.
+//! - **Readiness.** The inner service has to be `Clone`, and the service is always ready. A clone
+//!   is driven ready by a request that has its permits. They are committed by its call, and
+//!   refunded if it fails to become ready.
 //!
 //! A call that does not wait takes no lock and allocates nothing, also while others wait. A wait
 //! needs a runtime of tokio with a timer. The bounds are per layer, and the queue is shared by all
