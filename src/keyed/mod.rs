@@ -107,9 +107,9 @@
 //!   issued within `max_wait`, or by the deadline of a [`DeadlineLayer`](crate::DeadlineLayer), is
 //!   rejected at once, with the time. One that waits for others in flight is rejected when
 //!   `max_wait` has passed.
-//! - **Readiness.** The service is always ready, and has to be `Clone`. A clone is driven ready by
-//!   a request that has its permits. They are committed by its call, and refunded if it fails to
-//!   become ready.
+//! - **Readiness.** The inner service has to be `Clone`, and the service is always ready. A clone
+//!   is driven ready by a request that has its permits. They are committed by its call, and
+//!   refunded if it fails to become ready.
 //!
 //! A call that does not wait takes no lock and allocates nothing, also while others wait. A wait
 //! needs a runtime of tokio with a timer. The bounds are per layer, and the queue is shared by all

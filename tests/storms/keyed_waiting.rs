@@ -116,7 +116,7 @@ fn k1_k16_k17_requests_that_wait_are_served_or_gone() {
         let dropped = guarded(state, move || steps.load(SeqCst), work);
         assert_eq!((key.queued(), all.queued()), (0, 0));
         assert_eq!(all.live_keys(), 0);
-        runtime(0).block_on(sleep(2 * WINDOW));
+        runtime(0).block_on(async { sleep(2 * WINDOW).await });
         assert_eq!(key.live_keys(), 0);
         let mut issued = 0;
         for key in keys.iter() {

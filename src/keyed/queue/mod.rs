@@ -33,7 +33,7 @@
 //!
 //! The task that advances a line acquires for the first request of the line, and goes on until the
 //! state refuses one. It stores the permits in the entry of the request, and wakes its task once.
-//! So a task that is slow to poll holds up nobody else. A permit that is granted is as uncommitted
+//! So a task that is slow to poll holds up no other. A permit that is granted is as uncommitted
 //! as any other, and a drop of the request releases it.
 //!
 //! # Time
