@@ -10,7 +10,9 @@ use allocation_counter::measure;
 use tower::{Layer, Service, ServiceBuilder, retry::Retry};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, DeadlineLayer, ExponentialRetry, ExponentialRetryLayer,
-    WindowRateLimitLayer, retry::RetryBudget,
+    WindowRateLimitLayer,
+    keyed::{KeyedLimitLayer, Rule},
+    retry::RetryBudget,
 };
 
 use crate::support::secs;
@@ -35,6 +37,27 @@ pub(crate) fn call<S: Service<u32>>(service: &mut S, request: u32) {
     assert!(service.poll_ready(&mut cx).is_ready());
     let future = std::pin::pin!(service.call(request));
     assert!(future.poll(&mut cx).is_ready());
+}
+
+/// A hit, the first request of a key, and a rejection: in a slot, and in a full table.
+#[test]
+fn k4_flood_of_new_keys_allocates_nothing() {
+    let rule = Rule::new("client", |client: &u32| Some(*client));
+    let rule = rule.at_most(10, secs(3600)).max_keys(1_000);
+    let layer = KeyedLimitLayer::new(rule).reject_with(|_| 0);
+    let handle = layer.handle("client");
+    let mut service = layer.layer(Free);
+    call(&mut service, 0);
+    let counted = measure(|| {
+        for client in 0..20_000 {
+            call(&mut service, 1);
+            call(&mut service, client);
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+    assert!(handle.live_keys() > 1_000 && handle.overflowed() > 10_000);
+    assert!(handle.rejected() > 30_000, "{}", handle.rejected());
+    assert_eq!(handle.remaining(1), 0);
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl Shape {
         time.get() / self.tick
     }
 
+    /// Returns the length of the window in nanoseconds, rounded up to ticks.
+    pub(crate) const fn window(&self) -> u64 {
+        self.ticks(self.steps as u64 * TICKS)
+    }
+
     /// Returns the length of `ticks`, in nanoseconds.
     pub(crate) const fn ticks(&self, ticks: u64) -> u64 {
         ticks.saturating_mul(self.tick)

@@ -77,7 +77,8 @@ fn k2_request_acquires_what_another_task_expires() {
     assert_eq!(acquired, Ok(()));
 }
 
-/// K8, K11: what is owed is put back, because a commit is first, and enters the log beside that one.
+/// K8, K11: what is owed is put back, because a commit is first, and enters the log beside that
+/// one.
 #[test]
 fn k8_debt_that_is_put_back_enters_the_log() {
     let table = common(&[2], 3);
