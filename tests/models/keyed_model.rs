@@ -652,6 +652,24 @@ fn k3_refund_in_the_overflow_is_exact() {
     });
 }
 
+/// K5: a slot is claimed in vain, because a permit of the overflow is not committed.
+#[test]
+fn k5_slot_claimed_in_vain_is_left_empty() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, _) = Keyed::with_a_key_in_the_overflow(Setting::keys(2, 1), A);
+        let place = keyed.acquire(A, ask(1)).expect("one is left");
+        keyed.wait(TICKS);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.table.state(place).undo(ask(1));
+        });
+        if let Some(place) = keyed.acquire(A, ask(1)) {
+            keyed.table.state(place).undo(ask(1));
+        }
+        join([other]);
+        keyed.assert_whole();
+    });
+}
+
 /// K1, K5: a slot with a copy is published while a task expires the log of the key of before, which
 /// has the same units.
 #[test]
