@@ -32,7 +32,7 @@ impl From<Rejected> for Status {
 /// of a rejection neither UNKNOWN nor a broken stream.
 impl Error for Rejected {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(status_of(self.limit(), self.reason()))
+        Some(status_of(self.limit(), self.status_reason()))
     }
 }
 

@@ -300,6 +300,7 @@ pub mod pause_on_hint;
 mod per_service;
 mod quota;
 pub mod rate_limit;
+mod refill_task;
 pub mod reject;
 mod rejected;
 pub mod retry;

@@ -215,7 +215,27 @@ impl Rejected {
         match self.reason {
             Reason::Closed | Reason::Rule(RuleReason::TableFull) => false,
             Reason::Rule(_) => self.limit == Limit::Rate || !self.scope.is_shared,
-            Reason::QueueFull | Reason::WaitTimeout => self.limit == Limit::Rate,
+            Reason::QueueFull | Reason::WaitTimeout => {
+                self.limit == Limit::Rate || self.is_of_key_in_flight()
+            }
+        }
+    }
+
+    /// Returns true for requests in flight of a key, which other keys do not share.
+    fn is_of_key_in_flight(&self) -> bool {
+        let Scope { rule, is_shared } = self.scope;
+        self.limit == Limit::Concurrency && rule.is_some() && !is_shared
+    }
+
+    /// Returns the reason by which a status is chosen: requests in flight of a key have one status,
+    /// whether or not the request could wait.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn status_reason(&self) -> Reason {
+        match self.reason {
+            Reason::QueueFull | Reason::WaitTimeout if self.is_of_key_in_flight() => {
+                Reason::Rule(RuleReason::LimitReached)
+            }
+            reason => reason,
         }
     }
 

@@ -107,6 +107,7 @@
 //! | an `Arc<GovernorConfig>` in several layers | clones of the layer |
 //! | `finish().unwrap()` | a panic at the caller's line, or [`try_new`](crate::keyed::KeyedLimitLayer::try_new) |
 //! | `RateLimiter::keyed`, `check_key`, `check_key_n` | [`Rule::cost`](crate::keyed::Rule::cost); the decision is made by the service |
+//! | `until_key_ready`, in any order | [`wait`](crate::keyed::KeyedLimitLayer::wait): first come, first served within a key |
 //! | two layers, of which the outer one counts what the inner one rejects | two rules, or two windows, decided together |
 //! | time of `quanta` | tokio's: `tokio::time::pause` controls tests |
 //!
@@ -145,6 +146,7 @@
 //! | `Retry-After`, only with headers | on each 429 of [`http_rejection`](crate::server::http_rejection()) |
 //! | `resetKey`, `getKey` | [`forget`](crate::keyed::RuleHandle::forget), [`remaining`](crate::keyed::RuleHandle::remaining) |
 //! | `MemoryStore`: grows with the keys of two windows | [`max_keys`](crate::keyed::Rule::max_keys) |
+//! | express-slow-down, a timer for each request | [`wait`](crate::keyed::KeyedLimitLayer::wait), with bounded queues |
 //! | several middlewares, of which the outer ones count what the inner ones reject | rules, decided together |
 //!
 //! # nginx
@@ -152,6 +154,7 @@
 //! | nginx | here |
 //! | --- | --- |
 //! | `limit_req_zone $binary_remote_addr zone=z:10m rate=10r/s; limit_req zone=z;` | `at_most(1, 100 ms)`, exactly |
+//! | `... burst=20;` (20 wait) | the same with [`wait(2 s)`](crate::keyed::KeyedLimitLayer::wait) and `max_queue_per_key(20)` |
 //! | `... burst=20 nodelay;` (21 at once, then 10 in a second) | `at_most(21, 2_100 ms)`, or [two windows](#a-bucket-as-a-window) |
 //! | `rate=30r/m`, kept in thousandths of a request per second | `at_most(1, 2 s)` |
 //! | two `limit_req`, of client and server | two rules, decided together |
@@ -171,6 +174,7 @@
 //! | `PermitLimit`, `Window`; sliding windows issue nearly twice the limit in a span shorter than the window | `at_most` |
 //! | token bucket: `TokenLimit`, `TokensPerPeriod`, `ReplenishmentPeriod` | `at_most(limit, limit / tokens * period)` |
 //! | `GetConcurrencyLimiter` | [`max_in_flight`](crate::keyed::Rule::max_in_flight) |
+//! | `QueueLimit`: for each key, and none in total | [`wait`](crate::keyed::KeyedLimitLayer::wait), with `max_queue_per_key` and `max_queue` |
 //! | `GetNoLimiter` | [`exempt`](crate::keyed::Rule::exempt) |
 //! | `CreateChained`, a global limiter and that of an endpoint: windows that agreed keep their permits | rules, decided together |
 //! | `RejectionStatusCode` (503), `OnRejected` | 429, `reject_with` |

@@ -1,6 +1,9 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use super::rule_state::RuleState;
+use super::{
+    rule_state::{Freed, RuleState},
+    states::States,
+};
 
 /// A handle of a rule: reads its keys, and forgets them. Cheap to clone.
 ///
@@ -8,17 +11,37 @@ use super::rule_state::RuleState;
 /// closure, the value that it returns. Of a value with another hash, the handle finds no key.
 #[derive(Clone)]
 pub struct RuleHandle {
-    states: Arc<[RuleState]>,
+    states: Arc<States>,
     index: usize,
 }
 
 impl RuleHandle {
-    pub(super) const fn new(states: Arc<[RuleState]>, index: usize) -> Self {
-        Self { states, index }
+    /// Returns the handle of the rule with this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub(super) fn of(states: &Arc<States>, rule: &str) -> Self {
+        match states.iter().position(|state| **state.name() == *rule) {
+            Some(index) => Self { states: Arc::clone(states), index },
+            None => {
+                let names: Vec<_> = states.iter().map(|state| &**state.name()).collect();
+                panic!("there is no rule {rule:?}: the layer has {names:?}")
+            }
+        }
     }
 
     fn state(&self) -> &RuleState {
         &self.states[self.index]
+    }
+
+    fn read(&self, plan: usize, key: impl Hash) -> (u32, Option<Duration>) {
+        let (left, wait, place) = self.state().remaining(plan, Some(self.state().hash(key)));
+        if self.state().is_queued(place) {
+            self.states.tell(self.index, Freed(Some(place))); // what a reading expires
+        }
+        (left, wait)
     }
 
     /// Returns the number of requests of a key that could be issued now by all windows, in the
@@ -31,14 +54,14 @@ impl RuleHandle {
     /// Returns the number as [`remaining`](Self::remaining) does, in the plan of this index.
     #[must_use]
     pub fn remaining_in(&self, plan: usize, key: impl Hash) -> u32 {
-        self.state().remaining(plan, Some(self.state().hash(key))).0
+        self.read(plan, key).0
     }
 
     /// Returns the time until all windows have room for a request of a key, in the first plan.
     /// `None` if they have now.
     #[must_use]
     pub fn time_until_room(&self, key: impl Hash) -> Option<Duration> {
-        self.state().remaining(0, Some(self.state().hash(key))).1
+        self.read(0, key).1
     }
 
     /// Forgets what a key has used. Requests of the key that are about to be issued, or in flight,
@@ -46,7 +69,8 @@ impl RuleHandle {
     ///
     /// Has no effect on a key that shares an overflow.
     pub fn forget(&self, key: impl Hash) {
-        self.state().table().forget(self.state().hash(key));
+        let place = self.state().table().forget(self.state().hash(key));
+        self.states.tell(self.index, Freed(place));
     }
 
     /// Returns the number of keys that hold a permit, or have a request in flight, by looking at
@@ -54,6 +78,12 @@ impl RuleHandle {
     #[must_use]
     pub fn live_keys(&self) -> usize {
         self.state().live_keys()
+    }
+
+    /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.states.queued_at(self.index)
     }
 
     /// Returns the number of requests that were decided in an overflow, because the table was full
@@ -77,6 +107,7 @@ impl fmt::Debug for RuleHandle {
             .field("live_keys", &self.live_keys())
             .field("overflowed", &self.overflowed())
             .field("rejected", &self.rejected())
+            .field("queued", &self.queued())
             .finish()
     }
 }

@@ -1,9 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
     handle::RuleHandle,
+    queue_layer::KeyedQueueLayer,
     rules::{IntoRules, RuleList},
     service::KeyedLimit,
     shared::Shared,
@@ -68,6 +69,15 @@ impl<R, P> KeyedLimitLayer<R, P> {
         KeyedLimitLayer { shared: self.shared, policy: RejectWith::new(respond) }
     }
 
+    /// Lets requests wait for their keys, for at most `max_wait`, in the place of a rejection.
+    ///
+    /// The layer shares the state of this one, and has its reject policy for requests that cannot
+    /// wait. See [waiting](crate::keyed#waiting).
+    #[must_use]
+    pub fn wait(self, max_wait: Duration) -> KeyedQueueLayer<R, P> {
+        KeyedQueueLayer::new(self.shared, self.policy, max_wait)
+    }
+
     /// Returns a handle of the rule with this name.
     ///
     /// # Panics
@@ -76,14 +86,7 @@ impl<R, P> KeyedLimitLayer<R, P> {
     #[must_use]
     #[track_caller]
     pub fn handle(&self, rule: &str) -> RuleHandle {
-        let states = &self.shared.states;
-        match states.iter().position(|state| **state.name() == *rule) {
-            Some(index) => RuleHandle::new(Arc::clone(states), index),
-            None => {
-                let names: Vec<_> = states.iter().map(|state| &**state.name()).collect();
-                panic!("there is no rule {rule:?}: the layer has {names:?}")
-            }
-        }
+        RuleHandle::of(&self.shared.states, rule)
     }
 }
 

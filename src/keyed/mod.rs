@@ -48,6 +48,73 @@
 //! until the next call or the drop of the service, so a keyed limit belongs *outside* of limits
 //! that acquire in `poll_ready`. With axum, the service is dropped at once.
 //!
+//! # Waiting
+//!
+//! With [`wait`](KeyedLimitLayer::wait), requests wait for their keys, as suits a client. Here a
+//! crawler sends five requests per second to a host, and has two of them in flight:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tokio::time::Instant;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{
+//!     Rejected,
+//!     keyed::{KeyedLimitLayer, Rule},
+//! };
+//!
+//! struct Get { host: &'static str, path: u32 }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let per_host = Rule::new("host", |get: &Get| Some(get.host))
+//!     .at_most(5, Duration::from_secs(1))
+//!     .max_in_flight(2);
+//! let limit = KeyedLimitLayer::new(per_host)
+//!     .wait(Duration::from_secs(30))
+//!     .max_queue_per_key(20);
+//! let send = service_fn(|get: Get| async move {
+//!     tokio::time::sleep(Duration::from_millis(10)).await; // sends it
+//!     Ok::<_, BoxError>(get.path)
+//! });
+//! let client = ServiceBuilder::new().layer(limit.clone()).service(send);
+//!
+//! let start = Instant::now();
+//! let pages = (0..20).map(|path| client.clone().oneshot(Get { host: "slow.example", path }));
+//! let pages = tokio::spawn(futures::future::try_join_all(pages));
+//! tokio::task::yield_now().await;
+//! assert_eq!(limit.handle("host").queued(), 18);
+//!
+//! // Another host has limits of its own.
+//! client.clone().oneshot(Get { host: "fast.example", path: 0 }).await?;
+//! assert_eq!(start.elapsed(), Duration::from_millis(10));
+//!
+//! assert_eq!(pages.await??.len(), 20);
+//! assert!(start.elapsed() > Duration::from_secs(3)); // five at once, and five after each second
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **Order.** Requests of a key are issued in the order in which their futures are first polled,
+//!   and no newcomer overtakes one that waits. Requests of other keys pass.
+//! - **Turns.** At a rule that several keys share, such as one for all requests or that of a
+//!   tenant, the keys take turns, one request each. The key is that of the first rule that has one
+//!   for the request. So a client behind another one with a thousand requests waits for one of
+//!   them.
+//! - **All or nothing.** A request that waits holds no permit of any rule. In its turn it acquires
+//!   of all of them, or waits for the one that is in the way.
+//! - **Rejections.** The queue of a key and the whole queue are
+//!   [bounded](KeyedQueueLayer::max_queue_per_key). A request whose windows tell that it cannot be
+//!   issued within `max_wait`, or by the deadline of a [`DeadlineLayer`](crate::DeadlineLayer), is
+//!   rejected at once, with the time. One that waits for others in flight is rejected when
+//!   `max_wait` has passed.
+//! - **Readiness.** The inner service has to be `Clone`, and the service is always ready. A clone
+//!   is driven ready by a request that has its permits. They are committed by its call, and
+//!   refunded if it fails to become ready.
+//!
+//! A call that does not wait takes no lock and allocates nothing, also while others wait. A wait
+//! needs a runtime of tokio with a timer. The bounds are per layer, and the queue is shared by all
+//! layers that were made of one `KeyedLimitLayer`; one that rejects does not overtake it.
+//!
 //! # Keys
 //!
 //! A key is a function of the request, or a ready-made [`Key`]: the client's address, a header, a
@@ -134,6 +201,10 @@ mod keys;
 mod lanes;
 mod layer;
 mod plan;
+mod queue;
+mod queue_future;
+mod queue_layer;
+mod queue_service;
 mod rule;
 pub(crate) mod rule_name;
 mod rule_state;
@@ -143,6 +214,7 @@ mod settle;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
+mod states;
 mod table;
 #[cfg(test)]
 mod table_tests;
@@ -160,6 +232,9 @@ pub use self::{
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
     plan::Plan,
+    queue_future::QueueFuture,
+    queue_layer::KeyedQueueLayer,
+    queue_service::KeyedQueue,
     rule::{Rule, WithoutKey},
     rules::{IntoRules, RuleList, Rules, SettleRules},
     service::KeyedLimit,
@@ -168,7 +243,7 @@ pub use self::{
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{
-    rule_state::RuleState,
     shared::{InFlight, Shared},
     standing::{Standing, report_standings},
+    states::States,
 };

@@ -17,6 +17,7 @@ use super::{
     rule_name::RuleName,
     table::{
         KeyHash, Place, Refused, Table,
+        counts::QUEUED,
         limits::{Ask, Limits, Window},
         state::Now,
     },
@@ -34,12 +35,34 @@ pub(crate) struct RuleState {
     id: Option<RuleName>,
     plans: Vec<Plan>,
     without_key: WithoutKey,
-    is_dry_run: bool,
+    pub(super) is_dry_run: bool,
     pub(super) is_late: bool,
     table: Table,
     hasher: RandomState,
     clock: Clock,
     rejected: AtomicU64,
+}
+
+/// What a request wants of a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    pub(super) target: Target,
+    pub(super) ask: Ask,
+}
+
+/// The state of which a request wants permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// The rule does not apply.
+    Nothing,
+    /// That of the requests without a key.
+    Common,
+    Key(KeyHash),
+}
+
+impl Want {
+    pub(super) const NOTHING: Self =
+        Self { target: Target::Nothing, ask: Ask { plan: 0, cost: 0 } };
 }
 
 /// What a request holds of a rule: nothing, or permits of a place.
@@ -132,82 +155,179 @@ impl RuleState {
         Ask { plan: if terms.plan < self.plans.len() { terms.plan } else { 0 }, cost: terms.cost }
     }
 
-    /// Acquires the permits of a request, or rejects it.
+    /// Returns what a request wants of this rule.
+    #[inline]
+    pub(super) fn want<Request>(
+        &self,
+        key: &impl Key<Request>,
+        request: &Request,
+        terms: Terms,
+    ) -> Result<Want, Denial> {
+        if terms.is_exempt || terms.cost == 0 {
+            return Ok(Want::NOTHING);
+        }
+        let ask = self.ask(terms);
+        if ask.cost > self.table.limits().max_cost(ask.plan) {
+            return Err(Denial { why: Why::TooLarge, ask });
+        }
+        let target = if self.table.has_slots() {
+            match (self.hash_of(key, request), self.without_key) {
+                (Some(key), _) => Target::Key(key),
+                (None, WithoutKey::Share) => Target::Common,
+                (None, WithoutKey::Exempt) => Target::Nothing,
+                (None, WithoutKey::Reject) => return Err(Denial { why: Why::NoKey, ask }),
+            }
+        } else {
+            Target::Common
+        };
+        Ok(Want { target, ask })
+    }
+
+    /// Acquires the permits of a request.
+    #[inline]
+    pub(super) fn acquire(&self, want: Want, now: &mut Now<'_, Clock>) -> Result<Held, Refused> {
+        let Want { target, ask } = want;
+        let place = match target {
+            Target::Nothing => return Ok(Held::NOTHING),
+            Target::Common => {
+                let place = self.table.common();
+                self.table.acquire_at(place, ask, now)?;
+                place
+            }
+            Target::Key(key) => self.table.acquire(key, ask, now)?,
+        };
+        Ok(Held(Some((place, ask))))
+    }
+
+    /// Acquires the permits of a request that waits at `place`, and whose turn it is.
+    pub(super) fn acquire_in_turn(
+        &self,
+        place: Place,
+        ask: Ask,
+        now: &mut Now<'_, Clock>,
+    ) -> Result<Held, Refused> {
+        self.table.acquire_in_turn(place, ask, now)?;
+        Ok(Held(Some((place, ask))))
+    }
+
+    /// Acquires the permits of a request, or denies it. In a dry run, a request that is denied is
+    /// counted, and holds nothing.
+    #[inline]
     pub(super) fn decide<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
         terms: Terms,
         now: &mut Now<'_, Clock>,
-    ) -> Result<Held, Rejected> {
-        if terms.is_exempt || terms.cost == 0 {
+    ) -> Result<Held, Denial> {
+        let decided = self.want(key, request, terms).and_then(|want| {
+            self.acquire(want, now)
+                .map_err(|refused| Denial { why: Why::Refused(refused), ask: want.ask })
+        });
+        if self.is_dry_run && decided.is_err() {
+            self.count_rejection();
             return Ok(Held::NOTHING);
         }
-        let ask = self.ask(terms);
-        let acquired = if ask.cost > self.table.limits().max_cost(ask.plan) {
-            Err(Denial::TooLarge)
-        } else if self.table.has_slots() {
-            match (self.hash_of(key, request), self.without_key) {
-                (Some(key), _) => self.table.acquire(key, ask, now).map_err(Denial::Refused),
-                (None, WithoutKey::Share) => self.acquire_common(ask, now),
-                (None, WithoutKey::Exempt) => return Ok(Held::NOTHING),
-                (None, WithoutKey::Reject) => Err(Denial::NoKey),
-            }
-        } else {
-            self.acquire_common(ask, now)
-        };
-        match acquired {
-            Ok(place) => Ok(Held(Some((place, ask)))),
-            Err(denial) => self.reject(denial, ask, now),
+        decided
+    }
+
+    /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in
+    /// which it would be denied.
+    pub(super) fn want_or_pass<Request>(
+        &self,
+        key: &impl Key<Request>,
+        request: &Request,
+        terms: Terms,
+    ) -> Result<Want, Denial> {
+        match self.want(key, request, terms) {
+            Err(_) if self.is_dry_run => Ok(Want::NOTHING),
+            wanted => wanted,
         }
     }
 
-    fn acquire_common(&self, ask: Ask, now: &mut Now<'_, Clock>) -> Result<Place, Denial> {
-        let place = self.table.common();
-        self.table.acquire_at(place, ask, now).map_err(Denial::Refused)?;
-        Ok(place)
-    }
-
-    /// Counts a rejection. In a dry run, the request is admitted, and holds nothing.
-    #[cold]
-    fn reject(&self, denial: Denial, ask: Ask, now: &mut Now<'_, Clock>) -> Result<Held, Rejected> {
+    /// Counts a rejection.
+    pub(super) fn count_rejection(&self) {
         self.rejected.fetch_add(1, Relaxed);
-        if self.is_dry_run { Ok(Held::NOTHING) } else { Err(self.rejection(denial, ask, now)) }
     }
 
-    fn rejection(&self, denial: Denial, ask: Ask, now: &mut Now<'_, Clock>) -> Rejected {
-        let (limit, reason, wait, place) = match denial {
-            Denial::TooLarge => (Limit::Rate, RuleReason::TooLarge, None, None),
-            Denial::NoKey => (Limit::Rate, RuleReason::NoKey, None, None),
-            Denial::Refused(Refused::Full { place }) => {
+    /// Returns the rejection of a request that was denied, and counts it.
+    #[cold]
+    pub(super) fn reject(&self, denial: Denial, now: &mut Now<'_, Clock>) -> Rejected {
+        self.count_rejection();
+        let Denial { why, ask } = denial;
+        let (limit, reason, wait, place) = match why {
+            Why::TooLarge => (Limit::Rate, RuleReason::TooLarge, None, None),
+            Why::NoKey => (Limit::Rate, RuleReason::NoKey, None, None),
+            Why::Refused(Refused::Full { place } | Refused::Queued(place)) => {
                 let wait = self.wait(place, ask, now);
-                (Limit::Rate, RuleReason::LimitReached, wait, Some(place))
+                let limit = if wait.is_some() { Limit::Rate } else { Limit::Concurrency };
+                (limit, RuleReason::LimitReached, wait, Some(place))
             }
-            Denial::Refused(Refused::Busy(place)) => {
+            Why::Refused(Refused::Busy(place)) => {
                 (Limit::Concurrency, RuleReason::LimitReached, None, Some(place))
             }
-            Denial::Refused(Refused::NoSlot) => (Limit::Rate, RuleReason::TableFull, None, None),
-            Denial::Refused(Refused::Stalled) => {
+            Why::Refused(Refused::NoSlot) => (Limit::Rate, RuleReason::TableFull, None, None),
+            Why::Refused(Refused::Stalled) => {
                 (Limit::Rate, RuleReason::LimitReached, Some(Duration::from_millis(1)), None)
             }
         };
-        let is_shared = place.is_some_and(|place| self.table.is_shared(place));
-        Rejected::new(limit, Reason::Rule(reason), wait)
-            .in_scope(Scope { rule: self.id, is_shared })
+        self.rejection(limit, Reason::Rule(reason), wait, place)
     }
 
-    /// Returns the time until there is room for `ask` in all windows. At least a nanosecond.
-    fn wait(&self, place: Place, ask: Ask, now: &mut Now<'_, Clock>) -> Option<Duration> {
+    /// Returns a rejection at `place`.
+    pub(super) fn rejection(
+        &self,
+        limit: Limit,
+        reason: Reason,
+        wait: Option<Duration>,
+        place: Option<Place>,
+    ) -> Rejected {
+        let is_shared = place.is_some_and(|place| self.table.is_shared(place));
+        Rejected::new(limit, reason, wait).in_scope(Scope { rule: self.id, is_shared })
+    }
+
+    /// Returns the time until there is room for `ask` in all windows. At least a nanosecond. `None`
+    /// without windows.
+    pub(super) fn wait(
+        &self,
+        place: Place,
+        ask: Ask,
+        now: &mut Now<'_, Clock>,
+    ) -> Option<Duration> {
+        self.wait_behind(place, ask, 0, now)
+    }
+
+    /// Returns a time before which there is no room for `ask` behind requests for `ahead` permits.
+    pub(super) fn wait_behind(
+        &self,
+        place: Place,
+        ask: Ask,
+        ahead: u64,
+        now: &mut Now<'_, Clock>,
+    ) -> Option<Duration> {
         let state = self.table.state(place);
-        let windows = 0..self.table.limits().windows.len();
         let now = now.get();
-        let wait = windows.map(|window| state.time_until_room(window, ask, now)).max()?;
-        Some(wait.max(Duration::from_nanos(1)))
+        let windows = self.table.limits().windows.iter().enumerate();
+        let wait = windows.map(|(index, window)| {
+            let shape = &window.shapes[ask.plan];
+            let (all, quota) = (ahead + u64::from(ask.cost), u64::from(shape.quota));
+            // A permit that is issued n quotas later than another is issued n windows later.
+            let rounds = (all - 1) / quota;
+            let cost = u32::try_from(all - rounds * quota).unwrap_or(u32::MAX);
+            let first = state.time_until_room(index, Ask { cost, ..ask }, now);
+            first.saturating_add(Duration::from_nanos(shape.window().saturating_mul(rounds)))
+        });
+        Some(wait.max()?.max(Duration::from_nanos(1)))
     }
 
     /// Returns the permits that are left to a key in all windows, and the time until there is one,
     /// if there is none. Without a key, those of the requests without one.
-    pub(super) fn remaining(&self, plan: usize, key: Option<KeyHash>) -> (u32, Option<Duration>) {
+    /// The place is where that was seen.
+    pub(super) fn remaining(
+        &self,
+        plan: usize,
+        key: Option<KeyHash>,
+    ) -> (u32, Option<Duration>, Place) {
         let plan = if plan < self.plans.len() { plan } else { 0 };
         let mut now = Now::of(&self.clock);
         let place = match key {
@@ -220,7 +340,7 @@ impl RuleState {
         let left = windows.map(|window| state.remaining(window, plan)).min();
         let wait =
             if left == Some(0) { self.wait(place, Ask { plan, cost: 1 }, &mut now) } else { None };
-        (left.unwrap_or(u32::MAX), wait)
+        (left.unwrap_or(u32::MAX), wait, place)
     }
 
     /// Returns the number of live keys.
@@ -229,7 +349,8 @@ impl RuleState {
         let mut is_live = |place: &Place| {
             let state = self.table.state(*place);
             !state.is_idle() && {
-                while state.expire(&mut now) {}
+                // Requests that wait see to the expiry.
+                while !state.is_queued() && state.expire(&mut now) {}
                 !state.is_idle()
             }
         };
@@ -238,48 +359,56 @@ impl RuleState {
 
     /// Returns the time until this rule would admit the request, without acquiring. `None` if it
     /// would now, or if that is not known.
-    pub(super) fn look<Request>(
-        &self,
-        key: &impl Key<Request>,
-        request: &Request,
-        terms: Terms,
-        now: &mut Now<'_, Clock>,
-    ) -> Option<Duration> {
-        let ask = self.ask(terms);
-        let is_certain = terms.is_exempt || self.is_dry_run || terms.cost == 0;
-        if is_certain || ask.cost > self.table.limits().max_cost(ask.plan) {
-            return None;
-        }
-        let place = if self.table.has_slots() {
-            match self.hash_of(key, request) {
-                Some(key) => self.table.find(key)?,
-                None if self.without_key == WithoutKey::Share => self.table.common(),
-                None => return None,
-            }
-        } else {
-            self.table.common()
+    pub(super) fn look(&self, want: Want, now: &mut Now<'_, Clock>) -> Option<Duration> {
+        let place = match want.target {
+            _ if self.is_dry_run => return None,
+            Target::Nothing => return None,
+            Target::Common => self.table.common(),
+            Target::Key(key) => self.table.find(key)?,
         };
-        while self.table.state(place).expire(now) {}
-        self.wait(place, ask, now).filter(|wait| *wait > Duration::from_nanos(1))
+        let state = self.table.state(place);
+        // Requests that wait see to the expiry.
+        while !state.is_queued() && state.expire(now) {}
+        if state.is_queued() {
+            now.noticed = Some(place);
+        }
+        self.wait(place, want.ask, now).filter(|wait| *wait > Duration::from_nanos(1))
+    }
+
+    /// Returns true if requests wait at `place`.
+    pub(super) fn is_queued(&self, place: Place) -> bool {
+        self.table.state(place).is_queued()
+    }
+
+    /// Makes newcomers at `place` wait: see [`Table::set_queued`].
+    pub(super) fn set_queued(&self, place: Place, target: Target) -> bool {
+        let key = if let Target::Key(key) = target { Some(key) } else { None };
+        self.table.set_queued(place, key)
+    }
+
+    /// Lets newcomers at `place` acquire again.
+    pub(super) fn clear_queued(&self, place: Place) {
+        self.table.state(place).clear_queued();
     }
 
     /// Gives permits back that were not used.
-    pub(super) fn undo(&self, held: Held) {
-        if let Held(Some((place, ask))) = held {
-            self.table.state(place).undo(ask);
-        }
+    pub(super) fn undo(&self, held: Held) -> Freed {
+        let Held(Some((place, ask))) = held else { return Freed(None) };
+        Freed::by(self.table.state(place).undo(ask), place)
     }
 
     /// Commits permits whose request was issued.
-    pub(super) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) {
-        if let Held(Some((place, ask))) = held {
-            self.table.state(place).commit(ask, now);
-        }
+    #[inline]
+    pub(super) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) -> Freed {
+        let Held(Some((place, ask))) = held else { return Freed(None) };
+        let state = self.table.state(place);
+        state.commit(ask, now); // and expires others
+        Freed(state.is_queued().then_some(place))
     }
 
     /// Commits `cost` permits in the place of those that were acquired.
-    pub(super) fn settle(&self, held: Held, cost: Option<u32>, now: &mut Now<'_, Clock>) {
-        let Held(Some((place, ask))) = held else { return };
+    pub(super) fn settle(&self, held: Held, cost: Option<u32>, now: &mut Now<'_, Clock>) -> Freed {
+        let Held(Some((place, ask))) = held else { return Freed(None) };
         let state = self.table.state(place);
         let cost = cost.unwrap_or(ask.cost);
         let held = if cost > ask.cost {
@@ -293,18 +422,36 @@ impl RuleState {
         if held > 0 {
             state.commit(Ask { cost: held, ..ask }, now);
         }
+        Freed(state.is_queued().then_some(place))
     }
 
     /// Releases a request in flight.
-    pub(super) fn release(&self, held: Held) {
-        if let Held(Some((place, _))) = held {
-            self.table.state(place).release();
-        }
+    pub(super) fn release(&self, held: Held) -> Freed {
+        let Held(Some((place, _))) = held else { return Freed(None) };
+        Freed::by(self.table.state(place).release(), place)
     }
 }
 
+/// The place of a state that may have permits for requests that wait there.
+#[must_use]
+pub(super) struct Freed(pub(super) Option<Place>);
+
+impl Freed {
+    /// Looks at the counter word before a release.
+    const fn by(word: u64, place: Place) -> Self {
+        Self(if word & QUEUED == 0 { None } else { Some(place) })
+    }
+}
+
+/// A request that a rule denies.
+pub(super) struct Denial {
+    pub(super) why: Why,
+    pub(super) ask: Ask,
+}
+
 /// Why a rule denies a request.
-enum Denial {
+#[derive(Clone, Copy)]
+pub(super) enum Why {
     TooLarge,
     NoKey,
     Refused(Refused),

@@ -9,12 +9,16 @@ use super::standing::Subject;
 use super::{
     key::Key,
     rule::{Rule, RuleConfig},
-    rule_state::{Held, RuleState},
+    rule_state::{Held, RuleState, Want, Why},
     settle::{IsLate, Settle},
+    states::{Denied, States},
     table::state::Now,
     terms::ReadTerms,
 };
 use crate::{rejected::Rejected, time::Clock};
+
+/// The largest number of rules of a layer.
+pub(super) const MAX_RULES: usize = 6;
 
 /// One rule, or a tuple of up to six, which are decided together. Sealed.
 pub trait RuleList: sealed::Sealed {
@@ -22,6 +26,8 @@ pub trait RuleList: sealed::Sealed {
     #[doc(hidden)]
     type Held: AsRef<[Held]> + Copy;
 
+    #[doc(hidden)]
+    fn held(of_each: &[Held]) -> Self::Held;
     /// Where a request counts in each rule.
     #[cfg(feature = "server")]
     #[doc(hidden)]
@@ -38,10 +44,25 @@ pub trait Rules<Request>: RuleList {
     #[doc(hidden)]
     fn decide(
         &self,
-        states: &[RuleState],
+        states: &States,
         request: &Request,
         now: &mut Now<'_, Clock>,
-    ) -> Result<Self::Held, Rejected>;
+    ) -> Result<Self::Held, Denied>;
+
+    /// Returns what the request wants of each rule, in the first entries of an array.
+    #[doc(hidden)]
+    fn wants(&self, states: &States, request: &Request) -> Result<[Want; MAX_RULES], Denied>;
+
+    /// Returns the rejection of a request that was denied, with the time of a later rule if that is
+    /// longer. The rules before it have room.
+    #[doc(hidden)]
+    fn reject(
+        &self,
+        denied: Denied,
+        states: &States,
+        request: &Request,
+        now: &mut Now<'_, Clock>,
+    ) -> Rejected;
 
     /// Returns where the request counts in each rule.
     #[cfg(feature = "server")]
@@ -54,7 +75,7 @@ pub trait SettleRules<Response, Error>: RuleList {
     #[doc(hidden)]
     fn settle(
         &self,
-        states: &[RuleState],
+        states: &States,
         held: &Self::Held,
         result: Result<&Response, &Error>,
         now: &mut Now<'_, Clock>,
@@ -97,6 +118,10 @@ macro_rules! rules {
             #[cfg(feature = "server")]
             type Subjects = [Subject; $count];
 
+            fn held(of_each: &[Held]) -> Self::Held {
+                std::array::from_fn(|index| of_each[index])
+            }
+
             fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
                 Ok(vec![$(RuleState::new($rule.config(), $rule.is_late(), clock)?),+])
@@ -121,19 +146,23 @@ macro_rules! rules {
             #[inline]
             fn decide(
                 &self,
-                states: &[RuleState],
+                states: &States,
                 request: &Request,
                 now: &mut Now<'_, Clock>,
-            ) -> Result<Self::Held, Rejected> {
+            ) -> Result<Self::Held, Denied> {
                 let ($($rule,)+) = self;
                 let mut acquired = Acquired { states, held: [Held::NOTHING; $count] };
                 $(
                     let terms = $rule.terms.terms(request);
-                    match states[$index].decide(&$rule.key, request, terms, now) {
+                    let decided = states[$index].decide(&$rule.key, request, terms, now);
+                    if now.noticed.is_some() {
+                        states.tell_noticed($index, now);
+                    }
+                    match decided {
                         Ok(permits) => acquired.held[$index] = permits,
-                        Err(rejected) => {
+                        Err(denial) => {
                             drop(acquired);
-                            return Err(self.look($index, rejected, states, request, now));
+                            return Err(Denied { rule: $index, denial });
                         }
                     }
                 )+
@@ -145,28 +174,43 @@ macro_rules! rules {
                 let ($($rule,)+) = self;
                 [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
             }
-        }
 
-        impl<Request, $($key, $terms, $settle),+> LookAt<Request>
-            for ($(Rule<$key, $terms, $settle>,)+)
-        where
-            $($key: Key<Request>, $terms: ReadTerms<Request>,)+
-        {
             #[cold]
-            fn look(
+            fn wants(
                 &self,
-                first: usize,
-                mut rejected: Rejected,
-                states: &[RuleState],
+                states: &States,
+                request: &Request,
+            ) -> Result<[Want; MAX_RULES], Denied> {
+                let ($($rule,)+) = self;
+                let mut wants = [Want::NOTHING; MAX_RULES];
+                $(
+                    let terms = $rule.terms.terms(request);
+                    wants[$index] = states[$index]
+                        .want_or_pass(&$rule.key, request, terms)
+                        .map_err(|denial| Denied { rule: $index, denial })?;
+                )+
+                Ok(wants)
+            }
+
+            #[cold]
+            fn reject(
+                &self,
+                denied: Denied,
+                states: &States,
                 request: &Request,
                 now: &mut Now<'_, Clock>,
             ) -> Rejected {
                 let ($($rule,)+) = self;
+                let Denied { rule: first, denial } = denied;
+                let is_refused = matches!(denial.why, Why::Refused(_));
+                let mut rejected = states[first].reject(denial, now);
                 $(
-                    if (first + 1..).contains(&$index) {
+                    if is_refused && (first + 1..).contains(&$index) {
                         let terms = $rule.terms.terms(request);
-                        let wait = states[$index].look(&$rule.key, request, terms, now);
-                        rejected = rejected.at_least(wait);
+                        if let Ok(want) = states[$index].want(&$rule.key, request, terms) {
+                            rejected = rejected.at_least(states[$index].look(want, now));
+                            states.tell_noticed($index, now);
+                        }
                     }
                 )+
                 rejected
@@ -181,7 +225,7 @@ macro_rules! rules {
             #[inline]
             fn settle(
                 &self,
-                states: &[RuleState],
+                states: &States,
                 held: &Self::Held,
                 result: Result<&Response, &Error>,
                 now: &mut Now<'_, Clock>,
@@ -189,9 +233,10 @@ macro_rules! rules {
                 let ($($rule,)+) = self;
                 // All before the first is settled: if one of them panics, none is.
                 let costs = [$($settle::IS_LATE.then(|| $rule.settle.cost(result))),+];
-                for ((state, held), cost) in states.iter().zip(held).zip(costs) {
+                for (index, cost) in costs.into_iter().enumerate() {
                     if let Some(cost) = cost {
-                        state.settle(*held, cost, now);
+                        let freed = states[index].settle(held[index], cost, now);
+                        states.tell(index, freed);
                     }
                 }
             }
@@ -203,7 +248,7 @@ macro_rules! rules {
 ///
 /// The drop undoes it: at a rejection by a later rule, and if a function of a later rule panics.
 struct Acquired<'a, const N: usize> {
-    states: &'a [RuleState],
+    states: &'a States,
     held: [Held; N],
 }
 
@@ -218,24 +263,8 @@ impl<const N: usize> Acquired<'_, N> {
 
 impl<const N: usize> Drop for Acquired<'_, N> {
     fn drop(&mut self) {
-        for (state, held) in self.states.iter().zip(self.held) {
-            state.undo(held);
-        }
+        self.states.undo(&self.held);
     }
-}
-
-/// Looks at rules without acquiring.
-trait LookAt<Request> {
-    /// Returns the rejection by the rule `first`, with the time of a later rule if that is longer.
-    /// The rules before it have room.
-    fn look(
-        &self,
-        first: usize,
-        rejected: Rejected,
-        states: &[RuleState],
-        request: &Request,
-        now: &mut Now<'_, Clock>,
-    ) -> Rejected;
 }
 
 rules!(1: (0 a K0 T0 S0));

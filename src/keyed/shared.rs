@@ -5,14 +5,18 @@ use std::{fmt, sync::Arc};
 use super::{
     rule_state::RuleState,
     rules::{RuleList, Rules},
+    states::States,
     table::state::Now,
 };
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
+/// Decisions of one request that are made while others leave the queue.
+const DECISIONS: u32 = 16;
+
 /// The rules of a layer, and their states.
 pub(crate) struct Shared<R> {
     pub(crate) rules: R,
-    pub(crate) states: Arc<[RuleState]>,
+    pub(crate) states: Arc<States>,
     clock: Clock,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
@@ -21,7 +25,7 @@ pub(crate) struct Shared<R> {
 impl<R: RuleList> Shared<R> {
     pub(super) fn new(rules: R) -> Result<Self, InvalidSetting> {
         let clock = Clock::start();
-        let states: Arc<[RuleState]> = rules.states(clock)?.into();
+        let states = rules.states(clock)?;
         for (index, state) in states.iter().enumerate() {
             if states[..index].iter().any(|other| other.name() == state.name()) {
                 let expected = "another one than that of each other rule";
@@ -29,6 +33,7 @@ impl<R: RuleList> Shared<R> {
             }
         }
         let outlives_call = states.iter().any(RuleState::outlives_call);
+        let states = Arc::new(States::new(states, clock));
         Ok(Self { rules, states, clock, outlives_call })
     }
 
@@ -41,7 +46,22 @@ impl<R: RuleList> Shared<R> {
     where
         R: Rules<Request>,
     {
-        self.rules.decide(&self.states, request, &mut self.now())
+        let Self { rules, states, .. } = self;
+        let mut now = self.now();
+        rules.decide(states, request, &mut now).or_else(|mut denied| {
+            // Requests of a layer that waits may have left in the meantime.
+            for _ in 0..DECISIONS {
+                if !states.tell_denied(&denied) {
+                    break;
+                }
+                now = self.now();
+                match rules.decide(states, request, &mut now) {
+                    Ok(held) => return Ok(held),
+                    Err(again) => denied = again,
+                }
+            }
+            Err(rules.reject(denied, states, request, &mut now))
+        })
     }
 }
 
@@ -62,9 +82,10 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
     #[inline]
     fn drop(&mut self) {
         let mut now = self.shared.now();
-        for (state, held) in self.shared.states.iter().zip(self.held.as_ref()) {
+        let states = &self.shared.states;
+        for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
             if !state.is_late {
-                state.commit(*held, &mut now);
+                states.tell(index, state.commit(*held, &mut now));
             }
         }
     }
@@ -105,11 +126,12 @@ impl<R: RuleList> fmt::Debug for InFlight<R> {
 impl<R: RuleList> Drop for InFlight<R> {
     fn drop(&mut self) {
         let mut now = self.shared.now();
-        for (state, held) in self.shared.states.iter().zip(self.held.as_ref()) {
+        let states = &self.shared.states;
+        for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
             if state.is_late && !self.is_settled {
-                state.commit(*held, &mut now);
+                states.tell(index, state.commit(*held, &mut now));
             }
-            state.release(*held);
+            states.tell(index, state.release(*held));
         }
     }
 }

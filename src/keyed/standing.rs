@@ -9,6 +9,7 @@ use super::{
     key::Key,
     rule::WithoutKey,
     rule_state::RuleState,
+    states::States,
     table::{KeyHash, Place, limits::Ask, state::Now},
     terms::Terms,
 };
@@ -43,7 +44,7 @@ pub(crate) struct Standing {
 
 /// Calls `report` for each window of each rule in which the request counts.
 pub(crate) fn report_standings(
-    states: &[RuleState],
+    states: &States,
     subjects: &[Subject],
     mut report: impl FnMut(Standing),
 ) {
@@ -57,6 +58,7 @@ pub(crate) fn report_standings(
         };
         for (window, quota) in state.plan(plan).windows().iter().enumerate() {
             let (remaining, reset) = state.standing(of, plan, window, *quota, &mut now);
+            states.tell_noticed(rule, &mut now);
             report(Standing { rule, window, quota: *quota, key, remaining, reset });
         }
     }
@@ -99,6 +101,9 @@ impl RuleState {
             let place = self.place(of);
             let state = self.table().state(place);
             while state.expire(now) {}
+            if state.is_queued() {
+                now.noticed = Some(place); // what the reading has expired
+            }
             let remaining = state.remaining(window, plan);
             let cost = if remaining == 0 { 1 } else { quota.limit() };
             let wait = state.time_until_room(window, Ask { plan, cost }, now.get());

@@ -11,7 +11,6 @@ use tokio::runtime::{self, Handle};
 
 use super::{
     WindowSnapshot,
-    refill_task::{Refill, RefillTask},
     window::{Reading, Shape, Window},
 };
 #[cfg(debug_assertions)]
@@ -24,6 +23,7 @@ use crate::{
         Waiter,
     },
     quota::Quota,
+    refill_task::{Refill, RefillTask},
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, View, WaiterKey},
     time::{Clock, Nanos, TICK, Time, TimerUse},

@@ -237,7 +237,6 @@ mod handle;
 mod layer;
 mod limiter;
 mod permit;
-mod refill_task;
 mod snapshot;
 mod window;
 

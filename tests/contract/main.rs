@@ -13,6 +13,7 @@
 //! | `wakers.rs` | every pending task is woken; repeated polls change nothing |
 //! | `failures.rs` | readiness errors, and panics |
 //! | `drops.rs` | drops in each state |
+//! | `keyed.rs` | limits of keys, which are decided in `call` |
 //! | `buffer.rs` | tower's rate limit behind a `Buffer`, which shares it |
 //!
 //! `assert_counts(in_flight, spent, queued)` asserts the permits held in flight, those spent of the
@@ -33,6 +34,7 @@
 mod buffer;
 mod drops;
 mod failures;
+mod keyed;
 #[path = "../support/paused_time.rs"]
 mod paused_time;
 mod probe;

@@ -12,6 +12,7 @@
 mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
+#[allow(clippy::modulo_one, reason = "sets of one state")]
 mod keyed;
 #[path = "../../src/retry/live_words.rs"]
 mod live_words;

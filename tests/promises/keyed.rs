@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -244,4 +245,36 @@ async fn c4_panic_of_a_settlement_costs_what_was_acquired() {
     assert_eq!((client.live_keys(), tenant.live_keys()), (0, 0));
     service.oneshot(Request { cost: 30, ..of(1) }).await.unwrap();
     assert_eq!((client.remaining(1_u32), tenant.remaining(0_u32)), (0, 0));
+}
+
+/// A service that is ready once for each poll, and cannot be cloned.
+struct Once {
+    is_ready: bool,
+}
+
+impl Service<Request> for Once {
+    type Response = u32;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<u32, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.is_ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        assert!(std::mem::take(&mut self.is_ready), "called without readiness");
+        std::future::ready(Ok(request.cost))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn k15_instance_that_was_made_ready_is_called_and_stays_ready_at_a_rejection() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(1, HOUR));
+    let mut service = layer.layer(Once { is_ready: false });
+    service.ready().await.unwrap().call(of(1)).await.unwrap();
+    assert!(!service.get_ref().is_ready);
+    rejected(service.ready().await.unwrap().call(of(1)).await);
+    assert!(service.get_ref().is_ready, "not called");
+    service.call(of(2)).await.unwrap(); // by the readiness that is left
 }

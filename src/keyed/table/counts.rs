@@ -1,24 +1,28 @@
 //! CORE: the counter word of a key (pure).
 //!
 //! It holds a number of *held* and one of *unlogged* permits for each window, the number of
-//! requests in flight if that is limited, and a flag. One compare-exchange of the word decides
+//! requests in flight if that is limited, and two flags. One compare-exchange of the word decides
 //! all windows of a rule together.
 //!
 //! ```text
-//!  63              ...                                                            0
-//! +--------+-----------+---------------+-----------+---------------+-----------+
-//! | TAKEN  | in flight | unlogged of 1 | held of 1 | unlogged of 0 | held of 0 |
-//! +--------+-----------+---------------+-----------+---------------+-----------+
+//!  63       62       ...                                                            0
+//! +-------+--------+-----------+---------------+-----------+---------------+-----------+
+//! | TAKEN | QUEUED | in flight | unlogged of 1 | held of 1 | unlogged of 0 | held of 0 |
+//! +-------+--------+-----------+---------------+-----------+---------------+-----------+
 //! ```
 //!
 //! The fields are as wide as the largest number that a rule needs, so most pairs of windows fit.
 
 /// The bits of a word that are left to the fields.
-const BITS: u32 = 63;
+const BITS: u32 = 62;
 
 /// The word is in the hands of one task: a slot is being claimed, or a key of this home set is
 /// being inserted.
 pub(crate) const TAKEN: u64 = 1 << 63;
+
+/// Requests wait at this state. An acquisition out of turn is refused, and a step that releases
+/// permits tells the queue. The state is live, and an overflow is not copied.
+pub(crate) const QUEUED: u64 = 1 << 62;
 
 /// The position of a number in a counter word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,9 +21,9 @@
 //!
 //! # Wrapping
 //!
-//! The stamp is a remainder: it wraps after 2^21 ticks, which are 6,000 to 17,000 windows. A key that
-//! was idle for a multiple of that time, to within a window, finds its permits of then counted once
-//! more. That rejects requests and admits none.
+//! The stamp is a remainder: it wraps after 2^21 ticks, which are 6,000 to 17,000 windows. A key
+//! that was idle for a multiple of that time, to within a window, finds its permits of then counted
+//! once more. That rejects requests and admits none.
 //!
 //! A step of a task on a log must not take as long as that. If it did, and if the word had the same
 //! value again, it would be taken for the old one.
@@ -167,7 +167,8 @@ impl Log {
         (shape.steps as u64 + 1) * TICKS
     }
 
-    /// Returns the time from `now` until `ticks` after the stamp. The stamp may be later than `now`.
+    /// Returns the time from `now` until `ticks` after the stamp. The stamp may be later than
+    /// `now`.
     pub(crate) const fn time_until(
         self,
         ticks: u64,

@@ -49,8 +49,8 @@
 //! - *Two tasks claim one slot.* One of them exchanges the zero.
 //! - *A task acquires in the overflow while its key is inserted.* The claim writes the fingerprint,
 //!   then exchanges the counter word of the overflow for the same one. If the acquisition comes
-//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it has
-//!   acquired the fingerprint, and the second look finds the slot.
+//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it
+//!   has acquired the fingerprint, and the second look finds the slot.
 //! - *The overflow changes while it is copied.* The claim loads the counter word and the logs,
 //!   exchanges the counter word for the same one, reads the time, and loads the logs again. If no
 //!   unit of a log has expired by then, none was removed before the exchange. Otherwise units are
@@ -68,7 +68,7 @@ pub(crate) mod state;
 use std::hint;
 
 use self::{
-    counts::TAKEN,
+    counts::{QUEUED, TAKEN},
     limits::{Ask, Limits},
     log::Log,
     state::{Attempt, Now, State},
@@ -97,7 +97,7 @@ impl Line {
 }
 
 /// The hash of a key. Zero stands for an empty slot, and is no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
@@ -107,7 +107,7 @@ impl KeyHash {
 }
 
 /// A state of the table, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place(u32);
 
 /// What to do with a new key while both of its sets are full of live keys.
@@ -124,6 +124,8 @@ pub(crate) enum Refused {
     Full { place: Place },
     /// As many requests of the key are in flight as may be.
     Busy(Place),
+    /// Requests wait at this place, and come first.
+    Queued(Place),
     /// Both sets are full of live keys.
     NoSlot,
     /// Another task stalls while it makes a slot for this key.
@@ -295,7 +297,25 @@ impl Table {
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Result<(), Refused> {
-        let state = self.state(place);
+        Self::acquire_in(self.state(place), place, ask, time)
+    }
+
+    /// Acquires at `place` for a request that waits there, and whose turn it is.
+    pub(crate) fn acquire_in_turn<T: Time>(
+        &self,
+        place: Place,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<(), Refused> {
+        Self::acquire_in(self.state(place).in_turn(), place, ask, time)
+    }
+
+    fn acquire_in<T: Time>(
+        state: State<'_>,
+        place: Place,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<(), Refused> {
         loop {
             match state.try_acquire(ask) {
                 Attempt::Acquired => return Ok(()),
@@ -306,6 +326,7 @@ impl Table {
                 }
                 Attempt::Busy => return Err(Refused::Busy(place)),
                 Attempt::Taken => return Err(Refused::Stalled),
+                Attempt::Queued => return Err(Refused::Queued(place)),
             }
         }
     }
@@ -331,10 +352,35 @@ impl Table {
         Some(acquired.map(|()| place))
     }
 
+    /// Makes newcomers join the requests that wait at `place`, where a key was refused. `None`
+    /// stands for requests without a key.
+    ///
+    /// Returns false if the key is no longer there, or need not wait. It is decided again then.
+    pub(crate) fn set_queued(&self, place: Place, key: Option<KeyHash>) -> bool {
+        let state = self.state(place);
+        let was_queued = state.is_queued();
+        if !state.try_set_queued() {
+            return false;
+        }
+        // As after an acquisition: the slot keeps its key from then on, or the key has no slot.
+        let is_valid = key.is_none_or(|key| {
+            if self.is_shared(place) {
+                self.find(key).is_none()
+            } else {
+                self.tag(place).load(Relaxed) == key.0
+            }
+        });
+        // The flag changes under the lock of the queue only.
+        if !is_valid && !was_queued {
+            state.clear_queued();
+        }
+        is_valid
+    }
+
     /// Expires all committed permits of a key, however young they are. Permits of requests that are
     /// not issued yet stay.
-    pub(crate) fn forget(&self, key: KeyHash) {
-        let Some(place) = self.find(key) else { return };
+    pub(crate) fn forget(&self, key: KeyHash) -> Option<Place> {
+        let place = self.find(key)?;
         let state = self.state(place);
         if state.try_pin() {
             // Relaxed: the pin has acquired.
@@ -343,6 +389,7 @@ impl Table {
             }
             state.refund(1);
         }
+        Some(place)
     }
 
     // --- Insertion.
@@ -359,7 +406,12 @@ impl Table {
             Some(place) => Inserted::Slot(place),
             None => match self.claim(sets, time) {
                 Some(place) if self.publish(key, place, overflow, time) => Inserted::Slot(place),
-                Some(_) => Inserted::Stays,
+                Some(_) => {
+                    if overflow.is_queued() {
+                        time.noticed = Some(self.overflow_of(home));
+                    }
+                    Inserted::Stays
+                }
                 None => Inserted::Full,
             },
         };
@@ -381,7 +433,14 @@ impl Table {
         places().filter(|at| self.state(*at).is_idle()).find(take).or_else(|| {
             places().find(|place| {
                 let state = self.state(*place);
+                // A waiting request has seen to the expiry. If one comes now, it is told.
+                if state.is_queued() || time.noticed.is_some() {
+                    return false;
+                }
                 while state.expire(time) {}
+                if state.is_queued() {
+                    time.noticed = Some(*place);
+                }
                 state.is_idle() && take(place)
             })
         })
@@ -451,12 +510,13 @@ impl Table {
         windows.clone().all(is_same).then_some(word & !TAKEN)
     }
 
-    /// Returns true if no permit of `word` is uncommitted, by the logs of `state`, and no request
-    /// in flight.
+    /// Returns true if no permit of `word` is uncommitted, by the logs of `state`, no request in
+    /// flight, and none waits.
     fn is_committed(&self, word: u64, state: State<'_>) -> bool {
         let layout = &self.limits.layout;
         let mut windows = self.limits.windows.iter().zip(layout.windows()).enumerate();
-        layout.in_flight().is_none_or(|field| field.get(word) == 0)
+        word & QUEUED == 0
+            && layout.in_flight().is_none_or(|field| field.get(word) == 0)
             && windows.all(|(index, (window, fields))| {
                 // Relaxed: this task has stored it.
                 let log = Log::from_word(state.log(index).load(Relaxed));

@@ -55,6 +55,11 @@ impl Shape {
         time.get() / self.tick
     }
 
+    /// Returns the length of the window in nanoseconds, rounded up to ticks.
+    pub(crate) const fn window(&self) -> u64 {
+        self.ticks(self.steps as u64 * TICKS)
+    }
+
     /// Returns the length of `ticks`, in nanoseconds.
     pub(crate) const fn ticks(&self, ticks: u64) -> u64 {
         ticks.saturating_mul(self.tick)
@@ -71,11 +76,11 @@ impl Shape {
 /// They minimize the expected lateness of a permit, in windows:
 ///
 /// - In general `0.7 * (rest + unit - 1) / quota + 1 / steps`. The first term stands for the `rest`
-///   that fills no unit while a key is saturated, and for the time in which a unit fills. The second
-///   is the step at whose end a unit begins to age.
-/// - If `steps` is a multiple of the number of ones, a saturated key fills a unit in whole steps, so
-///   that filling and step overlap: `1.5 * rest / quota + 1 / ones`. With fewer than 15 steps, other
-///   loads lose more than this gains.
+///   that fills no unit while a key is saturated, and for the time in which a unit fills. The
+///   second is the step at whose end a unit begins to age.
+/// - If `steps` is a multiple of the number of ones, a saturated key fills a unit in whole steps,
+///   so that filling and step overlap: `1.5 * rest / quota + 1 / ones`. With fewer than 15 steps,
+///   other loads lose more than this gains.
 ///
 /// The weights are fitted to simulations of every quota up to 200 and of some larger ones.
 fn resolution(quota: u32) -> (u32, u32) {

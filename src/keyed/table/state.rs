@@ -63,7 +63,7 @@
 use std::{hint, time::Duration};
 
 use super::{
-    counts::{TAKEN, WindowFields},
+    counts::{QUEUED, TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::Log,
     shape::Shape,
@@ -97,18 +97,23 @@ pub(crate) enum Attempt {
     Busy,
     /// The slot is being claimed.
     Taken,
+    /// Requests wait, and come first.
+    Queued,
 }
 
 /// A reading of the time that is made when it is first needed, and shared by several logs.
 pub(crate) struct Now<'a, T> {
     time: &'a T,
     read: Option<Nanos>,
+    /// A state of which permits were expired while a request began to wait there: the queue is to
+    /// be told.
+    pub(crate) noticed: Option<super::Place>,
 }
 
 impl<'a, T: Time> Now<'a, T> {
     /// No reading yet.
     pub(crate) const fn of(time: &'a T) -> Self {
-        Self { time, read: None }
+        Self { time, read: None, noticed: None }
     }
 
     /// Returns the number of steps that have ended since the stamp of `log`.
@@ -193,8 +198,9 @@ impl<'a> State<'a> {
 
     /// Returns `word` with the permits of `ask`.
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
-        if word & TAKEN & !self.ignored != 0 {
-            return Err(Attempt::Taken);
+        let flags = word & (TAKEN | QUEUED) & !self.ignored;
+        if flags != 0 {
+            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Queued });
         }
         let layout = &self.limits.layout;
         for (window, fields) in self.limits.windows.iter().zip(layout.windows()) {
@@ -245,6 +251,42 @@ impl<'a> State<'a> {
                 Err(now) => word = now,
             }
         }
+    }
+
+    // --- The flag of the queue.
+
+    /// Returns this state for a request whose turn it is: others that wait do not refuse it.
+    pub(crate) const fn in_turn(self) -> Self {
+        Self { ignored: self.ignored | QUEUED, ..self }
+    }
+
+    /// Returns true if requests wait.
+    ///
+    /// A task that has released permits before looks at a word that is no older: if the flag was
+    /// set before the release, it is found, and if it is set later, its task finds the permits.
+    pub(crate) fn is_queued(&self) -> bool {
+        // Relaxed: the lock of the queue orders the rest.
+        self.counts.load(Relaxed) & QUEUED != 0
+    }
+
+    /// Sets the flag. Returns false if the state is idle or being claimed, so that the request does
+    /// not have to wait here, or not at this state.
+    pub(crate) fn try_set_queued(&self) -> bool {
+        let mut word = self.counts.load(Relaxed);
+        while word != 0 && word & TAKEN & !self.ignored == 0 {
+            // Acquire: as for an acquisition, after which the key is looked up again.
+            match self.counts.compare_exchange_weak(word, word | QUEUED, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Clears the flag.
+    pub(crate) fn clear_queued(&self) {
+        // Release: happens before a claim of the slot.
+        self.counts.fetch_and(!QUEUED, Release);
     }
 
     // --- Commit.

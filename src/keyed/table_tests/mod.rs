@@ -3,6 +3,7 @@
 mod counts;
 mod flood;
 mod log;
+mod races;
 mod scenes;
 mod schedule;
 mod storm;

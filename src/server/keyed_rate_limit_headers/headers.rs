@@ -14,14 +14,14 @@ use crate::{
     headers::rate_limit::{
         List, NAME, Parameters, PolicyName, RATELIMIT, RATELIMIT_POLICY, add_x_ratelimit,
     },
-    keyed::{RuleList, RuleState, Standing, report_standings},
+    keyed::{RuleList, Standing, States, report_standings},
     settings::InvalidSetting,
 };
 
 /// The configuration of a layer, shared with its services.
 #[derive(Clone, Debug)]
 pub(super) struct Headers {
-    states: Arc<[RuleState]>,
+    states: Arc<States>,
     /// Of each window of each rule.
     names: Box<[Box<[PolicyName]>]>,
     /// Hashes the hash of a key once more. The first one decides the place of a key in the table,
@@ -32,7 +32,7 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    pub(super) fn new(states: &Arc<[RuleState]>) -> Result<Self, InvalidSetting> {
+    pub(super) fn new(states: &Arc<States>) -> Result<Self, InvalidSetting> {
         let mut known = HashSet::new();
         let mut policy = |name: String| match PolicyName::new(&name) {
             None => Err(InvalidSetting::new("name of a rule", name, NAME)),
@@ -47,7 +47,7 @@ impl Headers {
             }
         };
         let mut names = Vec::with_capacity(states.len());
-        for state in &**states {
+        for state in &***states {
             let rule = state.name();
             // The windows of all plans have the same lengths.
             let windows = state.plan(0).windows().iter().enumerate();

@@ -88,6 +88,7 @@ impl Schedule {
                 let in_flight = self.known.borrow()[self.index(place)].in_flight;
                 assert!(!undisturbed || in_flight >= max, "{self}: {in_flight} of {max}");
             }
+            Err(Refused::Queued(place)) => panic!("{self}: none waits at {place:?}"),
             Err(Refused::NoSlot) => {
                 assert!(self.kind.reject, "{self}");
                 seen.no_slot += 1;

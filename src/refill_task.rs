@@ -1,4 +1,4 @@
-//! The task that refills a window for the waiters of one runtime.
+//! The task that refills windows for the waiters of one runtime.
 //!
 //! # Independence of any one task
 //!
@@ -22,8 +22,8 @@ use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
 use crate::time::{Clock, Nanos, Timer, TimerUse};
 
-/// A limiter whose permits expire with time.
-pub(super) trait Refill: Send + Sync + 'static {
+/// A limiter, or a set of them, whose permits expire with time.
+pub(crate) trait Refill: Send + Sync + 'static {
     /// Its use of timers, for messages.
     const TIMER: TimerUse;
 
@@ -42,7 +42,7 @@ pub(super) trait Refill: Send + Sync + 'static {
 /// It is a task of its own, because the task of a waiter may not be polled again. If it is dropped
 /// early (the runtime shuts down, or a waker panics in it), its waiters are woken, and the next
 /// poll of one spawns another.
-pub(super) struct RefillTask<L: Refill> {
+pub(crate) struct RefillTask<L: Refill> {
     limiter: Arc<L>,
     wakes: Arc<Wakes>,
     timer: Option<Timer>,
@@ -57,7 +57,7 @@ impl<L: Refill> RefillTask<L> {
     ///
     /// If the runtime has no timer, or is shut down.
     #[track_caller]
-    pub(super) fn spawn(limiter: &Arc<L>, runtime: &Handle) {
+    pub(crate) fn spawn(limiter: &Arc<L>, runtime: &Handle) {
         let limiter = Arc::clone(limiter);
         let wakes = Arc::new(Wakes { task: AtomicWaker::new(), runtime: runtime.clone() });
         // Complete before its timer is created: if that panics, the drop lets the next poll try.
