@@ -19,9 +19,9 @@ impl Schedule {
         let (mut known, depth) = (self.known.borrow_mut(), self.depth.get());
         for place in self.table.slots() {
             let at = self.index(place);
-            if self.table.state(place).counts().load(Relaxed) & TAKEN == 0 {
-                known[at].claimed = None;
-            } else if known[at].claimed.as_ref().is_none_or(|(owner, _)| *owner == depth) {
+            // After the claim, the note stays until `sync` has seen what became of it.
+            let is_taken = self.table.state(place).counts().load(Relaxed) & TAKEN != 0;
+            if is_taken && known[at].claimed.as_ref().is_none_or(|(owner, _)| *owner == depth) {
                 let copied = self.overflow_of(self.table.tag(place).load(Relaxed));
                 known[at].claimed = Some((depth, known[copied].issues.clone()));
             }
