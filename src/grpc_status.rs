@@ -7,7 +7,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::{
     headers::grpc::Pushback,
-    rejected::{Limit, Reason, Rejected, RuleReason},
+    rejected::{Limit, Reason, Rejected, RuleReason, Scope},
 };
 
 /// RESOURCE_EXHAUSTED at a rate limit, with a pushback of the time until there is room; UNAVAILABLE
@@ -32,19 +32,23 @@ impl From<Rejected> for Status {
 /// of a rejection neither UNKNOWN nor a broken stream.
 impl Error for Rejected {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(status_of(self.limit(), self.status_reason()))
+        Some(status_of(self))
     }
 }
 
 /// Returns the status of all rejections for a reason, without a time: a source is a reference, and
 /// a rejection has no room for a status of its own.
-fn status_of(limit: Limit, reason: Reason) -> &'static Status {
-    static STATUSES: [OnceLock<Status>; 11] = [const { OnceLock::new() }; 11];
+fn status_of(rejected: &Rejected) -> &'static Status {
+    static STATUSES: [OnceLock<Status>; 12] = [const { OnceLock::new() }; 12];
+    let (limit, reason) = (rejected.limit(), rejected.status_reason());
+    let scope = Scope { rule: None, is_shared: rejected.is_shared() };
     let index = match (limit, reason) {
         (_, Reason::Closed) => 0,
         (_, Reason::Rule(RuleReason::TooLarge)) => 6,
         (_, Reason::Rule(RuleReason::TableFull)) => 7,
         (_, Reason::Rule(RuleReason::NoKey)) => 8,
+        // One of a key is RESOURCE_EXHAUSTED, and one that keys share UNAVAILABLE.
+        (Limit::Concurrency, Reason::Rule(RuleReason::LimitReached)) if scope.is_shared => 11,
         (Limit::Concurrency, Reason::Rule(RuleReason::LimitReached)) => 9,
         (Limit::Rate, Reason::Rule(RuleReason::LimitReached)) => 10,
         (Limit::Concurrency, Reason::QueueFull) => 1,
@@ -53,5 +57,5 @@ fn status_of(limit: Limit, reason: Reason) -> &'static Status {
         (Limit::Rate, Reason::WaitTimeout) => 4,
         (Limit::Time, _) => 5,
     };
-    STATUSES[index].get_or_init(|| Rejected::new(limit, reason, None).into())
+    STATUSES[index].get_or_init(|| Rejected::new(limit, reason, None).in_scope(scope).into())
 }

@@ -54,6 +54,9 @@
 //! # }
 //! ```
 //!
+//! A limit for each client, tenant or host is a [`keyed`] one: windows and requests in flight of a
+//! key, decided together.
+//!
 //! Work that is no request of a service, such as a WebSocket or a job, acquires permits of the same
 //! limits [by](backpressure#permits-without-a-request)
 //! [their handles](rate_limit#permits-without-a-request).
@@ -304,6 +307,7 @@ mod refill_task;
 pub mod reject;
 mod rejected;
 pub mod retry;
+mod rule_name;
 mod semaphore;
 mod seq48;
 #[cfg(feature = "serde")]

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    keyed::rule_name::RuleName,
+    rule_name::RuleName,
     time::{Nanos, whole_secs},
 };
 
@@ -178,7 +178,10 @@ impl Rejected {
         self.reason == Reason::Rule(RuleReason::NoKey)
     }
 
-    /// Returns the name of the [rule](crate::keyed::Rule) that has rejected.
+    /// Returns the name of the [rule](crate::keyed::Rule) that has rejected. `None` for another
+    /// layer.
+    ///
+    /// Takes a lock that the making of a keyed layer takes too, as does the text of the rejection.
     #[must_use]
     pub fn rule(&self) -> Option<Arc<str>> {
         self.scope.rule.map(RuleName::name)

@@ -37,15 +37,17 @@ impl RuleHandle {
     }
 
     fn read(&self, plan: usize, key: impl Hash) -> (u32, Option<Duration>) {
-        let (left, wait, place) = self.state().remaining(plan, Some(self.state().hash(key)));
-        if self.state().is_queued(place) {
-            self.states.tell(self.index, Freed(Some(place))); // what a reading expires
-        }
-        (left, wait)
+        let mut now = self.states.now();
+        let read = self.state().remaining(plan, self.state().hash(key), &mut now);
+        self.states.tell_noticed(self.index, &mut now);
+        read
     }
 
     /// Returns the number of requests of a key that could be issued now by all windows, in the
-    /// first plan. Requests in flight do not count. Acquires nothing, and makes no room for a key.
+    /// first plan. Acquires nothing, and makes no room for a key.
+    ///
+    /// Requests in flight do not count; a rule without windows returns `u32::MAX`. Of a key without
+    /// a slot, it is the rest of the overflow that the key would share.
     #[must_use]
     pub fn remaining(&self, key: impl Hash) -> u32 {
         self.remaining_in(0, key)
@@ -77,7 +79,7 @@ impl RuleHandle {
     /// all of them.
     #[must_use]
     pub fn live_keys(&self) -> usize {
-        self.state().live_keys()
+        self.state().live_keys(&mut self.states.now())
     }
 
     /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule.

@@ -128,8 +128,8 @@
 //!
 //! At most N permits of a key are issued in *any* half-open span of a window, whatever its length
 //! and N. They expire no earlier than a window after the issue, and a little later: the state of a
-//! key counts them by a twentieth of the quota and of the window. So under demand, a key is issued
-//! 90 to 98 % of N per window.
+//! key counts them by about a twentieth of the quota and of the window. So under demand, a key is
+//! issued at least 90 % of what an exact log would admit, for N from 10.
 //!
 //! - A burst of N that is repeated exactly every window finds a part of the last one unexpired. It
 //!   is admitted in full if it comes a fortieth of a window later. One that takes longer than a
@@ -182,7 +182,8 @@
 //!   refunded a moment later.
 //! - The name of a rule stays in memory to the end of the process.
 //! - After a number of windows without a request, to within a window, a key finds the permits of
-//!   its last window counted once more. The number is fixed, between 6,000 and 17,000.
+//!   its last window counted once more. The number is fixed, between 6,000 and 17,000. If the system
+//!   suspends one thread for as long inside of a decision, it may admit too many.
 //!
 //! # Source
 //!
@@ -206,7 +207,6 @@ mod queue_future;
 mod queue_layer;
 mod queue_service;
 mod rule;
-pub(crate) mod rule_name;
 mod rule_state;
 mod rules;
 mod service;

@@ -84,12 +84,12 @@ fn arrive<R: Rules<Request>, Request>(
     cx: &Context<'_>,
 ) -> Result<Result<R::Held, Waiting>, Rejected> {
     let Shared { rules, states, .. } = shared;
-    let mut now = shared.now();
+    let mut now = states.now();
     let denied = match rules.decide(states, request, &mut now) {
         Ok(held) => return Ok(Ok(held)),
         Err(denied) => denied,
     };
-    let reject = |denied: Denied| rules.reject(denied, states, request, &mut shared.now());
+    let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
     match denied.denial.why {
         Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => return Err(reject(denied)),
         Why::Refused(_) => {}

@@ -94,7 +94,7 @@ impl<K, T, S> Rule<K, T, S> {
     /// Issues at most `limit` requests of a key in any half-open span of length `window`.
     ///
     /// Several windows hold together: a request that one of them rejects costs nothing in the
-    /// others. With [`plans`](Self::plans), the windows are theirs.
+    /// others. After [`plans`](Self::plans), the window is added to each of them.
     ///
     /// # Panics
     ///
@@ -202,9 +202,13 @@ impl<K, T, S> Rule<K, T, S> {
     /// [`cost`](Self::cost) that was acquired.
     ///
     /// What was acquired too much is refunded. What is missing is *owed*: no request of the key is
-    /// admitted until it has been paid by the quotas of further windows. An error, and a response
+    /// admitted until it has been paid by the quotas of further windows. At least three quotas can
+    /// be owed; what would be more than the counts hold is forgiven. An error, and a response
     /// future that is dropped, cost what was acquired. The permits count from the settlement, not
     /// from the issue.
+    ///
+    /// The counts need two bits more for each limit, so with one window its limit is at most
+    /// 2<sup>29</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
     #[must_use]
     pub fn settle<F>(self, settle: F) -> Rule<K, T, ByResponse<F>> {
         let Self { config, key, terms, settle: _ } = self;
@@ -229,7 +233,7 @@ impl<K, T, S> Rule<K, T, S> {
         self
     }
 
-    /// Keeps this many keys apart, at up to 34 bytes each for one window and 11 for each further
+    /// Keeps this many keys apart, at about 34 bytes each for one window and 11 for each further
     /// one. The memory is allocated when the layer is made, and never grows.
     ///
     /// A key takes room while one of its permits is held: a window long, after a request. See

@@ -5,7 +5,11 @@ use std::{
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed},
+            fence,
+        },
     },
     time::Duration,
 };
@@ -14,20 +18,23 @@ use super::{
     key::Key,
     plan::Plan,
     rule::{RuleConfig, WithoutKey},
-    rule_name::RuleName,
     table::{
         KeyHash, Place, Refused, Table,
         counts::QUEUED,
         limits::{Ask, Limits, Window},
-        state::Now,
+        state::{Now, State},
     },
     terms::Terms,
 };
 use crate::{
     rejected::{Limit, Reason, Rejected, RuleReason, Scope},
+    rule_name::RuleName,
     settings::InvalidSetting,
     time::Clock,
 };
+
+/// Quotas that a key may owe at least.
+const DEBT: u64 = 3;
 
 /// The states of the keys of a rule, and its settings.
 pub(crate) struct RuleState {
@@ -39,7 +46,6 @@ pub(crate) struct RuleState {
     pub(super) is_late: bool,
     table: Table,
     hasher: RandomState,
-    clock: Clock,
     rejected: AtomicU64,
 }
 
@@ -74,11 +80,7 @@ impl Held {
 }
 
 impl RuleState {
-    pub(super) fn new(
-        config: &RuleConfig,
-        is_late: bool,
-        clock: Clock,
-    ) -> Result<Self, InvalidSetting> {
+    pub(super) fn new(config: &RuleConfig, is_late: bool) -> Result<Self, InvalidSetting> {
         let name = &config.name;
         if name.is_empty() {
             return Err(InvalidSetting::new("name of a rule", name, "a text that is not empty"));
@@ -93,7 +95,6 @@ impl RuleState {
             is_late,
             table: Table::new(config.max_keys, limits, config.when_full),
             hasher: RandomState::new(),
-            clock,
             rejected: AtomicU64::new(0),
         })
     }
@@ -106,25 +107,10 @@ impl RuleState {
         &self.table
     }
 
-    #[cfg(feature = "server")]
-    pub(super) const fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// Returns the plan of this index, which is valid.
     #[cfg(feature = "server")]
     pub(crate) fn plan(&self, index: usize) -> &Plan {
         &self.plans[index]
-    }
-
-    #[cfg(feature = "server")]
-    pub(super) const fn without_key(&self) -> WithoutKey {
-        self.without_key
-    }
-
-    #[cfg(feature = "server")]
-    pub(super) const fn is_dry_run(&self) -> bool {
-        self.is_dry_run
     }
 
     pub(super) fn rejected(&self) -> u64 {
@@ -170,17 +156,26 @@ impl RuleState {
         if ask.cost > self.table.limits().max_cost(ask.plan) {
             return Err(Denial { why: Why::TooLarge, ask });
         }
-        let target = if self.table.has_slots() {
-            match (self.hash_of(key, request), self.without_key) {
-                (Some(key), _) => Target::Key(key),
-                (None, WithoutKey::Share) => Target::Common,
-                (None, WithoutKey::Exempt) => Target::Nothing,
-                (None, WithoutKey::Reject) => return Err(Denial { why: Why::NoKey, ask }),
-            }
-        } else {
-            Target::Common
-        };
+        let target = self.target(key, request).ok_or(Denial { why: Why::NoKey, ask })?;
         Ok(Want { target, ask })
+    }
+
+    /// Returns the state in which a request counts. `None` if its like are rejected.
+    #[inline]
+    pub(super) fn target<Request>(
+        &self,
+        key: &impl Key<Request>,
+        request: &Request,
+    ) -> Option<Target> {
+        if !self.table.has_slots() {
+            return Some(Target::Common);
+        }
+        match (self.hash_of(key, request), self.without_key) {
+            (Some(key), _) => Some(Target::Key(key)),
+            (None, WithoutKey::Share) => Some(Target::Common),
+            (None, WithoutKey::Exempt) => Some(Target::Nothing),
+            (None, WithoutKey::Reject) => None,
+        }
     }
 
     /// Acquires the permits of a request.
@@ -320,37 +315,63 @@ impl RuleState {
         Some(wait.max()?.max(Duration::from_nanos(1)))
     }
 
+    /// Reads the state in which requests of `target` count, without what has expired there.
+    pub(super) fn read<T>(
+        &self,
+        target: Target,
+        now: &mut Now<'_, Clock>,
+        read: impl Fn(State<'_>, Place, &mut Now<'_, Clock>) -> T,
+    ) -> T {
+        loop {
+            let place = self.place_of(target);
+            let state = self.table.state(place);
+            while state.expire(now) {}
+            if state.is_queued() {
+                now.noticed = Some(place); // what the reading has expired
+            }
+            let read = read(state, place, now);
+            // Acquire: if the counts are those of another key, which has claimed the slot between
+            // the look-up and the reading, then the next look-up finds this key elsewhere.
+            fence(Acquire);
+            if self.place_of(target) == place {
+                return read;
+            }
+        }
+    }
+
+    /// Returns the slot of a key, or the overflow that it shares, or the common state.
+    fn place_of(&self, target: Target) -> Place {
+        match target {
+            Target::Key(key) if self.table.has_slots() => self.table.place_of(key),
+            _ => self.table.common(),
+        }
+    }
+
     /// Returns the permits that are left to a key in all windows, and the time until there is one,
-    /// if there is none. Without a key, those of the requests without one.
-    /// The place is where that was seen.
+    /// if there is none.
     pub(super) fn remaining(
         &self,
         plan: usize,
-        key: Option<KeyHash>,
-    ) -> (u32, Option<Duration>, Place) {
+        key: KeyHash,
+        now: &mut Now<'_, Clock>,
+    ) -> (u32, Option<Duration>) {
         let plan = if plan < self.plans.len() { plan } else { 0 };
-        let mut now = Now::of(&self.clock);
-        let place = match key {
-            Some(key) if self.table.has_slots() => self.table.place_of(key),
-            _ => self.table.common(),
-        };
-        let state = self.table.state(place);
-        while state.expire(&mut now) {}
-        let windows = 0..self.table.limits().windows.len();
-        let left = windows.map(|window| state.remaining(window, plan)).min();
-        let wait =
-            if left == Some(0) { self.wait(place, Ask { plan, cost: 1 }, &mut now) } else { None };
-        (left.unwrap_or(u32::MAX), wait, place)
+        self.read(Target::Key(key), now, |state, place, now| {
+            let windows = 0..self.table.limits().windows.len();
+            let left = windows.map(|window| state.remaining(window, plan)).min();
+            let is_empty = left == Some(0);
+            let wait = is_empty.then(|| self.wait(place, Ask { plan, cost: 1 }, now)).flatten();
+            (left.unwrap_or(u32::MAX), wait)
+        })
     }
 
     /// Returns the number of live keys.
-    pub(super) fn live_keys(&self) -> usize {
-        let mut now = Now::of(&self.clock);
+    pub(super) fn live_keys(&self, now: &mut Now<'_, Clock>) -> usize {
         let mut is_live = |place: &Place| {
             let state = self.table.state(*place);
             !state.is_idle() && {
                 // Requests that wait see to the expiry.
-                while !state.is_queued() && state.expire(&mut now) {}
+                while !state.is_queued() && state.expire(now) {}
                 !state.is_idle()
             }
         };
@@ -373,11 +394,6 @@ impl RuleState {
             now.noticed = Some(place);
         }
         self.wait(place, want.ask, now).filter(|wait| *wait > Duration::from_nanos(1))
-    }
-
-    /// Returns true if requests wait at `place`.
-    pub(super) fn is_queued(&self, place: Place) -> bool {
-        self.table.state(place).is_queued()
     }
 
     /// Makes newcomers at `place` wait: see [`Table::set_queued`].
@@ -465,35 +481,42 @@ impl fmt::Debug for RuleState {
 
 /// Checks the limits of a rule.
 fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> {
-    let name = &config.name;
+    let RuleConfig { name, plans, .. } = config;
     let lengths = |plan: &Plan| plan.windows().iter().map(|it| it.window()).collect::<Vec<_>>();
-    let first = &config.plans[0];
-    if let Some(other) = config.plans.iter().find(|plan| lengths(plan) != lengths(first)) {
-        let expected = format!("windows of {:?}, as those of the first plan", lengths(first));
-        return Err(InvalidSetting::new("a plan of a rule", (name, lengths(other)), expected));
+    let first = &plans[0];
+    if let Some(other) = plans.iter().find(|plan| lengths(plan) != lengths(first)) {
+        let expected = format!("{:?}, as in the first plan of rule {name:?}", lengths(first));
+        return Err(InvalidSetting::new("windows of a plan", lengths(other), expected));
     }
-    let in_flight: Vec<u32> = config.plans.iter().filter_map(Plan::in_flight).collect();
-    if !in_flight.is_empty() && in_flight.len() < config.plans.len() {
-        let expected = "a rule in which all plans have a max_in_flight, or none";
-        return Err(InvalidSetting::new("a plan of a rule", name, expected));
+    let in_flight: Vec<u32> = plans.iter().filter_map(Plan::in_flight).collect();
+    if !in_flight.is_empty() && in_flight.len() < plans.len() {
+        let expected = format!("set in all plans of rule {name:?}, or in none");
+        return Err(InvalidSetting::new("max_in_flight of a plan", None::<u32>, expected));
     }
     if first.windows().is_empty() && in_flight.is_empty() {
-        let expected = "a rule with at_most or max_in_flight";
-        return Err(InvalidSetting::new("a rule", name, expected));
+        let expected = "one with a limit, by at_most or max_in_flight";
+        return Err(InvalidSetting::new("rule", name, expected));
     }
     let windows: Vec<Window> = (0..first.windows().len())
         .map(|at| {
-            let quotas: Vec<u32> =
-                config.plans.iter().map(|plan| plan.windows()[at].limit()).collect();
+            let quotas: Vec<u32> = plans.iter().map(|plan| plan.windows()[at].limit()).collect();
             Window::new(&quotas, first.windows()[at].window())
         })
         .collect();
-    let debt = if is_late { 3 } else { 0 };
-    Limits::new(windows, in_flight, debt).map_err(|bits| {
-        let expected = format!(
-            "a rule whose counts fit into one word: {bits} bits are missing, so make its windows \
-             rules of their own, by the same key"
-        );
-        InvalidSetting::new("a rule", name, expected)
+    let debt = if is_late { DEBT } else { 0 };
+    let largest = plans.iter().flat_map(Plan::windows).map(|quota| quota.limit()).max();
+    let alone = windows.len() == 1 && in_flight.is_empty();
+    Limits::new(windows, in_flight, debt).map_err(|bits| match largest {
+        Some(largest) if alone => {
+            let expected = format!("at most {} in rule {name:?}", Limits::max_quota(debt));
+            InvalidSetting::new("limit", largest, expected)
+        }
+        _ => {
+            let expected = format!(
+                "one whose counts fit into a word, which has {bits} bits too few: make its windows \
+                 rules of their own, by the same key"
+            );
+            InvalidSetting::new("rule", name, expected)
+        }
     })
 }

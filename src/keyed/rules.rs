@@ -28,6 +28,7 @@ pub trait RuleList: sealed::Sealed {
 
     #[doc(hidden)]
     fn held(of_each: &[Held]) -> Self::Held;
+
     /// Where a request counts in each rule.
     #[cfg(feature = "server")]
     #[doc(hidden)]
@@ -35,7 +36,7 @@ pub trait RuleList: sealed::Sealed {
 
     /// The settings of each rule, and whether its permits are settled with the response.
     #[doc(hidden)]
-    fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting>;
+    fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting>;
 }
 
 /// Rules for a type of requests. Sealed.
@@ -122,9 +123,9 @@ macro_rules! rules {
                 std::array::from_fn(|index| of_each[index])
             }
 
-            fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting> {
+            fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
-                Ok(vec![$(RuleState::new($rule.config(), $rule.is_late(), clock)?),+])
+                Ok(vec![$(RuleState::new($rule.config(), $rule.is_late())?),+])
             }
         }
 

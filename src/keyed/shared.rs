@@ -6,7 +6,6 @@ use super::{
     rule_state::RuleState,
     rules::{RuleList, Rules},
     states::States,
-    table::state::Now,
 };
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
@@ -17,15 +16,13 @@ const DECISIONS: u32 = 16;
 pub(crate) struct Shared<R> {
     pub(crate) rules: R,
     pub(crate) states: Arc<States>,
-    clock: Clock,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
 }
 
 impl<R: RuleList> Shared<R> {
     pub(super) fn new(rules: R) -> Result<Self, InvalidSetting> {
-        let clock = Clock::start();
-        let states = rules.states(clock)?;
+        let states = rules.states()?;
         for (index, state) in states.iter().enumerate() {
             if states[..index].iter().any(|other| other.name() == state.name()) {
                 let expected = "another one than that of each other rule";
@@ -33,13 +30,8 @@ impl<R: RuleList> Shared<R> {
             }
         }
         let outlives_call = states.iter().any(RuleState::outlives_call);
-        let states = Arc::new(States::new(states, clock));
-        Ok(Self { rules, states, clock, outlives_call })
-    }
-
-    /// Returns a reading of the time that is still to be made.
-    pub(super) const fn now(&self) -> Now<'_, Clock> {
-        Now::of(&self.clock)
+        let states = Arc::new(States::new(states, Clock::start()));
+        Ok(Self { rules, states, outlives_call })
     }
 
     pub(super) fn decide<Request>(&self, request: &Request) -> Result<R::Held, Rejected>
@@ -47,14 +39,14 @@ impl<R: RuleList> Shared<R> {
         R: Rules<Request>,
     {
         let Self { rules, states, .. } = self;
-        let mut now = self.now();
+        let mut now = states.now();
         rules.decide(states, request, &mut now).or_else(|mut denied| {
             // Requests of a layer that waits may have left in the meantime.
             for _ in 0..DECISIONS {
                 if !states.tell_denied(&denied) {
                     break;
                 }
-                now = self.now();
+                now = states.now();
                 match rules.decide(states, request, &mut now) {
                     Ok(held) => return Ok(held),
                     Err(again) => denied = again,
@@ -81,7 +73,7 @@ impl<'a, R: RuleList> Issuing<'a, R> {
 impl<R: RuleList> Drop for Issuing<'_, R> {
     #[inline]
     fn drop(&mut self) {
-        let mut now = self.shared.now();
+        let mut now = self.shared.states.now();
         let states = &self.shared.states;
         for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
             if !state.is_late {
@@ -112,7 +104,7 @@ impl<R: RuleList> InFlight<R> {
         R: super::rules::SettleRules<Response, Error>,
     {
         let Self { shared, held, is_settled } = self;
-        shared.rules.settle(&shared.states, held, result, &mut shared.now());
+        shared.rules.settle(&shared.states, held, result, &mut shared.states.now());
         *is_settled = true;
     }
 }
@@ -125,7 +117,7 @@ impl<R: RuleList> fmt::Debug for InFlight<R> {
 
 impl<R: RuleList> Drop for InFlight<R> {
     fn drop(&mut self) {
-        let mut now = self.shared.now();
+        let mut now = self.shared.states.now();
         let states = &self.shared.states;
         for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
             if state.is_late && !self.is_settled {

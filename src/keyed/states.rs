@@ -57,6 +57,11 @@ impl States {
         Self { rules: rules.into(), queue: Mutex::new(Queue::default()), clock }
     }
 
+    /// Returns a reading of the time that is still to be made.
+    pub(super) const fn now(&self) -> Now<'_, Clock> {
+        Now::of(&self.clock)
+    }
+
     /// Undoes the acquisitions of a request.
     pub(super) fn undo(&self, held: &[Held]) {
         for (index, (state, held)) in self.rules.iter().zip(held).enumerate() {
@@ -103,8 +108,7 @@ impl States {
         let mut wakes = Wakes::default();
         let result = {
             let mut queue = self.queue.lock();
-            let now = Now::of(&self.clock);
-            let mut of = Step { states: &self.rules, now, wakes: &mut wakes };
+            let mut of = Step { states: &self.rules, now: self.now(), wakes: &mut wakes };
             let result = step(&mut queue, &mut of);
             queue.rearm(&mut wakes);
             result

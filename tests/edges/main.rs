@@ -26,7 +26,7 @@ mod listed_waits;
 mod paused_runtime;
 #[path = "../../src/rejected.rs"]
 mod rejected;
-#[path = "../../src/keyed/rule_name.rs"]
+#[path = "../../src/rule_name.rs"]
 mod rule_name;
 #[path = "../../src/semaphore/mod.rs"]
 mod semaphore;
@@ -42,10 +42,6 @@ mod time;
 mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
-
-mod keyed {
-    pub(crate) use crate::rule_name;
-}
 
 mod deadlines;
 mod layers;

@@ -9,7 +9,7 @@ use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, DeadlineLayer, Rejected, WindowRateLimitLayer,
-    keyed::{KeyedLimitLayer, Rule},
+    keyed::{KeyedLimitLayer, Rule, Rules, SettleRules},
     reject::RejectWithBoxError,
     server::{
         grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
@@ -284,6 +284,29 @@ async fn c10_rejection_has_a_grpc_status_for_its_source() {
     let status = tonic::Status::from_error(error);
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(Rejected::find(&status).unwrap().retry_after(), Some(SECOND * 9));
+}
+
+/// The source of a rejection by a keyed limit has the code that the rejection itself has.
+#[tokio::test(start_paused = true)]
+async fn c10_rejection_by_a_rule_and_its_source_have_one_grpc_code() {
+    async fn codes(layer: KeyedLimitLayer<impl Rules<()> + SettleRules<(), Infallible>>) -> Code {
+        let never = service_fn(|(): ()| std::future::pending::<Result<(), Infallible>>());
+        let mut service = layer.layer(never);
+        let _first = service.call(());
+        let error = service.call(()).await.unwrap_err();
+        let source = tower_floodgate::find_cause::<tonic::Status>(&*error).expect("a status");
+        let own = tonic::Status::from(Rejected::find(&*error).unwrap().clone());
+        assert_eq!(source.code(), own.code());
+        own.code()
+    }
+
+    let per_key = || Rule::new("key", |(): &()| Some(7)).max_keys(1);
+    let in_flight = KeyedLimitLayer::new(per_key().max_in_flight(1));
+    assert_eq!(codes(in_flight).await, Code::ResourceExhausted);
+    let shared = KeyedLimitLayer::new(Rule::global("all").max_in_flight(1));
+    assert_eq!(codes(shared).await, Code::Unavailable);
+    let window = KeyedLimitLayer::new(per_key().at_most(1, SECOND));
+    assert_eq!(codes(window).await, Code::ResourceExhausted);
 }
 
 /// A tuple, a status, a redirect, a type of the user.

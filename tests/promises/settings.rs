@@ -3,6 +3,7 @@ use std::time::Duration;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, InvalidSetting, Rejected, WindowRateLimitLayer,
+    keyed::{KeyedLimitLayer, Plan, Rule},
     retry::{Backoff, Jitter, RetryBudget, Waits},
 };
 
@@ -164,4 +165,49 @@ async fn c7_settings_in_any_order_share_the_limit() {
     assert_eq!(early.layer(Probe::new()).oneshot(0).await.unwrap(), 429);
     assert_eq!(late.layer(Probe::new()).oneshot(0).await.unwrap(), 429);
     assert_eq!(handle.rejected().queue_full, 2);
+}
+
+#[test]
+fn c7_invalid_rule_is_reported_with_its_remedy() {
+    let rule = || Rule::new("client", |request: &u32| Some(*request));
+    let plan = |limit, window| Plan::new().at_most(limit, window);
+    let of = |request: &u32| *request as usize;
+    let layer = |plans: Vec<Plan>| message(KeyedLimitLayer::try_new(rule().plans(plans, of)));
+    let large = || rule().at_most(i32::MAX as u32, secs(1));
+    let late = |limit| rule().at_most(limit, secs(1)).settle(|cost: &u32| Some(*cost));
+    assert_eq!(
+        [
+            message(KeyedLimitLayer::try_new(rule())),
+            message(KeyedLimitLayer::try_new(Rule::global("").at_most(1, secs(1)))),
+            message(KeyedLimitLayer::try_new((
+                rule().at_most(1, secs(1)),
+                rule().max_in_flight(1)
+            ))),
+            layer(vec![plan(1, secs(1)), plan(1, secs(2))]),
+            layer(vec![plan(1, secs(1)), plan(1, secs(1)).max_in_flight(1)]),
+            message(KeyedLimitLayer::try_new(large())),
+            message(KeyedLimitLayer::try_new(late(1 << 29))),
+            message(KeyedLimitLayer::try_new(large().at_most(1, secs(60)))),
+            message(rule().try_plans([], of)),
+            message(rule().try_max_keys(0)),
+            message(rule().try_max_keys((1 << 28) + 1)),
+            message(rule().try_max_in_flight(0)),
+        ],
+        [
+            r#"rule is "client": it must be one with a limit, by at_most or max_in_flight"#,
+            r#"name of a rule is "": it must be a text that is not empty"#,
+            r#"name of a rule is "client": it must be another one than that of each other rule"#,
+            r#"windows of a plan is [2s]: it must be [1s], as in the first plan of rule "client""#,
+            r#"max_in_flight of a plan is None: it must be set in all plans of rule "client", or in none"#,
+            r#"limit is 2147483647: it must be at most 2147483646 in rule "client""#,
+            r#"limit is 536870912: it must be at most 536870911 in rule "client""#,
+            r#"rule is "client": it must be one whose counts fit into a word, which has 6 bits too few: make its windows rules of their own, by the same key"#,
+            "plans is 0: it must be a list of 1 to 8 plans",
+            "max_keys is 0: it must be between 1 and 268435456",
+            "max_keys is 268435457: it must be between 1 and 268435456",
+            "max_in_flight is 0: it must be between 1 and 2147483647",
+        ]
+    );
+    drop(KeyedLimitLayer::new(rule().max_keys(1).at_most(i32::MAX as u32 - 1, secs(1))));
+    drop(KeyedLimitLayer::new(late((1 << 29) - 1).max_keys(1)));
 }

@@ -65,6 +65,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The largest number of a layout of one window, which has two fields.
+    pub(crate) const MAX_OF_ONE: u64 = (1 << (BITS / 2)) - 1;
+
     /// Lays out fields for numbers up to those of each window, and up to `in_flight`.
     ///
     /// Returns the number of bits that are missing if they do not fit.

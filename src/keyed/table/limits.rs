@@ -57,6 +57,11 @@ impl Limits {
         Ok(Self { layout, windows: windows.into(), max_in_flight: max_in_flight.into() })
     }
 
+    /// Returns the largest quota of a rule with one window, of which `debt` quotas may be owed.
+    pub(crate) fn max_quota(debt: u64) -> u64 {
+        (Layout::MAX_OF_ONE - 1) / (1 + debt)
+    }
+
     /// Returns the largest cost of a request in `plan`.
     pub(crate) fn max_cost(&self, plan: usize) -> u32 {
         self.windows.iter().map(|window| window.shapes[plan].quota).min().unwrap_or(u32::MAX)

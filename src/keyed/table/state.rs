@@ -27,7 +27,7 @@
 //! | *expire the rest* | unlogged - all, now in hand; held - all, if the log is as old as a window |
 //!
 //! A commit of whole units takes them in hand at once and appends them with the advance, so it is
-//! one step. A rule with quotas up to 20 has units of one permit, and needs no other.
+//! one step. A rule with quotas up to 23 has units of one permit, and needs no other.
 //!
 //! # At most N permits are issued in a span of a window
 //!
