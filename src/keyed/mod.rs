@@ -182,8 +182,8 @@
 //!   refunded a moment later.
 //! - The name of a rule stays in memory to the end of the process.
 //! - After a number of windows without a request, to within a window, a key finds the permits of
-//!   its last window counted once more. The number is fixed, between 6,000 and 17,000. If the system
-//!   suspends one thread for as long inside of a decision, it may admit too many.
+//!   its last window counted once more. The number is fixed, between 6,000 and 17,000. If the
+//!   system suspends one thread for as long inside of a decision, it may admit too many.
 //!
 //! # Source
 //!
