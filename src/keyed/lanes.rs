@@ -1,4 +1,7 @@
-//! The number of states in a set of the key table. The models have fewer.
+//! The sizes of the key table that the models have smaller.
 
-/// A line of the cache: eight words of eight bytes.
+/// The states of a set. A line of the cache has eight words of eight bytes.
 pub(crate) const LANES: usize = 8;
+
+/// Looks at a state that another task is claiming, before a request counts as refused.
+pub(crate) const LOOKS: u32 = 128;

@@ -14,6 +14,8 @@ mod service;
 mod settle;
 mod shared;
 mod table;
+#[cfg(test)]
+mod table_tests;
 mod terms;
 
 pub use self::{

@@ -12,6 +12,7 @@
 mod adapter;
 #[path = "../../src/retry/budget.rs"]
 mod budget;
+mod keyed;
 #[path = "../../src/retry/live_words.rs"]
 mod live_words;
 #[path = "../support/paused_runtime.rs"]
@@ -33,6 +34,7 @@ mod wake_counter;
 mod window;
 
 mod budget_model;
+mod keyed_model;
 mod live_words_model;
 mod semaphore_model;
 mod wake_model;

@@ -97,6 +97,12 @@ impl Layout {
         self.in_flight.map_or(0, |field| field.of(1))
     }
 
+    /// Returns the number of permits that can be counted beyond those of `word`.
+    pub(crate) fn room(&self, word: u64) -> u64 {
+        let room = |window: &WindowFields| window.held.max() - window.held.get(word);
+        self.windows.iter().map(room).min().unwrap_or(u64::MAX)
+    }
+
     /// Returns true if a permit of any window is held.
     pub(crate) fn is_held(&self, word: u64) -> bool {
         self.windows.iter().any(|window| window.held.get(word) > 0)

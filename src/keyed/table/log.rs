@@ -163,13 +163,16 @@ impl Log {
         (shape.steps as u64 + 1) * TICKS
     }
 
-    /// Returns the time from `now` until `ticks` after the stamp.
+    /// Returns the time from `now` until `ticks` after the stamp. The stamp may be later than `now`.
     pub(crate) const fn time_until(
         self,
         ticks: u64,
         now: Nanos,
         shape: &Shape,
     ) -> std::time::Duration {
-        shape.until(now, ticks.saturating_sub(self.ticks_until(now, shape)))
+        let passed = self.ticks_until(now, shape);
+        let is_ahead = passed > STAMPS / 2;
+        let left = if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
+        shape.until(now, left)
     }
 }

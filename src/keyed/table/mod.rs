@@ -63,9 +63,6 @@ pub(crate) mod log;
 pub(crate) mod shape;
 pub(crate) mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::hint;
 
 use self::{
@@ -75,16 +72,13 @@ use self::{
     state::{Attempt, Now, State},
 };
 use crate::{
-    keyed::lanes::LANES,
+    keyed::lanes::{LANES, LOOKS},
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::Time,
 };
-
-/// Looks at a state that another task is claiming, before a request counts as refused.
-const LOOKS: u32 = 128;
 
 /// A cache line: one word of each state of a set.
 #[repr(align(64))]
@@ -366,20 +360,14 @@ impl Table {
         let inserted = match self.find(key) {
             Some(place) => Inserted::Slot(place),
             None => match self.claim(sets, time) {
-                Some(place) if self.publish(key, place, overflow, time) => {
-                    return Inserted::Slot(place); // and has released the latch
-                }
-                Some(_) => return Inserted::Stays,
+                Some(place) if self.publish(key, place, overflow, time) => Inserted::Slot(place),
+                Some(_) => Inserted::Stays,
                 None => Inserted::Full,
             },
         };
-        Self::unlatch(overflow);
-        inserted
-    }
-
-    fn unlatch(overflow: State<'_>) {
         // Release: to the next insertion.
         overflow.counts().fetch_and(!TAKEN, Release);
+        inserted
     }
 
     /// Takes an idle slot, of the set that has more of them.
@@ -401,7 +389,7 @@ impl Table {
         })
     }
 
-    /// Gives a slot that was taken to a key, with a copy of the overflow. Releases the latch.
+    /// Gives a slot that was taken to a key, with a copy of the overflow.
     ///
     /// Returns false, and leaves the slot idle, if the overflow cannot be copied.
     fn publish<T: Time>(
@@ -414,44 +402,57 @@ impl Table {
         let state = self.state(place);
         // Release: a task that finds the key also finds the slot taken.
         self.tag(place).store(key.0, Release);
+        let copied = self.copy(overflow, state, time);
+        if copied.is_none() {
+            for window in 0..self.limits.windows.len() {
+                state.log(window).store(0, Relaxed);
+            }
+            // Release: the next claim finds the logs empty.
+            self.tag(place).store(0, Release);
+        }
+        // Release: the fingerprint and the logs.
+        state.counts().store(copied.unwrap_or(0), Release);
+        copied.is_some()
+    }
+
+    /// Copies the logs of an overflow to a slot that was taken. Returns the counter word for it.
+    fn copy<T: Time>(
+        &self,
+        overflow: State<'_>,
+        state: State<'_>,
+        time: &mut Now<'_, T>,
+    ) -> Option<u64> {
+        let (counts, windows) = (overflow.counts(), 0..self.limits.windows.len());
+        // Release: passes on the fingerprint. Acquire: what has expired in the overflow.
+        if counts.compare_exchange(TAKEN, TAKEN, AcqRel, Relaxed).is_ok() {
+            return Some(0); // no permit is held there, and the logs of both are empty
+        }
         // A reading after the slot was taken: see `State::expire`.
         time.again();
         while overflow.expire(time) {}
         // Acquire: the logs are no older than this word.
-        let word = overflow.counts().load(Acquire);
-        let windows = 0..self.limits.windows.len();
+        let word = counts.load(Acquire);
         for window in windows.clone() {
             // Acquire: to be no newer than the loads after the exchange. Release: a task that
             // expires these units finds the slot taken.
             let log = overflow.log(window).load(Acquire);
             state.log(window).store(log, Release);
         }
-        let is_same = |window| {
+        if !self.is_committed(word, state) {
+            return None;
+        }
+        // Release: passes on the fingerprint. Acquire: the time and the logs are read later.
+        counts.compare_exchange(word, word, AcqRel, Relaxed).ok()?;
+        let now = time.again();
+        let is_same = |window: usize| {
             // Relaxed: the first is this task's own; the second follows the exchange.
-            state.log(window).load(Relaxed) == overflow.log(window).load(Relaxed)
+            let word = state.log(window).load(Relaxed);
+            let log = Log::from_word(word);
+            let shape = &self.limits.windows[window].shapes[log.plan()];
+            let has_expired = log.expired(log.steps_until(now, shape), shape) != log;
+            word == overflow.log(window).load(Relaxed) && !has_expired
         };
-        let mut is_latched = true;
-        if self.is_committed(word, state) {
-            // Release: passes on the fingerprint. Acquire: the loads of the logs come later.
-            let exchanged =
-                overflow.counts().compare_exchange(word, word & !TAKEN, AcqRel, Relaxed);
-            is_latched = exchanged.is_err();
-            if !is_latched && windows.clone().all(is_same) {
-                // Release: the fingerprint and the logs.
-                state.counts().store(word & !TAKEN, Release);
-                return true;
-            }
-        }
-        for window in windows {
-            state.log(window).store(0, Relaxed);
-        }
-        // Release: the next claim finds the logs empty.
-        self.tag(place).store(0, Release);
-        state.counts().store(0, Release);
-        if is_latched {
-            Self::unlatch(overflow);
-        }
-        false
+        windows.clone().all(is_same).then_some(word & !TAKEN)
     }
 
     /// Returns true if no permit of `word` is uncommitted, by the logs of `state`, and no request

@@ -58,7 +58,7 @@
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
 
-use std::time::Duration;
+use std::{hint, time::Duration};
 
 use super::{
     counts::{TAKEN, WindowFields},
@@ -234,8 +234,8 @@ impl<'a> State<'a> {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         loop {
-            let room = |fields: &WindowFields| fields.held.max() - fields.held.get(word);
-            let room = layout.windows().iter().map(room).min().unwrap_or(u64::MAX);
+            // The last one is for a pin.
+            let room = layout.room(word).saturating_sub(1);
             let owed = u32::try_from(room).unwrap_or(u32::MAX).min(permits);
             // Relaxed: the permits of the caller keep the slot from being claimed.
             let new = word + layout.permits(owed);
@@ -272,11 +272,12 @@ impl<'a> State<'a> {
             let units = if again == 0 { whole_units(cost, advanced, shape) } else { 0 };
             let new = advanced.with_units(units);
             if new != log && !self.exchange_log(window, log, new) {
-                now.read = None;
                 continue;
             }
-            let unlogged = cost - units * shape.unit + again;
-            if self.add_unlogged(window, unlogged, freed) >= u64::from(shape.unit) {
+            let unlogged = u64::from(cost - units * shape.unit) + u64::from(again);
+            let unlogged = self.add_unlogged(window, unlogged, freed);
+            // The unit of another plan may be smaller than what was less than a unit.
+            if unlogged >= u64::from(shape.unit) || new.plan() != log.plan() {
                 self.carry(window);
             }
             return;
@@ -296,16 +297,16 @@ impl<'a> State<'a> {
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
-    fn add_unlogged(&self, window: usize, permits: u32, freed: u32) -> u64 {
+    fn add_unlogged(&self, window: usize, permits: u64, freed: u32) -> u64 {
         let WindowFields { held, unlogged } = self.fields(window);
         if permits == 0 && freed == 0 {
             return 0; // whole units only, as always if a unit is one permit
         }
-        let (added, removed) = (unlogged.of(permits.into()), held.of(freed.into()));
+        let (added, removed) = (unlogged.of(permits), held.of(freed.into()));
         // Release: the log that was advanced happens before the permits are taken in hand.
         // Acquire is in the exchange that takes them.
         let before = self.counts.fetch_add(added.wrapping_sub(removed), Release);
-        unlogged.get(before) + u64::from(permits)
+        unlogged.get(before) + permits
     }
 
     /// Moves full units from the unlogged permits to the log, as far as it has room.
@@ -367,11 +368,13 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Relaxed: a task that copies a log into a slot has taken the slot before, when no
-            // permit was held. Copied units have not expired by a later reading than this one.
-            let held = self.fields(window).held.get(self.counts.load(Relaxed));
+            // Acquire: the log of a task that has expired these units.
+            let held = self.fields(window).held.get(self.counts.load(Acquire));
             if held < u64::from(freed) {
-                return false;
+                // Another task has expired them, or copies them into this slot. It has taken the
+                // slot when no permit was held, and what it copies has not expired by a later
+                // reading. So units that look older are not touched while it copies.
+                return self.load_log(window) != log;
             }
             if !self.exchange_log(window, log, kept) {
                 return true;
@@ -412,6 +415,7 @@ impl<'a> State<'a> {
             self.counts.fetch_sub(held.of(taken), Release);
         } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
             self.put_back(unlogged.of(taken));
+            self.carry(window); // with the permits of commits that found less than a unit
         }
         true
     }
@@ -422,6 +426,11 @@ impl<'a> State<'a> {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         while layout.is_held(word) {
+            if layout.room(word) == 0 {
+                hint::spin_loop(); // until another task has released its pin
+                word = self.counts.load(Relaxed);
+                continue;
+            }
             let new = word + layout.permits(1);
             // Acquire: the claim of the slot happened before, so its key is known.
             match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {

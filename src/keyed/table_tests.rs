@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use super::table::{
     KeyHash, Refused, Table, WhenFull,
     limits::{Ask, Limits, Window},
     state::Now,

@@ -1,0 +1,5 @@
+//! The key table, with small sizes.
+
+pub(crate) mod lanes;
+#[path = "../../../src/keyed/table/mod.rs"]
+pub(crate) mod table;

@@ -1,0 +1,626 @@
+//! The key table under the model checker.
+//!
+//! A set has one state, so a key has two slots and an overflow. Threads advance the clock. Its
+//! readings have no ordering, unless a model asks for [one](TestClock::causal).
+
+use std::time::Duration;
+
+use loom::{cell::UnsafeCell, sync::Arc};
+
+use crate::{
+    Model,
+    adapter::TestClock,
+    join,
+    keyed::table::{
+        KeyHash, Place, Table, WhenFull,
+        limits::{Ask, Limits, Window},
+        state::{Now, State},
+    },
+    spawn,
+    time::Time,
+};
+
+const PREEMPTIONS: usize = 2;
+/// For models that are small enough.
+const DEEP: usize = 3;
+
+/// Keys of one home set.
+const A: KeyHash = KeyHash::new(1);
+const B: KeyHash = KeyHash::new(2);
+const C: KeyHash = KeyHash::new(3);
+/// A key of the other home set.
+const FAR: KeyHash = KeyHash::new(u64::MAX);
+/// A key of the first home set that has no slot.
+const NONE: KeyHash = KeyHash::new(4);
+
+/// A request that was issued.
+#[derive(Clone, Copy, Debug)]
+struct Issue {
+    key: KeyHash,
+    at: u64,
+    cost: u32,
+}
+
+struct Keyed {
+    table: Table,
+    clock: TestClock,
+    /// The quota of the first plan, and its window.
+    quota: u32,
+    length: u64,
+}
+
+/// Returns the steps of a window of `quota`, as in `Shape`.
+const fn steps(quota: u32) -> u64 {
+    (40 - quota / quota.div_ceil(20)) as u64
+}
+
+/// Permits of the plans, and the clock of a table.
+struct Setting {
+    max_keys: u32,
+    quotas: &'static [u32],
+    /// The quota of a second window.
+    second: Option<u32>,
+    in_flight: &'static [u32],
+    debt: u64,
+    clock: TestClock,
+}
+
+impl Setting {
+    /// A limit of `quotas`, and two slots.
+    fn keys(quotas: &'static [u32]) -> Self {
+        Self { max_keys: 1, quotas, second: None, in_flight: &[], debt: 0, clock: TestClock::new() }
+    }
+
+    /// A limit of `quotas` for requests without a key.
+    fn common(quotas: &'static [u32]) -> Self {
+        Self { max_keys: 0, ..Self::keys(quotas) }
+    }
+
+    fn build(self) -> Arc<Keyed> {
+        let quota = self.quotas[0];
+        // A tick is a nanosecond.
+        let length = steps(quota) * 4;
+        let window = |quotas: &[u32]| Window::new(quotas, Duration::from_nanos(length));
+        let second = self.second.map(|quota| window(&[quota]));
+        let windows = [window(self.quotas)].into_iter().chain(second).collect();
+        let limits = Limits::new(windows, self.in_flight.to_vec(), self.debt);
+        let limits = limits.expect("the counts fit");
+        let table = Table::new(self.max_keys, limits, WhenFull::Share);
+        Arc::new(Keyed { table, clock: self.clock, quota, length })
+    }
+}
+
+fn ask(cost: u32) -> Ask {
+    Ask { plan: 0, cost }
+}
+
+impl Keyed {
+    fn now(&self) -> Now<'_, TestClock> {
+        Now::of(&self.clock)
+    }
+
+    fn wait(&self, ticks: u64) {
+        self.clock.advance(Duration::from_nanos(ticks));
+    }
+
+    /// Waits until the permits that are committed now have expired.
+    fn wait_for_expiry(&self) {
+        self.wait(self.length + 4);
+    }
+
+    fn common(&self) -> State<'_> {
+        self.table.state(self.table.common())
+    }
+
+    fn acquire(&self, key: KeyHash, ask: Ask) -> Option<Place> {
+        self.table.acquire(key, ask, &mut self.now()).ok()
+    }
+
+    fn acquire_common(&self, ask: Ask) -> Option<Place> {
+        let place = self.table.common();
+        self.table.acquire_at(place, ask, &mut self.now()).is_ok().then_some(place)
+    }
+
+    /// Issues a request on permits that are acquired.
+    fn issue_at(&self, key: KeyHash, place: Place, ask: Ask) -> Issue {
+        let at = self.clock.now().get();
+        self.table.state(place).commit(ask, &mut self.now());
+        Issue { key, at, cost: ask.cost }
+    }
+
+    fn issue(&self, key: KeyHash, cost: u32) -> Option<Issue> {
+        let place = self.acquire(key, ask(cost))?;
+        Some(self.issue_at(key, place, ask(cost)))
+    }
+
+    /// Issues a request without a key.
+    fn issue_common(&self, cost: u32) -> Option<Issue> {
+        let place = self.acquire_common(ask(cost))?;
+        Some(self.issue_at(A, place, ask(cost)))
+    }
+
+    /// Issues as many permits as are left, and asserts that no span of a window has more than the
+    /// quota.
+    fn assert_bound(&self, key: KeyHash, issued: impl IntoIterator<Item = Issue>) {
+        let mut issued: Vec<_> = issued.into_iter().filter(|issue| issue.key == key).collect();
+        for cost in (1..=self.quota).rev() {
+            let more =
+                if self.table.has_slots() { self.issue(key, cost) } else { self.issue_common(cost) };
+            if let Some(issue) = more {
+                issued.push(issue);
+                break;
+            }
+        }
+        for from in &issued {
+            let span = from.at..from.at + self.length;
+            let inside = issued.iter().filter(|issue| span.contains(&issue.at));
+            let total: u32 = inside.map(|issue| issue.cost).sum();
+            assert!(total <= self.quota, "{total} from {} on: {issued:?}", from.at);
+        }
+    }
+
+    /// Asserts that everything expires in the end.
+    fn assert_whole(&self) {
+        // What is owed, and what is too young for its unit, expires later.
+        for _ in 0..4 {
+            self.wait_for_expiry();
+        }
+        let overflow = self.table.has_slots().then(|| self.table.place_of(NONE));
+        for place in self.table.slots().chain(overflow).chain([self.table.common()]) {
+            let state = self.table.state(place);
+            while state.expire(&mut self.now()) {}
+            assert!(state.is_idle(), "a permit is lost: {place:?}");
+        }
+    }
+
+    /// Expires what has expired, as a look at the state does.
+    fn expire(&self, place: Place) {
+        while self.table.state(place).expire(&mut self.now()) {}
+    }
+}
+
+// --- One state.
+
+/// K1: two tasks at the last permit.
+#[test]
+fn k1_last_permit_is_acquired_by_one_request() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[2]).build();
+        let first = keyed.issue_common(1);
+        let other = spawn(&keyed, |keyed| keyed.issue_common(1));
+        let own = keyed.issue_common(1);
+        let other = join([other]).pop().flatten();
+        assert_eq!(own.is_some(), other.is_none(), "{own:?} {other:?}");
+        keyed.assert_bound(A, first.into_iter().chain(own).chain(other));
+        keyed.assert_whole();
+    });
+}
+
+/// K1: a permit is acquired again only a window after its issue.
+#[test]
+fn k1_permit_expires_a_window_after_its_issue() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[1]).build();
+        let first = keyed.issue_common(1);
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait_for_expiry();
+            keyed.issue_common(1)
+        });
+        let own = keyed.issue_common(1);
+        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1: two tasks expire the same unit.
+#[test]
+fn k1_unit_expires_once() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[2]).build();
+        keyed.issue_common(2);
+        keyed.wait_for_expiry();
+        let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
+        let own = keyed.issue_common(2);
+        join([other]);
+        keyed.assert_bound(A, own);
+        keyed.assert_whole();
+    });
+}
+
+/// K1: a permit is refunded, and acquired again, before the next one.
+#[test]
+fn k1_refund_happens_before_the_next_acquisition() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[1]).build();
+        let holder = Arc::new(UnsafeCell::new(()));
+        let hold = |keyed: &Keyed, holder: &UnsafeCell<()>| {
+            if keyed.acquire_common(ask(1)).is_some() {
+                holder.with_mut(|_| {});
+                keyed.common().refund(1);
+            }
+        };
+        let theirs = Arc::clone(&holder);
+        let other = spawn(&keyed, move |keyed| hold(keyed, &theirs));
+        hold(&keyed, &holder);
+        join([other]);
+        keyed.assert_whole();
+    });
+}
+
+/// K16: one request in flight ends before the next one.
+#[test]
+fn k16_request_in_flight_ends_before_the_next() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting { in_flight: &[1], ..Setting::common(&[2]) }.build();
+        let in_flight = Arc::new(UnsafeCell::new(()));
+        let serve = |keyed: &Keyed, in_flight: &UnsafeCell<()>| {
+            let place = keyed.acquire_common(ask(1))?;
+            in_flight.with_mut(|_| {});
+            let issue = keyed.issue_at(A, place, ask(1));
+            in_flight.with_mut(|_| {});
+            keyed.common().release();
+            Some(issue)
+        };
+        let theirs = Arc::clone(&in_flight);
+        let other = spawn(&keyed, move |keyed| serve(keyed, &theirs));
+        let own = serve(&keyed, &in_flight);
+        join([other]);
+        assert!(own.is_some() || keyed.acquire_common(ask(1)).is_some_and(|_| {
+            keyed.common().undo(ask(1));
+            true
+        }));
+        keyed.assert_whole();
+    });
+}
+
+// --- Units of several permits.
+
+/// K1: the rest of a unit is old when a commit makes it younger.
+#[test]
+fn k1_rest_of_a_unit_expires_no_younger_than_a_window() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[21]).build();
+        let first = keyed.issue_common(1);
+        let place = keyed.acquire_common(ask(1)).expect("20 are left");
+        keyed.wait_for_expiry();
+        let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
+        let own = keyed.issue_at(A, place, ask(1));
+        join([other]);
+        keyed.assert_bound(A, first.into_iter().chain([own]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1: two commits fill a unit.
+#[test]
+fn k1_two_commits_fill_one_unit() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[21]).build();
+        keyed.issue_common(1);
+        let other = spawn(&keyed, |keyed| keyed.issue_common(1));
+        let own = keyed.issue_common(1);
+        let issued = join([other]).into_iter().flatten().chain(own);
+        keyed.wait_for_expiry();
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1: a unit that is filled late is as young as its youngest permit.
+#[test]
+fn k1_unit_is_as_young_as_its_youngest_permit() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::common(&[21]).build();
+        let first = keyed.issue_common(1);
+        let other = spawn(&keyed, |keyed| {
+            let issue = keyed.issue_common(1);
+            keyed.wait(keyed.length);
+            issue
+        });
+        keyed.wait(4);
+        let own = keyed.issue_common(1);
+        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K9: a plan with a larger quota takes the log over while the old plan fills a unit.
+#[test]
+fn k9_change_of_plan_keeps_the_permits_of_a_carry() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(&[21, 41]).build();
+        let first = keyed.issue_common(3);
+        let other = spawn(&keyed, |keyed| keyed.issue_common(1));
+        let large = Ask { plan: 1, cost: 1 };
+        let place = keyed.acquire_common(large).expect("40 are left");
+        let own = keyed.issue_at(A, place, large);
+        let issued = join([other]).into_iter().flatten().chain([own]).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K8: what is owed enters the log while a permit of before is committed.
+#[test]
+fn k8_debt_is_logged_once_beside_a_commit() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting { debt: 3, ..Setting::common(&[2]) }.build();
+        let place = keyed.acquire_common(ask(2)).expect("two are left");
+        assert_eq!(keyed.common().owe(2), 2);
+        keyed.issue_at(A, place, ask(3));
+        keyed.wait_for_expiry();
+        let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
+        let own = keyed.issue_at(A, place, ask(1));
+        join([other]);
+        keyed.assert_bound(A, [own]);
+        keyed.assert_whole();
+    });
+}
+
+// --- Slots.
+
+/// K1: two tasks make a slot for one key.
+#[test]
+fn k1_key_has_one_slot() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[1]).build();
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+impl Keyed {
+    /// Has a live key in one slot, and a key in the other, whose permit has expired.
+    fn with_an_expired_key(setting: Setting) -> (Arc<Self>, Issue) {
+        let keyed = setting.build();
+        let expired = keyed.issue(A, 1).expect("the table is empty");
+        keyed.wait_for_expiry();
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        (keyed, expired)
+    }
+}
+
+/// K1, K5: a slot is claimed for a key while the key of before acquires in it.
+#[test]
+fn k1_claimed_slot_is_not_acquired_by_the_key_of_before() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, expired) = Keyed::with_an_expired_key(Setting::keys(&[1]));
+        let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
+        let own = keyed.issue(A, 1);
+        let issued: Vec<_> =
+            join([other]).into_iter().flatten().chain(own).chain([expired]).collect();
+        keyed.assert_bound(A, issued.clone());
+        keyed.assert_bound(B, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K5: the permit of a key expires by the clock of the task that claims its slot.
+#[test]
+fn k1_key_without_its_slot_is_issued_only_after_a_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[1]).build();
+        keyed.issue(FAR, 1).expect("the table is empty");
+        keyed.wait(4);
+        let first = keyed.issue(A, 1);
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait_for_expiry();
+            keyed.issue(B, 1);
+            keyed.issue(C, 1)
+        });
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: two keys at one idle slot.
+#[test]
+fn k6_idle_slot_is_claimed_by_one_key() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, _) = Keyed::with_an_expired_key(Setting::keys(&[1]));
+        let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
+        let own = keyed.issue(C, 1);
+        let issued: Vec<_> = join([other]).into_iter().flatten().chain(own).collect();
+        assert!(!issued.is_empty(), "one finds the slot");
+        keyed.assert_bound(B, issued.clone());
+        keyed.assert_bound(C, issued);
+        keyed.assert_whole();
+    });
+}
+
+// --- Overflow.
+
+/// K1, K6: a key acquires in the overflow while a slot is made for it.
+#[test]
+fn k1_key_acquires_in_its_slot_or_in_the_overflow() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[1]).build();
+        keyed.issue(FAR, 1).expect("the table is empty");
+        keyed.wait(4);
+        keyed.issue(C, 1).expect("a slot is idle");
+        keyed.wait(keyed.length);
+        // One reading finds both slots live, the next one does not.
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait(4);
+            keyed.issue(A, 1)
+        });
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+impl Keyed {
+    /// Has two live keys in the slots, one of which expires in 4 ticks, and a permit of `key` in
+    /// the overflow.
+    fn with_a_key_in_the_overflow(setting: Setting, key: KeyHash) -> (Arc<Self>, Issue) {
+        let keyed = setting.build();
+        keyed.issue(C, 1).expect("the table is empty");
+        keyed.wait(keyed.length);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        let issue = keyed.issue(key, 1).expect("the overflow is empty");
+        assert!(keyed.table.find(key).is_none(), "both slots are live");
+        (keyed, issue)
+    }
+}
+
+/// K1, K6: a key that moves to a slot has there what it acquired in the overflow.
+#[test]
+fn k1_key_moves_to_a_slot_with_its_permits_of_the_overflow() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        keyed.wait(4);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().flatten().chain(own).chain([first]);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: another key commits in the overflow while it is copied.
+#[test]
+fn k1_copy_of_the_overflow_waits_for_commits() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[21]), A);
+        let place = keyed.acquire(A, ask(1)).expect("20 are left");
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| keyed.issue_at(A, place, ask(1)));
+        let own = keyed.issue(A, 1);
+        let issued = join([other]).into_iter().chain(own).chain([first]);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: the overflow expires while it is copied.
+#[test]
+fn k1_copy_of_the_overflow_expires_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        let overflow = keyed.table.place_of(NONE);
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.wait_for_expiry();
+            keyed.expire(overflow);
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K3: a key is refunded in the overflow while it moves to a slot.
+#[test]
+fn k3_refund_in_the_overflow_is_exact() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        let place = keyed.acquire(A, ask(1)).expect("one is left");
+        keyed.wait(4);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.table.state(place).undo(ask(1));
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K5: a slot with a copy is published while a task expires the log of the key of before, which
+/// has the same units.
+#[test]
+fn k5_copied_units_are_not_taken_for_those_of_the_key_of_before() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let setting = Setting { clock: TestClock::causal(), ..Setting::keys(&[1]) };
+        let keyed = setting.build();
+        keyed.issue(FAR, 1).expect("the table is empty");
+        keyed.issue(C, 1).expect("a slot is idle");
+        let first = keyed.issue(A, 1).expect("the overflow is empty");
+        let place = keyed.table.place_of(C);
+        keyed.table.forget(C);
+        let other = spawn(&keyed, move |keyed| {
+            keyed.wait_for_expiry();
+            keyed.expire(place);
+        });
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+// --- Forgetting.
+
+/// K5, K13: a key is forgotten while its slot is claimed for another one, with permits.
+#[test]
+fn k5_forgotten_key_leaves_the_permits_of_the_next_one() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[1]), A);
+        keyed.wait(4);
+        let other = spawn(&keyed, |keyed| keyed.table.forget(C));
+        let own = keyed.issue(A, 1);
+        join([other]);
+        keyed.assert_bound(A, own.into_iter().chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K13: a key is forgotten while a permit of it is committed.
+#[test]
+fn k13_forget_leaves_what_is_committed_later() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[21]).build();
+        keyed.issue(A, 3);
+        let place = keyed.acquire(A, ask(1)).expect("18 are left");
+        let other = spawn(&keyed, |keyed| keyed.table.forget(A));
+        keyed.issue_at(A, place, ask(1));
+        join([other]);
+        keyed.assert_bound(A, []);
+        keyed.assert_whole();
+    });
+}
+
+/// K13: a key is forgotten while its permits expire.
+#[test]
+fn k13_forgotten_permits_are_released_once() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(&[21]).build();
+        keyed.issue(A, 3);
+        keyed.wait_for_expiry();
+        let place = keyed.table.place_of(A);
+        let other = spawn(&keyed, |keyed| keyed.table.forget(A));
+        keyed.expire(place);
+        join([other]);
+        keyed.assert_bound(A, []);
+        keyed.assert_whole();
+    });
+}
+
+// --- Two windows.
+
+/// K3: a request that one window rejects costs nothing in the other.
+#[test]
+fn k3_two_windows_are_decided_together() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting { second: Some(1), ..Setting::common(&[2]) }.build();
+        let other = spawn(&keyed, |keyed| {
+            let issue = keyed.issue_common(1);
+            keyed.wait_for_expiry();
+            issue.into_iter().chain(keyed.issue_common(1)).collect::<Vec<_>>()
+        });
+        let own = keyed.issue_common(1);
+        let issued = join([other]).into_iter().flatten().chain(own);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
