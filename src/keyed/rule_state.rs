@@ -93,6 +93,7 @@ impl RuleState {
     }
 
     /// Returns the hash of the key of `request`, or `None` if it has none.
+    #[inline]
     pub(super) fn hash_of<Request>(
         &self,
         key: &impl Key<Request>,
@@ -107,11 +108,13 @@ impl RuleState {
         KeyHash::new(self.hasher.hash_one(key))
     }
 
+    #[inline]
     fn ask(&self, terms: Terms) -> Ask {
         Ask { plan: if terms.plan < self.plans { terms.plan } else { 0 }, cost: terms.cost }
     }
 
     /// Acquires the permits of a request, or rejects it.
+    #[inline]
     pub(super) fn decide<Request>(
         &self,
         key: &impl Key<Request>,
@@ -123,7 +126,8 @@ impl RuleState {
             return Ok(Held::NOTHING);
         }
         let ask = self.ask(terms);
-        let acquired = if ask.cost > self.table.limits().max_cost(ask.plan) {
+        // A quota is at least one.
+        let acquired = if ask.cost > 1 && ask.cost > self.table.limits().max_cost(ask.plan) {
             Err(Denial::TooLarge)
         } else if self.table.has_slots() {
             match (self.hash_of(key, request), self.without_key) {
@@ -243,6 +247,7 @@ impl RuleState {
     }
 
     /// Gives permits back that were not used.
+    #[inline]
     pub(super) fn undo(&self, held: Held) {
         if let Held(Some((place, ask))) = held {
             self.table.state(place).undo(ask);
@@ -250,6 +255,7 @@ impl RuleState {
     }
 
     /// Commits permits whose request was issued.
+    #[inline]
     pub(super) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) {
         if let Held(Some((place, ask))) = held {
             self.table.state(place).commit(ask, now);

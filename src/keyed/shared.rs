@@ -37,6 +37,7 @@ impl<R: RuleList> Shared<R> {
         Now::of(&self.clock)
     }
 
+    #[inline]
     pub(super) fn decide<Request>(&self, request: &Request) -> Result<R::Held, Rejected>
     where
         R: Rules<Request>,
@@ -80,6 +81,7 @@ pub(super) struct InFlight<R: RuleList> {
 
 impl<R: RuleList> InFlight<R> {
     /// Returns `None` if nothing outlives the call.
+    #[inline]
     pub(super) fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
         let new = || Self { shared: Arc::clone(shared), held, is_settled: false };
         shared.outlives_call.then(new)

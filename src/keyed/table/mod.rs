@@ -76,6 +76,7 @@ use crate::{
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
+        fetch,
     },
     time::Time,
 };
@@ -175,6 +176,7 @@ impl Table {
         }
     }
 
+    #[inline]
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -185,12 +187,14 @@ impl Table {
     }
 
     /// Returns the place of the requests without a key.
+    #[inline]
     pub(crate) const fn common(&self) -> Place {
         let sets = self.lines.len() / self.stride;
         Place(((sets - 1) * LANES) as u32)
     }
 
     /// Returns true if there are slots for keys.
+    #[inline]
     pub(crate) const fn has_slots(&self) -> bool {
         self.sets > 0
     }
@@ -200,6 +204,7 @@ impl Table {
         place.0 >= self.sets * LANES as u32
     }
 
+    #[inline]
     pub(crate) fn state(&self, place: Place) -> State<'_> {
         let place = place.0 as usize;
         let (first, lane) = (place / LANES * self.stride, place % LANES);
@@ -214,12 +219,14 @@ impl Table {
         (0..self.sets * LANES as u32).map(Place)
     }
 
+    #[inline]
     fn tag(&self, place: Place) -> &AtomicU64 {
         let place = place.0 as usize;
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
 
     /// Returns the sets of a key: its home, and a second one.
+    #[inline]
     fn sets_of(&self, key: KeyHash) -> [u32; 2] {
         let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
         let home = scale(key.0);
@@ -237,11 +244,27 @@ impl Table {
     }
 
     /// Returns the slot of a key.
+    #[inline]
     pub(crate) fn find(&self, key: KeyHash) -> Option<Place> {
-        let mut places = self.sets_of(key).into_iter().flat_map(Self::lanes);
-        // Acquire: a slot that this task meets after an acquisition in the overflow was published
-        // with the copy of what the overflow held before.
-        places.find(|place| self.tag(*place).load(Acquire) == key.0)
+        let [home, second] = self.sets_of(key);
+        self.find_in(home, key).or_else(|| self.find_in(second, key))
+    }
+
+    /// Returns the slot of a key in `set`.
+    #[inline]
+    fn find_in(&self, set: u32, key: KeyHash) -> Option<Place> {
+        let first = set as usize * self.stride;
+        // The words of the slot are read next. Fetched together, the lines are one miss of the
+        // cache and not one after the other.
+        self.lines[first + 1..first + self.stride].iter().for_each(|line| fetch(line.at(0)));
+        let tags = &self.lines[first];
+        // Without a branch for each lane: which one it is cannot be predicted.
+        let found = (0..LANES).fold(0, |found, lane| {
+            // Acquire: a slot that this task meets after an acquisition in the overflow was
+            // published with the copy of what the overflow held before.
+            found | u32::from(tags.at(lane).load(Acquire) == key.0) << lane
+        });
+        (found != 0).then(|| Place(set * LANES as u32 + found.trailing_zeros()))
     }
 
     /// Returns the slot of a key, or the overflow that it would share or copy.
@@ -252,7 +275,28 @@ impl Table {
 
     /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
     /// they are, to commit, refund or release them.
+    #[inline]
     pub(crate) fn acquire<T: Time>(
+        &self,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<Place, Refused> {
+        if let Some(place) = self.find(key) {
+            if self.state(place).try_acquire(ask) == Attempt::Acquired {
+                // Acquire is in the acquisition: the slot keeps its key from then on.
+                if self.tag(place).load(Relaxed) == key.0 {
+                    return Ok(place);
+                }
+                self.state(place).undo(ask);
+            }
+        }
+        self.acquire_slowly(key, ask, time)
+    }
+
+    /// Acquires as [`acquire`](Self::acquire) does, for a key without a slot or without room.
+    #[inline(never)]
+    fn acquire_slowly<T: Time>(
         &self,
         key: KeyHash,
         ask: Ask,
@@ -278,7 +322,7 @@ impl Table {
             };
             match self.acquire_at(place, ask, time) {
                 Err(Refused::Stalled) => {}
-                // Acquire is in the acquisition: the slot keeps its key from then on.
+                // As in `acquire`.
                 Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
                     self.state(place).undo(ask);
                 }
@@ -370,23 +414,40 @@ impl Table {
         inserted
     }
 
-    /// Takes an idle slot, of the set that has more of them.
+    /// Takes an idle slot: of the home set while half of that is idle, and otherwise of the set that
+    /// has more of them.
+    ///
+    /// Most keys then have their slot in the home set, so a lookup reads no other. Of `max_keys`
+    /// live keys, 6 in 10,000 find no slot, as against 2 if the set with more idle slots were taken
+    /// always.
+    #[cold]
     fn claim<T: Time>(&self, sets: [u32; 2], time: &mut Now<'_, T>) -> Option<Place> {
-        let idle = |set: &u32| Self::lanes(*set).filter(|at| self.state(*at).is_idle()).count();
+        let idle = |set: u32| Self::lanes(set).filter(|at| self.state(*at).is_idle()).count();
+        let is_roomy = |set| 2 * idle(set) >= LANES;
         let [home, second] = sets;
-        let sets = if idle(&second) > idle(&home) { [second, home] } else { sets };
-        let places = || sets.into_iter().flat_map(Self::lanes);
-        let take = |place: &Place| {
+        // Until then, a key whose permits have expired keeps its slot: it may come back.
+        if idle(home) == 0 && idle(second) == 0 {
+            self.expire_all(home, time);
+            if !is_roomy(home) {
+                self.expire_all(second, time);
+            }
+        }
+        let takes_second = !is_roomy(home) && idle(second) > idle(home);
+        let mut places = (if takes_second { [second, home] } else { sets })
+            .into_iter()
+            .flat_map(Self::lanes)
+            .filter(|place| self.state(*place).is_idle());
+        places.find(|place| {
             // Acquire: the last steps on the state, which released the zero.
             self.state(*place).counts().compare_exchange(0, TAKEN, Acquire, Relaxed).is_ok()
-        };
-        places().filter(|at| self.state(*at).is_idle()).find(take).or_else(|| {
-            places().find(|place| {
-                let state = self.state(*place);
-                while state.expire(time) {}
-                state.is_idle() && take(place)
-            })
         })
+    }
+
+    /// Expires all that has expired in a set.
+    fn expire_all<T: Time>(&self, set: u32, time: &mut Now<'_, T>) {
+        for place in Self::lanes(set) {
+            while self.state(place).expire(time) {}
+        }
     }
 
     /// Gives a slot that was taken to a key, with a copy of the overflow.
