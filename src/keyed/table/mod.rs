@@ -225,14 +225,28 @@ impl Table {
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
 
-    /// Returns the sets of a key: its home, and a second one.
+    /// Returns a set for a hash: each is as likely.
     #[inline]
-    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
-        let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
-        let home = scale(key.0);
+    fn scale(&self, hash: u64) -> u32 {
+        ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32
+    }
+
+    #[inline]
+    fn home_of(&self, key: KeyHash) -> u32 {
+        self.scale(key.0)
+    }
+
+    /// Returns the second set of a key.
+    fn second_of(&self, home: u32, key: KeyHash) -> u32 {
         // An odd multiplier of no structure: the second set is independent of the home.
-        let second = scale(key.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        [home, if second == home { (home + 1) % self.sets } else { second }]
+        let second = self.scale(key.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if second == home { (home + 1) % self.sets } else { second }
+    }
+
+    /// Returns the sets of a key: its home, and a second one.
+    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
+        let home = self.home_of(key);
+        [home, self.second_of(home, key)]
     }
 
     fn overflow_of(&self, home: u32) -> Place {
@@ -246,12 +260,17 @@ impl Table {
     /// Returns the slot of a key.
     #[inline]
     pub(crate) fn find(&self, key: KeyHash) -> Option<Place> {
-        let [home, second] = self.sets_of(key);
-        self.find_in(home, key).or_else(|| self.find_in(second, key))
+        let home = self.home_of(key);
+        self.find_in(home, key).or_else(|| self.find_in_second(home, key))
+    }
+
+    #[inline(never)]
+    fn find_in_second(&self, home: u32, key: KeyHash) -> Option<Place> {
+        self.find_in(self.second_of(home, key), key)
     }
 
     /// Returns the slot of a key in `set`.
-    #[inline]
+    #[inline(always)]
     fn find_in(&self, set: u32, key: KeyHash) -> Option<Place> {
         let first = set as usize * self.stride;
         // The words of the slot are read next. Fetched together, the lines are one miss of the
@@ -269,7 +288,7 @@ impl Table {
 
     /// Returns the slot of a key, or the overflow that it would share or copy.
     pub(crate) fn place_of(&self, key: KeyHash) -> Place {
-        let [home, _] = self.sets_of(key);
+        let home = self.home_of(key);
         self.find(key).unwrap_or_else(|| self.overflow_of(home))
     }
 
@@ -363,8 +382,7 @@ impl Table {
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Option<Result<Place, Refused>> {
-        let [home, _] = self.sets_of(key);
-        let place = self.overflow_of(home);
+        let place = self.overflow_of(self.home_of(key));
         let acquired = self.acquire_at(place, ask, time);
         if self.find(key).is_some() {
             if acquired.is_ok() {
