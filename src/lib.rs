@@ -150,8 +150,8 @@
 //! | --- | --- | --- |
 //! | none | the three layers, for any service | `tower` (its `retry`), `tower-layer`, `tower-service`, `tokio` (its `rt` and `time`), `futures-util`, `pin-project`, `fastrand` |
 //! | `client` (default) | [clients of HTTP](client): retry classification by status and by the errors of hyper, hyper-util and h2, hints, replayable request bodies | `http`, `http-body`, `bytes`, `httpdate`, `jiff`, `sfv`, `h2`, `hyper`, `hyper-util` (its `client-legacy` and `http1`), tower's `timeout` |
-//! | `server` (default) | [servers of HTTP](server): responses to rejected requests, rate-limit headers, permits held until a body ends | `http`, `http-body` |
-//! | `axum` | responses to rejected requests of any type that a handler of axum may return, and `observe::page`, which draws limits live | `server`, `serde`, `axum` 0.8 without its features, `serde_json` |
+//! | `server` (default) | [servers of HTTP](server): responses to rejected requests, rate-limit headers, permits held until a body ends, [addresses of clients](keyed::ClientIp) | `http`, `http-body`, `ipnet` |
+//! | `axum` | responses to rejected requests of any type that a handler of axum may return, `observe::page`, which draws limits live, and the peer and the route of a request as keys | `server`, `serde`, `axum` 0.8 (its `matched-path` and `tokio`), `serde_json` |
 //! | `grpc` | clients and servers of gRPC: codes, pushbacks and timeouts, read and written | `client`, `server`, `base64`, `prost`, and the `Status` of `tonic` 0.14, without its transport |
 //! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` 0.13 without its features, so without TLS |
 //! | `metrics` | [metrics](observe#metrics) of limits and [of retries](retry#observation-and-control), for any exporter of the facade | `metrics` 0.24 |

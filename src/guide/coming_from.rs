@@ -11,9 +11,9 @@
 //!
 //! Theirs is shown as text, ours is compiled and run with the tests.
 //!
-//! **Not there yet:** limits per key such as a user or an address ([by hand](#limits-per-key)),
-//! weights of the requests of a service, several windows of one limit, and a state that several
-//! machines share.
+//! Limits of each client, tenant or host have a [page of their own](super::limits_per_key).
+//!
+//! **Not there yet:** a state that several machines share.
 //!
 //! # Any future through the layers
 //!
@@ -319,9 +319,9 @@
 //! | `RateLimitExceeded`, its handler | `reject_with(http_rejection)`: 429 and `Retry-After`; `reject_with` takes a function |
 //! | `@limiter.exempt`, `exempt_when` | [`ExemptLayer`](crate::ExemptLayer) |
 //! | `@limiter.shared_limit(...)` | clones of one layer: a layer has one limit, wherever it is put |
-//! | `key_func`, `hit(item, "user", id)` | not there yet: [by hand](#limits-per-key) |
-//! | `cost=3` | `handle.try_acquire_many(3)?.commit()`; the requests of a service have no weights yet |
-//! | `"10/minute;100/hour"` | [`Quotas`](crate::Quotas) reads it; a layer for each, of which the one that rejects more goes outermost |
+//! | `key_func`, `hit(item, "user", id)` | [limits per key](super::limits_per_key#limits-and-slowapi) |
+//! | `cost=3` | `handle.try_acquire_many(3)?.commit()`; [`cost`](crate::keyed::Rule::cost) for the requests of a service |
+//! | `"10/minute;100/hour"` | [`Quotas`](crate::Quotas) reads it; [`Rule::quotas`](crate::keyed::Rule::quotas) of one rule, decided together |
 //! | `storage_uri="redis://..."` | not there: each process has its own limit |
 //!
 //! # governor and tower_governor
@@ -377,7 +377,7 @@
 //! | `check()`, `NotUntil::wait_time_from` | `handle.try_acquire()?.commit()`, or `max_queue(0)`; [`Rejected::retry_after`](crate::Rejected::retry_after) |
 //! | `until_ready_with_jitter` | none: requests are issued in order as permits come back |
 //! | `check_n(n)`, `until_n_ready(n)` | `handle.try_acquire_many(n)`, `handle.acquire_many(n)` |
-//! | `RateLimiter::keyed`, `PeerIpKeyExtractor` (the default of tower_governor) | not there yet: [by hand](#limits-per-key) |
+//! | `RateLimiter::keyed`, `PeerIpKeyExtractor` (the default of tower_governor) | [limits per key](super::limits_per_key#tower_governor) |
 //! | `error_handler(...)` | `reject_with(...)` |
 //! | `methods(...)` | [`ExemptLayer`](crate::ExemptLayer), or the layer on a route |
 //! | a fixed quota | `handle.set_quota`, `handle.pause_for` |
@@ -438,52 +438,3 @@
 //!
 //! An error type is `BoxError` only if a layer rejects, and no [reject policy](crate::reject) says
 //! otherwise.
-//!
-//! # Limits per key
-//!
-//! A map from the key to a layer is a limit per key, by hand. A layer that has all its permits, and
-//! no waiter, is like a new one, so the map can forget it:
-//!
-//! ```
-//! use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
-//! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_floodgate::WindowRateLimitLayer;
-//!
-//! #[derive(Default)]
-//! struct PerAddress(Mutex<HashMap<IpAddr, WindowRateLimitLayer>>);
-//!
-//! impl PerAddress {
-//!     fn limit(&self, address: IpAddr) -> WindowRateLimitLayer {
-//!         let mut limits = self.0.lock().unwrap();
-//!         let new = || WindowRateLimitLayer::new(1, Duration::from_secs(60));
-//!         limits.entry(address).or_insert_with(new).clone()
-//!     }
-//!
-//!     /// To be called from time to time.
-//!     fn forget_idle(&self) {
-//!         self.0.lock().unwrap().retain(|_, limit| {
-//!             let handle = limit.handle();
-//!             handle.remaining() < handle.limit() || handle.queued() > 0
-//!         });
-//!     }
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() {
-//! let (limits, inner) = (PerAddress::default(), service_fn(async |n: u32| Ok::<_, ()>(n + 1)));
-//! let respond = async |address: &str, n| {
-//!     let limit = limits.limit(address.parse().unwrap()).max_queue(0).reject_with(|_| 429);
-//!     limit.layer(inner).oneshot(n).await
-//! };
-//! assert_eq!(respond("10.0.0.1", 1).await, Ok(2));
-//! assert_eq!(respond("10.0.0.1", 1).await, Ok(429));
-//! assert_eq!(respond("10.0.0.2", 1).await, Ok(2));
-//!
-//! tokio::time::advance(Duration::from_secs(60)).await;
-//! limits.forget_idle();
-//! assert!(limits.0.lock().unwrap().is_empty());
-//! # }
-//! ```
-//!
-//! If a limit is forgotten between the lookup of its layer and the call, then that request is
-//! counted by the old limit, and the next ones by a new one.

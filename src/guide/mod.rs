@@ -16,6 +16,9 @@
 //! [Coming from](coming_from) has the lines of other libraries (tenacity, limits, governor, tower,
 //! backon, reqwest-retry) beside ours.
 //!
+//! [Limits per key](limits_per_key) has those of tower_governor line by line, and those of slowapi,
+//! express-rate-limit, nginx and ASP.NET Core in tables.
+//!
 //! `client` and `server` are default features. `grpc` includes both, `reqwest` includes `client`,
 //! and `axum`, for responses of any type that a handler may return and for a
 //! [page of limits](crate::observe::page), includes `server` and `serde`.
@@ -58,6 +61,8 @@ pub mod axum;
 pub mod coming_from;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod hyper;
+#[cfg(feature = "axum")]
+pub mod limits_per_key;
 #[doc = include_str!("../../docs/promises.md")]
 pub mod promises {}
 #[cfg(feature = "reqwest")]

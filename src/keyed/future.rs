@@ -47,6 +47,55 @@ impl<F, R: RuleList, P: RejectPolicy> ResponseFuture<F, R, P> {
     }
 }
 
+impl<F, R: RuleList, P: RejectPolicy> ResponseFuture<F, R, P> {
+    /// Takes the request in flight, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<InFlight<R>> {
+        self.project().in_flight.take()
+    }
+
+    /// Polls, settles the costs, and keeps the request in flight.
+    #[cfg(feature = "server")]
+    #[inline]
+    pub(crate) fn poll_holding<Response, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, P::Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+        R: SettleRules<Response, Error>,
+        P: RejectPolicyFor<Response, Error>,
+    {
+        self.poll_with(cx, |_| {})
+    }
+
+    /// Polls, and calls `completed` once the inner future has completed and the costs are settled.
+    #[inline(always)]
+    fn poll_with<Response, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        completed: impl FnOnce(&mut Option<InFlight<R>>),
+    ) -> Poll<Result<Response, P::Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+        R: SettleRules<Response, Error>,
+        P: RejectPolicyFor<Response, Error>,
+    {
+        let this = self.project();
+        match this.outcome.project() {
+            OutcomeProj::Admitted(future) => {
+                let result = ready!(future.poll(cx));
+                if let Some(in_flight) = this.in_flight {
+                    in_flight.settle(result.as_ref());
+                }
+                completed(this.in_flight);
+                P::pass_on(Poll::Ready(result))
+            }
+            OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
+        }
+    }
+}
+
 impl<F, R, P, Response, Error> Future for ResponseFuture<F, R, P>
 where
     F: Future<Output = Result<Response, Error>>,
@@ -57,17 +106,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.outcome.project() {
-            OutcomeProj::Admitted(future) => {
-                let result = ready!(future.poll(cx));
-                if let Some(in_flight) = this.in_flight.take() {
-                    in_flight.settle(result.as_ref());
-                }
-                P::pass_on(Poll::Ready(result))
-            }
-            OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
-        }
+        self.poll_with(cx, |in_flight| *in_flight = None)
     }
 }
 

@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 
 /// Reads the key of a request: the value by which requests share a limit.
 ///
-/// Implemented by functions `Fn(&Request) -> Option<K>` with `K: Hash`, and by pairs of keys, which
-/// have a key if both have one.
+/// Implemented by functions `Fn(&Request) -> Option<K>` with `K: Hash`, and by tuples of two to
+/// four keys, which have a key if each of them has one.
 ///
 /// An implementation feeds the key to a hasher and keeps nothing of it, so a key of any length
 /// takes no memory and may be borrowed from the request. The hash has a random seed.
@@ -62,16 +62,25 @@ where
     }
 }
 
-/// Two keys together.
-impl<Request, A: Key<Request>, B: Key<Request>> Key<Request> for (A, B) {
-    fn hash_key<H: Hasher>(&self, request: &Request, state: &mut H) -> bool {
-        self.0.hash_key(request, state) && self.1.hash_key(request, state)
-    }
+/// Implements the keys of several keys together, which a handle finds by a tuple of their values.
+macro_rules! together {
+    ($doc:literal, $($key:ident $index:tt),+) => {
+        #[doc = $doc]
+        impl<Request, $($key: Key<Request>),+> Key<Request> for ($($key,)+) {
+            fn hash_key<H: Hasher>(&self, request: &Request, state: &mut H) -> bool {
+                $(self.$index.hash_key(request, state))&&+
+            }
 
-    fn label(&self, request: &Request) -> Option<String> {
-        Some(format!("{} {}", self.0.label(request)?, self.1.label(request)?))
-    }
+            fn label(&self, request: &Request) -> Option<String> {
+                Some([$(self.$index.label(request)?),+].join(" "))
+            }
+        }
+    };
 }
+
+together!("Two keys together.", A 0, B 1);
+together!("Three keys together.", A 0, B 1, C 2);
+together!("Four keys together.", A 0, B 1, C 2, D 3);
 
 /// The key of all requests: one limit for all of them.
 #[derive(Clone, Copy, Debug, Default)]

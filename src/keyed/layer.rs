@@ -21,7 +21,7 @@ use crate::{
 ///
 /// By default, a rejected request fails with a `BoxError` that holds the [`Rejected`].
 pub struct KeyedLimitLayer<R, P = RejectWithBoxError> {
-    shared: Arc<Shared<R>>,
+    pub(crate) shared: Arc<Shared<R>>,
     policy: P,
 }
 

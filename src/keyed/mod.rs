@@ -1,8 +1,124 @@
-//! Limits that know the request: a quota for each key.
+//! Limits that know the request: a quota for each key, such as a client, a tenant or a host.
+//!
+//! A [`Rule`] has a key and limits: requests that are issued in any span of a window, and requests
+//! in flight. A [`KeyedLimitLayer`] has one rule or several, which are decided together: a request
+//! that one of them rejects costs nothing in the others.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{
+//!     Rejected,
+//!     keyed::{KeyedLimitLayer, Rule},
+//! };
+//!
+//! struct Order { customer: u64 }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let limit = KeyedLimitLayer::new((
+//!     Rule::new("customer", |order: &Order| Some(order.customer))
+//!         .at_most(2, Duration::from_secs(1))
+//!         .at_most(1_000, Duration::from_secs(3600))
+//!         .max_in_flight(2),
+//!     Rule::global("all").at_most(5_000, Duration::from_secs(1)),
+//! ));
+//! let service = ServiceBuilder::new()
+//!     .layer(limit)
+//!     .service(service_fn(|order: Order| async move { Ok::<_, BoxError>(order.customer) }));
+//!
+//! for _ in 0..2 {
+//!     service.clone().oneshot(Order { customer: 7 }).await?;
+//! }
+//! let error = service.clone().oneshot(Order { customer: 7 }).await.unwrap_err();
+//! let rejected = Rejected::find(&*error).unwrap();
+//! assert_eq!(rejected.rule().as_deref(), Some("customer"));
+//! assert_eq!(rejected.retry_after_secs(), Some(2)); // a second and a fraction, rounded up
+//!
+//! service.oneshot(Order { customer: 8 }).await?; // another key has its own quota
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # At the limit
+//!
+//! The request is rejected by the [reject policy](crate::reject) of the layer. The [`Rejected`]
+//! tells the [rule](crate::Rejected::rule) and the time until there is room by all rules. The inner
+//! service is ready by then and is not called. A permit that its readiness holds stays acquired
+//! until the next call or the drop of the service, so a keyed limit belongs *outside* of limits
+//! that acquire in `poll_ready`. With axum, the service is dropped at once.
+//!
+//! # Keys
+//!
+//! A key is a function of the request, or a ready-made [`Key`]: the client's address, a header, a
+//! bearer token, a path, a host. A pair of keys is a key. Requests [without a
+//! key](Rule::without_key) share one quota, unless told otherwise.
+//!
+//! Keys are hashed with a random seed, and their values are not kept. Two keys with one hash share
+//! a limit: among a million keys, there are two with a probability of 3 in 100 million.
+//!
+//! # Exactness
+//!
+//! At most N permits of a key are issued in *any* half-open span of a window, whatever its length
+//! and N. They expire no earlier than a window after the issue, and a little later: the state of a
+//! key counts them by a twentieth of the quota and of the window. So under demand, a key is issued
+//! 90 to 98 % of N per window.
+//!
+//! - A burst of N that is repeated exactly every window finds a part of the last one unexpired. It
+//!   is admitted in full if it comes a fiftieth of a window later.
+//! - Quotas up to 20 count single requests.
+//!
+//! # A full table
+//!
+//! A key takes a *slot* while one of its permits is held: for a window after a request, or while a
+//! request is in flight. [`max_keys`](Rule::max_keys) bounds the slots, and their memory is
+//! allocated when the layer is made. A slot of a key without permits is reused, since the key would
+//! begin anew anyway. There is no task and no sweep.
+//!
+//! While all slots that a new key may have are held, it shares an *overflow* with the others of its
+//! part of the table: together, they have the quota of one key. So a flood of invented keys slows
+//! new clients, and it resets no key that has a slot. [`reject_when_full`](Rule::reject_when_full)
+//! rejects new keys instead.
+//!
+//! # Costs and plans
+//!
+//! | wish | by |
+//! | --- | --- |
+//! | some requests cost more | [`cost`](Rule::cost) |
+//! | the cost is known with the response | [`settle`](Rule::settle): a surplus is refunded, an excess owed |
+//! | only failures count, as for a login | [`failures_only`](Rule::failures_only) |
+//! | quotas by plan | [`plans`](Rule::plans) |
+//! | some requests are free | [`exempt`](Rule::exempt) |
+//! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
+//!
+//! # Memory ordering
+//!
+//! The release of a permit or of a request in flight happens before the next acquisition that it
+//! makes possible.
+//!
+//! # Caveats
+//!
+//! - The table is of one process. With several, each has the quota.
+//! - While several rules are decided, a request may be rejected for permits of another one that are
+//!   refunded a moment later.
+//! - The name of a rule stays in memory to the end of the process.
+//! - After some 20,000 windows without a request, to within a window, a key finds the permits of its
+//!   last window counted once more.
+//!
+//! # Source
+//!
+//! The log of a key is a sliding log with the resolution of a fraction of the window, written in
+//! unary: a one for a unit of permits, a zero for the end of a step. The table is a set-associative
+//! cache with two sets for a key (the power of two choices, M. Mitzenmacher, 1996) that evicts only
+//! keys without state.
+//!
+//! [`Rejected`]: crate::Rejected
 
 mod future;
 mod handle;
 mod key;
+#[cfg(any(feature = "client", feature = "server"))]
+mod keys;
 mod lanes;
 mod layer;
 mod plan;
@@ -13,11 +129,19 @@ mod rules;
 mod service;
 mod settle;
 mod shared;
+#[cfg(feature = "server")]
+mod standing;
 mod table;
 #[cfg(test)]
 mod table_tests;
 mod terms;
 
+#[cfg(feature = "axum")]
+pub use self::keys::MatchedPath;
+#[cfg(any(feature = "client", feature = "server"))]
+pub use self::keys::{BearerToken, Extension, Header, Host, Path};
+#[cfg(feature = "server")]
+pub use self::keys::{ClientIp, PeerAddr};
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
@@ -29,4 +153,10 @@ pub use self::{
     service::KeyedLimit,
     settle::{AtCall, ByResponse, FailuresOnly, Settle},
     terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+};
+#[cfg(feature = "server")]
+pub(crate) use self::{
+    rule_state::RuleState,
+    shared::{InFlight, Shared},
+    standing::{Standing, report_standings},
 };

@@ -77,7 +77,7 @@ impl Plan {
         Ok(Self { max_in_flight, ..self })
     }
 
-    pub(super) fn windows(&self) -> &[Quota] {
+    pub(crate) fn windows(&self) -> &[Quota] {
         &self.quotas
     }
 

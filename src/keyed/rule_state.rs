@@ -29,10 +29,10 @@ use crate::{
 };
 
 /// The states of the keys of a rule, and its settings.
-pub(super) struct RuleState {
+pub(crate) struct RuleState {
     name: Arc<str>,
     id: Option<RuleName>,
-    plans: usize,
+    plans: Vec<Plan>,
     without_key: WithoutKey,
     is_dry_run: bool,
     pub(super) is_late: bool,
@@ -64,7 +64,7 @@ impl RuleState {
         Ok(Self {
             name: Arc::clone(name),
             id: RuleName::of(name),
-            plans: config.plans.len(),
+            plans: config.plans.clone(),
             without_key: config.without_key,
             is_dry_run: config.is_dry_run,
             is_late,
@@ -75,12 +75,33 @@ impl RuleState {
         })
     }
 
-    pub(super) const fn name(&self) -> &Arc<str> {
+    pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     pub(super) const fn table(&self) -> &Table {
         &self.table
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Returns the plan of this index, which is valid.
+    #[cfg(feature = "server")]
+    pub(crate) fn plan(&self, index: usize) -> &Plan {
+        &self.plans[index]
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) const fn without_key(&self) -> WithoutKey {
+        self.without_key
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) const fn is_dry_run(&self) -> bool {
+        self.is_dry_run
     }
 
     pub(super) fn rejected(&self) -> u64 {
@@ -109,8 +130,8 @@ impl RuleState {
     }
 
     #[inline]
-    fn ask(&self, terms: Terms) -> Ask {
-        Ask { plan: if terms.plan < self.plans { terms.plan } else { 0 }, cost: terms.cost }
+    pub(super) fn ask(&self, terms: Terms) -> Ask {
+        Ask { plan: if terms.plan < self.plans.len() { terms.plan } else { 0 }, cost: terms.cost }
     }
 
     /// Acquires the permits of a request, or rejects it.
@@ -191,7 +212,7 @@ impl RuleState {
     /// Returns the permits that are left to a key in all windows, and the time until there is one,
     /// if there is none. Without a key, those of the requests without one.
     pub(super) fn remaining(&self, plan: usize, key: Option<KeyHash>) -> (u32, Option<Duration>) {
-        let plan = if plan < self.plans { plan } else { 0 };
+        let plan = if plan < self.plans.len() { plan } else { 0 };
         let mut now = Now::of(&self.clock);
         let place = match key {
             Some(key) if self.table.has_slots() => self.table.place_of(key),

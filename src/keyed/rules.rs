@@ -2,6 +2,8 @@
 
 #![allow(private_interfaces, reason = "the traits are sealed")]
 
+#[cfg(feature = "server")]
+use super::standing::Subject;
 use super::{
     key::Key,
     rule::{Rule, RuleConfig},
@@ -18,6 +20,11 @@ pub trait RuleList: sealed::Sealed {
     #[doc(hidden)]
     type Held: AsRef<[Held]> + Copy;
 
+    /// Where a request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    type Subjects: AsRef<[Subject]> + Copy;
+
     /// The settings of each rule, and whether its permits are settled with the response.
     #[doc(hidden)]
     fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting>;
@@ -33,6 +40,11 @@ pub trait Rules<Request>: RuleList {
         request: &Request,
         now: &mut Now<'_, Clock>,
     ) -> Result<Self::Held, Rejected>;
+
+    /// Returns where the request counts in each rule.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects;
 }
 
 /// Rules for a type of responses, and of errors. Sealed.
@@ -80,6 +92,8 @@ macro_rules! rules {
 
         impl<$($key, $terms, $settle: IsLate),+> RuleList for ($(Rule<$key, $terms, $settle>,)+) {
             type Held = [Held; $count];
+            #[cfg(feature = "server")]
+            type Subjects = [Subject; $count];
 
             fn states(&self, clock: Clock) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
@@ -124,6 +138,12 @@ macro_rules! rules {
                     }
                 )+
                 Ok(held)
+            }
+
+            #[cfg(feature = "server")]
+            fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects {
+                let ($($rule,)+) = self;
+                [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
             }
         }
 

@@ -1,6 +1,6 @@
 //! What all services of a layer share.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     rule_state::RuleState,
@@ -10,9 +10,9 @@ use super::{
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
 /// The rules of a layer, and their states.
-pub(super) struct Shared<R> {
-    pub(super) rules: R,
-    pub(super) states: Arc<[RuleState]>,
+pub(crate) struct Shared<R> {
+    pub(crate) rules: R,
+    pub(crate) states: Arc<[RuleState]>,
     clock: Clock,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
@@ -73,7 +73,7 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
 
 /// What a request holds until its response: requests in flight, and permits whose cost is not
 /// settled. A drop releases the former, and commits the latter as they were acquired.
-pub(super) struct InFlight<R: RuleList> {
+pub(crate) struct InFlight<R: RuleList> {
     shared: Arc<Shared<R>>,
     held: R::Held,
     is_settled: bool,
@@ -87,14 +87,20 @@ impl<R: RuleList> InFlight<R> {
         shared.outlives_call.then(new)
     }
 
-    /// Settles the costs by the result.
-    pub(super) fn settle<Response, Error>(mut self, result: Result<&Response, &Error>)
+    /// Settles the costs by the result. Requests in flight stay.
+    pub(super) fn settle<Response, Error>(&mut self, result: Result<&Response, &Error>)
     where
         R: super::rules::SettleRules<Response, Error>,
     {
-        let Self { shared, held, is_settled } = &mut self;
+        let Self { shared, held, is_settled } = self;
         shared.rules.settle(&shared.states, held, result, &mut shared.now());
         *is_settled = true;
+    }
+}
+
+impl<R: RuleList> fmt::Debug for InFlight<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlight").finish_non_exhaustive()
     }
 }
 

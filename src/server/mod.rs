@@ -74,6 +74,7 @@ mod grpc_rejection;
 mod http_rejection;
 #[cfg(feature = "axum")]
 mod into_response;
+pub mod keyed_rate_limit_headers;
 mod problem_rejection;
 pub mod rate_limit_headers;
 pub mod until_body_ends;
@@ -86,6 +87,7 @@ pub use self::{
     http_rejection::{
         http_rejection, http_rejection_with_body, http_rejection_with_fallback, retry_after_header,
     },
+    keyed_rate_limit_headers::KeyedRateLimitHeadersLayer,
     problem_rejection::{problem_rejection, problem_rejection_with_policy},
     rate_limit_headers::RateLimitHeadersLayer,
     until_body_ends::{PermitBody, UntilBodyEndsLayer},

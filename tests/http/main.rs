@@ -10,6 +10,8 @@ mod bad_input;
 #[path = "../support/busy.rs"]
 mod busy;
 mod classifier;
+mod client_ip;
+mod client_ip_property;
 mod dialects;
 mod error_types;
 mod exempt;
@@ -23,6 +25,9 @@ mod hints;
 mod hints_property;
 #[path = "../support/hold.rs"]
 mod hold;
+mod keyed_headers;
+mod keyed_until_body_ends;
+mod keys;
 #[cfg(feature = "axum")]
 mod limits_page;
 mod nested;

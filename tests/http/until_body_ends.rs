@@ -24,7 +24,7 @@ use tower_floodgate::{
 
 /// The effect of one poll of a body.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(crate) enum Step {
     Data,
     Trailers,
     Wait,
@@ -35,9 +35,9 @@ use Step::{Data, Fail, Panic, Trailers, Wait};
 
 /// A scripted body. It reports its end in `is_end_stream` only if it is candid.
 #[derive(Clone, Debug, Default)]
-struct Script {
-    steps: VecDeque<Step>,
-    candid: bool,
+pub(crate) struct Script {
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) candid: bool,
 }
 
 impl Body for Script {
@@ -67,7 +67,7 @@ impl Body for Script {
     }
 }
 
-fn responses(
+pub(crate) fn responses(
     script: Script,
 ) -> impl Service<
     Request<()>,
@@ -94,21 +94,23 @@ fn poll(body: Pin<&mut PermitBody<Script>>) -> Poll<Option<io::Result<Frame<Byte
     body.poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
-/// The frame after which the permit is released; `None` if only the end releases it.
+/// Whether a body is candid, its steps, and the number of polls after which its permit is released.
+pub(crate) const ENDS: [(bool, &[Step], usize); 9] = [
+    (false, &[], 1),
+    (false, &[Data, Data], 3),
+    (false, &[Data, Wait, Data], 4),
+    (false, &[Data, Trailers], 3),
+    // Servers don't poll these after the last frame.
+    (true, &[], 0),
+    (true, &[Data], 1),
+    (true, &[Wait, Data, Wait, Trailers], 4),
+    (true, &[Data, Fail], 2),
+    (false, &[Data, Fail, Data], 2),
+];
+
 #[tokio::test]
 async fn b1_body_holds_its_permit_until_it_ends() {
-    for (candid, steps, back_after) in [
-        (false, &[][..], 1),
-        (false, &[Data, Data], 3),
-        (false, &[Data, Wait, Data], 4),
-        (false, &[Data, Trailers], 3),
-        // Servers don't poll these after the last frame.
-        (true, &[], 0),
-        (true, &[Data], 1),
-        (true, &[Wait, Data, Wait, Trailers], 4),
-        (true, &[Data, Fail], 2),
-        (false, &[Data, Fail, Data], 2),
-    ] {
+    for (candid, steps, back_after) in ENDS {
         let (response, handle) = response(candid, steps).await;
         let mut body = pin!(response.into_body());
         for polled in 0..=steps.len() + 1 {

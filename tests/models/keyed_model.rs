@@ -14,6 +14,7 @@ use crate::{
     keyed::table::{
         KeyHash, Place, Table, WhenFull,
         limits::{Ask, Limits, Window},
+        shape::{Shape, TICKS},
         state::{Now, State},
     },
     spawn,
@@ -49,43 +50,52 @@ struct Keyed {
     length: u64,
 }
 
-/// Returns the steps of a window of `quota`, as in `Shape`.
-const fn steps(quota: u32) -> u64 {
-    (40 - quota / quota.div_ceil(20)) as u64
+/// Steps of a window. A tick is a nanosecond.
+const STEPS: u32 = 3;
+const LENGTH: Duration = Duration::from_nanos(STEPS as u64 * TICKS);
+
+/// A window of `quota` permits, in units of `unit`.
+fn shape(quota: u32, unit: u32) -> Shape {
+    let mut shape = Shape::new(quota, LENGTH).with_steps(STEPS, LENGTH);
+    shape.unit = unit;
+    shape
 }
 
-/// Permits of the plans, and the clock of a table.
+/// What a table is made of.
 struct Setting {
     max_keys: u32,
-    quotas: &'static [u32],
-    /// The quota of a second window.
-    second: Option<u32>,
+    /// Of each window, by plan.
+    windows: Vec<Vec<Shape>>,
     in_flight: &'static [u32],
     debt: u64,
     clock: TestClock,
 }
 
 impl Setting {
-    /// A limit of `quotas`, and two slots.
-    fn keys(quotas: &'static [u32]) -> Self {
-        Self { max_keys: 1, quotas, second: None, in_flight: &[], debt: 0, clock: TestClock::new() }
+    /// A limit of `quota` permits to each key, and two slots.
+    fn keys(quota: u32, unit: u32) -> Self {
+        let windows = vec![vec![shape(quota, unit)]];
+        Self { max_keys: 1, windows, in_flight: &[], debt: 0, clock: TestClock::new() }
     }
 
-    /// A limit of `quotas` for requests without a key.
-    fn common(quotas: &'static [u32]) -> Self {
-        Self { max_keys: 0, ..Self::keys(quotas) }
+    /// A limit of `quota` permits to requests without a key.
+    fn common(quota: u32, unit: u32) -> Self {
+        Self { max_keys: 0, ..Self::keys(quota, unit) }
+    }
+
+    /// Adds a plan.
+    fn plan(mut self, quota: u32, unit: u32) -> Self {
+        self.windows[0].push(shape(quota, unit));
+        self
     }
 
     fn build(self) -> Arc<Keyed> {
-        let quota = self.quotas[0];
-        // A tick is a nanosecond.
-        let length = steps(quota) * 4;
-        let window = |quotas: &[u32]| Window::new(quotas, Duration::from_nanos(length));
-        let second = self.second.map(|quota| window(&[quota]));
-        let windows = [window(self.quotas)].into_iter().chain(second).collect();
-        let limits = Limits::new(windows, self.in_flight.to_vec(), self.debt);
+        let quota = self.windows[0][0].quota;
+        let windows = self.windows.into_iter().map(|shapes| Window { shapes: shapes.into() });
+        let limits = Limits::new(windows.collect(), self.in_flight.to_vec(), self.debt);
         let limits = limits.expect("the counts fit");
         let table = Table::new(self.max_keys, limits, WhenFull::Share);
+        let length = u64::try_from(LENGTH.as_nanos()).expect("it is short");
         Arc::new(Keyed { table, clock: self.clock, quota, length })
     }
 }
@@ -105,7 +115,7 @@ impl Keyed {
 
     /// Waits until the permits that are committed now have expired.
     fn wait_for_expiry(&self) {
-        self.wait(self.length + 4);
+        self.wait(self.length + TICKS);
     }
 
     fn common(&self) -> State<'_> {
@@ -144,8 +154,11 @@ impl Keyed {
     fn assert_bound(&self, key: KeyHash, issued: impl IntoIterator<Item = Issue>) {
         let mut issued: Vec<_> = issued.into_iter().filter(|issue| issue.key == key).collect();
         for cost in (1..=self.quota).rev() {
-            let more =
-                if self.table.has_slots() { self.issue(key, cost) } else { self.issue_common(cost) };
+            let more = if self.table.has_slots() {
+                self.issue(key, cost)
+            } else {
+                self.issue_common(cost)
+            };
             if let Some(issue) = more {
                 issued.push(issue);
                 break;
@@ -185,7 +198,7 @@ impl Keyed {
 #[test]
 fn k1_last_permit_is_acquired_by_one_request() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[2]).build();
+        let keyed = Setting::common(2, 1).build();
         let first = keyed.issue_common(1);
         let other = spawn(&keyed, |keyed| keyed.issue_common(1));
         let own = keyed.issue_common(1);
@@ -196,28 +209,30 @@ fn k1_last_permit_is_acquired_by_one_request() {
     });
 }
 
-/// K1: a permit is acquired again only a window after its issue.
+/// K1: a permit is acquired again only a window after its issue, by a task that has read no time.
 #[test]
 fn k1_permit_expires_a_window_after_its_issue() {
-    Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[1]).build();
-        let first = keyed.issue_common(1);
-        let other = spawn(&keyed, |keyed| {
+    // Less than a unit expires in another way.
+    for (quota, unit) in [(1, 1), (1, 2)] {
+        Model { threads: 2, preemptions: DEEP }.check(move || {
+            let keyed = Setting::common(quota, unit).build();
+            let all = keyed.quota;
+            let first = keyed.issue_common(all);
+            let other = spawn(&keyed, move |keyed| keyed.issue_common(all));
             keyed.wait_for_expiry();
-            keyed.issue_common(1)
+            keyed.expire(keyed.table.common());
+            let issued = join([other]).into_iter().flatten().chain(first);
+            keyed.assert_bound(A, issued);
+            keyed.assert_whole();
         });
-        let own = keyed.issue_common(1);
-        let issued = join([other]).into_iter().flatten().chain(own).chain(first);
-        keyed.assert_bound(A, issued);
-        keyed.assert_whole();
-    });
+    }
 }
 
 /// K1: two tasks expire the same unit.
 #[test]
 fn k1_unit_expires_once() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[2]).build();
+        let keyed = Setting::common(2, 1).build();
         keyed.issue_common(2);
         keyed.wait_for_expiry();
         let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
@@ -232,17 +247,24 @@ fn k1_unit_expires_once() {
 #[test]
 fn k1_refund_happens_before_the_next_acquisition() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[1]).build();
+        let keyed = Setting::common(1, 1).build();
         let holder = Arc::new(UnsafeCell::new(()));
         let hold = |keyed: &Keyed, holder: &UnsafeCell<()>| {
-            if keyed.acquire_common(ask(1)).is_some() {
+            let is_acquired = keyed.acquire_common(ask(1)).is_some();
+            if is_acquired {
                 holder.with_mut(|_| {});
-                keyed.common().refund(1);
             }
+            is_acquired
         };
         let theirs = Arc::clone(&holder);
-        let other = spawn(&keyed, move |keyed| hold(keyed, &theirs));
-        hold(&keyed, &holder);
+        let other = spawn(&keyed, move |keyed| {
+            if hold(keyed, &theirs) {
+                keyed.common().undo(ask(1));
+            }
+        });
+        if hold(&keyed, &holder) {
+            keyed.common().refund(1);
+        }
         join([other]);
         keyed.assert_whole();
     });
@@ -252,7 +274,7 @@ fn k1_refund_happens_before_the_next_acquisition() {
 #[test]
 fn k16_request_in_flight_ends_before_the_next() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting { in_flight: &[1], ..Setting::common(&[2]) }.build();
+        let keyed = Setting { in_flight: &[1], ..Setting::common(2, 1) }.build();
         let in_flight = Arc::new(UnsafeCell::new(()));
         let serve = |keyed: &Keyed, in_flight: &UnsafeCell<()>| {
             let place = keyed.acquire_common(ask(1))?;
@@ -266,10 +288,13 @@ fn k16_request_in_flight_ends_before_the_next() {
         let other = spawn(&keyed, move |keyed| serve(keyed, &theirs));
         let own = serve(&keyed, &in_flight);
         join([other]);
-        assert!(own.is_some() || keyed.acquire_common(ask(1)).is_some_and(|_| {
-            keyed.common().undo(ask(1));
-            true
-        }));
+        assert!(
+            own.is_some()
+                || keyed.acquire_common(ask(1)).is_some_and(|_| {
+                    keyed.common().undo(ask(1));
+                    true
+                })
+        );
         keyed.assert_whole();
     });
 }
@@ -280,9 +305,9 @@ fn k16_request_in_flight_ends_before_the_next() {
 #[test]
 fn k1_rest_of_a_unit_expires_no_younger_than_a_window() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[21]).build();
+        let keyed = Setting::common(4, 2).build();
         let first = keyed.issue_common(1);
-        let place = keyed.acquire_common(ask(1)).expect("20 are left");
+        let place = keyed.acquire_common(ask(1)).expect("more are left");
         keyed.wait_for_expiry();
         let other = spawn(&keyed, |keyed| keyed.expire(keyed.table.common()));
         let own = keyed.issue_at(A, place, ask(1));
@@ -296,7 +321,7 @@ fn k1_rest_of_a_unit_expires_no_younger_than_a_window() {
 #[test]
 fn k1_two_commits_fill_one_unit() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[21]).build();
+        let keyed = Setting::common(4, 2).build();
         keyed.issue_common(1);
         let other = spawn(&keyed, |keyed| keyed.issue_common(1));
         let own = keyed.issue_common(1);
@@ -311,14 +336,14 @@ fn k1_two_commits_fill_one_unit() {
 #[test]
 fn k1_unit_is_as_young_as_its_youngest_permit() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::common(&[21]).build();
+        let keyed = Setting::common(4, 2).build();
         let first = keyed.issue_common(1);
         let other = spawn(&keyed, |keyed| {
             let issue = keyed.issue_common(1);
             keyed.wait(keyed.length);
             issue
         });
-        keyed.wait(4);
+        keyed.wait(TICKS);
         let own = keyed.issue_common(1);
         let issued = join([other]).into_iter().flatten().chain(own).chain(first);
         keyed.assert_bound(A, issued);
@@ -330,13 +355,34 @@ fn k1_unit_is_as_young_as_its_youngest_permit() {
 #[test]
 fn k9_change_of_plan_keeps_the_permits_of_a_carry() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting::common(&[21, 41]).build();
+        let keyed = Setting::common(6, 2).plan(9, 3).build();
         let first = keyed.issue_common(3);
         let other = spawn(&keyed, |keyed| keyed.issue_common(1));
         let large = Ask { plan: 1, cost: 1 };
-        let place = keyed.acquire_common(large).expect("40 are left");
+        let place = keyed.acquire_common(large).expect("more are left");
         let own = keyed.issue_at(A, place, large);
         let issued = join([other]).into_iter().flatten().chain([own]).chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K9: a plan takes the log over by an old reading of the time, while a request of the other
+/// plan is issued later in the same step.
+#[test]
+fn k9_change_of_plan_makes_no_permit_older() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::common(4, 2).plan(6, 3).build();
+        let first = keyed.issue_common(1);
+        let large = Ask { plan: 1, cost: 1 };
+        let place = keyed.acquire_common(large).expect("more are left");
+        let other = spawn(&keyed, |keyed| {
+            keyed.wait(TICKS - 1);
+            keyed.issue_common(1)
+        });
+        let own = keyed.issue_at(A, place, large);
+        let issued = join([other]).into_iter().flatten().chain([own]).chain(first);
+        keyed.wait(keyed.length - 1);
         keyed.assert_bound(A, issued);
         keyed.assert_whole();
     });
@@ -346,7 +392,7 @@ fn k9_change_of_plan_keeps_the_permits_of_a_carry() {
 #[test]
 fn k8_debt_is_logged_once_beside_a_commit() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
-        let keyed = Setting { debt: 3, ..Setting::common(&[2]) }.build();
+        let keyed = Setting { debt: 3, ..Setting::common(2, 1) }.build();
         let place = keyed.acquire_common(ask(2)).expect("two are left");
         assert_eq!(keyed.common().owe(2), 2);
         keyed.issue_at(A, place, ask(3));
@@ -365,7 +411,7 @@ fn k8_debt_is_logged_once_beside_a_commit() {
 #[test]
 fn k1_key_has_one_slot() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::keys(&[1]).build();
+        let keyed = Setting::keys(1, 1).build();
         let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
         let own = keyed.issue(A, 1);
         let issued = join([other]).into_iter().flatten().chain(own);
@@ -389,7 +435,7 @@ impl Keyed {
 #[test]
 fn k1_claimed_slot_is_not_acquired_by_the_key_of_before() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, expired) = Keyed::with_an_expired_key(Setting::keys(&[1]));
+        let (keyed, expired) = Keyed::with_an_expired_key(Setting::keys(1, 1));
         let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
         let own = keyed.issue(A, 1);
         let issued: Vec<_> =
@@ -404,9 +450,9 @@ fn k1_claimed_slot_is_not_acquired_by_the_key_of_before() {
 #[test]
 fn k1_key_without_its_slot_is_issued_only_after_a_window() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::keys(&[1]).build();
+        let keyed = Setting::keys(1, 1).build();
         keyed.issue(FAR, 1).expect("the table is empty");
-        keyed.wait(4);
+        keyed.wait(TICKS);
         let first = keyed.issue(A, 1);
         let other = spawn(&keyed, |keyed| {
             keyed.wait_for_expiry();
@@ -424,7 +470,7 @@ fn k1_key_without_its_slot_is_issued_only_after_a_window() {
 #[test]
 fn k6_idle_slot_is_claimed_by_one_key() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, _) = Keyed::with_an_expired_key(Setting::keys(&[1]));
+        let (keyed, _) = Keyed::with_an_expired_key(Setting::keys(1, 1));
         let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
         let own = keyed.issue(C, 1);
         let issued: Vec<_> = join([other]).into_iter().flatten().chain(own).collect();
@@ -435,20 +481,61 @@ fn k6_idle_slot_is_claimed_by_one_key() {
     });
 }
 
+/// K1, K5: the permit of a key expires, and its slot is claimed by a task that has read no time.
+#[test]
+fn k1_key_of_an_idle_slot_is_issued_only_after_a_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(1, 1).build();
+        let first = keyed.issue(A, 1);
+        keyed.wait(TICKS);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        let slot = keyed.table.place_of(A);
+        let other = spawn(&keyed, |keyed| {
+            keyed.issue(B, 1);
+            keyed.issue(A, 1)
+        });
+        keyed.wait(keyed.length);
+        keyed.expire(slot);
+        let issued = join([other]).into_iter().flatten().chain(first);
+        keyed.assert_bound(A, issued);
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K5: the slot of a key is claimed in vain, by a task that has expired its permits.
+#[test]
+fn k1_key_of_a_slot_claimed_in_vain_is_issued_only_after_a_window() {
+    Model { threads: 2, preemptions: 1 }.check(|| {
+        let keyed = Setting::keys(3, 1).build();
+        let first = keyed.issue(A, 3);
+        keyed.wait(TICKS);
+        keyed.issue(FAR, 1).expect("a slot is idle");
+        keyed.acquire(B, ask(1)).expect("the overflow is empty");
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait(keyed.length);
+        let place = keyed.acquire(B, ask(1));
+        let issued = join([other]).into_iter().flatten().chain(first);
+        keyed.assert_bound(A, issued);
+        let place = place.expect("two are left in the overflow, one of which A may acquire");
+        keyed.table.state(place).undo(ask(2));
+        keyed.assert_whole();
+    });
+}
+
 // --- Overflow.
 
 /// K1, K6: a key acquires in the overflow while a slot is made for it.
 #[test]
 fn k1_key_acquires_in_its_slot_or_in_the_overflow() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::keys(&[1]).build();
+        let keyed = Setting::keys(1, 1).build();
         keyed.issue(FAR, 1).expect("the table is empty");
-        keyed.wait(4);
+        keyed.wait(TICKS);
         keyed.issue(C, 1).expect("a slot is idle");
         keyed.wait(keyed.length);
         // One reading finds both slots live, the next one does not.
         let other = spawn(&keyed, |keyed| {
-            keyed.wait(4);
+            keyed.wait(TICKS);
             keyed.issue(A, 1)
         });
         let own = keyed.issue(A, 1);
@@ -459,7 +546,7 @@ fn k1_key_acquires_in_its_slot_or_in_the_overflow() {
 }
 
 impl Keyed {
-    /// Has two live keys in the slots, one of which expires in 4 ticks, and a permit of `key` in
+    /// Has two live keys in the slots, one of which expires in a step, and a permit of `key` in
     /// the overflow.
     fn with_a_key_in_the_overflow(setting: Setting, key: KeyHash) -> (Arc<Self>, Issue) {
         let keyed = setting.build();
@@ -476,8 +563,8 @@ impl Keyed {
 #[test]
 fn k1_key_moves_to_a_slot_with_its_permits_of_the_overflow() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
-        keyed.wait(4);
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(2, 1), A);
+        keyed.wait(TICKS);
         let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
         let own = keyed.issue(A, 1);
         let issued = join([other]).into_iter().flatten().chain(own).chain([first]);
@@ -490,9 +577,9 @@ fn k1_key_moves_to_a_slot_with_its_permits_of_the_overflow() {
 #[test]
 fn k1_copy_of_the_overflow_waits_for_commits() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[21]), A);
-        let place = keyed.acquire(A, ask(1)).expect("20 are left");
-        keyed.wait(4);
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(4, 2), A);
+        let place = keyed.acquire(A, ask(1)).expect("more are left");
+        keyed.wait(TICKS);
         let other = spawn(&keyed, move |keyed| keyed.issue_at(A, place, ask(1)));
         let own = keyed.issue(A, 1);
         let issued = join([other]).into_iter().chain(own).chain([first]);
@@ -501,20 +588,38 @@ fn k1_copy_of_the_overflow_waits_for_commits() {
     });
 }
 
-/// K1, K6: the overflow expires while it is copied.
+/// K1, K6: the overflow expires while it is copied, and has the same counter word again.
 #[test]
-fn k1_copy_of_the_overflow_expires_once() {
+fn k1_copy_of_the_overflow_is_of_one_moment() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
-        let overflow = keyed.table.place_of(NONE);
-        keyed.wait(4);
-        let other = spawn(&keyed, move |keyed| {
-            keyed.wait_for_expiry();
-            keyed.expire(overflow);
-        });
-        let own = keyed.issue(A, 1);
-        join([other]);
-        keyed.assert_bound(A, own.into_iter().chain([first]));
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(1, 1), A);
+        let (slot, overflow) = (keyed.table.place_of(C), keyed.table.place_of(NONE));
+        keyed.wait(TICKS);
+        keyed.expire(slot);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait_for_expiry();
+        keyed.expire(overflow);
+        let own = keyed.acquire(A, ask(1));
+        let other = join([other]).pop().flatten();
+        let own = own.map(|place| keyed.issue_at(A, place, ask(1)));
+        keyed.assert_bound(A, other.into_iter().chain(own).chain([first]));
+        keyed.assert_whole();
+    });
+}
+
+/// K1, K6: the overflow expires while a key moves to a slot, by a task that has read no time.
+#[test]
+fn k1_expired_overflow_is_left_only_after_a_window() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(1, 1), A);
+        let (slot, overflow) = (keyed.table.place_of(C), keyed.table.place_of(NONE));
+        keyed.wait(TICKS);
+        keyed.expire(slot);
+        let other = spawn(&keyed, |keyed| keyed.issue(A, 1));
+        keyed.wait_for_expiry();
+        keyed.expire(overflow);
+        let issued = join([other]).into_iter().flatten().chain([first]);
+        keyed.assert_bound(A, issued);
         keyed.assert_whole();
     });
 }
@@ -523,9 +628,9 @@ fn k1_copy_of_the_overflow_expires_once() {
 #[test]
 fn k3_refund_in_the_overflow_is_exact() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[2]), A);
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(2, 1), A);
         let place = keyed.acquire(A, ask(1)).expect("one is left");
-        keyed.wait(4);
+        keyed.wait(TICKS);
         let other = spawn(&keyed, move |keyed| {
             keyed.table.state(place).undo(ask(1));
         });
@@ -541,7 +646,7 @@ fn k3_refund_in_the_overflow_is_exact() {
 #[test]
 fn k5_copied_units_are_not_taken_for_those_of_the_key_of_before() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let setting = Setting { clock: TestClock::causal(), ..Setting::keys(&[1]) };
+        let setting = Setting { clock: TestClock::causal(), ..Setting::keys(1, 1) };
         let keyed = setting.build();
         keyed.issue(FAR, 1).expect("the table is empty");
         keyed.issue(C, 1).expect("a slot is idle");
@@ -565,8 +670,8 @@ fn k5_copied_units_are_not_taken_for_those_of_the_key_of_before() {
 #[test]
 fn k5_forgotten_key_leaves_the_permits_of_the_next_one() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(&[1]), A);
-        keyed.wait(4);
+        let (keyed, first) = Keyed::with_a_key_in_the_overflow(Setting::keys(1, 1), A);
+        keyed.wait(TICKS);
         let other = spawn(&keyed, |keyed| keyed.table.forget(C));
         let own = keyed.issue(A, 1);
         join([other]);
@@ -579,9 +684,9 @@ fn k5_forgotten_key_leaves_the_permits_of_the_next_one() {
 #[test]
 fn k13_forget_leaves_what_is_committed_later() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::keys(&[21]).build();
+        let keyed = Setting::keys(4, 2).build();
         keyed.issue(A, 3);
-        let place = keyed.acquire(A, ask(1)).expect("18 are left");
+        let place = keyed.acquire(A, ask(1)).expect("more are left");
         let other = spawn(&keyed, |keyed| keyed.table.forget(A));
         keyed.issue_at(A, place, ask(1));
         join([other]);
@@ -594,7 +699,7 @@ fn k13_forget_leaves_what_is_committed_later() {
 #[test]
 fn k13_forgotten_permits_are_released_once() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting::keys(&[21]).build();
+        let keyed = Setting::keys(4, 2).build();
         keyed.issue(A, 3);
         keyed.wait_for_expiry();
         let place = keyed.table.place_of(A);
@@ -612,7 +717,9 @@ fn k13_forgotten_permits_are_released_once() {
 #[test]
 fn k3_two_windows_are_decided_together() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let keyed = Setting { second: Some(1), ..Setting::common(&[2]) }.build();
+        let mut keyed = Setting::common(2, 1);
+        keyed.windows.push(vec![shape(1, 1)]);
+        let keyed = keyed.build();
         let other = spawn(&keyed, |keyed| {
             let issue = keyed.issue_common(1);
             keyed.wait_for_expiry();

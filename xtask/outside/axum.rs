@@ -9,6 +9,7 @@ use axum::{Router, extract::Request, response::Response};
 use http::StatusCode;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, DeadlineLayer,
+    keyed::{ClientIp, Key, MatchedPath},
     observe::{Limits, page::LimitsPage},
     server::{into_response, problem_rejection},
 };
@@ -28,6 +29,10 @@ pub fn limited() -> impl Service<Request, Response = Response> {
 pub fn admin(limits: Limits) -> Router {
     let page = LimitsPage::new(limits).interval(Duration::from_secs(2));
     Router::new().nest("/limits", page.end_streams_when(std::future::pending).into_router())
+}
+
+pub fn key(request: &Request) -> Option<String> {
+    (ClientIp::peer(), MatchedPath::new().with_method()).label(request)
 }
 
 /// Responds with an empty response. One of axum is not `Clone`.

@@ -3,6 +3,7 @@ use tower::{BoxError, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer,
     client::{CollectLayer, HttpClassifier, HttpRetryLayer, RequestBuilderExt},
+    keyed::{Host, Key, Path},
 };
 use tower_service::Service;
 
@@ -26,4 +27,8 @@ pub async fn send(client: Client, request: RequestBuilder) -> Result<Response, B
         .layer(CollectLayer::new())
         .service(client);
     request.send_through(&stack).await
+}
+
+pub fn key(request: &Request) -> Option<String> {
+    (Host, Path).label(request)
 }

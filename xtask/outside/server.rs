@@ -5,6 +5,7 @@ use http_body::Body;
 use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    keyed::{BearerToken, ClientIp, Header, Host, Key, Path, PeerAddr},
     server::{RateLimitHeadersLayer, http_rejection},
 };
 use tower_service::Service;
@@ -25,4 +26,10 @@ where
         .layer(rate)
         .service(Respond(Response::new(B::default())));
     shared::<Request<()>, _>(stack)
+}
+
+pub fn key<B>(mut request: Request<B>) -> Option<String> {
+    request.extensions_mut().insert(PeerAddr::UNIX_SOCKET);
+    let client = ClientIp::behind(["127.0.0.1"]).forwarded().ipv6_prefix(56);
+    (client, (Header::named("x-tenant"), BearerToken), Host, Path).label(&request)
 }

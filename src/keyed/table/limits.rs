@@ -22,9 +22,13 @@ pub(crate) struct Window {
 
 impl Window {
     /// Creates a window with a quota for each plan.
+    ///
+    /// All plans have the steps of the one with the fewest. So a plan that takes a log over keeps its
+    /// stamp, and makes no permit older.
     pub(crate) fn new(quotas: &[u32], length: Duration) -> Self {
-        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length)).collect();
-        Self { shapes }
+        let shapes = quotas.iter().map(|quota| Shape::new(*quota, length));
+        let steps = shapes.clone().map(|shape| shape.steps).min().unwrap_or(1);
+        Self { shapes: shapes.map(|shape| shape.with_steps(steps, length)).collect() }
     }
 
     pub(crate) fn max_quota(&self) -> u32 {

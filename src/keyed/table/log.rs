@@ -140,22 +140,35 @@ impl Log {
     }
 
     /// Returns the log with the current step as the newest. Its expired units are removed before.
+    pub(crate) const fn advanced(self, now: Nanos, shape: &Shape) -> Self {
+        self.advanced_to(self.age(now, shape))
+    }
+
+    /// Returns the log as [`advanced`](Self::advanced) does, to the time of `age`.
     #[inline]
-    pub(crate) const fn advanced(self, age: Age) -> Self {
+    pub(crate) const fn advanced_to(self, age: Age) -> Self {
         let Age { tick, steps } = age;
         if steps == 0 {
             self
         } else if self.tape() == 0 {
-            // The tick of now is the last of its step.
-            Self::new(tick.wrapping_sub(TICKS - 1), self.plan(), 0)
+            Self::anchored_at(self.plan(), tick)
         } else {
             Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
         }
     }
 
-    /// Returns an empty log of another plan, whose current step is that of `now`.
-    pub(crate) const fn of_plan(plan: usize, now: Nanos, shape: &Shape) -> Self {
-        Self::new(shape.tick_of(now).wrapping_sub(TICKS - 1), plan, 0)
+    /// Returns an empty log of another plan, with the same current step: plans share their steps.
+    pub(crate) const fn of_plan(self, plan: usize) -> Self {
+        Self::new(self.stamp(), plan, 0)
+    }
+
+    /// Returns an empty log. The tick of `now` is the last of its current step.
+    pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
+        Self::anchored_at(plan, shape.tick_of(now))
+    }
+
+    const fn anchored_at(plan: usize, tick: u64) -> Self {
+        Self::new(tick.wrapping_sub(TICKS - 1), plan, 0)
     }
 
     /// Returns the log with `units` more in its current step.
@@ -199,7 +212,8 @@ impl Log {
     ) -> std::time::Duration {
         let passed = self.ticks_until(now, shape);
         let is_ahead = passed > STAMPS / 2;
-        let left = if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
+        let left =
+            if is_ahead { ticks + (STAMPS + 1 - passed) } else { ticks.saturating_sub(passed) };
         shape.until(now, left)
     }
 }

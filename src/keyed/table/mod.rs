@@ -24,8 +24,8 @@
 //! | --- | --- |
 //! | *find* | looks for the fingerprint in both sets |
 //! | *acquire in a slot* | acquires in the state, then looks at the fingerprint again; if it has changed, refunds |
-//! | *insert* | takes the latch of the home set, looks in both sets again, then *claims* |
-//! | *claim* | takes an idle slot, writes the fingerprint, copies the overflow, releases the latch, publishes |
+//! | *insert* | takes the latch of the home set, looks in both sets again, *claims*, releases the latch |
+//! | *claim* | takes an idle slot, writes the fingerprint, copies the overflow, publishes |
 //! | *acquire in the overflow* | acquires in the state, then looks in both sets; if the key has a slot by now, refunds |
 //!
 //! The latch is the flag TAKEN in the counter word of the overflow of the home set. It belongs to
@@ -48,14 +48,16 @@
 //!   slot of the first.
 //! - *Two tasks claim one slot.* One of them exchanges the zero.
 //! - *A task acquires in the overflow while its key is inserted.* The claim writes the fingerprint,
-//!   then exchanges the counter word of the overflow, which releases the latch. If the acquisition
-//!   comes before that exchange, the exchange fails or the copy has its permits. If it comes after,
-//!   it has acquired the fingerprint, and the second look finds the slot.
-//! - *The overflow changes while it is copied.* The claim loads the counter word, then the logs,
-//!   exchanges the counter word for the same one without the latch, and loads the logs again. The
-//!   units of a log at its stamp only grow and the older ones only shrink while the stamp stays, so
-//!   two equal values mean that it was constant. Thus all words are those of the moment of the
-//!   exchange. If held equals unlogged and logged at that moment, no permit is anywhere else.
+//!   then exchanges the counter word of the overflow for the same one. If the acquisition comes
+//!   before that exchange, the exchange fails or the copy has its permits. If it comes after, it has
+//!   acquired the fingerprint, and the second look finds the slot.
+//! - *The overflow changes while it is copied.* The claim loads the counter word and the logs,
+//!   exchanges the counter word for the same one, reads the time, and loads the logs again. If no
+//!   unit of a log has expired by then, none was removed before the exchange. Otherwise units are
+//!   only added while the stamp stays, so two equal values mean that the log had these units at the
+//!   exchange. If held equals unlogged and logged at that moment, no permit is anywhere else. The
+//!   logs alone do not tell: units may expire, and permits that were taken in hand long before may
+//!   fill the same places. An overflow in which no permit is held is copied by the exchange alone.
 
 pub(crate) mod counts;
 pub(crate) mod limits;
@@ -96,7 +98,7 @@ impl Line {
 }
 
 /// The hash of a key. Zero stands for an empty slot, and is no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
@@ -104,6 +106,7 @@ impl KeyHash {
         Self(if hash == 0 { 1 } else { hash })
     }
 
+    #[cfg(test)]
     pub(crate) const fn get(self) -> u64 {
         self.0
     }
@@ -427,8 +430,8 @@ impl Table {
                 None => Inserted::Full,
             },
         };
-        // Release: to the next insertion.
-        overflow.counts().fetch_and(!TAKEN, Release);
+        // Relaxed: a copy has released the fingerprint to the next insertion.
+        overflow.counts().fetch_and(!TAKEN, Relaxed);
         inserted
     }
 
@@ -486,7 +489,7 @@ impl Table {
             for window in 0..self.limits.windows.len() {
                 state.log(window).store(0, Relaxed);
             }
-            // Release: the next claim finds the logs empty.
+            // Release: as below; and the key of before may look for its slot.
             self.tag(place).store(0, Release);
         }
         // Release: the fingerprint and the logs.
@@ -509,13 +512,11 @@ impl Table {
         // A reading after the slot was taken: see `State::expire`.
         time.again();
         while overflow.expire(time) {}
-        // Acquire: the logs are no older than this word.
-        let word = counts.load(Acquire);
+        // Relaxed: the exchange checks the word, and the loads after it check the logs. A task that
+        // finds copied units expired has read a later time, so it finds the slot taken.
+        let word = counts.load(Relaxed);
         for window in windows.clone() {
-            // Acquire: to be no newer than the loads after the exchange. Release: a task that
-            // expires these units finds the slot taken.
-            let log = overflow.log(window).load(Acquire);
-            state.log(window).store(log, Release);
+            state.log(window).store(overflow.log(window).load(Relaxed), Relaxed);
         }
         if !self.is_committed(word, state) {
             return None;

@@ -26,15 +26,20 @@ impl Shape {
     pub(crate) fn new(quota: u32, length: Duration) -> Self {
         let unit = quota.div_ceil(20);
         let steps = TAPE_BITS - quota / unit;
+        Self { quota, unit, steps, tick: 0 }.with_steps(steps, length)
+    }
+
+    /// Returns the shape with another number of steps, no larger than the tape has room for.
+    pub(crate) fn with_steps(self, steps: u32, length: Duration) -> Self {
         // Rounded up: a window of steps is no shorter than the length.
         let tick = nanos(length).div_ceil(u64::from(steps) * TICKS).max(1);
-        Self { quota, unit, steps, tick }
+        Self { steps, tick, ..self }
     }
 
     /// Returns the largest number of ones in the tape.
     #[inline]
     pub(crate) const fn capacity(&self) -> u32 {
-        TAPE_BITS - self.steps
+        self.quota / self.unit
     }
 
     /// Returns the number of the tick that contains `time`.

@@ -58,6 +58,8 @@
 //! - *A plan with a larger quota takes over the log.* Its units are taken in hand by the exchange
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
+//! - *A plan takes over by an old reading, after an issue in the same step.* The plans of a window
+//!   have the same steps, and the current one stays, so it still ends after that issue.
 
 use std::{hint, ptr, time::Duration};
 
@@ -70,7 +72,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -192,8 +194,7 @@ impl<'a> State<'a> {
             match self.added(word, ask) {
                 Ok(new) => {
                     // Acquire: the claim of the slot, and the release of a permit, happened before.
-                    // Release: the acquisition happens before a claim of the slot.
-                    match self.counts.compare_exchange_weak(word, new, AcqRel, Relaxed) {
+                    match self.counts.compare_exchange_weak(word, new, Acquire, Relaxed) {
                         Ok(_) => return Attempt::Acquired,
                         Err(now) => word = now,
                     }
@@ -263,7 +264,7 @@ impl<'a> State<'a> {
 
     // --- Commit.
 
-    /// Commits permits whose request was issued before the call.
+    /// Commits permits whose request was issued before the call, and before the reading of `now`.
     pub(crate) fn commit<T: Time>(&self, ask: Ask, now: &mut Now<'_, T>) {
         for window in 0..self.limits.windows.len() {
             self.commit_in(window, ask, now);
@@ -284,7 +285,7 @@ impl<'a> State<'a> {
             }
             let freed = if kept == log { 0 } else { (log.units() - kept.units()) * old.unit };
             let (shape, advanced, again) = if log.plan() == ask.plan {
-                (old, kept.advanced(age), 0)
+                (old, kept.advanced_to(age), 0)
             } else {
                 self.advanced(kept, window, ask.plan, now.get())
             };
@@ -309,10 +310,12 @@ impl<'a> State<'a> {
     fn advanced(&self, log: Log, window: usize, plan: usize, now: Nanos) -> (&Shape, Log, u32) {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
-        if new.quota > old.quota || new.quota < old.quota && log.units() == 0 {
-            return (new, Log::of_plan(plan, now, new), log.units() * old.unit);
+        let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
+        let advanced = log.advanced(now, old);
+        if plan != log.plan() && takes_over {
+            return (new, advanced.of_plan(plan), log.units() * old.unit);
         }
-        (old, log.advanced(log.age(now, old)), 0)
+        (old, advanced, 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
@@ -360,14 +363,14 @@ impl<'a> State<'a> {
 
     /// Subtracts unlogged permits, which are in the hands of the caller then.
     fn take_in_hand(&self, word: u64, taken: u64) -> bool {
-        // Acquire: the log that is loaded next is as new as those of the commits. Release: passes
-        // on those that stay unlogged.
-        self.counts.compare_exchange(word, word - taken, AcqRel, Relaxed).is_ok()
+        // Acquire: the log that is loaded next is as new as those of the commits. All steps on the
+        // word exchange or add, so they pass on the release of each commit.
+        self.counts.compare_exchange(word, word - taken, Acquire, Relaxed).is_ok()
     }
 
     fn put_back(&self, taken: u64) {
-        // Release: as for a commit.
-        self.counts.fetch_add(taken, Release);
+        // Relaxed: the releases of the commits are passed on.
+        self.counts.fetch_add(taken, Relaxed);
     }
 
     // --- Expiry.
@@ -389,13 +392,12 @@ impl<'a> State<'a> {
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
-            // Acquire: the log of a task that has expired these units.
-            let held = self.fields(window).held.get(self.counts.load(Acquire));
+            // Relaxed: a task that copies these units into this slot has taken the slot, when no
+            // permit was held, before it has read a time at which they had not expired. This task
+            // has read a later one, so it finds the slot taken.
+            let held = self.fields(window).held.get(self.counts.load(Relaxed));
             if held < u64::from(freed) {
-                // Another task has expired them, or copies them into this slot. It has taken the
-                // slot when no permit was held, and what it copies has not expired by a later
-                // reading. So units that look older are not touched while it copies.
-                return self.load_log(window) != log;
+                return self.load_log(window) != log; // another task has expired them
             }
             if !self.exchange_log(window, log, kept) {
                 return true;
@@ -473,12 +475,13 @@ impl<'a> State<'a> {
                 let freed = u64::from(log.units() * shape.unit);
                 let word = self.counts.load(Relaxed);
                 let rest = unlogged.get(word);
+                // Relaxed: the release of the pin comes later.
                 if freed > 0 && self.exchange_log(window, log, log.emptied()) {
-                    self.counts.fetch_sub(held.of(freed), Release);
+                    self.counts.fetch_sub(held.of(freed), Relaxed);
                 } else if freed == 0 && rest == 0 {
                     break;
                 } else if freed == 0 && self.take_in_hand(word, unlogged.of(rest)) {
-                    self.counts.fetch_sub(held.of(rest), Release);
+                    self.counts.fetch_sub(held.of(rest), Relaxed);
                 }
             }
         }
@@ -517,7 +520,7 @@ impl<'a> State<'a> {
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let now_log = Log::of_plan(log.plan(), now, shape);
+            let now_log = Log::anchored(log.plan(), now, shape);
             return now_log.time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.

@@ -4,6 +4,7 @@ use tower_layer::Layer;
 
 use super::{RateLimitHeaders, headers::Headers};
 use crate::{
+    headers::rate_limit::{NAME, PolicyName},
     rate_limit::WindowRateLimitHandle,
     settings::{InvalidSetting, literal},
 };
@@ -42,9 +43,9 @@ impl RateLimitHeadersLayer {
         handle: WindowRateLimitHandle,
     ) -> Result<Self, InvalidSetting> {
         let name = name.into();
-        match Headers::new(&name, handle) {
-            Some(headers) => Ok(Self { headers: Arc::new(headers) }),
-            None => Err(InvalidSetting::new("name", name, "visible ASCII characters and spaces")),
+        match PolicyName::new(&name) {
+            Some(name) => Ok(Self { headers: Arc::new(Headers::new(name, handle)) }),
+            None => Err(InvalidSetting::new("name", name, NAME)),
         }
     }
 

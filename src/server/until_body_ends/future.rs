@@ -8,38 +8,36 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::PermitBody;
-use crate::{
-    backpressure,
-    reject::{RejectPolicy, RejectPolicyFor},
-    wrap_body::{HttpResponse, WrapBody},
+use super::{
+    PermitBody,
+    permit::{Holding, LimitedFuture},
 };
+use crate::wrap_body::{HttpResponse, WrapBody};
 
 /// Resolves to the inner service's response, whose body holds the permit, or to a rejection.
 ///
-/// The future holds the permit until then. Dropping it drops the inner future, then releases the
-/// permit.
+/// The future `F` of the limited service holds the permit until then. Dropping it drops the inner
+/// future, then releases the permit.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, A: RejectPolicy> {
+pub struct ResponseFuture<F> {
     #[pin]
-    limited: backpressure::ResponseFuture<F, A>,
+    limited: F,
 }
 
-impl<F, A: RejectPolicy> ResponseFuture<F, A> {
-    pub(super) const fn new(limited: backpressure::ResponseFuture<F, A>) -> Self {
+impl<F> ResponseFuture<F> {
+    pub(super) const fn new(limited: F) -> Self {
         Self { limited }
     }
 }
 
-impl<F, A, R, Error> Future for ResponseFuture<F, A>
+impl<F: LimitedFuture> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<R, Error>>,
-    A: RejectPolicyFor<R, Error>,
-    R: HttpResponse + WrapBody<PermitBody<<R as HttpResponse>::Body>>,
+    F::Response: HttpResponse + WrapBody<Holding<F::Response, F::Permit>>,
 {
-    type Output = Result<R::Wrapped, A::Error>;
+    type Output =
+        Result<<F::Response as WrapBody<Holding<F::Response, F::Permit>>>::Wrapped, F::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -47,7 +45,8 @@ where
         let output = ready!(limited.as_mut().poll_holding(cx));
         // Taken from an error, too: without a body, the permit is released here.
         let permit = limited.take_permit();
-        let hold = |response: R| response.into_http().map(|body| PermitBody::new(body, permit));
-        Poll::Ready(output.map(|response| R::wrapped(hold(response))))
+        let hold =
+            |response: F::Response| response.into_http().map(|body| PermitBody::new(body, permit));
+        Poll::Ready(output.map(|response| F::Response::wrapped(hold(response))))
     }
 }

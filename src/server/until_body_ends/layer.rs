@@ -2,18 +2,19 @@ use tower_layer::Layer;
 
 use super::UntilBodyEnds;
 use crate::{
-    ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
-    PerService,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, PerService,
+    keyed::{KeyedLimitLayer, RuleHandle},
     per_service::Separate,
-    reject::{NeverReject, RejectPolicy},
+    reject::RejectPolicy,
 };
 
 /// Bounds the requests in flight, the bodies of their responses included. See the
 /// [module](crate::server::until_body_ends).
 ///
-/// Made by [`ConcurrencyBackpressureLayer::until_body_ends`], and shares the limit of that layer.
+/// Made by [`ConcurrencyBackpressureLayer::until_body_ends`] and by
+/// [`KeyedLimitLayer::until_body_ends`], and shares the limit of that layer.
 #[derive(Clone, Debug)]
-pub struct UntilBodyEndsLayer<A = NeverReject>(ConcurrencyBackpressureLayer<A>);
+pub struct UntilBodyEndsLayer<L = ConcurrencyBackpressureLayer>(L);
 
 impl<A> ConcurrencyBackpressureLayer<A> {
     /// Holds the permit until the response's **body** has ended, failed, or is dropped, rather than
@@ -23,12 +24,27 @@ impl<A> ConcurrencyBackpressureLayer<A> {
     /// reqwest's client. Comes after the bounds and the reject
     /// policy. See [`until_body_ends`](crate::server::until_body_ends). With the feature `server`.
     #[must_use]
-    pub fn until_body_ends(self) -> UntilBodyEndsLayer<A> {
+    pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
         UntilBodyEndsLayer(self)
     }
 }
 
-impl<A: RejectPolicy> UntilBodyEndsLayer<A> {
+impl<R, P> KeyedLimitLayer<R, P> {
+    /// Counts a request [in flight](crate::keyed::Rule::max_in_flight) until the **body** of its
+    /// response has ended, failed, or is dropped, rather than until the response future has
+    /// completed.
+    ///
+    /// Windows and costs are those of the layer: a cost is [settled](crate::keyed::Rule::settle)
+    /// with the head of the response. For services that respond with [`http::Response`], and with
+    /// the feature `reqwest` for reqwest's client. Comes after the reject policy. See
+    /// [`until_body_ends`](crate::server::until_body_ends). With the feature `server`.
+    #[must_use]
+    pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
+        UntilBodyEndsLayer(self)
+    }
+}
+
+impl<A: RejectPolicy> UntilBodyEndsLayer<ConcurrencyBackpressureLayer<A>> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyBackpressureHandle {
@@ -44,15 +60,29 @@ impl<A: RejectPolicy> UntilBodyEndsLayer<A> {
     }
 }
 
-impl<A: Clone> Separate for UntilBodyEndsLayer<A> {
+impl<R, P> UntilBodyEndsLayer<KeyedLimitLayer<R, P>> {
+    /// Returns a handle of the rule with this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn handle(&self, rule: &str) -> RuleHandle {
+        self.0.handle(rule)
+    }
+}
+
+impl<A: Clone> Separate for UntilBodyEndsLayer<ConcurrencyBackpressureLayer<A>> {
     fn separate(&self) -> Self {
         Self(self.0.separate())
     }
 }
 
-impl<A: RejectPolicy, S> Layer<S> for UntilBodyEndsLayer<A> {
-    type Service = UntilBodyEnds<ConcurrencyBackpressure<S, A>>;
+impl<L: Layer<S>, S> Layer<S> for UntilBodyEndsLayer<L> {
+    type Service = UntilBodyEnds<L::Service>;
 
+    #[track_caller]
     fn layer(&self, inner: S) -> Self::Service {
         UntilBodyEnds::new(self.0.layer(inner))
     }

@@ -50,6 +50,12 @@
 mod body;
 pub mod future;
 mod layer;
+mod permit;
 mod service;
 
-pub use self::{body::PermitBody, layer::UntilBodyEndsLayer, service::UntilBodyEnds};
+pub use self::{
+    body::PermitBody,
+    layer::UntilBodyEndsLayer,
+    permit::{BodyPermit, ConcurrencyBodyPermit, KeyedBodyPermit, LimitedFuture},
+    service::UntilBodyEnds,
+};

@@ -2,18 +2,20 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{PermitBody, future::ResponseFuture};
+use super::{
+    future::ResponseFuture,
+    permit::{Holding, LimitedFuture},
+};
 use crate::{
-    ConcurrencyBackpressure,
     macros::inner_access,
-    reject::RejectPolicyFor,
     wrap_body::{HttpResponse, WrapBody},
 };
 
 /// A service whose requests are in flight until the bodies of their responses have ended. See the
 /// [module](crate::server::until_body_ends).
 ///
-/// Its inner service is the limited one, which has the [`handle`](ConcurrencyBackpressure::handle).
+/// Its inner service is the limited one. That of a concurrency limit has the
+/// [`handle`](crate::ConcurrencyBackpressure::handle).
 #[derive(Clone, Debug)]
 pub struct UntilBodyEnds<S> {
     inner: S,
@@ -27,15 +29,16 @@ impl<S> UntilBodyEnds<S> {
     inner_access!();
 }
 
-impl<S, A, Request, R> Service<Request> for UntilBodyEnds<ConcurrencyBackpressure<S, A>>
+type PermitOf<F> = <F as LimitedFuture>::Permit;
+
+impl<S, Request> Service<Request> for UntilBodyEnds<S>
 where
-    S: Service<Request, Response = R>,
-    A: RejectPolicyFor<R, S::Error>,
-    R: HttpResponse + WrapBody<PermitBody<<R as HttpResponse>::Body>>,
+    S: Service<Request, Future: LimitedFuture<Response = S::Response, Error = S::Error>>,
+    S::Response: HttpResponse + WrapBody<Holding<S::Response, PermitOf<S::Future>>>,
 {
-    type Response = R::Wrapped;
-    type Error = A::Error;
-    type Future = ResponseFuture<S::Future, A>;
+    type Response = <S::Response as WrapBody<Holding<S::Response, PermitOf<S::Future>>>>::Wrapped;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

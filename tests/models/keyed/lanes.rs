@@ -1,4 +1,4 @@
 //! The sizes of the key table of the models: few states, and few looks.
 
 pub(crate) const LANES: usize = 1;
-pub(crate) const LOOKS: u32 = 4;
+pub(crate) const LOOKS: u32 = 2;

@@ -1,0 +1,145 @@
+//! The permits that bodies hold, and the futures that leave them to a body.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::PermitBody;
+use crate::{
+    backpressure::{self, InFlight},
+    keyed::{self, RuleList, SettleRules},
+    reject::{RejectPolicy, RejectPolicyFor},
+    wrap_body::HttpResponse,
+};
+
+/// The permit of a request, or none, that the body of its response may hold. Sealed.
+pub trait BodyPermit: Default + sealed::Sealed {
+    /// Polls the body for the request of this permit.
+    #[doc(hidden)]
+    fn drive<T>(&self, poll: impl FnOnce() -> T) -> T;
+}
+
+/// The response future of a limited service, which may leave its permit to the body. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the future of a service that limits requests in flight",
+    note = "`until_body_ends` stands directly around the limit"
+)]
+pub trait LimitedFuture: sealed::Sealed {
+    /// The response of the inner service.
+    type Response;
+    /// The error of the limited service.
+    type Error;
+    /// The permit of a request.
+    type Permit: BodyPermit;
+
+    /// Polls, and keeps the permit.
+    #[doc(hidden)]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Response, Self::Error>>;
+
+    /// Takes the permit. A rejected request has none.
+    #[doc(hidden)]
+    fn take_permit(self: Pin<&mut Self>) -> Self::Permit;
+}
+
+/// The body of a response with the permit of its request.
+pub(super) type Holding<R, P> = PermitBody<<R as HttpResponse>::Body, P>;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A permit of a [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer), or none.
+#[derive(Debug, Default)]
+pub struct ConcurrencyBodyPermit(InFlight);
+
+impl sealed::Sealed for ConcurrencyBodyPermit {}
+
+impl BodyPermit for ConcurrencyBodyPermit {
+    #[inline]
+    fn drive<T>(&self, poll: impl FnOnce() -> T) -> T {
+        #[cfg(debug_assertions)]
+        let _driven = self.0.driven();
+        poll()
+    }
+}
+
+impl<F, A: RejectPolicy> sealed::Sealed for backpressure::ResponseFuture<F, A> {}
+
+impl<F, A, Response, Error> LimitedFuture for backpressure::ResponseFuture<F, A>
+where
+    F: Future<Output = Result<Response, Error>>,
+    A: RejectPolicyFor<Response, Error>,
+{
+    type Response = Response;
+    type Error = A::Error;
+    type Permit = ConcurrencyBodyPermit;
+
+    #[inline]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, A::Error>> {
+        self.poll_holding(cx)
+    }
+
+    #[inline]
+    fn take_permit(self: Pin<&mut Self>) -> ConcurrencyBodyPermit {
+        ConcurrencyBodyPermit(self.take_permit())
+    }
+}
+
+/// A request in flight of the keys of a [`KeyedLimitLayer`](keyed::KeyedLimitLayer), or none.
+pub struct KeyedBodyPermit<R: RuleList>(Option<keyed::InFlight<R>>);
+
+impl<R: RuleList> Default for KeyedBodyPermit<R> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<R: RuleList> fmt::Debug for KeyedBodyPermit<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyedBodyPermit").field(&self.0).finish()
+    }
+}
+
+impl<R: RuleList> sealed::Sealed for KeyedBodyPermit<R> {}
+
+impl<R: RuleList> BodyPermit for KeyedBodyPermit<R> {
+    #[inline]
+    fn drive<T>(&self, poll: impl FnOnce() -> T) -> T {
+        poll()
+    }
+}
+
+impl<F, R: RuleList, P: RejectPolicy> sealed::Sealed for keyed::ResponseFuture<F, R, P> {}
+
+impl<F, R, P, Response, Error> LimitedFuture for keyed::ResponseFuture<F, R, P>
+where
+    F: Future<Output = Result<Response, Error>>,
+    R: SettleRules<Response, Error>,
+    P: RejectPolicyFor<Response, Error>,
+{
+    type Response = Response;
+    type Error = P::Error;
+    type Permit = KeyedBodyPermit<R>;
+
+    #[inline]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, P::Error>> {
+        self.poll_holding(cx)
+    }
+
+    #[inline]
+    fn take_permit(self: Pin<&mut Self>) -> KeyedBodyPermit<R> {
+        KeyedBodyPermit(self.take_in_flight())
+    }
+}
