@@ -1,7 +1,7 @@
 //! Rate-limit headers that servers write: their names, and the text of their values (pure).
 //!
-//! `RateLimit-Policy` and `RateLimit` are lists of strings with parameters (RFC 9651). Clients match
-//! names by their words, in `client::hints`.
+//! `RateLimit-Policy` and `RateLimit` are lists of strings with parameters (RFC 9651). Clients
+//! match names by their words, in `client::hints`.
 
 use std::time::{Duration, SystemTime};
 
@@ -143,8 +143,8 @@ fn partition_key(key: u64) -> [u8; PARTITION_KEY] {
     text
 }
 
-/// Adds `X-RateLimit-*`, unless one of them is there: all three come from one limit, because a reset
-/// next to another limit's quota would be wrong.
+/// Adds `X-RateLimit-*`, unless one of them is there: all three come from one limit, because a
+/// reset next to another limit's quota would be wrong.
 pub(crate) fn add_x_ratelimit(
     headers: &mut HeaderMap,
     limit: u32,

@@ -65,8 +65,12 @@
 //! 90 to 98 % of N per window.
 //!
 //! - A burst of N that is repeated exactly every window finds a part of the last one unexpired. It
-//!   is admitted in full if it comes a fiftieth of a window later.
-//! - Quotas up to 20 count single requests.
+//!   is admitted in full if it comes a fortieth of a window later. One that takes longer than a
+//!   hundredth of a window may expire in two parts.
+//! - Quotas up to 23 count single requests.
+//! - Of other quotas, requests that do not fill a unit expire with it. A key that was hardly used
+//!   before a burst may wait for its first permit up to a window longer than with an exact log, for
+//!   these few requests.
 //!
 //! # A full table
 //!
@@ -91,6 +95,14 @@
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
 //!
+//! # Servers of HTTP
+//!
+//! With the feature `server`, [`http_rejection`](crate::server::http_rejection()) responds with 429
+//! and `Retry-After`, [`rate_limit_headers`](KeyedLimitLayer::rate_limit_headers) makes a layer
+//! that tells each client what is left to its keys, and
+//! [`until_body_ends`](KeyedLimitLayer::until_body_ends) counts requests in flight until their
+//! bodies have ended.
+//!
 //! # Memory ordering
 //!
 //! The release of a permit or of a request in flight happens before the next acquisition that it
@@ -102,8 +114,8 @@
 //! - While several rules are decided, a request may be rejected for permits of another one that are
 //!   refunded a moment later.
 //! - The name of a rule stays in memory to the end of the process.
-//! - After some 20,000 windows without a request, to within a window, a key finds the permits of its
-//!   last window counted once more.
+//! - After a number of windows without a request, to within a window, a key finds the permits of
+//!   its last window counted once more. The number is fixed, between 6,000 and 17,000.
 //!
 //! # Source
 //!

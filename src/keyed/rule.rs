@@ -118,7 +118,8 @@ impl<K, T, S> Rule<K, T, S> {
     }
 
     /// Has at most this many requests of a key in flight, from the decision until the response
-    /// future has completed or is dropped.
+    /// future has completed or is dropped, or, by choice, until the
+    /// [body has ended](crate::server::until_body_ends) (feature `server`).
     ///
     /// # Panics
     ///

@@ -2,6 +2,8 @@
 
 #![allow(private_interfaces, reason = "the traits are sealed")]
 
+use std::mem;
+
 #[cfg(feature = "server")]
 use super::standing::Subject;
 use super::{
@@ -124,20 +126,18 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) -> Result<Self::Held, Rejected> {
                 let ($($rule,)+) = self;
-                let mut held = [Held::NOTHING; $count];
+                let mut acquired = Acquired { states, held: [Held::NOTHING; $count] };
                 $(
                     let terms = $rule.terms.terms(request);
                     match states[$index].decide(&$rule.key, request, terms, now) {
-                        Ok(permits) => held[$index] = permits,
+                        Ok(permits) => acquired.held[$index] = permits,
                         Err(rejected) => {
-                            for (state, held) in states.iter().zip(held) {
-                                state.undo(held);
-                            }
+                            drop(acquired);
                             return Err(self.look($index, rejected, states, request, now));
                         }
                     }
                 )+
-                Ok(held)
+                Ok(acquired.keep())
             }
 
             #[cfg(feature = "server")]
@@ -187,14 +187,41 @@ macro_rules! rules {
                 now: &mut Now<'_, Clock>,
             ) {
                 let ($($rule,)+) = self;
-                $(
-                    if $settle::IS_LATE {
-                        states[$index].settle(held[$index], $rule.settle.cost(result), now);
+                // All before the first is settled: if one of them panics, none is.
+                let costs = [$($settle::IS_LATE.then(|| $rule.settle.cost(result))),+];
+                for ((state, held), cost) in states.iter().zip(held).zip(costs) {
+                    if let Some(cost) = cost {
+                        state.settle(*held, cost, now);
                     }
-                )+
+                }
             }
         }
     };
+}
+
+/// What a request has acquired of the rules so far.
+///
+/// The drop undoes it: at a rejection by a later rule, and if a function of a later rule panics.
+struct Acquired<'a, const N: usize> {
+    states: &'a [RuleState],
+    held: [Held; N],
+}
+
+impl<const N: usize> Acquired<'_, N> {
+    #[inline]
+    fn keep(self) -> [Held; N] {
+        let held = self.held;
+        mem::forget(self);
+        held
+    }
+}
+
+impl<const N: usize> Drop for Acquired<'_, N> {
+    fn drop(&mut self) {
+        for (state, held) in self.states.iter().zip(self.held) {
+            state.undo(held);
+        }
+    }
 }
 
 /// Looks at rules without acquiring.

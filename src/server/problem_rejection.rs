@@ -64,7 +64,7 @@ pub fn problem_rejection<B: From<String>>(rejected: Rejected) -> Response<B> {
 ///
 /// A rejection by a rate limit has the member `violated-policies` of the draft, with the name that
 /// [`RateLimitHeadersLayer`](super::RateLimitHeadersLayer) tells in `RateLimit-Policy`. Others have
-/// none.
+/// none. The `detail` of a rejection by a [keyed limit](crate::keyed) names its rule by itself.
 ///
 /// ```
 /// use axum::body::Body;
@@ -101,13 +101,14 @@ fn respond<B: From<String>>(rejected: &Rejected, extension: &str) -> Response<B>
         ),
     };
     let mut response = http_rejection_with_body(rejected, ());
-    // The text of a rejection has no character that JSON escapes.
+    // The name of a rule may have any character.
+    let detail = escaped(&rejected.to_string());
     let body = format!(
         concat!(r#"{{"type":"{}","title":"{}","#, r#""status":{},"detail":"{}"{}}}"#),
         kind,
         title,
         response.status().as_u16(),
-        rejected,
+        detail,
         extension,
     );
     let json = HeaderValue::from_static("application/problem+json");

@@ -26,6 +26,8 @@ mod listed_waits;
 mod paused_runtime;
 #[path = "../../src/rejected.rs"]
 mod rejected;
+#[path = "../../src/keyed/rule_name.rs"]
+mod rule_name;
 #[path = "../../src/semaphore/mod.rs"]
 mod semaphore;
 #[path = "../../src/seq48.rs"]
@@ -40,6 +42,10 @@ mod time;
 mod wake_counter;
 #[path = "../../src/rate_limit/window/mod.rs"]
 mod window;
+
+mod keyed {
+    pub(crate) use crate::rule_name;
+}
 
 mod deadlines;
 mod layers;

@@ -9,6 +9,7 @@ use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, DeadlineLayer, Rejected, WindowRateLimitLayer,
+    keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     server::{
         grpc_rejection, http_rejection, http_rejection_with_body, http_rejection_with_fallback,
@@ -217,6 +218,22 @@ async fn c10_problem_rejection_names_the_violated_policy() {
         assert_eq!(problem(&response)["violated-policies"], serde_json::json!([name]));
         let layer = full_queue().reject_with(problem_rejection_with_policy(name));
         assert_eq!(problem(&second(&layer).await).get("violated-policies"), None);
+    }
+}
+
+/// A rule has any name, which is in the detail.
+#[tokio::test(start_paused = true)]
+async fn c10_problem_rejection_of_a_rule_is_json_with_its_name() {
+    for name in ["client", r#"a "b" \ c"#, "\n\0\u{7f}é\u{2028}"] {
+        let limit = KeyedLimitLayer::new(Rule::global(name).at_most(1, SECOND));
+        let response = second(&limit.clone().reject_with(problem_rejection)).await;
+        assert_eq!(
+            problem(&response)["detail"].as_str().unwrap().split(';').next().unwrap(),
+            format!("rule {name}: too many requests in this window"),
+        );
+        let response = second(&limit.reject_with(grpc_rejection)).await;
+        let status = tonic::Status::from_header_map(response.headers()).unwrap();
+        assert!(status.message().starts_with(&format!("rule {name}: ")), "{status:?}");
     }
 }
 

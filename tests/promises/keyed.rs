@@ -1,7 +1,12 @@
 //! Limits of each key.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
+use futures::FutureExt;
 use tokio::time::advance;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
@@ -198,4 +203,45 @@ async fn k13_forgotten_key_has_its_whole_quota() {
     assert_eq!((handle.remaining(1_u32), handle.live_keys()), (30, 0));
     assert_eq!((handle.remaining(2_u32), handle.live_keys()), (30, 0));
     service.oneshot(of(1)).await.unwrap();
+}
+
+/// A function of a rule may panic after an earlier rule has acquired.
+#[tokio::test(start_paused = true)]
+async fn c4_panic_of_a_rule_gives_back_what_others_have_acquired() {
+    fn of_known(request: &Request) -> Option<u32> {
+        Some(request.tenant.expect("a tenant"))
+    }
+    let layer = KeyedLimitLayer::new((
+        Rule::new("client", client).at_most(2, SECOND).max_in_flight(1),
+        Rule::new("tenant", of_known).at_most(9, HOUR),
+    ));
+    let mut service = layer.layer(echo());
+    for _ in 0..3 {
+        let without = Request { tenant: None, ..of(1) };
+        catch_unwind(AssertUnwindSafe(|| drop(service.call(without)))).unwrap_err();
+        assert_eq!(layer.handle("client").live_keys(), 0);
+    }
+    service.call(of(1)).await.unwrap();
+}
+
+/// A settlement that panics costs what was acquired, once, at each rule.
+#[tokio::test(start_paused = true)]
+async fn c4_panic_of_a_settlement_costs_what_was_acquired() {
+    let layer = KeyedLimitLayer::new((
+        Rule::new("client", client).at_most(30, SECOND).settle(|cost: &u32| Some(*cost)),
+        Rule::new("tenant", tenant).at_most(30, SECOND).settle(|cost: &u32| {
+            assert_ne!(*cost, 7, "a broken settlement");
+            Some(*cost)
+        }),
+    ));
+    let service = layer.layer(echo());
+    let mut response = Box::pin(service.clone().oneshot(Request { cost: 7, ..of(1) }));
+    catch_unwind(AssertUnwindSafe(|| response.as_mut().now_or_never())).unwrap_err();
+    drop(response);
+    let (client, tenant) = (layer.handle("client"), layer.handle("tenant"));
+    assert_eq!((client.remaining(1_u32), tenant.remaining(0_u32)), (29, 29));
+    advance(2 * SECOND).await;
+    assert_eq!((client.live_keys(), tenant.live_keys()), (0, 0));
+    service.oneshot(Request { cost: 30, ..of(1) }).await.unwrap();
+    assert_eq!((client.remaining(1_u32), tenant.remaining(0_u32)), (0, 0));
 }

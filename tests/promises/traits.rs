@@ -13,6 +13,7 @@ use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
     backpressure::{self, AcquireManyError, CloseError, Closed, ConcurrencyPermit, Drained},
+    keyed::{Everyone, KeyedLimitLayer, Rule},
     rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{
@@ -48,6 +49,8 @@ assert_impl_all!(WindowPermit: Send, Sync, Unpin, std::fmt::Debug);
 assert_not_impl_any!(WindowPermit: Clone);
 assert_impl_all!(AcquireManyError: Clone, PartialEq, Send, Sync, std::error::Error);
 assert_impl_all!(CloseError: Clone, Send, Sync, std::error::Error);
+assert_impl_all!(KeyedLimitLayer<(Rule<Everyone>,)>: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_not_impl_any!(KeyedLimitLayer<(Rule<Rc<()>>,)>: Send, Sync);
 assert_impl_all!(backpressure::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_not_impl_any!(backpressure::ResponseFuture<Rc<()>, NeverReject>: Send);

@@ -10,7 +10,7 @@
 //! are dated too early at its other end. So `2 * RATE + 2 * CALLERS` is enough at any speed of the
 //! machine.
 
-use std::{fs, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use crate::{CALLERS, RATE, install::find_or_install, program::Running};
 
@@ -18,20 +18,11 @@ use crate::{CALLERS, RATE, install::find_or_install, program::Running};
 ///
 /// If there is no HAProxy, or it doesn't start. The text tells the remedy.
 pub(crate) async fn start() -> Result<Running, String> {
-    let program = find_or_install("haproxy", "haproxy")?;
-    Running::start("haproxy", |folder, address| {
-        let path = folder.join("haproxy.cfg");
-        let obeying = 2 * RATE + 2 * CALLERS;
-        // Two front ends, because requests are counted per table, and rejected ones, too.
-        let configuration = format!(
-            "global
-    maxconn 2048
-defaults
-    mode http
-    timeout connect 30s
-    timeout client 30s
-    timeout server 30s
-frontend limits
+    let obeying = 2 * RATE + 2 * CALLERS;
+    // Two front ends, because requests are counted per table, and rejected ones, too.
+    start_with(|address| {
+        format!(
+            "frontend limits
     bind {address}
     acl is_obeying path /obeying
     stick-table type ip size 1k expire 30s store http_req_rate(1s)
@@ -45,6 +36,30 @@ frontend limits
 backend of_obeying
     stick-table type ip size 1k expire 30s store http_req_rate(1s)
 "
+        )
+    })
+    .await
+}
+
+/// Starts a HAProxy with the sections that `sections` returns for its address.
+///
+/// # Errors
+///
+/// If there is no HAProxy, or it doesn't start. The text tells the remedy.
+pub(crate) async fn start_with(sections: impl Fn(SocketAddr) -> String) -> Result<Running, String> {
+    let program = find_or_install("haproxy", "haproxy")?;
+    Running::start("haproxy", |folder, address| {
+        let path = folder.join("haproxy.cfg");
+        let configuration = format!(
+            "global
+    maxconn 2048
+defaults
+    mode http
+    timeout connect 30s
+    timeout client 30s
+    timeout server 30s
+{}",
+            sections(address)
         );
         fs::write(&path, configuration).unwrap();
         let mut command = Command::new(&program);
@@ -52,4 +67,21 @@ backend of_obeying
         command
     })
     .await
+}
+
+/// Returns the version of HAProxy: its first two numbers.
+///
+/// # Errors
+///
+/// If there is no HAProxy, or it tells none.
+pub(crate) fn version() -> Result<(u32, u32), String> {
+    let program = find_or_install("haproxy", "haproxy")?;
+    let output = Command::new(program).arg("-v").output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split(' ').find(|word| word.starts_with(|char: char| char.is_ascii_digit()));
+    let mut numbers = version.into_iter().flat_map(|it| it.split(['.', '-'])).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(format!("HAProxy tells no version: {text}")),
+    }
 }

@@ -1,4 +1,5 @@
-//! A client with this crate's layers, and real servers of other hands that count by themselves.
+//! A client with this crate's layers beside real servers of other hands that count by themselves,
+//! and a server with limits of each client behind them.
 //!
 //! ```text
 //! cargo test --all-features --test real_servers
@@ -16,7 +17,10 @@ mod install;
 mod nginx;
 mod obeying;
 mod overrunning;
+mod per_client;
 mod program;
+mod reverse_proxies;
+mod same_arrivals;
 mod slowapi;
 
 use std::{process::ExitCode, time::Duration};
@@ -45,6 +49,9 @@ async fn main() -> ExitCode {
 }
 
 async fn scenes() -> Result<(), String> {
+    reverse_proxies::scene().await?;
+    same_arrivals::scene().await?;
+
     let server = nginx::start(&[nginx::OBEYING, nginx::HINTING, nginx::SILENT]).await?;
     // The first window begins at once, so the last begins after 30 seconds.
     obeying::scene("nginx", &server.url(nginx::OBEYING.name), 31).await;

@@ -55,22 +55,17 @@ pub(crate) const SILENT: Zone =
 ///
 /// If there is no nginx, or it doesn't start. The text tells the remedy.
 pub(crate) async fn start(zones: &[Zone]) -> Result<Running, String> {
-    let program = find_or_install("nginx", "nginx")?;
-    Running::start("nginx", |folder, address| {
+    start_with(|folder, address| {
         for zone in zones {
             fs::write(folder.join(zone.name), "hello").unwrap();
         }
-        fs::write(folder.join("nginx.conf"), configuration(folder, address, zones)).unwrap();
-        let mut command = Command::new(&program);
-        command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
-        command
+        limited(folder, address, zones)
     })
     .await
 }
 
-/// Makes the configuration of one foreground process with all its files in `folder`.
-fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone]) -> String {
-    let folder = folder.display();
+/// Makes a server that serves the files in `folder`, with the limit of its zone each.
+fn limited(folder: &Path, address: SocketAddr, zones: &[Zone]) -> String {
     let limits: String = zones
         .iter()
         .map(|Zone { name, .. }| {
@@ -95,24 +90,53 @@ fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone]) -> String {
         })
         .collect();
     format!(
+        "{limits}access_log off;
+server {{
+listen {address};
+server_name floodgate;
+root \"{folder}\";
+{locations}}}
+",
+        folder = folder.display()
+    )
+}
+
+/// Makes the configuration of one foreground process with these `servers`, and all its files in
+/// `folder`.
+fn configuration(folder: &Path, servers: &str) -> String {
+    let folder = folder.display();
+    format!(
         "daemon off;
 master_process off;
 pid \"{folder}/pid\";
 error_log stderr crit;
 events {{ worker_connections 2048; }}
 http {{
-access_log off;
 client_body_temp_path \"{folder}/body\";
 proxy_temp_path \"{folder}/proxy\";
 fastcgi_temp_path \"{folder}/fastcgi\";
 uwsgi_temp_path \"{folder}/uwsgi\";
 scgi_temp_path \"{folder}/scgi\";
-{limits}server {{
-listen {address};
-server_name floodgate;
-root \"{folder}\";
-{locations}}}
-}}
+{servers}}}
 "
     )
+}
+
+/// Starts an nginx with the `http` section that `servers` returns for its folder and address.
+///
+/// # Errors
+///
+/// If there is no nginx, or it doesn't start. The text tells the remedy.
+pub(crate) async fn start_with(
+    servers: impl Fn(&Path, SocketAddr) -> String,
+) -> Result<Running, String> {
+    let program = find_or_install("nginx", "nginx")?;
+    Running::start("nginx", |folder, address| {
+        fs::write(folder.join("nginx.conf"), configuration(folder, &servers(folder, address)))
+            .unwrap();
+        let mut command = Command::new(&program);
+        command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
+        command
+    })
+    .await
 }

@@ -38,7 +38,7 @@ pub(crate) async fn start() -> Result<Running, String> {
 /// Returns the interpreter of a virtual environment with the required packages.
 ///
 /// It is made once for each content of `requirements.txt`.
-fn environment() -> Result<PathBuf, String> {
+pub(crate) fn environment() -> Result<PathBuf, String> {
     let required = fs::read_to_string(REQUIREMENTS).unwrap();
     let name: String = required.chars().filter(|char| char.is_ascii_alphanumeric()).collect();
     let folder = temporary(&format!("python-{name}"));

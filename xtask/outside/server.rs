@@ -5,7 +5,7 @@ use http_body::Body;
 use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
-    keyed::{BearerToken, ClientIp, Header, Host, Key, Path, PeerAddr},
+    keyed::{BearerToken, ClientIp, Header, Host, Key, KeyedLimitLayer, Path, PeerAddr, Rule},
     server::{RateLimitHeadersLayer, http_rejection},
 };
 use tower_service::Service;
@@ -20,7 +20,11 @@ where
     let rate = WindowRateLimitLayer::new(2, Duration::from_secs(1))
         .max_queue(3)
         .reject_with(http_rejection);
+    let client = Rule::new("client", BearerToken).at_most(2, Duration::from_secs(1));
+    let keyed = KeyedLimitLayer::new(client.max_in_flight(1)).reject_with(http_rejection);
     let stack = ServiceBuilder::new()
+        .layer(keyed.rate_limit_headers().with_partition_keys())
+        .layer(keyed.until_body_ends())
         .layer(in_flight.until_body_ends())
         .layer(RateLimitHeadersLayer::new("default", rate.handle()))
         .layer(rate)

@@ -21,14 +21,14 @@
 //!
 //! # Wrapping
 //!
-//! The stamp is a remainder: it wraps after 2^21 ticks, which are some 20,000 windows. A key that
+//! The stamp is a remainder: it wraps after 2^21 ticks, which are 6,000 to 17,000 windows. A key that
 //! was idle for a multiple of that time, to within a window, finds its permits of then counted once
 //! more. That rejects requests and admits none.
 //!
 //! A step of a task on a log must not take as long as that. If it did, and if the word had the same
 //! value again, it would be taken for the old one.
 
-use super::shape::{Shape, TICKS};
+use super::shape::{ANCHOR, Shape, TICKS};
 use crate::time::Nanos;
 
 /// The bits of the tape.
@@ -162,13 +162,13 @@ impl Log {
         Self::new(self.stamp(), plan, 0)
     }
 
-    /// Returns an empty log. The tick of `now` is the last of its current step.
+    /// Returns an empty log, whose current step is that of `now` and ends [soon](ANCHOR).
     pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
         Self::anchored_at(plan, shape.tick_of(now))
     }
 
     const fn anchored_at(plan: usize, tick: u64) -> Self {
-        Self::new(tick.wrapping_sub(TICKS - 1), plan, 0)
+        Self::new(tick.wrapping_sub(TICKS - ANCHOR), plan, 0)
     }
 
     /// Returns the log with `units` more in its current step.

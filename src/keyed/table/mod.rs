@@ -297,28 +297,7 @@ impl Table {
 
     /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
     /// they are, to commit, refund or release them.
-    #[inline]
     pub(crate) fn acquire<T: Time>(
-        &self,
-        key: KeyHash,
-        ask: Ask,
-        time: &mut Now<'_, T>,
-    ) -> Result<Place, Refused> {
-        if let Some(place) = self.find(key) {
-            if self.state(place).try_acquire(ask) == Attempt::Acquired {
-                // Acquire is in the acquisition: the slot keeps its key from then on.
-                if self.tag(place).load(Relaxed) == key.0 {
-                    return Ok(place);
-                }
-                self.state(place).undo(ask);
-            }
-        }
-        self.acquire_slowly(key, ask, time)
-    }
-
-    /// Acquires as [`acquire`](Self::acquire) does, for a key without a slot or without room.
-    #[inline(never)]
-    fn acquire_slowly<T: Time>(
         &self,
         key: KeyHash,
         ask: Ask,
@@ -344,7 +323,7 @@ impl Table {
             };
             match self.acquire_at(place, ask, time) {
                 Err(Refused::Stalled) => {}
-                // As in `acquire`.
+                // Acquire is in the acquisition: the slot keeps its key from then on.
                 Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
                     self.state(place).undo(ask);
                 }
@@ -357,6 +336,7 @@ impl Table {
     }
 
     /// Acquires in the state at `place`. What has expired there is expired if there is no room.
+    #[inline]
     pub(crate) fn acquire_at<T: Time>(
         &self,
         place: Place,
@@ -379,6 +359,7 @@ impl Table {
     }
 
     /// Acquires in the overflow. Returns `None` if the key has a slot by then.
+    #[cold]
     fn acquire_in_overflow<T: Time>(
         &self,
         key: KeyHash,
@@ -415,6 +396,7 @@ impl Table {
     // --- Insertion.
 
     /// Makes a slot for a key.
+    #[cold]
     fn insert<T: Time>(&self, key: KeyHash, time: &mut Now<'_, T>) -> Inserted {
         let sets @ [home, _] = self.sets_of(key);
         let overflow = self.state(self.overflow_of(home));
@@ -441,7 +423,6 @@ impl Table {
     /// Most keys then have their slot in the home set, so a lookup reads no other. Of `max_keys`
     /// live keys, 6 in 10,000 find no slot, as against 2 if the set with more idle slots were taken
     /// always.
-    #[cold]
     fn claim<T: Time>(&self, sets: [u32; 2], time: &mut Now<'_, T>) -> Option<Place> {
         let idle = |set: u32| Self::lanes(set).filter(|at| self.state(*at).is_idle()).count();
         let is_roomy = |set| 2 * idle(set) >= LANES;

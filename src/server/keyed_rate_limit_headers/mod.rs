@@ -50,10 +50,10 @@
 //!
 //! # Meaning of the headers
 //!
-//! Both are those of [draft-ietf-httpapi-ratelimit-headers][draft], revision 10, as the
-//! [headers of a rate limit](super::rate_limit_headers#meaning-of-the-headers) are: one line with an
-//! item for each window, in the order of the rules. Each response reports the moment at which its
-//! head was complete.
+//! Both are those of [draft-ietf-httpapi-ratelimit-headers][draft], revision 10, as the [headers of
+//! a rate limit](super::rate_limit_headers#meaning-of-the-headers) are: one line with an item for
+//! each window, in the order of the rules. Each response reports the moment at which its head was
+//! complete.
 //!
 //! | parameter | meaning | |
 //! | --- | --- | --- |
@@ -65,9 +65,9 @@
 //!
 //! With nothing left, `t` is the time until there is a permit, as in `Retry-After`. Otherwise it is
 //! the time after which all permits that are held now have expired, and not shorter than the
-//! window: a client that spreads `r` over `t` does not become faster than the policy allows (section
-//! 8.5 of the draft). Permits of a key [expire late](crate::keyed#exactness) by up to a twentieth of
-//! the window, so `t` may be that much longer than `w`.
+//! window: a client that spreads `r` over `t` does not become faster than the policy allows
+//! (section 8.5 of the draft). Permits of a key [expire late](crate::keyed#exactness) by up to a
+//! twentieth of the window, so `t` may be that much longer than `w`.
 //!
 //! [`with_x_ratelimit`](KeyedRateLimitHeadersLayer::with_x_ratelimit) adds `X-RateLimit-Limit`,
 //! `X-RateLimit-Remaining` and `X-RateLimit-Reset` (in seconds since 1970) of one window: that with
@@ -95,11 +95,11 @@
 //!
 //! # Partition keys
 //!
-//! The draft lets a server tell which key a response is about, so that a client with several of them
-//! tells their quotas apart. [`with_partition_keys`] adds eight bytes in base64,
-//! `pk=:bGlnaHQgdy4=:`, to each item that is of a key. They are a hash of the key with a random seed
-//! of the layer, so they tell nothing about its value, and nothing about its place in the table.
-//! They are off by default, because most clients have one key, and because
+//! The draft lets a server tell which key a response is about, so that a client with several of
+//! them tells their quotas apart. [`with_partition_keys`] adds eight bytes in base64,
+//! `pk=:bGlnaHQgdy4=:`, to each item that is of a key. They are a hash of the key with a random
+//! seed of the layer, so they tell nothing about its value, and nothing about its place in the
+//! table. They are off by default, because most clients have one key, and because
 //!
 //! - they are of one process: after a restart, or from another instance behind a load balancer, the
 //!   same key has other bytes;
@@ -113,9 +113,9 @@
 //! - Reading takes no lock and acquires nothing. Of keys that another request uses meanwhile, `r`
 //!   and `t` are of two moments.
 //! - The two values are allocated for each response, and grown by each item.
-//! - A request of a cost above `r` may be rejected while `r` is not 0. `Retry-After` has the time for
-//!   its cost, of all rules, at the moment of the rejection. It takes precedence (section 7 of the
-//!   draft).
+//! - A request of a cost above `r` may be rejected while `r` is not 0. `Retry-After` has the time
+//!   for its cost, of all rules, at the moment of the rejection. It takes precedence (section 7 of
+//!   the draft).
 //! - A key that is not secret, such as a [path](crate::keyed::Path), tells each client the load of
 //!   the others.
 //! - An error of the service passes unchanged.

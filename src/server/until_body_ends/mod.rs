@@ -1,9 +1,10 @@
 //! Permits that are held until the body of the response has ended.
 //!
 //! A response future completes with the head of the response. A streamed body (a download, an event
-//! stream, a gRPC stream) takes far longer. A layer made by
-//! [`until_body_ends`](crate::ConcurrencyBackpressureLayer::until_body_ends) holds the permit until
-//! the body
+//! stream, a gRPC stream) takes far longer. A layer made by `until_body_ends` of
+//! [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer::until_body_ends) or of
+//! [`KeyedLimitLayer`](crate::keyed::KeyedLimitLayer::until_body_ends) holds the permit until the
+//! body
 //!
 //! - has **ended**, or has no more frames (`is_end_stream`), possibly from the start: servers may
 //!   not poll it again then;
@@ -36,6 +37,42 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Requests of a key
+//!
+//! A keyed limit counts a request [in flight](crate::keyed::Rule::max_in_flight) of its keys in the
+//! same way. This bounds the downloads of each client:
+//!
+//! ```
+//! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::get};
+//! use tower::ServiceExt;
+//! use tower_floodgate::{
+//!     keyed::{BearerToken, KeyedLimitLayer, Rule},
+//!     server::http_rejection,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::convert::Infallible> {
+//! let limit = KeyedLimitLayer::new(Rule::new("downloads", BearerToken).max_in_flight(1));
+//! let app: Router = Router::new()
+//!     .route("/film", get(|| async { "a long one" }))
+//!     .layer(limit.reject_with(http_rejection).until_body_ends());
+//!
+//! let get = |token: &str| {
+//!     let request = Request::get("/film").header("authorization", format!("Bearer {token}"));
+//!     app.clone().oneshot(request.body(Body::empty()).unwrap())
+//! };
+//! let first = get("a").await?;
+//! assert_eq!(get("a").await?.status(), StatusCode::TOO_MANY_REQUESTS);
+//! assert_eq!(get("b").await?.status(), StatusCode::OK); // another client
+//! drop(first); // or read to its end
+//! assert_eq!(get("a").await?.status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A permit of a window is issued by the call, and a cost is settled with the head of the response:
+//! the body prolongs neither. A key takes a slot of the table as long as one of its bodies.
 //!
 //! # Caveats
 //!
