@@ -36,8 +36,8 @@ use crate::{
     service::SMALL,
 };
 
-const QUOTA: u32 = 100;
-const WINDOW: Duration = Duration::from_secs(1);
+const QUOTA: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(4);
 
 const MEMORY: Figure = plain("memory", "bytes");
 const ATTACKER: Figure = plain("most of an attacker", "/ N");
@@ -178,7 +178,7 @@ impl Tracked {
     }
 }
 
-/// Calls for the known clients in turn, each at most 80 times in a window.
+/// Calls for the known clients in turn, each at most 8 times in a window.
 fn track(ask: &mut dyn FnMut(u32) -> bool, known: u32, goes_on: &mut dyn FnMut() -> bool) -> Tracked {
     let mut tracked = Tracked::default();
     while goes_on() {
@@ -194,11 +194,11 @@ fn track(ask: &mut dyn FnMut(u32) -> bool, known: u32, goes_on: &mut dyn FnMut()
                     tracked.attacks.push((before, Instant::now()));
                 }
             }
-            if client % 1_000 == 0 {
+            if client % 100 == 0 {
                 tracked.new.count(ask(NEW_CLIENTS + tracked.new.asked));
             }
         }
-        while begin.elapsed() < WINDOW / 80 {
+        while begin.elapsed() < WINDOW / 8 {
             std::hint::spin_loop();
         }
     }
