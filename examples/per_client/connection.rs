@@ -77,7 +77,11 @@ impl Reply {
             None => None,
         };
         let text = String::from_utf8(body.collect().await?.to_bytes().into())?;
-        Ok(Self { status: head.status, retry_after, text })
+        let reply = Self { status: head.status, retry_after, text };
+        if reply.is_rejected() && !matches!(reply.retry_after, Some(1..)) {
+            return Err(format!("a rejection without a time: {reply:?}").into());
+        }
+        Ok(reply)
     }
 
     pub(crate) fn is_rejected(&self) -> bool {

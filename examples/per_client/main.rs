@@ -44,8 +44,9 @@ use self::{
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Bytes that may be allocated more after the flood than before, for buffers of the runtime. A table
-/// that grows takes some 54 bytes and more for each address.
+/// Bytes that may be allocated more after the flood than before, for buffers of the runtime.
+///
+/// A table that grows takes some 54 bytes and more for each address.
 const SLACK: usize = 32 * FLOOD as usize;
 
 /// Attacks a server with limits for each client, and checks that they hold.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::StatusCode,
     response::Response,
     routing::{get, post},
@@ -33,8 +33,9 @@ pub(crate) const WRONG_PASSWORDS: u32 = 5;
 /// Exports of a client at a time, and the permits that each of them needs.
 pub(crate) const EXPORTS: u32 = 2;
 pub(crate) const EXPORT_COST: u32 = 5;
-/// Addresses that are kept apart: few, so that a small flood fills the table. A million of them take
-/// 45 MB.
+/// Addresses that are kept apart: few, so that a small flood fills the table.
+///
+/// A million of them take 45 MB.
 pub(crate) const MAX_ADDRESSES: u32 = 250;
 
 /// An account, by its API key.
@@ -75,10 +76,10 @@ pub(crate) fn app(clients: ClientIp, ledger: &Ledger) -> (Router, Handles) {
     let login = Rule::new("login", clients.clone())
         .at_most(WRONG_PASSWORDS, HOUR)
         .failures_only(|response: &Response| response.status() == StatusCode::UNAUTHORIZED)
-        .exempt(|request: &Request| request.uri().path() != "/login");
+        .exempt(|request: &Request| route(request) != "/login");
     let export = Rule::new("export", clients.clone())
         .max_in_flight(EXPORTS)
-        .exempt(|request: &Request| request.uri().path() != "/export");
+        .exempt(|request: &Request| route(request) != "/export");
 
     // Decided together: a request that one rule rejects costs nothing in the others.
     let limits = KeyedLimitLayer::new((address, account, login, export));
@@ -100,8 +101,13 @@ pub(crate) fn app(clients: ClientIp, ledger: &Ledger) -> (Router, Handles) {
     (app, handles)
 }
 
+/// The route, not the path of the request: that loses its prefix where routers are nested.
+fn route(request: &Request) -> &str {
+    request.extensions().get().map_or("", MatchedPath::as_str)
+}
+
 fn cost(request: &Request) -> u32 {
-    if request.uri().path() == "/export" { EXPORT_COST } else { 1 }
+    if route(request) == "/export" { EXPORT_COST } else { 1 }
 }
 
 /// Finds the account before the limits. An API key that does not exist counts as none, so a client

@@ -12,7 +12,7 @@
 //! | `grpc_rejection` | responds to rejected calls with `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, and a pushback |
 //! | [`RateLimitHeadersLayer`] | adds the state of a rate limit to each response |
 //! | [`rate_limit_headers`](crate::keyed::KeyedLimitLayer::rate_limit_headers) | adds the state of the request's keys to each response |
-//! | [`until_body_ends`](until_body_ends) | holds a permit, or a request of a key in flight, until the response's body has ended |
+//! | [`until_body_ends`] | holds a permit, or a request of a key in flight, until the response's body has ended |
 //! | [`ExemptLayer`](crate::ExemptLayer) | lets health checks bypass a limit |
 //!
 //! None of them fails or boxes, so an axum `Router` takes them without a `HandleErrorLayer`. The

@@ -37,7 +37,10 @@ fn one_in_flight() -> Rule<Everyone> {
     Rule::new("all", Everyone).max_in_flight(1)
 }
 
-fn poll<B: http_body::Body>(body: Pin<&mut B>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+type PolledFrame<B> =
+    Poll<Option<Result<Frame<<B as http_body::Body>::Data>, <B as http_body::Body>::Error>>>;
+
+fn poll<B: http_body::Body>(body: Pin<&mut B>) -> PolledFrame<B> {
     body.poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 

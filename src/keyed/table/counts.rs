@@ -77,8 +77,11 @@ impl Layout {
         let fields = |max: &u64| WindowFields { held: field(*max), unlogged: field(*max) };
         let windows: Box<[_]> = windows.iter().map(fields).collect();
         let in_flight = in_flight.map(field);
+        if used > BITS {
+            return Err(used - BITS);
+        }
         let permit = windows.iter().map(|window| window.held.of(1)).sum();
-        if used > BITS { Err(used - BITS) } else { Ok(Self { windows, in_flight, permit }) }
+        Ok(Self { windows, in_flight, permit })
     }
 
     #[inline]

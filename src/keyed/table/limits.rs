@@ -31,8 +31,10 @@ impl Window {
         Self { shapes: shapes.map(|shape| shape.with_steps(steps, length)).collect() }
     }
 
-    pub(crate) fn max_quota(&self) -> u32 {
-        self.shapes.iter().map(|shape| shape.quota).max().unwrap_or(0)
+    /// Returns the plan with the largest quota.
+    pub(crate) fn largest(&self) -> usize {
+        let plans = 0..self.shapes.len();
+        plans.max_by_key(|plan| self.shapes[*plan].quota).unwrap_or(0)
     }
 }
 
@@ -47,7 +49,8 @@ impl Limits {
         debt: u64,
     ) -> Result<Self, u32> {
         // One more, for a pin.
-        let held = |window: &Window| u64::from(window.max_quota()) * (1 + debt) + 1;
+        let held =
+            |window: &Window| u64::from(window.shapes[window.largest()].quota) * (1 + debt) + 1;
         let maxima: Vec<u64> = windows.iter().map(held).collect();
         let in_flight = max_in_flight.iter().max().map(|max| u64::from(*max));
         let layout = Layout::new(&maxima, in_flight)?;

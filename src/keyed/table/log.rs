@@ -151,7 +151,8 @@ impl Log {
         if steps == 0 {
             self
         } else if self.tape() == 0 {
-            Self::anchored_at(self.plan(), tick)
+            // Its current step ends soon.
+            Self::new(tick.wrapping_sub(TICKS - ANCHOR), self.plan(), 0)
         } else {
             Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
         }
@@ -162,15 +163,6 @@ impl Log {
         Self::new(self.stamp(), plan, 0)
     }
 
-    /// Returns an empty log, whose current step is that of `now` and ends [soon](ANCHOR).
-    pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
-        Self::anchored_at(plan, shape.tick_of(now))
-    }
-
-    const fn anchored_at(plan: usize, tick: u64) -> Self {
-        Self::new(tick.wrapping_sub(TICKS - ANCHOR), plan, 0)
-    }
-
     /// Returns the log with `units` more in its current step.
     #[inline]
     pub(crate) const fn with_units(self, units: u32) -> Self {
@@ -178,11 +170,11 @@ impl Log {
         Self::new(self.stamp(), self.plan(), tape & TAPE)
     }
 
-    /// Returns an empty log with `units` that are committed at the moment at which its current step
-    /// expires.
-    pub(crate) const fn next_round(self, units: u32, shape: &Shape) -> Self {
+    /// Returns a log of `plan` with `units` that are committed at the moment at which the current
+    /// step expires.
+    pub(crate) const fn next_round(self, plan: usize, units: u32, shape: &Shape) -> Self {
         let stamp = self.stamp() + shape.steps as u64 * TICKS;
-        Self::new(stamp, self.plan(), 0).with_units(units)
+        Self::new(stamp, plan, 0).with_units(units)
     }
 
     /// Returns the ticks from the stamp until the `n`-th oldest unit expires, counted from 1.

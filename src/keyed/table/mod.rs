@@ -113,7 +113,7 @@ impl KeyHash {
 }
 
 /// A state of the table, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place(u32);
 
 /// What to do with a new key while both of its sets are full of live keys.
@@ -149,9 +149,9 @@ enum Inserted {
 
 /// The states of a rule.
 pub(crate) struct Table {
-    lines: Box<[Line]>,
+    pub(super) lines: Box<[Line]>,
     /// The number of sets of slots.
-    sets: u32,
+    pub(super) sets: u32,
     /// The lines of a set.
     stride: usize,
     limits: Limits,
@@ -223,7 +223,7 @@ impl Table {
     }
 
     #[inline]
-    fn tag(&self, place: Place) -> &AtomicU64 {
+    pub(super) fn tag(&self, place: Place) -> &AtomicU64 {
         let place = place.0 as usize;
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
@@ -247,16 +247,16 @@ impl Table {
     }
 
     /// Returns the sets of a key: its home, and a second one.
-    fn sets_of(&self, key: KeyHash) -> [u32; 2] {
+    pub(super) fn sets_of(&self, key: KeyHash) -> [u32; 2] {
         let home = self.home_of(key);
         [home, self.second_of(home, key)]
     }
 
-    fn overflow_of(&self, home: u32) -> Place {
+    pub(super) fn overflow_of(&self, home: u32) -> Place {
         Place(self.sets * LANES as u32 + home)
     }
 
-    fn lanes(set: u32) -> impl Iterator<Item = Place> {
+    pub(super) fn lanes(set: u32) -> impl Iterator<Item = Place> {
         (0..LANES as u32).map(move |lane| Place(set * LANES as u32 + lane))
     }
 

@@ -16,7 +16,7 @@ pub(crate) const TICKS: u64 = 8;
 ///
 /// A burst of up to one tick stays in one step, and expires at most two ticks late. With one tick
 /// left, the part of a burst behind the end of the tick would be late by a step.
-pub(super) const ANCHOR: u64 = 2;
+pub(crate) const ANCHOR: u64 = 2;
 
 /// The resolution of the log of a window: its unit, its steps, and its tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Shape {
 ///
 /// The weights are fitted to simulations of every quota up to 200 and of some larger ones.
 fn resolution(quota: u32) -> (u32, u32) {
-    let shapes = (1..TAPE_BITS.min(quota + 1)).flat_map(|ones| {
+    let shapes = (1..TAPE_BITS.min(quota.saturating_add(1))).flat_map(|ones| {
         let (unit, most) = (quota / ones, TAPE_BITS - ones);
         let (rest, aligned) = (quota % unit, most - most % ones);
         // Ten times the lateness, times the quota.

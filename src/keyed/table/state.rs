@@ -157,12 +157,12 @@ impl<'a> State<'a> {
     }
 
     #[inline]
-    pub(super) const fn counts(&self) -> &'a AtomicU64 {
+    pub(in crate::keyed) const fn counts(&self) -> &'a AtomicU64 {
         self.counts
     }
 
     #[inline]
-    pub(super) fn log(&self, window: usize) -> &'a AtomicU64 {
+    pub(in crate::keyed) fn log(&self, window: usize) -> &'a AtomicU64 {
         self.logs[window].at(self.lane)
     }
 
@@ -416,7 +416,8 @@ impl<'a> State<'a> {
     }
 
     /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
-    /// next of them enter the log, as of that time. Returns true if anything was changed.
+    /// next of them enter the log, as of that time. Owed are units of the largest quota: less than
+    /// that may be left of a larger plan. Returns true if anything was changed.
     fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
         let WindowFields { held, unlogged } = self.fields(window);
         let word = self.counts.load(Relaxed);
@@ -424,7 +425,8 @@ impl<'a> State<'a> {
         if permits == 0 || log.units() > 0 {
             return false;
         }
-        let shape = &self.limits.windows[window].shapes[log.plan()];
+        let largest = self.limits.windows[window].largest();
+        let shape = &self.limits.windows[window].shapes[largest];
         let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
         let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
         if !self.take_in_hand(word, unlogged.of(taken)) {
@@ -437,7 +439,9 @@ impl<'a> State<'a> {
         if is_old && units == 0 {
             // Release: as for a refund.
             self.counts.fetch_sub(held.of(taken), Release);
-        } else if !is_old || !self.exchange_log(window, current, current.next_round(units, shape)) {
+        } else if !is_old
+            || !self.exchange_log(window, current, current.next_round(largest, units, shape))
+        {
             self.put_back(unlogged.of(taken));
             self.carry(window); // with the permits of commits that found less than a unit
         }
@@ -446,7 +450,7 @@ impl<'a> State<'a> {
 
     /// Holds one permit more, beyond any quota, so that the slot keeps its key. Returns false if no
     /// permit is held.
-    pub(super) fn try_pin(&self) -> bool {
+    pub(in crate::keyed) fn try_pin(&self) -> bool {
         let layout = &self.limits.layout;
         let mut word = self.counts.load(Relaxed);
         while layout.is_held(word) {
@@ -466,7 +470,7 @@ impl<'a> State<'a> {
     }
 
     /// Expires all permits that are committed, however young they are. The slot is pinned.
-    pub(super) fn forget(&self) {
+    pub(in crate::keyed) fn forget(&self) {
         for window in 0..self.limits.windows.len() {
             let WindowFields { held, unlogged } = self.fields(window);
             loop {
@@ -520,12 +524,15 @@ impl<'a> State<'a> {
         let all = Log::ticks_until_all(shape);
         let unlogged = self.fields(window).unlogged.get(word);
         if missing > logged + unlogged {
-            let now_log = Log::anchored(log.plan(), now, shape);
-            return now_log.time_until(all, now, shape);
+            let kept = log.expired(log.steps_until(now, shape), shape);
+            return kept.advanced(now, shape).time_until(all, now, shape);
         }
         // Less than a unit expires with the log; what is owed enters it when it is empty.
-        let round = u64::from(shape.capacity()) * unit;
-        let rounds = if unlogged < unit { 0 } else { (missing - logged).div_ceil(round) };
+        let window = &self.limits.windows[window];
+        let owed = &window.shapes[window.largest()];
+        let (unit, capacity) = (u64::from(owed.unit), u64::from(owed.capacity()));
+        let all_rounds = (unlogged / unit).div_ceil(capacity);
+        let rounds = (missing - logged).div_ceil(unit * capacity).min(all_rounds);
         let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
         log.time_until(ticks, now, shape)
     }

@@ -1,9 +1,9 @@
 //! Layouts of counter words.
 
-use super::super::counts::{ASIDE, Field, Layout, TAKEN};
+use crate::keyed::table::counts::{Field, Layout, TAKEN};
 
-/// The bits of a word that are not flags.
-const BITS: u32 = 62;
+/// The bits of a word beside the flag.
+const BITS: u32 = 63;
 
 fn fields(layout: &Layout) -> Vec<Field> {
     let windows = layout.windows().iter().flat_map(|window| [window.held, window.unlogged]);
@@ -50,10 +50,10 @@ fn counts_fields_of_any_layout_never_overlap() {
                 let expected = if field == other { field.max() } else { 0 };
                 assert_eq!(field.get(full(other)), expected, "seed {seed}");
             }
-            assert_eq!(field.get(TAKEN | ASIDE), 0, "seed {seed}");
+            assert_eq!(field.get(TAKEN), 0, "seed {seed}");
         }
         let word: u64 = fields.iter().map(full).sum();
-        assert_eq!(word & (TAKEN | ASIDE), 0, "seed {seed}");
+        assert_eq!(word & TAKEN, 0, "seed {seed}");
         // n permits are n of each window, and nothing else.
         let most = windows.iter().copied().min().unwrap_or(0);
         let n = random.u64(0..=most.min(u32::MAX.into()));

@@ -2,9 +2,9 @@
 
 use std::mem::size_of;
 
-use super::{
-    super::{KeyHash, Line, Place, Refused, Table, WhenFull, limits::Ask, state::Now},
-    Hand, MS, limits,
+use super::{Hand, MS, limits};
+use crate::keyed::table::{
+    KeyHash, Line, Place, Refused, Table, WhenFull, limits::Ask, state::Now,
 };
 
 const ONE: Ask = Ask { plan: 0, cost: 1 };

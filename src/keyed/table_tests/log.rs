@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::{
-    log::{Log, PLANS, TAPE_BITS},
-    shape::{Shape, TICKS},
+use crate::{
+    keyed::table::{
+        log::{Log, PLANS, TAPE_BITS},
+        shape::{ANCHOR, Shape, TICKS},
+    },
+    time::Nanos,
 };
-use crate::time::Nanos;
 
 /// The ticks after which a stamp wraps.
 const WRAP: u64 = 1 << 21;
@@ -31,15 +33,11 @@ impl Naive {
     fn advance(&mut self, tick: u64) {
         let steps = (tick - self.stamp) / TICKS;
         let anchored = self.units.is_empty() && steps > 0;
-        self.stamp = if anchored { tick + 1 - TICKS } else { self.stamp + steps * TICKS };
+        self.stamp = if anchored { tick + ANCHOR - TICKS } else { self.stamp + steps * TICKS };
     }
 }
 
-fn shape_of(quota: u32, length: Duration) -> Shape {
-    Shape::of_plans(&[quota], length)[0]
-}
-
-/// An empty log whose current step ends after the tick of `now`.
+/// An empty log whose first step is that of `now`.
 fn empty(plan: usize, now: Nanos, shape: &Shape) -> Log {
     Log::from_word(0).advanced(now, shape).of_plan(plan)
 }
@@ -51,7 +49,7 @@ fn shape(random: &mut fastrand::Rng) -> Shape {
         2 => 20 * random.u32(1..=1_000),
         _ => random.u32(1..=u32::MAX),
     };
-    shape_of(quota, Duration::from_nanos(random.u64(1..=10_000_000_000)))
+    Shape::new(quota, Duration::from_nanos(random.u64(1..=10_000_000_000)))
 }
 
 #[test]
@@ -59,9 +57,9 @@ fn log_shape_of_any_quota_fits_the_tape_and_covers_the_window() {
     let quotas = (1..=2_000).chain([20_000, 40_000, 999_999, u32::MAX - 1, u32::MAX]);
     for quota in quotas {
         for nanos in [1, 7, 999, 1_000_000_007, 3_600_000_000_000] {
-            let shape = shape_of(quota, Duration::from_nanos(nanos));
-            assert_eq!(shape.capacity() + shape.steps, TAPE_BITS, "{quota}");
-            assert!(shape.steps >= 20, "{quota}");
+            let shape = Shape::new(quota, Duration::from_nanos(nanos));
+            assert!(shape.capacity() + shape.steps <= TAPE_BITS, "{quota}");
+            assert!(shape.steps >= 12, "{quota}: {shape:?}");
             assert!(shape.ticks(u64::from(shape.steps) * TICKS) >= nanos, "{quota} {nanos}");
             // The rest of the quota, which is in no unit, is less than a unit.
             let logged = u64::from(shape.capacity()) * u64::from(shape.unit);
@@ -85,7 +83,7 @@ fn k1_log_agrees_with_a_list_of_its_steps_and_units() {
         let mut now = Nanos::new(tick * tick_nanos);
         let mut log = empty(plan, now, &shape);
         // A step that begins with the stamps begins with its first tick.
-        let stamp = tick + 1 - TICKS.min(tick % WRAP + 1);
+        let stamp = tick - (TICKS - ANCHOR).min(tick % WRAP);
         let mut naive = Naive { stamp, units: Vec::new() };
         for _ in 0..60 {
             tick += match random.u32(0..10) {
@@ -154,7 +152,7 @@ fn k1_log_agrees_with_a_list_of_its_steps_and_units() {
 
 #[test]
 fn log_after_an_idle_wrap_counts_old_permits_once_more_and_none_less() {
-    let shape = shape_of(20, Duration::from_secs(1));
+    let shape = Shape::new(20, Duration::from_secs(1));
     let at = |tick: u64| Nanos::new(tick * shape.ticks(1));
     let log = empty(0, at(1_000), &shape).with_units(3);
     for (idle, left) in [(WRAP / 2, 0), (WRAP - TICKS, 0), (WRAP, 3), (WRAP + 200, 0)] {
@@ -165,10 +163,10 @@ fn log_after_an_idle_wrap_counts_old_permits_once_more_and_none_less() {
 
 #[test]
 fn log_of_a_time_before_its_stamp_looks_like_one_long_after() {
-    let shape = shape_of(20, Duration::from_secs(1));
+    let shape = Shape::new(20, Duration::from_secs(1));
     let at = |tick: u64| Nanos::new(tick * shape.ticks(1));
     let log = empty(0, at(1_000), &shape);
-    // The stamp is three ticks before.
-    assert_eq!(log.steps_until(at(997), &shape), 0);
-    assert!(log.steps_until(at(996), &shape) > u64::from(shape.steps));
+    let stamp = 1_000 + ANCHOR - TICKS;
+    assert_eq!(log.steps_until(at(stamp), &shape), 0);
+    assert!(log.steps_until(at(stamp - 1), &shape) > u64::from(shape.steps));
 }

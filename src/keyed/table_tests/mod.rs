@@ -10,8 +10,10 @@ mod utilization;
 
 use std::{cell::Cell, env, time::Duration};
 
-use super::limits::{Limits, Window};
-
+use super::table::{
+    Place, Table,
+    limits::{Limits, Window},
+};
 use crate::time::{Nanos, Time};
 
 const MS: u64 = 1_000_000;
@@ -40,4 +42,9 @@ fn cases() -> u64 {
 fn limits(windows: &[(u32, u64)]) -> Limits {
     let window = |(quota, ms): &(u32, u64)| Window::new(&[*quota], Duration::from_millis(*ms));
     Limits::new(windows.iter().map(window).collect(), Vec::new(), 0).unwrap()
+}
+
+/// Returns true if the state is that of the keys of a set without a slot.
+fn is_overflow(table: &Table, place: Place) -> bool {
+    table.is_shared(place) && place != table.common()
 }

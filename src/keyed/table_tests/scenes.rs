@@ -2,16 +2,16 @@
 
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use super::{
-    super::{
+use super::{Hand, MS, limits};
+use crate::{
+    keyed::table::{
         KeyHash, Place, Refused, Table, WhenFull,
-        counts::ASIDE,
         limits::{Ask, Limits, Window},
+        shape::TICKS,
         state::Now,
     },
-    Hand, MS, limits,
+    time::{Nanos, Time},
 };
-use crate::time::{Nanos, Time};
 
 const ONE: Ask = Ask { plan: 0, cost: 1 };
 
@@ -30,30 +30,19 @@ fn window(quotas: &[u32]) -> Window {
 }
 
 fn held(table: &Table, place: Place) -> u64 {
-    table.limits.layout.windows()[0].held.get(table.state(place).counts().load(Relaxed))
+    table.limits().layout.windows()[0].held.get(table.state(place).counts().load(Relaxed))
 }
 
 #[test]
-fn k11_time_by_a_reading_before_the_last_commit_is_that_of_the_commit() {
+fn k11_time_from_a_reading_before_the_last_commit_is_until_that_has_expired() {
     let table = common_of(limits(&[(1, 1_000)]));
     let (place, time) = (table.common(), Hand::at(0));
     let mut early = Now::of(&time);
     early.get();
     time.0.set(50_000 * MS);
     issue(&table, place, ONE, &time);
-    let wait = table.state(place).time_until_room(0, ONE, &mut early);
-    assert!(wait >= Duration::from_secs(1) && wait < Duration::from_millis(1_030), "{wait:?}");
-}
-
-#[test]
-fn k13_remaining_by_a_reading_before_the_last_commit_counts_it() {
-    let table = common_of(limits(&[(3, 1_000)]));
-    let (place, time) = (table.common(), Hand::at(0));
-    let mut early = Now::of(&time);
-    early.get();
-    time.0.set(50_000 * MS);
-    issue(&table, place, ONE, &time);
-    assert_eq!(table.state(place).remaining(0, 0, &mut early).permits, 2);
+    let wait = table.state(place).time_until_room(0, ONE, early.get());
+    assert!(wait >= Duration::from_secs(51) && wait < Duration::from_millis(51_030), "{wait:?}");
 }
 
 #[test]
@@ -64,7 +53,7 @@ fn k11_time_of_uncommitted_permits_is_that_of_a_commit_now() {
     time.0.set(5_001 * MS);
     assert_eq!(table.acquire_at(place, ONE, &mut Now::of(&time)), Ok(()));
     let two = Ask { plan: 0, cost: 2 };
-    let wait = table.state(place).time_until_room(0, two, &mut Now::of(&time));
+    let wait = table.state(place).time_until_room(0, two, time.now());
     table.state(place).commit(ONE, &mut Now::of(&time));
     let room = 5_001 * MS + wait.as_nanos() as u64;
     let early = Hand::at(room - 1);
@@ -98,9 +87,9 @@ fn k9_quota_used_by_a_smaller_plan_counts_for_the_larger_one() {
     issue(&table, place, small, &time);
     issue(&table, place, large, &time);
     let one = Ask { plan: 1, cost: 1 };
-    let full = Err(Refused::Full { place, window: 0 });
+    let full = Err(Refused::Full { place });
     assert_eq!(table.acquire_at(place, one, &mut Now::of(&time)), full);
-    assert_eq!(table.state(place).remaining(0, 0, &mut Now::of(&time)).permits, 0);
+    assert_eq!(table.state(place).remaining(0, 0), 0);
     time.0.set(1_050 * MS);
     let all = Ask { plan: 1, cost: 1_000 };
     assert_eq!(table.acquire_at(place, all, &mut Now::of(&time)), Ok(()));
@@ -119,8 +108,7 @@ fn k8_debts_and_pins_never_exceed_their_field() {
             assert!(u64::from(owed) + 1 >= u64::from(quota) * (1 + debt), "{quota} {debt}");
             assert_eq!(state.owe(1), 0);
             assert!(state.try_pin(), "{quota} {debt}");
-            while state.try_pin() {}
-            let layout = &table.limits.layout;
+            let layout = &table.limits().layout;
             let (held, unlogged) = (layout.windows()[0].held, layout.windows()[0].unlogged);
             let word = state.counts().load(Relaxed);
             assert_eq!((held.get(word), unlogged.get(word)), (held.max(), 0), "{quota} {debt}");
@@ -141,7 +129,7 @@ fn k8_debt_of_some_quotas_is_paid_by_a_quota_in_each_window() {
     let mut last = 0;
     for (cost, secs) in [(1, 3), (15, 3), (16, 4), (20, 4)] {
         let ask = Ask { plan: 0, cost };
-        let wait = state.time_until_room(0, ask, &mut Now::of(&time));
+        let wait = state.time_until_room(0, ask, time.now());
         let range = Duration::from_secs(secs)..Duration::from_millis(secs * 1_000 + 60);
         assert!(range.contains(&wait), "{cost}: {wait:?}");
         last = wait.as_nanos() as u64;
@@ -152,18 +140,32 @@ fn k8_debt_of_some_quotas_is_paid_by_a_quota_in_each_window() {
 }
 
 #[test]
-fn k5_slot_with_a_flag_or_a_request_in_flight_is_never_claimed() {
+fn k11_rest_of_a_debt_expires_with_its_last_round() {
+    let limits = Limits::new(vec![window(&[100])], Vec::new(), 3).unwrap();
+    let table = common_of(limits);
+    let (place, time) = (table.common(), Hand::at(0));
+    let state = table.state(place);
+    assert_eq!(table.acquire_at(place, ONE, &mut Now::of(&time)), Ok(()));
+    assert_eq!(state.owe(202), 202);
+    // A quota in the log, a quota owed, and less than a unit.
+    state.commit(Ask { plan: 0, cost: 203 }, &mut Now::of(&time));
+    let all = Ask { plan: 0, cost: 100 };
+    let wait = state.time_until_room(0, all, time.now());
+    assert!(wait < Duration::from_millis(2_060), "{wait:?}");
+    time.0.set(wait.as_nanos() as u64 - 1);
+    assert_eq!(table.acquire_at(place, all, &mut Now::of(&time)), Err(Refused::Full { place }));
+    time.0.set(wait.as_nanos() as u64);
+    assert_eq!(table.acquire_at(place, all, &mut Now::of(&time)), Ok(()));
+}
+
+#[test]
+fn k5_slot_with_a_request_in_flight_is_never_claimed() {
     let limits = Limits::new(vec![window(&[1])], vec![1], 0).unwrap();
     let table = Table::new(1, limits, WhenFull::Share);
     let time = Hand::at(0);
     let key = |key: u64| KeyHash::new(key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let [in_flight, aside] = [key(1), key(2)].map(|key| {
-        let place = table.acquire(key, ONE, &mut Now::of(&time)).unwrap();
-        table.state(place).commit(ONE, &mut Now::of(&time));
-        place
-    });
-    table.state(aside).release();
-    table.state(aside).counts().fetch_or(ASIDE, Relaxed);
+    let in_flight = table.acquire(key(1), ONE, &mut Now::of(&time)).unwrap();
+    table.state(in_flight).commit(ONE, &mut Now::of(&time));
     let mut claimed = 0;
     for round in 1..50 {
         time.0.set(2_000 * MS * round);
@@ -171,7 +173,7 @@ fn k5_slot_with_a_flag_or_a_request_in_flight_is_never_claimed() {
             if let Ok(place) = table.acquire(key(other * round), ONE, &mut Now::of(&time)) {
                 table.state(place).commit(ONE, &mut Now::of(&time));
                 table.state(place).release();
-                assert!(place != in_flight && place != aside);
+                assert!(place != in_flight);
                 claimed += 1;
             }
         }
@@ -179,7 +181,6 @@ fn k5_slot_with_a_flag_or_a_request_in_flight_is_never_claimed() {
     assert!(claimed > 500, "{claimed}");
     assert_eq!(table.find(key(1)), Some(in_flight));
     assert_eq!(table.acquire(key(1), ONE, &mut Now::of(&time)), Err(Refused::Busy(in_flight)));
-    assert_eq!(table.acquire(key(2), ONE, &mut Now::of(&time)), Err(Refused::Aside(aside)));
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn k13_forget_of_a_key_clears_its_committed_permits_and_no_other() {
     assert_eq!(table.find(never), None);
     // One is not committed.
     for (place, left) in [(places[0], [9, 99]), (places[1], [2, 92])] {
-        let remaining = |at| table.state(place).remaining(at, 0, &mut Now::of(&time)).permits;
+        let remaining = |at| table.state(place).remaining(at, 0);
         assert_eq!([0, 1].map(remaining), left);
     }
 }
@@ -219,10 +220,10 @@ fn k9_plan_that_takes_over_with_an_early_reading_expires_no_permit_early() {
     let limits = Limits::new(vec![window(&[60, 100])], Vec::new(), 0).unwrap();
     let table = common_of(limits);
     let (place, time) = (table.common(), Hand::at(0));
-    let tick = table.limits.windows[0].shapes[0].ticks(1);
+    let tick = table.limits().windows[0].shapes[0].ticks(1);
     issue(&table, place, ONE, &time);
     // Near the end of the step of that one, which need not change for the next.
-    let late = 4 * tick - 1;
+    let late = TICKS * tick - 1;
     let once = Cell::new(true);
     let other = || {
         if once.take() {
@@ -237,23 +238,6 @@ fn k9_plan_that_takes_over_with_an_early_reading_expires_no_permit_early() {
     time.0.set(late + 1_000 * MS - 1);
     while table.state(place).expire(&mut Now::of(&time)) {}
     assert!(held(&table, place) >= 1);
-}
-
-#[test]
-fn k1_commit_with_a_reading_before_the_issue_reads_the_time_again() {
-    for quota in [1, 100] {
-        let table = common_of(limits(&[(quota, 1_000)]));
-        let (place, time) = (table.common(), Hand::at(1));
-        let mut early = Now::of(&time);
-        early.get();
-        assert_eq!(table.acquire_at(place, ONE, &mut early), Ok(()));
-        let issued = 500 * MS;
-        time.0.set(issued);
-        table.state(place).commit(ONE, &mut early);
-        time.0.set(issued + 1_000 * MS - 1);
-        while table.state(place).expire(&mut Now::of(&time)) {}
-        assert_eq!(held(&table, place), 1);
-    }
 }
 
 #[test]

@@ -11,17 +11,17 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    super::{
-        KeyHash, LANES, Place, Refused, Table, WhenFull,
+use super::{Hand, MS, cases, is_overflow};
+use crate::{
+    keyed::table::{
+        KeyHash, Place, Refused, Table, WhenFull,
         counts::TAKEN,
         limits::{Ask, Limits, Window},
         shape::{Shape, TICKS},
         state::{Now, State},
     },
-    Hand, MS, cases,
+    time::{Nanos, Time},
 };
-use crate::time::{Nanos, Time};
 
 /// What a family of schedules contains.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +71,9 @@ struct Known {
     key: Option<u64>,
     issues: Vec<Entry>,
     in_flight: u32,
+    /// The depth of the operation that claims the slot, and the issues of the overflow when it has
+    /// read the time last, which it does after the moment that it copies.
+    claimed: Option<(u32, Vec<Entry>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,13 +95,17 @@ struct Schedule {
     seed: u64,
     kind: Kind,
     table: Table,
-    /// Tables of one state each, for copies of one.
-    mirrors: [Table; 2],
+    /// A table of one state, for copies of another.
+    mirror: Table,
     keys: Vec<KeyHash>,
+    /// All places of the table, and what is known of them.
+    places: Vec<Place>,
+    known: RefCell<Vec<Known>>,
+    /// The lengths of the windows.
+    lengths: Vec<u64>,
     clock: Cell<u64>,
     random: RefCell<fastrand::Rng>,
     depth: Cell<u32>,
-    known: RefCell<Vec<Known>>,
     /// The issues of each key.
     issued: RefCell<Vec<Vec<Rc<Issue>>>>,
     requests: RefCell<Vec<Request>>,
@@ -110,6 +117,7 @@ struct Schedule {
 /// The time reads itself, and lets others go first.
 impl Time for Schedule {
     fn now(&self) -> Nanos {
+        self.note_claims();
         self.interrupt();
         let now = self.clock.get();
         self.interrupt();
@@ -125,10 +133,12 @@ fn step_of(shape: &Shape) -> u64 {
     shape.ticks(TICKS)
 }
 
-fn limits(random: &mut fastrand::Rng, kind: Kind) -> Limits {
+/// Returns random limits, and the lengths of their windows.
+fn limits(random: &mut fastrand::Rng, kind: Kind) -> (Limits, Vec<u64>) {
     loop {
         let plans = if kind.plans { random.usize(1..=3) } else { 1 };
         let count = random.usize(1..=3);
+        let mut lengths = Vec::new();
         let windows = (0..count).map(|_| {
             let length = match random.u32(0..4) {
                 0 if kind.wraps => random.u64(1..1_000),
@@ -142,6 +152,7 @@ fn limits(random: &mut fastrand::Rng, kind: Kind) -> Limits {
                 _ => random.u32(1..=2_000),
             };
             let quotas: Vec<u32> = (0..plans).map(|_| quota(random)).collect();
+            lengths.push(length);
             Window::new(&quotas, Duration::from_nanos(length))
         });
         let windows = windows.collect();
@@ -149,7 +160,7 @@ fn limits(random: &mut fastrand::Rng, kind: Kind) -> Limits {
             (0..if kind.in_flight { plans } else { 0 }).map(|_| random.u32(1..6)).collect();
         let debt = if kind.debts { random.u64(1..4) } else { 0 };
         if let Ok(limits) = Limits::new(windows, in_flight, debt) {
-            return limits;
+            return (limits, lengths);
         }
     }
 }
@@ -157,28 +168,35 @@ fn limits(random: &mut fastrand::Rng, kind: Kind) -> Limits {
 impl Schedule {
     fn new(seed: u64, kind: Kind) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let limits = limits(&mut random, kind);
+        let (limits, lengths) = limits(&mut random, kind);
         let when_full = if kind.reject { WhenFull::Reject } else { WhenFull::Share };
         let table = Table::new(u32::from(kind.keys), limits, when_full);
         let count = if kind.keys { random.usize(1..50) } else { 1 };
         let keys = (0..count).map(|_| KeyHash::new(random.u64(..))).collect();
-        let mirror = || Table::new(0, table.limits.clone(), WhenFull::Share);
-        let states = table.lines.len() / table.stride * LANES;
+        let mirror = Table::new(0, table.limits().clone(), WhenFull::Share);
+        let overflows = (0..table.sets).map(|home| table.overflow_of(home));
+        let places: Vec<_> = table.slots().chain(overflows).chain([table.common()]).collect();
         Self {
             seed,
             kind,
-            mirrors: [mirror(), mirror()],
+            mirror,
             keys,
             clock: Cell::new(if random.bool() { 0 } else { random.u64(..1_000_000 * MS) }),
             random: RefCell::new(random),
             depth: Cell::new(0),
-            known: RefCell::new(vec![Known::default(); states]),
+            known: RefCell::new(vec![Known::default(); places.len()]),
+            places,
+            lengths,
             issued: RefCell::new(vec![Vec::new(); count]),
             requests: RefCell::new(Vec::new()),
             flying: RefCell::new(Vec::new()),
             seen: RefCell::new(Seen::default()),
             table,
         }
+    }
+
+    fn index(&self, place: Place) -> usize {
+        self.places.iter().position(|known| *known == place).expect("it is a place of the table")
     }
 
     fn random(&self, below: u32) -> u32 {
@@ -190,7 +208,7 @@ impl Schedule {
     }
 
     fn windows(&self) -> &[Window] {
-        &self.table.limits.windows
+        &self.table.limits().windows
     }
 
     /// Runs other operations inside of one.
@@ -249,7 +267,7 @@ impl Schedule {
     fn ask(&self) -> Ask {
         let plans = self.windows()[0].shapes.len();
         let plan = self.random(plans as u32) as usize;
-        let most = self.table.limits.max_cost(plan);
+        let most = self.table.limits().max_cost(plan);
         let cost = match self.random(10) {
             0..5 => 1,
             5..8 => 1 + self.random(most.min(5)),
@@ -278,24 +296,27 @@ impl Schedule {
         match outcome {
             Ok(place) => {
                 seen.admitted += 1;
-                seen.overflowed += u64::from(self.table.is_overflow(place));
+                seen.overflowed += u64::from(is_overflow(&self.table, place));
                 self.fly(place, 1);
                 self.requests.borrow_mut().push(Request { key, place, ask, issue: None });
                 drop(seen);
                 self.check_admission(key, place, ask);
             }
-            Err(Refused::Full { place, window }) => {
+            Err(Refused::Full { place }) => {
                 seen.full += 1;
-                let quota = u64::from(self.windows()[window].shapes[ask.plan].quota);
                 if undisturbed && self.depth.get() == 0 && self.is_exact() {
-                    let most = self.most(place, window);
-                    assert!(most + u64::from(ask.cost) > quota, "{self}: {most} of {quota}");
+                    let mut windows = self.windows().iter().enumerate();
+                    let is_full = |(index, window): (usize, &Window)| {
+                        let quota = u64::from(window.shapes[ask.plan].quota);
+                        self.most(place, index) + u64::from(ask.cost) > quota
+                    };
+                    assert!(windows.any(is_full), "{self}: no window is full at {place:?}");
                 }
             }
             Err(Refused::Busy(place)) => {
                 seen.busy += 1;
-                let max = self.table.limits.max_in_flight[ask.plan];
-                let in_flight = self.known.borrow()[place.0 as usize].in_flight;
+                let max = self.table.limits().max_in_flight[ask.plan];
+                let in_flight = self.known.borrow()[self.index(place)].in_flight;
                 assert!(!undisturbed || in_flight >= max, "{self}: {in_flight} of {max}");
             }
             Err(Refused::NoSlot) => {
@@ -305,7 +326,7 @@ impl Schedule {
                     let sets = self.table.sets_of(self.keys[key]);
                     for place in sets.into_iter().flat_map(Table::lanes) {
                         let is_live = |window| self.most(place, window) > 0;
-                        let in_flight = self.known.borrow()[place.0 as usize].in_flight;
+                        let in_flight = self.known.borrow()[self.index(place)].in_flight;
                         assert!(
                             in_flight > 0 || (0..self.windows().len()).any(is_live),
                             "{self}: an idle slot is not used"
@@ -317,7 +338,6 @@ impl Schedule {
                 seen.stalled += 1;
                 assert!(self.depth.get() > 0, "{self}: no other operation is under way");
             }
-            Err(Refused::Aside(_)) => panic!("{self}: nothing is blocked"),
         }
     }
 
@@ -332,7 +352,7 @@ impl Schedule {
             let (at, cost) = (self.clock.get(), request.ask.cost);
             let issue = Rc::new(Issue { at, cost, committed: Cell::new(None) });
             let entry = Entry { issue: issue.clone(), forgotten: false };
-            self.known.borrow_mut()[request.place.0 as usize].issues.push(entry);
+            self.known.borrow_mut()[self.index(request.place)].issues.push(entry);
             self.issued.borrow_mut()[request.key].push(issue.clone());
             issue
         });
@@ -419,7 +439,7 @@ impl Schedule {
             self.table.common()
         };
         // Those whose commit is under way may be forgotten in part.
-        let list = &mut self.known.borrow_mut()[place.0 as usize].issues;
+        let list = &mut self.known.borrow_mut()[self.index(place)].issues;
         list.retain(|entry| entry.issue.committed.get().is_none());
         list.iter_mut().for_each(|entry| entry.forgotten = true);
         self.issued.borrow_mut()[key].clear();
@@ -430,43 +450,65 @@ impl Schedule {
     /// Counts a request in flight, if they are limited.
     fn fly(&self, place: Place, more: i32) {
         if self.kind.in_flight {
-            let in_flight = &mut self.known.borrow_mut()[place.0 as usize].in_flight;
+            let in_flight = &mut self.known.borrow_mut()[self.index(place)].in_flight;
             *in_flight = in_flight.checked_add_signed(more).expect("it is in flight");
         }
+    }
+
+    /// Notes the issues of the overflow, if the present operation claims a slot.
+    fn note_claims(&self) {
+        let (mut known, depth) = (self.known.borrow_mut(), self.depth.get());
+        for place in self.table.slots() {
+            let at = self.index(place);
+            if self.table.state(place).counts().load(Relaxed) & TAKEN == 0 {
+                known[at].claimed = None;
+            } else if known[at].claimed.as_ref().is_none_or(|(owner, _)| *owner == depth) {
+                let copied = self.overflow_of(self.table.tag(place).load(Relaxed));
+                known[at].claimed = Some((depth, known[copied].issues.clone()));
+            }
+        }
+    }
+
+    /// Returns the index of the overflow of a key.
+    fn overflow_of(&self, key: u64) -> usize {
+        let [home, _] = self.table.sets_of(KeyHash::new(key));
+        self.index(self.table.overflow_of(home))
     }
 
     /// Finds the slots that were given to other keys, with a copy of the overflow.
     fn sync(&self) {
         let mut known = self.known.borrow_mut();
         for place in self.table.slots() {
-            let at = place.0 as usize;
+            let at = self.index(place);
             let word = self.table.state(place).counts().load(Relaxed);
-            let tag = self.table.fingerprint(place);
+            let tag = self.table.tag(place).load(Relaxed);
             let key = (tag != 0 && word & TAKEN == 0).then_some(tag);
             if known[at].key == key {
+                if word & TAKEN == 0 {
+                    known[at].claimed = None; // in vain
+                }
                 continue;
             }
             // K5: the key of before has nothing left.
             let now = self.clock.get();
             let issues = &known[at].issues;
-            for window in self.windows() {
-                let length = nanos(window);
-                let live = |entry: &&Entry| !entry.forgotten && entry.issue.at + length > now;
+            for length in &self.lengths {
+                let live = |entry: &&Entry| !entry.forgotten && entry.issue.at + *length > now;
                 assert_eq!(issues.iter().find(live).map(|_| ()), None, "{self}: was forgotten");
             }
             assert_eq!(known[at].in_flight, 0, "{self}: was forgotten in flight");
+            let claimed = known[at].claimed.take();
             known[at] = Known { key, ..Known::default() };
-            if let Some(key) = key {
-                let [home, _] = self.table.sets_of(KeyHash::new(key));
-                let overflow = self.table.overflow_of(home).0 as usize;
-                let copied = known[overflow].issues.clone();
+            if word & TAKEN != 0 {
+                known[at].claimed = claimed;
+            } else if let Some(key) = key {
+                let present = || known[self.overflow_of(key)].issues.clone();
+                let copied = claimed.map_or_else(present, |(_, copied)| copied);
                 assert!(copied.iter().all(|entry| entry.issue.committed.get().is_some()), "{self}");
                 let mut seen = self.seen.borrow_mut();
                 seen.claims += 1;
-                let is_live = |entry: &Entry| {
-                    let mut windows = self.windows().iter();
-                    windows.any(|window| entry.issue.at + nanos(window) > now)
-                };
+                let is_live =
+                    |entry: &Entry| self.lengths.iter().any(|length| entry.issue.at + length > now);
                 seen.copies += u64::from(copied.iter().any(is_live));
                 known[at].issues = copied;
             }
@@ -482,9 +524,9 @@ impl Schedule {
 
     /// Returns the permits that `place` must hold at least.
     fn least(&self, place: Place, window: usize) -> u64 {
-        let (now, length) = (self.clock.get(), nanos(&self.windows()[window]));
+        let (now, length) = (self.clock.get(), self.lengths[window]);
         let known = self.known.borrow();
-        let live = known[place.0 as usize]
+        let live = known[self.index(place)]
             .issues
             .iter()
             .filter(|entry| !entry.forgotten && entry.issue.at + length > now);
@@ -503,7 +545,7 @@ impl Schedule {
         let (now, late) = (self.clock.get(), window_of(shape) + step_of(shape));
         let known = self.known.borrow();
         let is_late = |issue: &Issue| issue.committed.get().is_some_and(|at| at + late <= now);
-        let live = known[place.0 as usize].issues.iter().filter(|entry| !is_late(&entry.issue));
+        let live = known[self.index(place)].issues.iter().filter(|entry| !is_late(&entry.issue));
         let issued: u64 = live.map(|entry| u64::from(entry.issue.cost)).sum();
         let open = self.not_issued_of(|request| request.place == place);
         // The first of a unit expire with the last.
@@ -517,23 +559,22 @@ impl Schedule {
         for (index, window) in self.windows().iter().enumerate() {
             let quota = u64::from(window.shapes[ask.plan].quota);
             let issued = &self.issued.borrow()[key];
-            let live = issued.iter().filter(|issue| issue.at + nanos(window) > now);
+            let live = issued.iter().filter(|issue| issue.at + self.lengths[index] > now);
             let of_key = live.map(|issue| u64::from(issue.cost)).sum::<u64>()
                 + self.not_issued_of(|request| request.key == key);
             assert!(of_key <= quota, "{self}: {of_key} of {quota} for a key");
             let of_place = self.least(place, index);
             assert!(of_place <= quota, "{self}: {of_place} of {quota} at a place");
         }
-        if let Some(max) = self.table.limits.max_in_flight.get(ask.plan) {
-            let in_flight = self.known.borrow()[place.0 as usize].in_flight;
+        if let Some(max) = self.table.limits().max_in_flight.get(ask.plan) {
+            let in_flight = self.known.borrow()[self.index(place)].in_flight;
             assert!(in_flight <= *max, "{self}: {in_flight} of {max} in flight");
         }
     }
 
     /// Copies a state to a mirror.
-    fn copy(&self, place: Place, mirror: usize) -> State<'_> {
-        let mirror = &self.mirrors[mirror];
-        let (from, to) = (self.table.state(place), mirror.state(mirror.common()));
+    fn copy(&self, place: Place) -> State<'_> {
+        let (from, to) = (self.table.state(place), self.mirror.state(self.mirror.common()));
         to.counts().store(from.counts().load(Relaxed) & !TAKEN, Relaxed);
         for window in 0..self.windows().len() {
             to.log(window).store(from.log(window).load(Relaxed), Relaxed);
@@ -542,7 +583,7 @@ impl Schedule {
     }
 
     fn a_place(&self) -> Place {
-        Place(self.random(self.known.borrow().len() as u32))
+        self.places[self.random(self.places.len() as u32) as usize]
     }
 
     /// K1, K5: a state holds what was issued in a window, and little more.
@@ -553,11 +594,11 @@ impl Schedule {
     }
 
     fn check_state(&self, place: Place) {
-        let state = self.copy(place, 0);
+        let state = self.copy(place);
         let time = Hand::at(self.clock.get());
         while state.expire(&mut Now::of(&time)) {}
         let word = state.counts().load(Relaxed);
-        for (window, fields) in self.table.limits.layout.windows().iter().enumerate() {
+        for (window, fields) in self.table.limits().layout.windows().iter().enumerate() {
             let held = fields.held.get(word);
             let least = self.least(place, window);
             assert!(held >= least, "{self}: held {held}, issued {least} at {place:?}");
@@ -566,13 +607,13 @@ impl Schedule {
                 assert!(held <= most, "{self}: held {held}, issued {most} at {place:?}");
             }
         }
-        if let Some(field) = self.table.limits.layout.in_flight() {
-            let in_flight = self.known.borrow()[place.0 as usize].in_flight;
+        if let Some(field) = self.table.limits().layout.in_flight() {
+            let in_flight = self.known.borrow()[self.index(place)].in_flight;
             if self.depth.get() == 0 {
                 assert_eq!(field.get(word), u64::from(in_flight), "{self}");
             }
         }
-        if let Some(key) = self.known.borrow()[place.0 as usize].key {
+        if let Some(key) = self.known.borrow()[self.index(place)].key {
             if word != 0 && self.depth.get() == 0 {
                 assert_eq!(self.table.find(KeyHash::new(key)), Some(place), "{self}");
             }
@@ -589,20 +630,20 @@ impl Schedule {
         let of_place = |request: &Request| request.place == place;
         let is_committed = !self.requests.borrow().iter().any(of_place);
         let (plan, windows) = (self.ask().plan, 0..self.windows().len());
-        let time = Hand::at(now);
         // What remains, in the window that has least.
-        let state = self.copy(place, 0);
+        let state = self.copy(place);
         let word = state.counts().load(Relaxed);
-        let in_flight = self.table.limits.layout.in_flight().map_or(0, |field| field.get(word));
+        let in_flight = self.table.limits().layout.in_flight().map_or(0, |field| field.get(word));
         for _ in 0..in_flight {
             state.release();
         }
-        let readings: Vec<_> =
-            windows.clone().map(|at| state.remaining(at, plan, &mut Now::of(&time))).collect();
-        let remaining = readings.iter().map(|reading| reading.permits).min().unwrap_or(u32::MAX);
+        let time = Hand::at(now);
+        while state.expire(&mut Now::of(&time)) {}
+        let remaining = windows.clone().map(|at| state.remaining(at, plan)).min();
+        let remaining = remaining.expect("there is a window");
         let try_acquire = |cost, at: u64| {
             let time = Hand::at(at);
-            let mirror = &self.mirrors[0];
+            let mirror = &self.mirror;
             let got = mirror.acquire_at(mirror.common(), Ask { plan, cost }, &mut Now::of(&time));
             if got.is_ok() {
                 state.undo(Ask { plan, cost });
@@ -614,30 +655,14 @@ impl Schedule {
         if remaining > 0 {
             assert_eq!(try_acquire(remaining, now), Ok(()), "{self}: remaining {remaining}");
         }
-        let word = state.counts().load(Relaxed);
-        for (window, reading) in readings.iter().enumerate() {
-            let held = |word| self.table.limits.layout.windows()[window].held.get(word);
-            assert_eq!(reading.until_next.is_some(), held(word) > 0, "{self}");
-            if let (Some(wait), true) = (reading.until_next, is_committed) {
-                let held_at = |at: u64| {
-                    let state = self.copy(place, 1);
-                    while state.expire(&mut Now::of(&Hand::at(at))) {}
-                    held(state.counts().load(Relaxed))
-                };
-                let at = now + wait.as_nanos() as u64;
-                assert!(at > now, "{self}: {wait:?}");
-                assert!(held_at(at) < held(word), "{self}: until next");
-                assert_eq!(held_at(at - 1), held(word), "{self}: until next");
-            }
-        }
         // The time until there is room.
-        let most = self.table.limits.max_cost(plan);
+        let most = self.table.limits().max_cost(plan);
         if remaining >= most {
             return;
         }
         let cost = remaining + 1 + self.random(most - remaining);
         let ask = Ask { plan, cost };
-        let waits = windows.clone().map(|at| state.time_until_room(at, ask, &mut Now::of(&time)));
+        let waits = windows.clone().map(|at| state.time_until_room(at, ask, Nanos::new(now)));
         let wait = waits.max().expect("there is a window").as_nanos() as u64;
         assert!(wait > 0, "{self}: no time");
         if !is_committed {
@@ -659,7 +684,7 @@ impl Schedule {
     fn latest(&self, place: Place, window: usize, ask: Ask) -> u64 {
         let shape = &self.windows()[window].shapes[0];
         let mut commits: Vec<u64> = Vec::new();
-        for Entry { issue, .. } in &self.known.borrow()[place.0 as usize].issues {
+        for Entry { issue, .. } in &self.known.borrow()[self.index(place)].issues {
             let at = issue.committed.get().expect("all are committed");
             commits.extend((0..issue.cost).map(|_| at));
         }
@@ -689,7 +714,7 @@ impl Schedule {
         // Debts expire by a quota in each window, by the smallest at worst.
         let rounds = if self.kind.debts { 20_000 } else { 1 };
         self.clock.set(self.clock.get() + late * rounds);
-        for place in (0..self.known.borrow().len() as u32).map(Place) {
+        for place in self.places.iter().copied() {
             let state = self.table.state(place);
             while state.expire(&mut Now::of(&Hand::at(self.clock.get()))) {}
             assert!(state.is_idle(), "{self}: {place:?} is live");
@@ -722,17 +747,13 @@ impl Schedule {
     }
 }
 
-fn nanos(window: &Window) -> u64 {
-    window.length.as_nanos() as u64
-}
-
 impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let quotas = |window: &Window| {
+        let quotas = |(window, length): (&Window, &u64)| {
             let quotas: Vec<u32> = window.shapes.iter().map(|shape| shape.quota).collect();
-            (quotas, window.length)
+            (quotas, Duration::from_nanos(*length))
         };
-        let windows: Vec<_> = self.windows().iter().map(quotas).collect();
+        let windows: Vec<_> = self.windows().iter().zip(&self.lengths).map(quotas).collect();
         write!(f, "seed {} at {} by {windows:?}", self.seed, self.clock.get())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, hint, sync::Barrier, thread, time::Duration};
 
-use super::{
-    super::{KeyHash, Place, Refused, Table, WhenFull, limits::Ask, state::Now},
-    Hand, MS, limits,
+use super::{Hand, MS, is_overflow, limits};
+use crate::{
+    keyed::table::{KeyHash, Place, Refused, Table, WhenFull, limits::Ask, state::Now},
+    time::{Clock, Time},
 };
-use crate::time::{Clock, Time};
 
 const THREADS: u64 = 8;
 const KEYS: u64 = 400;
@@ -120,11 +120,11 @@ fn storm(windows: &[(u32, u64)]) -> Seen {
     });
     issues.sort_by_key(|issue| issue.at);
     let mut of_keys: HashMap<u64, Vec<Issue>> = HashMap::new();
-    let mut of_overflows: HashMap<u32, Vec<Issue>> = HashMap::new();
+    let mut of_overflows: HashMap<Place, Vec<Issue>> = HashMap::new();
     for issue in &issues {
         of_keys.entry(issue.key).or_default().push(*issue);
-        if table.is_overflow(issue.place) {
-            of_overflows.entry(issue.place.0).or_default().push(*issue);
+        if is_overflow(&table, issue.place) {
+            of_overflows.entry(issue.place).or_default().push(*issue);
         }
     }
     // K1, K6: in any span of each window, for each key, and for those that share an overflow.
@@ -135,7 +135,7 @@ fn storm(windows: &[(u32, u64)]) -> Seen {
         }
         for (place, list) in &of_overflows {
             let most = most(list, ms * MS);
-            assert!(most <= *quota, "{most} of {quota} in overflow {place}");
+            assert!(most <= *quota, "{most} of {quota} at {place:?}");
         }
     }
     // Everything is idle a window and a step after the last commit.
@@ -152,8 +152,8 @@ fn storm(windows: &[(u32, u64)]) -> Seen {
     for list in of_keys.values() {
         for pair in list.windows(2) {
             let (old, new) = (pair[0], pair[1]);
-            let is_claimed = old.place != new.place && !table.is_overflow(new.place);
-            let was_shared = table.is_overflow(old.place) && new.at - old.at < longest;
+            let is_claimed = old.place != new.place && !is_overflow(&table, new.place);
+            let was_shared = is_overflow(&table, old.place) && new.at - old.at < longest;
             seen.claims += usize::from(is_claimed);
             seen.copies += usize::from(is_claimed && was_shared);
         }

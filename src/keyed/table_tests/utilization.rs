@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    super::{Table, WhenFull, limits::Ask, state::Now},
-    Hand, MS, limits,
-};
+use super::{Hand, MS, limits};
+use crate::keyed::table::{Table, WhenFull, limits::Ask, state::Now};
 
 const WINDOW: u64 = 1_000 * MS;
 /// Windows until a load is steady.
