@@ -36,7 +36,7 @@ pub(crate) const TAPE_BITS: u32 = 40;
 const TAPE: u64 = (1 << TAPE_BITS) - 1;
 
 const PLAN_SHIFT: u32 = TAPE_BITS;
-const PLAN_BITS: u32 = 3;
+pub(crate) const PLAN_BITS: u32 = 3;
 /// The largest number of plans.
 pub(crate) const PLANS: usize = 1 << PLAN_BITS;
 

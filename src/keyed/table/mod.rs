@@ -116,6 +116,17 @@ impl KeyHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place(u32);
 
+impl Place {
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number. It has 29 bits, by the bound of `max_keys`.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// What to do with a new key while both of its sets are full of live keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
@@ -297,7 +308,24 @@ impl Table {
 
     /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
     /// they are, to commit, refund or release them.
+    #[inline]
     pub(crate) fn acquire<T: Time>(
+        &self,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<Place, Refused> {
+        // Most keys have their slot here.
+        let found = self.find_in(self.home_of(key), key);
+        match found.and_then(|place| self.acquire_in_slot(place, key, ask, time)) {
+            Some(decided) => decided,
+            None => self.acquire_anywhere(key, ask, time),
+        }
+    }
+
+    /// Acquires as [`acquire`](Self::acquire) does.
+    #[inline(never)]
+    fn acquire_anywhere<T: Time>(
         &self,
         key: KeyHash,
         ask: Ask,
@@ -308,35 +336,46 @@ impl Table {
                 hint::spin_loop();
             }
             let found = self.find(key).map_or_else(|| self.insert(key, time), Inserted::Slot);
-            let place = match found {
-                Inserted::Slot(place) => place,
-                Inserted::Latched if look < LOOKS / 2 => continue,
+            let decided = match found {
+                Inserted::Slot(place) => self.acquire_in_slot(place, key, ask, time),
+                Inserted::Latched if look < LOOKS / 2 => None,
                 Inserted::Full if self.when_full == WhenFull::Reject => {
                     return Err(Refused::NoSlot);
                 }
                 Inserted::Latched | Inserted::Stays | Inserted::Full => {
-                    if let Some(decided) = self.acquire_in_overflow(key, ask, time) {
-                        return decided;
-                    }
-                    continue;
+                    self.acquire_in_overflow(key, ask, time)
                 }
             };
-            match self.acquire_at(place, ask, time) {
-                Err(Refused::Stalled) => {}
-                // Acquire is in the acquisition: the slot keeps its key from then on.
-                Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
-                    self.state(place).undo(ask);
-                }
-                Ok(()) => return Ok(place),
-                Err(refused) if self.tag(place).load(Relaxed) == key.0 => return Err(refused),
-                Err(_) => {}
+            if let Some(decided) = decided {
+                return decided;
             }
         }
         Err(Refused::Stalled)
     }
 
+    /// Acquires in a slot. Returns `None` if it is not that of the key any more, or is not yet.
+    #[inline(always)]
+    fn acquire_in_slot<T: Time>(
+        &self,
+        place: Place,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Option<Result<Place, Refused>> {
+        match self.acquire_at(place, ask, time) {
+            // Acquire is in the acquisition: the slot keeps its key from then on.
+            Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
+                self.state(place).undo(ask);
+                None
+            }
+            Ok(()) => Some(Ok(place)),
+            Err(Refused::Stalled) => None,
+            Err(refused) => (self.tag(place).load(Relaxed) == key.0).then_some(Err(refused)),
+        }
+    }
+
     /// Acquires in the state at `place`. What has expired there is expired if there is no room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acquire_at<T: Time>(
         &self,
         place: Place,
@@ -344,8 +383,23 @@ impl Table {
         time: &mut Now<'_, T>,
     ) -> Result<(), Refused> {
         let state = self.state(place);
+        match state.try_acquire(ask) {
+            Attempt::Acquired => Ok(()),
+            attempt => Self::acquire_after(attempt, state, place, ask, time),
+        }
+    }
+
+    /// Acquires after the outcome of an attempt.
+    #[inline(never)]
+    fn acquire_after<T: Time>(
+        mut attempt: Attempt,
+        state: State<'_>,
+        place: Place,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<(), Refused> {
         loop {
-            match state.try_acquire(ask) {
+            match attempt {
                 Attempt::Acquired => return Ok(()),
                 Attempt::Full => {
                     if !state.expire(time) {
@@ -355,6 +409,7 @@ impl Table {
                 Attempt::Busy => return Err(Refused::Busy(place)),
                 Attempt::Taken => return Err(Refused::Stalled),
             }
+            attempt = state.try_acquire(ask);
         }
     }
 

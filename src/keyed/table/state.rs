@@ -433,8 +433,7 @@ impl<'a> State<'a> {
             return true;
         }
         let current = self.load_log(window);
-        let is_old = current.plan() == log.plan()
-            && current.units() == 0
+        let is_old = current.units() == 0
             && now.age(self.log(window), current, shape).steps > u64::from(shape.steps);
         if is_old && units == 0 {
             // Release: as for a refund.
