@@ -42,7 +42,10 @@ use crate::{
 };
 
 pub(super) fn run(pace: Pace) -> Vec<Section> {
-    [full(), spent(), spent_key()].iter().map(|comparison| per_call::timed(comparison, pace)).collect()
+    [full(), spent(), spent_key()]
+        .iter()
+        .map(|comparison| per_call::timed(comparison, pace))
+        .collect()
 }
 
 fn full() -> Comparison {

@@ -46,6 +46,7 @@ const NEW: Figure = plain("new clients", "% admitted");
 const IDLE: Figure = plain("p99 before", "ns");
 const FLOODED: Figure = plain("p99 in it", "ns");
 const RATIO: Figure = less("p99", "/ before");
+const HALF: Figure = plain("median in it", "ns");
 const RATE: Figure = plain("flood", "million/s");
 
 /// The numbers of the clients of each kind.
@@ -67,7 +68,7 @@ pub(in super::super) fn run(pace: Pace) -> Vec<Section> {
         flood: pace.pick(20_000, 2 * million, 10 * million),
         idle: Duration::from_millis(pace.pick(10, 1_000, 2_000)),
     };
-    let rounds = pace.pick(1, 1, 5);
+    let rounds = pace.pick(1, 1, 3);
     let mut section = Section::new("a flood of new keys");
     let governor = |_: &Size| {
         let limiter: Arc<governor::DefaultKeyedRateLimiter<Key>> =
@@ -114,9 +115,8 @@ fn flood([mut flooder, mut tracker]: [Box<dyn Ask>; 2], size: &Size) -> Vec<(Fig
             has_ended.store(true, Ordering::Relaxed);
             (bytes, begin.elapsed().as_secs_f64())
         });
-        let flooded = uncounted(|| {
-            track(&mut *tracker, known, &mut || !has_ended.load(Ordering::Relaxed))
-        });
+        let flooded =
+            uncounted(|| track(&mut *tracker, known, &mut || !has_ended.load(Ordering::Relaxed)));
         (flooding.join().expect("the thread does not panic"), flooded)
     });
     let (before, after) = (idle.p99(), flooded.p99());
@@ -127,6 +127,7 @@ fn flood([mut flooder, mut tracker]: [Box<dyn Ask>; 2], size: &Size) -> Vec<(Fig
         (NEW, 100.0 * flooded.new.share()),
         (IDLE, before),
         (FLOODED, after),
+        (HALF, percentile(&flooded.nanos, 50).unwrap_or_default()),
         (RATIO, after / before),
         (RATE, f64::from(size.flood) / took / 1e6),
     ]
@@ -179,7 +180,11 @@ impl Tracked {
 }
 
 /// Calls for the known clients in turn, each at most 8 times in a window.
-fn track(ask: &mut dyn FnMut(u32) -> bool, known: u32, goes_on: &mut dyn FnMut() -> bool) -> Tracked {
+fn track(
+    ask: &mut dyn FnMut(u32) -> bool,
+    known: u32,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Tracked {
     let mut tracked = Tracked::default();
     while goes_on() {
         let begin = Instant::now();

@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use tower_floodgate::keyed::{AtCall, KeyedLimitLayer, OnePermit, Rule};
 
-use crate::{contenders::keys::{Key, key_of}, pace::Pace, report::Section};
+use crate::{
+    contenders::keys::{Key, key_of},
+    pace::Pace,
+    report::Section,
+};
 
 /// A window that is never spent, and whose permits expire all the time. The log counts each permit.
 const SMALL_WINDOW: (u32, Duration) = (20, Duration::from_micros(1));
@@ -33,5 +37,7 @@ type Layer = KeyedLimitLayer<(Rule<fn(&u32) -> Option<Key>, OnePermit, AtCall>,)
 fn layer(windows: &[(u32, Duration)], max_keys: u32) -> Layer {
     let key: fn(&u32) -> Option<Key> = key_of;
     let rule = Rule::new("client", key).max_keys(max_keys);
-    KeyedLimitLayer::new(windows.iter().fold(rule, |rule, (limit, window)| rule.at_most(*limit, *window)))
+    KeyedLimitLayer::new(
+        windows.iter().fold(rule, |rule, (limit, window)| rule.at_most(*limit, *window)),
+    )
 }
