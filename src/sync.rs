@@ -5,7 +5,17 @@
 //! those of [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{MutexGuard, PoisonError};
+use std::{
+    hint::black_box,
+    sync::{MutexGuard, PoisonError},
+};
+
+/// Has the line of a word fetched into the cache, because it is needed soon.
+#[inline]
+pub(crate) fn fetch(word: &AtomicU64) {
+    // Relaxed: the value is not used. A load is the only way that is safe.
+    black_box(word.load(Ordering::Relaxed));
+}
 
 /// A mutex without poisoning.
 ///

@@ -50,6 +50,7 @@ where
     F: Fn(&Request) -> Option<K>,
     K: Hash,
 {
+    #[inline]
     fn hash_key<H: Hasher>(&self, request: &Request, state: &mut H) -> bool {
         match self(request) {
             Some(key) => {

@@ -34,6 +34,7 @@ impl<R: RuleList> Shared<R> {
         Ok(Self { rules, states, outlives_call })
     }
 
+    #[inline]
     pub(super) fn decide<Request>(&self, request: &Request) -> Result<R::Held, Rejected>
     where
         R: Rules<Request>,
@@ -93,6 +94,7 @@ pub(crate) struct InFlight<R: RuleList> {
 
 impl<R: RuleList> InFlight<R> {
     /// Returns `None` if nothing outlives the call.
+    #[inline]
     pub(super) fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
         let new = || Self { shared: Arc::clone(shared), held, is_settled: false };
         shared.outlives_call.then(new)

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    reject::RejectWithBoxError, retry::RetryBudget,
+    keyed::{KeyedLimitLayer, Rule},
+    reject::RejectWithBoxError,
+    retry::RetryBudget,
 };
 
 include!("harness.rs");
@@ -24,7 +26,7 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 11] = [
+const CALLS: [Call; 18] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
@@ -40,6 +42,36 @@ const CALLS: [Call; 11] = [
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
     ("all three", |calls| call(calls, stack(Echo)), 345),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 723),
+    ("keyed, 10", |calls| call(calls, keyed(client().at_most(10, BRIEF)).layer(Echo)), 1039),
+    ("keyed, 1000", |calls| call(calls, keyed(client().at_most(1000, BRIEF)).layer(Echo)), 1326),
+    (
+        "keyed, long window",
+        |calls| call(calls, keyed(client().at_most(10_000_000, HOUR)).layer(Echo)),
+        965,
+    ),
+    (
+        "keyed, two windows",
+        |calls| {
+            let rule = client().at_most(10, BRIEF).at_most(10_000_000, HOUR);
+            call(calls, keyed(rule).layer(Echo));
+        },
+        1209,
+    ),
+    (
+        "keyed, two rules",
+        |calls| {
+            let rules =
+                (client().at_most(10, BRIEF), Rule::global("all").at_most(10_000_000, HOUR));
+            call(calls, KeyedLimitLayer::new(rules).layer(Echo));
+        },
+        1411,
+    ),
+    ("keyed, rejected", |calls| rejected(calls, client().at_most(1, HOUR)), 1197),
+    (
+        "keyed, max_in_flight",
+        |calls| call(calls, keyed(client().max_in_flight(1)).layer(Echo)),
+        813,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -70,6 +102,33 @@ fn budgeted() -> ExponentialRetryLayer {
 
 fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> + Clone {
     ServiceBuilder::new().layer(concurrency()).layer(retry()).layer(window()).service(echo)
+}
+
+/// A window whose permits expire all the time.
+const BRIEF: Duration = Duration::from_nanos(100);
+const HOUR: Duration = Duration::from_secs(3600);
+
+type Client = fn(&u64) -> Option<[u64; 2]>;
+
+/// Returns a rule for each of 100 clients.
+fn client() -> Rule<Client> {
+    Rule::new("client", |request| Some([1, request % 100]))
+}
+
+fn keyed<K>(rule: Rule<K>) -> KeyedLimitLayer<(Rule<K>,)> {
+    KeyedLimitLayer::new(rule)
+}
+
+/// Calls a service whose quota is spent.
+fn rejected(calls: u64, rule: Rule<Client>) {
+    let mut service = keyed(rule).reject_with(|_| u64::MAX).layer(Echo);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut respond = |request| match pin!(service.call(request)).poll(&mut cx) {
+        Poll::Ready(Ok(response)) => black_box(response),
+        _ => panic!("the response is pending"),
+    };
+    (0..100).for_each(|request| assert_eq!(respond(request), request));
+    (0..calls).for_each(|request| assert_eq!(respond(request), u64::MAX));
 }
 
 #[derive(Clone)]

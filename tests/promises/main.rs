@@ -25,6 +25,7 @@ mod changing;
 mod closing;
 mod deadline;
 mod keyed;
+mod keyed_allocations;
 mod keyed_waiting;
 mod nested;
 mod no_runtime;

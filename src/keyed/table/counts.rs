@@ -32,11 +32,13 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    #[inline]
     pub(crate) const fn get(self, word: u64) -> u64 {
         (word >> self.shift) & self.mask
     }
 
     /// Returns `n` in the position of this field, to be added to a word or subtracted from it.
+    #[inline]
     pub(crate) const fn of(self, n: u64) -> u64 {
         n << self.shift
     }
@@ -89,20 +91,24 @@ impl Layout {
         Ok(Self { windows, in_flight, permit })
     }
 
+    #[inline]
     pub(crate) fn windows(&self) -> &[WindowFields] {
         &self.windows
     }
 
+    #[inline]
     pub(crate) const fn in_flight(&self) -> Option<Field> {
         self.in_flight
     }
 
     /// Returns `n` permits of each window.
+    #[inline]
     pub(crate) const fn permits(&self, n: u32) -> u64 {
         self.permit * n as u64
     }
 
     /// Returns one request in flight, or 0 if that is not limited.
+    #[inline]
     pub(crate) fn request(&self) -> u64 {
         self.in_flight.map_or(0, |field| field.of(1))
     }

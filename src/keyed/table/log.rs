@@ -36,12 +36,21 @@ pub(crate) const TAPE_BITS: u32 = 40;
 const TAPE: u64 = (1 << TAPE_BITS) - 1;
 
 const PLAN_SHIFT: u32 = TAPE_BITS;
-const PLAN_BITS: u32 = 3;
+pub(crate) const PLAN_BITS: u32 = 3;
 /// The largest number of plans.
 pub(crate) const PLANS: usize = 1 << PLAN_BITS;
 
 const STAMP_SHIFT: u32 = PLAN_SHIFT + PLAN_BITS;
 const STAMPS: u64 = u64::MAX >> STAMP_SHIFT;
+
+/// A time, as a log sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    /// The number of the tick.
+    tick: u64,
+    /// The steps that have ended since the stamp.
+    pub(crate) steps: u64,
+}
 
 /// The log word. Zero is an empty log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,74 +65,97 @@ impl Log {
         self.0
     }
 
+    #[inline]
     const fn new(stamp: u64, plan: usize, tape: u64) -> Self {
         Self((stamp & STAMPS) << STAMP_SHIFT | (plan as u64) << PLAN_SHIFT | tape)
     }
 
+    #[inline]
     const fn stamp(self) -> u64 {
         self.0 >> STAMP_SHIFT
     }
 
+    #[inline]
     const fn tape(self) -> u64 {
         self.0 & TAPE
     }
 
     /// Returns the plan by which the units are counted.
+    #[inline]
     pub(crate) const fn plan(self) -> usize {
         (self.0 >> PLAN_SHIFT) as usize & (PLANS - 1)
     }
 
     /// Returns the number of units.
+    #[inline]
     pub(crate) const fn units(self) -> u32 {
         self.tape().count_ones()
     }
 
-    /// Returns the number of steps that have ended since the stamp.
-    ///
-    /// A time before the stamp looks like one long after it.
-    pub(crate) const fn steps_until(self, now: Nanos, shape: &Shape) -> u64 {
-        self.ticks_until(now, shape) / TICKS
+    /// Returns the age of the log. A time before the stamp looks like one long after it.
+    #[inline]
+    pub(crate) const fn age(self, now: Nanos, shape: &Shape) -> Age {
+        let tick = shape.tick_of(now);
+        Age { tick, steps: (tick.wrapping_sub(self.stamp()) & STAMPS) / TICKS }
     }
 
+    /// Returns the number of steps that have ended since the stamp.
+    #[inline]
+    pub(crate) const fn steps_until(self, now: Nanos, shape: &Shape) -> u64 {
+        self.age(now, shape).steps
+    }
+
+    #[inline]
     const fn ticks_until(self, now: Nanos, shape: &Shape) -> u64 {
         shape.tick_of(now).wrapping_sub(self.stamp()) & STAMPS
     }
 
     /// Returns the log without the units that have expired, `steps` after the stamp. The stamp
     /// stays.
+    #[inline]
     pub(crate) const fn expired(self, steps: u64, shape: &Shape) -> Self {
-        // A one below which there are this many zeros has expired, as have all ones above it.
-        let mut zeros = (shape.steps as u64 + 1).saturating_sub(steps);
-        // The zeros of the tape, of which the lowest are removed one by one.
-        let mut left = !self.tape();
-        let top = u64::BITS - self.tape().leading_zeros();
-        if zeros > top as u64 - self.units() as u64 {
-            return self; // the oldest unit has fewer zeros below it
+        // A one has expired if there are this many zeros below it, and so have all ones above it.
+        let zeros = (shape.steps as u64 + 1).saturating_sub(steps);
+        if self.tape().trailing_zeros() as u64 >= zeros {
+            return self.emptied(); // the newest has expired
         }
-        if zeros == 0 {
-            return self.emptied();
+        let mut tape = self.tape();
+        let mut newer = self.units() as u64;
+        // From the oldest on: each unit is removed once.
+        while newer > 0 {
+            newer -= 1;
+            let oldest = (u64::BITS - 1 - tape.leading_zeros()) as u64;
+            if oldest - newer < zeros {
+                break;
+            }
+            tape &= !(1 << oldest);
         }
-        while zeros > 1 {
-            left &= left - 1;
-            zeros -= 1;
-        }
-        // All bits below the zero that is one too many.
-        let kept = (left & left.wrapping_neg()) - 1;
-        Self(self.0 & (!TAPE | kept))
+        Self(self.0 & !TAPE | tape)
     }
 
     /// Returns the log without units.
+    #[inline]
     pub(crate) const fn emptied(self) -> Self {
         Self(self.0 & !TAPE)
     }
 
     /// Returns the log with the current step as the newest. Its expired units are removed before.
     pub(crate) const fn advanced(self, now: Nanos, shape: &Shape) -> Self {
-        let steps = self.steps_until(now, shape);
-        if self.tape() == 0 && steps > 0 {
-            return Self::anchored(self.plan(), now, shape);
+        self.advanced_to(self.age(now, shape))
+    }
+
+    /// Returns the log as [`advanced`](Self::advanced) does, to the time of `age`.
+    #[inline]
+    pub(crate) const fn advanced_to(self, age: Age) -> Self {
+        let Age { tick, steps } = age;
+        if steps == 0 {
+            self
+        } else if self.tape() == 0 {
+            // Its current step ends soon.
+            Self::new(tick.wrapping_sub(TICKS - ANCHOR), self.plan(), 0)
+        } else {
+            Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
         }
-        Self::new(self.stamp() + steps * TICKS, self.plan(), self.tape() << steps & TAPE)
     }
 
     /// Returns an empty log of another plan, with the same current step: plans share their steps.
@@ -131,12 +163,8 @@ impl Log {
         Self::new(self.stamp(), plan, 0)
     }
 
-    /// Returns an empty log, whose current step is that of `now` and ends [soon](ANCHOR).
-    pub(crate) const fn anchored(plan: usize, now: Nanos, shape: &Shape) -> Self {
-        Self::new(shape.tick_of(now).wrapping_sub(TICKS - ANCHOR), plan, 0)
-    }
-
     /// Returns the log with `units` more in its current step.
+    #[inline]
     pub(crate) const fn with_units(self, units: u32) -> Self {
         let tape = self.tape() << units | ((1 << units) - 1);
         Self::new(self.stamp(), self.plan(), tape & TAPE)

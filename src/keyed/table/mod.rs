@@ -78,6 +78,7 @@ use crate::{
     sync::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
+        fetch,
     },
     time::Time,
 };
@@ -109,6 +110,17 @@ impl KeyHash {
 /// A state of the table, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place(u32);
+
+impl Place {
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number. It has 29 bits, by the bound of `max_keys`.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// What to do with a new key while both of its sets are full of live keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +187,7 @@ impl Table {
         }
     }
 
+    #[inline]
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -185,12 +198,14 @@ impl Table {
     }
 
     /// Returns the place of the requests without a key.
+    #[inline]
     pub(crate) const fn common(&self) -> Place {
         let sets = self.lines.len() / self.stride;
         Place(((sets - 1) * LANES) as u32)
     }
 
     /// Returns true if there are slots for keys.
+    #[inline]
     pub(crate) const fn has_slots(&self) -> bool {
         self.sets > 0
     }
@@ -200,6 +215,7 @@ impl Table {
         place.0 >= self.sets * LANES as u32
     }
 
+    #[inline]
     pub(crate) fn state(&self, place: Place) -> State<'_> {
         let place = place.0 as usize;
         let (first, lane) = (place / LANES * self.stride, place % LANES);
@@ -214,18 +230,34 @@ impl Table {
         (0..self.sets * LANES as u32).map(Place)
     }
 
+    #[inline]
     pub(super) fn tag(&self, place: Place) -> &AtomicU64 {
         let place = place.0 as usize;
         self.lines[place / LANES * self.stride].at(place % LANES)
     }
 
+    /// Returns a set for a hash: each is as likely.
+    #[inline]
+    fn scale(&self, hash: u64) -> u32 {
+        ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32
+    }
+
+    #[inline]
+    fn home_of(&self, key: KeyHash) -> u32 {
+        self.scale(key.0)
+    }
+
+    /// Returns the second set of a key.
+    fn second_of(&self, home: u32, key: KeyHash) -> u32 {
+        // An odd multiplier of no structure: the second set is independent of the home.
+        let second = self.scale(key.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if second == home { (home + 1) % self.sets } else { second }
+    }
+
     /// Returns the sets of a key: its home, and a second one.
     pub(super) fn sets_of(&self, key: KeyHash) -> [u32; 2] {
-        let scale = |hash: u64| ((u128::from(hash) * u128::from(self.sets)) >> 64) as u32;
-        let home = scale(key.0);
-        // An odd multiplier of no structure: the second set is independent of the home.
-        let second = scale(key.0.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        [home, if second == home { (home + 1) % self.sets } else { second }]
+        let home = self.home_of(key);
+        [home, self.second_of(home, key)]
     }
 
     pub(super) fn overflow_of(&self, home: u32) -> Place {
@@ -237,22 +269,60 @@ impl Table {
     }
 
     /// Returns the slot of a key.
+    #[inline]
     pub(crate) fn find(&self, key: KeyHash) -> Option<Place> {
-        let mut places = self.sets_of(key).into_iter().flat_map(Self::lanes);
-        // Acquire: a slot that this task meets after an acquisition in the overflow was published
-        // with the copy of what the overflow held before.
-        places.find(|place| self.tag(*place).load(Acquire) == key.0)
+        let home = self.home_of(key);
+        self.find_in(home, key).or_else(|| self.find_in_second(home, key))
+    }
+
+    #[inline(never)]
+    fn find_in_second(&self, home: u32, key: KeyHash) -> Option<Place> {
+        self.find_in(self.second_of(home, key), key)
+    }
+
+    /// Returns the slot of a key in `set`.
+    #[inline(always)]
+    fn find_in(&self, set: u32, key: KeyHash) -> Option<Place> {
+        let first = set as usize * self.stride;
+        // The words of the slot are read next. Fetched together, the lines are one miss of the
+        // cache and not one after the other.
+        self.lines[first + 1..first + self.stride].iter().for_each(|line| fetch(line.at(0)));
+        let tags = &self.lines[first];
+        // Without a branch for each lane: which one it is cannot be predicted.
+        let found = (0..LANES).fold(0, |found, lane| {
+            // Acquire: a slot that this task meets after an acquisition in the overflow was
+            // published with the copy of what the overflow held before.
+            found | u32::from(tags.at(lane).load(Acquire) == key.0) << lane
+        });
+        (found != 0).then(|| Place(set * LANES as u32 + found.trailing_zeros()))
     }
 
     /// Returns the slot of a key, or the overflow that it would share or copy.
     pub(crate) fn place_of(&self, key: KeyHash) -> Place {
-        let [home, _] = self.sets_of(key);
+        let home = self.home_of(key);
         self.find(key).unwrap_or_else(|| self.overflow_of(home))
     }
 
     /// Acquires the permits of `ask` for a key, in its slot or in an overflow. The place is where
     /// they are, to commit, refund or release them.
+    #[inline]
     pub(crate) fn acquire<T: Time>(
+        &self,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<Place, Refused> {
+        // Most keys have their slot here.
+        let found = self.find_in(self.home_of(key), key);
+        match found.and_then(|place| self.acquire_in_slot(place, key, ask, time)) {
+            Some(decided) => decided,
+            None => self.acquire_anywhere(key, ask, time),
+        }
+    }
+
+    /// Acquires as [`acquire`](Self::acquire) does.
+    #[inline(never)]
+    fn acquire_anywhere<T: Time>(
         &self,
         key: KeyHash,
         ask: Ask,
@@ -263,34 +333,46 @@ impl Table {
                 hint::spin_loop();
             }
             let found = self.find(key).map_or_else(|| self.insert(key, time), Inserted::Slot);
-            let place = match found {
-                Inserted::Slot(place) => place,
-                Inserted::Latched if look < LOOKS / 2 => continue,
+            let decided = match found {
+                Inserted::Slot(place) => self.acquire_in_slot(place, key, ask, time),
+                Inserted::Latched if look < LOOKS / 2 => None,
                 Inserted::Full if self.when_full == WhenFull::Reject => {
                     return Err(Refused::NoSlot);
                 }
                 Inserted::Latched | Inserted::Stays | Inserted::Full => {
-                    if let Some(decided) = self.acquire_in_overflow(key, ask, time) {
-                        return decided;
-                    }
-                    continue;
+                    self.acquire_in_overflow(key, ask, time)
                 }
             };
-            match self.acquire_at(place, ask, time) {
-                Err(Refused::Stalled) => {}
-                // Acquire is in the acquisition: the slot keeps its key from then on.
-                Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
-                    self.state(place).undo(ask);
-                }
-                Ok(()) => return Ok(place),
-                Err(refused) if self.tag(place).load(Relaxed) == key.0 => return Err(refused),
-                Err(_) => {}
+            if let Some(decided) = decided {
+                return decided;
             }
         }
         Err(Refused::Stalled)
     }
 
+    /// Acquires in a slot. Returns `None` if it is not that of the key any more, or is not yet.
+    #[inline(always)]
+    fn acquire_in_slot<T: Time>(
+        &self,
+        place: Place,
+        key: KeyHash,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Option<Result<Place, Refused>> {
+        match self.acquire_at(place, ask, time) {
+            // Acquire is in the acquisition: the slot keeps its key from then on.
+            Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
+                self.state(place).undo(ask);
+                None
+            }
+            Ok(()) => Some(Ok(place)),
+            Err(Refused::Stalled) => None,
+            Err(refused) => (self.tag(place).load(Relaxed) == key.0).then_some(Err(refused)),
+        }
+    }
+
     /// Acquires in the state at `place`. What has expired there is expired if there is no room.
+    #[inline(always)]
     pub(crate) fn acquire_at<T: Time>(
         &self,
         place: Place,
@@ -310,14 +392,30 @@ impl Table {
         Self::acquire_in(self.state(place).in_turn(), place, ask, time)
     }
 
+    #[inline(always)]
     fn acquire_in<T: Time>(
         state: State<'_>,
         place: Place,
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Result<(), Refused> {
+        match state.try_acquire(ask) {
+            Attempt::Acquired => Ok(()),
+            attempt => Self::acquire_after(attempt, state, place, ask, time),
+        }
+    }
+
+    /// Acquires after the outcome of an attempt.
+    #[inline(never)]
+    fn acquire_after<T: Time>(
+        mut attempt: Attempt,
+        state: State<'_>,
+        place: Place,
+        ask: Ask,
+        time: &mut Now<'_, T>,
+    ) -> Result<(), Refused> {
         loop {
-            match state.try_acquire(ask) {
+            match attempt {
                 Attempt::Acquired => return Ok(()),
                 Attempt::Full => {
                     if !state.expire(time) {
@@ -328,18 +426,19 @@ impl Table {
                 Attempt::Taken => return Err(Refused::Stalled),
                 Attempt::Queued => return Err(Refused::Queued(place)),
             }
+            attempt = state.try_acquire(ask);
         }
     }
 
     /// Acquires in the overflow. Returns `None` if the key has a slot by then.
+    #[cold]
     fn acquire_in_overflow<T: Time>(
         &self,
         key: KeyHash,
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Option<Result<Place, Refused>> {
-        let [home, _] = self.sets_of(key);
-        let place = self.overflow_of(home);
+        let place = self.overflow_of(self.home_of(key));
         let acquired = self.acquire_at(place, ask, time);
         if self.find(key).is_some() {
             if acquired.is_ok() {
@@ -395,6 +494,7 @@ impl Table {
     // --- Insertion.
 
     /// Makes a slot for a key.
+    #[cold]
     fn insert<T: Time>(&self, key: KeyHash, time: &mut Now<'_, T>) -> Inserted {
         let sets @ [home, _] = self.sets_of(key);
         let overflow = self.state(self.overflow_of(home));
@@ -420,30 +520,47 @@ impl Table {
         inserted
     }
 
-    /// Takes an idle slot, of the set that has more of them.
+    /// Takes an idle slot: of the home set while half of that is idle, and otherwise of the set that
+    /// has more of them.
+    ///
+    /// Most keys then have their slot in the home set, so a lookup reads no other. Of `max_keys`
+    /// live keys, 6 in 10,000 find no slot, as against 2 if the set with more idle slots were taken
+    /// always.
     fn claim<T: Time>(&self, sets: [u32; 2], time: &mut Now<'_, T>) -> Option<Place> {
-        let idle = |set: &u32| Self::lanes(*set).filter(|at| self.state(*at).is_idle()).count();
+        let idle = |set: u32| Self::lanes(set).filter(|at| self.state(*at).is_idle()).count();
+        let is_roomy = |set| 2 * idle(set) >= LANES;
         let [home, second] = sets;
-        let sets = if idle(&second) > idle(&home) { [second, home] } else { sets };
-        let places = || sets.into_iter().flat_map(Self::lanes);
-        let take = |place: &Place| {
+        // Until then, a key whose permits have expired keeps its slot: it may come back.
+        if idle(home) == 0 && idle(second) == 0 {
+            self.expire_all(home, time);
+            if !is_roomy(home) {
+                self.expire_all(second, time);
+            }
+        }
+        let takes_second = !is_roomy(home) && idle(second) > idle(home);
+        let mut places = (if takes_second { [second, home] } else { sets })
+            .into_iter()
+            .flat_map(Self::lanes)
+            .filter(|place| self.state(*place).is_idle());
+        places.find(|place| {
             // Acquire: the last steps on the state, which released the zero.
             self.state(*place).counts().compare_exchange(0, TAKEN, Acquire, Relaxed).is_ok()
-        };
-        places().filter(|at| self.state(*at).is_idle()).find(take).or_else(|| {
-            places().find(|place| {
-                let state = self.state(*place);
-                // A waiting request has seen to the expiry. If one comes now, it is told.
-                if state.is_queued() || time.noticed.is_some() {
-                    return false;
-                }
-                while state.expire(time) {}
-                if state.is_queued() {
-                    time.noticed = Some(*place);
-                }
-                state.is_idle() && take(place)
-            })
         })
+    }
+
+    /// Expires all that has expired in a set.
+    fn expire_all<T: Time>(&self, set: u32, time: &mut Now<'_, T>) {
+        for place in Self::lanes(set) {
+            let state = self.state(place);
+            // A waiting request has seen to the expiry. If one comes now, it is told.
+            if state.is_queued() || time.noticed.is_some() {
+                continue;
+            }
+            while state.expire(time) {}
+            if state.is_queued() {
+                time.noticed = Some(place);
+            }
+        }
     }
 
     /// Gives a slot that was taken to a key, with a copy of the overflow.

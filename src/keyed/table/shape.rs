@@ -46,11 +46,13 @@ impl Shape {
     }
 
     /// Returns the largest number of ones in the tape.
+    #[inline]
     pub(crate) const fn capacity(&self) -> u32 {
         self.quota / self.unit
     }
 
     /// Returns the number of the tick that contains `time`.
+    #[inline]
     pub(crate) const fn tick_of(&self, time: Nanos) -> u64 {
         time.get() / self.tick
     }

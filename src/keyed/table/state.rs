@@ -53,19 +53,20 @@
 //!   If the log is younger than a window by then, they are put back.
 //! - *The clock is read before the log.* The log could be advanced in between, by a thread with a
 //!   later reading, and would look as if it wrapped. So a reading that is older than the load
-//!   counts only if it finds the log young; otherwise the time is read again ([`Now`]).
+//!   counts only if it finds the log young, or if the log has the value that it had before the
+//!   reading; otherwise the time is read again ([`Now`]).
 //! - *A plan with a larger quota takes over the log.* Its units are taken in hand by the exchange
 //!   that names the new plan, and are committed again, so they expire later. A carry of the old
 //!   plan finds the other plan in the log, and puts its permits back among the unlogged.
 //! - *A plan takes over by an old reading, after an issue in the same step.* The plans of a window
 //!   have the same steps, and the current one stays, so it still ends after that issue.
 
-use std::{hint, time::Duration};
+use std::{hint, ptr, time::Duration};
 
 use super::{
     counts::{QUEUED, TAKEN, WindowFields},
     limits::{Ask, Limits},
-    log::Log,
+    log::{Age, Log},
     shape::Shape,
 };
 use crate::{
@@ -108,29 +109,34 @@ pub(crate) struct Now<'a, T> {
     /// A state of which permits were expired while a request began to wait there: the queue is to
     /// be told.
     pub(crate) noticed: Option<super::Place>,
+    /// A log, and its value before the reading.
+    of: (*const AtomicU64, Log),
 }
 
 impl<'a, T: Time> Now<'a, T> {
     /// No reading yet.
     pub(crate) const fn of(time: &'a T) -> Self {
-        Self { time, read: None, noticed: None }
+        Self { time, read: None, of: (ptr::null(), Log::from_word(0)), noticed: None }
     }
 
-    /// Returns the number of steps that have ended since the stamp of `log`.
+    /// Returns the age of `log`, the value of `word`.
     ///
     /// The log was loaded before the call. A log that is younger than a window has that age at an
     /// older reading, too.
-    fn steps(&mut self, log: Log, shape: &Shape) -> u64 {
+    #[inline]
+    fn age(&mut self, word: &AtomicU64, log: Log, shape: &Shape) -> Age {
         if let Some(now) = self.read {
-            let steps = log.steps_until(now, shape);
-            if steps <= u64::from(shape.steps) {
-                return steps;
+            let age = log.age(now, shape);
+            if age.steps <= u64::from(shape.steps) || self.of == (ptr::from_ref(word), log) {
+                return age;
             }
         }
-        log.steps_until(self.again(), shape)
+        self.of = (ptr::from_ref(word), log);
+        log.age(self.again(), shape)
     }
 
     /// Reads the time again.
+    #[inline]
     pub(super) fn again(&mut self) -> Nanos {
         *self.read.insert(self.time.now())
     }
@@ -144,6 +150,7 @@ impl<'a, T: Time> Now<'a, T> {
 }
 
 impl<'a> State<'a> {
+    #[inline]
     pub(super) const fn new(
         counts: &'a AtomicU64,
         logs: &'a [super::Line],
@@ -154,23 +161,28 @@ impl<'a> State<'a> {
         Self { counts, logs, lane, limits, ignored }
     }
 
+    #[inline]
     pub(in crate::keyed) const fn counts(&self) -> &'a AtomicU64 {
         self.counts
     }
 
+    #[inline]
     pub(in crate::keyed) fn log(&self, window: usize) -> &'a AtomicU64 {
         self.logs[window].at(self.lane)
     }
 
+    #[inline]
     fn fields(&self, window: usize) -> WindowFields {
         self.limits.layout.windows()[window]
     }
 
+    #[inline]
     fn load_log(&self, window: usize) -> Log {
         // Acquire: what happened before the log was exchanged.
         Log::from_word(self.log(window).load(Acquire))
     }
 
+    #[inline]
     fn exchange_log(&self, window: usize, from: Log, to: Log) -> bool {
         // Release: to the next load of the log, which acquires.
         self.log(window).compare_exchange(from.word(), to.word(), Release, Relaxed).is_ok()
@@ -179,6 +191,7 @@ impl<'a> State<'a> {
     // --- Acquire and refund.
 
     /// Acquires the permits of `ask` in all windows, and a request in flight, or nothing.
+    #[inline]
     pub(crate) fn try_acquire(&self, ask: Ask) -> Attempt {
         // Relaxed: the exchange checks the value.
         let mut word = self.counts.load(Relaxed);
@@ -197,6 +210,7 @@ impl<'a> State<'a> {
     }
 
     /// Returns `word` with the permits of `ask`.
+    #[inline]
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
         let flags = word & (TAKEN | QUEUED) & !self.ignored;
         if flags != 0 {
@@ -224,6 +238,7 @@ impl<'a> State<'a> {
     }
 
     /// Undoes an acquisition. Returns the word before.
+    #[inline]
     pub(crate) fn undo(&self, ask: Ask) -> u64 {
         let layout = &self.limits.layout;
         // Release: as for a refund.
@@ -300,18 +315,22 @@ impl<'a> State<'a> {
 
     fn commit_in<T: Time>(&self, window: usize, ask: Ask, now: &mut Now<'_, T>) {
         let cost = ask.cost;
+        let shapes = &*self.limits.windows[window].shapes;
         loop {
             let log = self.load_log(window);
-            let shape = &self.limits.windows[window].shapes[log.plan()];
-            let steps = now.steps(log, shape);
-            let kept = log.expired(steps, shape);
-            let is_old = steps > u64::from(shape.steps);
+            let old = &shapes[log.plan()];
+            let age = now.age(self.log(window), log, old);
+            let kept = log.expired(age.steps, old);
+            let is_old = age.steps > u64::from(old.steps);
             if is_old && self.has_unlogged(window) && self.expire_in(window, now) {
                 continue; // permits of before are not to become younger
             }
-            let freed = (log.units() - kept.units()) * shape.unit;
-            let (advanced, again) = self.advanced(kept, window, ask.plan, now.get());
-            let shape = &self.limits.windows[window].shapes[advanced.plan()];
+            let freed = if kept == log { 0 } else { (log.units() - kept.units()) * old.unit };
+            let (shape, advanced, again) = if log.plan() == ask.plan {
+                (old, kept.advanced_to(age), 0)
+            } else {
+                self.advanced(kept, window, ask.plan, now.get())
+            };
             let units = if again == 0 { whole_units(cost, advanced, shape) } else { 0 };
             let new = advanced.with_units(units);
             if new != log && !self.exchange_log(window, log, new) {
@@ -327,20 +346,22 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Returns `log` with the present step, and by the units of a plan with a quota as large as
-    /// that of `plan`. The second number is the permits of units of before, now in hand.
-    fn advanced(&self, log: Log, window: usize, plan: usize, now: Nanos) -> (Log, u32) {
+    /// Returns `log` with the present step, by the units of a plan with a quota as large as that of
+    /// `plan`, after their shape. The number is the permits of units of before, now in hand.
+    #[cold]
+    fn advanced(&self, log: Log, window: usize, plan: usize, now: Nanos) -> (&Shape, Log, u32) {
         let shapes = &self.limits.windows[window].shapes;
         let (old, new) = (&shapes[log.plan()], &shapes[plan]);
         let takes_over = new.quota > old.quota || new.quota < old.quota && log.units() == 0;
         let advanced = log.advanced(now, old);
         if plan != log.plan() && takes_over {
-            return (advanced.of_plan(plan), log.units() * old.unit);
+            return (new, advanced.of_plan(plan), log.units() * old.unit);
         }
-        (advanced, 0)
+        (old, advanced, 0)
     }
 
     /// Counts `permits` more as unlogged, and `freed` fewer as held. Returns the unlogged permits.
+    #[inline]
     fn add_unlogged(&self, window: usize, permits: u64, freed: u32) -> u64 {
         let WindowFields { held, unlogged } = self.fields(window);
         if permits == 0 && freed == 0 {
@@ -354,6 +375,7 @@ impl<'a> State<'a> {
     }
 
     /// Moves full units from the unlogged permits to the log, as far as it has room.
+    #[cold]
     fn carry(&self, window: usize) {
         let unlogged = self.fields(window).unlogged;
         loop {
@@ -408,7 +430,7 @@ impl<'a> State<'a> {
     fn expire_in<T: Time>(&self, window: usize, now: &mut Now<'_, T>) -> bool {
         let log = self.load_log(window);
         let shape = &self.limits.windows[window].shapes[log.plan()];
-        let steps = now.steps(log, shape);
+        let steps = now.age(self.log(window), log, shape).steps;
         let kept = log.expired(steps, shape);
         let freed = (log.units() - kept.units()) * shape.unit;
         if freed > 0 {
@@ -429,6 +451,7 @@ impl<'a> State<'a> {
         freed > 0 || rest
     }
 
+    #[inline]
     fn has_unlogged(&self, window: usize) -> bool {
         // Relaxed: the expiry checks the value.
         self.fields(window).unlogged.get(self.counts.load(Relaxed)) > 0
@@ -452,8 +475,8 @@ impl<'a> State<'a> {
             return true;
         }
         let current = self.load_log(window);
-        let is_old = current.units() == 0
-            && current.steps_until(now.again(), shape) > u64::from(shape.steps);
+        let is_old =
+            current.units() == 0 && current.age(now.again(), shape).steps > u64::from(shape.steps);
         let next = current.next_round(largest, units, shape);
         if is_old && units == 0 {
             // Release: as for a refund.
@@ -562,6 +585,13 @@ impl<'a> State<'a> {
 }
 
 /// Returns the units that `permits` fill, as far as `log` has room for them.
+#[inline]
 fn whole_units(permits: u32, log: Log, shape: &Shape) -> u32 {
-    (permits / shape.unit).min(shape.capacity().saturating_sub(log.units()))
+    // A division is left out where it is known, as for most requests.
+    let units = match shape.unit {
+        1 => permits,
+        unit if permits < unit => return 0,
+        unit => permits / unit,
+    };
+    units.min(shape.capacity().saturating_sub(log.units()))
 }

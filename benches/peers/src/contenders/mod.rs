@@ -2,6 +2,7 @@
 
 mod comparison;
 pub(crate) mod floor;
+pub(crate) mod keys;
 pub(crate) mod peers;
 pub(crate) mod policies;
 pub(crate) mod slab;

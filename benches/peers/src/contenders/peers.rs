@@ -1,8 +1,8 @@
 //! The peers' limits, built as in their documentation and shared by all services.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{DefaultDirectRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
 use tokio::sync::Semaphore;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer};
 use tower_resilience_bulkhead::{BulkheadConfigBuilder, BulkheadLayer};
@@ -79,9 +79,21 @@ fn build_limiter(builder: RateLimiterConfigBuilder) -> RateLimiterLayer {
 
 /// A burst of the whole limit, refilled evenly within the window.
 pub(crate) fn governor(limit: u32, window: Duration) -> DefaultDirectRateLimiter {
+    governor::RateLimiter::direct(quota(limit, window))
+}
+
+/// The same for each key, in its default map, which is dashmap's.
+pub(crate) fn keyed_governor<K: Clone + Eq + Hash>(
+    limit: u32,
+    window: Duration,
+) -> DefaultKeyedRateLimiter<K> {
+    governor::RateLimiter::keyed(quota(limit, window))
+}
+
+fn quota(limit: u32, window: Duration) -> Quota {
     let burst = NonZeroU32::new(limit).expect("the limit is not zero");
     let quota = Quota::with_period(window / limit).expect("the period is at least a nanosecond");
-    governor::RateLimiter::direct(quota.allow_burst(burst))
+    quota.allow_burst(burst)
 }
 
 /// Refills the whole limit at the end of each window.

@@ -19,23 +19,29 @@ pub(crate) fn counted(comparison: &Comparison, pace: Pace) -> Section {
     if !instructions::available() {
         section.note = Some("Instructions are not counted: valgrind is not installed.".to_owned());
     }
-    measured(comparison, pace, instructions::of(comparison, pace), section)
+    measured(comparison, pace, CALLS, instructions::of(comparison, pace), section)
 }
 
 /// Returns the time and the allocations of a call.
 pub(crate) fn timed(comparison: &Comparison, pace: Pace) -> Section {
-    measured(comparison, pace, None, Section::new(&comparison.title))
+    timed_in_turns(comparison, pace, CALLS)
+}
+
+/// Returns the time and the allocations of a call, by turns of `calls`.
+pub(crate) fn timed_in_turns(comparison: &Comparison, pace: Pace, calls: u32) -> Section {
+    measured(comparison, pace, calls, None, Section::new(&comparison.title))
 }
 
 fn measured(
     comparison: &Comparison,
     pace: Pace,
+    calls: u32,
     instructions: Option<Vec<f64>>,
     mut section: Section,
 ) -> Section {
     let contenders = &comparison.contenders;
     let mut batches: Vec<Batch> = contenders.iter().map(|contender| (contender.make)()).collect();
-    let nanos = allocations::uncounted(|| nanos(contenders, &mut batches, pace));
+    let nanos = allocations::uncounted(|| nanos(contenders, &mut batches, pace, calls));
     for (place, Contender { label, share, .. }) in contenders.iter().enumerate() {
         if label.role == Role::Empty {
             continue;
@@ -53,11 +59,17 @@ fn measured(
 }
 
 /// Returns the nanoseconds per call of each contender, one for each round.
-fn nanos(contenders: &[Contender<Batch>], batches: &mut [Batch], pace: Pace) -> Vec<Vec<f64>> {
-    let calls = pace.pick(200, CALLS, CALLS);
+fn nanos(
+    contenders: &[Contender<Batch>],
+    batches: &mut [Batch],
+    pace: Pace,
+    calls: u32,
+) -> Vec<Vec<f64>> {
+    let rounds = pace.pick(1, 60, 400) * CALLS / calls;
+    let calls = pace.pick(200, calls, calls);
     let mut nanos = vec![Vec::new(); batches.len()];
     let mut order: Vec<usize> = (0..batches.len()).collect();
-    for _ in 0..pace.pick(1, 60, 400) {
+    for _ in 0..rounds.max(1) {
         fastrand::shuffle(&mut order);
         for &turn in &order {
             let calls = (calls / contenders[turn].share).max(1);

@@ -3,6 +3,7 @@
 mod cancelled;
 mod growth;
 mod issues;
+mod keyed;
 mod memory;
 mod rate_limited;
 mod rejected;
@@ -34,7 +35,7 @@ impl Scenario {
     }
 }
 
-pub(crate) static SCENARIOS: [Scenario; 8] = [
+pub(crate) static SCENARIOS: [Scenario; 10] = [
     Scenario::new("s1", uncontended::run),
     Scenario::new("s2", two_threads::run),
     Scenario::new("s3", saturated::run).plotted(
@@ -46,6 +47,8 @@ pub(crate) static SCENARIOS: [Scenario; 8] = [
     Scenario::new("s5", memory::run).plotted("memory.svg", "Memory of a waiter", memory::IN_ALL),
     Scenario::new("s6", rejected::run),
     Scenario::new("s7", cancelled::run),
+    Scenario::new("s8", keyed::run),
+    Scenario::new("s9", keyed::flood::run),
     Scenario::new("growth", growth::run),
 ];
 

@@ -1,4 +1,4 @@
-//! S6: the cost of a rejection, at a full limit and at a spent window.
+//! S6: the cost of a rejection, at a full limit, at a spent window, and at that of a key.
 //!
 //! All permits are held, or the window is spent for an hour. The service is polled, called, and
 //! rejects the call in the first poll of its future; otherwise the run panics. The exception is
@@ -19,13 +19,17 @@ use std::{
 
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, limit::ConcurrencyLimitLayer};
-use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer};
+use tower_floodgate::{
+    ConcurrencyBackpressureLayer, Rejected, WindowRateLimitLayer,
+    keyed::{KeyedLimitLayer, Rule},
+};
 
 use crate::{
     batch::Batch,
     contenders::{
         Comparison, floor,
         floor::acquire,
+        keys::{Key, key},
         other, ours,
         peers::{self, LONG},
         same,
@@ -38,7 +42,10 @@ use crate::{
 };
 
 pub(super) fn run(pace: Pace) -> Vec<Section> {
-    [full(), spent()].iter().map(|comparison| per_call::timed(comparison, pace)).collect()
+    [full(), spent(), spent_key()]
+        .iter()
+        .map(|comparison| per_call::timed(comparison, pace))
+        .collect()
 }
 
 fn full() -> Comparison {
@@ -117,6 +124,30 @@ fn spent() -> Comparison {
         })
         .with(ours("fixed window, error", "up to 2 N, max_queue(0)"), || {
             let mut service = WindowRateLimitLayer::fixed(1, LONG).max_queue(0).layer(SMALL);
+            assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
+            rejections(service, ())
+        })
+}
+
+/// A key whose window is spent.
+fn spent_key() -> Comparison {
+    let own = || {
+        let key: fn(&u32) -> Option<Key> = |_| Some(key(0));
+        KeyedLimitLayer::new(Rule::new("client", key).at_most(1, LONG))
+    };
+    Comparison::above("a spent window of a key", nothing)
+        .with(other("governor", "up to 2 N"), || {
+            let limiter = peers::keyed_governor(1, LONG);
+            limiter.check_key(&key(0)).expect("the first call is admitted");
+            asked(move || limiter.check_key(&key(0)).is_err())
+        })
+        .with(ours("keyed limit, error", "exact"), move || {
+            let mut service = own().layer(SMALL);
+            assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
+            rejections(service, ())
+        })
+        .with(ours("keyed limit, response", "exact, reject_with"), move || {
+            let mut service = own().reject_with(too_many).layer(SMALL);
             assert!(respond(&mut service, 0).is_ok(), "the first call is admitted");
             rejections(service, ())
         })

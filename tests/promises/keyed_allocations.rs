@@ -1,0 +1,78 @@
+//! Allocations of limits of each key, counted in this thread by a counting allocator.
+
+use allocation_counter::measure;
+use tower::{Layer, Service};
+use tower_floodgate::keyed::{KeyedLimitLayer, Rule};
+
+use crate::{
+    allocations::{Free, call},
+    support::secs,
+};
+
+#[allow(clippy::unnecessary_wraps, reason = "a key function")]
+fn client(request: &u32) -> Option<u32> {
+    Some(*request)
+}
+
+fn rule() -> Rule<fn(&u32) -> Option<u32>> {
+    Rule::new("client", client)
+}
+
+/// Returns the allocations of a request of each client.
+fn allocations(service: &mut impl Service<u32>, clients: std::ops::Range<u32>) -> u64 {
+    measure(|| clients.for_each(|client| call(service, client))).count_total
+}
+
+#[test]
+fn k7_first_and_further_requests_of_a_key_allocate_nothing() {
+    let everything = (
+        rule().at_most(1_000, secs(1)).at_most(30, secs(3600)).max_in_flight(5),
+        Rule::global("all").at_most(1_000_000, secs(1)),
+    );
+    let mut service = KeyedLimitLayer::new(everything).layer(Free);
+    for _ in 0..20 {
+        assert_eq!(allocations(&mut service, 0..100), 0);
+    }
+    let mut service = KeyedLimitLayer::new(rule().at_most(5, secs(1))).layer(Free);
+    assert_eq!(measure(|| (0..5).for_each(|_| call(&mut service.clone(), 1))).count_total, 0);
+}
+
+#[test]
+fn k7_rejected_request_that_becomes_a_response_allocates_nothing() {
+    let layer = KeyedLimitLayer::new(rule().at_most(1, secs(3600)));
+    let mut service = layer.clone().reject_with(|_| u32::MAX).layer(Free);
+    assert_eq!(allocations(&mut service, 0..100), 0);
+    assert_eq!(layer.handle("client").rejected(), 0);
+    assert_eq!(allocations(&mut service, 0..100), 0);
+    assert_eq!(layer.handle("client").rejected(), 100);
+}
+
+#[test]
+fn k7_request_without_a_slot_allocates_nothing() {
+    let layer = KeyedLimitLayer::new(rule().at_most(1, secs(3600)).max_keys(10));
+    let mut service = layer.clone().reject_with(|_| u32::MAX).layer(Free);
+    assert_eq!(allocations(&mut service, 0..10_000), 0);
+    assert!(layer.handle("client").overflowed() > 9_000);
+}
+
+#[test]
+fn k4_memory_does_not_grow_with_the_keys() {
+    let layer = KeyedLimitLayer::new(rule().at_most(3, secs(3600)).max_keys(100));
+    let mut service = layer.reject_with(|_| u32::MAX).layer(Free);
+    let counted = measure(|| (0..10_000).for_each(|client| call(&mut service, client)));
+    assert_eq!(counted.bytes_max, 0);
+}
+
+#[test]
+fn k4_memory_of_a_key_is_34_bytes_and_11_for_each_further_window() {
+    let bytes = |rule: Rule<_>| {
+        let (mut layer, keys) = (None, 100_000);
+        let rule = rule.max_keys(keys);
+        let counted = measure(|| layer = Some(KeyedLimitLayer::new(rule)));
+        f64::from(u32::try_from(counted.bytes_current).expect("some megabytes")) / f64::from(keys)
+    };
+    let one = rule().at_most(10, secs(1));
+    assert!(bytes(one.clone()) <= 34.0, "{}", bytes(one.clone()));
+    let two = one.at_most(1_000, secs(3600));
+    assert!(bytes(two.clone()) <= 34.0 + 11.5, "{}", bytes(two));
+}
