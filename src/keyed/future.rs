@@ -8,7 +8,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::{
-    rules::{RuleList, SettleRules},
+    rule::{RuleList, SettleRules},
     shared::InFlight,
 };
 use crate::{

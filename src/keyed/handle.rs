@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use super::{
-    rule_state::{Freed, RuleState},
+    rule::state::{Freed, RuleState},
     states::States,
 };
 

@@ -4,10 +4,10 @@ use tower_layer::Layer;
 
 use super::{
     handle::RuleHandle,
-    queue_layer::KeyedQueueLayer,
-    rules::{IntoRules, RuleList},
+    rule::{IntoRules, RuleList},
     service::KeyedLimit,
     shared::Shared,
+    waiting::KeyedQueueLayer,
 };
 use crate::{
     Rejected,

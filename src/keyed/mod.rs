@@ -201,16 +201,8 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
-mod plan;
-mod queue;
-mod queue_future;
-mod queue_layer;
-mod queue_service;
 mod rule;
-mod rule_state;
-mod rules;
 mod service;
-mod settle;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
@@ -218,7 +210,7 @@ mod states;
 mod table;
 #[cfg(test)]
 mod table_tests;
-mod terms;
+mod waiting;
 
 #[cfg(feature = "axum")]
 pub use self::keys::MatchedPath;
@@ -231,15 +223,12 @@ pub use self::{
     handle::RuleHandle,
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
-    plan::Plan,
-    queue_future::QueueFuture,
-    queue_layer::KeyedQueueLayer,
-    queue_service::KeyedQueue,
-    rule::{Rule, WithoutKey},
-    rules::{IntoRules, RuleList, Rules, SettleRules},
+    rule::{
+        AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
+        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
+    },
     service::KeyedLimit,
-    settle::{AtCall, ByResponse, FailuresOnly, Settle},
-    terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+    waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    rules::{RuleList, Rules, SettleRules},
+    rule::{RuleList, Rules, SettleRules},
     shared::{InFlight, Issuing, Shared},
 };
 use crate::{macros::inner_access, reject::RejectPolicyFor};

@@ -3,8 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    rule_state::RuleState,
-    rules::{RuleList, Rules},
+    rule::{RuleList, Rules, state::RuleState},
     states::States,
 };
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
@@ -103,7 +102,7 @@ impl<R: RuleList> InFlight<R> {
     /// Settles the costs by the result. Requests in flight stay.
     pub(super) fn settle<Response, Error>(&mut self, result: Result<&Response, &Error>)
     where
-        R: super::rules::SettleRules<Response, Error>,
+        R: super::rule::SettleRules<Response, Error>,
     {
         let Self { shared, held, is_settled } = self;
         shared.rules.settle(&shared.states, held, result, &mut shared.states.now());

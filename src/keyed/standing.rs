@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{
     key::Key,
-    rule_state::{RuleState, Target},
+    rule::{
+        Terms,
+        state::{RuleState, Target},
+    },
     states::States,
     table::{KeyHash, limits::Ask, state::Now},
-    terms::Terms,
 };
 use crate::{quota::Quota, time::Clock};
 

@@ -10,10 +10,12 @@ use std::{
 use tokio::runtime::{self, Handle};
 
 use super::{
-    queue::{Arrival, Joined, Queue, QueueBounds, Step, WaiterId, Wakes},
-    rule_state::{Denial, Freed, Held, RuleState, Want, Why},
-    rules::MAX_RULES,
+    rule::{
+        list::MAX_RULES,
+        state::{Denial, Freed, Held, RuleState, Want, Why},
+    },
     table::{Place, Refused, state::Now},
+    waiting::queue::{Arrival, Joined, Queue, QueueBounds, Step, WaiterId, Wakes},
 };
 use crate::{
     current_deadline,

@@ -6,13 +6,15 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    queue::QueueBounds,
-    queue_future::QueueFuture,
-    rules::{RuleList, Rules, SettleRules},
-    shared::Shared,
+use super::{future::QueueFuture, queue::QueueBounds};
+use crate::{
+    keyed::{
+        rule::{RuleList, Rules, SettleRules},
+        shared::Shared,
+    },
+    macros::inner_access,
+    reject::RejectPolicyFor,
 };
-use crate::{macros::inner_access, reject::RejectPolicyFor};
 
 /// A service with limits for each key, at which requests wait. See
 /// [waiting](crate::keyed#waiting).
@@ -26,7 +28,7 @@ pub struct KeyedQueue<S, R, P> {
 }
 
 impl<S, R, P> KeyedQueue<S, R, P> {
-    pub(super) const fn new(
+    pub(in crate::keyed) const fn new(
         inner: S,
         shared: Arc<Shared<R>>,
         policy: P,

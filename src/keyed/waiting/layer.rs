@@ -2,17 +2,18 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{handle::RuleHandle, queue::QueueBounds, queue_service::KeyedQueue, shared::Shared};
+use super::{queue::QueueBounds, service::KeyedQueue};
 use crate::{
     Rejected,
+    keyed::{handle::RuleHandle, shared::Shared},
     reject::{RejectWith, RejectWithBoxError, RejectWithError},
 };
 
 /// Limits the requests of each key, which wait for their turn. See
 /// [waiting](crate::keyed#waiting).
 ///
-/// Made by [`KeyedLimitLayer::wait`](super::KeyedLimitLayer::wait). All services that it is put on,
-/// all their clones and all clones of the layer share one state.
+/// Made by [`KeyedLimitLayer::wait`](crate::keyed::KeyedLimitLayer::wait). All services that it is
+/// put on, all their clones and all clones of the layer share one state.
 pub struct KeyedQueueLayer<R, P = RejectWithBoxError> {
     shared: Arc<Shared<R>>,
     policy: P,
@@ -20,7 +21,11 @@ pub struct KeyedQueueLayer<R, P = RejectWithBoxError> {
 }
 
 impl<R, P> KeyedQueueLayer<R, P> {
-    pub(super) const fn new(shared: Arc<Shared<R>>, policy: P, max_wait: Duration) -> Self {
+    pub(in crate::keyed) const fn new(
+        shared: Arc<Shared<R>>,
+        policy: P,
+        max_wait: Duration,
+    ) -> Self {
         let bounds = QueueBounds { max_wait, max_queue_per_key: 100, max_queue: 10_000 };
         Self { shared, policy, bounds }
     }

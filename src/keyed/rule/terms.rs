@@ -3,9 +3,9 @@
 /// The terms of a request at a rule: its cost, its plan, and whether the rule applies to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    pub(super) cost: u32,
-    pub(super) plan: usize,
-    pub(super) is_exempt: bool,
+    pub(in crate::keyed) cost: u32,
+    pub(in crate::keyed) plan: usize,
+    pub(in crate::keyed) is_exempt: bool,
 }
 
 /// Reads the [`Terms`] of a request. Sealed: it is made by the methods of
@@ -34,7 +34,7 @@ impl<Request> ReadTerms<Request> for OnePermit {
 
 /// Terms with a cost of a function.
 #[derive(Clone, Copy, Debug)]
-pub struct WithCost<T, F>(pub(super) T, pub(super) F);
+pub struct WithCost<T, F>(pub(in crate::keyed) T, pub(in crate::keyed) F);
 
 impl<T, F> sealed::Sealed for WithCost<T, F> {}
 
@@ -46,7 +46,7 @@ impl<T: ReadTerms<Request>, F: Fn(&Request) -> u32, Request> ReadTerms<Request> 
 
 /// Terms with a plan of a function.
 #[derive(Clone, Copy, Debug)]
-pub struct WithPlan<T, F>(pub(super) T, pub(super) F);
+pub struct WithPlan<T, F>(pub(in crate::keyed) T, pub(in crate::keyed) F);
 
 impl<T, F> sealed::Sealed for WithPlan<T, F> {}
 
@@ -60,7 +60,7 @@ impl<T: ReadTerms<Request>, F: Fn(&Request) -> usize, Request> ReadTerms<Request
 
 /// Terms with an exemption by a function.
 #[derive(Clone, Copy, Debug)]
-pub struct WithExemption<T, F>(pub(super) T, pub(super) F);
+pub struct WithExemption<T, F>(pub(in crate::keyed) T, pub(in crate::keyed) F);
 
 impl<T, F> sealed::Sealed for WithExemption<T, F> {}
 

@@ -4,21 +4,26 @@
 
 use std::mem;
 
-#[cfg(feature = "server")]
-use super::standing::Subject;
 use super::{
-    key::Key,
-    rule::{Rule, RuleConfig},
-    rule_state::{Held, RuleState, Want, Why},
+    Rule, RuleConfig,
     settle::{IsLate, Settle},
-    states::{Denied, States},
-    table::state::Now,
+    state::{Held, RuleState, Want, Why},
     terms::ReadTerms,
 };
-use crate::{rejected::Rejected, time::Clock};
+#[cfg(feature = "server")]
+use crate::keyed::standing::Subject;
+use crate::{
+    keyed::{
+        key::Key,
+        states::{Denied, States},
+        table::state::Now,
+    },
+    rejected::Rejected,
+    time::Clock,
+};
 
 /// The largest number of rules of a layer.
-pub(super) const MAX_RULES: usize = 6;
+pub(in crate::keyed) const MAX_RULES: usize = 6;
 
 /// One rule, or a tuple of up to six, which are decided together. Sealed.
 pub trait RuleList: sealed::Sealed {

@@ -9,15 +9,17 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{
-    queue::QueueBounds,
-    rule_state::Why,
-    rules::{RuleList, Rules, SettleRules},
-    shared::{InFlight, Issuing, Shared},
-    states::{Admission, Denied, Waiting},
-    table::Refused,
+use super::queue::QueueBounds;
+use crate::{
+    keyed::{
+        rule::{RuleList, Rules, SettleRules, state::Why},
+        shared::{InFlight, Issuing, Shared},
+        states::{Admission, Denied, Waiting},
+        table::Refused,
+    },
+    reject::RejectPolicyFor,
+    rejected::Rejected,
 };
-use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
 /// The response future of a service at whose limits requests wait.
 ///
@@ -64,7 +66,7 @@ impl<R: RuleList> Drop for Unissued<R> {
 }
 
 impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P> {
-    pub(super) const fn new(
+    pub(in crate::keyed) const fn new(
         service: S,
         request: Request,
         shared: Arc<Shared<R>>,

@@ -18,7 +18,7 @@
 //!
 //! # The flag
 //!
-//! A state has a line exactly while the flag [`QUEUED`](super::table::counts::QUEUED) of its
+//! A state has a line exactly while the flag [`QUEUED`](crate::keyed::table::counts::QUEUED) of its
 //! counter word is set. Both change under the lock.
 //!
 //! - Newcomers of that state are refused by the flag, and join the line. Requests of other keys
@@ -70,14 +70,16 @@ use std::{
 
 use tokio::runtime::Id;
 
-pub(super) use self::wakes::Wakes;
+pub(in crate::keyed) use self::wakes::Wakes;
 use self::{runtimes::Runtimes, slots::Slots};
-use super::{
-    rule_state::{Denial, Held, RuleState, Target, Want, Why},
-    rules::MAX_RULES,
-    table::{Place, Refused, limits::Ask, state::Now},
-};
 use crate::{
+    keyed::{
+        rule::{
+            list::MAX_RULES,
+            state::{Denial, Held, RuleState, Target, Want, Why},
+        },
+        table::{Place, Refused, limits::Ask, state::Now},
+    },
     rejected::{Limit, Reason, Rejected},
     time::{Clock, Nanos, TICK},
 };
@@ -87,14 +89,14 @@ const DECISIONS: u32 = 64;
 
 /// The bounds of a layer that waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct QueueBounds {
-    pub(super) max_wait: Duration,
-    pub(super) max_queue_per_key: u32,
-    pub(super) max_queue: u32,
+pub(in crate::keyed) struct QueueBounds {
+    pub(in crate::keyed) max_wait: Duration,
+    pub(in crate::keyed) max_queue_per_key: u32,
+    pub(in crate::keyed) max_queue: u32,
 }
 
 impl QueueBounds {
-    pub(super) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+    pub(in crate::keyed) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
         f.field("max_wait", &self.max_wait)
             .field("max_queue_per_key", &self.max_queue_per_key)
             .field("max_queue", &self.max_queue);
@@ -102,7 +104,7 @@ impl QueueBounds {
 }
 
 /// The number of the entry of a request.
-pub(super) type WaiterId = u32;
+pub(in crate::keyed) type WaiterId = u32;
 type ClassId = u32;
 type LineId = u32;
 
@@ -110,27 +112,27 @@ type LineId = u32;
 type Lane = (usize, Target);
 
 /// A step on the queue, under its lock.
-pub(super) struct Step<'a> {
-    pub(super) states: &'a [RuleState],
-    pub(super) now: Now<'a, Clock>,
-    pub(super) wakes: &'a mut Wakes,
+pub(in crate::keyed) struct Step<'a> {
+    pub(in crate::keyed) states: &'a [RuleState],
+    pub(in crate::keyed) now: Now<'a, Clock>,
+    pub(in crate::keyed) wakes: &'a mut Wakes,
 }
 
 /// A request that was denied without the lock.
-pub(super) struct Arrival<'a> {
-    pub(super) wants: [Want; MAX_RULES],
+pub(in crate::keyed) struct Arrival<'a> {
+    pub(in crate::keyed) wants: [Want; MAX_RULES],
     /// The rule that has denied it.
-    pub(super) first: usize,
-    pub(super) bounds: &'a QueueBounds,
-    pub(super) deadline: Nanos,
+    pub(in crate::keyed) first: usize,
+    pub(in crate::keyed) bounds: &'a QueueBounds,
+    pub(in crate::keyed) deadline: Nanos,
     /// The deadline of the request itself.
-    pub(super) request_end: Option<Nanos>,
-    pub(super) waker: Waker,
-    pub(super) runtime: Option<Id>,
+    pub(in crate::keyed) request_end: Option<Nanos>,
+    pub(in crate::keyed) waker: Waker,
+    pub(in crate::keyed) runtime: Option<Id>,
 }
 
 /// The outcome of an arrival.
-pub(super) enum Joined {
+pub(in crate::keyed) enum Joined {
     Acquired([Held; MAX_RULES]),
     Queued {
         id: WaiterId,
@@ -204,7 +206,7 @@ impl Line {
 
 /// The queue of a layer.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(in crate::keyed) struct Queue {
     waiters: Slots<Waiter>,
     classes: Slots<Class>,
     lines: Slots<Line>,
@@ -227,7 +229,7 @@ impl Queue {
     // --- Steps.
 
     /// Queues a request that was denied, unless it acquires now or is rejected.
-    pub(super) fn join(
+    pub(in crate::keyed) fn join(
         &mut self,
         arrival: Arrival<'_>,
         step: &mut Step<'_>,
@@ -305,7 +307,7 @@ impl Queue {
 
     /// Polls the entry of a request. Swaps its waker with `waker` while it waits. The flag tells
     /// that `runtime` has no task: the caller spawns it.
-    pub(super) fn poll(
+    pub(in crate::keyed) fn poll(
         &mut self,
         id: WaiterId,
         waker: &mut Option<Waker>,
@@ -327,7 +329,7 @@ impl Queue {
 
     /// Removes the entry of a request. Returns the permits that it was granted, which the caller
     /// releases after the lock, and its waker.
-    pub(super) fn cancel(
+    pub(in crate::keyed) fn cancel(
         &mut self,
         id: WaiterId,
         step: &mut Step<'_>,
@@ -342,7 +344,12 @@ impl Queue {
     }
 
     /// Advances the line of a state. Returns false if it has none.
-    pub(super) fn advance_at(&mut self, rule: usize, place: Place, step: &mut Step<'_>) -> bool {
+    pub(in crate::keyed) fn advance_at(
+        &mut self,
+        rule: usize,
+        place: Place,
+        step: &mut Step<'_>,
+    ) -> bool {
         let Some(&line) = self.line_at.get(&(rule, place)) else { return false };
         self.advance(line, step);
         true
@@ -350,7 +357,7 @@ impl Queue {
 
     /// Advances the lines that are due, and rejects the requests whose deadlines have passed, for
     /// the task of `runtime`. Returns the time of its next poll, or `None` without a request.
-    pub(super) fn attend(
+    pub(in crate::keyed) fn attend(
         &mut self,
         runtime: Id,
         task: &mut Option<Waker>,
@@ -373,7 +380,7 @@ impl Queue {
     }
 
     /// Wakes the requests of a runtime whose task is gone.
-    pub(super) fn abandon(&mut self, runtime: Id, wakes: &mut Wakes) {
+    pub(in crate::keyed) fn abandon(&mut self, runtime: Id, wakes: &mut Wakes) {
         self.runtimes.abandon(runtime, wakes);
         for waiter in self.waiters.iter_mut().filter(|waiter| waiter.runtime == Some(runtime)) {
             // It is polled, and leaves another one.
@@ -382,7 +389,7 @@ impl Queue {
     }
 
     /// Wakes the tasks that would be late by the times of now.
-    pub(super) fn rearm(&mut self, wakes: &mut Wakes) {
+    pub(in crate::keyed) fn rearm(&mut self, wakes: &mut Wakes) {
         let next = self.next();
         self.runtimes.rearm(next, wakes);
     }
@@ -713,7 +720,7 @@ impl Queue {
     }
 
     /// Returns the number of requests that wait at a rule.
-    pub(super) fn waiting_at(&self, rule: usize) -> usize {
+    pub(in crate::keyed) fn waiting_at(&self, rule: usize) -> usize {
         let at = |class: &&Class| self.lines[class.line].rule == rule;
         self.classes.iter().filter(at).map(|class| class.members.len()).sum()
     }

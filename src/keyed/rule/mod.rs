@@ -1,11 +1,23 @@
+//! A rule: the requests that share a limit, and what they share.
+
 use std::{fmt, sync::Arc, time::Duration};
 
+pub(super) mod list;
+mod plan;
+pub(super) mod settle;
+pub(super) mod state;
+mod terms;
+
+use self::settle::IsLate;
+pub use self::{
+    list::{IntoRules, RuleList, Rules, SettleRules},
+    plan::Plan,
+    settle::{AtCall, ByResponse, FailuresOnly, Settle},
+    terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+};
 use super::{
     key::Everyone,
-    plan::Plan,
-    settle::{AtCall, ByResponse, FailuresOnly, IsLate},
     table::{WhenFull, log::PLANS},
-    terms::{OnePermit, WithCost, WithExemption, WithPlan},
 };
 use crate::{
     quota::{Quota, Quotas},
@@ -44,21 +56,21 @@ pub enum WithoutKey {
 /// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
 #[derive(Clone)]
 pub struct Rule<K, T = OnePermit, S = AtCall> {
-    pub(super) config: RuleConfig,
-    pub(super) key: K,
-    pub(super) terms: T,
-    pub(super) settle: S,
+    pub(in crate::keyed) config: RuleConfig,
+    pub(in crate::keyed) key: K,
+    pub(in crate::keyed) terms: T,
+    pub(in crate::keyed) settle: S,
 }
 
 /// The settings of a rule that have no type of their own.
 #[derive(Clone, Debug)]
-pub(super) struct RuleConfig {
-    pub(super) name: Arc<str>,
-    pub(super) plans: Vec<Plan>,
-    pub(super) max_keys: u32,
-    pub(super) when_full: WhenFull,
-    pub(super) without_key: WithoutKey,
-    pub(super) is_dry_run: bool,
+pub(in crate::keyed) struct RuleConfig {
+    pub(in crate::keyed) name: Arc<str>,
+    pub(in crate::keyed) plans: Vec<Plan>,
+    pub(in crate::keyed) max_keys: u32,
+    pub(in crate::keyed) when_full: WhenFull,
+    pub(in crate::keyed) without_key: WithoutKey,
+    pub(in crate::keyed) is_dry_run: bool,
 }
 
 impl<K> Rule<K> {
@@ -277,7 +289,7 @@ impl<K, T, S> Rule<K, T, S> {
     }
 
     /// Returns true if permits are settled with the response.
-    pub(super) const fn is_late(&self) -> bool
+    pub(in crate::keyed) const fn is_late(&self) -> bool
     where
         S: IsLate,
     {

@@ -14,20 +14,18 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    key::Key,
-    plan::Plan,
-    rule::{RuleConfig, WithoutKey},
-    table::{
-        KeyHash, Place, Refused, Table,
-        counts::QUEUED,
-        limits::{Ask, Limits, Window},
-        log::{PLAN_BITS, PLANS},
-        state::{Now, State},
-    },
-    terms::Terms,
-};
+use super::{RuleConfig, WithoutKey, plan::Plan, terms::Terms};
 use crate::{
+    keyed::{
+        key::Key,
+        table::{
+            KeyHash, Place, Refused, Table,
+            counts::QUEUED,
+            limits::{Ask, Limits, Window},
+            log::{PLAN_BITS, PLANS},
+            state::{Now, State},
+        },
+    },
     rejected::{Limit, Reason, Rejected, RuleReason, Scope},
     rule_name::RuleName,
     settings::InvalidSetting,
@@ -43,8 +41,8 @@ pub(crate) struct RuleState {
     id: Option<RuleName>,
     plans: Vec<Plan>,
     without_key: WithoutKey,
-    pub(super) is_dry_run: bool,
-    pub(super) is_late: bool,
+    pub(in crate::keyed) is_dry_run: bool,
+    pub(in crate::keyed) is_late: bool,
     table: Table,
     hasher: RandomState,
     rejected: AtomicU64,
@@ -53,13 +51,13 @@ pub(crate) struct RuleState {
 /// What a request wants of a rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
-    pub(super) target: Target,
-    pub(super) ask: Ask,
+    pub(in crate::keyed) target: Target,
+    pub(in crate::keyed) ask: Ask,
 }
 
 /// The state of which a request wants permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
+pub(in crate::keyed) enum Target {
     /// The rule does not apply.
     Nothing,
     /// That of the requests without a key.
@@ -68,7 +66,7 @@ pub(super) enum Target {
 }
 
 impl Want {
-    pub(super) const NOTHING: Self =
+    pub(in crate::keyed) const NOTHING: Self =
         Self { target: Target::Nothing, ask: Ask { plan: 0, cost: 0 } };
 }
 
@@ -81,7 +79,7 @@ impl Want {
 pub struct Held(u64);
 
 impl Held {
-    pub(super) const NOTHING: Self = Self(0);
+    pub(in crate::keyed) const NOTHING: Self = Self(0);
 
     #[inline]
     const fn new(place: Place, ask: Ask) -> Self {
@@ -99,7 +97,10 @@ impl Held {
 }
 
 impl RuleState {
-    pub(super) fn new(config: &RuleConfig, is_late: bool) -> Result<Self, InvalidSetting> {
+    pub(in crate::keyed) fn new(
+        config: &RuleConfig,
+        is_late: bool,
+    ) -> Result<Self, InvalidSetting> {
         let name = &config.name;
         if name.is_empty() {
             return Err(InvalidSetting::new("name of a rule", name, "a text that is not empty"));
@@ -122,7 +123,7 @@ impl RuleState {
         &self.name
     }
 
-    pub(super) const fn table(&self) -> &Table {
+    pub(in crate::keyed) const fn table(&self) -> &Table {
         &self.table
     }
 
@@ -132,18 +133,18 @@ impl RuleState {
         &self.plans[index]
     }
 
-    pub(super) fn rejected(&self) -> u64 {
+    pub(in crate::keyed) fn rejected(&self) -> u64 {
         self.rejected.load(Relaxed)
     }
 
     /// Returns true if a request holds something of the rule until its response.
-    pub(super) fn outlives_call(&self) -> bool {
+    pub(in crate::keyed) fn outlives_call(&self) -> bool {
         self.is_late || self.table.limits().layout.in_flight().is_some()
     }
 
     /// Returns the hash of the key of `request`, or `None` if it has none.
     #[inline]
-    pub(super) fn hash_of<Request>(
+    pub(in crate::keyed) fn hash_of<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
@@ -153,18 +154,18 @@ impl RuleState {
     }
 
     /// Returns the hash of a key that a handle was given.
-    pub(super) fn hash(&self, key: impl Hash) -> KeyHash {
+    pub(in crate::keyed) fn hash(&self, key: impl Hash) -> KeyHash {
         KeyHash::new(self.hasher.hash_one(key))
     }
 
     #[inline]
-    pub(super) fn ask(&self, terms: Terms) -> Ask {
+    pub(in crate::keyed) fn ask(&self, terms: Terms) -> Ask {
         Ask { plan: if terms.plan < self.plans.len() { terms.plan } else { 0 }, cost: terms.cost }
     }
 
     /// Returns what a request wants of this rule.
     #[inline]
-    pub(super) fn want<Request>(
+    pub(in crate::keyed) fn want<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
@@ -184,7 +185,7 @@ impl RuleState {
 
     /// Returns the state in which a request counts. `None` if its like are rejected.
     #[inline]
-    pub(super) fn target<Request>(
+    pub(in crate::keyed) fn target<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
@@ -202,7 +203,11 @@ impl RuleState {
 
     /// Acquires the permits of a request.
     #[inline]
-    pub(super) fn acquire(&self, want: Want, now: &mut Now<'_, Clock>) -> Result<Held, Refused> {
+    pub(in crate::keyed) fn acquire(
+        &self,
+        want: Want,
+        now: &mut Now<'_, Clock>,
+    ) -> Result<Held, Refused> {
         let Want { target, ask } = want;
         let place = match target {
             Target::Nothing => return Ok(Held::NOTHING),
@@ -217,7 +222,7 @@ impl RuleState {
     }
 
     /// Acquires the permits of a request that waits at `place`, and whose turn it is.
-    pub(super) fn acquire_in_turn(
+    pub(in crate::keyed) fn acquire_in_turn(
         &self,
         place: Place,
         ask: Ask,
@@ -230,7 +235,7 @@ impl RuleState {
     /// Acquires the permits of a request, or denies it. In a dry run, a request that is denied is
     /// counted, and holds nothing.
     #[inline]
-    pub(super) fn decide<Request>(
+    pub(in crate::keyed) fn decide<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
@@ -250,7 +255,7 @@ impl RuleState {
 
     /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in
     /// which it would be denied.
-    pub(super) fn want_or_pass<Request>(
+    pub(in crate::keyed) fn want_or_pass<Request>(
         &self,
         key: &impl Key<Request>,
         request: &Request,
@@ -263,13 +268,13 @@ impl RuleState {
     }
 
     /// Counts a rejection.
-    pub(super) fn count_rejection(&self) {
+    pub(in crate::keyed) fn count_rejection(&self) {
         self.rejected.fetch_add(1, Relaxed);
     }
 
     /// Returns the rejection of a request that was denied, and counts it.
     #[cold]
-    pub(super) fn reject(&self, denial: Denial, now: &mut Now<'_, Clock>) -> Rejected {
+    pub(in crate::keyed) fn reject(&self, denial: Denial, now: &mut Now<'_, Clock>) -> Rejected {
         self.count_rejection();
         let Denial { why, ask } = denial;
         let (limit, reason, wait, place) = match why {
@@ -292,7 +297,7 @@ impl RuleState {
     }
 
     /// Returns a rejection at `place`.
-    pub(super) fn rejection(
+    pub(in crate::keyed) fn rejection(
         &self,
         limit: Limit,
         reason: Reason,
@@ -305,7 +310,7 @@ impl RuleState {
 
     /// Returns the time until there is room for `ask` in all windows. At least a nanosecond. `None`
     /// without windows.
-    pub(super) fn wait(
+    pub(in crate::keyed) fn wait(
         &self,
         place: Place,
         ask: Ask,
@@ -315,7 +320,7 @@ impl RuleState {
     }
 
     /// Returns a time before which there is no room for `ask` behind requests for `ahead` permits.
-    pub(super) fn wait_behind(
+    pub(in crate::keyed) fn wait_behind(
         &self,
         place: Place,
         ask: Ask,
@@ -338,7 +343,7 @@ impl RuleState {
     }
 
     /// Reads the state in which requests of `target` count, without what has expired there.
-    pub(super) fn read<T>(
+    pub(in crate::keyed) fn read<T>(
         &self,
         target: Target,
         now: &mut Now<'_, Clock>,
@@ -371,7 +376,7 @@ impl RuleState {
 
     /// Returns the permits that are left to a key in all windows, and the time until there is one,
     /// if there is none.
-    pub(super) fn remaining(
+    pub(in crate::keyed) fn remaining(
         &self,
         plan: usize,
         key: KeyHash,
@@ -388,7 +393,7 @@ impl RuleState {
     }
 
     /// Returns the number of live keys.
-    pub(super) fn live_keys(&self, now: &mut Now<'_, Clock>) -> usize {
+    pub(in crate::keyed) fn live_keys(&self, now: &mut Now<'_, Clock>) -> usize {
         let mut is_live = |place: &Place| {
             let state = self.table.state(*place);
             !state.is_idle() && {
@@ -402,7 +407,7 @@ impl RuleState {
 
     /// Returns the time until this rule would admit the request, without acquiring. `None` if it
     /// would now, or if that is not known.
-    pub(super) fn look(&self, want: Want, now: &mut Now<'_, Clock>) -> Option<Duration> {
+    pub(in crate::keyed) fn look(&self, want: Want, now: &mut Now<'_, Clock>) -> Option<Duration> {
         let place = match want.target {
             _ if self.is_dry_run => return None,
             Target::Nothing => return None,
@@ -419,25 +424,25 @@ impl RuleState {
     }
 
     /// Makes newcomers at `place` wait: see [`Table::set_queued`].
-    pub(super) fn set_queued(&self, place: Place, target: Target) -> bool {
+    pub(in crate::keyed) fn set_queued(&self, place: Place, target: Target) -> bool {
         let key = if let Target::Key(key) = target { Some(key) } else { None };
         self.table.set_queued(place, key)
     }
 
     /// Lets newcomers at `place` acquire again.
-    pub(super) fn clear_queued(&self, place: Place) {
+    pub(in crate::keyed) fn clear_queued(&self, place: Place) {
         self.table.state(place).clear_queued();
     }
 
     /// Gives permits back that were not used.
-    pub(super) fn undo(&self, held: Held) -> Freed {
+    pub(in crate::keyed) fn undo(&self, held: Held) -> Freed {
         let Some((place, ask)) = held.get() else { return Freed(None) };
         Freed::by(self.table.state(place).undo(ask), place)
     }
 
     /// Commits permits whose request was issued.
     #[inline]
-    pub(super) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) -> Freed {
+    pub(in crate::keyed) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) -> Freed {
         let Some((place, ask)) = held.get() else { return Freed(None) };
         let state = self.table.state(place);
         state.commit(ask, now); // and expires others
@@ -445,7 +450,12 @@ impl RuleState {
     }
 
     /// Commits `cost` permits in the place of those that were acquired.
-    pub(super) fn settle(&self, held: Held, cost: Option<u32>, now: &mut Now<'_, Clock>) -> Freed {
+    pub(in crate::keyed) fn settle(
+        &self,
+        held: Held,
+        cost: Option<u32>,
+        now: &mut Now<'_, Clock>,
+    ) -> Freed {
         let Some((place, ask)) = held.get() else { return Freed(None) };
         let state = self.table.state(place);
         let cost = cost.unwrap_or(ask.cost);
@@ -464,7 +474,7 @@ impl RuleState {
     }
 
     /// Releases a request in flight.
-    pub(super) fn release(&self, held: Held) -> Freed {
+    pub(in crate::keyed) fn release(&self, held: Held) -> Freed {
         let Some((place, _)) = held.get() else { return Freed(None) };
         Freed::by(self.table.state(place).release(), place)
     }
@@ -472,7 +482,7 @@ impl RuleState {
 
 /// The place of a state that may have permits for requests that wait there.
 #[must_use]
-pub(super) struct Freed(pub(super) Option<Place>);
+pub(in crate::keyed) struct Freed(pub(in crate::keyed) Option<Place>);
 
 impl Freed {
     /// Looks at the counter word before a release.
@@ -482,14 +492,14 @@ impl Freed {
 }
 
 /// A request that a rule denies.
-pub(super) struct Denial {
-    pub(super) why: Why,
-    pub(super) ask: Ask,
+pub(in crate::keyed) struct Denial {
+    pub(in crate::keyed) why: Why,
+    pub(in crate::keyed) ask: Ask,
 }
 
 /// Why a rule denies a request.
 #[derive(Clone, Copy)]
-pub(super) enum Why {
+pub(in crate::keyed) enum Why {
     TooLarge,
     NoKey,
     Refused(Refused),

@@ -36,7 +36,7 @@ impl<Response, Error> Settle<Response, Error> for AtCall {
 
 /// The cost is that of a function of the response. An error costs what was acquired.
 #[derive(Clone, Copy, Debug)]
-pub struct ByResponse<F>(pub(super) F);
+pub struct ByResponse<F>(pub(in crate::keyed) F);
 
 impl<F> sealed::Sealed for ByResponse<F> {}
 
@@ -52,7 +52,7 @@ impl<Response, Error, F: Fn(&Response) -> Option<u32>> Settle<Response, Error> f
 
 /// Only failures cost. An error is one.
 #[derive(Clone, Copy, Debug)]
-pub struct FailuresOnly<F>(pub(super) F);
+pub struct FailuresOnly<F>(pub(in crate::keyed) F);
 
 impl<F> sealed::Sealed for FailuresOnly<F> {}
 

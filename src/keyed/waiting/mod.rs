@@ -1,0 +1,8 @@
+//! Requests that wait for the permits of their keys.
+
+mod future;
+mod layer;
+pub(super) mod queue;
+mod service;
+
+pub use self::{future::QueueFuture, layer::KeyedQueueLayer, service::KeyedQueue};
