@@ -212,6 +212,9 @@ mod table;
 mod table_tests;
 mod waiting;
 
+// The models have another one.
+use crate::time::Clock;
+
 #[cfg(feature = "axum")]
 pub use self::keys::MatchedPath;
 #[cfg(any(feature = "client", feature = "server"))]

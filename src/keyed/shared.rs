@@ -43,7 +43,7 @@ impl<R: RuleList> Shared<R> {
         rules.decide(states, request, &mut now).or_else(|mut denied| {
             // Requests of a layer that waits may have left in the meantime.
             for _ in 0..DECISIONS {
-                if !states.tell_denied(&denied) {
+                if !states.is_worth_another_try(&denied) {
                     break;
                 }
                 now = states.now();

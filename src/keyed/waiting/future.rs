@@ -9,12 +9,15 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::queue::QueueBounds;
+use super::{
+    queue::QueueBounds,
+    wait::{Admission, Waiting},
+};
 use crate::{
     keyed::{
         rule::{RuleList, Rules, SettleRules, state::Why},
         shared::{InFlight, Issuing, Shared},
-        states::{Admission, Denied, Waiting},
+        states::Denied,
         table::Refused,
     },
     reject::RejectPolicyFor,
@@ -79,28 +82,37 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
 }
 
 /// Acquires the permits of a request, or queues it.
+///
+/// Pending if another task stalls while it makes a slot for the key: the request is to arrive once
+/// more.
 fn arrive<R: Rules<Request>, Request>(
     shared: &Shared<R>,
     request: &Request,
     bounds: &QueueBounds,
     cx: &Context<'_>,
-) -> Result<Result<R::Held, Waiting>, Rejected> {
+) -> Poll<Result<Result<R::Held, Waiting>, Rejected>> {
     let Shared { rules, states, .. } = shared;
     let mut now = states.now();
     let denied = match rules.decide(states, request, &mut now) {
-        Ok(held) => return Ok(Ok(held)),
+        Ok(held) => return Poll::Ready(Ok(Ok(held))),
         Err(denied) => denied,
     };
     let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
     match denied.denial.why {
-        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => return Err(reject(denied)),
+        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => {
+            return Poll::Ready(Err(reject(denied)));
+        }
         Why::Refused(_) => {}
     }
     let wants = rules.wants(states, request).map_err(reject)?;
-    Ok(match states.join(wants, denied.rule, bounds, cx)? {
+    Poll::Ready(Ok(match states.join(wants, denied.rule, bounds, cx)? {
         Admission::Acquired(held) => Ok(R::held(&held)),
         Admission::Waiting(waiting) => Err(waiting),
-    })
+        Admission::Stalled => {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+    }))
 }
 
 impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
@@ -115,9 +127,9 @@ where
         let mut this = self.project();
         let result = loop {
             match this.step.as_mut().project() {
-                // Arrive => (Wait | Drive | Done)
+                // Arrive => (Arrive | Wait | Drive | Done)
                 ProgressProj::Arrive(_, request) => {
-                    let arrived = arrive(this.shared, request, this.bounds, cx);
+                    let arrived = ready!(arrive(this.shared, request, this.bounds, cx));
                     let ProgressTaken::Arrive(service, request) =
                         this.step.as_mut().project_replace(Progress::Done)
                     else {

@@ -4,5 +4,6 @@ mod future;
 mod layer;
 pub(super) mod queue;
 mod service;
+mod wait;
 
 pub use self::{future::QueueFuture, layer::KeyedQueueLayer, service::KeyedQueue};
