@@ -79,6 +79,12 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         let step = Progress::Arrive(service, request);
         Self { step, in_flight: None, shared, policy, bounds }
     }
+
+    /// Takes the request in flight, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<InFlight<R>> {
+        self.project().in_flight.take()
+    }
 }
 
 /// Acquires the permits of a request, or queues it.
@@ -115,15 +121,18 @@ fn arrive<R: Rules<Request>, Request>(
     }))
 }
 
-impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
+impl<S, Request, R, P> QueueFuture<S, Request, R, P>
 where
     S: Service<Request>,
     R: Rules<Request> + SettleRules<S::Response, S::Error>,
     P: RejectPolicyFor<S::Response, S::Error>,
 {
-    type Output = Result<S::Response, P::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Polls, and keeps the request in flight, whose costs are settled once the inner future has
+    /// completed.
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
         let mut this = self.project();
         let result = loop {
             match this.step.as_mut().project() {
@@ -180,7 +189,7 @@ where
                 // Respond => Done
                 ProgressProj::Respond(future) => {
                     let result = ready!(future.poll(cx));
-                    if let Some(mut in_flight) = this.in_flight.take() {
+                    if let Some(in_flight) = this.in_flight {
                         in_flight.settle(result.as_ref());
                     }
                     let Poll::Ready(result) = P::pass_on(Poll::Ready(result)) else {
@@ -192,6 +201,21 @@ where
             }
         };
         this.step.set(Progress::Done);
+        Poll::Ready(result)
+    }
+}
+
+impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
+where
+    S: Service<Request>,
+    R: Rules<Request> + SettleRules<S::Response, S::Error>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, P::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.as_mut().poll_holding(cx));
+        *self.project().in_flight = None;
         Poll::Ready(result)
     }
 }
