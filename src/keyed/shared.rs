@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{
     rule::{RuleList, Rules, state::RuleState},
     states::States,
+    table::Freed,
 };
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
@@ -75,11 +76,9 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
     fn drop(&mut self) {
         let mut now = self.shared.states.now();
         let states = &self.shared.states;
-        for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
-            if !state.is_late {
-                states.tell(index, state.commit(*held, &mut now));
-            }
-        }
+        states.free(self.held.as_ref(), |state, held| {
+            if state.is_late { Freed::Nothing } else { state.commit(held, &mut now) }
+        });
     }
 }
 
@@ -120,11 +119,10 @@ impl<R: RuleList> Drop for InFlight<R> {
     fn drop(&mut self) {
         let mut now = self.shared.states.now();
         let states = &self.shared.states;
-        for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
-            if state.is_late && !self.is_settled {
-                states.tell(index, state.commit(*held, &mut now));
-            }
-            states.tell(index, state.release(*held));
-        }
+        states.free(self.held.as_ref(), |state, held| {
+            let is_open = state.is_late && !self.is_settled;
+            let committed = if is_open { state.commit(held, &mut now) } else { Freed::Nothing };
+            committed.and(state.release(held))
+        });
     }
 }

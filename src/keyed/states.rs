@@ -56,8 +56,28 @@ impl States {
 
     /// Undoes the acquisitions of a request.
     pub(super) fn undo(&self, held: &[Held]) {
-        for (index, (state, held)) in self.rules.iter().zip(held).enumerate() {
-            self.tell(index, state.undo(*held));
+        self.free(held, |state, held| state.undo(held));
+    }
+
+    /// Frees what a request holds of each rule, then lets others acquire it.
+    ///
+    /// In this order: a request that waits for one of the rules would find the next one still in
+    /// its way, and move there, as all behind it would.
+    #[inline]
+    pub(super) fn free(&self, held: &[Held], mut free: impl FnMut(&RuleState, Held) -> Freed) {
+        let mut freed = 0_u32; // a bit for each rule
+        for (rule, (state, held)) in self.rules.iter().zip(held).enumerate() {
+            freed |= u32::from(free(state, *held) != Freed::Nothing) << rule;
+        }
+        if freed != 0 {
+            self.tell_each(held, freed);
+        }
+    }
+
+    #[cold]
+    fn tell_each(&self, held: &[Held], freed: u32) {
+        for (rule, held) in held.iter().enumerate().filter(|(rule, _)| freed >> rule & 1 != 0) {
+            self.tell(rule, held.freed());
         }
     }
 
@@ -93,7 +113,7 @@ impl States {
         let mut wakes = Wakes::default();
         let result = {
             let mut queue = self.queue.lock();
-            let mut of = Step { states: &self.rules, now: self.now(), wakes: &mut wakes };
+            let mut of = Step::new(&self.rules, self.now(), &mut wakes);
             let result = step(&mut queue, &mut of);
             queue.finish(&mut of);
             result

@@ -582,10 +582,60 @@ async fn k3_k17_request_that_three_rules_refuse_in_turn_is_issued_once_all_have_
     assert_eq!(queued(), [0, 0, 0]);
 }
 
+/// A rule has room while another one is in the way of all requests that wait for it.
+///
+/// They move to the line of that rule in steps, in each of which the lock is held for a bounded
+/// time, and none of them is lost.
+#[tokio::test(start_paused = true)]
+async fn c13_k17_release_moves_a_bounded_number_of_requests_at_once() {
+    let layer = KeyedLimitLayer::new((
+        Rule::new("number", |request: &Request| Some(request.number)).max_in_flight(1),
+        Rule::new("tenant", client).max_in_flight(1),
+        Rule::global("all").max_in_flight(2),
+    ))
+    .wait(LONG);
+    let mut service = layer.layer(Slow(Arc::new(AtomicBool::new(true))));
+    let mut holders = Vec::new();
+    for tenant in [1, 2] {
+        let mut holder = Box::pin(service.call(of(tenant, 1_000 + tenant)));
+        assert!(poll!(&mut holder).is_pending());
+        holders.push(holder);
+    }
+    let mut waiters: Vec<_> = (0..500).map(|n| Box::pin(service.call(of(1, n)))).collect();
+    for waiter in &mut waiters {
+        assert!(poll!(waiter).is_pending());
+    }
+    let mut third = Box::pin(service.call(of(3, 2_000)));
+    assert!(poll!(&mut third).is_pending());
+    let queued = || (layer.handle("tenant").queued(), layer.handle("all").queued());
+    assert_eq!(queued(), (500, 1));
+    drop(holders.remove(0)); // granted to the other tenant, which came to this line first
+    assert!((400..500).contains(&queued().0), "{:?}", queued());
+    sleep(ms(100)).await;
+    assert_eq!(queued(), (0, 500));
+    let before = tokio::time::Instant::now();
+    drop((holders, third));
+    let mut served = 0;
+    while !waiters.is_empty() {
+        sleep(ms(1)).await;
+        // The one in flight, which never responds.
+        let at = waiters.iter_mut().position(|waiter| {
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(waiter.as_mut().poll(&mut cx).is_pending());
+            format!("{waiter:?}").contains("Respond")
+        });
+        waiters.remove(at.expect("one is in flight"));
+        served += 1;
+        assert_eq!(layer.handle("tenant").live_keys(), usize::from(!waiters.is_empty()));
+    }
+    assert_eq!((served, queued()), (500, (0, 0)));
+    assert!(before.elapsed() < SECOND);
+}
+
 // --- Memory.
 
 /// After a burst of 10,000 requests, less than four kibibytes stay, those of the refill task among
-/// them; each takes up to half a kibibyte. Of one client, and of as many clients.
+/// them; each takes up to one and a half. Of one client, and of as many clients.
 #[test]
 fn k4_k17_memory_of_the_queue_is_freed_when_no_request_waits() {
     for clients in [1, 10_000] {
@@ -610,8 +660,7 @@ fn k4_k17_memory_of_the_queue_is_freed_when_no_request_waits() {
                     }
                 });
                 assert_eq!(queued(), 10_000);
-                println!("{clients}: {} {}", waits.bytes_max, waits.bytes_current);
-                assert!(waits.bytes_max <= 10_000 * 1024, "{} bytes", waits.bytes_max);
+                assert!(waits.bytes_max <= 10_000 * 1536, "{} bytes", waits.bytes_max);
             });
             assert_eq!(queued(), 0);
             assert!(all.bytes_current < 4_096, "{} bytes stay", all.bytes_current);

@@ -93,6 +93,14 @@ impl Held {
         let place = Place::new((self.0 >> (u32::BITS + PLAN_BITS)) as u32);
         if cost == 0 { None } else { Some((place, Ask { plan, cost })) }
     }
+
+    /// Returns where permits are freed by this.
+    pub(in crate::keyed) const fn freed(self) -> Freed {
+        match self.get() {
+            Some((place, _)) => Freed::At(place),
+            None => Freed::Nothing,
+        }
+    }
 }
 
 impl RuleState {

@@ -323,8 +323,8 @@ impl<'a> State<'a> {
 
     /// Clears the flag.
     pub(crate) fn clear_queued(&self) {
-        // Release: happens before a claim of the slot.
-        self.counts.fetch_and(!QUEUED, Release);
+        // Relaxed: the releases of permits are passed on to a claim of the slot.
+        self.counts.fetch_and(!QUEUED, Relaxed);
     }
 
     // --- Commit.

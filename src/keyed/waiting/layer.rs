@@ -42,8 +42,8 @@ impl<R, P> KeyedQueueLayer<R, P> {
 
     /// Lets at most this many requests wait, of all keys together. By default, 10,000.
     ///
-    /// A request that waits takes up to half a kibibyte besides its own future. The memory is freed
-    /// when no request waits.
+    /// A request that waits takes up to one and a half kibibytes besides its own future. The memory
+    /// is freed when no request waits.
     #[must_use]
     pub const fn max_queue(mut self, max_queue: u32) -> Self {
         self.bounds.max_queue = max_queue;

@@ -165,15 +165,11 @@ impl Waits {
     }
 
     fn commit(&self, held: &Permits) {
-        for (index, (state, held)) in self.states.iter().zip(held).enumerate() {
-            self.states.tell(index, state.commit(*held, &mut self.states.now()));
-        }
+        self.states.free(held, |state, held| state.commit(held, &mut self.states.now()));
     }
 
     fn release(&self, held: &Permits) {
-        for (index, (state, held)) in self.states.iter().zip(held).enumerate() {
-            self.states.tell(index, state.release(*held));
-        }
+        self.states.free(held, |state, held| state.release(held));
     }
 
     fn issue(&self, wants: [Want; MAX_RULES]) -> Permits {

@@ -38,6 +38,10 @@ pub(crate) mod state {
 
     impl Held {
         pub(crate) const NOTHING: Self = Self(None);
+
+        pub(crate) fn freed(self) -> Freed {
+            self.0.map_or(Freed::Nothing, |(place, _)| Freed::At(place))
+        }
     }
 
     #[derive(Clone, Copy, Debug)]

@@ -87,6 +87,9 @@ use crate::{
     time::{GRACE, Nanos, TICK},
 };
 
+/// Moves of requests between lines in one step, so that the lock is held for a bounded time.
+const MOVES: u32 = 64;
+
 /// The bounds of a layer that waits.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::keyed) struct QueueBounds {
@@ -116,6 +119,18 @@ pub(in crate::keyed) struct Step<'a> {
     pub(in crate::keyed) states: &'a [RuleState],
     pub(in crate::keyed) now: Now<'a, Clock>,
     pub(in crate::keyed) wakes: &'a mut Wakes,
+    /// The requests that may still move to other lines.
+    moves: u32,
+}
+
+impl<'a> Step<'a> {
+    pub(in crate::keyed) const fn new(
+        states: &'a [RuleState],
+        now: Now<'a, Clock>,
+        wakes: &'a mut Wakes,
+    ) -> Self {
+        Self { states, now, wakes, moves: MOVES }
+    }
 }
 
 /// A request that was denied without the lock.
@@ -496,6 +511,11 @@ impl Queue {
                     self.set_due(line, due);
                     return false;
                 }
+                if step.moves == 0 {
+                    self.set_due(line, step.now.get().after(TICK));
+                    return false;
+                }
+                step.moves -= 1;
                 self.move_class(class, rule, place, step);
                 true
             }
