@@ -113,7 +113,7 @@ impl States {
         let mut wakes = Wakes::default();
         let result = {
             let mut queue = self.queue.lock();
-            let mut of = Step::new(&self.rules, self.now(), &mut wakes);
+            let mut of = Step { states: &self.rules, now: self.now(), wakes: &mut wakes };
             let result = step(&mut queue, &mut of);
             queue.finish(&mut of);
             result

@@ -87,9 +87,6 @@ use crate::{
     time::{GRACE, Nanos, TICK},
 };
 
-/// Moves of requests between lines in one step, so that the lock is held for a bounded time.
-const MOVES: u32 = 64;
-
 /// The bounds of a layer that waits.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::keyed) struct QueueBounds {
@@ -119,18 +116,6 @@ pub(in crate::keyed) struct Step<'a> {
     pub(in crate::keyed) states: &'a [RuleState],
     pub(in crate::keyed) now: Now<'a, Clock>,
     pub(in crate::keyed) wakes: &'a mut Wakes,
-    /// The requests that may still move to other lines.
-    moves: u32,
-}
-
-impl<'a> Step<'a> {
-    pub(in crate::keyed) const fn new(
-        states: &'a [RuleState],
-        now: Now<'a, Clock>,
-        wakes: &'a mut Wakes,
-    ) -> Self {
-        Self { states, now, wakes, moves: MOVES }
-    }
 }
 
 /// A request that was denied without the lock.
@@ -228,6 +213,14 @@ impl Line {
             None => self.groups.len() as u64,
         }
     }
+}
+
+/// The turn of a request, which is the first one of a line.
+struct Turn {
+    rule: usize,
+    place: Place,
+    lane: Lane,
+    ticket: u64,
 }
 
 /// The queue of a layer.
@@ -473,15 +466,16 @@ impl Queue {
     fn advance_first(&mut self, line: LineId, step: &mut Step<'_>) -> bool {
         let of = &self.lines[line];
         let own = (of.rule, of.place);
-        let Some((_, lane)) = of.turns.first_key_value() else {
+        let Some((_, &lane)) = of.turns.first_key_value() else {
             self.close(line, step);
             return false;
         };
-        let (&ticket, &class) = of.groups[lane].classes.first_key_value().expect("a class");
+        let (&ticket, &class) = of.groups[&lane].classes.first_key_value().expect("a class");
         let Class { targets, members, .. } = &self.classes[class];
         let (targets, id) = (*targets, members[&ticket]);
         let Waiter { asks, first, .. } = self.waiters[id];
-        let (rule, refused) = match self.acquire(&targets, &asks, first, Some(own), step) {
+        let turn = Turn { rule: own.0, place: own.1, lane, ticket };
+        let (rule, refused) = match self.acquire(&targets, &asks, first, Some(turn), step) {
             Ok(held) => {
                 self.end(id, Ok(held), step.wakes);
                 return true;
@@ -511,11 +505,6 @@ impl Queue {
                     self.set_due(line, due);
                     return false;
                 }
-                if step.moves == 0 {
-                    self.set_due(line, step.now.get().after(TICK));
-                    return false;
-                }
-                step.moves -= 1;
                 self.move_class(class, rule, place, step);
                 true
             }
@@ -575,13 +564,13 @@ impl Queue {
 
     // --- Decisions.
 
-    /// Acquires of all rules or of none, for a newcomer or in the turn of a request at `own`.
+    /// Acquires of all rules or of none, for a newcomer or for a request whose turn it is.
     fn acquire(
         &mut self,
         targets: &[Target; MAX_RULES],
         asks: &[Ask; MAX_RULES],
         first: usize,
-        own: Option<(usize, Place)>,
+        turn: Option<Turn>,
         step: &mut Step<'_>,
     ) -> Result<[Held; MAX_RULES], (usize, Refused)> {
         let Step { states, now, .. } = step;
@@ -589,9 +578,17 @@ impl Queue {
         let mut passed = [false; MAX_RULES];
         for (rule, state) in states.iter().enumerate() {
             let (target, ask) = (targets[rule], asks[rule]);
-            let acquired = match own {
-                Some((own, place)) if own == rule => state.acquire_in_turn(place, ask, now),
-                _ => state.acquire(Want { target, ask }, now),
+            let acquired = match &turn {
+                Some(turn) if turn.rule == rule => state.acquire_in_turn(turn.place, ask, now),
+                turn => match state.acquire(Want { target, ask }, now) {
+                    // Its turn there, too: if it moved, it would be refused by the flag of here.
+                    Err(Refused::Queued(place))
+                        if turn.as_ref().is_some_and(|turn| self.is_first(turn, rule, place)) =>
+                    {
+                        state.acquire_in_turn(place, ask, now)
+                    }
+                    acquired => acquired,
+                },
             };
             self.note(rule, now.take_freed());
             match acquired {
@@ -611,6 +608,19 @@ impl Queue {
             state.count_rejection();
         }
         Ok(held)
+    }
+
+    /// Returns true if a request would be the first one of another line.
+    fn is_first(&self, turn: &Turn, rule: usize, place: Place) -> bool {
+        self.line_at.get(&(rule, place)).is_some_and(|line| {
+            let Line { turns, groups, .. } = &self.lines[*line];
+            turns.first_key_value().is_some_and(|(_, lane)| {
+                let is_before = |group: &Group| {
+                    group.classes.first_key_value().is_some_and(|(first, _)| turn.ticket < *first)
+                };
+                *lane == turn.lane && is_before(&groups[lane])
+            })
+        })
     }
 
     /// Rejects a newcomer that finds the queue full, or that would wait for too long.
