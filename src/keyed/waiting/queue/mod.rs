@@ -16,16 +16,47 @@
 //!   clients share is served round robin over the clients. Within a lane, order is by arrival. In
 //!   the line of a slot of the first rule there is one lane.
 //!
+//! # The life of a request
+//!
+//! ```text
+//!            acquires                                  is polled
+//! arrives ------------------------------------------------------------> has its permits
+//!    |                       acquires in its turn           |
+//!    |  queues      +---------------> granted --------------+
+//!    v              |                    |
+//! waits at a state -+                    | is not polled until its deadline, and GRACE more
+//!    |   ^          |                    v
+//!    +---+          +---------------> rejected --------------------------> is polled, and gone
+//!  another rule       deadline, window tells of a later time, table full
+//!  refuses it
+//! ```
+//!
+//! A drop leaves any of these states: a request that waits leaves its line, one with permits refunds
+//! them. Its entry stays until it is polled or dropped.
+//!
 //! # The flag
 //!
 //! A state has a line exactly while the flag [`QUEUED`](crate::keyed::table::counts::QUEUED) of its
 //! counter word is set. Both change under the lock.
 //!
+//! ```text
+//!                 set_queued: the first request is refused, then tried once more
+//!            +--------------------------------------------------------------+
+//!            |                                                              v
+//!   open: newcomers acquire                          queued: newcomers take the lock, and
+//!            ^                                       releases tell the queue
+//!            |                                                              |
+//!            +--------------------------------------------------------------+
+//!                 close: the last request of the line is granted, rejected or gone
+//! ```
+//!
 //! - Newcomers of that state are refused by the flag, and join the line. Requests of other keys
 //!   find no flag, and take no lock.
 //! - A task that releases permits of the state (a response, a refund, an expiry, a `forget`) finds
-//!   the flag in the word and *advances* the line. If the flag is set after the release, then the
-//!   task that sets it finds the permits, because it tries once more behind the flag.
+//!   the flag in the word that it changes, and *advances* the line. If the flag is set after the
+//!   release, then the task that sets it finds the permits, because it tries once more behind the
+//!   flag. An expiry on the way of a decision about another key is noted
+//!   ([`Freed`]), and told when the decision is made.
 //! - A state with the flag is live, so no key takes its slot. An overflow with the flag is not
 //!   copied to a slot, so its keys stay in its line.
 //!
@@ -35,7 +66,15 @@
 //! state refuses one. It stores the permits in the entry of the request, and wakes its task once.
 //! So a task that is slow to poll holds up no other. A permit that is granted is as uncommitted
 //! as any other, and a drop of the request releases it. If the request is not polled until its
-//! deadline, and some time more, then the permits are taken back for those behind it.
+//! deadline, and [`GRACE`] more, then the permits are taken back for those behind it.
+//!
+//! In its turn, a request is refused by the flags of other states, except of those in whose line it
+//! would be the first one, too. Without the exception, a request that came before the first ones of
+//! two lines would move from the one to the other and back, without an end.
+//!
+//! A line that a step leaves has no room for its first request. So if a state has room while
+//! another rule is in the way of all that wait there, they all move in one step. A response frees
+//! all rules before the queue is told of any, and so moves none between them.
 //!
 //! # Time
 //!
@@ -47,16 +86,31 @@
 //!
 //! # Races
 //!
+//! The models of `tests/models/keyed` run this queue and the key table in all interleavings of two
+//! threads:
+//!
 //! - *A newcomer is refused, and the state gets room before it has the lock.* It is decided again
-//!   behind the lock, and once more behind the flag.
+//!   behind the lock, and once more behind the flag. So with a release, a refund, a `forget`, and an
+//!   expiry by a reading, by a commit, or by a claim of a slot.
 //! - *A slot is claimed for another key before the flag is set.* As for an acquisition: a state
-//!   with the flag keeps its key, so the fingerprint is looked up behind the flag. Of a key in an
-//!   overflow, a slot is looked up.
+//!   with the flag keeps its key, so the fingerprint is looked up behind the flag.
+//! - *An overflow is copied before the flag is set there.* Behind the flag, a slot of the key is
+//!   looked up. If the copy comes later, it finds the flag, and is not made.
+//! - *A newcomer decides between a release and the grant.* The flag refuses it.
+//! - *A request leaves while permits are released for it.* They are granted to the next one, or to
+//!   a newcomer that has found the flag.
 //! - *A request tries the rules in its turn while a newcomer decides.* The newcomer may find
 //!   permits gone that are undone a moment later. It takes the lock then, and is decided again.
 //! - *An expiry has changed the log, and not yet the counter word, while the time of a line is
 //!   worked out.* The time is too late. The counter word is changed later, finds the flag, and the
 //!   line is advanced.
+//! - *A task stalls while it makes a slot for the key.* The request is polled again.
+//!
+//! # Limits of the design
+//!
+//! - Keys in an overflow stay there while a request of one of them waits or is in flight, though a
+//!   slot may be idle: see [the table](crate::keyed::table).
+//! - A step that moves requests takes as long as there are requests to move, behind the lock.
 
 mod runtimes;
 mod slots;
