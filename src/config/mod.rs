@@ -48,15 +48,27 @@
 mod apply_error;
 #[cfg(feature = "serde")]
 mod backoff;
+#[cfg(feature = "server")]
+mod client_ip;
 mod concurrency;
 #[cfg(feature = "serde")]
 mod fields;
+mod keyed_queue;
+mod plan;
 mod retry;
+mod rule;
+#[cfg(feature = "serde")]
+mod rule_of_serde;
 mod window;
 
+#[cfg(feature = "server")]
+pub use self::client_ip::{ClientIpConfig, ClientIpHeader};
 pub use self::{
     apply_error::ApplyError,
     concurrency::ConcurrencyConfig,
+    keyed_queue::KeyedQueueConfig,
+    plan::PlanConfig,
     retry::{BudgetConfig, RetryConfig},
+    rule::RuleConfig,
     window::{WindowConfig, WindowShape},
 };

@@ -201,13 +201,13 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
-mod rule;
+pub(crate) mod rule;
 mod service;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
 mod states;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;
 mod waiting;
@@ -218,6 +218,7 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
+pub(crate) use self::waiting::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
@@ -225,7 +226,8 @@ pub use self::{
     layer::KeyedLimitLayer,
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
-        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
+        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,
+        WithoutKey,
     },
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},

@@ -81,7 +81,7 @@ impl Plan {
         &self.quotas
     }
 
-    pub(in crate::keyed) const fn in_flight(&self) -> Option<u32> {
+    pub(crate) const fn in_flight(&self) -> Option<u32> {
         self.max_in_flight
     }
 }

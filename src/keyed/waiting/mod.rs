@@ -5,4 +5,5 @@ mod layer;
 pub(super) mod queue;
 mod service;
 
+pub(crate) use self::layer::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{future::QueueFuture, layer::KeyedQueueLayer, service::KeyedQueue};
