@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::{Deserializer, de::Error};
 
 #[cfg(feature = "server")]
-use crate::{keyed::ClientIp, settings::InvalidSetting};
+use crate::keyed::ClientIp;
 use crate::{
     keyed::rule::MAX_KEYS,
     retry::{Backoff, RetryBudget},
@@ -71,23 +71,8 @@ pub(super) fn ipv6_prefix<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::E
     u8::try_from(prefix).map_err(D::Error::custom)
 }
 
-/// Reads the networks one by one, so that the format adds the place of the invalid one.
 #[cfg(feature = "server")]
 pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(try_from = "String")]
-    struct Network(String);
-
-    impl TryFrom<String> for Network {
-        type Error = InvalidSetting;
-
-        fn try_from(text: String) -> Result<Self, InvalidSetting> {
-            ClientIp::try_behind([&text]).map(|_| Self(text))
-        }
-    }
-
-    let networks = Vec::<Network>::deserialize(from)?;
-    let networks: Vec<String> = networks.into_iter().map(|Network(text)| text).collect();
-    // Together, they may be all of the Internet.
+    let networks = Vec::<String>::deserialize(from)?;
     ClientIp::try_behind(&networks).map(|_| networks).map_err(D::Error::custom)
 }

@@ -127,7 +127,9 @@ impl RuleConfig {
     /// that `plan` returns for a request.
     ///
     /// `None`, and a name that is not in the settings, mean the limits of the rule itself. A key
-    /// keeps what it has used when its plan changes.
+    /// keeps what it has used when its plan changes. Without plans, all keys have those limits.
+    ///
+    /// A closure is written in the call, so that its result may borrow from the request.
     ///
     /// ```
     /// use tower_floodgate::{

@@ -161,6 +161,7 @@
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
+//! | limits of a file | [`RuleConfig`](crate::config::RuleConfig) |
 //!
 //! # Servers of HTTP
 //!

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use http::Request as Message;
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     Quota, Quotas, Rejected,
@@ -119,11 +119,11 @@ fn s1_absent_fields_of_a_rule_have_their_defaults() {
 /// Limits whose counts fit into a word: two windows, and requests in flight.
 fn rules() -> impl Strategy<Value = RuleConfig> {
     let quota = |limit: u32, window: u64| Quota::new(limit, ms(window));
-    let limits = (1..1_u32 << 20, 1..1_u32 << 10, proptest::option::of(1..1_u32 << 10));
+    let limits = (1..1_u32 << 15, 1..1_u32 << 9, proptest::option::of(1..1_u32 << 8));
     let plan = (limits, any::<bool>());
     let plans = proptest::collection::btree_map("[a-z \"=é]{0,5}", plan, 0..=7);
     let others = (any::<bool>(), any::<bool>(), 1..=1_u32 << 28, 0..3_usize);
-    (plans, 1..u64::from(u32::MAX), 1..u64::from(u32::MAX), others, 1..1_u32 << 10).prop_map(
+    (plans, 1..u64::from(u32::MAX), 1..u64::from(u32::MAX), others, 1..1_u32 << 8).prop_map(
         move |(plans, short, long, (reject, dry_run, max_keys, without_key), in_flight)| {
             let of =
                 |first, second| quotas(&format!("{};{}", quota(first, short), quota(second, long)));
@@ -151,6 +151,10 @@ fn key(request: &Option<u32>) -> Option<u32> {
     *request
 }
 
+fn no_plan(_: &Option<u32>) -> Option<&str> {
+    None
+}
+
 #[test]
 fn s1_random_rules_are_written_and_read_back_the_same() {
     let queues = (0..u64::MAX, any::<u32>(), any::<u32>());
@@ -161,8 +165,7 @@ fn s1_random_rules_are_written_and_read_back_the_same() {
         is_read_back(&queue)?;
         // What is read can be made, and is the running rule then.
         rule.max_keys = rule.max_keys.min(100);
-        let plan = |_: &Option<u32>| None;
-        let made = rule.try_rule_with_plans("client", key, plan);
+        let made = rule.try_rule_with_plans("client", key, no_plan);
         let layer =
             KeyedLimitLayer::try_new(made.map_err(|it| TestCaseError::fail(it.to_string()))?);
         let handle = layer.map_err(|it| TestCaseError::fail(it.to_string()))?.handle("client");
@@ -262,7 +265,7 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_name_its_value_and_the_remedy()
         (
             rule("quotas = '2147483646/s; 1/h'"),
             "quotas is \"2147483646/1s; 1/1h\": it must be a list whose counts, with max_in_flight \
-             and those of all plans, fit into a word, which has 2 bits too few: make them rules of \
+             and those of all plans, fit into a word, which has 4 bits too few: make them rules of \
              their own, by the same key",
         ),
         (
@@ -309,7 +312,8 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_name_its_value_and_the_remedy()
         ),
         (
             error_of::<ClientIpConfig>("header = 'x-real-ip'"),
-            "unknown variant `x-real-ip`, expected `x-forwarded-for` or `forwarded`",
+            "unknown variant `x-real-ip`, expected one of `X-Forwarded-For`, `x-forwarded-for`, \
+             `Forwarded`, `forwarded`",
         ),
         (
             error_of::<ClientIpConfig>("networks = ['0.0.0.0/1', '128.0.0.0/1']"),
@@ -331,8 +335,8 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_line() {
         assert!(FILE.contains(of), "{of}");
         toml::from_str::<Settings>(&FILE.replace(of, by)).unwrap_err().to_string()
     };
-    let network = error(r#""2001:db8::/32""#, "\n    \"192.168.1.1/16\"");
-    assert!(network.contains("line 4, column 5"), "{network}");
+    let network = error("2001:db8::/32", "192.168.1.1/16");
+    assert!(network.contains("line 3, column 12"), "{network}");
     assert!(network.contains("it must be 192.168.0.0/16 for the network, or"), "{network}");
     let keys = error("50_000", "0");
     assert!(keys.contains("line 10") && keys.contains("max_keys is 0"), "{keys}");
@@ -416,7 +420,6 @@ async fn s2_rules_of_a_file_make_layers_and_their_dry_run_ends_at_run_time() {
 #[test]
 fn s2_other_settings_of_a_running_rule_do_not_change() {
     let Settings { client, tenant, all, .. } = toml::from_str(FILE).unwrap();
-    let no_plan = |_: &Option<u32>| None;
     let layer = KeyedLimitLayer::new((
         client.try_rule("client", key).unwrap(),
         tenant.try_rule_with_plans("tenant", key, no_plan).unwrap(),

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The quotas of a group of keys, such as the customers of one price: see
-/// [`Rule::plans`](super::Rule::plans).
+/// [`Rule::plans`](super::Rule::plans). Of a file, they have [names](crate::config::RuleConfig#plans).
 ///
 /// ```
 /// use std::time::Duration;
