@@ -225,5 +225,5 @@
 //!   used when its plan changes.
 //! - **The limits of the rule itself are the strictest**, since a request has them if its plan is
 //!   not in the file.
-//! - The settings of requests that wait are a [value of their own](crate::config::KeyedQueueConfig):
-//!   `settings.queue.layer(limit)`.
+//! - The settings of requests that wait are a [value](crate::config::KeyedQueueConfig) of their
+//!   own: `settings.queue.layer(limit)`.

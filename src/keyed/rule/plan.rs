@@ -6,7 +6,8 @@ use crate::{
 };
 
 /// The quotas of a group of keys, such as the customers of one price: see
-/// [`Rule::plans`](super::Rule::plans). Of a file, they have [names](crate::config::RuleConfig#plans).
+/// [`Rule::plans`](super::Rule::plans). In a file, they have
+/// [names](crate::config::RuleConfig#plans).
 ///
 /// ```
 /// use std::time::Duration;
