@@ -9,7 +9,7 @@ use crate::{
 
 /// The limits of a [`Plan`] that keys may have in the place of those of their rule.
 ///
-/// See [`RuleConfig`](RuleConfig#plans).
+/// See [`RuleConfig`](super::RuleConfig#plans).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlanConfig {

@@ -1,11 +1,10 @@
 //! Admission in `call`: acquires a permit, drives a clone to readiness, and calls it.
 //!
-//! `DeadlineLayer` and `ExemptLayer` use it without a permit; limits that depend on the request
-//! need one.
+//! Limits that depend on the request need it. `DeadlineLayer` and `ExemptLayer` use it without a
+//! permit, as [`Unlimited`].
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -15,39 +14,97 @@ use tower_service::Service;
 
 use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
-/// A response future that acquires a permit first.
-///
-/// It awaits `A`, drives the service ready, calls it, and drops the permit after the response. If
-/// it is dropped before, the service or its response future is dropped first, and then the permit.
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct CallFuture<A, T, S: Service<Request>, Request, P> {
-    #[pin]
-    step: Step<A, S, Request, S::Future>,
-    /// Behind the step, because fields are dropped in order.
-    permit: Option<T>,
-    policy: P,
+/// The admission of one request: what it holds before its call, and until its response.
+pub(crate) trait Admit {
+    /// What a request holds until it is issued. A drop refunds it.
+    type Permit;
+    /// What a request holds from its call until its response.
+    type InFlight;
+
+    /// Issues a request by `call`, and commits its permit.
+    fn issue<F>(permit: Self::Permit, call: impl FnOnce() -> F) -> (F, Self::InFlight);
 }
 
-#[pin_project(project = StepProj, project_replace = StepTaken)]
-enum Step<A, S, Request, F> {
-    /// Waits for a permit. The service is not polled.
-    Acquire(#[pin] A, S, Request),
-    /// Has a permit, and drives the service ready.
-    Drive(S, Request),
-    Respond(#[pin] F),
-    Done,
-}
+/// The admission of a request to a service with this response type and error type.
+pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
+    fn poll_acquire(
+        self: Pin<&mut Self>,
+        request: &Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Permit, Rejected>>;
 
-impl<A, T, S: Service<Request>, Request, P> CallFuture<A, T, S, Request, P> {
-    pub(crate) const fn new(acquire: A, service: S, request: Request, policy: P) -> Self {
-        Self { step: Step::Acquire(acquire, service, request), permit: None, policy }
+    /// Is called with the result of the inner service.
+    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>) {
+        let _ = (in_flight, result);
     }
 }
 
-impl<A, T, S, Request, P> Future for CallFuture<A, T, S, Request, P>
+/// Admits every request.
+pub(crate) struct Unlimited;
+
+impl Admit for Unlimited {
+    type Permit = ();
+    type InFlight = ();
+
+    #[inline]
+    fn issue<F>((): (), call: impl FnOnce() -> F) -> (F, ()) {
+        (call(), ())
+    }
+}
+
+impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited {
+    #[inline]
+    fn poll_acquire(
+        self: Pin<&mut Self>,
+        _: &Request,
+        _: &mut Context<'_>,
+    ) -> Poll<Result<(), Rejected>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A response future that acquires a permit first.
+///
+/// It polls the admission, drives the service ready, calls it, and releases what it holds after the
+/// response. If it is dropped before, the service or its response future is dropped first.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct CallFuture<A: Admit, S: Service<Request>, Request, P> {
+    #[pin]
+    step: Step<A, S, Request, S::Future>,
+    policy: P,
+}
+
+/// What is held stands last, because fields are dropped in order.
+#[pin_project(project = StepProj, project_replace = StepTaken)]
+enum Step<A: Admit, S, Request, F> {
+    /// Waits for a permit. The service is not polled.
+    Acquire(#[pin] A, S, Request),
+    /// Has a permit, and drives the service ready.
+    Drive(S, Request, A::Permit),
+    Respond(#[pin] F, A::InFlight),
+    Done,
+}
+
+impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
+    pub(crate) const fn new(admission: A, service: S, request: Request, policy: P) -> Self {
+        Self { step: Step::Acquire(admission, service, request), policy }
+    }
+
+    /// Returns the name of the step, for `Debug`.
+    pub(crate) const fn step(&self) -> &'static str {
+        match self.step {
+            Step::Acquire(..) => "Acquire",
+            Step::Drive(..) => "Drive",
+            Step::Respond(..) => "Respond",
+            Step::Done => "Done",
+        }
+    }
+}
+
+impl<A, S, Request, P> Future for CallFuture<A, S, Request, P>
 where
-    A: Future<Output = Result<T, Rejected>>,
+    A: AdmitFor<Request, S::Response, S::Error>,
     S: Service<Request>,
     P: RejectPolicyFor<S::Response, S::Error>,
 {
@@ -58,35 +115,42 @@ where
         let result = loop {
             match this.step.as_mut().project() {
                 // Acquire => (Drive | Done)
-                StepProj::Acquire(acquire, ..) => match ready!(acquire.poll(cx)) {
-                    Ok(permit) => {
-                        *this.permit = Some(permit);
-                        if let StepTaken::Acquire(_, service, request) =
-                            this.step.as_mut().project_replace(Step::Done)
-                        {
-                            this.step.set(Step::Drive(service, request));
+                StepProj::Acquire(admission, _, request) => {
+                    match ready!(admission.poll_acquire(request, cx)) {
+                        Ok(permit) => {
+                            if let StepTaken::Acquire(_, service, request) =
+                                this.step.as_mut().project_replace(Step::Done)
+                            {
+                                this.step.set(Step::Drive(service, request, permit));
+                            }
                         }
+                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
                     }
-                    Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                },
+                }
                 // Drive => (Respond | Done)
-                StepProj::Drive(service, _) => {
+                StepProj::Drive(service, ..) => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         break Err(P::pass(error));
                     }
-                    if let StepTaken::Drive(mut service, request) =
+                    if let StepTaken::Drive(mut service, request, permit) =
                         this.step.as_mut().project_replace(Step::Done)
                     {
-                        this.step.set(Step::Respond(service.call(request)));
+                        let (future, in_flight) = A::issue(permit, || service.call(request));
+                        this.step.set(Step::Respond(future, in_flight));
                     }
                 }
                 // Respond => Done
-                StepProj::Respond(future) => break ready!(P::pass_on(future.poll(cx))),
+                StepProj::Respond(future, in_flight) => {
+                    let output = future.poll(cx);
+                    if let Poll::Ready(result) = &output {
+                        A::settle(in_flight, result.as_ref());
+                    }
+                    break ready!(P::pass_on(output));
+                }
                 StepProj::Done => panic!("polled after completion"),
             }
         };
         this.step.set(Step::Done);
-        drop(mem::take(this.permit));
         Poll::Ready(result)
     }
 }

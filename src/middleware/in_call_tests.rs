@@ -2,8 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tower::{BoxError, ServiceExt, util::service_fn};
 use tower_service::Service;
 
-use super::CallFuture;
+use super::{Admit, AdmitFor, CallFuture};
 use crate::{
     reject::{RejectPolicyFor, RejectWithBoxError},
     rejected::{Limit, Reason, Rejected},
@@ -46,16 +45,38 @@ impl PerClass {
         self.0[class].available_permits()
     }
 
-    fn acquire(
-        &self,
-        request: &Request,
-    ) -> impl Future<Output = Result<OwnedSemaphorePermit, Rejected>> + use<> {
+    fn acquire(&self, request: &Request) -> Acquire {
         let semaphore = self.0.get(request.class).cloned();
-        async move {
+        let acquire = async move {
             let semaphore =
                 semaphore.ok_or_else(|| Rejected::new(Limit::Rate, Reason::QueueFull, None))?;
             Ok(semaphore.acquire_owned().await.expect("is not closed"))
-        }
+        };
+        Acquire(acquire.boxed())
+    }
+}
+
+struct Acquire(BoxFuture<'static, Result<OwnedSemaphorePermit, Rejected>>);
+
+impl Admit for Acquire {
+    type Permit = OwnedSemaphorePermit;
+    type InFlight = OwnedSemaphorePermit;
+
+    fn issue<F>(
+        permit: OwnedSemaphorePermit,
+        call: impl FnOnce() -> F,
+    ) -> (F, OwnedSemaphorePermit) {
+        (call(), permit)
+    }
+}
+
+impl<R, Response, Error> AdmitFor<R, Response, Error> for Acquire {
+    fn poll_acquire(
+        mut self: Pin<&mut Self>,
+        _: &R,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<OwnedSemaphorePermit, Rejected>> {
+        self.0.poll_unpin(cx)
     }
 }
 

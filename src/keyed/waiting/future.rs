@@ -13,10 +13,11 @@ use super::queue::QueueBounds;
 use crate::{
     keyed::{
         rule::{RuleList, Rules, SettleRules, state::Why},
-        shared::{InFlight, Issuing, Shared},
+        shared::{InFlight, Shared},
         states::{Admission, Denied, Waiting},
         table::Refused,
     },
+    middleware::{Admit, AdmitFor, CallFuture},
     reject::RejectPolicyFor,
     rejected::Rejected,
 };
@@ -31,24 +32,15 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
     #[pin]
-    step: Progress<S, Request, S::Future, R>,
-    /// Behind the step, because fields are dropped in order.
-    in_flight: Option<InFlight<R>>,
-    shared: Arc<Shared<R>>,
-    policy: P,
-    bounds: QueueBounds,
+    call: CallFuture<Turn<R>, S, Request, P>,
 }
 
-#[pin_project(project = ProgressProj, project_replace = ProgressTaken)]
-enum Progress<S, Request, F, R: RuleList> {
-    /// Not polled yet.
-    Arrive(S, Request),
-    /// In the queue. The service is not polled.
-    Wait(Waiting, S, Request),
-    /// Has permits of all rules, and drives the service ready. The permits are behind the service.
-    Drive(S, Request, Unissued<R>),
-    Respond(#[pin] F),
-    Done,
+/// The admission of a request in its turn.
+struct Turn<R> {
+    shared: Arc<Shared<R>>,
+    bounds: QueueBounds,
+    /// In the queue. `None` before the first poll.
+    waiting: Option<Waiting>,
 }
 
 /// Permits of a request that is not issued yet. A drop refunds them.
@@ -73,34 +65,79 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         policy: P,
         bounds: QueueBounds,
     ) -> Self {
-        let step = Progress::Arrive(service, request);
-        Self { step, in_flight: None, shared, policy, bounds }
+        let turn = Turn { shared, bounds, waiting: None };
+        Self { call: CallFuture::new(turn, service, request, policy) }
     }
 }
 
-/// Acquires the permits of a request, or queues it.
-fn arrive<R: Rules<Request>, Request>(
-    shared: &Shared<R>,
-    request: &Request,
-    bounds: &QueueBounds,
-    cx: &Context<'_>,
-) -> Result<Result<R::Held, Waiting>, Rejected> {
-    let Shared { rules, states, .. } = shared;
-    let mut now = states.now();
-    let denied = match rules.decide(states, request, &mut now) {
-        Ok(held) => return Ok(Ok(held)),
-        Err(denied) => denied,
-    };
-    let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
-    match denied.denial.why {
-        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => return Err(reject(denied)),
-        Why::Refused(_) => {}
+impl<R: RuleList> Turn<R> {
+    /// Acquires the permits of a request, or queues it.
+    fn arrive<Request>(
+        &self,
+        request: &Request,
+        cx: &Context<'_>,
+    ) -> Result<Result<R::Held, Waiting>, Rejected>
+    where
+        R: Rules<Request>,
+    {
+        let Shared { rules, states, .. } = &*self.shared;
+        let mut now = states.now();
+        let denied = match rules.decide(states, request, &mut now) {
+            Ok(held) => return Ok(Ok(held)),
+            Err(denied) => denied,
+        };
+        let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
+        match denied.denial.why {
+            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => {
+                return Err(reject(denied));
+            }
+            Why::Refused(_) => {}
+        }
+        let wants = rules.wants(states, request).map_err(reject)?;
+        Ok(match states.join(wants, denied.rule, &self.bounds, cx)? {
+            Admission::Acquired(held) => Ok(R::held(&held)),
+            Admission::Waiting(waiting) => Err(waiting),
+        })
     }
-    let wants = rules.wants(states, request).map_err(reject)?;
-    Ok(match states.join(wants, denied.rule, bounds, cx)? {
-        Admission::Acquired(held) => Ok(R::held(&held)),
-        Admission::Waiting(waiting) => Err(waiting),
-    })
+}
+
+impl<R: RuleList> Admit for Turn<R> {
+    type Permit = Unissued<R>;
+    type InFlight = Option<InFlight<R>>;
+
+    fn issue<F>(mut permit: Unissued<R>, call: impl FnOnce() -> F) -> (F, Option<InFlight<R>>) {
+        let held = permit.held.take().expect("it is not issued yet");
+        permit.shared.issue(held, call)
+    }
+}
+
+impl<Request, Response, Error, R> AdmitFor<Request, Response, Error> for Turn<R>
+where
+    R: Rules<Request> + SettleRules<Response, Error>,
+{
+    fn poll_acquire(
+        mut self: Pin<&mut Self>,
+        request: &Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Unissued<R>, Rejected>> {
+        let held = match &mut self.waiting {
+            Some(waiting) => R::held(&ready!(waiting.poll(cx))?),
+            None => match self.arrive(request, cx)? {
+                Ok(held) => held,
+                Err(waiting) => {
+                    self.waiting = Some(waiting);
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(Ok(Unissued { shared: Arc::clone(&self.shared), held: Some(held) }))
+    }
+
+    fn settle(in_flight: &mut Option<InFlight<R>>, result: Result<&Response, &Error>) {
+        if let Some(in_flight) = in_flight {
+            in_flight.settle(result);
+        }
+    }
 }
 
 impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
@@ -111,97 +148,14 @@ where
 {
     type Output = Result<S::Response, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = loop {
-            match this.step.as_mut().project() {
-                // Arrive => (Wait | Drive | Done)
-                ProgressProj::Arrive(_, request) => {
-                    let arrived = arrive(this.shared, request, this.bounds, cx);
-                    let ProgressTaken::Arrive(service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it arrives")
-                    };
-                    match arrived {
-                        Ok(Ok(held)) => this.step.set(drive(this.shared, held, service, request)),
-                        Ok(Err(waiting)) => {
-                            this.step.set(Progress::Wait(waiting, service, request));
-                            return Poll::Pending;
-                        }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Wait => (Drive | Done)
-                ProgressProj::Wait(waiting, ..) => {
-                    let granted = ready!(waiting.poll(cx));
-                    let ProgressTaken::Wait(_, service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it waits")
-                    };
-                    match granted {
-                        Ok(held) => {
-                            this.step.set(drive(this.shared, R::held(&held), service, request));
-                        }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Drive => (Respond | Done)
-                ProgressProj::Drive(service, ..) => {
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
-                    }
-                    let ProgressTaken::Drive(mut service, request, mut permits) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it is driven")
-                    };
-                    if let Some(held) = permits.held.take() {
-                        *this.in_flight = InFlight::new(this.shared, held);
-                        let issuing = Issuing::new(this.shared, &held);
-                        let future = service.call(request);
-                        drop(issuing);
-                        this.step.set(Progress::Respond(future));
-                    }
-                }
-                // Respond => Done
-                ProgressProj::Respond(future) => {
-                    let result = ready!(future.poll(cx));
-                    if let Some(mut in_flight) = this.in_flight.take() {
-                        in_flight.settle(result.as_ref());
-                    }
-                    let Poll::Ready(result) = P::pass_on(Poll::Ready(result)) else {
-                        unreachable!("it is ready")
-                    };
-                    break result;
-                }
-                ProgressProj::Done => panic!("polled after completion"),
-            }
-        };
-        this.step.set(Progress::Done);
-        Poll::Ready(result)
+        self.project().call.poll(cx)
     }
-}
-
-fn drive<S, Request, F, R: RuleList>(
-    shared: &Arc<Shared<R>>,
-    held: R::Held,
-    service: S,
-    request: Request,
-) -> Progress<S, Request, F, R> {
-    Progress::Drive(service, request, Unissued { shared: Arc::clone(shared), held: Some(held) })
 }
 
 impl<S: Service<Request>, Request, R: RuleList, P> fmt::Debug for QueueFuture<S, Request, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match self.step {
-            Progress::Arrive(..) => "Arrive",
-            Progress::Wait(..) => "Wait",
-            Progress::Drive(..) => "Drive",
-            Progress::Respond(..) => "Respond",
-            Progress::Done => "Done",
-        };
-        f.debug_struct("QueueFuture").field("step", &step).finish_non_exhaustive()
+        f.debug_struct("QueueFuture").field("step", &self.call.step()).finish_non_exhaustive()
     }
 }
