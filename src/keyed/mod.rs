@@ -169,7 +169,7 @@
 //! and `Retry-After`, [`rate_limit_headers`](KeyedLimitLayer::rate_limit_headers) makes a layer
 //! that tells each client what is left to its keys, and
 //! [`until_body_ends`](KeyedLimitLayer::until_body_ends) counts requests in flight until their
-//! bodies have ended.
+//! bodies have ended, also of a [layer that waits](KeyedQueueLayer::until_body_ends).
 //!
 //! # Memory ordering
 //!
@@ -212,6 +212,9 @@ pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;
 mod waiting;
+
+// The models have another one.
+use crate::time::Clock;
 
 #[cfg(feature = "axum")]
 pub use self::keys::MatchedPath;

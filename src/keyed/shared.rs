@@ -43,7 +43,7 @@ impl<R: RuleList> Shared<R> {
         rules.decide(states, request, &mut now).or_else(|mut denied| {
             // Requests of a layer that waits may have left in the meantime.
             for _ in 0..DECISIONS {
-                if !states.tell_denied(&denied) {
+                if !states.is_worth_another_try(&denied) {
                     break;
                 }
                 now = states.now();
@@ -59,7 +59,7 @@ impl<R: RuleList> Shared<R> {
 
 impl<R: RuleList> Shared<R> {
     /// Issues a request by `call`, and commits what it holds.
-    #[inline]
+    #[inline(always)]
     pub(super) fn issue<F>(
         self: &Arc<Self>,
         held: R::Held,

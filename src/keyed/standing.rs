@@ -46,7 +46,7 @@ pub(crate) fn report_standings(
         let key = if let Target::Key(key) = target { Some(key) } else { None };
         for (window, quota) in state.plan(plan).windows().iter().enumerate() {
             let (remaining, reset) = state.standing(target, plan, window, *quota, &mut now);
-            states.tell_noticed(rule, &mut now);
+            states.tell(rule, now.take_freed());
             report(Standing { rule, window, quota: *quota, key, remaining, reset });
         }
     }

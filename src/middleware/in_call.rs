@@ -72,23 +72,31 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited 
 pub(crate) struct CallFuture<A: Admit, S: Service<Request>, Request, P> {
     #[pin]
     step: Step<A, S, Request, S::Future>,
+    /// Behind the step, because fields are dropped in order.
+    in_flight: Option<A::InFlight>,
     policy: P,
 }
 
-/// What is held stands last, because fields are dropped in order.
 #[pin_project(project = StepProj, project_replace = StepTaken)]
 enum Step<A: Admit, S, Request, F> {
     /// Waits for a permit. The service is not polled.
     Acquire(#[pin] A, S, Request),
-    /// Has a permit, and drives the service ready.
+    /// Has a permit, and drives the service ready. The permit is behind the service.
     Drive(S, Request, A::Permit),
-    Respond(#[pin] F, A::InFlight),
+    Respond(#[pin] F),
     Done,
 }
 
 impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
     pub(crate) const fn new(admission: A, service: S, request: Request, policy: P) -> Self {
-        Self { step: Step::Acquire(admission, service, request), policy }
+        Self { step: Step::Acquire(admission, service, request), in_flight: None, policy }
+    }
+
+    /// Takes what is held until the response, to keep it beyond this future. A rejected request has
+    /// nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<A::InFlight> {
+        self.project().in_flight.take()
     }
 
     /// Returns the name of the step, for `Debug`.
@@ -102,15 +110,17 @@ impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
     }
 }
 
-impl<A, S, Request, P> Future for CallFuture<A, S, Request, P>
+impl<A, S, Request, P> CallFuture<A, S, Request, P>
 where
     A: AdmitFor<Request, S::Response, S::Error>,
     S: Service<Request>,
     P: RejectPolicyFor<S::Response, S::Error>,
 {
-    type Output = Result<S::Response, P::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Polls, and keeps what is held until the response.
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
         let mut this = self.project();
         let result = loop {
             match this.step.as_mut().project() {
@@ -136,13 +146,14 @@ where
                         this.step.as_mut().project_replace(Step::Done)
                     {
                         let (future, in_flight) = A::issue(permit, || service.call(request));
-                        this.step.set(Step::Respond(future, in_flight));
+                        this.step.set(Step::Respond(future));
+                        *this.in_flight = Some(in_flight);
                     }
                 }
                 // Respond => Done
-                StepProj::Respond(future, in_flight) => {
+                StepProj::Respond(future) => {
                     let output = future.poll(cx);
-                    if let Poll::Ready(result) = &output {
+                    if let (Poll::Ready(result), Some(in_flight)) = (&output, this.in_flight) {
                         A::settle(in_flight, result.as_ref());
                     }
                     break ready!(P::pass_on(output));
@@ -151,6 +162,22 @@ where
             }
         };
         this.step.set(Step::Done);
+        Poll::Ready(result)
+    }
+}
+
+impl<A, S, Request, P> Future for CallFuture<A, S, Request, P>
+where
+    A: AdmitFor<Request, S::Response, S::Error>,
+    S: Service<Request>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, P::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.as_mut().poll_holding(cx));
+        *self.project().in_flight = None;
         Poll::Ready(result)
     }
 }

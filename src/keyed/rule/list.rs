@@ -161,8 +161,8 @@ macro_rules! rules {
                 $(
                     let terms = $rule.terms.terms(request);
                     let decided = states[$index].decide(&$rule.key, request, terms, now);
-                    if now.noticed.is_some() {
-                        states.tell_noticed($index, now);
+                    if now.has_freed() {
+                        states.tell($index, now.take_freed());
                     }
                     match decided {
                         Ok(permits) => acquired.held[$index] = permits,
@@ -215,7 +215,7 @@ macro_rules! rules {
                         let terms = $rule.terms.terms(request);
                         if let Ok(want) = states[$index].want(&$rule.key, request, terms) {
                             rejected = rejected.at_least(states[$index].look(want, now));
-                            states.tell_noticed($index, now);
+                            states.tell($index, now.take_freed());
                         }
                     }
                 )+

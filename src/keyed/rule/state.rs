@@ -19,8 +19,7 @@ use crate::{
     keyed::{
         key::Key,
         table::{
-            KeyHash, Place, Refused, Table,
-            counts::QUEUED,
+            Freed, KeyHash, Place, Refused, Table,
             limits::{Ask, Limits, Window},
             log::{PLAN_BITS, PLANS},
             state::{Now, State},
@@ -364,9 +363,6 @@ impl RuleState {
             let place = self.place_of(target);
             let state = self.table.state(place);
             while state.expire(now) {}
-            if state.is_queued() {
-                now.noticed = Some(place); // what the reading has expired
-            }
             let read = read(state, place, now);
             // Acquire: if the counts are those of another key, which has claimed the slot between
             // the look-up and the reading, then the next look-up finds this key elsewhere.
@@ -428,9 +424,6 @@ impl RuleState {
         let state = self.table.state(place);
         // Requests that wait see to the expiry.
         while !state.is_queued() && state.expire(now) {}
-        if state.is_queued() {
-            now.noticed = Some(place);
-        }
         self.wait(place, want.ask, now).filter(|wait| *wait > Duration::from_nanos(1))
     }
 
@@ -447,17 +440,15 @@ impl RuleState {
 
     /// Gives permits back that were not used.
     pub(in crate::keyed) fn undo(&self, held: Held) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
         Freed::by(self.table.state(place).undo(ask), place)
     }
 
     /// Commits permits whose request was issued.
     #[inline]
     pub(in crate::keyed) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
-        let state = self.table.state(place);
-        state.commit(ask, now); // and expires others
-        Freed(state.is_queued().then_some(place))
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
+        self.committed(place, ask, now)
     }
 
     /// Commits `cost` permits in the place of those that were acquired.
@@ -467,7 +458,7 @@ impl RuleState {
         cost: Option<u32>,
         now: &mut Now<'_, Clock>,
     ) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
         let state = self.table.state(place);
         let cost = cost.unwrap_or(ask.cost);
         let held = if cost > ask.cost {
@@ -478,27 +469,25 @@ impl RuleState {
             }
             cost
         };
-        if held > 0 {
-            state.commit(Ask { cost: held, ..ask }, now);
+        self.committed(place, Ask { cost: held, ..ask }, now)
+    }
+
+    /// Commits permits at `place`, if any. Returns what it and the steps before may have freed.
+    #[inline]
+    fn committed(&self, place: Place, ask: Ask, now: &mut Now<'_, Clock>) -> Freed {
+        let state = self.table.state(place);
+        if ask.cost > 0 {
+            state.commit(ask, now); // and expires others
+            let _ = now.take_freed(); // at `place`
         }
-        Freed(state.is_queued().then_some(place))
+        // The time of the line counts with commits of before, so it is told of each.
+        if state.is_queued() { Freed::At(place) } else { Freed::Nothing }
     }
 
     /// Releases a request in flight.
     pub(in crate::keyed) fn release(&self, held: Held) -> Freed {
-        let Some((place, _)) = held.get() else { return Freed(None) };
+        let Some((place, _)) = held.get() else { return Freed::Nothing };
         Freed::by(self.table.state(place).release(), place)
-    }
-}
-
-/// The place of a state that may have permits for requests that wait there.
-#[must_use]
-pub(in crate::keyed) struct Freed(pub(in crate::keyed) Option<Place>);
-
-impl Freed {
-    /// Looks at the counter word before a release.
-    const fn by(word: u64, place: Place) -> Self {
-        Self(if word & QUEUED == 0 { None } else { Some(place) })
     }
 }
 

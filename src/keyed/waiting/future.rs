@@ -9,12 +9,15 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::queue::QueueBounds;
+use super::{
+    queue::QueueBounds,
+    wait::{Admission, Waiting},
+};
 use crate::{
     keyed::{
         rule::{RuleList, Rules, SettleRules, state::Why},
         shared::{InFlight, Shared},
-        states::{Admission, Denied, Waiting},
+        states::Denied,
         table::Refused,
     },
     middleware::{Admit, AdmitFor, CallFuture},
@@ -39,7 +42,7 @@ pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
 struct Turn<R> {
     shared: Arc<Shared<R>>,
     bounds: QueueBounds,
-    /// In the queue. `None` before the first poll.
+    /// In the queue. `None` until the request has arrived.
     waiting: Option<Waiting>,
 }
 
@@ -68,36 +71,49 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         let turn = Turn { shared, bounds, waiting: None };
         Self { call: CallFuture::new(turn, service, request, policy) }
     }
+
+    /// Takes the request in flight, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<InFlight<R>> {
+        self.project().call.take_in_flight().flatten()
+    }
 }
 
-impl<R: RuleList> Turn<R> {
+impl<R> Turn<R> {
     /// Acquires the permits of a request, or queues it.
+    ///
+    /// Pending if another task stalls while it makes a slot for the key: the request is to arrive
+    /// once more.
     fn arrive<Request>(
         &self,
         request: &Request,
         cx: &Context<'_>,
-    ) -> Result<Result<R::Held, Waiting>, Rejected>
+    ) -> Poll<Result<Result<R::Held, Waiting>, Rejected>>
     where
         R: Rules<Request>,
     {
         let Shared { rules, states, .. } = &*self.shared;
         let mut now = states.now();
         let denied = match rules.decide(states, request, &mut now) {
-            Ok(held) => return Ok(Ok(held)),
+            Ok(held) => return Poll::Ready(Ok(Ok(held))),
             Err(denied) => denied,
         };
         let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
         match denied.denial.why {
             Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => {
-                return Err(reject(denied));
+                return Poll::Ready(Err(reject(denied)));
             }
             Why::Refused(_) => {}
         }
         let wants = rules.wants(states, request).map_err(reject)?;
-        Ok(match states.join(wants, denied.rule, &self.bounds, cx)? {
+        Poll::Ready(Ok(match states.join(wants, denied.rule, &self.bounds, cx)? {
             Admission::Acquired(held) => Ok(R::held(&held)),
             Admission::Waiting(waiting) => Err(waiting),
-        })
+            Admission::Stalled => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }))
     }
 }
 
@@ -122,7 +138,7 @@ where
     ) -> Poll<Result<Unissued<R>, Rejected>> {
         let held = match &mut self.waiting {
             Some(waiting) => R::held(&ready!(waiting.poll(cx))?),
-            None => match self.arrive(request, cx)? {
+            None => match ready!(self.arrive(request, cx))? {
                 Ok(held) => held,
                 Err(waiting) => {
                     self.waiting = Some(waiting);
@@ -137,6 +153,23 @@ where
         if let Some(in_flight) = in_flight {
             in_flight.settle(result);
         }
+    }
+}
+
+#[cfg(feature = "server")]
+impl<S, Request, R, P> QueueFuture<S, Request, R, P>
+where
+    S: Service<Request>,
+    R: Rules<Request> + SettleRules<S::Response, S::Error>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    /// Polls, settles the costs, and keeps the request in flight.
+    #[inline]
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
+        self.project().call.poll_holding(cx)
     }
 }
 
