@@ -59,7 +59,7 @@ impl<R: RuleList> Shared<R> {
 
 impl<R: RuleList> Shared<R> {
     /// Issues a request by `call`, and commits what it holds.
-    #[inline(always)]
+    #[inline]
     pub(super) fn issue<F>(
         self: &Arc<Self>,
         held: R::Held,

@@ -14,53 +14,50 @@ use tower_service::Service;
 
 use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
-/// The admission of one request: what it holds before its call, and until its response.
+/// The admission of one request: waits for its permit, and holds it until the call.
+///
+/// A drop leaves the queue, or refunds the permit.
 pub(crate) trait Admit {
-    /// What a request holds until it is issued. A drop refunds it.
-    type Permit;
     /// What a request holds from its call until its response.
     type InFlight;
 
-    /// Issues a request by `call`, and commits its permit.
-    fn issue<F>(permit: Self::Permit, call: impl FnOnce() -> F) -> (F, Self::InFlight);
+    /// Issues a request that was admitted, by `call`, and commits its permit.
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Self::InFlight);
 }
 
 /// The admission of a request to a service with this response type and error type.
 pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
+    /// Polls for the permit. Not called after it is ready.
     fn poll_acquire(
-        self: Pin<&mut Self>,
+        &mut self,
         request: &Request,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Permit, Rejected>>;
+    ) -> Poll<Result<(), Rejected>>;
 
     /// Is called with the result of the inner service.
-    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>) {
-        let _ = (in_flight, result);
-    }
+    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>);
 }
 
 /// Admits every request.
 pub(crate) struct Unlimited;
 
 impl Admit for Unlimited {
-    type Permit = ();
     type InFlight = ();
 
     #[inline]
-    fn issue<F>((): (), call: impl FnOnce() -> F) -> (F, ()) {
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, ()) {
         (call(), ())
     }
 }
 
 impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited {
     #[inline]
-    fn poll_acquire(
-        self: Pin<&mut Self>,
-        _: &Request,
-        _: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejected>> {
+    fn poll_acquire(&mut self, _: &Request, _: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         Poll::Ready(Ok(()))
     }
+
+    #[inline]
+    fn settle((): &mut (), _: Result<&Response, &Error>) {}
 }
 
 /// A response future that acquires a permit first.
@@ -78,18 +75,23 @@ pub(crate) struct CallFuture<A: Admit, S: Service<Request>, Request, P> {
 }
 
 #[pin_project(project = StepProj, project_replace = StepTaken)]
-enum Step<A: Admit, S, Request, F> {
-    /// Waits for a permit. The service is not polled.
-    Acquire(#[pin] A, S, Request),
-    /// Has a permit, and drives the service ready. The permit is behind the service.
-    Drive(S, Request, A::Permit),
+enum Step<A, S, Request, F> {
+    Call {
+        /// Is not polled before the request is admitted.
+        service: S,
+        request: Request,
+        /// Behind the service, because fields are dropped in order.
+        admission: A,
+        is_admitted: bool,
+    },
     Respond(#[pin] F),
     Done,
 }
 
 impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
     pub(crate) const fn new(admission: A, service: S, request: Request, policy: P) -> Self {
-        Self { step: Step::Acquire(admission, service, request), in_flight: None, policy }
+        let step = Step::Call { service, request, admission, is_admitted: false };
+        Self { step, in_flight: None, policy }
     }
 
     /// Takes what is held until the response, to keep it beyond this future. A rejected request has
@@ -102,9 +104,9 @@ impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
     /// Returns the name of the step, for `Debug`.
     pub(crate) const fn step(&self) -> &'static str {
         match self.step {
-            Step::Acquire(..) => "Acquire",
-            Step::Drive(..) => "Drive",
-            Step::Respond(..) => "Respond",
+            Step::Call { is_admitted: false, .. } => "Acquire",
+            Step::Call { is_admitted: true, .. } => "Drive",
+            Step::Respond(_) => "Respond",
             Step::Done => "Done",
         }
     }
@@ -124,30 +126,23 @@ where
         let mut this = self.project();
         let result = loop {
             match this.step.as_mut().project() {
-                // Acquire => (Drive | Done)
-                StepProj::Acquire(admission, _, request) => {
-                    match ready!(admission.poll_acquire(request, cx)) {
-                        Ok(permit) => {
-                            if let StepTaken::Acquire(_, service, request) =
-                                this.step.as_mut().project_replace(Step::Done)
-                            {
-                                this.step.set(Step::Drive(service, request, permit));
-                            }
+                // Call => (Respond | Done)
+                StepProj::Call { service, request, admission, is_admitted } => {
+                    if !*is_admitted {
+                        if let Err(rejected) = ready!(admission.poll_acquire(request, cx)) {
+                            break this.policy.reject(&mut P::hold(rejected));
                         }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
+                        *is_admitted = true;
                     }
-                }
-                // Drive => (Respond | Done)
-                StepProj::Drive(service, ..) => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         break Err(P::pass(error));
                     }
-                    if let StepTaken::Drive(mut service, request, permit) =
+                    if let StepTaken::Call { mut service, request, admission, .. } =
                         this.step.as_mut().project_replace(Step::Done)
                     {
-                        let (future, in_flight) = A::issue(permit, || service.call(request));
-                        this.step.set(Step::Respond(future));
+                        let (future, in_flight) = admission.issue(|| service.call(request));
                         *this.in_flight = Some(in_flight);
+                        this.step.set(Step::Respond(future));
                     }
                 }
                 // Respond => Done

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -52,32 +52,30 @@ impl PerClass {
                 semaphore.ok_or_else(|| Rejected::new(Limit::Rate, Reason::QueueFull, None))?;
             Ok(semaphore.acquire_owned().await.expect("is not closed"))
         };
-        Acquire(acquire.boxed())
+        Acquire { future: acquire.boxed(), permit: None }
     }
 }
 
-struct Acquire(BoxFuture<'static, Result<OwnedSemaphorePermit, Rejected>>);
+struct Acquire {
+    future: BoxFuture<'static, Result<OwnedSemaphorePermit, Rejected>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 impl Admit for Acquire {
-    type Permit = OwnedSemaphorePermit;
     type InFlight = OwnedSemaphorePermit;
 
-    fn issue<F>(
-        permit: OwnedSemaphorePermit,
-        call: impl FnOnce() -> F,
-    ) -> (F, OwnedSemaphorePermit) {
-        (call(), permit)
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, OwnedSemaphorePermit) {
+        (call(), self.permit.expect("is admitted"))
     }
 }
 
 impl<R, Response, Error> AdmitFor<R, Response, Error> for Acquire {
-    fn poll_acquire(
-        mut self: Pin<&mut Self>,
-        _: &R,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<OwnedSemaphorePermit, Rejected>> {
-        self.0.poll_unpin(cx)
+    fn poll_acquire(&mut self, _: &R, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let Self { future, permit } = self;
+        future.poll_unpin(cx).map_ok(|acquired| *permit = Some(acquired))
     }
+
+    fn settle(_: &mut OwnedSemaphorePermit, _: Result<&Response, &Error>) {}
 }
 
 /// The service under test: admits in `call`.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
@@ -42,11 +42,9 @@ impl<F, P: RejectPolicy> Outcome<F, P> {
     {
         match self.project() {
             OutcomeProj::Admitted(future) => {
-                let output = future.poll(cx);
-                if let Poll::Ready(result) = &output {
-                    completed(result.as_ref());
-                }
-                P::pass_on(output)
+                let result = ready!(future.poll(cx));
+                completed(result.as_ref());
+                P::pass_on(Poll::Ready(result))
             }
             OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
         }

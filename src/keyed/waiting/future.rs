@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -38,23 +39,25 @@ pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
     call: CallFuture<Turn<R>, S, Request, P>,
 }
 
-/// The admission of a request in its turn.
-struct Turn<R> {
+/// The admission of a request in its turn. A drop leaves the queue, and refunds its permits.
+struct Turn<R: RuleList> {
     shared: Arc<Shared<R>>,
     bounds: QueueBounds,
-    /// In the queue. `None` until the request has arrived.
-    waiting: Option<Waiting>,
+    step: Step<R::Held>,
 }
 
-/// Permits of a request that is not issued yet. A drop refunds them.
-struct Unissued<R: RuleList> {
-    shared: Arc<Shared<R>>,
-    held: Option<R::Held>,
+enum Step<H> {
+    Arrive,
+    Wait(Waiting),
+    /// Has the permits of all rules.
+    Admitted(H),
+    /// Holds nothing any more.
+    Issued,
 }
 
-impl<R: RuleList> Drop for Unissued<R> {
+impl<R: RuleList> Drop for Turn<R> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Step::Admitted(held) = self.step {
             self.shared.states.undo(held.as_ref());
         }
     }
@@ -68,7 +71,7 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         policy: P,
         bounds: QueueBounds,
     ) -> Self {
-        let turn = Turn { shared, bounds, waiting: None };
+        let turn = Turn { shared, bounds, step: Step::Arrive };
         Self { call: CallFuture::new(turn, service, request, policy) }
     }
 
@@ -79,7 +82,7 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
     }
 }
 
-impl<R> Turn<R> {
+impl<R: RuleList> Turn<R> {
     /// Acquires the permits of a request, or queues it.
     ///
     /// Pending if another task stalls while it makes a slot for the key: the request is to arrive
@@ -118,12 +121,14 @@ impl<R> Turn<R> {
 }
 
 impl<R: RuleList> Admit for Turn<R> {
-    type Permit = Unissued<R>;
     type InFlight = Option<InFlight<R>>;
 
-    fn issue<F>(mut permit: Unissued<R>, call: impl FnOnce() -> F) -> (F, Option<InFlight<R>>) {
-        let held = permit.held.take().expect("it is not issued yet");
-        permit.shared.issue(held, call)
+    #[inline]
+    fn issue<F>(mut self, call: impl FnOnce() -> F) -> (F, Option<InFlight<R>>) {
+        let Step::Admitted(held) = mem::replace(&mut self.step, Step::Issued) else {
+            unreachable!("it is admitted")
+        };
+        self.shared.issue(held, call)
     }
 }
 
@@ -132,23 +137,28 @@ where
     R: Rules<Request> + SettleRules<Response, Error>,
 {
     fn poll_acquire(
-        mut self: Pin<&mut Self>,
+        &mut self,
         request: &Request,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Unissued<R>, Rejected>> {
-        let held = match &mut self.waiting {
-            Some(waiting) => R::held(&ready!(waiting.poll(cx))?),
-            None => match ready!(self.arrive(request, cx))? {
+    ) -> Poll<Result<(), Rejected>> {
+        let held = match &mut self.step {
+            // Arrive => (Arrive | Wait | Admitted)
+            Step::Arrive => match ready!(self.arrive(request, cx))? {
                 Ok(held) => held,
                 Err(waiting) => {
-                    self.waiting = Some(waiting);
+                    self.step = Step::Wait(waiting);
                     return Poll::Pending;
                 }
             },
+            // Wait => Admitted
+            Step::Wait(waiting) => R::held(&ready!(waiting.poll(cx))?),
+            Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
         };
-        Poll::Ready(Ok(Unissued { shared: Arc::clone(&self.shared), held: Some(held) }))
+        self.step = Step::Admitted(held);
+        Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn settle(in_flight: &mut Option<InFlight<R>>, result: Result<&Response, &Error>) {
         if let Some(in_flight) = in_flight {
             in_flight.settle(result);
