@@ -1,9 +1,6 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use super::{
-    rule::state::{Freed, RuleState},
-    states::States,
-};
+use super::{rule::state::RuleState, states::States};
 
 /// A handle of a rule: reads its keys, and forgets them. Cheap to clone.
 ///
@@ -32,14 +29,14 @@ impl RuleHandle {
         }
     }
 
-    fn state(&self) -> &RuleState {
+    pub(crate) fn state(&self) -> &RuleState {
         &self.states[self.index]
     }
 
     fn read(&self, plan: usize, key: impl Hash) -> (u32, Option<Duration>) {
         let mut now = self.states.now();
         let read = self.state().remaining(plan, self.state().hash(key), &mut now);
-        self.states.tell_noticed(self.index, &mut now);
+        self.states.tell(self.index, now.take_freed());
         read
     }
 
@@ -71,15 +68,18 @@ impl RuleHandle {
     ///
     /// Has no effect on a key that shares an overflow.
     pub fn forget(&self, key: impl Hash) {
-        let place = self.state().table().forget(self.state().hash(key));
-        self.states.tell(self.index, Freed(place));
+        let freed = self.state().table().forget(self.state().hash(key));
+        self.states.tell(self.index, freed);
     }
 
     /// Returns the number of keys that hold a permit, or have a request in flight, by looking at
     /// all of them.
     #[must_use]
     pub fn live_keys(&self) -> usize {
-        self.state().live_keys(&mut self.states.now())
+        let mut now = self.states.now();
+        let live = self.state().live_keys(&mut now);
+        self.states.tell(self.index, now.take_freed());
+        live
     }
 
     /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule.
@@ -93,6 +93,20 @@ impl RuleHandle {
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.state().table().overflowed()
+    }
+
+    /// Returns true if the rule admits every request: see [`Rule::dry_run`](super::Rule::dry_run).
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.state().is_dry_run()
+    }
+
+    /// Begins or ends a dry run, for requests that are decided later. What was counted before
+    /// holds: at the end of a dry run, a key has used what its requests have acquired.
+    ///
+    /// A request that waits goes on waiting for its turn.
+    pub fn set_dry_run(&self, is_dry_run: bool) {
+        self.state().set_dry_run(is_dry_run);
     }
 
     /// Returns the number of requests that this rule has rejected, in a dry run too.

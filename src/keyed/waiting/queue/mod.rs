@@ -74,18 +74,17 @@ pub(in crate::keyed) use self::wakes::Wakes;
 use self::{runtimes::Runtimes, slots::Slots};
 use crate::{
     keyed::{
+        Clock,
+        lanes::DECISIONS,
         rule::{
             list::MAX_RULES,
             state::{Denial, Held, RuleState, Target, Want, Why},
         },
-        table::{Place, Refused, limits::Ask, state::Now},
+        table::{Freed, Place, Refused, limits::Ask, state::Now},
     },
     rejected::{Limit, Reason, Rejected},
-    time::{Clock, Nanos, TICK},
+    time::{Nanos, TICK},
 };
-
-/// Decisions of one request while others change its state.
-const DECISIONS: u32 = 64;
 
 /// The bounds of a layer that waits.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +139,8 @@ pub(in crate::keyed) enum Joined {
     },
     /// The request would wait outside of a runtime.
     NoRuntime,
+    /// Another task stalls while it makes a slot for the key. The request arrives once more.
+    Stalled,
 }
 
 type Outcome = Result<[Held; MAX_RULES], Rejected>;
@@ -302,7 +303,7 @@ impl Queue {
             self.class_of.insert(targets, class);
             return Ok(Err(self.insert(class, arrival, asks)));
         }
-        Err(deny(arrival.first, Refused::Stalled, asks[arrival.first], step))
+        Ok(Ok(Joined::Stalled))
     }
 
     /// Polls the entry of a request. Swaps its waker with `waker` while it waits. The flag tells
@@ -343,16 +344,25 @@ impl Queue {
         (outcome.and_then(Result::ok), waker)
     }
 
-    /// Advances the line of a state. Returns false if it has none.
+    /// Advances the lines of the states at which permits were freed. Returns false if they have
+    /// none.
     pub(in crate::keyed) fn advance_at(
         &mut self,
         rule: usize,
-        place: Place,
+        freed: Freed,
         step: &mut Step<'_>,
     ) -> bool {
-        let Some(&line) = self.line_at.get(&(rule, place)) else { return false };
-        self.advance(line, step);
-        true
+        let has_line = self.note(rule, freed);
+        self.advance_changed(step);
+        has_line
+    }
+
+    /// Ends a step: advances the lines at which it has freed permits, and wakes the tasks that
+    /// would be late by the times of now.
+    pub(in crate::keyed) fn finish(&mut self, step: &mut Step<'_>) {
+        self.advance_changed(step);
+        let next = self.next();
+        self.runtimes.rearm(next, step.wakes);
     }
 
     /// Advances the lines that are due, and rejects the requests whose deadlines have passed, for
@@ -388,12 +398,6 @@ impl Queue {
         }
     }
 
-    /// Wakes the tasks that would be late by the times of now.
-    pub(in crate::keyed) fn rearm(&mut self, wakes: &mut Wakes) {
-        let next = self.next();
-        self.runtimes.rearm(next, wakes);
-    }
-
     fn next(&self) -> Nanos {
         let due = self.dues.first().map_or(Nanos::NEVER, |(due, _)| *due);
         self.ends.first().map_or(due, |(end, _)| due.min(*end))
@@ -405,11 +409,29 @@ impl Queue {
     /// lines to which it moves requests.
     fn advance(&mut self, line: LineId, step: &mut Step<'_>) {
         self.changed.push(line);
+        self.advance_changed(step);
+    }
+
+    fn advance_changed(&mut self, step: &mut Step<'_>) {
         while let Some(line) = self.changed.pop() {
             if self.lines.get(line).is_some() {
                 while self.advance_first(line, step) {}
             }
         }
+    }
+
+    /// Has the lines of states at which permits were freed advanced. Returns false if there is none.
+    fn note(&mut self, rule: usize, freed: Freed) -> bool {
+        let before = self.changed.len();
+        match freed {
+            Freed::Nothing => {}
+            Freed::At(place) => self.changed.extend(self.line_at.get(&(rule, place))),
+            Freed::Several => {
+                let of_rule = self.line_at.iter().filter(|((of, _), _)| *of == rule);
+                self.changed.extend(of_rule.map(|(_, line)| *line));
+            }
+        }
+        self.changed.len() > before
     }
 
     /// Acquires for the first request of a line. Returns false if the state refuses it, or if there
@@ -529,12 +551,10 @@ impl Queue {
                 Some((own, place)) if own == rule => state.acquire_in_turn(place, ask, now),
                 _ => state.acquire(Want { target, ask }, now),
             };
-            if let Some(place) = now.noticed.take() {
-                self.changed.extend(self.line_at.get(&(rule, place)));
-            }
+            self.note(rule, now.take_freed());
             match acquired {
                 Ok(permits) => held[rule] = permits,
-                Err(_) if state.is_dry_run => passed[rule] = true,
+                Err(_) if state.is_dry_run() => passed[rule] = true,
                 Err(refused) => {
                     // Other rules have no line here, and the caller advances its own.
                     for (state, held) in states.iter().zip(held) {
@@ -569,9 +589,7 @@ impl Queue {
         let mut wait = own;
         for (other, state) in states.iter().enumerate().filter(|(other, _)| *other != rule) {
             wait = wait.max(state.look(wants[other], now));
-            if let Some(place) = now.noticed.take() {
-                self.changed.extend(self.line_at.get(&(other, place)));
-            }
+            self.note(other, now.take_freed());
         }
         let in_lane = self.lanes.get(&lane).copied().unwrap_or(0);
         let is_full = self.waiting >= bounds.max_queue || in_lane >= bounds.max_queue_per_key;
