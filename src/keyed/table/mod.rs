@@ -485,7 +485,7 @@ impl Table {
     /// Makes newcomers join the requests that wait at `place`, where a key was refused. `None`
     /// stands for requests without a key.
     ///
-    /// Returns false if the key is no longer there, or need not wait. It is decided again then.
+    /// Returns false if the key is no longer there. It is decided again then.
     pub(crate) fn set_queued(&self, place: Place, key: Option<KeyHash>) -> bool {
         let state = self.state(place);
         let was_queued = state.is_queued();

@@ -308,11 +308,10 @@ impl<'a> State<'a> {
         self.counts.load(Relaxed) & QUEUED != 0
     }
 
-    /// Sets the flag. Returns false if the state is idle or being claimed, so that the request does
-    /// not have to wait here, or not at this state.
+    /// Sets the flag. Returns false if the state is being claimed for another key.
     pub(crate) fn try_set_queued(&self) -> bool {
         let mut word = self.counts.load(Relaxed);
-        while word != 0 && word & TAKEN & !self.ignored == 0 {
+        while word & TAKEN & !self.ignored == 0 {
             // Acquire: as for an acquisition, after which the key is looked up again.
             match self.counts.compare_exchange_weak(word, word | QUEUED, Acquire, Relaxed) {
                 Ok(_) => return true,

@@ -38,13 +38,14 @@ impl States {
     ) -> Result<Admission, Rejected> {
         let runtime = Handle::try_current().ok();
         let now = self.clock().now();
+        let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
         let arrival = Arrival {
             wants,
             first,
             bounds,
             deadline: now.after(bounds.max_wait),
             request_end: current_deadline::current().map(|at| self.clock().read(at)),
-            waker: cx.waker().clone(), // foreign code, before the lock
+            waker: &mut waker,
             runtime: runtime.as_ref().map(Handle::id),
         };
         match self.with_queue(|queue, step| queue.join(arrival, step))? {

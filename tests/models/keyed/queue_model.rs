@@ -122,13 +122,14 @@ impl Waits {
     fn queue(&self, wants: [Want; MAX_RULES], first: usize) -> Arrived {
         let wakes = WakeCounter::new();
         loop {
+            let mut waker = Some(wakes.waker());
             let arrival = Arrival {
                 wants,
                 first,
                 bounds: &BOUNDS,
                 deadline: Nanos::NEVER,
                 request_end: None,
-                waker: wakes.waker(),
+                waker: &mut waker,
                 runtime: Some(*RUNTIME),
             };
             match self.states.with_queue(|queue, step| queue.join(arrival, step)) {
@@ -376,12 +377,13 @@ fn k17_request_waits_where_its_key_is_after_a_copy() {
         waits.wait(LENGTH);
         waits.issue(of(FAR));
         waits.issue(of(A)); // in the overflow
-        waits.wait(Duration::from_nanos(TICKS));
+        assert!(waits.decide(of(A)).is_err(), "no permit is left");
         let other = spawn(&waits, |waits| {
-            waits.decide(of(A)).ok().inspect(|held| waits.commit(held));
+            waits.wait(Duration::from_nanos(TICKS));
+            waits.decide(of(A)).ok()
         });
-        let own = waits.arrive(of(A));
-        join([other]);
+        let own = waits.queue(of(A), 0);
+        join([other]).into_iter().flatten().for_each(|of_a| waits.states.undo(&of_a));
         waits.assert_granted_at_home(A, own);
     });
 }
@@ -413,6 +415,22 @@ fn c4_k17_permit_of_a_waiter_that_leaves_is_granted_to_the_next() {
         waits.cancel(first);
         join([other]);
         waits.assert_granted(next);
+    });
+}
+
+/// K17: a request for all permits leaves the queue while a newcomer joins those behind it.
+#[test]
+fn c4_k17_requests_behind_a_large_one_proceed_when_it_leaves() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let waits = Waits::new([Setting::common(3, 1)]);
+        let held = waits.acquire(common(1));
+        let (large, next) = (waits.arrive(common(3)), waits.arrive(common(1)));
+        let other = spawn(&waits, |waits| waits.arrive(common(1)));
+        waits.cancel(large);
+        let newcomer = join([other]).pop().expect("a request");
+        let granted = [next, newcomer].map(|it| waits.granted(it).expect("there is room"));
+        granted.iter().chain([&held]).for_each(|held| waits.states.undo(held));
+        assert!(waits.table().state(waits.table().common()).is_idle(), "a permit is lost");
     });
 }
 
