@@ -29,7 +29,7 @@ impl RuleHandle {
         }
     }
 
-    fn state(&self) -> &RuleState {
+    pub(crate) fn state(&self) -> &RuleState {
         &self.states[self.index]
     }
 
@@ -93,6 +93,20 @@ impl RuleHandle {
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.state().table().overflowed()
+    }
+
+    /// Returns true if the rule admits every request: see [`Rule::dry_run`](super::Rule::dry_run).
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.state().is_dry_run()
+    }
+
+    /// Begins or ends a dry run, for requests that are decided later. What was counted before
+    /// holds: at the end of a dry run, a key has used what its requests have acquired.
+    ///
+    /// A request that waits goes on waiting for its turn.
+    pub fn set_dry_run(&self, is_dry_run: bool) {
+        self.state().set_dry_run(is_dry_run);
     }
 
     /// Returns the number of requests that this rule has rejected, in a dry run too.

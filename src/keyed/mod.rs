@@ -161,6 +161,7 @@
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
+//! | limits of a file | [`RuleConfig`](crate::config::RuleConfig) |
 //!
 //! # Servers of HTTP
 //!
@@ -201,13 +202,13 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
-mod rule;
+pub(crate) mod rule;
 mod service;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
 mod states;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;
 mod waiting;
@@ -221,6 +222,7 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
+pub(crate) use self::waiting::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
@@ -228,7 +230,8 @@ pub use self::{
     layer::KeyedLimitLayer,
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
-        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
+        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,
+        WithoutKey,
     },
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},

@@ -61,7 +61,7 @@ impl RuleState {
         request: &Request,
         terms: Terms,
     ) -> Subject {
-        if terms.is_exempt || self.is_dry_run {
+        if terms.is_exempt || self.is_dry_run() {
             return Subject(None);
         }
         let target = self.target(key, request).filter(|target| *target != Target::Nothing);

@@ -49,6 +49,8 @@ mod retry_traces;
 mod settings;
 #[cfg(feature = "serde")]
 mod settings_files;
+#[cfg(all(feature = "serde", feature = "server"))]
+mod settings_rules;
 mod settings_text;
 mod traits;
 mod wake_ups;

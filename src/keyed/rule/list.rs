@@ -5,7 +5,7 @@
 use std::mem;
 
 use super::{
-    Rule, RuleConfig,
+    Rule, RuleSettings,
     settle::{IsLate, Settle},
     state::{Held, RuleState, Want, Why},
     terms::ReadTerms,
@@ -110,8 +110,8 @@ mod sealed {
 }
 
 impl<K, T, S> Rule<K, T, S> {
-    fn config(&self) -> &RuleConfig {
-        &self.config
+    fn settings(&self) -> &RuleSettings {
+        &self.settings
     }
 }
 
@@ -130,7 +130,7 @@ macro_rules! rules {
 
             fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
-                Ok(vec![$(RuleState::new($rule.config(), $rule.is_late())?),+])
+                Ok(vec![$(RuleState::new($rule.settings(), $rule.is_late())?),+])
             }
         }
 

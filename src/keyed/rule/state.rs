@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{Acquire, Relaxed},
             fence,
         },
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::{RuleConfig, WithoutKey, plan::Plan, terms::Terms};
+use super::{RuleSettings, WithoutKey, plan::Plan, terms::Terms};
 use crate::{
     keyed::{
         key::Key,
@@ -36,11 +36,10 @@ const DEBT: u64 = 3;
 
 /// The states of the keys of a rule, and its settings.
 pub(crate) struct RuleState {
-    name: Arc<str>,
+    settings: RuleSettings,
     id: Option<RuleName>,
-    plans: Vec<Plan>,
-    without_key: WithoutKey,
-    pub(in crate::keyed) is_dry_run: bool,
+    /// In the place of that of the settings, because a handle changes it.
+    is_dry_run: AtomicBool,
     pub(in crate::keyed) is_late: bool,
     table: Table,
     hasher: RandomState,
@@ -105,29 +104,40 @@ impl Held {
 
 impl RuleState {
     pub(in crate::keyed) fn new(
-        config: &RuleConfig,
+        settings: &RuleSettings,
         is_late: bool,
     ) -> Result<Self, InvalidSetting> {
-        let name = &config.name;
+        let name = &settings.name;
         if name.is_empty() {
             return Err(InvalidSetting::new("name of a rule", name, "a text that is not empty"));
         }
-        let limits = limits(config, is_late)?;
+        let limits = limits(settings, is_late)?;
         Ok(Self {
-            name: Arc::clone(name),
+            settings: settings.clone(),
             id: RuleName::of(name),
-            plans: config.plans.clone(),
-            without_key: config.without_key,
-            is_dry_run: config.is_dry_run,
+            is_dry_run: AtomicBool::new(settings.is_dry_run),
             is_late,
-            table: Table::new(config.max_keys, limits, config.when_full),
+            table: Table::new(settings.max_keys, limits, settings.when_full),
             hasher: RandomState::new(),
             rejected: AtomicU64::new(0),
         })
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.settings.name
+    }
+
+    /// Returns the settings of the rule when its layer was made.
+    pub(crate) const fn settings(&self) -> &RuleSettings {
+        &self.settings
+    }
+
+    pub(in crate::keyed) fn is_dry_run(&self) -> bool {
+        self.is_dry_run.load(Relaxed)
+    }
+
+    pub(in crate::keyed) fn set_dry_run(&self, is_dry_run: bool) {
+        self.is_dry_run.store(is_dry_run, Relaxed);
     }
 
     pub(in crate::keyed) const fn table(&self) -> &Table {
@@ -137,7 +147,7 @@ impl RuleState {
     /// Returns the plan of this index, which is valid.
     #[cfg(feature = "server")]
     pub(crate) fn plan(&self, index: usize) -> &Plan {
-        &self.plans[index]
+        &self.settings.plans[index]
     }
 
     pub(in crate::keyed) fn rejected(&self) -> u64 {
@@ -167,7 +177,8 @@ impl RuleState {
 
     #[inline]
     pub(in crate::keyed) fn ask(&self, terms: Terms) -> Ask {
-        Ask { plan: if terms.plan < self.plans.len() { terms.plan } else { 0 }, cost: terms.cost }
+        let plans = self.settings.plans.len();
+        Ask { plan: if terms.plan < plans { terms.plan } else { 0 }, cost: terms.cost }
     }
 
     /// Returns what a request wants of this rule.
@@ -200,7 +211,7 @@ impl RuleState {
         if !self.table.has_slots() {
             return Some(Target::Common);
         }
-        match (self.hash_of(key, request), self.without_key) {
+        match (self.hash_of(key, request), self.settings.without_key) {
             (Some(key), _) => Some(Target::Key(key)),
             (None, WithoutKey::Share) => Some(Target::Common),
             (None, WithoutKey::Exempt) => Some(Target::Nothing),
@@ -253,7 +264,7 @@ impl RuleState {
             self.acquire(want, now)
                 .map_err(|refused| Denial { why: Why::Refused(refused), ask: want.ask })
         });
-        if self.is_dry_run && decided.is_err() {
+        if decided.is_err() && self.is_dry_run() {
             self.count_rejection();
             return Ok(Held::NOTHING);
         }
@@ -269,7 +280,7 @@ impl RuleState {
         terms: Terms,
     ) -> Result<Want, Denial> {
         match self.want(key, request, terms) {
-            Err(_) if self.is_dry_run => Ok(Want::NOTHING),
+            Err(_) if self.is_dry_run() => Ok(Want::NOTHING),
             wanted => wanted,
         }
     }
@@ -386,7 +397,7 @@ impl RuleState {
         key: KeyHash,
         now: &mut Now<'_, Clock>,
     ) -> (u32, Option<Duration>) {
-        let plan = if plan < self.plans.len() { plan } else { 0 };
+        let plan = if plan < self.settings.plans.len() { plan } else { 0 };
         self.read(Target::Key(key), now, |state, place, now| {
             let windows = 0..self.table.limits().windows.len();
             let left = windows.map(|window| state.remaining(window, plan)).min();
@@ -413,7 +424,7 @@ impl RuleState {
     /// would now, or if that is not known.
     pub(in crate::keyed) fn look(&self, want: Want, now: &mut Now<'_, Clock>) -> Option<Duration> {
         let place = match want.target {
-            _ if self.is_dry_run => return None,
+            _ if self.is_dry_run() => return None,
             Target::Nothing => return None,
             Target::Common => self.table.common(),
             Target::Key(key) => self.table.find(key)?,
@@ -504,13 +515,13 @@ pub(in crate::keyed) enum Why {
 
 impl fmt::Debug for RuleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleState").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("RuleState").field("name", self.name()).finish_non_exhaustive()
     }
 }
 
 /// Checks the limits of a rule.
-fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> {
-    let RuleConfig { name, plans, .. } = config;
+fn limits(settings: &RuleSettings, is_late: bool) -> Result<Limits, InvalidSetting> {
+    let RuleSettings { name, plans, .. } = settings;
     let lengths = |plan: &Plan| plan.windows().iter().map(|it| it.window()).collect::<Vec<_>>();
     let first = &plans[0];
     if let Some(other) = plans.iter().find(|plan| lengths(plan) != lengths(first)) {
@@ -526,16 +537,10 @@ fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> 
         let expected = "one with a limit, by at_most or max_in_flight";
         return Err(InvalidSetting::new("rule", name, expected));
     }
-    let windows: Vec<Window> = (0..first.windows().len())
-        .map(|at| {
-            let quotas: Vec<u32> = plans.iter().map(|plan| plan.windows()[at].limit()).collect();
-            Window::new(&quotas, first.windows()[at].window())
-        })
-        .collect();
     let debt = if is_late { DEBT } else { 0 };
     let largest = plans.iter().flat_map(Plan::windows).map(|quota| quota.limit()).max();
-    let alone = windows.len() == 1 && in_flight.is_empty();
-    Limits::new(windows, in_flight, debt).map_err(|bits| match largest {
+    let alone = first.windows().len() == 1 && in_flight.is_empty();
+    limits_of(plans, debt).map_err(|bits| match largest {
         Some(largest) if alone => {
             let expected = format!("at most {} in rule {name:?}", Limits::max_quota(debt));
             InvalidSetting::new("limit", largest, expected)
@@ -548,4 +553,15 @@ fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> 
             InvalidSetting::new("rule", name, expected)
         }
     })
+}
+
+/// Returns the limits of plans whose windows have the same lengths, or the number of bits that are
+/// missing for their counts.
+pub(crate) fn limits_of(plans: &[Plan], debt: u64) -> Result<Limits, u32> {
+    let first = plans[0].windows();
+    let windows = first.iter().enumerate().map(|(at, quota)| {
+        let quotas: Vec<u32> = plans.iter().map(|plan| plan.windows()[at].limit()).collect();
+        Window::new(&quotas, quota.window())
+    });
+    Limits::new(windows.collect(), plans.iter().filter_map(Plan::in_flight).collect(), debt)
 }

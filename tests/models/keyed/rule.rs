@@ -70,6 +70,10 @@ pub(crate) mod state {
     }
 
     impl RuleState {
+        pub(crate) const fn is_dry_run(&self) -> bool {
+            self.is_dry_run
+        }
+
         pub(crate) fn acquire(&self, want: Want, now: &mut Instant<'_>) -> Result<Held, Refused> {
             let Want { target, ask } = want;
             let place = match target {

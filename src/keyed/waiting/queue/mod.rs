@@ -647,7 +647,7 @@ impl Queue {
             self.note(rule, now.take_freed());
             match acquired {
                 Ok(permits) => held[rule] = permits,
-                Err(_) if state.is_dry_run => passed[rule] = true,
+                Err(_) if state.is_dry_run() => passed[rule] = true,
                 Err(refused) => {
                     // Other rules have no line here, and the caller advances its own.
                     for (state, held) in states.iter().zip(held) {
