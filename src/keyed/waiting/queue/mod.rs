@@ -31,8 +31,8 @@
 //!  refuses it
 //! ```
 //!
-//! A drop leaves any of these states: a request that waits leaves its line, one with permits refunds
-//! them. Its entry stays until it is polled or dropped.
+//! A drop leaves any of these states: a request that waits leaves its line, one with permits
+//! refunds them. Its entry stays until it is polled or dropped.
 //!
 //! # The flag
 //!
@@ -90,8 +90,8 @@
 //! threads:
 //!
 //! - *A newcomer is refused, and the state gets room before it has the lock.* It is decided again
-//!   behind the lock, and once more behind the flag. So with a release, a refund, a `forget`, and an
-//!   expiry by a reading, by a commit, or by a claim of a slot.
+//!   behind the lock, and once more behind the flag. So with a release, a refund, a `forget`, and
+//!   an expiry by a reading, by a commit, or by a claim of a slot.
 //! - *A slot is claimed for another key before the flag is set.* As for an acquisition: a state
 //!   with the flag keeps its key, so the fingerprint is looked up behind the flag.
 //! - *An overflow is copied before the flag is set there.* Behind the flag, a slot of the key is
@@ -501,7 +501,7 @@ impl Queue {
         }
     }
 
-    /// Has the lines of states at which permits were freed advanced. Returns false if there is none.
+    /// Has the lines of states advanced at which permits were freed. Returns false without one.
     fn note(&mut self, rule: usize, freed: Freed) -> bool {
         let before = self.changed.len();
         match freed {
