@@ -201,6 +201,7 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
+mod observed;
 mod rule;
 mod service;
 mod shared;
@@ -223,6 +224,7 @@ pub use self::{
     handle::RuleHandle,
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
+    observed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
         Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
@@ -230,6 +232,7 @@ pub use self::{
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},
 };
+pub(crate) use self::observed::KIND as RULE_KIND;
 #[cfg(feature = "server")]
 pub(crate) use self::{
     shared::{InFlight, Shared},

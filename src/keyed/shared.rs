@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
+    observed::Rejection,
     rule::{RuleList, Rules, state::RuleState},
     states::States,
 };
@@ -52,13 +53,16 @@ impl<R: RuleList> Shared<R> {
                     Err(again) => denied = again,
                 }
             }
-            Err(rules.reject(denied, states, request, &mut now))
+            let rule = denied.rule;
+            let rejected = rules.reject(denied, states, request, &mut now);
+            rules.notify_rejected(states, rule, Rejection::of(&rejected), request, &mut now);
+            Err(rejected)
         })
     }
 }
 
-/// Commits what a request holds when it is dropped, after the inner service was called: the request
-/// may have been issued, even if the call has panicked.
+/// Counts the issue of a request and commits what it holds when this is dropped, after the inner
+/// service was called: the request may have been issued, even if the call has panicked.
 pub(super) struct Issuing<'a, R: RuleList> {
     shared: &'a Shared<R>,
     held: &'a R::Held,
@@ -76,6 +80,7 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
         let mut now = self.shared.states.now();
         let states = &self.shared.states;
         for (index, (state, held)) in states.iter().zip(self.held.as_ref()).enumerate() {
+            state.count_issue(*held);
             if !state.is_late {
                 states.tell(index, state.commit(*held, &mut now));
             }

@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::runtime::{self, Handle};
@@ -15,12 +16,13 @@ use super::{
         state::{Denial, Freed, Held, RuleState, Want, Why},
     },
     table::{Place, Refused, state::Now},
-    waiting::queue::{Arrival, Joined, Queue, QueueBounds, Step, WaiterId, Wakes},
+    waiting::queue::{
+        Arrival, Granted, Joined, Outcome, Queue, QueueBounds, RejectedBy, Step, WaiterId, Wakes,
+    },
 };
 use crate::{
     current_deadline,
     refill_task::{Refill, RefillTask},
-    rejected::Rejected,
     sync::Mutex,
     time::{Clock, Nanos, Time, TimerUse},
 };
@@ -101,9 +103,10 @@ impl States {
         self.with_queue(|queue, step| queue.advance_at(rule, place, step))
     }
 
-    /// Returns the number of requests that wait at a rule.
-    pub(super) fn queued_at(&self, rule: usize) -> usize {
-        self.queue.lock().waiting_at(rule)
+    /// Returns the number of requests that wait at a rule, and how long the first has waited.
+    pub(super) fn queued_at(&self, rule: usize) -> (u32, Option<Duration>) {
+        let (queued, first) = self.queue.lock().waiting_at(rule);
+        (queued, first.map(|since| self.clock.now().since(since)))
     }
 
     fn with_queue<T>(&self, step: impl FnOnce(&mut Queue, &mut Step<'_>) -> T) -> T {
@@ -131,20 +134,21 @@ impl States {
         first: usize,
         bounds: &QueueBounds,
         cx: &Context<'_>,
-    ) -> Result<Admission, Rejected> {
+    ) -> Result<Admission, RejectedBy> {
         let runtime = Handle::try_current().ok();
         let now = self.clock.now();
         let arrival = Arrival {
             wants,
             first,
             bounds,
+            since: now,
             deadline: now.after(bounds.max_wait),
             request_end: current_deadline::current().map(|at| self.clock.read(at)),
             waker: cx.waker().clone(), // foreign code, before the lock
             runtime: runtime.as_ref().map(Handle::id),
         };
         match self.with_queue(|queue, step| queue.join(arrival, step))? {
-            Joined::Acquired(held) => Ok(Admission::Acquired(held)),
+            Joined::Acquired(granted) => Ok(Admission::Acquired(granted)),
             Joined::NoRuntime => TIMER.no_runtime(),
             Joined::Queued { id, is_task_missing } => {
                 let waiting = Waiting { states: Arc::clone(self), id: Some(id) };
@@ -159,7 +163,7 @@ impl States {
 
 /// The outcome of joining the queue.
 pub(super) enum Admission {
-    Acquired([Held; MAX_RULES]),
+    Acquired(Granted),
     Waiting(Waiting),
 }
 
@@ -172,7 +176,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Polls for the permits of all rules. They wake the task once.
     #[track_caller]
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<[Held; MAX_RULES], Rejected>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome> {
         let Some(id) = self.id else { return Poll::Pending };
         let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
         let runtime = Handle::try_current().ok();
@@ -199,9 +203,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let (held, _waker) = self.states.with_queue(|queue, step| queue.cancel(id, step));
-        if let Some(held) = held {
-            self.states.undo(&held);
+        let (granted, _waker) = self.states.with_queue(|queue, step| queue.cancel(id, step));
+        if let Some(granted) = granted {
+            self.states.undo(&granted.held);
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,12 +10,16 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::queue::QueueBounds;
+use super::queue::{Granted, Outcome, QueueBounds, RejectedBy};
 use crate::{
     keyed::{
-        rule::{RuleList, Rules, SettleRules, state::Why},
+        observed::Rejection,
+        rule::{
+            RuleList, Rules, SettleRules,
+            state::{Held, Why},
+        },
         shared::{InFlight, Issuing, Shared},
-        states::{Admission, Denied, Waiting},
+        states::{Admission, Denied, States, Waiting},
         table::Refused,
     },
     reject::RejectPolicyFor,
@@ -79,6 +84,7 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
 }
 
 /// Acquires the permits of a request, or queues it.
+#[track_caller]
 fn arrive<R: Rules<Request>, Request>(
     shared: &Shared<R>,
     request: &Request,
@@ -91,16 +97,62 @@ fn arrive<R: Rules<Request>, Request>(
         Ok(held) => return Ok(Ok(held)),
         Err(denied) => denied,
     };
-    let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
-    match denied.denial.why {
-        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => return Err(reject(denied)),
-        Why::Refused(_) => {}
+    let rejected = |denied: Denied| {
+        let rule = denied.rule;
+        let rejected = rules.reject(denied, states, request, &mut states.now());
+        Err(RejectedBy { rule, rejected })
+    };
+    let outcome = match denied.denial.why {
+        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => rejected(denied),
+        Why::Refused(_) => match rules.wants(states, request) {
+            Err(denied) => rejected(denied),
+            Ok(wants) => match states.join(wants, denied.rule, bounds, cx) {
+                Ok(Admission::Waiting(waiting)) => return Ok(Err(waiting)),
+                Ok(Admission::Acquired(granted)) => Ok(granted),
+                Err(rejected) => Err(rejected),
+            },
+        },
+    };
+    notify(shared, request, outcome).map(Ok)
+}
+
+/// Counts and passes on what has become of a request, outside of the lock.
+fn notify<R: Rules<Request>, Request>(
+    shared: &Shared<R>,
+    request: &Request,
+    outcome: Outcome,
+) -> Result<R::Held, Rejected> {
+    let Shared { rules, states, .. } = shared;
+    let mut now = states.now();
+    match outcome {
+        Ok(Granted { held, passed }) => {
+            let notifying = Notifying { states, held: &held };
+            for (rule, passed) in passed.into_iter().enumerate() {
+                if let Some(reason) = passed {
+                    let rejection = Rejection::in_dry_run(reason);
+                    rules.notify_rejected(states, rule, rejection, request, &mut now);
+                }
+            }
+            mem::forget(notifying);
+            Ok(R::held(&held))
+        }
+        Err(RejectedBy { rule, rejected }) => {
+            rules.notify_rejected(states, rule, Rejection::of(&rejected), request, &mut now);
+            Err(rejected)
+        }
     }
-    let wants = rules.wants(states, request).map_err(reject)?;
-    Ok(match states.join(wants, denied.rule, bounds, cx)? {
-        Admission::Acquired(held) => Ok(R::held(&held)),
-        Admission::Waiting(waiting) => Err(waiting),
-    })
+}
+
+/// Refunds permits that were granted, if foreign code that is notified panics.
+struct Notifying<'a> {
+    states: &'a States,
+    held: &'a [Held],
+}
+
+impl Drop for Notifying<'_> {
+    fn drop(&mut self) {
+        self.states.undo(self.held);
+    }
 }
 
 impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
@@ -140,10 +192,8 @@ where
                     else {
                         unreachable!("it waits")
                     };
-                    match granted {
-                        Ok(held) => {
-                            this.step.set(drive(this.shared, R::held(&held), service, request));
-                        }
+                    match notify(this.shared, &request, granted) {
+                        Ok(held) => this.step.set(drive(this.shared, held, service, request)),
                         Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
                     }
                 }
