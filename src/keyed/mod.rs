@@ -232,7 +232,6 @@ pub use self::{
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},
 };
-pub(crate) use self::observed::KIND as RULE_KIND;
 #[cfg(feature = "server")]
 pub(crate) use self::{
     shared::{InFlight, Shared},

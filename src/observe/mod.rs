@@ -191,6 +191,7 @@ pub use self::{
 pub use crate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
 pub use crate::{
     backpressure::ConcurrencySnapshot,
+    keyed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
     limiter::LimitCounts,
     rate_limit::WindowSnapshot,
     retry::{RetryBudgetSnapshot, RetrySnapshot},

@@ -31,7 +31,7 @@ use self::counts::RejectedCounter;
 use crate::rejected::{Reason, Rejected, RuleReason};
 
 /// The kind of a rule, in snapshots, metrics and traces.
-pub(crate) const KIND: &str = "rule";
+pub(super) const KIND: &str = "rule";
 
 /// A rejection by a rule, or one that would be if the rule was not in a dry run.
 #[derive(Clone, Copy, Debug)]

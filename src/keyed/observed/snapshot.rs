@@ -95,6 +95,9 @@ pub struct TopKey {
 }
 
 impl RuleSnapshot {
+    /// The kind, in metrics and traces.
+    pub(crate) const KIND: &'static str = super::KIND;
+
     pub(in crate::keyed) fn of(handle: &RuleHandle) -> Self {
         let state = handle.state();
         let (queued, queue_age) = handle.waiting();
