@@ -177,7 +177,16 @@ impl RuleHandle {
             let Listed { label, id, at_least, at_most, .. } = listed;
             let Usage { used, limit, window, is_shared } = usage;
             let (rejected_at_least, rejected_at_most) = (at_least, at_most);
-            TopKey { label, id, rejected_at_least, rejected_at_most, used, limit, window, is_shared }
+            TopKey {
+                label,
+                id,
+                rejected_at_least,
+                rejected_at_most,
+                used,
+                limit,
+                window,
+                is_shared,
+            }
         };
         top.list(self.states.now().get()).into_iter().map(of_key).collect()
     }

@@ -365,11 +365,8 @@ pub(crate) async fn keys_of_a_rule_are_shown_as_text(browser: &Browser) {
     assert_eq!(first.numbers["Admitted"], "11");
     let id = handles[0].top()[2].id;
     let used = "3 of 3 per 60 min 0 s";
-    let expected = [
-        [script, used, "30"],
-        [HOSTILE, used, "20"],
-        [&format!("key {id:08x}"), used, "10"],
-    ];
+    let expected =
+        [[script, used, "30"], [HOSTILE, used, "20"], [&format!("key {id:08x}"), used, "10"]];
     assert_eq!(first.keys, expected.map(|row| row.map(str::to_owned)));
     let quotas = "[...document.querySelectorAll('.kind')].map(it => it.textContent)[1]";
     assert_eq!(tab.read(quotas).await, "Each key: 3/1h, 2,000 in flight");

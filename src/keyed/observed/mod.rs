@@ -15,8 +15,9 @@ mod top;
 #[cfg(feature = "tracing")]
 mod traces;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
+use self::counts::RejectedCounter;
 #[cfg(feature = "metrics")]
 pub(super) use self::metrics::Metrics;
 pub use self::{
@@ -27,7 +28,6 @@ pub(super) use self::{
     counts::Stripes,
     top::{Listed, Top},
 };
-use self::counts::RejectedCounter;
 use crate::rejected::{Reason, Rejected, RuleReason};
 
 /// The kind of a rule, in snapshots, metrics and traces.
@@ -35,20 +35,20 @@ pub(super) const KIND: &str = "rule";
 
 /// A rejection by a rule, or one that would be if the rule was not in a dry run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rejection {
+pub(crate) struct Rejection<'a> {
     reason: Reason,
+    /// `None` in a dry run, in which no time is worked out.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "the counts need no time"))]
-    retry_after: Option<Duration>,
+    rejected: Option<&'a Rejected>,
 }
 
-impl Rejection {
-    pub(super) fn of(rejected: &Rejected) -> Self {
-        Self { reason: rejected.reason(), retry_after: rejected.retry_after() }
+impl<'a> Rejection<'a> {
+    pub(super) const fn of(rejected: &'a Rejected) -> Self {
+        Self { reason: rejected.reason(), rejected: Some(rejected) }
     }
 
-    /// A rejection in a dry run, of which no time is worked out.
     pub(super) const fn in_dry_run(reason: RuleReason) -> Self {
-        Self { reason: Reason::Rule(reason), retry_after: None }
+        Self { reason: Reason::Rule(reason), rejected: None }
     }
 
     /// Returns true if permits were missing that other requests of the key hold.
@@ -64,8 +64,6 @@ pub(super) struct Observed {
     pub(super) metrics: Metrics,
     #[cfg(feature = "tracing")]
     name: Arc<str>,
-    #[cfg(feature = "tracing")]
-    is_dry_run: bool,
     pub(super) top: Option<Top>,
 }
 
@@ -81,8 +79,6 @@ impl Observed {
             metrics: Metrics::new(name, is_dry_run),
             #[cfg(feature = "tracing")]
             name: Arc::clone(name),
-            #[cfg(feature = "tracing")]
-            is_dry_run,
             top: (top > 0).then(|| Top::new(top)),
         }
     }
@@ -92,12 +88,12 @@ impl Observed {
     }
 
     /// Passes a rejection on to all sinks but the list of keys.
-    pub(super) fn notify(&self, rejection: Rejection) {
+    pub(super) fn notify(&self, rejection: Rejection<'_>) {
         self.rejected.count(rejection.reason);
         #[cfg(feature = "metrics")]
         self.metrics.record(rejection.reason);
         #[cfg(feature = "tracing")]
-        traces::record(&self.name, self.is_dry_run, rejection);
+        traces::record(&self.name, rejection);
     }
 }
 

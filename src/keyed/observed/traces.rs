@@ -6,12 +6,13 @@ use super::{KIND, Rejection};
 
 const TARGET: &str = "tower_floodgate";
 
-pub(super) fn record(limiter: &str, is_dry_run: bool, rejection: Rejection) {
+pub(super) fn record(limiter: &str, rejection: Rejection<'_>) {
     let (kind, reason) = (KIND, rejection.reason.name());
-    if is_dry_run {
-        info!(target: TARGET, limiter, kind, reason, "would be rejected");
-    } else {
-        let retry_after = rejection.retry_after.map(|wait| wait.as_secs_f64());
-        info!(target: TARGET, limiter, kind, reason, retry_after, "rejected");
+    match rejection.rejected {
+        None => info!(target: TARGET, limiter, kind, reason, "would be rejected"),
+        Some(rejected) => {
+            let retry_after = rejected.retry_after().map(|wait| wait.as_secs_f64());
+            info!(target: TARGET, limiter, kind, reason, retry_after, "rejected");
+        }
     }
 }

@@ -77,7 +77,7 @@ pub trait Rules<Request>: RuleList {
         &self,
         states: &States,
         rule: usize,
-        rejection: Rejection,
+        rejection: Rejection<'_>,
         request: &Request,
         now: &mut Now<'_, Clock>,
     );
@@ -178,6 +178,11 @@ macro_rules! rules {
                     }
                     match decided {
                         Ok(permits) => acquired.held[$index] = permits,
+                        // It is counted, and holds nothing.
+                        Err(denial) if states[$index].is_dry_run => {
+                            let rejection = Rejection::in_dry_run(denial.why.reason());
+                            self.notify_rejected(states, $index, rejection, request, now);
+                        }
                         Err(denial) => {
                             drop(acquired);
                             return Err(Denied { rule: $index, denial });
@@ -239,7 +244,7 @@ macro_rules! rules {
                 &self,
                 states: &States,
                 rule: usize,
-                rejection: Rejection,
+                rejection: Rejection<'_>,
                 request: &Request,
                 now: &mut Now<'_, Clock>,
             ) {

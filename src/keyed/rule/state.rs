@@ -158,12 +158,9 @@ impl RuleState {
     }
 
     /// Counts a request that is issued, if it holds permits of this rule.
-    #[inline]
     pub(in crate::keyed) fn count_issue(&self, held: Held) {
-        if let Some(admitted) = &self.admitted {
-            if let Some((place, _)) = held.get() {
-                admitted.count(place.number() as usize / LANES);
-            }
+        if let (Some(admitted), Some((place, _))) = (&self.admitted, held.get()) {
+            admitted.count(place.number() as usize / LANES);
         }
     }
 
@@ -262,8 +259,7 @@ impl RuleState {
         Ok(Held::new(place, ask))
     }
 
-    /// Acquires the permits of a request, or denies it. In a dry run, a request that is denied is
-    /// counted, and holds nothing.
+    /// Acquires the permits of a request, or denies it.
     #[inline]
     pub(in crate::keyed) fn decide<Request>(
         &self,
@@ -272,25 +268,17 @@ impl RuleState {
         terms: Terms,
         now: &mut Now<'_, Clock>,
     ) -> Result<Held, Denial> {
-        let decided = self.want(key, request, terms).and_then(|want| {
+        self.want(key, request, terms).and_then(|want| {
             self.acquire(want, now)
                 .map_err(|refused| Denial { why: Why::Refused(refused), ask: want.ask })
-        });
-        match decided {
-            Err(denial) if self.is_dry_run => {
-                let rejection = Rejection::in_dry_run(denial.why.reason());
-                self.notify_rejected(rejection, key, request, terms, now);
-                Ok(Held::NOTHING)
-            }
-            decided => decided,
-        }
+        })
     }
 
     /// Counts and passes on the rejection of a request, or one in a dry run.
     #[cold]
     pub(in crate::keyed) fn notify_rejected<Request>(
         &self,
-        rejection: Rejection,
+        rejection: Rejection<'_>,
         key: &impl Key<Request>,
         request: &Request,
         terms: Terms,

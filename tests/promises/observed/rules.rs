@@ -51,8 +51,8 @@ impl Key<u32> for Client {
 const NO_KEY: u32 = u32::MAX;
 const SECRET: u32 = u32::MAX - 1;
 
-fn echo() -> impl Service<u32, Response = u32, Error = Infallible, Future: Send + Unpin> + Clone + Send
-{
+fn echo()
+-> impl Service<u32, Response = u32, Error = Infallible, Future: Send + Unpin> + Clone + Send {
     service_fn(|client: u32| std::future::ready(Ok(client)))
 }
 
