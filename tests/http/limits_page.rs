@@ -146,7 +146,7 @@ async fn o7_snapshot_of_a_rule_has_its_limits_its_counts_and_its_keys() {
         Plan::new().at_most(2, SECOND * 3_600).max_in_flight(9),
         Plan::new().at_most(5, SECOND * 3_600).max_in_flight(9),
     ];
-    let rule = Rule::new("per client", Header::new("x-client"))
+    let rule = Rule::new("per client", Header::named("x-client"))
         .plans(plans, |_: &Request| 0)
         .max_keys(100)
         .count_admitted()

@@ -92,7 +92,7 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
         .max_queue(0)
         .reject_with(counted(&issues))
         .name(SERVER);
-    let rule = Rule::new(TEAM, Header::new(OF_TEAM))
+    let rule = Rule::new(TEAM, Header::named(OF_TEAM))
         .at_most(QUOTA_OF_TEAM, SECOND)
         .max_keys(1_000)
         .count_admitted()
