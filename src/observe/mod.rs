@@ -203,8 +203,8 @@
 //! | `floodgate_queue_age_seconds` | gauge | seconds | that the first of them has waited |
 //!
 //! The two counters of rejections are recorded when they happen. All others are recorded by
-//! `record_metrics`, the counters as totals: an admitted request calls no recorder. The gauge of the
-//! live keys looks at each slot of the table.
+//! `record_metrics`, the counters as totals: an admitted request calls no recorder. The gauge of
+//! the live keys looks at each slot of the table.
 //!
 //! Of the events, a rule has `rejected`, and `would be rejected` in a dry run, both at INFO. An
 //! admitted request is no event. **The value of a key is neither a label of a metric nor a field of

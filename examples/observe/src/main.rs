@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Sixty callers share a reqwest client with all three layers. Its server, axum's, has limits too,
-//! tries a quota of each team of callers in a dry run, and fails from time to time. Some requests are rejected, some are cancelled, some are retried.
-//! In the middle third of the time the client's rate is above the quota of the server, which then
-//! pauses it.
+//! tries a quota of each team of callers in a dry run, and fails from time to time. Some requests
+//! are rejected, some are cancelled, some are retried. In the middle third of the time the client's
+//! rate is above the quota of the server, which then pauses it.
 //!
 //! The metrics are for Prometheus to scrape, at the address that is printed. `docs/grafana.json` is
 //! a dashboard for them, and `docs/observability.md` tells what its panels answer.

@@ -17,7 +17,8 @@ use crate::{
 pub struct RuleSnapshot {
     /// The name of the rule.
     pub name: Arc<str>,
-    /// The limits of a key, by plan: one plan, unless the rule [has several](crate::keyed::Rule::plans).
+    /// The limits of a key, by plan: one plan, unless the rule [has
+    /// several](crate::keyed::Rule::plans).
     pub plans: Vec<PlanSnapshot>,
     /// The rule decides and counts, and admits every request.
     pub is_dry_run: bool,

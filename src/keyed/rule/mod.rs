@@ -311,13 +311,14 @@ impl<K, T, S> Rule<K, T, S> {
         self
     }
 
-    /// Lists the `keys` keys that are rejected most, for [`RuleHandle::top`](super::RuleHandle::top)
-    /// and [the page](crate::observe). By default, none is listed.
+    /// Lists the `keys` keys that are rejected most, for
+    /// [`RuleHandle::top`](super::RuleHandle::top) and [the page](crate::observe). By default, none
+    /// is listed.
     ///
-    /// An admitted request pays nothing for it. A rejected one searches the 8 `keys` counters behind
+    /// An admitted request pays nothing for it. A rejected one searches `8 * keys` counters behind
     /// a lock, for which it does not wait, and allocates nothing but the label of a key that is new
-    /// in the list, which [`Key::label`](super::Key::label) returns. A label is cut after 200 bytes,
-    /// so the memory is bounded.
+    /// in the list, which [`Key::label`](super::Key::label) returns. A label is cut after 200
+    /// bytes, so the memory is bounded.
     ///
     /// The labels show what clients send: an address, a header, a path. No ready-made key shows a
     /// token.
