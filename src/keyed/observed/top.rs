@@ -17,11 +17,12 @@
 //!
 //! # The lock
 //!
-//! A rejection tries the lock, and is *missed* if another thread has it: rejections do not wait for
-//! each other. Missed ones widen the bounds.
+//! A rejection tries the lock a few times, and is *missed* if another thread keeps it: rejections do
+//! not wait for each other. Missed ones widen the bounds.
 
 use std::{
     hash::{BuildHasher, RandomState},
+    hint,
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -36,6 +37,9 @@ const COUNTERS: usize = 8;
 
 /// The time in which counts halve.
 pub(super) const HALF_LIFE: Duration = Duration::from_secs(60);
+
+/// Attempts to take the lock, within some hundred nanoseconds. It is held for about as long.
+const ATTEMPTS: u32 = 16;
 
 /// The longest label, in bytes.
 const LONGEST: usize = 200;
@@ -142,12 +146,15 @@ impl Top {
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Counters>> {
-        match self.counters.try_lock() {
-            Ok(counters) => Some(counters),
-            // Only an allocation could have panicked, before a change.
-            Err(TryLockError::Poisoned(counters)) => Some(counters.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+        for _ in 0..ATTEMPTS {
+            match self.counters.try_lock() {
+                Ok(counters) => return Some(counters),
+                // Only an allocation could have panicked, before a change.
+                Err(TryLockError::Poisoned(counters)) => return Some(counters.into_inner()),
+                Err(TryLockError::WouldBlock) => hint::spin_loop(),
+            }
         }
+        None
     }
 
     /// Halves the counts once for each half-life that has ended.
