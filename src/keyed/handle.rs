@@ -2,7 +2,7 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use super::{
     observed::{Listed, RuleRejectedCounts, RuleSnapshot, TopKey},
-    rule::state::{Freed, RuleState, Usage},
+    rule::state::{RuleState, Usage},
     states::States,
 };
 
@@ -33,14 +33,14 @@ impl RuleHandle {
         }
     }
 
-    pub(super) fn state(&self) -> &RuleState {
+    pub(crate) fn state(&self) -> &RuleState {
         &self.states[self.index]
     }
 
     fn read(&self, plan: usize, key: impl Hash) -> (u32, Option<Duration>) {
         let mut now = self.states.now();
         let read = self.state().remaining(plan, self.state().hash(key), &mut now);
-        self.states.tell_noticed(self.index, &mut now);
+        self.states.tell(self.index, now.take_freed());
         read
     }
 
@@ -72,15 +72,18 @@ impl RuleHandle {
     ///
     /// Has no effect on a key that shares an overflow.
     pub fn forget(&self, key: impl Hash) {
-        let place = self.state().table().forget(self.state().hash(key));
-        self.states.tell(self.index, Freed(place));
+        let freed = self.state().table().forget(self.state().hash(key));
+        self.states.tell(self.index, freed);
     }
 
     /// Returns the number of keys that hold a permit, or have a request in flight, by looking at
     /// all of them.
     #[must_use]
     pub fn live_keys(&self) -> usize {
-        self.state().live_keys(&mut self.states.now())
+        let mut now = self.states.now();
+        let live = self.state().live_keys(&mut now);
+        self.states.tell(self.index, now.take_freed());
+        live
     }
 
     /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule, by
@@ -113,6 +116,20 @@ impl RuleHandle {
     #[must_use]
     pub fn admitted(&self) -> Option<u64> {
         self.state().admitted()
+    }
+
+    /// Returns true if the rule admits every request: see [`Rule::dry_run`](super::Rule::dry_run).
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.state().is_dry_run()
+    }
+
+    /// Begins or ends a dry run, for requests that are decided later. What was counted before
+    /// holds: at the end of a dry run, a key has used what its requests have acquired.
+    ///
+    /// A request that waits goes on waiting for its turn.
+    pub fn set_dry_run(&self, is_dry_run: bool) {
+        self.state().set_dry_run(is_dry_run);
     }
 
     /// Returns the number of requests that this rule has rejected, in a dry run too.
@@ -173,7 +190,7 @@ impl RuleHandle {
         let mut now = self.states.now();
         let of_key = |listed: Listed| {
             let usage = self.state().usage(listed.plan, listed.key, &mut now);
-            self.states.tell_noticed(self.index, &mut now);
+            self.states.tell(self.index, now.take_freed());
             let Listed { label, id, at_least, at_most, .. } = listed;
             let Usage { used, limit, window, is_shared } = usage;
             let (rejected_at_least, rejected_at_most) = (at_least, at_most);

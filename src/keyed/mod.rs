@@ -161,6 +161,7 @@
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
+//! | limits of a file | [`RuleConfig`](crate::config::RuleConfig) |
 //!
 //! # Servers of HTTP
 //!
@@ -168,7 +169,7 @@
 //! and `Retry-After`, [`rate_limit_headers`](KeyedLimitLayer::rate_limit_headers) makes a layer
 //! that tells each client what is left to its keys, and
 //! [`until_body_ends`](KeyedLimitLayer::until_body_ends) counts requests in flight until their
-//! bodies have ended.
+//! bodies have ended, also of a [layer that waits](KeyedQueueLayer::until_body_ends).
 //!
 //! # Observation
 //!
@@ -210,16 +211,19 @@ mod keys;
 mod lanes;
 mod layer;
 mod observed;
-mod rule;
+pub(crate) mod rule;
 mod service;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
 mod states;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;
 mod waiting;
+
+// The models have another one.
+use crate::time::Clock;
 
 #[cfg(feature = "axum")]
 pub use self::keys::MatchedPath;
@@ -227,6 +231,7 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
+pub(crate) use self::waiting::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{
     future::ResponseFuture,
     handle::RuleHandle,
@@ -235,7 +240,8 @@ pub use self::{
     observed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
-        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
+        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,
+        WithoutKey,
     },
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},

@@ -68,7 +68,7 @@ impl<R: RuleList> Shared<R> {
         let Self { rules, states, .. } = self;
         // Requests of a layer that waits may have left in the meantime.
         for _ in 0..DECISIONS {
-            if !states.tell_denied(&denied) {
+            if !states.is_worth_another_try(&denied) {
                 break;
             }
             *now = states.now();
@@ -84,17 +84,27 @@ impl<R: RuleList> Shared<R> {
     }
 }
 
-/// Counts the issue of a request and commits what it holds when this is dropped, after the inner
-/// service was called: the request may have been issued, even if the call has panicked.
-pub(super) struct Issuing<'a, R: RuleList> {
-    shared: &'a Shared<R>,
-    held: &'a R::Held,
+impl<R: RuleList> Shared<R> {
+    /// Issues a request by `call`, and commits what it holds.
+    #[inline]
+    pub(super) fn issue<F>(
+        self: &Arc<Self>,
+        held: R::Held,
+        call: impl FnOnce() -> F,
+    ) -> (F, Option<InFlight<R>>) {
+        let in_flight = InFlight::new(self, held);
+        let issuing = Issuing { shared: self, held: &held };
+        let future = call();
+        drop(issuing);
+        (future, in_flight)
+    }
 }
 
-impl<'a, R: RuleList> Issuing<'a, R> {
-    pub(super) const fn new(shared: &'a Shared<R>, held: &'a R::Held) -> Self {
-        Self { shared, held }
-    }
+/// Counts the issue of a request and commits what it holds when this is dropped, after the inner
+/// service was called: the request may have been issued, even if the call has panicked.
+struct Issuing<'a, R: RuleList> {
+    shared: &'a Shared<R>,
+    held: &'a R::Held,
 }
 
 impl<R: RuleList> Drop for Issuing<'_, R> {
@@ -130,7 +140,7 @@ pub(crate) struct InFlight<R: RuleList> {
 impl<R: RuleList> InFlight<R> {
     /// Returns `None` if nothing outlives the call.
     #[inline]
-    pub(super) fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
+    fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
         let new = || Self { shared: Arc::clone(shared), held, is_settled: false };
         shared.outlives_call.then(new)
     }

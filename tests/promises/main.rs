@@ -26,6 +26,7 @@ mod closing;
 mod deadline;
 mod keyed;
 mod keyed_allocations;
+mod keyed_queue;
 mod keyed_waiting;
 mod nested;
 mod no_runtime;
@@ -48,6 +49,8 @@ mod retry_traces;
 mod settings;
 #[cfg(feature = "serde")]
 mod settings_files;
+#[cfg(all(feature = "serde", feature = "server"))]
+mod settings_rules;
 mod settings_text;
 mod traits;
 mod wake_ups;

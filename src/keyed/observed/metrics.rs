@@ -27,26 +27,39 @@ const REASONS: [Reason; 6] = [
 ];
 
 /// The handles of one rule, in the order of [`REASONS`].
-pub(crate) struct Metrics([LateHandle<Counter>; REASONS.len()]);
+pub(crate) struct Metrics {
+    rejected: [LateHandle<Counter>; REASONS.len()],
+    would_reject: [LateHandle<Counter>; REASONS.len()],
+    /// From the beginning. The other metric is registered when it is first recorded.
+    is_dry_run: bool,
+}
 
 impl Metrics {
     pub(crate) fn new(name: &Arc<str>, is_dry_run: bool) -> Self {
-        let metric = if is_dry_run { WOULD_REJECT } else { REJECTED };
-        Self(REASONS.map(|reason| {
-            let [limiter, kind] = labels(name, KIND);
-            let reason = Label::from_static_parts("reason", reason.name());
-            LateHandle::new(metric, &[limiter, kind, reason])
-        }))
+        let of = |metric| {
+            REASONS.map(|reason| {
+                let [limiter, kind] = labels(name, KIND);
+                let reason = Label::from_static_parts("reason", reason.name());
+                LateHandle::unregistered(metric, &[limiter, kind, reason])
+            })
+        };
+        let this = Self { rejected: of(REJECTED), would_reject: of(WOULD_REJECT), is_dry_run };
+        this.register();
+        this
     }
 
-    /// Registers all metrics that are not yet.
+    const fn of(&self, is_dry_run: bool) -> &[LateHandle<Counter>; REASONS.len()] {
+        if is_dry_run { &self.would_reject } else { &self.rejected }
+    }
+
+    /// Registers the metrics that are not yet.
     pub(crate) fn register(&self) {
-        self.0.iter().for_each(LateHandle::register);
+        self.of(self.is_dry_run).iter().for_each(LateHandle::register);
     }
 
-    pub(super) fn record(&self, reason: Reason) {
+    pub(super) fn record(&self, reason: Reason, is_dry_run: bool) {
         if let Some(at) = REASONS.iter().position(|it| *it == reason) {
-            self.0[at].with(|counter| counter.increment(1));
+            self.of(is_dry_run)[at].with(|counter| counter.increment(1));
         }
     }
 }

@@ -38,7 +38,10 @@ pub(super) const KIND: &str = "rule";
 pub(crate) struct Rejection<'a> {
     reason: Reason,
     /// `None` in a dry run, in which no time is worked out.
-    #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "the counts need no time"))]
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "tracing")),
+        allow(dead_code, reason = "the counts need no time")
+    )]
     rejected: Option<&'a Rejected>,
 }
 
@@ -91,7 +94,7 @@ impl Observed {
     pub(super) fn notify(&self, rejection: Rejection<'_>) {
         self.rejected.count(rejection.reason);
         #[cfg(feature = "metrics")]
-        self.metrics.record(rejection.reason);
+        self.metrics.record(rejection.reason, rejection.rejected.is_none());
         #[cfg(feature = "tracing")]
         traces::record(&self.name, rejection);
     }

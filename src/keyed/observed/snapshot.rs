@@ -105,10 +105,10 @@ impl RuleSnapshot {
         let observed = state.observed();
         Self {
             name: Arc::clone(state.name()),
-            plans: state.plans().iter().map(PlanSnapshot::of).collect(),
-            is_dry_run: state.is_dry_run,
+            plans: state.settings().plans.iter().map(PlanSnapshot::of).collect(),
+            is_dry_run: state.is_dry_run(),
             live_keys: handle.live_keys() as u64,
-            max_keys: state.max_keys(),
+            max_keys: state.settings().max_keys,
             overflowed: handle.overflowed(),
             queued,
             queue_age,

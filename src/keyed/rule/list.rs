@@ -5,7 +5,7 @@
 use std::mem;
 
 use super::{
-    Rule, RuleConfig,
+    Rule, RuleSettings,
     settle::{IsLate, Settle},
     state::{Held, RuleState, Want, Why},
     terms::ReadTerms,
@@ -122,8 +122,8 @@ mod sealed {
 }
 
 impl<K, T, S> Rule<K, T, S> {
-    fn config(&self) -> &RuleConfig {
-        &self.config
+    fn settings(&self) -> &RuleSettings {
+        &self.settings
     }
 }
 
@@ -142,7 +142,7 @@ macro_rules! rules {
 
             fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
-                Ok(vec![$(RuleState::new($rule.config(), $rule.is_late())?),+])
+                Ok(vec![$(RuleState::new($rule.settings(), $rule.is_late())?),+])
             }
         }
 
@@ -173,13 +173,13 @@ macro_rules! rules {
                 $(
                     let terms = $rule.terms.terms(request);
                     let decided = states[$index].decide(&$rule.key, request, terms, now);
-                    if now.noticed.is_some() {
-                        states.tell_noticed($index, now);
+                    if now.has_freed() {
+                        states.tell($index, now.take_freed());
                     }
                     match decided {
                         Ok(permits) => acquired.held[$index] = permits,
                         // It is counted, and holds nothing.
-                        Err(denial) if states[$index].is_dry_run => {
+                        Err(denial) if states[$index].is_dry_run() => {
                             let rejection = Rejection::in_dry_run(denial.why.reason());
                             self.notify_rejected(states, $index, rejection, request, now);
                         }
@@ -232,7 +232,7 @@ macro_rules! rules {
                         let terms = $rule.terms.terms(request);
                         if let Ok(want) = states[$index].want(&$rule.key, request, terms) {
                             rejected = rejected.at_least(states[$index].look(want, now));
-                            states.tell_noticed($index, now);
+                            states.tell($index, now.take_freed());
                         }
                     }
                 )+

@@ -10,7 +10,10 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::queue::{Granted, Outcome, QueueBounds, RejectedBy};
+use super::{
+    queue::{Granted, Outcome, QueueBounds, RejectedBy},
+    wait::{Admission, Waiting},
+};
 use crate::{
     keyed::{
         observed::Rejection,
@@ -18,10 +21,11 @@ use crate::{
             RuleList, Rules, SettleRules,
             state::{Held, Why},
         },
-        shared::{InFlight, Issuing, Shared},
-        states::{Admission, Denied, States, Waiting},
+        shared::{InFlight, Shared},
+        states::{Denied, States},
         table::Refused,
     },
+    middleware::{Admit, AdmitFor, CallFuture},
     reject::RejectPolicyFor,
     rejected::Rejected,
 };
@@ -36,35 +40,28 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
     #[pin]
-    step: Progress<S, Request, S::Future, R>,
-    /// Behind the step, because fields are dropped in order.
-    in_flight: Option<InFlight<R>>,
+    call: CallFuture<Turn<R>, S, Request, P>,
+}
+
+/// The admission of a request in its turn. A drop leaves the queue, and refunds its permits.
+struct Turn<R: RuleList> {
     shared: Arc<Shared<R>>,
-    policy: P,
     bounds: QueueBounds,
+    step: Step<R::Held>,
 }
 
-#[pin_project(project = ProgressProj, project_replace = ProgressTaken)]
-enum Progress<S, Request, F, R: RuleList> {
-    /// Not polled yet.
-    Arrive(S, Request),
-    /// In the queue. The service is not polled.
-    Wait(Waiting, S, Request),
-    /// Has permits of all rules, and drives the service ready. The permits are behind the service.
-    Drive(S, Request, Unissued<R>),
-    Respond(#[pin] F),
-    Done,
+enum Step<H> {
+    Arrive,
+    Wait(Waiting),
+    /// Has the permits of all rules.
+    Admitted(H),
+    /// Holds nothing any more.
+    Issued,
 }
 
-/// Permits of a request that is not issued yet. A drop refunds them.
-struct Unissued<R: RuleList> {
-    shared: Arc<Shared<R>>,
-    held: Option<R::Held>,
-}
-
-impl<R: RuleList> Drop for Unissued<R> {
+impl<R: RuleList> Drop for Turn<R> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Step::Admitted(held) = self.step {
             self.shared.states.undo(held.as_ref());
         }
     }
@@ -78,42 +75,58 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         policy: P,
         bounds: QueueBounds,
     ) -> Self {
-        let step = Progress::Arrive(service, request);
-        Self { step, in_flight: None, shared, policy, bounds }
+        let turn = Turn { shared, bounds, step: Step::Arrive };
+        Self { call: CallFuture::new(turn, service, request, policy) }
+    }
+
+    /// Takes the request in flight, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<InFlight<R>> {
+        self.project().call.take_in_flight().flatten()
     }
 }
 
-/// Acquires the permits of a request, or queues it.
-#[track_caller]
-fn arrive<R: Rules<Request>, Request>(
-    shared: &Shared<R>,
-    request: &Request,
-    bounds: &QueueBounds,
-    cx: &Context<'_>,
-) -> Result<Result<R::Held, Waiting>, Rejected> {
-    let Shared { rules, states, .. } = shared;
-    let mut now = states.now();
-    let denied = match rules.decide(states, request, &mut now) {
-        Ok(held) => return Ok(Ok(held)),
-        Err(denied) => denied,
-    };
-    let rejected = |denied: Denied| {
-        let rule = denied.rule;
-        let rejected = rules.reject(denied, states, request, &mut states.now());
-        Err(RejectedBy { rule, rejected })
-    };
-    let outcome = match denied.denial.why {
-        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => rejected(denied),
-        Why::Refused(_) => match rules.wants(states, request) {
-            Err(denied) => rejected(denied),
-            Ok(wants) => match states.join(wants, denied.rule, bounds, cx) {
-                Ok(Admission::Waiting(waiting)) => return Ok(Err(waiting)),
-                Ok(Admission::Acquired(granted)) => Ok(granted),
-                Err(rejected) => Err(rejected),
+impl<R: RuleList> Turn<R> {
+    /// Acquires the permits of a request, or queues it.
+    ///
+    /// Pending if another task stalls while it makes a slot for the key: the request is to arrive
+    /// once more.
+    fn arrive<Request>(
+        &self,
+        request: &Request,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Result<R::Held, Waiting>, Rejected>>
+    where
+        R: Rules<Request>,
+    {
+        let Shared { rules, states, .. } = &*self.shared;
+        let mut now = states.now();
+        let denied = match rules.decide(states, request, &mut now) {
+            Ok(held) => return Poll::Ready(Ok(Ok(held))),
+            Err(denied) => denied,
+        };
+        let rejected = |denied: Denied| {
+            let rule = denied.rule;
+            let rejected = rules.reject(denied, states, request, &mut states.now());
+            Err(RejectedBy { rule, rejected })
+        };
+        let outcome = match denied.denial.why {
+            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => rejected(denied),
+            Why::Refused(_) => match rules.wants(states, request) {
+                Err(denied) => rejected(denied),
+                Ok(wants) => match states.join(wants, denied.rule, &self.bounds, cx) {
+                    Ok(Admission::Acquired(granted)) => Ok(granted),
+                    Ok(Admission::Waiting(waiting)) => return Poll::Ready(Ok(Err(waiting))),
+                    Ok(Admission::Stalled) => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Err(rejected) => Err(rejected),
+                },
             },
-        },
-    };
-    notify(shared, request, outcome).map(Ok)
+        };
+        Poll::Ready(notify(&self.shared, request, outcome).map(Ok))
+    }
 }
 
 /// Counts and passes on what has become of a request, outside of the lock.
@@ -155,6 +168,72 @@ impl Drop for Notifying<'_> {
     }
 }
 
+impl<R: RuleList> Admit for Turn<R> {
+    type InFlight = Option<InFlight<R>>;
+
+    #[inline]
+    fn issue<F>(mut self, call: impl FnOnce() -> F) -> (F, Option<InFlight<R>>) {
+        let Step::Admitted(held) = mem::replace(&mut self.step, Step::Issued) else {
+            unreachable!("it is admitted")
+        };
+        self.shared.issue(held, call)
+    }
+}
+
+impl<Request, Response, Error, R> AdmitFor<Request, Response, Error> for Turn<R>
+where
+    R: Rules<Request> + SettleRules<Response, Error>,
+{
+    fn poll_acquire(
+        &mut self,
+        request: &Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Rejected>> {
+        let held = match &mut self.step {
+            // Arrive => (Arrive | Wait | Admitted)
+            Step::Arrive => match ready!(self.arrive(request, cx))? {
+                Ok(held) => held,
+                Err(waiting) => {
+                    self.step = Step::Wait(waiting);
+                    return Poll::Pending;
+                }
+            },
+            // Wait => Admitted
+            Step::Wait(waiting) => {
+                let outcome = ready!(waiting.poll(cx));
+                notify(&self.shared, request, outcome)?
+            }
+            Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
+        };
+        self.step = Step::Admitted(held);
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn settle(in_flight: &mut Option<InFlight<R>>, result: Result<&Response, &Error>) {
+        if let Some(in_flight) = in_flight {
+            in_flight.settle(result);
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl<S, Request, R, P> QueueFuture<S, Request, R, P>
+where
+    S: Service<Request>,
+    R: Rules<Request> + SettleRules<S::Response, S::Error>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    /// Polls, settles the costs, and keeps the request in flight.
+    #[inline]
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
+        self.project().call.poll_holding(cx)
+    }
+}
+
 impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
 where
     S: Service<Request>,
@@ -163,95 +242,14 @@ where
 {
     type Output = Result<S::Response, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = loop {
-            match this.step.as_mut().project() {
-                // Arrive => (Wait | Drive | Done)
-                ProgressProj::Arrive(_, request) => {
-                    let arrived = arrive(this.shared, request, this.bounds, cx);
-                    let ProgressTaken::Arrive(service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it arrives")
-                    };
-                    match arrived {
-                        Ok(Ok(held)) => this.step.set(drive(this.shared, held, service, request)),
-                        Ok(Err(waiting)) => {
-                            this.step.set(Progress::Wait(waiting, service, request));
-                            return Poll::Pending;
-                        }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Wait => (Drive | Done)
-                ProgressProj::Wait(waiting, ..) => {
-                    let granted = ready!(waiting.poll(cx));
-                    let ProgressTaken::Wait(_, service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it waits")
-                    };
-                    match notify(this.shared, &request, granted) {
-                        Ok(held) => this.step.set(drive(this.shared, held, service, request)),
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Drive => (Respond | Done)
-                ProgressProj::Drive(service, ..) => {
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
-                    }
-                    let ProgressTaken::Drive(mut service, request, mut permits) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it is driven")
-                    };
-                    if let Some(held) = permits.held.take() {
-                        *this.in_flight = InFlight::new(this.shared, held);
-                        let issuing = Issuing::new(this.shared, &held);
-                        let future = service.call(request);
-                        drop(issuing);
-                        this.step.set(Progress::Respond(future));
-                    }
-                }
-                // Respond => Done
-                ProgressProj::Respond(future) => {
-                    let result = ready!(future.poll(cx));
-                    if let Some(mut in_flight) = this.in_flight.take() {
-                        in_flight.settle(result.as_ref());
-                    }
-                    let Poll::Ready(result) = P::pass_on(Poll::Ready(result)) else {
-                        unreachable!("it is ready")
-                    };
-                    break result;
-                }
-                ProgressProj::Done => panic!("polled after completion"),
-            }
-        };
-        this.step.set(Progress::Done);
-        Poll::Ready(result)
+        self.project().call.poll(cx)
     }
-}
-
-fn drive<S, Request, F, R: RuleList>(
-    shared: &Arc<Shared<R>>,
-    held: R::Held,
-    service: S,
-    request: Request,
-) -> Progress<S, Request, F, R> {
-    Progress::Drive(service, request, Unissued { shared: Arc::clone(shared), held: Some(held) })
 }
 
 impl<S: Service<Request>, Request, R: RuleList, P> fmt::Debug for QueueFuture<S, Request, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match self.step {
-            Progress::Arrive(..) => "Arrive",
-            Progress::Wait(..) => "Wait",
-            Progress::Drive(..) => "Drive",
-            Progress::Respond(..) => "Respond",
-            Progress::Done => "Done",
-        };
-        f.debug_struct("QueueFuture").field("step", &step).finish_non_exhaustive()
+        f.debug_struct("QueueFuture").field("step", &self.call.step()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,19 @@
+//! The rejections of the models, which tell nothing.
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    Concurrency,
+    Rate,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reason {
+    QueueFull,
+    WaitTimeout,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleReason;
