@@ -146,6 +146,7 @@ impl<R: RuleList> InFlight<R> {
     }
 
     /// Settles the costs by the result. Requests in flight stay.
+    #[inline]
     pub(super) fn settle<Response, Error>(&mut self, result: Result<&Response, &Error>)
     where
         R: super::rule::SettleRules<Response, Error>,
