@@ -175,9 +175,9 @@
 //!
 //! [`KeyedLimitLayer::handle`] returns a [`RuleHandle`], which reads keys and forgets them.
 //! Rejections are counted by reason. [`count_admitted`](Rule::count_admitted) counts admitted
-//! requests, too, and [`track_top`](Rule::track_top) lists the keys that are rejected most. A set of
-//! limits takes handles of rules, for metrics, traces and a page: see
-//! [rules of keyed limits](crate::observe#rules-of-keyed-limits).
+//! requests, too, and [`track_top`](Rule::track_top) lists the keys that are rejected most. A set
+//! of limits takes handles of rules, for metrics, traces and a page: see [rules of keyed
+//! limits](crate::observe#rules-of-keyed-limits).
 //!
 //! # Memory ordering
 //!

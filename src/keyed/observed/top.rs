@@ -17,8 +17,8 @@
 //!
 //! # The lock
 //!
-//! A rejection tries the lock a few times, and is *missed* if another thread keeps it: rejections do
-//! not wait for each other. Missed ones widen the bounds.
+//! A rejection tries the lock a few times, and is *missed* if another thread keeps it: rejections
+//! do not wait for each other. Missed ones widen the bounds.
 
 use std::{
     hash::{BuildHasher, RandomState},
