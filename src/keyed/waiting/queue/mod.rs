@@ -456,7 +456,8 @@ impl Queue {
         }
     }
 
-    /// Has the lines of states at which permits were freed advanced. Returns false if there is none.
+    /// Has the lines of states at which permits were freed advanced. Returns false if there is
+    /// none.
     fn note(&mut self, rule: usize, freed: Freed) -> bool {
         let before = self.changed.len();
         match freed {
