@@ -324,6 +324,8 @@ impl RuleConfig {
             when_full: if self.reject_when_full { WhenFull::Reject } else { WhenFull::Share },
             without_key: self.without_key,
             is_dry_run: self.dry_run,
+            counts_admitted: false,
+            top: 0,
         })
     }
 }

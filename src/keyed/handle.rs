@@ -1,6 +1,10 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use super::{rule::state::RuleState, states::States};
+use super::{
+    observed::{Listed, RuleRejectedCounts, RuleSnapshot, TopKey},
+    rule::state::{RuleState, Usage},
+    states::States,
+};
 
 /// A handle of a rule: reads its keys, and forgets them. Cheap to clone.
 ///
@@ -82,9 +86,21 @@ impl RuleHandle {
         live
     }
 
-    /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule.
+    /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule, by
+    /// looking at the keys with such requests, behind the lock of the queue.
     #[must_use]
     pub fn queued(&self) -> usize {
+        self.waiting().0 as usize
+    }
+
+    /// Returns the time that the first request that waits at this rule has waited, at any rule.
+    /// `None` if none waits. Takes as long as [`queued`](Self::queued).
+    #[must_use]
+    pub fn queue_age(&self) -> Option<Duration> {
+        self.waiting().1
+    }
+
+    pub(super) fn waiting(&self) -> (u32, Option<Duration>) {
         self.states.queued_at(self.index)
     }
 
@@ -93,6 +109,13 @@ impl RuleHandle {
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.state().table().overflowed()
+    }
+
+    /// Returns the number of requests that were issued with permits of this rule. `None` unless
+    /// the rule [counts them](super::Rule::count_admitted).
+    #[must_use]
+    pub fn admitted(&self) -> Option<u64> {
+        self.state().admitted()
     }
 
     /// Returns true if the rule admits every request: see [`Rule::dry_run`](super::Rule::dry_run).
@@ -112,7 +135,92 @@ impl RuleHandle {
     /// Returns the number of requests that this rule has rejected, in a dry run too.
     #[must_use]
     pub fn rejected(&self) -> u64 {
-        self.state().rejected()
+        self.rejected_by_reason().total()
+    }
+
+    /// Returns the number of requests that this rule has rejected, by reason. In a dry run, of
+    /// those that it would have rejected.
+    #[must_use]
+    pub fn rejected_by_reason(&self) -> RuleRejectedCounts {
+        self.state().observed().rejected()
+    }
+
+    /// Returns the keys that are rejected most, the greatest lower bound first. Empty unless the
+    /// rule [lists them](super::Rule::track_top).
+    ///
+    /// [`TopKey`] tells the meaning of the numbers. The list is of the requests that were rejected
+    /// for want of permits: the rule was reached, the table or the queue was full, or the wait was
+    /// too long. Acquires nothing. Rejections in other threads meanwhile may be missed.
+    ///
+    /// ```
+    /// use std::{hash::{Hash, Hasher}, time::Duration};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_floodgate::keyed::{Key, KeyedLimitLayer, Rule};
+    ///
+    /// struct Customer;
+    ///
+    /// impl Key<u32> for Customer {
+    ///     fn hash_key<H: Hasher>(&self, customer: &u32, state: &mut H) -> bool {
+    ///         customer.hash(state);
+    ///         true
+    ///     }
+    ///     fn label(&self, customer: &u32) -> Option<String> {
+    ///         Some(format!("customer {customer}"))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let rule = Rule::new("customer", Customer).at_most(10, Duration::from_secs(1)).track_top(5);
+    /// let layer = KeyedLimitLayer::new(rule);
+    /// let service = layer.layer(service_fn(|_: u32| async { Ok::<_, std::io::Error>(()) }));
+    /// for _ in 0..30 {
+    ///     let _ = service.clone().oneshot(7).await;
+    /// }
+    ///
+    /// let top = layer.handle("customer").top();
+    /// assert_eq!(top[0].label.as_deref(), Some("customer 7"));
+    /// assert_eq!((top[0].used, top[0].limit), (10, 10));
+    /// assert_eq!((top[0].rejected_at_least, top[0].rejected_at_most), (20, 20));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn top(&self) -> Vec<TopKey> {
+        let Some(top) = &self.state().observed().top else { return Vec::new() };
+        let mut now = self.states.now();
+        let of_key = |listed: Listed| {
+            let usage = self.state().usage(listed.plan, listed.key, &mut now);
+            self.states.tell(self.index, now.take_freed());
+            let Listed { label, id, at_least, at_most, .. } = listed;
+            let Usage { used, limit, window, is_shared } = usage;
+            let (rejected_at_least, rejected_at_most) = (at_least, at_most);
+            TopKey {
+                label,
+                id,
+                rejected_at_least,
+                rejected_at_most,
+                used,
+                limit,
+                window,
+                is_shared,
+            }
+        };
+        top.list(self.states.now().get()).into_iter().map(of_key).collect()
+    }
+
+    /// Returns the state and the counts of this moment.
+    ///
+    /// Takes as long as [`live_keys`](Self::live_keys), which looks at each slot: 1.25 times
+    /// [`max_keys`](super::Rule::max_keys). So it is for a page, a scrape or a log, not for each
+    /// request. The numbers are read one after another, while requests are decided.
+    #[must_use]
+    pub fn snapshot(&self) -> RuleSnapshot {
+        RuleSnapshot::of(self)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register_metrics(&self) {
+        self.state().observed().metrics.register();
     }
 }
 

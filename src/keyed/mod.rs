@@ -171,6 +171,14 @@
 //! [`until_body_ends`](KeyedLimitLayer::until_body_ends) counts requests in flight until their
 //! bodies have ended, also of a [layer that waits](KeyedQueueLayer::until_body_ends).
 //!
+//! # Observation
+//!
+//! [`KeyedLimitLayer::handle`] returns a [`RuleHandle`], which reads keys and forgets them.
+//! Rejections are counted by reason. [`count_admitted`](Rule::count_admitted) counts admitted
+//! requests, too, and [`track_top`](Rule::track_top) lists the keys that are rejected most. A set
+//! of limits takes handles of rules, for metrics, traces and a page: see [rules of keyed
+//! limits](crate::observe#rules-of-keyed-limits).
+//!
 //! # Memory ordering
 //!
 //! The release of a permit or of a request in flight happens before the next acquisition that it
@@ -202,6 +210,7 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
+mod observed;
 pub(crate) mod rule;
 mod service;
 mod shared;
@@ -228,6 +237,7 @@ pub use self::{
     handle::RuleHandle,
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
+    observed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
         Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,

@@ -3,9 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    rule::{RuleList, Rules, state::RuleState},
-    states::States,
-    table::Freed,
+    observed::Rejection,
+    rule::{
+        RuleList, Rules,
+        state::{Held, RuleState},
+    },
+    states::{Denied, States},
+    table::{Freed, state::Now},
 };
 use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
@@ -18,6 +22,8 @@ pub(crate) struct Shared<R> {
     pub(crate) states: Arc<States>,
     /// A request holds something of a rule until its response.
     outlives_call: bool,
+    /// A rule counts the requests that it admits.
+    counts_admitted: bool,
 }
 
 impl<R: RuleList> Shared<R> {
@@ -30,8 +36,9 @@ impl<R: RuleList> Shared<R> {
             }
         }
         let outlives_call = states.iter().any(RuleState::outlives_call);
+        let counts_admitted = states.iter().any(|state| state.admitted().is_some());
         let states = Arc::new(States::new(states, Clock::start()));
-        Ok(Self { rules, states, outlives_call })
+        Ok(Self { rules, states, outlives_call, counts_admitted })
     }
 
     #[inline]
@@ -41,20 +48,39 @@ impl<R: RuleList> Shared<R> {
     {
         let Self { rules, states, .. } = self;
         let mut now = states.now();
-        rules.decide(states, request, &mut now).or_else(|mut denied| {
-            // Requests of a layer that waits may have left in the meantime.
-            for _ in 0..DECISIONS {
-                if !states.is_worth_another_try(&denied) {
-                    break;
-                }
-                now = states.now();
-                match rules.decide(states, request, &mut now) {
-                    Ok(held) => return Ok(held),
-                    Err(again) => denied = again,
-                }
+        match rules.decide(states, request, &mut now) {
+            Ok(held) => Ok(held),
+            Err(denied) => self.reject(denied, request, &mut now),
+        }
+    }
+
+    /// Rejects a request, unless it is admitted at another look.
+    #[cold]
+    fn reject<'a, Request>(
+        &'a self,
+        mut denied: Denied,
+        request: &Request,
+        now: &mut Now<'a, Clock>,
+    ) -> Result<R::Held, Rejected>
+    where
+        R: Rules<Request>,
+    {
+        let Self { rules, states, .. } = self;
+        // Requests of a layer that waits may have left in the meantime.
+        for _ in 0..DECISIONS {
+            if !states.is_worth_another_try(&denied) {
+                break;
             }
-            Err(rules.reject(denied, states, request, &mut now))
-        })
+            *now = states.now();
+            match rules.decide(states, request, now) {
+                Ok(held) => return Ok(held),
+                Err(again) => denied = again,
+            }
+        }
+        let rule = denied.rule;
+        let rejected = rules.reject(denied, states, request, now);
+        rules.notify_rejected(states, rule, Rejection::of(&rejected), request, now);
+        Err(rejected)
     }
 }
 
@@ -74,8 +100,8 @@ impl<R: RuleList> Shared<R> {
     }
 }
 
-/// Commits what a request holds when it is dropped, after the inner service was called: the request
-/// may have been issued, even if the call has panicked.
+/// Counts the issue of a request and commits what it holds when this is dropped, after the inner
+/// service was called: the request may have been issued, even if the call has panicked.
 struct Issuing<'a, R: RuleList> {
     shared: &'a Shared<R>,
     held: &'a R::Held,
@@ -86,10 +112,19 @@ impl<R: RuleList> Drop for Issuing<'_, R> {
     fn drop(&mut self) {
         let mut now = self.shared.states.now();
         let states = &self.shared.states;
+        if self.shared.counts_admitted {
+            count_issue(states, self.held.as_ref());
+        }
         states.free(self.held.as_ref(), |state, held| {
             if state.is_late { Freed::Nothing } else { state.commit(held, &mut now) }
         });
     }
+}
+
+/// Not inlined, so that calls that are not counted have a short path.
+#[inline(never)]
+fn count_issue(states: &States, held: &[Held]) {
+    states.iter().zip(held).for_each(|(state, held)| state.count_issue(*held));
 }
 
 /// What a request holds until its response: requests in flight, and permits whose cost is not

@@ -3,7 +3,7 @@
 //! Each step that releases permits of a state at which requests wait [tells](States::tell) the
 //! queue.
 
-use std::{fmt, ops::Deref};
+use std::{fmt, ops::Deref, time::Duration};
 
 use super::{
     Clock,
@@ -11,7 +11,7 @@ use super::{
     table::{Freed, Refused, state::Now},
     waiting::queue::{Queue, Step, Wakes},
 };
-use crate::sync::Mutex;
+use crate::{sync::Mutex, time::Time};
 
 /// The states of all rules of a layer, and the queue of the requests that wait for them.
 pub(crate) struct States {
@@ -103,9 +103,10 @@ impl States {
         self.with_queue(|queue, step| queue.advance_at(rule, freed, step))
     }
 
-    /// Returns the number of requests that wait at a rule.
-    pub(super) fn queued_at(&self, rule: usize) -> usize {
-        self.queue.lock().waiting_at(rule)
+    /// Returns the number of requests that wait at a rule, and how long the first has waited.
+    pub(super) fn queued_at(&self, rule: usize) -> (u32, Option<Duration>) {
+        let (queued, first) = self.queue.lock().waiting_at(rule);
+        (queued, first.map(|since| self.clock.now().since(since)))
     }
 
     /// Takes a step on the queue, behind its lock.

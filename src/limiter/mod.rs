@@ -23,7 +23,7 @@ use std::{
 #[cfg(debug_assertions)]
 use self::nested::Nested;
 #[cfg(feature = "metrics")]
-pub(crate) use self::observer::labels;
+pub(crate) use self::observer::{ADMITTED, REJECTED, labels};
 pub use self::{
     acquire::AcquireManyError,
     end::{Closed, Drained},

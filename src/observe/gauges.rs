@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, with_recorder};
 
 use super::{Handle, Snapshot};
-use crate::{limiter::labels, metric::Metric, retry::RetryBudget};
+use crate::{
+    keyed::RuleSnapshot,
+    limiter::{ADMITTED, labels},
+    metric::Metric,
+    retry::RetryBudget,
+};
 
 const IN_FLIGHT: Metric =
     Metric::count("floodgate_requests_in_flight", "Requests between readiness and their end.");
@@ -25,6 +30,57 @@ const ISSUED: Metric = Metric::count(
     "floodgate_requests_issued_total",
     "Requests that were issued, since the limit was created.",
 );
+
+const LIVE_KEYS: Metric =
+    Metric::count("floodgate_live_keys", "Keys that hold a permit, or have a request in flight.");
+const MAX_KEYS: Metric = Metric::count("floodgate_max_keys", "Keys that a rule keeps apart.");
+const OVERFLOWED: Metric = Metric::count(
+    "floodgate_requests_overflowed_total",
+    "Requests that were decided in an overflow, because the table was full of live keys.",
+);
+
+/// The readings of all rules of one name.
+#[derive(Default)]
+struct RuleSum {
+    live_keys: u64,
+    max_keys: u64,
+    overflowed: u64,
+    queued: u64,
+    queue_age: Duration,
+    admitted: Option<u64>,
+}
+
+impl RuleSum {
+    fn add(&mut self, of: &RuleSnapshot) {
+        self.live_keys += of.live_keys;
+        self.max_keys += u64::from(of.max_keys);
+        self.overflowed += of.overflowed;
+        self.queued += u64::from(of.queued);
+        self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
+        if let Some(admitted) = of.admitted {
+            *self.admitted.get_or_insert(0) += admitted;
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is an f64")]
+    fn record(&self, name: &Arc<str>) {
+        let labels = labels(name, RuleSnapshot::KIND);
+        with_recorder(|recorder| {
+            let gauge = |metric: Metric, value: f64| {
+                metric.register::<Gauge>(recorder, &labels).set(value);
+            };
+            let counter = |metric: Metric, value: u64| {
+                metric.register::<Counter>(recorder, &labels).absolute(value);
+            };
+            gauge(LIVE_KEYS, self.live_keys as f64);
+            gauge(MAX_KEYS, self.max_keys as f64);
+            gauge(QUEUED, self.queued as f64);
+            gauge(QUEUE_AGE, self.queue_age.as_secs_f64());
+            counter(OVERFLOWED, self.overflowed);
+            self.admitted.into_iter().for_each(|admitted| counter(ADMITTED, admitted));
+        });
+    }
+}
 
 /// The readings of all limits of one kind and name.
 #[derive(Default)]
@@ -61,7 +117,7 @@ impl Sum {
                 self.paused = self.paused.max(Some(of.paused_for));
                 *self.issued.get_or_insert(0) += of.issued;
             }
-            Snapshot::Retry(_) => {}
+            Snapshot::Retry(_) | Snapshot::Rule(_) => {}
         }
     }
 
@@ -91,11 +147,20 @@ impl Sum {
 /// Records the gauges of the limits that have names.
 pub(super) fn record(snapshots: &[Snapshot]) {
     let mut sums = BTreeMap::<_, Sum>::new();
-    let of_limits = snapshots.iter().filter(|snapshot| !matches!(snapshot, Snapshot::Retry(_)));
-    for snapshot in of_limits {
-        if let Some(name) = snapshot.name() {
-            sums.entry((name, snapshot.kind())).or_default().add(snapshot);
+    let mut rules = BTreeMap::<_, RuleSum>::new();
+    for snapshot in snapshots {
+        match snapshot {
+            Snapshot::Retry(_) => {}
+            Snapshot::Rule(of) => rules.entry(&of.name).or_default().add(of),
+            Snapshot::Concurrency(_) | Snapshot::Window(_) => {
+                if let Some(name) = snapshot.name() {
+                    sums.entry((name, snapshot.kind())).or_default().add(snapshot);
+                }
+            }
         }
+    }
+    for (name, sum) in rules {
+        sum.record(name);
     }
     for ((name, kind), sum) in sums {
         sum.record(name, kind);

@@ -5,8 +5,8 @@ use std::{
 
 use super::Snapshot;
 use crate::{
-    backpressure::ConcurrencyBackpressureHandle, rate_limit::WindowRateLimitHandle,
-    retry::ExponentialRetryHandle,
+    backpressure::ConcurrencyBackpressureHandle, keyed::RuleHandle,
+    rate_limit::WindowRateLimitHandle, retry::ExponentialRetryHandle,
 };
 
 /// A handle of any limit.
@@ -19,6 +19,8 @@ pub enum Handle {
     Window(WindowRateLimitHandle),
     /// Of a retry policy.
     Retry(ExponentialRetryHandle),
+    /// Of a rule of a keyed limit.
+    Rule(RuleHandle),
 }
 
 impl Handle {
@@ -29,6 +31,7 @@ impl Handle {
             Self::Concurrency(handle) => Snapshot::Concurrency(handle.snapshot()),
             Self::Window(handle) => Snapshot::Window(handle.snapshot()),
             Self::Retry(handle) => Snapshot::Retry(handle.snapshot()),
+            Self::Rule(handle) => Snapshot::Rule(handle.snapshot()),
         }
     }
 
@@ -38,6 +41,7 @@ impl Handle {
             Self::Concurrency(handle) => handle.register_metrics(),
             Self::Window(handle) => handle.register_metrics(),
             Self::Retry(handle) => handle.register_metrics(),
+            Self::Rule(handle) => handle.register_metrics(),
         }
     }
 }
@@ -57,6 +61,12 @@ impl From<WindowRateLimitHandle> for Handle {
 impl From<ExponentialRetryHandle> for Handle {
     fn from(handle: ExponentialRetryHandle) -> Self {
         Self::Retry(handle)
+    }
+}
+
+impl From<RuleHandle> for Handle {
+    fn from(handle: RuleHandle) -> Self {
+        Self::Rule(handle)
     }
 }
 
@@ -90,14 +100,14 @@ impl Limits {
         self.handles().iter().map(Handle::snapshot).collect()
     }
 
-    /// Records the gauges of the limits that have names, `floodgate_requests_issued_total`, and the
-    /// balance of the budgets of policies.
+    /// Records the gauges of the limits that have names, `floodgate_requests_issued_total`, the
+    /// balance of the budgets of policies, and the metrics of rules other than their rejections.
     ///
     /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
     /// limits of one kind and name are added up; times are those of the greatest. Of retry policies
     /// of one name, the balances of the budgets are added up, each once, however many policies
-    /// share it.
+    /// share it. Of a rule, each slot is looked at.
     ///
     /// The metrics of events need no call. If they have not been registered yet, because the
     /// recorder was installed after the limits were named and no event has happened since, they

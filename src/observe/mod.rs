@@ -28,7 +28,8 @@
 //!
 //! With the feature `axum`, `observe::page` draws a set of limits live in a browser. Retries are
 //! observed alike: [`retry`](crate::retry#observation-and-control) has their counts, metrics and
-//! events, and a set takes the handles of policies, too.
+//! events, and a set takes the handles of policies, too. So it does those of the
+//! [rules](#rules-of-keyed-limits) of keyed limits.
 //!
 //! # Costs
 //!
@@ -46,7 +47,7 @@
 //!
 //! Metrics are recorded with the facade [`metrics`](https://docs.rs/metrics), so any of its
 //! exporters takes them. Each has the labels `limiter`, which is the name of the limit, and `kind`:
-//! `concurrency` or `window`.
+//! `concurrency` or `window`. Those of [rules](#rules-of-keyed-limits) have the kind `rule`.
 //!
 //! | metric | type | unit | meaning |
 //! | --- | --- | --- | --- |
@@ -152,6 +153,65 @@
 //! changes the fate of requests is not. None is a warning: each is the effect of a setting. A
 //! filter of `tower_floodgate=warn` turns them off, `tower_floodgate=debug` shows all waits.
 //!
+//! # Rules of keyed limits
+//!
+//! A [`Rule`](crate::keyed::Rule) has a name from the beginning. Its rejections are always counted,
+//! recorded and traced; the rest is by choice:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_floodgate::{keyed::{KeyedLimitLayer, Rule}, observe::{Limits, Snapshot}};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let rule = Rule::new("tenant", |tenant: &u32| Some(*tenant))
+//!     .at_most(2, Duration::from_secs(1))
+//!     .count_admitted()
+//!     .track_top(10);
+//! let layer = KeyedLimitLayer::new(rule);
+//! let limits = Limits::from_iter([layer.handle("tenant")]);
+//! let service = layer.layer(service_fn(|_: u32| async { Ok::<_, std::io::Error>(()) }));
+//! for tenant in [1, 1, 1, 2] {
+//!     let _ = service.clone().oneshot(tenant).await;
+//! }
+//!
+//! let Snapshot::Rule(snapshot) = limits.snapshots().remove(0) else { unreachable!() };
+//! assert_eq!((snapshot.live_keys, snapshot.admitted), (2, Some(3)));
+//! assert_eq!(snapshot.rejected.limit_reached, 1);
+//! assert_eq!((snapshot.top[0].used, snapshot.top[0].limit), (2, 2));
+//! # }
+//! ```
+//!
+//! | | counted | asked for by |
+//! | --- | --- | --- |
+//! | rejections, by reason | when the rejection reaches its caller | |
+//! | rejections of a [dry run](crate::keyed::Rule::dry_run) | when the request is decided | |
+//! | admitted requests | when the request is issued with permits of the rule | [`count_admitted`](crate::keyed::Rule::count_admitted) |
+//! | the keys that are rejected most | as a rejection; see [`TopKey`] | [`track_top`](crate::keyed::Rule::track_top) |
+//! | requests in an overflow, live keys, the queue | in the states of the keys | |
+//!
+//! | metric, of the kind `rule` | type | unit | meaning |
+//! | --- | --- | --- | --- |
+//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `limit_reached`, `too_large`, `no_key`, `table_full`, `queue_full` or `wait_timeout` |
+//! | `floodgate_dry_run_rejections_total` | counter | requests | would have been, by a rule in a dry run; label `reason` |
+//! | `floodgate_requests_admitted_total` | counter | requests | were issued with permits of the rule, if it counts them |
+//! | `floodgate_requests_overflowed_total` | counter | requests | were decided in an overflow, because the table was full of live keys |
+//! | `floodgate_live_keys` | gauge | keys | hold a permit, or have a request in flight |
+//! | `floodgate_max_keys` | gauge | keys | are kept apart |
+//! | `floodgate_requests_queued` | gauge | requests | wait at the rule |
+//! | `floodgate_queue_age_seconds` | gauge | seconds | that the first of them has waited |
+//!
+//! The two counters of rejections are recorded when they happen. All others are recorded by
+//! `record_metrics`, the counters as totals: an admitted request calls no recorder. The gauge of
+//! the live keys looks at each slot of the table.
+//!
+//! Of the events, a rule has `rejected`, and `would be rejected` in a dry run, both at INFO. An
+//! admitted request is no event. **The value of a key is neither a label of a metric nor a field of
+//! an event**: clients choose it, so there would be no bound. It is shown by
+//! [`RuleHandle::top`](crate::keyed::RuleHandle::top), in snapshots and on the page, by the label
+//! that the key [returns](crate::keyed::Key::label), for as many keys as the list has.
+//!
 //! # Cardinality
 //!
 //! The value of a label is a name given when a layer or a policy is built, a kind, a reason, or the
@@ -191,6 +251,7 @@ pub use self::{
 pub use crate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
 pub use crate::{
     backpressure::ConcurrencySnapshot,
+    keyed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
     limiter::LimitCounts,
     rate_limit::WindowSnapshot,
     retry::{RetryBudgetSnapshot, RetrySnapshot},

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use crate::{backpressure::ConcurrencySnapshot, rate_limit::WindowSnapshot, retry::RetrySnapshot};
+use crate::{
+    backpressure::ConcurrencySnapshot, keyed::RuleSnapshot, rate_limit::WindowSnapshot,
+    retry::RetrySnapshot,
+};
 
-/// The state and the counts of a limit or a retry policy at one moment.
+/// The state and the counts of a limit, a rule or a retry policy at one moment.
 ///
 /// The `snapshot()` of a handle has no kind. [`Snapshot::from`](Self::from) adds it, and so the tag
 /// `kind` of a serialized snapshot.
@@ -17,6 +20,8 @@ pub enum Snapshot {
     Window(WindowSnapshot),
     /// Of a retry policy.
     Retry(RetrySnapshot),
+    /// Of a rule of a keyed limit.
+    Rule(RuleSnapshot),
 }
 
 impl From<ConcurrencySnapshot> for Snapshot {
@@ -37,8 +42,14 @@ impl From<RetrySnapshot> for Snapshot {
     }
 }
 
+impl From<RuleSnapshot> for Snapshot {
+    fn from(snapshot: RuleSnapshot) -> Self {
+        Self::Rule(snapshot)
+    }
+}
+
 impl Snapshot {
-    /// Returns the kind: `concurrency`, `window` or `retry`.
+    /// Returns the kind: `concurrency`, `window`, `retry` or `rule`.
     ///
     /// It is the tag of a serialized snapshot, and the field `kind` of traces. That of a limit is
     /// the label `kind` of its metrics, too: those of a retry have none.
@@ -48,16 +59,18 @@ impl Snapshot {
             Self::Concurrency(_) => ConcurrencySnapshot::KIND,
             Self::Window(_) => WindowSnapshot::KIND,
             Self::Retry(_) => "retry",
+            Self::Rule(_) => RuleSnapshot::KIND,
         }
     }
 
-    /// Returns the name of the limit or the policy, if it has one.
+    /// Returns the name of the limit, the policy or the rule, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Concurrency(snapshot) => snapshot.name.as_ref(),
             Self::Window(snapshot) => snapshot.name.as_ref(),
             Self::Retry(snapshot) => Some(&snapshot.name),
+            Self::Rule(snapshot) => Some(&snapshot.name),
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    keyed::{Header, KeyedLimitLayer, Plan, Rule},
     observe::{Limits, page::LimitsPage},
 };
 
@@ -136,6 +137,62 @@ async fn o7_snapshot_and_events_tell_the_numbers_of_the_handles() {
         assert_eq!((&window["remaining"], &window["issued"]), (&json!(0), &json!(10)));
         assert_eq!(window["rejected"]["queue_full"], 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn o7_snapshot_of_a_rule_has_its_limits_its_counts_and_its_keys() {
+    let script = "<script>alert(1)</script>";
+    let plans = [
+        Plan::new().at_most(2, SECOND * 3_600).max_in_flight(9),
+        Plan::new().at_most(5, SECOND * 3_600).max_in_flight(9),
+    ];
+    let rule = Rule::new("per client", Header::named("x-client"))
+        .plans(plans, |_: &Request| 0)
+        .max_keys(100)
+        .count_admitted()
+        .track_top(5);
+    let layer = KeyedLimitLayer::new(rule);
+    let limits = Limits::from_iter([layer.handle("per client")]);
+    let echo = layer.layer(service_fn(async |_: Request| Ok::<_, std::convert::Infallible>(())));
+    for _ in 0..6 {
+        let request = Request::get("/").header("x-client", script).body(Body::empty()).unwrap();
+        let _ = echo.clone().oneshot(request).await;
+    }
+    let text = text(ask(&router(&limits), "/snapshot").await).await;
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let id = &json[0]["top"][0]["id"];
+    let plan = |quota| json!({ "quotas": [quota], "max_in_flight": 9 });
+    let expected = json!([{
+        "kind": "rule",
+        "name": "per client",
+        "plans": [plan("2/1h"), plan("5/1h")],
+        "is_dry_run": false,
+        "live_keys": 1,
+        "max_keys": 100,
+        "overflowed": 0,
+        "queued": 0,
+        "queue_age_seconds": null,
+        "admitted": 2,
+        "rejected": {
+            "limit_reached": 4,
+            "too_large": 0,
+            "no_key": 0,
+            "table_full": 0,
+            "queue_full": 0,
+            "wait_timeout": 0,
+        },
+        "top": [{
+            "label": script,
+            "id": id,
+            "rejected_at_least": 4,
+            "rejected_at_most": 4,
+            "used": 2,
+            "limit": 2,
+            "window_seconds": 3600.0,
+            "is_shared": false,
+        }],
+    }]);
+    assert_eq!(json, expected);
 }
 
 #[tokio::test]

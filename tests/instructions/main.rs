@@ -42,12 +42,12 @@ const CALLS: [Call; 18] = [
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
     ("all three", |calls| call(calls, stack(Echo)), 345),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 723),
-    ("keyed, 10", |calls| call(calls, keyed(client().at_most(10, BRIEF)).layer(Echo)), 1039),
-    ("keyed, 1000", |calls| call(calls, keyed(client().at_most(1000, BRIEF)).layer(Echo)), 1326),
+    ("keyed, 10", |calls| call(calls, keyed(client().at_most(10, BRIEF)).layer(Echo)), 1108),
+    ("keyed, 1000", |calls| call(calls, keyed(client().at_most(1000, BRIEF)).layer(Echo)), 1483),
     (
         "keyed, long window",
         |calls| call(calls, keyed(client().at_most(10_000_000, HOUR)).layer(Echo)),
-        965,
+        1033,
     ),
     (
         "keyed, two windows",
@@ -55,7 +55,7 @@ const CALLS: [Call; 18] = [
             let rule = client().at_most(10, BRIEF).at_most(10_000_000, HOUR);
             call(calls, keyed(rule).layer(Echo));
         },
-        1209,
+        1280,
     ),
     (
         "keyed, two rules",
@@ -64,13 +64,13 @@ const CALLS: [Call; 18] = [
                 (client().at_most(10, BRIEF), Rule::global("all").at_most(10_000_000, HOUR));
             call(calls, KeyedLimitLayer::new(rules).layer(Echo));
         },
-        1411,
+        1487,
     ),
-    ("keyed, rejected", |calls| rejected(calls, client().at_most(1, HOUR)), 1197),
+    ("keyed, rejected", |calls| rejected(calls, client().at_most(1, HOUR)), 1527),
     (
         "keyed, max_in_flight",
         |calls| call(calls, keyed(client().max_in_flight(1)).layer(Echo)),
-        813,
+        835,
     ),
 ];
 

@@ -14,3 +14,6 @@ pub(crate) enum Reason {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleReason;

@@ -24,7 +24,11 @@ pub(crate) fn assert_agrees(rows: &Rows, snapshots: &Value) -> usize {
 /// Returns the place of the number in a snapshot; `None` for what a snapshot does not have.
 fn field_of(row: &Row) -> Option<String> {
     let reason = row.labels.get("reason");
+    let is_rule = row.labels.get("kind").is_some_and(|kind| kind == "rule");
     let field = match (row.metric.as_str(), reason) {
+        ("floodgate_requests_admitted_total", None) if is_rule => "admitted".to_owned(),
+        ("floodgate_requests_overflowed_total", None) => "overflowed".to_owned(),
+        ("floodgate_dry_run_rejections_total", Some(reason)) => format!("rejected/{reason}"),
         ("floodgate_requests_admitted_total", None) => "counts/admitted".to_owned(),
         ("floodgate_requests_cancelled_total", None) => "counts/cancelled".to_owned(),
         ("floodgate_permits_unused_total", None) => "counts/unused".to_owned(),

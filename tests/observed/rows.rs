@@ -67,6 +67,8 @@ impl Rows {
             let rejected = self.number("floodgate_requests_rejected_total", &labels);
             assert!(rejected > 0.0, "{labels:?}");
         }
+        let labels = [("limiter", "team"), ("kind", "rule"), ("reason", "limit_reached")];
+        assert!(self.number("floodgate_dry_run_rejections_total", &labels) > 0.0);
         for metric in ["floodgate_retries_total", "floodgate_retry_give_ups_total"] {
             assert!(self.number(metric, &RETRY) > 0.0, "{metric}");
         }

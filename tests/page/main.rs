@@ -69,6 +69,7 @@ async fn run(picture: Option<PathBuf>) -> Result<(), String> {
     scenes::states_are_told(&browser).await;
     scenes::an_empty_set_says_so_and_a_later_limit_appears(&browser).await;
     scenes::fifty_limits_fit_and_are_filtered(&browser).await;
+    scenes::keys_of_a_rule_are_shown_as_text(&browser).await;
     scenes::a_restarted_server_is_found_again(&browser).await;
     scenes::names_are_text_and_unknown_kinds_are_shown(&browser).await;
     browser.close().await;

@@ -1,6 +1,10 @@
 //! Scenes of the page: each opens a tab, and asserts that the browser noted no error.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -14,7 +18,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, RejectedCounts,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    observe::{LimitCounts, Limits, page::LimitsPage},
+    keyed::{Key, KeyedLimitLayer, Rule, RuleHandle},
+    observe::{LimitCounts, Limits, RuleSnapshot, page::LimitsPage},
 };
 
 use crate::{
@@ -23,6 +28,8 @@ use crate::{
     seen::Numbers,
     server::{INTERVAL, LOCAL, Server},
 };
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The width of a small telephone.
 const NARROW: u32 = 360;
@@ -279,6 +286,106 @@ pub(crate) async fn fifty_limits_fit_and_are_filtered(browser: &Browser) {
     // The next event does not undo it.
     tokio::time::sleep(2 * INTERVAL).await;
     assert_eq!(tab.read(shown).await, json!(wanted));
+    assert_clean(&tab, &server);
+    tab.close().await;
+    server.stop().await;
+}
+
+/// A key that the client writes, and that is shown.
+struct Sent;
+
+impl Key<&'static str> for Sent {
+    fn hash_key<H: Hasher>(&self, request: &&'static str, state: &mut H) -> bool {
+        request.hash(state);
+        true
+    }
+
+    fn label(&self, request: &&'static str) -> Option<String> {
+        (!request.starts_with("secret")).then(|| (*request).to_owned())
+    }
+}
+
+/// Returns what the handle of a rule says whose requests do not wait.
+fn of_rule(handle: &RuleHandle) -> Numbers {
+    let RuleSnapshot { live_keys, max_keys, overflowed, admitted, rejected, .. } =
+        handle.snapshot();
+    numbers([
+        ("Dry run", "no".to_owned()),
+        ("Live keys", grouped(live_keys)),
+        ("Max keys", grouped(max_keys)),
+        ("Overflowed", grouped(overflowed)),
+        ("Queued", "0".to_owned()),
+        ("Queue age", ABSENT.to_owned()),
+        ("Admitted", admitted.map_or_else(|| ABSENT.to_owned(), grouped)),
+        ("Rejected: limit reached", grouped(rejected.limit_reached)),
+        ("Rejected: too large", grouped(rejected.too_large)),
+        ("Rejected: no key", grouped(rejected.no_key)),
+        ("Rejected: table full", grouped(rejected.table_full)),
+        ("Rejected: queue full", grouped(rejected.queue_full)),
+        ("Rejected: wait timeout", grouped(rejected.wait_timeout)),
+    ])
+}
+
+pub(crate) async fn keys_of_a_rule_are_shown_as_text(browser: &Browser) {
+    println!("\nkeys of a rule");
+    let script = "<script>window.hacked = true</script>";
+    let rule = Rule::new("per client", Sent)
+        .at_most(3, HOUR)
+        .max_in_flight(2_000)
+        .max_keys(1_000)
+        .count_admitted()
+        .track_top(4);
+    let layer = KeyedLimitLayer::new((rule, Rule::global(HOSTILE).at_most(50, HOUR).dry_run()));
+    let handles = [layer.handle("per client"), layer.handle(HOSTILE)];
+    let server = Server::start(&handles.iter().cloned().collect()).await;
+    let tab = browser.open(&server.url()).await;
+    tab.wait_for_status("Live: 2 limits.").await;
+
+    let echo = layer.layer(service_fn(async |key: &'static str| Ok::<_, Infallible>(key)));
+    let send = async |key, times| {
+        for _ in 0..times {
+            let _ = echo.clone().oneshot(key).await;
+        }
+    };
+    for (key, times) in [(script, 33), (HOSTILE, 23), ("secret token", 13), ("calm", 2)] {
+        send(key, times).await;
+    }
+    let cards = tab
+        .wait_for_numbers(|| {
+            let [rule, all] = &handles;
+            let mut all = of_rule(all);
+            all.insert("Dry run".to_owned(), "yes".to_owned());
+            vec![of_rule(rule), all]
+        })
+        .await;
+    let [first, second] = &cards[..] else { panic!("{cards:?}") };
+    assert_eq!((&*first.name, &*first.kind), ("per client", "limit of each key"));
+    assert_eq!(first.main, "4 of 1,000 keys live, 0 queued");
+    assert_eq!(first.state, "60 rejected in the last minute");
+    assert_eq!(first.numbers["Admitted"], "11");
+    let id = handles[0].top()[2].id;
+    let used = "3 of 3 per 60 min 0 s";
+    let expected =
+        [[script, used, "30"], [HOSTILE, used, "20"], [&format!("key {id:08x}"), used, "10"]];
+    assert_eq!(first.keys, expected.map(|row| row.map(str::to_owned)));
+    let quotas = "[...document.querySelectorAll('.kind')].map(it => it.textContent)[1]";
+    assert_eq!(tab.read(quotas).await, "Each key: 3/1h, 2,000 in flight");
+    assert_eq!((&*second.name, &*second.state), (HOSTILE, "dry run"));
+    assert_eq!(second.main, "0 rejected, 0 queued");
+
+    // The markup of a key makes no element.
+    assert_eq!(tab.read("document.querySelectorAll('img, main script').length").await, 0);
+    assert_eq!(tab.read("window.hacked === undefined").await, true);
+
+    // A key that falls behind leaves the list.
+    for key in ["a", "b", "c"] {
+        send(key, 103).await;
+    }
+    tab.wait_for("document.querySelector('.keys tbody th')?.textContent === 'a'").await;
+    let keys = tab.cards().await.remove(0).keys;
+    assert_eq!(keys.iter().map(|row| &*row[0]).collect::<Vec<_>>(), ["a", "b", "c", script]);
+    assert!(keys[0][2].ends_with("100"), "{keys:?}");
+    tab.assert_fits(NARROW).await;
     assert_clean(&tab, &server);
     tab.close().await;
     server.stop().await;

@@ -20,6 +20,8 @@ pub(crate) struct Card {
     pub(crate) numbers: Numbers,
     /// The changes in the last minute.
     pub(crate) changes: Numbers,
+    /// The rows of the keys that a rule rejects most.
+    pub(crate) keys: Vec<[String; 3]>,
     /// The points of each line of the chart, in the units of the drawing.
     pub(crate) lines: Vec<String>,
 }
@@ -30,10 +32,12 @@ const CARDS: &str = r#"
     kind: card.querySelector(".kind").textContent,
     state: card.querySelector(".state").textContent,
     main: card.querySelector(".main").textContent,
-    numbers: Object.fromEntries([...card.querySelectorAll("tbody tr")]
+    numbers: Object.fromEntries([...card.querySelectorAll("details:not(.keys) tbody tr")]
         .map(row => [row.cells[0].textContent, row.cells[1].textContent])),
-    changes: Object.fromEntries([...card.querySelectorAll("tbody tr")]
+    changes: Object.fromEntries([...card.querySelectorAll("details:not(.keys) tbody tr")]
         .map(row => [row.cells[0].textContent, row.cells[2].textContent])),
+    keys: [...card.querySelectorAll("details.keys tbody tr")]
+        .map(row => [...row.cells].map(cell => cell.textContent)),
     lines: [...card.querySelectorAll("polyline:not(.bound)")]
         .map(line => line.getAttribute("points")),
 }))"#;

@@ -1,8 +1,10 @@
 //! Allocations of limits of each key, counted in this thread by a counting allocator.
 
+use std::hash::{Hash, Hasher};
+
 use allocation_counter::measure;
 use tower::{Layer, Service};
-use tower_floodgate::keyed::{KeyedLimitLayer, Rule};
+use tower_floodgate::keyed::{Key, KeyedLimitLayer, Rule};
 
 use crate::{
     allocations::{Free, call},
@@ -45,6 +47,44 @@ fn k7_rejected_request_that_becomes_a_response_allocates_nothing() {
     assert_eq!(layer.handle("client").rejected(), 0);
     assert_eq!(allocations(&mut service, 0..100), 0);
     assert_eq!(layer.handle("client").rejected(), 100);
+}
+
+#[test]
+fn k19_request_that_is_admitted_and_counted_allocates_nothing() {
+    let rules = (
+        rule().at_most(1_000, secs(1)).max_in_flight(5).count_admitted().track_top(10),
+        Rule::global("all").at_most(1_000_000, secs(1)).count_admitted(),
+    );
+    let layer = KeyedLimitLayer::new(rules);
+    let mut service = layer.layer(Free);
+    for _ in 0..20 {
+        assert_eq!(allocations(&mut service, 0..100), 0);
+    }
+    assert_eq!(["client", "all"].map(|rule| layer.handle(rule).admitted()), [Some(2_000); 2]);
+}
+
+#[test]
+fn k7_k20_rejected_request_of_a_listed_key_allocates_nothing() {
+    struct Labelled;
+    impl Key<u32> for Labelled {
+        fn hash_key<H: Hasher>(&self, client: &u32, state: &mut H) -> bool {
+            client.hash(state);
+            true
+        }
+        fn label(&self, client: &u32) -> Option<String> {
+            Some(client.to_string())
+        }
+    }
+    let rule = Rule::new("client", Labelled).at_most(1, secs(3600)).track_top(10);
+    let layer = KeyedLimitLayer::new(rule);
+    let mut service = layer.clone().reject_with(|_| u32::MAX).layer(Free);
+    // Admitted, rejected for the first time, and with its label.
+    assert_eq!([(); 2].map(|()| allocations(&mut service, 0..50)), [0, 0]);
+    assert!((50..=200).contains(&allocations(&mut service, 0..50)));
+    for _ in 0..10 {
+        assert_eq!(allocations(&mut service, 0..50), 0);
+    }
+    assert_eq!(layer.handle("client").top().len(), 10);
 }
 
 #[test]

@@ -192,6 +192,8 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             message(rule().try_max_keys(0)),
             message(rule().try_max_keys((1 << 28) + 1)),
             message(rule().try_max_in_flight(0)),
+            message(rule().try_track_top(0)),
+            message(rule().try_track_top(101)),
         ],
         [
             r#"rule is "client": it must be one with a limit, by at_most or max_in_flight"#,
@@ -206,8 +208,11 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             "max_keys is 0: it must be between 1 and 268435456",
             "max_keys is 268435457: it must be between 1 and 268435456",
             "max_in_flight is 0: it must be between 1 and 2147483647",
+            "track_top is 0: it must be between 1 and 100",
+            "track_top is 101: it must be between 1 and 100",
         ]
     );
+    drop(KeyedLimitLayer::new(rule().max_in_flight(1).max_keys(1).track_top(100)));
     drop(KeyedLimitLayer::new(rule().max_keys(1).at_most(i32::MAX as u32 - 1, secs(1))));
     drop(KeyedLimitLayer::new(late((1 << 29) - 1).max_keys(1)));
 }

@@ -13,7 +13,7 @@ use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
     backpressure::{self, AcquireManyError, CloseError, Closed, ConcurrencyPermit, Drained},
-    keyed::{Everyone, KeyedLimitLayer, Rule},
+    keyed::{Everyone, KeyedLimitLayer, Rule, RuleHandle, RuleSnapshot, TopKey},
     rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{
@@ -37,6 +37,9 @@ assert_not_impl_any!(WindowRateLimit<Rc<()>>: Send, Sync);
 assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync, Unpin);
 assert_impl_all!(ConcurrencyBackpressureHandle: Clone, Send, Sync);
 assert_impl_all!(WindowRateLimitHandle: Clone, Send, Sync, Unpin);
+assert_impl_all!(RuleHandle: Clone, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(RuleSnapshot: Clone, Send, Sync, Unpin, PartialEq);
+assert_impl_all!(TopKey: Clone, Send, Sync, Unpin, Eq);
 assert_impl_all!(Drained: Send, Sync, Unpin);
 assert_impl_all!(Closed: Send, Sync, Unpin);
 assert_impl_all!(backpressure::Acquire: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);

@@ -35,6 +35,7 @@ mod budget;
 mod busy;
 mod concurrency;
 mod crowd;
+mod keyed_top;
 mod keyed_waiting;
 mod runtimes;
 mod settings;

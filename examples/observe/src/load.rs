@@ -14,7 +14,7 @@ use tracing::{Instrument, info_span};
 
 use crate::{
     client::{Observed, RATE},
-    server::{DROPPED, Server, lock},
+    server::{DROPPED, OF_TEAM, Server, lock},
 };
 
 pub(crate) const CALLERS: u64 = 60;
@@ -131,6 +131,9 @@ where
     };
     let client = ready.expect("a limit is ready to reject");
     let mut request = Request::new(Method::GET, server.url.parse().expect("is a URL"));
+    // Three of five callers are of the first team.
+    let team = (number % CALLERS % 5).saturating_sub(2);
+    request.headers_mut().insert(OF_TEAM, team.into());
     let (sender, arrived) = oneshot::channel();
     let is_dropped = kind == 39;
     if is_dropped {

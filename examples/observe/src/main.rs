@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Sixty callers share a reqwest client with all three layers. Its server, axum's, has limits too,
-//! and fails from time to time. Some requests are rejected, some are cancelled, some are retried.
-//! In the middle third of the time the client's rate is above the quota of the server, which then
-//! pauses it.
+//! tries a quota of each team of callers in a dry run, and fails from time to time. Some requests
+//! are rejected, some are cancelled, some are retried. In the middle third of the time the client's
+//! rate is above the quota of the server, which then pauses it.
 //!
 //! The metrics are for Prometheus to scrape, at the address that is printed. `docs/grafana.json` is
 //! a dashboard for them, and `docs/observability.md` tells what its panels answer.
@@ -37,6 +37,8 @@ use crate::{args::Args, exposition::Samples, load::CALLERS, report::Printed, tel
 /// The names of the limits: those of each side.
 const CLIENT: &str = "client";
 const SERVER: &str = "server";
+/// The name of the server's rule.
+const TEAM: &str = "team";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use tower_floodgate::observe::{Handle, Snapshot};
 
 use self::Counted::{AtLeast, Exactly};
 use crate::{
-    CLIENT, SERVER, client::Observed, exposition::Samples, load::Seen, server::Server,
+    CLIENT, SERVER, TEAM, client::Observed, exposition::Samples, load::Seen, server::Server,
     tally::Around,
 };
 
@@ -107,6 +107,7 @@ pub(crate) fn rows(
         rows.limit(limit);
     }
     rows.retries(observed, seen);
+    rows.rule(server);
     rows.rows
 }
 
@@ -169,6 +170,26 @@ impl Rows<'_> {
             let metric = "floodgate_requests_rejected_total";
             self.push(metric, &labels, Some(handle), Some(Exactly(count)));
         }
+    }
+
+    /// The rule of the server, which rejects none: each request is admitted, or counted as one that
+    /// would have been rejected.
+    fn rule(&mut self, server: &Server) {
+        let now = server.team.snapshot();
+        let labels = [("limiter", TEAM), ("kind", "rule")];
+        let admitted = now.admitted.expect("the rule counts them");
+        let called = server.permits.before.called();
+        let is_admitted = Some(Exactly(called - now.rejected.total()));
+        self.push("floodgate_requests_admitted_total", &labels, Some(admitted), is_admitted);
+        self.push("floodgate_requests_queued", &labels, Some(now.queued.into()), Some(Exactly(0)));
+        self.push("floodgate_max_keys", &labels, Some(now.max_keys.into()), None);
+        let metric = "floodgate_requests_overflowed_total";
+        self.push(metric, &labels, Some(now.overflowed), Some(Exactly(0)));
+        let [limiter, kind] = labels;
+        let labels = [limiter, kind, ("reason", "limit_reached")];
+        let would_be = Some(now.rejected.limit_reached);
+        let is_rejected = Some(Exactly(called - admitted));
+        self.push("floodgate_dry_run_rejections_total", &labels, would_be, is_rejected);
     }
 
     fn retries(&mut self, observed: &Observed, seen: &Seen) {

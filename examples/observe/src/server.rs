@@ -1,4 +1,4 @@
-//! An axum server with two limits, whose handler fails from time to time.
+//! An axum server with two limits and a rule in a dry run, whose handler fails from time to time.
 
 use std::{
     collections::HashMap,
@@ -27,15 +27,21 @@ use tokio::{
 use tower::ServiceBuilder;
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected, WindowRateLimitHandle,
-    WindowRateLimitLayer, observe::Limits, server::http_rejection,
+    WindowRateLimitLayer,
+    keyed::{Header, KeyedLimitLayer, Rule, RuleHandle},
+    observe::Limits,
+    server::http_rejection,
 };
 use tracing::Instrument;
 
-use crate::{SERVER, tally::Around};
+use crate::{SERVER, TEAM, tally::Around};
 
 /// The quota of the server: requests per second.
 pub(crate) const QUOTA: u32 = 100;
 const SECOND: Duration = Duration::from_secs(1);
+/// The quota that is tried out, and the header of its key.
+const QUOTA_OF_TEAM: u32 = 12;
+pub(crate) const OF_TEAM: &str = "x-team";
 /// The header of a request that its caller drops when it has arrived, with its number.
 pub(crate) const DROPPED: &str = "x-dropped-on-arrival";
 
@@ -45,6 +51,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) in_flight: ConcurrencyBackpressureHandle,
     pub(crate) quota: WindowRateLimitHandle,
+    pub(crate) team: RuleHandle,
     /// The counts around both limits.
     pub(crate) permits: Around,
     pub(crate) issues: Around,
@@ -85,12 +92,20 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
         .max_queue(0)
         .reject_with(counted(&issues))
         .name(SERVER);
+    let rule = Rule::new(TEAM, Header::named(OF_TEAM))
+        .at_most(QUOTA_OF_TEAM, SECOND)
+        .max_keys(1_000)
+        .count_admitted()
+        .track_top(3)
+        .dry_run();
+    let team = KeyedLimitLayer::new(rule).reject_with(http_rejection);
     let (serving, arrivals) = (Arc::default(), Arrivals::default());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = Server {
         url: format!("http://{}/", listener.local_addr()?),
         in_flight: in_flight.handle(),
         quota: quota.handle(),
+        team: team.handle(TEAM),
         permits: permits.clone(),
         issues: issues.clone(),
         serving: Arc::clone(&serving),
@@ -98,8 +113,10 @@ pub(crate) async fn start(limits: &Limits, seed: u64) -> std::io::Result<Server>
     };
     limits.add(server.in_flight.clone());
     limits.add(server.quota.clone());
+    limits.add(server.team.clone());
 
     let limited = ServiceBuilder::new()
+        .layer(team) // outside of limits that acquire before the call
         .layer(permits.before)
         .layer(in_flight)
         .layer(permits.behind)

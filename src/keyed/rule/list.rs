@@ -15,6 +15,7 @@ use crate::keyed::standing::Subject;
 use crate::{
     keyed::{
         key::Key,
+        observed::Rejection,
         states::{Denied, States},
         table::state::Now,
     },
@@ -69,6 +70,17 @@ pub trait Rules<Request>: RuleList {
         request: &Request,
         now: &mut Now<'_, Clock>,
     ) -> Rejected;
+
+    /// Counts and passes on the rejection of a request by a rule, or one in a dry run.
+    #[doc(hidden)]
+    fn notify_rejected(
+        &self,
+        states: &States,
+        rule: usize,
+        rejection: Rejection<'_>,
+        request: &Request,
+        now: &mut Now<'_, Clock>,
+    );
 
     /// Returns where the request counts in each rule.
     #[cfg(feature = "server")]
@@ -166,6 +178,11 @@ macro_rules! rules {
                     }
                     match decided {
                         Ok(permits) => acquired.held[$index] = permits,
+                        // It is counted, and holds nothing.
+                        Err(denial) if states[$index].is_dry_run() => {
+                            let rejection = Rejection::in_dry_run(denial.why.reason());
+                            self.notify_rejected(states, $index, rejection, request, now);
+                        }
                         Err(denial) => {
                             drop(acquired);
                             return Err(Denied { rule: $index, denial });
@@ -220,6 +237,24 @@ macro_rules! rules {
                     }
                 )+
                 rejected
+            }
+
+            #[cold]
+            fn notify_rejected(
+                &self,
+                states: &States,
+                rule: usize,
+                rejection: Rejection<'_>,
+                request: &Request,
+                now: &mut Now<'_, Clock>,
+            ) {
+                let ($($rule,)+) = self;
+                $(
+                    if rule == $index {
+                        let terms = $rule.terms.terms(request);
+                        states[$index].notify_rejected(rejection, &$rule.key, request, terms, now);
+                    }
+                )+
             }
         }
 

@@ -31,6 +31,9 @@ pub(crate) const MAX_KEYS: u32 = 1 << 28;
 /// The largest number of plans of a rule.
 pub(crate) const MAX_PLANS: usize = PLANS;
 
+/// The longest list of keys that are rejected most.
+const MAX_TOP: u32 = 100;
+
 /// Requests without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -71,6 +74,8 @@ impl WithoutKey {
 /// | [`max_keys`](Self::max_keys) | 100,000 | keys that are kept apart |
 /// | [`reject_when_full`](Self::reject_when_full) | share an overflow | new keys while the table is full |
 /// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
+/// | [`count_admitted`](Self::count_admitted) | off | count admitted requests, too |
+/// | [`track_top`](Self::track_top) | off | list the keys that are rejected most |
 #[derive(Clone)]
 pub struct Rule<K, T = OnePermit, S = AtCall> {
     pub(in crate::keyed) settings: RuleSettings,
@@ -90,6 +95,9 @@ pub(crate) struct RuleSettings {
     pub(crate) when_full: WhenFull,
     pub(crate) without_key: WithoutKey,
     pub(crate) is_dry_run: bool,
+    pub(crate) counts_admitted: bool,
+    /// The number of keys in the list of those that are rejected most.
+    pub(crate) top: u32,
 }
 
 impl<K> Rule<K> {
@@ -107,6 +115,8 @@ impl<K> Rule<K> {
             when_full: WhenFull::Share,
             without_key: WithoutKey::Share,
             is_dry_run: false,
+            counts_admitted: false,
+            top: 0,
         };
         Self::with_settings(settings, key)
     }
@@ -324,6 +334,53 @@ impl<K, T, S> Rule<K, T, S> {
         self
     }
 
+    /// Counts the requests that are issued with permits of this rule, for
+    /// [snapshots](super::RuleHandle::snapshot) and metrics. By default, only rejections are
+    /// counted.
+    ///
+    /// Costs each such request an atomic step, on one of 64 lines of the cache, 4 KiB in all.
+    /// Requests of different keys rarely share one, so they do not wait for each other. A request
+    /// that costs nothing, is exempt, or is let pass by a dry run does not count.
+    #[must_use]
+    pub const fn count_admitted(mut self) -> Self {
+        self.settings.counts_admitted = true;
+        self
+    }
+
+    /// Lists the `keys` keys that are rejected most, for
+    /// [`RuleHandle::top`](super::RuleHandle::top) and [the page](crate::observe). By default, none
+    /// is listed.
+    ///
+    /// An admitted request pays nothing for it. A rejected one searches `8 * keys` counters behind
+    /// a lock, for which it does not wait, and allocates nothing but the label of a key that is new
+    /// in the list, which [`Key::label`](super::Key::label) returns. A label is cut after 200
+    /// bytes, so the memory is bounded.
+    ///
+    /// The labels show what clients send: an address, a header, a path. No ready-made key shows a
+    /// token.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0 or above 100.
+    #[must_use]
+    #[track_caller]
+    pub fn track_top(self, keys: u32) -> Self {
+        literal(self.try_track_top(keys))
+    }
+
+    /// Lists keys as [`track_top`](Self::track_top) does, for a number that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `track_top` panics.
+    pub fn try_track_top(mut self, keys: u32) -> Result<Self, InvalidSetting> {
+        if !(1..=MAX_TOP).contains(&keys) {
+            return Err(InvalidSetting::new("track_top", keys, "between 1 and 100"));
+        }
+        self.settings.top = keys;
+        Ok(self)
+    }
+
     /// Returns true if permits are settled with the response.
     pub(in crate::keyed) const fn is_late(&self) -> bool
     where
@@ -335,8 +392,9 @@ impl<K, T, S> Rule<K, T, S> {
 
 impl<K, T, S> fmt::Debug for Rule<K, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RuleSettings { name, plans, plan_names, max_keys, when_full, without_key, is_dry_run } =
+        let RuleSettings { name, plans, plan_names, max_keys, when_full, without_key, .. } =
             &self.settings;
+        let RuleSettings { is_dry_run, counts_admitted, top, .. } = &self.settings;
         f.debug_struct("Rule")
             .field("name", name)
             .field("plans", plans)
@@ -345,6 +403,8 @@ impl<K, T, S> fmt::Debug for Rule<K, T, S> {
             .field("when_full", when_full)
             .field("without_key", without_key)
             .field("is_dry_run", is_dry_run)
+            .field("counts_admitted", counts_admitted)
+            .field("top", top)
             .finish_non_exhaustive()
     }
 }

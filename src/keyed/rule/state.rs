@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool,
             Ordering::{Acquire, Relaxed},
             fence,
         },
@@ -18,6 +18,8 @@ use super::{RuleSettings, WithoutKey, plan::Plan, terms::Terms};
 use crate::{
     keyed::{
         key::Key,
+        lanes::LANES,
+        observed::{Observed, Rejection, Stripes},
         table::{
             Freed, KeyHash, Place, Refused, Table,
             limits::{Ask, Limits, Window},
@@ -43,7 +45,10 @@ pub(crate) struct RuleState {
     pub(in crate::keyed) is_late: bool,
     table: Table,
     hasher: RandomState,
-    rejected: AtomicU64,
+    /// Of requests that were issued, by choice.
+    admitted: Option<Stripes>,
+    /// In a box, whose words lie apart from those of each call.
+    observed: Box<Observed>,
 }
 
 /// What a request wants of a rule.
@@ -119,7 +124,8 @@ impl RuleState {
             is_late,
             table: Table::new(settings.max_keys, limits, settings.when_full),
             hasher: RandomState::new(),
-            rejected: AtomicU64::new(0),
+            admitted: settings.counts_admitted.then(Stripes::new),
+            observed: Box::new(Observed::new(name, settings.is_dry_run, settings.top)),
         })
     }
 
@@ -150,8 +156,20 @@ impl RuleState {
         &self.settings.plans[index]
     }
 
-    pub(in crate::keyed) fn rejected(&self) -> u64 {
-        self.rejected.load(Relaxed)
+    pub(in crate::keyed) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Returns the number of requests that were issued, if it is counted.
+    pub(in crate::keyed) fn admitted(&self) -> Option<u64> {
+        self.admitted.as_ref().map(Stripes::sum)
+    }
+
+    /// Counts a request that is issued, if it holds permits of this rule.
+    pub(in crate::keyed) fn count_issue(&self, held: Held) {
+        if let (Some(admitted), Some((place, _))) = (&self.admitted, held.get()) {
+            admitted.count(place.number() as usize / LANES);
+        }
     }
 
     /// Returns true if a request holds something of the rule until its response.
@@ -250,8 +268,7 @@ impl RuleState {
         Ok(Held::new(place, ask))
     }
 
-    /// Acquires the permits of a request, or denies it. In a dry run, a request that is denied is
-    /// counted, and holds nothing.
+    /// Acquires the permits of a request, or denies it.
     #[inline]
     pub(in crate::keyed) fn decide<Request>(
         &self,
@@ -260,15 +277,29 @@ impl RuleState {
         terms: Terms,
         now: &mut Now<'_, Clock>,
     ) -> Result<Held, Denial> {
-        let decided = self.want(key, request, terms).and_then(|want| {
+        self.want(key, request, terms).and_then(|want| {
             self.acquire(want, now)
                 .map_err(|refused| Denial { why: Why::Refused(refused), ask: want.ask })
-        });
-        if decided.is_err() && self.is_dry_run() {
-            self.count_rejection();
-            return Ok(Held::NOTHING);
+        })
+    }
+
+    /// Counts and passes on the rejection of a request, or one in a dry run.
+    #[cold]
+    pub(in crate::keyed) fn notify_rejected<Request>(
+        &self,
+        rejection: Rejection<'_>,
+        key: &impl Key<Request>,
+        request: &Request,
+        terms: Terms,
+        now: &mut Now<'_, Clock>,
+    ) {
+        self.observed.notify(rejection);
+        let Some(top) = &self.observed.top else { return };
+        if rejection.is_of_use() && self.table.has_slots() {
+            if let Some(hash) = self.hash_of(key, request) {
+                top.count(hash, self.ask(terms).plan, now.get(), || key.label(request));
+            }
         }
-        decided
     }
 
     /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in
@@ -285,33 +316,21 @@ impl RuleState {
         }
     }
 
-    /// Counts a rejection.
-    pub(in crate::keyed) fn count_rejection(&self) {
-        self.rejected.fetch_add(1, Relaxed);
-    }
-
-    /// Returns the rejection of a request that was denied, and counts it.
+    /// Returns the rejection of a request that was denied.
     #[cold]
     pub(in crate::keyed) fn reject(&self, denial: Denial, now: &mut Now<'_, Clock>) -> Rejected {
-        self.count_rejection();
         let Denial { why, ask } = denial;
-        let (limit, reason, wait, place) = match why {
-            Why::TooLarge => (Limit::Rate, RuleReason::TooLarge, None, None),
-            Why::NoKey => (Limit::Rate, RuleReason::NoKey, None, None),
+        let (limit, wait, place) = match why {
+            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => (Limit::Rate, None, None),
             Why::Refused(Refused::Full { place } | Refused::Queued(place)) => {
                 let wait = self.wait(place, ask, now);
                 let limit = if wait.is_some() { Limit::Rate } else { Limit::Concurrency };
-                (limit, RuleReason::LimitReached, wait, Some(place))
+                (limit, wait, Some(place))
             }
-            Why::Refused(Refused::Busy(place)) => {
-                (Limit::Concurrency, RuleReason::LimitReached, None, Some(place))
-            }
-            Why::Refused(Refused::NoSlot) => (Limit::Rate, RuleReason::TableFull, None, None),
-            Why::Refused(Refused::Stalled) => {
-                (Limit::Rate, RuleReason::LimitReached, Some(Duration::from_millis(1)), None)
-            }
+            Why::Refused(Refused::Busy(place)) => (Limit::Concurrency, None, Some(place)),
+            Why::Refused(Refused::Stalled) => (Limit::Rate, Some(Duration::from_millis(1)), None),
         };
-        self.rejection(limit, Reason::Rule(reason), wait, place)
+        self.rejection(limit, Reason::Rule(why.reason()), wait, place)
     }
 
     /// Returns a rejection at `place`.
@@ -407,6 +426,35 @@ impl RuleState {
         })
     }
 
+    /// Returns how far a key uses the limit that is nearest to its bound.
+    pub(in crate::keyed) fn usage(
+        &self,
+        plan: usize,
+        key: KeyHash,
+        now: &mut Now<'_, Clock>,
+    ) -> Usage {
+        self.read(Target::Key(key), now, |state, place, _| {
+            let is_shared = self.table.is_shared(place);
+            let of_windows =
+                self.settings.plans[plan].windows().iter().enumerate().map(|(at, quota)| {
+                    let limit = quota.limit();
+                    let used = limit - state.remaining(at, plan);
+                    Usage { used, limit, window: Some(quota.window()), is_shared }
+                });
+            let of_flight = self.settings.plans[plan].in_flight().map(|limit| {
+                let field = self.table.limits().layout.in_flight();
+                // Relaxed: a reading.
+                let used = field.map_or(0, |field| field.get(state.counts().load(Relaxed)));
+                Usage { used: used as u32, limit, window: None, is_shared }
+            });
+            let nearest = of_windows.chain(of_flight).max_by(|one, other| {
+                let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+                product(one.used, other.limit).cmp(&product(other.used, one.limit))
+            });
+            nearest.expect("a rule has a limit")
+        })
+    }
+
     /// Returns the number of live keys.
     pub(in crate::keyed) fn live_keys(&self, now: &mut Now<'_, Clock>) -> usize {
         let mut is_live = |place: &Place| {
@@ -499,6 +547,16 @@ impl RuleState {
     }
 }
 
+/// How far a key uses a limit.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::keyed) struct Usage {
+    pub(in crate::keyed) used: u32,
+    pub(in crate::keyed) limit: u32,
+    /// `None` for requests in flight.
+    pub(in crate::keyed) window: Option<Duration>,
+    pub(in crate::keyed) is_shared: bool,
+}
+
 /// A request that a rule denies.
 pub(in crate::keyed) struct Denial {
     pub(in crate::keyed) why: Why,
@@ -511,6 +569,17 @@ pub(in crate::keyed) enum Why {
     TooLarge,
     NoKey,
     Refused(Refused),
+}
+
+impl Why {
+    pub(in crate::keyed) const fn reason(self) -> RuleReason {
+        match self {
+            Self::TooLarge => RuleReason::TooLarge,
+            Self::NoKey => RuleReason::NoKey,
+            Self::Refused(Refused::NoSlot) => RuleReason::TableFull,
+            Self::Refused(_) => RuleReason::LimitReached,
+        }
+    }
 }
 
 impl fmt::Debug for RuleState {

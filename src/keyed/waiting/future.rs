@@ -11,14 +11,18 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    queue::QueueBounds,
+    queue::{Granted, Outcome, QueueBounds, RejectedBy},
     wait::{Admission, Waiting},
 };
 use crate::{
     keyed::{
-        rule::{RuleList, Rules, SettleRules, state::Why},
+        observed::Rejection,
+        rule::{
+            RuleList, Rules, SettleRules,
+            state::{Held, Why},
+        },
         shared::{InFlight, Shared},
-        states::Denied,
+        states::{Denied, States},
         table::Refused,
     },
     middleware::{Admit, AdmitFor, CallFuture},
@@ -101,22 +105,66 @@ impl<R: RuleList> Turn<R> {
             Ok(held) => return Poll::Ready(Ok(Ok(held))),
             Err(denied) => denied,
         };
-        let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
-        match denied.denial.why {
-            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => {
-                return Poll::Ready(Err(reject(denied)));
+        let rejected = |denied: Denied| {
+            let rule = denied.rule;
+            let rejected = rules.reject(denied, states, request, &mut states.now());
+            Err(RejectedBy { rule, rejected })
+        };
+        let outcome = match denied.denial.why {
+            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => rejected(denied),
+            Why::Refused(_) => match rules.wants(states, request) {
+                Err(denied) => rejected(denied),
+                Ok(wants) => match states.join(wants, denied.rule, &self.bounds, cx) {
+                    Ok(Admission::Acquired(granted)) => Ok(granted),
+                    Ok(Admission::Waiting(waiting)) => return Poll::Ready(Ok(Err(waiting))),
+                    Ok(Admission::Stalled) => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Err(rejected) => Err(rejected),
+                },
+            },
+        };
+        Poll::Ready(notify(&self.shared, request, outcome).map(Ok))
+    }
+}
+
+/// Counts and passes on what has become of a request, outside of the lock.
+fn notify<R: Rules<Request>, Request>(
+    shared: &Shared<R>,
+    request: &Request,
+    outcome: Outcome,
+) -> Result<R::Held, Rejected> {
+    let Shared { rules, states, .. } = shared;
+    let mut now = states.now();
+    match outcome {
+        Ok(Granted { held, passed }) => {
+            let notifying = Notifying { states, held: &held };
+            for (rule, passed) in passed.into_iter().enumerate() {
+                if let Some(reason) = passed {
+                    let rejection = Rejection::in_dry_run(reason);
+                    rules.notify_rejected(states, rule, rejection, request, &mut now);
+                }
             }
-            Why::Refused(_) => {}
+            mem::forget(notifying);
+            Ok(R::held(&held))
         }
-        let wants = rules.wants(states, request).map_err(reject)?;
-        Poll::Ready(Ok(match states.join(wants, denied.rule, &self.bounds, cx)? {
-            Admission::Acquired(held) => Ok(R::held(&held)),
-            Admission::Waiting(waiting) => Err(waiting),
-            Admission::Stalled => {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }))
+        Err(RejectedBy { rule, rejected }) => {
+            rules.notify_rejected(states, rule, Rejection::of(&rejected), request, &mut now);
+            Err(rejected)
+        }
+    }
+}
+
+/// Refunds permits that were granted, if foreign code that is notified panics.
+struct Notifying<'a> {
+    states: &'a States,
+    held: &'a [Held],
+}
+
+impl Drop for Notifying<'_> {
+    fn drop(&mut self) {
+        self.states.undo(self.held);
     }
 }
 
@@ -151,7 +199,10 @@ where
                 }
             },
             // Wait => Admitted
-            Step::Wait(waiting) => R::held(&ready!(waiting.poll(cx))?),
+            Step::Wait(waiting) => {
+                let outcome = ready!(waiting.poll(cx));
+                notify(&self.shared, request, outcome)?
+            }
             Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
         };
         self.step = Step::Admitted(held);

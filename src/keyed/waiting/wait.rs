@@ -7,18 +7,14 @@ use std::{
 
 use tokio::runtime::{self, Handle};
 
-use super::queue::{Arrival, Joined, QueueBounds, WaiterId};
+use super::queue::{Arrival, Granted, Joined, Outcome, QueueBounds, RejectedBy, WaiterId};
 use crate::{
     current_deadline,
     keyed::{
-        rule::{
-            list::MAX_RULES,
-            state::{Held, Want},
-        },
+        rule::{list::MAX_RULES, state::Want},
         states::States,
     },
     refill_task::{Refill, RefillTask},
-    rejected::Rejected,
     time::{Clock, Nanos, Time, TimerUse},
 };
 
@@ -35,7 +31,7 @@ impl States {
         first: usize,
         bounds: &QueueBounds,
         cx: &Context<'_>,
-    ) -> Result<Admission, Rejected> {
+    ) -> Result<Admission, RejectedBy> {
         let runtime = Handle::try_current().ok();
         let now = self.clock().now();
         let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
@@ -43,13 +39,14 @@ impl States {
             wants,
             first,
             bounds,
+            since: now,
             deadline: now.after(bounds.max_wait),
             request_end: current_deadline::current().map(|at| self.clock().read(at)),
             waker: &mut waker,
             runtime: runtime.as_ref().map(Handle::id),
         };
         match self.with_queue(|queue, step| queue.join(arrival, step))? {
-            Joined::Acquired(held) => Ok(Admission::Acquired(held)),
+            Joined::Acquired(granted) => Ok(Admission::Acquired(granted)),
             Joined::NoRuntime => TIMER.no_runtime(),
             Joined::Stalled => Ok(Admission::Stalled),
             Joined::Queued { id, is_task_missing } => {
@@ -65,7 +62,7 @@ impl States {
 
 /// The outcome of joining the queue.
 pub(super) enum Admission {
-    Acquired([Held; MAX_RULES]),
+    Acquired(Granted),
     Waiting(Waiting),
     /// To be tried again, after other tasks.
     Stalled,
@@ -80,7 +77,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Polls for the permits of all rules. They wake the task once.
     #[track_caller]
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<[Held; MAX_RULES], Rejected>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome> {
         let Some(id) = self.id else { return Poll::Pending };
         let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
         let runtime = Handle::try_current().ok();
@@ -107,9 +104,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let (held, _waker) = self.states.with_queue(|queue, step| queue.cancel(id, step));
-        if let Some(held) = held {
-            self.states.undo(&held);
+        let (granted, _waker) = self.states.with_queue(|queue, step| queue.cancel(id, step));
+        if let Some(granted) = granted {
+            self.states.undo(&granted.held);
         }
     }
 }

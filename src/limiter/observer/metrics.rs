@@ -10,11 +10,11 @@ use crate::{
     rejected::Reason,
 };
 
-const ADMITTED: Metric = Metric::count(
+pub(crate) const ADMITTED: Metric = Metric::count(
     "floodgate_requests_admitted_total",
     "Requests that acquired a permit, with a wait or without.",
 );
-const REJECTED: Metric =
+pub(crate) const REJECTED: Metric =
     Metric::count("floodgate_requests_rejected_total", "Requests that were rejected, by reason.");
 const CANCELLED: Metric = Metric::count(
     "floodgate_requests_cancelled_total",

@@ -22,7 +22,7 @@ use std::{
 use self::counts::{Counter, RejectedCounter};
 pub use self::counts::{LimitCounts, RejectedCounts};
 #[cfg(feature = "metrics")]
-pub(crate) use self::metrics::labels;
+pub(crate) use self::metrics::{ADMITTED, REJECTED, labels};
 use crate::{rejected::Rejected, settings::InvalidSetting};
 
 /// An event of a limiter.

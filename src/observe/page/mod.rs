@@ -48,6 +48,10 @@
 //! opened: the server keeps no history. If the server is gone, the page says so, and connects anew
 //! by itself.
 //!
+//! Of a [rule](crate::keyed::Rule) of a keyed limit, it shows the limits of a key, the live keys,
+//! and a table of the keys that are [rejected most](crate::keyed::Rule::track_top): what each uses
+//! now, and bounds of its rejections, of which those of a minute ago count half.
+//!
 //! # Mounting
 //!
 //! - **On a port of its own, or behind authentication.** The page has none. It changes nothing, but
@@ -64,8 +68,9 @@
 //!
 //! Without an open page, none. Each open page costs one snapshot of each limit per interval, and
 //! its serialization: ten pages cost ten. A snapshot at the limit takes the mutex that waiters
-//! take. An event is made when the connection has room for it, so a slow viewer gets fewer events,
-//! and none is kept. The stream of a page that was closed ends at the next write at the latest.
+//! take. That of a rule looks at each slot of its key table. An event is made when the connection
+//! has room for it, so a slow viewer gets fewer events, and none is kept. The stream of a page that
+//! was closed ends at the next write at the latest.
 //!
 //! Browsers open up to six connections to one server of HTTP/1.1, and an open page holds one: a
 //! seventh tab of one browser waits.
@@ -73,7 +78,8 @@
 //! # Security of the page
 //!
 //! Its `Content-Security-Policy` allows its own script and style by their hashes, and requests to
-//! its own server. Names are set as text, so a name with markup is shown as it is.
+//! its own server. Names, and labels of keys, which clients may choose, are set as text. So one
+//! with markup is shown as it is.
 
 mod events;
 mod router;

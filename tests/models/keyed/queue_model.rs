@@ -127,13 +127,14 @@ impl Waits {
                 wants,
                 first,
                 bounds: &BOUNDS,
+                since: Nanos::ZERO,
                 deadline: Nanos::NEVER,
                 request_end: None,
                 waker: &mut waker,
                 runtime: Some(*RUNTIME),
             };
             match self.states.with_queue(|queue, step| queue.join(arrival, step)) {
-                Ok(Joined::Acquired(held)) => return Arrived::Acquired(held),
+                Ok(Joined::Acquired(granted)) => return Arrived::Acquired(granted.held),
                 Ok(Joined::Queued { id, .. }) => return Arrived::Waits(id, wakes),
                 Ok(Joined::Stalled) => loom::thread::yield_now(),
                 Ok(Joined::NoRuntime) | Err(_) => unreachable!("it may wait"),
@@ -153,13 +154,16 @@ impl Waits {
             .with_queue(|queue, step| queue.poll(id, &mut waker, Some(*RUNTIME), step.wakes));
         let Poll::Ready(outcome) = polled else { return None };
         assert_eq!(wakes.count(), 1, "it is woken once");
-        Some(outcome.expect("it is not rejected"))
+        Some(outcome.ok().expect("it is not rejected").held)
     }
 
     fn cancel(&self, arrived: Arrived) {
         let held = match arrived {
             Arrived::Acquired(held) => Some(held),
-            Arrived::Waits(id, _) => self.states.with_queue(|queue, step| queue.cancel(id, step)).0,
+            Arrived::Waits(id, _) => {
+                let (granted, _) = self.states.with_queue(|queue, step| queue.cancel(id, step));
+                granted.map(|granted| granted.held)
+            }
         };
         held.into_iter().for_each(|held| self.states.undo(&held));
     }
@@ -202,7 +206,7 @@ impl Waits {
         let held = self.granted(arrived).expect("it is granted its permits");
         self.states.undo(&held);
         for (rule, state) in self.states.iter().enumerate() {
-            assert_eq!(self.states.queued_at(rule), 0);
+            assert_eq!(self.states.queued_at(rule), (0, None));
             assert!(state.table.state(state.table.common()).is_idle(), "a permit is lost");
         }
     }

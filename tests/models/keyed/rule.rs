@@ -10,7 +10,7 @@ pub(crate) mod state {
     use crate::{
         adapter::TestClock,
         keyed::table::{Freed, KeyHash, Place, Refused, Table, limits::Ask, state::Now},
-        rejected::{Limit, Reason, Rejected},
+        rejected::{Limit, Reason, Rejected, RuleReason},
     };
 
     /// The state of which a request wants permits.
@@ -54,6 +54,12 @@ pub(crate) mod state {
     pub(crate) enum Why {
         Refused(Refused),
         NoKey,
+    }
+
+    impl Why {
+        pub(crate) fn reason(&self) -> RuleReason {
+            RuleReason
+        }
     }
 
     type Instant<'a> = Now<'a, TestClock>;
@@ -150,8 +156,6 @@ pub(crate) mod state {
         pub(crate) fn look(&self, _: Want, _: &mut Instant<'_>) -> Option<Duration> {
             None
         }
-
-        pub(crate) fn count_rejection(&self) {}
 
         pub(crate) fn rejection(
             &self,

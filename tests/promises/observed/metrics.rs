@@ -4,6 +4,7 @@ use metrics::Unit;
 use tower::{Layer, Service, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    keyed::{KeyedLimitLayer, Rule},
     observe::{self, Limits},
 };
 
@@ -177,6 +178,9 @@ fn o3_each_metric_is_described_and_stands_on_the_page() {
     let limits = Limits::new();
     limits.add(ConcurrencyBackpressureLayer::new(5).name("one").handle());
     limits.add(WindowRateLimitLayer::new(5, secs(1)).name("other").handle());
+    let [of, dry] = ["rule", "dry"].map(|name| Rule::global(name).at_most(5, secs(1)));
+    let rules = KeyedLimitLayer::new((of.count_admitted(), dry.dry_run()));
+    ["rule", "dry"].into_iter().for_each(|rule| limits.add(rules.handle(rule)));
     limits.record_metrics();
     let recorded = recorder.read();
     let page = include_str!("../../../src/observe/mod.rs");

@@ -6,6 +6,7 @@ mod metrics;
 mod names;
 #[cfg(feature = "metrics")]
 mod recorded;
+mod rules;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod storm;
 #[cfg(feature = "tracing")]

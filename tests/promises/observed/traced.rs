@@ -32,6 +32,10 @@ impl Traced {
         self.fields.get(name).map(String::as_str)
     }
 
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &'static str> + use<'_> {
+        self.fields.keys().copied()
+    }
+
     pub(crate) fn message(&self) -> &str {
         self.field("message").unwrap_or_default()
     }

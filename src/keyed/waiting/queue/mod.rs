@@ -137,7 +137,7 @@ use crate::{
         },
         table::{Freed, Place, Refused, limits::Ask, state::Now},
     },
-    rejected::{Limit, Reason, Rejected},
+    rejected::{Limit, Reason, Rejected, RuleReason},
     time::{GRACE, Nanos, TICK},
 };
 
@@ -178,6 +178,7 @@ pub(in crate::keyed) struct Arrival<'a> {
     /// The rule that has denied it.
     pub(in crate::keyed) first: usize,
     pub(in crate::keyed) bounds: &'a QueueBounds,
+    pub(in crate::keyed) since: Nanos,
     pub(in crate::keyed) deadline: Nanos,
     /// The deadline of the request itself.
     pub(in crate::keyed) request_end: Option<Nanos>,
@@ -195,7 +196,7 @@ impl Arrival<'_> {
 
 /// The outcome of an arrival.
 pub(in crate::keyed) enum Joined {
-    Acquired([Held; MAX_RULES]),
+    Acquired(Granted),
     Queued {
         id: WaiterId,
         is_task_missing: bool,
@@ -206,7 +207,22 @@ pub(in crate::keyed) enum Joined {
     Stalled,
 }
 
-type Outcome = Result<[Held; MAX_RULES], Rejected>;
+/// The permits that a request has acquired of all rules.
+#[derive(Clone, Copy)]
+pub(in crate::keyed) struct Granted {
+    pub(in crate::keyed) held: [Held; MAX_RULES],
+    /// By rules in a dry run, why they would have rejected it. Of rules after the first that has
+    /// denied the request: those before it were counted then.
+    pub(in crate::keyed) passed: [Option<RuleReason>; MAX_RULES],
+}
+
+/// A rejection, and the rule that rejects.
+pub(in crate::keyed) struct RejectedBy {
+    pub(in crate::keyed) rule: usize,
+    pub(in crate::keyed) rejected: Rejected,
+}
+
+pub(in crate::keyed) type Outcome = Result<Granted, RejectedBy>;
 
 /// The entry of a request.
 struct Waiter {
@@ -215,6 +231,7 @@ struct Waiter {
     ticket: u64,
     asks: [Ask; MAX_RULES],
     first: usize,
+    since: Nanos,
     deadline: Nanos,
     request_end: Option<Nanos>,
     runtime: Option<Id>,
@@ -307,7 +324,7 @@ impl Queue {
         &mut self,
         arrival: Arrival<'_>,
         step: &mut Step<'_>,
-    ) -> Result<Joined, Rejected> {
+    ) -> Result<Joined, RejectedBy> {
         let targets = arrival.wants.map(|want| want.target);
         let asks = arrival.wants.map(|want| want.ask);
         let id = match self.class_of.get(&targets) {
@@ -346,10 +363,10 @@ impl Queue {
         targets: [Target; MAX_RULES],
         asks: [Ask; MAX_RULES],
         step: &mut Step<'_>,
-    ) -> Result<Result<Joined, WaiterId>, Rejected> {
+    ) -> Result<Result<Joined, WaiterId>, RejectedBy> {
         for _ in 0..DECISIONS {
             let (rule, refused) = match self.acquire(&targets, &asks, arrival.first, None, step) {
-                Ok(held) => return Ok(Ok(Joined::Acquired(held))),
+                Ok(granted) => return Ok(Ok(Joined::Acquired(granted))),
                 Err(refused) => refused,
             };
             let (place, is_busy) = match refused {
@@ -407,7 +424,7 @@ impl Queue {
         &mut self,
         id: WaiterId,
         step: &mut Step<'_>,
-    ) -> (Option<[Held; MAX_RULES]>, Option<Waker>) {
+    ) -> (Option<Granted>, Option<Waker>) {
         if self.waiters[id].outcome.is_none() {
             let line = self.classes[self.waiters[id].class].line;
             self.leave(id, step.wakes);
@@ -530,8 +547,8 @@ impl Queue {
         let Waiter { asks, first, .. } = self.waiters[id];
         let turn = Turn { rule: own.0, place: own.1, lane, ticket };
         let (rule, refused) = match self.acquire(&targets, &asks, first, Some(turn), step) {
-            Ok(held) => {
-                self.end(id, Ok(held), step.wakes);
+            Ok(granted) => {
+                self.end(id, Ok(granted), step.wakes);
                 return true;
             }
             Err(refused) => refused,
@@ -576,9 +593,8 @@ impl Queue {
         let wait = step.states[rule].wait_behind(place, asks[rule], ahead, &mut step.now);
         if wait.is_some_and(|wait| is_late(wait, step.now.get(), deadline, request_end)) {
             let state = &step.states[rule];
-            state.count_rejection();
             let rejected = state.rejection(Limit::Rate, Reason::WaitTimeout, wait, Some(place));
-            self.end(id, Err(rejected), step.wakes);
+            self.end(id, Err(RejectedBy { rule, rejected }), step.wakes);
         } else if step.states[rule].set_queued(place, targets[rule]) {
             self.detach(class, ticket);
             let line = self.line(rule, place);
@@ -626,10 +642,10 @@ impl Queue {
         first: usize,
         turn: Option<Turn>,
         step: &mut Step<'_>,
-    ) -> Result<[Held; MAX_RULES], (usize, Refused)> {
+    ) -> Result<Granted, (usize, Refused)> {
         let Step { states, now, .. } = step;
         let mut held = [Held::NOTHING; MAX_RULES];
-        let mut passed = [false; MAX_RULES];
+        let mut passed = [None; MAX_RULES];
         for (rule, state) in states.iter().enumerate() {
             let (target, ask) = (targets[rule], asks[rule]);
             let acquired = match &turn {
@@ -647,7 +663,9 @@ impl Queue {
             self.note(rule, now.take_freed());
             match acquired {
                 Ok(permits) => held[rule] = permits,
-                Err(_) if state.is_dry_run() => passed[rule] = true,
+                Err(refused) if state.is_dry_run() => {
+                    passed[rule] = (rule > first).then(|| Why::Refused(refused).reason());
+                }
                 Err(refused) => {
                     // Other rules have no line here, and the caller advances its own.
                     for (state, held) in states.iter().zip(held) {
@@ -657,11 +675,7 @@ impl Queue {
                 }
             }
         }
-        // Those before the rule that denied it first were counted then.
-        for (state, _) in states.iter().zip(passed).skip(first + 1).filter(|(_, passed)| *passed) {
-            state.count_rejection();
-        }
-        Ok(held)
+        Ok(Granted { held, passed })
     }
 
     /// Returns true if a request would be the first one of another line.
@@ -685,7 +699,7 @@ impl Queue {
         place: Place,
         is_busy: bool,
         step: &mut Step<'_>,
-    ) -> Result<(), Rejected> {
+    ) -> Result<(), RejectedBy> {
         let Arrival { wants, bounds, .. } = arrival;
         let lane = lane_of(&wants.map(|want| want.target));
         let ahead =
@@ -708,20 +722,20 @@ impl Queue {
         let is_of_window = wait.is_some() && (is_late || !is_busy);
         let (limit, wait) =
             if is_of_window { (Limit::Rate, wait) } else { (Limit::Concurrency, None) };
-        states[rule].count_rejection();
-        Err(states[rule].rejection(limit, reason, wait, Some(place)))
+        let rejected = states[rule].rejection(limit, reason, wait, Some(place));
+        Err(RejectedBy { rule, rejected })
     }
 
     /// Returns the rejection of a request whose deadline has passed.
-    fn time_out(&self, id: WaiterId, step: &mut Step<'_>) -> Rejected {
+    fn time_out(&self, id: WaiterId, step: &mut Step<'_>) -> RejectedBy {
         let waiter = &self.waiters[id];
         let Line { rule, place, is_busy, .. } = self.lines[self.classes[waiter.class].line];
         let state = &step.states[rule];
         let wait = state.wait(place, waiter.asks[rule], &mut step.now);
         let wait = if is_busy { None } else { wait };
         let limit = if wait.is_some() { Limit::Rate } else { Limit::Concurrency };
-        state.count_rejection();
-        state.rejection(limit, Reason::WaitTimeout, wait, Some(place))
+        let rejected = state.rejection(limit, Reason::WaitTimeout, wait, Some(place));
+        RejectedBy { rule, rejected }
     }
 
     // --- Members.
@@ -735,10 +749,20 @@ impl Queue {
     ) -> WaiterId {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let Arrival { first, deadline, request_end, .. } = *arrival;
+        let Arrival { first, since, deadline, request_end, .. } = *arrival;
         let (runtime, waker, outcome) = (None, None, None);
-        let waiter =
-            Waiter { class, ticket, asks, first, deadline, request_end, runtime, waker, outcome };
+        let waiter = Waiter {
+            class,
+            ticket,
+            asks,
+            first,
+            since,
+            deadline,
+            request_end,
+            runtime,
+            waker,
+            outcome,
+        };
         let id = self.waiters.insert(waiter);
         self.ends.insert((deadline, id));
         self.waiting += 1;
@@ -820,9 +844,9 @@ impl Queue {
         self.ends.remove(&(end_of_grant(deadline), id));
         let state = &step.states[first];
         let rejected = state.rejection(Limit::Rate, Reason::WaitTimeout, None, None);
-        if let Some(Ok(held)) = outcome.replace(Err(rejected)) {
-            state.count_rejection();
-            for (rule, (state, held)) in step.states.iter().zip(held).enumerate() {
+        let rejected = RejectedBy { rule: first, rejected };
+        if let Some(Ok(granted)) = outcome.replace(Err(rejected)) {
+            for (rule, (state, held)) in step.states.iter().zip(granted.held).enumerate() {
                 let freed = state.undo(held);
                 self.note(rule, freed);
             }
@@ -865,10 +889,15 @@ impl Queue {
         }
     }
 
-    /// Returns the number of requests that wait at a rule.
-    pub(in crate::keyed) fn waiting_at(&self, rule: usize) -> usize {
+    /// Returns the number of requests that wait at a rule, and the time at which the first of them
+    /// has arrived.
+    pub(in crate::keyed) fn waiting_at(&self, rule: usize) -> (u32, Option<Nanos>) {
         let at = |class: &&Class| self.lines[class.line].rule == rule;
-        self.classes.iter().filter(at).map(|class| class.members.len()).sum()
+        let classes = || self.classes.iter().filter(at);
+        let count = classes().map(|class| class.members.len() as u32).sum();
+        // The members of a class are in the order of their arrival.
+        let first = classes().filter_map(|class| class.members.first_key_value());
+        (count, first.map(|(_, id)| self.waiters[*id].since).min())
     }
 }
 
@@ -893,6 +922,7 @@ fn lane_of(targets: &[Target; MAX_RULES]) -> Lane {
 }
 
 /// Rejects a request that need not wait.
-fn deny(rule: usize, refused: Refused, ask: Ask, step: &mut Step<'_>) -> Rejected {
-    step.states[rule].reject(Denial { why: Why::Refused(refused), ask }, &mut step.now)
+fn deny(rule: usize, refused: Refused, ask: Ask, step: &mut Step<'_>) -> RejectedBy {
+    let denial = Denial { why: Why::Refused(refused), ask };
+    RejectedBy { rule, rejected: step.states[rule].reject(denial, &mut step.now) }
 }
