@@ -198,7 +198,7 @@ impl Keyed {
 
     /// Expires what has expired, as a look at the state does.
     fn expire(&self, place: Place) {
-        while self.table.state(place).expire(&mut self.now()) {}
+        self.table.expire(place, &mut self.now());
     }
 }
 
@@ -746,6 +746,12 @@ fn k13_forgotten_permits_are_released_once() {
 // --- Pauses.
 
 impl Keyed {
+    /// Allocates the ends of pauses, which the threads share from then on.
+    fn allocate_ends(&self) {
+        self.table.pause(None, Nanos::new(u64::MAX), &mut self.now());
+        self.table.resume(None);
+    }
+
     fn pause(&self, key: KeyHash, until: u64) {
         let paused = self.table.pause(Some(key), Nanos::new(until), &mut self.now());
         assert!(paused.is_some(), "a slot is idle, or that of the key");
@@ -773,6 +779,7 @@ impl Keyed {
 fn k19_pause_refuses_all_later_requests() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let keyed = Setting::keys(2, 1).build();
+        keyed.allocate_ends();
         let other = spawn(&keyed, |keyed| keyed.refused(A));
         keyed.pause(A, 5);
         let place = keyed.table.place_of(A);
@@ -790,6 +797,7 @@ fn k19_pause_refuses_all_later_requests() {
 fn k19_end_of_a_pause_ends_no_later_one() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
         let pause = |keyed: &Keyed, until| {
             keyed.table.pause(None, Nanos::new(until), &mut keyed.now());
         };
@@ -818,6 +826,7 @@ fn k19_end_of_a_pause_ends_no_later_one() {
 fn k19_pause_moves_only_forward() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
         let pause = |keyed: &Keyed, until| {
             keyed.table.pause(None, Nanos::new(until), &mut keyed.now());
         };
@@ -837,6 +846,7 @@ fn k19_pause_moves_only_forward() {
 fn k19_pause_is_that_of_its_key_beside_a_claim_of_the_slot() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let (keyed, _) = Keyed::with_an_expired_key(Setting::keys(1, 1));
+        keyed.allocate_ends();
         let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
         let paused = keyed.table.pause(Some(A), Nanos::new(1_000), &mut keyed.now());
         let issued = join([other]).pop().flatten();
@@ -863,6 +873,7 @@ fn k19_pause_is_that_of_its_key_beside_a_claim_of_the_slot() {
 fn k19_slot_of_a_key_that_is_paused_again_is_not_claimed() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let keyed = Setting::keys(1, 1).build();
+        keyed.allocate_ends();
         keyed.issue(FAR, 1).expect("the table is empty");
         keyed.pause(A, 1);
         keyed.wait(1);
@@ -883,6 +894,7 @@ fn k19_slot_of_a_key_that_is_paused_again_is_not_claimed() {
 fn k19_resume_happens_before_the_next_acquisition() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let keyed = Setting::common(1, 1).build();
+        keyed.allocate_ends();
         let place = keyed.table.common();
         let written = Arc::new(UnsafeCell::new(()));
         keyed.table.pause(None, Nanos::new(5), &mut keyed.now());
@@ -906,6 +918,7 @@ fn k19_resume_happens_before_the_next_acquisition() {
 fn k19_resume_ends_a_pause_as_a_whole() {
     Model { threads: 2, preemptions: DEEP }.check(|| {
         let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
         let place = keyed.table.common();
         keyed.table.pause(None, Nanos::new(5), &mut keyed.now());
         let other = spawn(&keyed, |keyed| keyed.table.resume(None).map(|(_, until, _)| until));
