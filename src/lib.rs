@@ -169,7 +169,8 @@
 //!
 //! The settings of each layer are also [values](config), with quotas as text (`"100/1m"`). They
 //! change [running limits](WindowRateLimitHandle::set_quota) in one step, and the guide
-//! [reloads them from a file](guide::settings).
+//! [reloads them from a file](guide::settings). The limits of [keys](keyed) are read from files,
+//! too, with plans by name.
 //!
 //! # Testing with the layers
 //!

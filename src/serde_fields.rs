@@ -24,12 +24,13 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(
     from.deserialize_u32(Whole { field, range })
 }
 
-/// Reads a whole number, or none.
+/// Reads a whole number of `range`, or none.
 pub(crate) fn optional_whole<'de, D: Deserializer<'de>>(
     field: &'static str,
+    range: RangeInclusive<u32>,
     from: D,
 ) -> Result<Option<u32>, D::Error> {
-    from.deserialize_option(Optional(Whole { field, range: 0..=u32::MAX }))
+    from.deserialize_option(Optional(Whole { field, range }))
 }
 
 /// Reads a number.

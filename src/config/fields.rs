@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "server")]
+use serde::Deserialize;
 use serde::{Deserializer, de::Error};
 
+#[cfg(feature = "server")]
+use crate::keyed::ClientIp;
 use crate::{
+    keyed::rule::MAX_KEYS,
     retry::{Backoff, RetryBudget},
     serde_fields,
     settings::MAX_PERMITS,
@@ -21,7 +26,7 @@ macro_rules! fields {
 
 fields! {
     max_in_flight: u32 = whole(1..=MAX_PERMITS);
-    max_queue: Option<u32> = optional_whole();
+    max_queue: Option<u32> = optional_whole(0..=u32::MAX);
     max_wait: Option<Duration> = optional_duration();
     max_attempts: u32 = whole(1..=u32::MAX);
     max_elapsed: Option<Duration> = optional_duration();
@@ -30,6 +35,24 @@ fields! {
     max: Duration = duration();
     floor_per_second: u32 = whole(0..=u32::MAX);
     max_saved: u32 = whole(0..=u32::MAX);
+    max_keys: u32 = whole(1..=MAX_KEYS);
+    max_queue_per_key: u32 = whole(0..=u32::MAX);
+}
+
+// Fields that have the name of one above, and another type.
+
+pub(super) fn max_in_flight_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<u32>, D::Error> {
+    serde_fields::optional_whole("max_in_flight", 1..=MAX_PERMITS, from)
+}
+
+pub(super) fn max_queue_of_keys<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    serde_fields::whole("max_queue", 0..=u32::MAX, from)
+}
+
+pub(super) fn longest_wait<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    serde_fields::duration("max_wait", from)
 }
 
 pub(super) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
@@ -40,4 +63,16 @@ pub(super) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error
 pub(super) fn ratio<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let ratio = serde_fields::number("ratio", from)?;
     RetryBudget::try_builder(ratio).map(|_| ratio).map_err(D::Error::custom)
+}
+
+#[cfg(feature = "server")]
+pub(super) fn ipv6_prefix<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let prefix = serde_fields::whole("ipv6_prefix", 32..=128, from)?;
+    u8::try_from(prefix).map_err(D::Error::custom)
+}
+
+#[cfg(feature = "server")]
+pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let networks = Vec::<String>::deserialize(from)?;
+    ClientIp::try_behind(&networks).map(|_| networks).map_err(D::Error::custom)
 }

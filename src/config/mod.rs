@@ -1,10 +1,13 @@
-//! Settings of the three layers as values: from a file, and for running limits.
+//! Settings of the layers as values: from a file, and for running limits.
 //!
 //! | settings | new | running |
 //! | --- | --- | --- |
 //! | [`ConcurrencyConfig`] | [`try_layer`](ConcurrencyConfig::try_layer) | [`apply`](ConcurrencyConfig::apply) |
 //! | [`WindowConfig`] | [`try_layer`](WindowConfig::try_layer) | [`apply`](WindowConfig::apply) |
 //! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | [`apply`](RetryConfig::apply) |
+//! | [`RuleConfig`] of a [keyed limit](crate::keyed) | [`try_rule`](RuleConfig::try_rule), [`try_rule_with_plans`](RuleConfig::try_rule_with_plans), [`try_global`](RuleConfig::try_global) | [`apply`](RuleConfig::apply), for a dry run |
+//! | [`KeyedQueueConfig`] | [`layer`](KeyedQueueConfig::layer) | |
+//! | `ClientIpConfig` (feature `server`) | `try_key` | |
 //!
 //! `apply` is all or nothing: each value is checked before any is changed, and then all change in
 //! one step. No request sees a part of the change, and no reading shows one. The exception is the
@@ -35,28 +38,54 @@
 //! max_hint = "2m"
 //! backoff = { base = "100ms", max = "10s", factor = 2, jitter = "full" }
 //! budget = { ratio = 0.2, floor_per_second = 5 }
+//!
+//! [clients]
+//! networks = ["10.0.0.0/8"] # of the reverse proxies
+//! header = "x-forwarded-for" # or "forwarded"
+//!
+//! [client]
+//! quotas = "10/s; 1000/h" # or ["10/s", "1000/h"]
+//! max_in_flight = 4
+//! plans.paid = "50/s; 20000/h"
+//! dry_run = true
+//!
+//! [queue]
+//! max_wait = "30s"
+//! max_queue_per_key = 20
 //! ```
 //!
 //! - A duration is text with units: `"250ms"`, `"1h 30m"`, `"1.5s"`. A bare number is an error,
 //!   because its unit is unknown. The units are those of a [quota](crate::Quota#as-text).
 //! - An unknown field is an error, so that a misspelled bound does not go unnoticed.
-//! - Values are checked as they are read. The error names the field, the value and the valid
-//!   range; the format adds the line.
+//! - Values are checked as they are read, and those of a rule and its plans together, too. The
+//!   error names the field, the value and the valid range; the format adds the line.
 //!
 //! The page [settings of a file](crate::guide::settings) reloads such a file at run time.
 
 mod apply_error;
 #[cfg(feature = "serde")]
 mod backoff;
+#[cfg(feature = "server")]
+mod client_ip;
 mod concurrency;
 #[cfg(feature = "serde")]
 mod fields;
+mod keyed_queue;
+mod plan;
 mod retry;
+mod rule;
+#[cfg(feature = "serde")]
+mod rule_of_serde;
 mod window;
 
+#[cfg(feature = "server")]
+pub use self::client_ip::{ClientIpConfig, ClientIpHeader};
 pub use self::{
     apply_error::ApplyError,
     concurrency::ConcurrencyConfig,
+    keyed_queue::KeyedQueueConfig,
+    plan::PlanConfig,
     retry::{BudgetConfig, RetryConfig},
+    rule::RuleConfig,
     window::{WindowConfig, WindowShape},
 };

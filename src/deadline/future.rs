@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, Ready, ready},
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     current_deadline::Scope,
-    middleware::CallFuture,
+    middleware::{CallFuture, Unlimited},
     reject::{NeverReject, RejectPolicy, RejectPolicyFor},
     rejected::Rejected,
     time::{self, RuntimeTimer, TICK, TimerUse},
@@ -31,21 +31,18 @@ const WAITING: TimerUse = TimerUse {
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Request>, Request, P: RejectPolicy> {
-    /// `None` once it has completed or is too late.
+    /// `None` once it has completed or is too late. The limits are inside.
     #[pin]
-    call: Option<CallFuture<Admitted, (), S, Request, NeverReject>>,
+    call: Option<CallFuture<Unlimited, S, Request, NeverReject>>,
     deadline: Option<Instant>,
     /// Started by the first poll that has to wait.
     timer: Option<RuntimeTimer>,
     policy: P,
 }
 
-/// No permit is needed here: the limits are inside.
-type Admitted = Ready<Result<(), Rejected>>;
-
 impl<S: Service<Request>, Request, P: RejectPolicy> ResponseFuture<S, Request, P> {
     pub(super) fn new(inner: S, request: Request, deadline: Option<Instant>, policy: P) -> Self {
-        let call = CallFuture::new(ready(Ok(())), inner, request, NeverReject);
+        let call = CallFuture::new(Unlimited, inner, request, NeverReject);
         Self { call: Some(call), deadline, timer: None, policy }
     }
 }

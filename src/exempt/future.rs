@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, Ready, ready},
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,7 +10,10 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use crate::{middleware::CallFuture, reject::NeverReject, rejected::Rejected};
+use crate::{
+    middleware::{CallFuture, Unlimited},
+    reject::NeverReject,
+};
 
 /// Drives a clone to readiness, calls it, and resolves to its response.
 ///
@@ -23,21 +26,19 @@ pub struct ResponseFuture<S: Service<Request>, T: Service<Request>, Request> {
 }
 
 /// No permit is needed here: the layered service has the limit.
-type Acquire = Ready<Result<(), Rejected>>;
-
 #[pin_project(project = WayProj)]
 enum Way<S: Service<Request>, T: Service<Request>, Request> {
-    Past(#[pin] CallFuture<Acquire, (), S, Request, NeverReject>),
-    Through(#[pin] CallFuture<Acquire, (), T, Request, NeverReject>),
+    Past(#[pin] CallFuture<Unlimited, S, Request, NeverReject>),
+    Through(#[pin] CallFuture<Unlimited, T, Request, NeverReject>),
 }
 
 impl<S: Service<Request>, T: Service<Request>, Request> ResponseFuture<S, T, Request> {
     pub(super) fn past(inner: S, request: Request) -> Self {
-        Self { way: Way::Past(CallFuture::new(ready(Ok(())), inner, request, NeverReject)) }
+        Self { way: Way::Past(CallFuture::new(Unlimited, inner, request, NeverReject)) }
     }
 
     pub(super) fn through(layered: T, request: Request) -> Self {
-        Self { way: Way::Through(CallFuture::new(ready(Ok(())), layered, request, NeverReject)) }
+        Self { way: Way::Through(CallFuture::new(Unlimited, layered, request, NeverReject)) }
     }
 }
 

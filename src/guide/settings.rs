@@ -124,3 +124,106 @@
 //!   limit, and where it is absent they have none.
 //! - A server answers with a response in the place of an error by
 //!   `settings.requests.try_layer()?.reject_with(http_rejection)`.
+//!
+//! # Limits per key
+//!
+//! The file has the numbers of a [rule](crate::config::RuleConfig), and the program its name, its
+//! key, and the function that tells a request's plan. Here is a server behind a reverse proxy that
+//! limits clients by their addresses, and tenants by their plans:
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use serde::Deserialize;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::{
+//!     config::{ClientIpConfig, RuleConfig},
+//!     keyed::{KeyedLimitLayer, PeerAddr},
+//!     server::http_rejection,
+//! };
+//!
+//! #[derive(Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Settings {
+//!     clients: ClientIpConfig,
+//!     client: RuleConfig,
+//!     tenant: RuleConfig,
+//! }
+//!
+//! const FILE: &str = r#"
+//!     [clients]
+//!     networks = ["10.0.0.0/8"]
+//!
+//!     [client]
+//!     quotas = "10/s; 1000/h"
+//!     max_keys = 50_000
+//!
+//!     [tenant]
+//!     quotas = "2/h" # of tenants without a plan in this list
+//!     without_key = "exempt"
+//!
+//!     [tenant.plans]
+//!     paid = "5/h"
+//! "#;
+//!
+//! /// Inserted by the authentication.
+//! #[derive(Clone)]
+//! struct Tenant {
+//!     id: u64,
+//!     plan: String,
+//! }
+//!
+//! fn tenant<B>(request: &Request<B>) -> Option<&Tenant> {
+//!     request.extensions().get()
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let settings: Settings = toml::from_str(FILE)?;
+//! let limit = KeyedLimitLayer::try_new((
+//!     settings.client.try_rule("client", settings.clients.try_key()?)?,
+//!     settings.tenant.try_rule_with_plans(
+//!         "tenant",
+//!         |request: &Request<_>| tenant(request).map(|tenant| tenant.id),
+//!         |request: &Request<_>| tenant(request).map(|tenant| tenant.plan.as_str()),
+//!     )?,
+//! ))?;
+//! let tenants = limit.handle("tenant");
+//! let server = ServiceBuilder::new()
+//!     .layer(limit.reject_with(http_rejection))
+//!     .service(service_fn(|_: Request<String>| async {
+//!         Ok::<_, std::io::Error>(Response::new(String::from("hello")))
+//!     }));
+//!
+//! for (id, plan, quota) in [(1, "paid", 5), (2, "none", 2)] {
+//!     for n in 0..=quota {
+//!         let request = Request::builder()
+//!             .extension(PeerAddr::UNIX_SOCKET)
+//!             .extension(Tenant { id, plan: plan.to_owned() })
+//!             .body(String::new())?;
+//!         let status = server.clone().oneshot(request).await?.status();
+//!         assert_eq!(status == StatusCode::TOO_MANY_REQUESTS, n == quota);
+//!     }
+//! }
+//!
+//! // The file is edited: a dry run begins at once, and other limits need a new layer.
+//! let text = FILE.replace("\"exempt\"", "\"exempt\"\ndry_run = true");
+//! toml::from_str::<Settings>(&text)?.tenant.apply(&tenants)?;
+//! assert!(tenants.is_dry_run());
+//! let text = FILE.replace("2/h", "3/h");
+//! let error = toml::from_str::<Settings>(&text)?.tenant.apply(&tenants).unwrap_err();
+//! assert!(error.to_string().starts_with("quotas is \"3/1h\": it must be 2/1h, as that of"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **Only a dry run begins and ends at run time.** The state of a key counts in units of its
+//!   quotas and in steps of its windows, which are fixed when the layer is made, and so is the
+//!   number of keys. A file with other limits fails in `check`, and needs a restart. A program that
+//!   makes a new layer begins with new keys, each with a whole quota.
+//! - **Limits among which a running program chooses are plans.** They may differ in their quotas
+//!   and in their requests in flight, not in the lengths of their windows. A key keeps what it has
+//!   used when its plan changes.
+//! - **The limits of the rule itself are the strictest**, since a request has them if its plan is
+//!   not in the file.
+//! - The settings of requests that wait are a [value](crate::config::KeyedQueueConfig) of their
+//!   own: `settings.queue.layer(limit)`.

@@ -2,7 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
@@ -12,6 +12,7 @@ use super::{
     shared::InFlight,
 };
 use crate::{
+    middleware::Outcome,
     reject::{RejectPolicy, RejectPolicyFor},
     rejected::Rejected,
 };
@@ -30,20 +31,13 @@ pub struct ResponseFuture<F, R: RuleList, P: RejectPolicy> {
     in_flight: Option<InFlight<R>>,
 }
 
-#[pin_project(project = OutcomeProj)]
-enum Outcome<F, P: RejectPolicy> {
-    Admitted(#[pin] F),
-    Rejected(P, P::Rejection),
-}
-
 impl<F, R: RuleList, P: RejectPolicy> ResponseFuture<F, R, P> {
     pub(super) const fn admitted(future: F, in_flight: Option<InFlight<R>>) -> Self {
         Self { outcome: Outcome::Admitted(future), in_flight }
     }
 
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
-        let outcome = Outcome::Rejected(policy.clone(), P::hold(rejected));
-        Self { outcome, in_flight: None }
+        Self { outcome: Outcome::rejected(policy, rejected), in_flight: None }
     }
 }
 
@@ -82,17 +76,12 @@ impl<F, R: RuleList, P: RejectPolicy> ResponseFuture<F, R, P> {
         P: RejectPolicyFor<Response, Error>,
     {
         let this = self.project();
-        match this.outcome.project() {
-            OutcomeProj::Admitted(future) => {
-                let result = ready!(future.poll(cx));
-                if let Some(in_flight) = this.in_flight {
-                    in_flight.settle(result.as_ref());
-                }
-                completed(this.in_flight);
-                P::pass_on(Poll::Ready(result))
+        this.outcome.poll_with(cx, |result| {
+            if let Some(in_flight) = this.in_flight {
+                in_flight.settle(result);
             }
-            OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
-        }
+            completed(this.in_flight);
+        })
     }
 }
 
@@ -112,11 +101,6 @@ where
 
 impl<F: fmt::Debug, R: RuleList, P: RejectPolicy> fmt::Debug for ResponseFuture<F, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct("ResponseFuture");
-        match &self.outcome {
-            Outcome::Admitted(future) => fields.field("admitted", future),
-            Outcome::Rejected(_, rejection) => fields.field("rejected", rejection),
-        };
-        fields.finish_non_exhaustive()
+        self.outcome.fmt(f)
     }
 }

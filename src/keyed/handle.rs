@@ -2,10 +2,7 @@ use std::{error::Error, fmt, hash::Hash, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    rule::state::{Freed, RuleState},
-    states::States,
-};
+use super::{rule::state::RuleState, states::States};
 use crate::time::{Nanos, Time};
 
 /// A handle of a rule: reads its keys, pauses them, and forgets them. Cheap to clone.
@@ -29,14 +26,14 @@ impl RuleHandle {
         Self { states: Arc::clone(states), index: states.index_of(rule) }
     }
 
-    fn state(&self) -> &RuleState {
+    pub(crate) fn state(&self) -> &RuleState {
         &self.states[self.index]
     }
 
     fn read(&self, plan: usize, key: impl Hash) -> (u32, Option<Duration>) {
         let mut now = self.states.now();
         let read = self.state().remaining(plan, self.state().hash(key), &mut now);
-        self.states.tell_noticed(self.index, &mut now);
+        self.states.tell(self.index, now.take_freed());
         read
     }
 
@@ -80,7 +77,7 @@ impl RuleHandle {
     #[doc(alias = "block_until")]
     #[doc(alias = "ban")]
     pub fn pause_until(&self, key: impl Hash, instant: Instant) -> Result<(), TableFull> {
-        self.pause(key, self.states.clock.read(instant))
+        self.pause(key, self.states.clock().read(instant))
     }
 
     /// Pauses a key for `wait` from now, as [`pause_until`](Self::pause_until) does.
@@ -122,13 +119,13 @@ impl RuleHandle {
     #[doc(alias = "block_for")]
     #[doc(alias = "ban")]
     pub fn pause_for(&self, key: impl Hash, wait: Duration) -> Result<(), TableFull> {
-        self.pause(key, self.states.clock.now().after(wait))
+        self.pause(key, self.states.clock().now().after(wait))
     }
 
     fn pause(&self, key: impl Hash, until: Nanos) -> Result<(), TableFull> {
         let mut now = self.states.now();
         let is_paused = self.state().pause(self.state().hash(key), until, &mut now);
-        self.states.tell_noticed(self.index, &mut now);
+        self.states.tell(self.index, now.take_freed());
         if is_paused { Ok(()) } else { Err(TableFull) }
     }
 
@@ -149,8 +146,8 @@ impl RuleHandle {
     pub fn paused_until(&self, key: impl Hash) -> Option<Instant> {
         let mut now = self.states.now();
         let until = self.state().paused_until(self.state().hash(key), &mut now);
-        self.states.tell_noticed(self.index, &mut now);
-        until.map(|until| self.states.clock.instant(until))
+        self.states.tell(self.index, now.take_freed());
+        until.map(|until| self.states.clock().instant(until))
     }
 
     /// Forgets what a key has used. Requests of the key that are about to be issued, or in flight,
@@ -158,15 +155,18 @@ impl RuleHandle {
     ///
     /// Has no effect on a key that shares an overflow.
     pub fn forget(&self, key: impl Hash) {
-        let place = self.state().table().forget(self.state().hash(key));
-        self.states.tell(self.index, Freed(place));
+        let freed = self.state().table().forget(self.state().hash(key));
+        self.states.tell(self.index, freed);
     }
 
     /// Returns the number of keys that hold a permit, have a request in flight, or are paused, by
     /// looking at all of them.
     #[must_use]
     pub fn live_keys(&self) -> usize {
-        self.state().live_keys(&mut self.states.now())
+        let mut now = self.states.now();
+        let live = self.state().live_keys(&mut now);
+        self.states.tell(self.index, now.take_freed());
+        live
     }
 
     /// Returns the number of requests that [wait](super::KeyedLimitLayer::wait) at this rule.
@@ -182,10 +182,39 @@ impl RuleHandle {
         self.state().table().overflowed()
     }
 
+    /// Returns true if the rule admits every request: see [`Rule::dry_run`](super::Rule::dry_run).
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.state().is_dry_run()
+    }
+
+    /// Begins or ends a dry run, for requests that are decided later. What was counted before
+    /// holds: at the end of a dry run, a key has used what its requests have acquired.
+    ///
+    /// A request that waits goes on waiting for its turn.
+    pub fn set_dry_run(&self, is_dry_run: bool) {
+        self.state().set_dry_run(is_dry_run);
+    }
+
     /// Returns the number of requests that this rule has rejected, in a dry run too.
     #[must_use]
     pub fn rejected(&self) -> u64 {
         self.state().rejected()
+    }
+}
+
+impl States {
+    /// Returns the index of the rule with this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub(super) fn index_of(&self, rule: &str) -> usize {
+        self.iter().position(|state| **state.name() == *rule).unwrap_or_else(|| {
+            let names: Vec<_> = self.iter().map(|state| &**state.name()).collect();
+            panic!("there is no rule {rule:?}: the layer has {names:?}")
+        })
     }
 }
 

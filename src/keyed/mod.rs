@@ -163,6 +163,40 @@
 //! | block a client for a time | [`pause_for`](RuleHandle::pause_for), [`pause_until`](RuleHandle::pause_until) of the handle |
 //! | unblock it | [`resume`](RuleHandle::resume) |
 //! | block clients that exceed their quota, or fail too often | [`penalty`](Rule::penalty) of the rule |
+//! | hold back the requests for a host that responds with 429 | [`pause_on_hint`](KeyedLimitLayer::pause_on_hint) |
+//!
+//! The hint of a response pauses the key of its request, and no other. `HttpHints` of the feature
+//! `client` reads `Retry-After` and its like in the place of the closure:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::keyed::{KeyedLimitLayer, Rule};
+//!
+//! struct Get { host: &'static str, status: u16 }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let per_host =
+//!     Rule::new("host", |get: &Get| Some(get.host)).at_most(5, Duration::from_secs(1));
+//! let limit = KeyedLimitLayer::new(per_host).wait(Duration::from_secs(30));
+//! let hosts = limit.handle("host");
+//! let hint = |response: &Result<u16, Infallible>| match response {
+//!     Ok(429) => Some(Duration::from_secs(20)),
+//!     _ => None,
+//! };
+//! let client = ServiceBuilder::new()
+//!     .layer(limit.clone())
+//!     .layer(limit.pause_on_hint("host", hint)) // inside, next to the client
+//!     .service(service_fn(|get: Get| async move { Ok(get.status) }));
+//!
+//! client.clone().oneshot(Get { host: "busy.example", status: 429 }).await?;
+//! client.oneshot(Get { host: "other.example", status: 200 }).await?;
+//! assert_eq!(hosts.time_until_room("busy.example"), Some(Duration::from_secs(20)));
+//! assert_eq!(hosts.time_until_room("other.example"), None);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! - A pause moves only forward. Requests that were admitted before it are not held back.
 //! - A paused key has a slot until its pause ends. If all slots that it may have are held by other
@@ -182,6 +216,7 @@
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
+//! | limits of a file | [`RuleConfig`](crate::config::RuleConfig) |
 //!
 //! # Servers of HTTP
 //!
@@ -189,7 +224,7 @@
 //! and `Retry-After`, [`rate_limit_headers`](KeyedLimitLayer::rate_limit_headers) makes a layer
 //! that tells each client what is left to its keys, and
 //! [`until_body_ends`](KeyedLimitLayer::until_body_ends) counts requests in flight until their
-//! bodies have ended.
+//! bodies have ended, also of a [layer that waits](KeyedQueueLayer::until_body_ends).
 //!
 //! # Memory ordering
 //!
@@ -223,16 +258,19 @@ mod keys;
 mod lanes;
 mod layer;
 mod pause_on_hint;
-mod rule;
+pub(crate) mod rule;
 mod service;
 mod shared;
 #[cfg(feature = "server")]
 mod standing;
 mod states;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;
 mod waiting;
+
+// The models have another one.
+use crate::time::Clock;
 
 #[cfg(feature = "axum")]
 pub use self::keys::MatchedPath;
@@ -240,6 +278,7 @@ pub use self::keys::MatchedPath;
 pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 #[cfg(feature = "server")]
 pub use self::keys::{ClientIp, PeerAddr};
+pub(crate) use self::waiting::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{
     future::ResponseFuture,
     handle::{RuleHandle, TableFull},
@@ -248,7 +287,8 @@ pub use self::{
     pause_on_hint::{HintFuture, PauseKeyOnHint, PauseKeyOnHintLayer},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
-        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,
+        Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,
+        WithoutKey,
     },
     service::KeyedLimit,
     waiting::{KeyedQueue, KeyedQueueLayer, QueueFuture},

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     rule::{RuleList, Rules, SettleRules},
-    shared::{InFlight, Issuing, Shared},
+    shared::Shared,
 };
 use crate::{macros::inner_access, reject::RejectPolicyFor};
 
@@ -50,10 +50,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         match self.shared.decide(&request) {
             Ok(held) => {
-                let in_flight = InFlight::new(&self.shared, held);
-                let issuing = Issuing::new(&self.shared, &held);
-                let future = self.inner.call(request);
-                drop(issuing);
+                let (future, in_flight) = self.shared.issue(held, || self.inner.call(request));
                 ResponseFuture::admitted(future, in_flight)
             }
             Err(rejected) => ResponseFuture::rejected(&self.policy, rejected),

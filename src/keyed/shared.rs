@@ -43,7 +43,7 @@ impl<R: RuleList> Shared<R> {
         rules.decide(states, request, &mut now).or_else(|mut denied| {
             // Requests of a layer that waits may have left in the meantime.
             for _ in 0..DECISIONS {
-                if !states.tell_denied(&denied) {
+                if !states.is_worth_another_try(&denied) {
                     break;
                 }
                 now = states.now();
@@ -57,17 +57,27 @@ impl<R: RuleList> Shared<R> {
     }
 }
 
-/// Commits what a request holds when it is dropped, after the inner service was called: the request
-/// may have been issued, even if the call has panicked.
-pub(super) struct Issuing<'a, R: RuleList> {
-    shared: &'a Shared<R>,
-    held: &'a R::Held,
+impl<R: RuleList> Shared<R> {
+    /// Issues a request by `call`, and commits what it holds.
+    #[inline]
+    pub(super) fn issue<F>(
+        self: &Arc<Self>,
+        held: R::Held,
+        call: impl FnOnce() -> F,
+    ) -> (F, Option<InFlight<R>>) {
+        let in_flight = InFlight::new(self, held);
+        let issuing = Issuing { shared: self, held: &held };
+        let future = call();
+        drop(issuing);
+        (future, in_flight)
+    }
 }
 
-impl<'a, R: RuleList> Issuing<'a, R> {
-    pub(super) const fn new(shared: &'a Shared<R>, held: &'a R::Held) -> Self {
-        Self { shared, held }
-    }
+/// Commits what a request holds when it is dropped, after the inner service was called: the request
+/// may have been issued, even if the call has panicked.
+struct Issuing<'a, R: RuleList> {
+    shared: &'a Shared<R>,
+    held: &'a R::Held,
 }
 
 impl<R: RuleList> Drop for Issuing<'_, R> {
@@ -94,12 +104,13 @@ pub(crate) struct InFlight<R: RuleList> {
 impl<R: RuleList> InFlight<R> {
     /// Returns `None` if nothing outlives the call.
     #[inline]
-    pub(super) fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
+    fn new(shared: &Arc<Shared<R>>, held: R::Held) -> Option<Self> {
         let new = || Self { shared: Arc::clone(shared), held, is_settled: false };
         shared.outlives_call.then(new)
     }
 
     /// Settles the costs by the result. Requests in flight stay.
+    #[inline]
     pub(super) fn settle<Response, Error>(&mut self, result: Result<&Response, &Error>)
     where
         R: super::rule::SettleRules<Response, Error>,

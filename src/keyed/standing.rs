@@ -46,7 +46,7 @@ pub(crate) fn report_standings(
         let key = if let Target::Key(key) = target { Some(key) } else { None };
         for (window, quota) in state.plan(plan).windows().iter().enumerate() {
             let (remaining, reset) = state.standing(target, plan, window, *quota, &mut now);
-            states.tell_noticed(rule, &mut now);
+            states.tell(rule, now.take_freed());
             report(Standing { rule, window, quota: *quota, key, remaining, reset });
         }
     }
@@ -61,7 +61,7 @@ impl RuleState {
         request: &Request,
         terms: Terms,
     ) -> Subject {
-        if terms.is_exempt || self.is_dry_run {
+        if terms.is_exempt || self.is_dry_run() {
             return Subject(None);
         }
         let target = self.target(key, request).filter(|target| *target != Target::Nothing);

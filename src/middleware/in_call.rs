@@ -1,11 +1,10 @@
 //! Admission in `call`: acquires a permit, drives a clone to readiness, and calls it.
 //!
-//! `DeadlineLayer` and `ExemptLayer` use it without a permit; limits that depend on the request
-//! need one.
+//! Limits that depend on the request need it. `DeadlineLayer` and `ExemptLayer` use it without a
+//! permit, as [`Unlimited`].
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -15,78 +14,165 @@ use tower_service::Service;
 
 use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
+/// The admission of one request: waits for its permit, and holds it until the call.
+///
+/// A drop leaves the queue, or refunds the permit.
+pub(crate) trait Admit {
+    /// What a request holds from its call until its response.
+    type InFlight;
+
+    /// Issues a request that was admitted, by `call`, and commits its permit.
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Self::InFlight);
+}
+
+/// The admission of a request to a service with this response type and error type.
+pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
+    /// Polls for the permit. Not called after it is ready.
+    fn poll_acquire(
+        &mut self,
+        request: &Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Rejected>>;
+
+    /// Is called with the result of the inner service.
+    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>);
+}
+
+/// Admits every request.
+pub(crate) struct Unlimited;
+
+impl Admit for Unlimited {
+    type InFlight = ();
+
+    #[inline]
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, ()) {
+        (call(), ())
+    }
+}
+
+impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited {
+    #[inline]
+    fn poll_acquire(&mut self, _: &Request, _: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+}
+
 /// A response future that acquires a permit first.
 ///
-/// It awaits `A`, drives the service ready, calls it, and drops the permit after the response. If
-/// it is dropped before, the service or its response future is dropped first, and then the permit.
+/// It polls the admission, drives the service ready, calls it, and releases what it holds after the
+/// response. If it is dropped before, the service or its response future is dropped first.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub(crate) struct CallFuture<A, T, S: Service<Request>, Request, P> {
+pub(crate) struct CallFuture<A: Admit, S: Service<Request>, Request, P> {
     #[pin]
     step: Step<A, S, Request, S::Future>,
     /// Behind the step, because fields are dropped in order.
-    permit: Option<T>,
+    in_flight: Option<A::InFlight>,
     policy: P,
 }
 
 #[pin_project(project = StepProj, project_replace = StepTaken)]
 enum Step<A, S, Request, F> {
-    /// Waits for a permit. The service is not polled.
-    Acquire(#[pin] A, S, Request),
-    /// Has a permit, and drives the service ready.
-    Drive(S, Request),
+    Call {
+        /// Is not polled before the request is admitted.
+        service: S,
+        request: Request,
+        /// Behind the service, because fields are dropped in order.
+        admission: A,
+        is_admitted: bool,
+    },
     Respond(#[pin] F),
     Done,
 }
 
-impl<A, T, S: Service<Request>, Request, P> CallFuture<A, T, S, Request, P> {
-    pub(crate) const fn new(acquire: A, service: S, request: Request, policy: P) -> Self {
-        Self { step: Step::Acquire(acquire, service, request), permit: None, policy }
+impl<A: Admit, S: Service<Request>, Request, P> CallFuture<A, S, Request, P> {
+    pub(crate) const fn new(admission: A, service: S, request: Request, policy: P) -> Self {
+        let step = Step::Call { service, request, admission, is_admitted: false };
+        Self { step, in_flight: None, policy }
+    }
+
+    /// Takes what is held until the response, to keep it beyond this future. A rejected request has
+    /// nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<A::InFlight> {
+        self.project().in_flight.take()
+    }
+
+    /// Returns the name of the step, for `Debug`.
+    pub(crate) const fn step(&self) -> &'static str {
+        match self.step {
+            Step::Call { is_admitted: false, .. } => "Acquire",
+            Step::Call { is_admitted: true, .. } => "Drive",
+            Step::Respond(_) => "Respond",
+            Step::Done => "Done",
+        }
     }
 }
 
-impl<A, T, S, Request, P> Future for CallFuture<A, T, S, Request, P>
+impl<A, S, Request, P> CallFuture<A, S, Request, P>
 where
-    A: Future<Output = Result<T, Rejected>>,
+    A: AdmitFor<Request, S::Response, S::Error>,
+    S: Service<Request>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    /// Polls, and keeps what is held until the response.
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
+        let mut this = self.project();
+        let result = loop {
+            match this.step.as_mut().project() {
+                // Call => (Respond | Done)
+                StepProj::Call { service, request, admission, is_admitted } => {
+                    if !*is_admitted {
+                        if let Err(rejected) = ready!(admission.poll_acquire(request, cx)) {
+                            break this.policy.reject(&mut P::hold(rejected));
+                        }
+                        *is_admitted = true;
+                    }
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        break Err(P::pass(error));
+                    }
+                    if let StepTaken::Call { mut service, request, admission, .. } =
+                        this.step.as_mut().project_replace(Step::Done)
+                    {
+                        let (future, in_flight) = admission.issue(|| service.call(request));
+                        *this.in_flight = Some(in_flight);
+                        this.step.set(Step::Respond(future));
+                    }
+                }
+                // Respond => Done
+                StepProj::Respond(future) => {
+                    let output = future.poll(cx);
+                    if let (Poll::Ready(result), Some(in_flight)) = (&output, this.in_flight) {
+                        A::settle(in_flight, result.as_ref());
+                    }
+                    break ready!(P::pass_on(output));
+                }
+                StepProj::Done => panic!("polled after completion"),
+            }
+        };
+        this.step.set(Step::Done);
+        Poll::Ready(result)
+    }
+}
+
+impl<A, S, Request, P> Future for CallFuture<A, S, Request, P>
+where
+    A: AdmitFor<Request, S::Response, S::Error>,
     S: Service<Request>,
     P: RejectPolicyFor<S::Response, S::Error>,
 {
     type Output = Result<S::Response, P::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = loop {
-            match this.step.as_mut().project() {
-                // Acquire => (Drive | Done)
-                StepProj::Acquire(acquire, ..) => match ready!(acquire.poll(cx)) {
-                    Ok(permit) => {
-                        *this.permit = Some(permit);
-                        if let StepTaken::Acquire(_, service, request) =
-                            this.step.as_mut().project_replace(Step::Done)
-                        {
-                            this.step.set(Step::Drive(service, request));
-                        }
-                    }
-                    Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                },
-                // Drive => (Respond | Done)
-                StepProj::Drive(service, _) => {
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
-                    }
-                    if let StepTaken::Drive(mut service, request) =
-                        this.step.as_mut().project_replace(Step::Done)
-                    {
-                        this.step.set(Step::Respond(service.call(request)));
-                    }
-                }
-                // Respond => Done
-                StepProj::Respond(future) => break ready!(P::pass_on(future.poll(cx))),
-                StepProj::Done => panic!("polled after completion"),
-            }
-        };
-        this.step.set(Step::Done);
-        drop(mem::take(this.permit));
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.as_mut().poll_holding(cx));
+        *self.project().in_flight = None;
         Poll::Ready(result)
     }
 }

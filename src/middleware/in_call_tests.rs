@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     pin::pin,
     sync::{
         Arc,
@@ -16,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tower::{BoxError, ServiceExt, util::service_fn};
 use tower_service::Service;
 
-use super::CallFuture;
+use super::{Admit, AdmitFor, CallFuture};
 use crate::{
     reject::{RejectPolicyFor, RejectWithBoxError},
     rejected::{Limit, Reason, Rejected},
@@ -46,17 +45,37 @@ impl PerClass {
         self.0[class].available_permits()
     }
 
-    fn acquire(
-        &self,
-        request: &Request,
-    ) -> impl Future<Output = Result<OwnedSemaphorePermit, Rejected>> + use<> {
+    fn acquire(&self, request: &Request) -> Acquire {
         let semaphore = self.0.get(request.class).cloned();
-        async move {
+        let acquire = async move {
             let semaphore =
                 semaphore.ok_or_else(|| Rejected::new(Limit::Rate, Reason::QueueFull, None))?;
             Ok(semaphore.acquire_owned().await.expect("is not closed"))
-        }
+        };
+        Acquire { future: acquire.boxed(), permit: None }
     }
+}
+
+struct Acquire {
+    future: BoxFuture<'static, Result<OwnedSemaphorePermit, Rejected>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Admit for Acquire {
+    type InFlight = OwnedSemaphorePermit;
+
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, OwnedSemaphorePermit) {
+        (call(), self.permit.expect("is admitted"))
+    }
+}
+
+impl<R, Response, Error> AdmitFor<R, Response, Error> for Acquire {
+    fn poll_acquire(&mut self, _: &R, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let Self { future, permit } = self;
+        future.poll_unpin(cx).map_ok(|acquired| *permit = Some(acquired))
+    }
+
+    fn settle(_: &mut OwnedSemaphorePermit, _: Result<&Response, &Error>) {}
 }
 
 /// The service under test: admits in `call`.

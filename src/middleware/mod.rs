@@ -14,7 +14,12 @@ mod in_call;
 mod in_call_tests;
 mod layer;
 mod limited;
+mod outcome;
 mod response;
 
-pub(crate) use self::{in_call::CallFuture, layer::LimitLayer};
+pub(crate) use self::{
+    in_call::{Admit, AdmitFor, CallFuture, Unlimited},
+    layer::LimitLayer,
+    outcome::Outcome,
+};
 pub use self::{limited::Limited, response::ResponseFuture};

@@ -9,6 +9,7 @@ use std::{
 
 use pin_project::pin_project;
 
+use super::Outcome;
 #[cfg(debug_assertions)]
 use crate::limiter::nested::LimitId;
 use crate::{
@@ -35,12 +36,6 @@ pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     limit: Option<LimitId>,
 }
 
-#[pin_project(project = OutcomeProj)]
-enum Outcome<F, P: RejectPolicy> {
-    Admitted(#[pin] F),
-    Rejected(P, P::Rejection),
-}
-
 impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) const fn admitted(future: F, permit: L::InFlight) -> Self {
         Self {
@@ -58,7 +53,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
 
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
         Self {
-            outcome: Outcome::Rejected(policy.clone(), P::hold(rejected)),
+            outcome: Outcome::rejected(policy, rejected),
             permit: L::InFlight::default(),
             #[cfg(debug_assertions)]
             limit: None,
@@ -86,9 +81,6 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     }
 
     /// Polls, and calls `completed` with the permit once the inner future has completed.
-    ///
-    /// `completed` is called before the response is passed on. A call after that would copy the
-    /// response, which can be large, once more.
     #[inline(always)]
     fn poll_with<Response, Error>(
         self: Pin<&mut Self>,
@@ -102,16 +94,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         let this = self.project();
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
-        match this.outcome.project() {
-            OutcomeProj::Admitted(future) => {
-                let output = future.poll(cx);
-                if output.is_ready() {
-                    completed(this.permit);
-                }
-                P::pass_on(output)
-            }
-            OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),
-        }
+        this.outcome.poll_with(cx, |_| completed(this.permit))
     }
 }
 
@@ -131,11 +114,6 @@ where
 
 impl<F: fmt::Debug, L: Limiter, P: RejectPolicy> fmt::Debug for ResponseFuture<F, L, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct("ResponseFuture");
-        match &self.outcome {
-            Outcome::Admitted(future) => fields.field("admitted", future),
-            Outcome::Rejected(_, rejection) => fields.field("rejected", rejection),
-        };
-        fields.finish_non_exhaustive()
+        self.outcome.fmt(f)
     }
 }

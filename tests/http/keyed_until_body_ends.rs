@@ -52,18 +52,66 @@ fn one_frame() -> Script {
 #[tokio::test]
 async fn k16_request_of_a_key_is_in_flight_until_its_body_ends() {
     for (candid, steps, back_after) in ENDS {
-        let layer = KeyedLimitLayer::new(one_in_flight()).until_body_ends();
+        macro_rules! check {
+            ($layer:expr) => {
+                let layer = $layer.until_body_ends();
+                let script = Script { steps: steps.iter().copied().collect(), candid };
+                let service = layer.layer(responses(script));
+                let mut body = pin!(service.oneshot(Request::new(())).await.unwrap().into_body());
+                for polled in 0..=steps.len() + 1 {
+                    let held = usize::from(polled < back_after);
+                    let live = layer.handle("all").live_keys();
+                    assert_eq!(live, held, "after {polled} of {steps:?}");
+                    let _ = poll(body.as_mut());
+                }
+                assert_eq!(layer.handle("all").live_keys(), 0);
+            };
+        }
+        check!(KeyedLimitLayer::new(one_in_flight()));
+        check!(KeyedLimitLayer::new(one_in_flight()).wait(HOUR));
+    }
+}
+
+/// Requests wait for the bodies before them, however those end.
+#[tokio::test(start_paused = true)]
+async fn k16_k17_request_of_a_key_waits_until_the_body_before_ends() {
+    for (candid, steps, back_after) in ENDS {
+        let layer = KeyedLimitLayer::new(one_in_flight()).wait(HOUR).until_body_ends();
         let script = Script { steps: steps.iter().copied().collect(), candid };
         let service = layer.layer(responses(script));
-        let mut body = pin!(service.oneshot(Request::new(())).await.unwrap().into_body());
-        for polled in 0..=steps.len() + 1 {
-            let held = usize::from(polled < back_after);
-            let live = layer.handle("all").live_keys();
-            assert_eq!(live, held, "after {polled} of {steps:?}");
+        let get = || task::spawn(service.clone().oneshot(Request::new(())));
+        let first = assert_ready!(get().poll()).unwrap();
+        let mut body = Box::pin(first.into_body());
+        let mut next = get();
+        for polled in 0..back_after {
+            assert_pending!(next.poll(), "after {polled} of {steps:?}");
+            assert_eq!(layer.handle("all").queued(), 1);
             let _ = poll(body.as_mut());
         }
-        assert_eq!(layer.handle("all").live_keys(), 0);
+        let next = assert_ready!(next.poll()).unwrap();
+        drop((body, next)); // the second body is not read
+        let mut last = get();
+        drop(assert_ready!(last.poll()).unwrap().into_body());
+        assert_eq!((layer.handle("all").queued(), layer.handle("all").live_keys()), (0, 0));
     }
+}
+
+/// The response of a request that waited in vain holds nothing.
+#[tokio::test(start_paused = true)]
+async fn c10_k17_response_to_a_request_that_waited_too_long_holds_no_key() {
+    let layer = KeyedLimitLayer::new(one_in_flight())
+        .reject_with(http_rejection)
+        .wait(Duration::from_secs(5))
+        .until_body_ends();
+    let service = layer.layer(responses(one_frame()));
+    let get = || service.clone().oneshot(Request::new(()));
+    let first = get().await.unwrap();
+    let late = get().await.unwrap();
+    assert_eq!(late.status(), StatusCode::TOO_MANY_REQUESTS);
+    drop(first);
+    assert_eq!(layer.handle("all").live_keys(), 0, "though the second is there");
+    drop(late.into_body());
+    assert_eq!(get().await.unwrap().status(), StatusCode::OK);
 }
 
 /// A router with streams that never end, by client.

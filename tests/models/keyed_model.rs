@@ -21,16 +21,16 @@ use crate::{
     time::{Nanos, Time},
 };
 
-const PREEMPTIONS: usize = 2;
+pub(crate) const PREEMPTIONS: usize = 2;
 /// For models that are small enough.
-const DEEP: usize = 3;
+pub(crate) const DEEP: usize = 3;
 
 /// Keys of one home set.
-const A: KeyHash = KeyHash::new(1);
-const B: KeyHash = KeyHash::new(2);
-const C: KeyHash = KeyHash::new(3);
+pub(crate) const A: KeyHash = KeyHash::new(1);
+pub(crate) const B: KeyHash = KeyHash::new(2);
+pub(crate) const C: KeyHash = KeyHash::new(3);
 /// A key of the other home set.
-const FAR: KeyHash = KeyHash::new(u64::MAX);
+pub(crate) const FAR: KeyHash = KeyHash::new(u64::MAX);
 /// A key of the first home set that has no slot.
 const NONE: KeyHash = KeyHash::new(4);
 
@@ -52,7 +52,7 @@ struct Keyed {
 
 /// Steps of a window. A tick is a nanosecond.
 const STEPS: u32 = 3;
-const LENGTH: Duration = Duration::from_nanos(STEPS as u64 * TICKS);
+pub(crate) const LENGTH: Duration = Duration::from_nanos(STEPS as u64 * TICKS);
 
 /// A window of `quota` permits, in units of `unit`.
 fn shape(quota: u32, unit: u32) -> Shape {
@@ -62,24 +62,24 @@ fn shape(quota: u32, unit: u32) -> Shape {
 }
 
 /// What a table is made of.
-struct Setting {
-    max_keys: u32,
+pub(crate) struct Setting {
+    pub(crate) max_keys: u32,
     /// Of each window, by plan.
-    windows: Vec<Vec<Shape>>,
-    in_flight: &'static [u32],
-    debt: u64,
-    clock: TestClock,
+    pub(crate) windows: Vec<Vec<Shape>>,
+    pub(crate) in_flight: &'static [u32],
+    pub(crate) debt: u64,
+    pub(crate) clock: TestClock,
 }
 
 impl Setting {
     /// A limit of `quota` permits to each key, and two slots.
-    fn keys(quota: u32, unit: u32) -> Self {
+    pub(crate) fn keys(quota: u32, unit: u32) -> Self {
         let windows = vec![vec![shape(quota, unit)]];
         Self { max_keys: 1, windows, in_flight: &[], debt: 0, clock: TestClock::new() }
     }
 
     /// A limit of `quota` permits to requests without a key.
-    fn common(quota: u32, unit: u32) -> Self {
+    pub(crate) fn common(quota: u32, unit: u32) -> Self {
         Self { max_keys: 0, ..Self::keys(quota, unit) }
     }
 
@@ -89,18 +89,20 @@ impl Setting {
         self
     }
 
+    pub(crate) fn table(&self) -> Table {
+        let windows = self.windows.iter().map(|shapes| Window { shapes: shapes[..].into() });
+        let limits = Limits::new(windows.collect(), self.in_flight.to_vec(), self.debt);
+        Table::new(self.max_keys, limits.expect("the counts fit"), WhenFull::Share)
+    }
+
     fn build(self) -> Arc<Keyed> {
         let quota = self.windows.iter().map(|shapes| shapes[0].quota).min().expect("there is one");
-        let windows = self.windows.into_iter().map(|shapes| Window { shapes: shapes.into() });
-        let limits = Limits::new(windows.collect(), self.in_flight.to_vec(), self.debt);
-        let limits = limits.expect("the counts fit");
-        let table = Table::new(self.max_keys, limits, WhenFull::Share);
         let length = u64::try_from(LENGTH.as_nanos()).expect("it is short");
-        Arc::new(Keyed { table, clock: self.clock, quota, length })
+        Arc::new(Keyed { table: self.table(), clock: self.clock, quota, length })
     }
 }
 
-fn ask(cost: u32) -> Ask {
+pub(crate) fn ask(cost: u32) -> Ask {
     Ask { plan: 0, cost }
 }
 
@@ -687,7 +689,7 @@ fn k5_copied_units_are_not_taken_for_those_of_the_key_of_before() {
         });
         let mut now = keyed.now();
         now.get();
-        keyed.table.forget(C);
+        let _ = keyed.table.forget(C);
         let own = keyed.table.acquire(A, ask(1), &mut now).ok();
         let own = own.map(|place| keyed.issue_at(A, place, ask(1)));
         join([other]);

@@ -18,6 +18,7 @@ mod keyed;
 mod live_words;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
+mod rejected;
 #[path = "../../src/semaphore/mod.rs"]
 mod semaphore;
 #[path = "../../src/seq48.rs"]

@@ -33,7 +33,7 @@ fn k7_first_and_further_requests_of_a_key_allocate_nothing() {
     for _ in 0..20 {
         assert_eq!(allocations(&mut service, 0..100), 0);
     }
-    let mut service = KeyedLimitLayer::new(rule().at_most(5, secs(1))).layer(Free);
+    let service = KeyedLimitLayer::new(rule().at_most(5, secs(1))).layer(Free);
     assert_eq!(measure(|| (0..5).for_each(|_| call(&mut service.clone(), 1))).count_total, 0);
 }
 

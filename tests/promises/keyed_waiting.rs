@@ -29,29 +29,29 @@ use crate::{
     wake_counter::WakeCounter,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 /// A request of a client, with a number. The response takes `holds`.
 #[derive(Clone, Copy, Debug)]
-struct Request {
-    client: Option<u32>,
-    number: u32,
-    cost: u32,
-    holds: Duration,
+pub(crate) struct Request {
+    pub(crate) client: Option<u32>,
+    pub(crate) number: u32,
+    pub(crate) cost: u32,
+    pub(crate) holds: Duration,
 }
 
-fn of(client: u32, number: u32) -> Request {
+pub(crate) fn of(client: u32, number: u32) -> Request {
     Request { client: Some(client), number, cost: 1, holds: Duration::ZERO }
 }
 
-fn client(request: &Request) -> Option<u32> {
+pub(crate) fn client(request: &Request) -> Option<u32> {
     request.client
 }
 
 /// Records the requests that are issued, and the numbers in flight of each client: now, and most.
 #[derive(Clone, Default)]
-struct Issues(Arc<Mutex<Vec<(Instant, Request)>>>, Arc<Mutex<BTreeMap<u32, [u32; 2]>>>);
+pub(crate) struct Issues(Arc<Mutex<Vec<(Instant, Request)>>>, Arc<Mutex<BTreeMap<u32, [u32; 2]>>>);
 
 struct InFlight(Issues, u32);
 
@@ -71,7 +71,7 @@ impl Drop for InFlight {
 }
 
 impl Issues {
-    fn service(
+    pub(crate) fn service(
         &self,
     ) -> impl Service<Request, Response = u32, Error = Infallible, Future: Send + 'static>
     + Clone
@@ -91,7 +91,7 @@ impl Issues {
         })
     }
 
-    fn all(&self) -> Vec<(Instant, Request)> {
+    pub(crate) fn all(&self) -> Vec<(Instant, Request)> {
         self.0.lock().unwrap().clone()
     }
 
@@ -99,7 +99,7 @@ impl Issues {
         self.1.lock().unwrap().get(&client).map_or(0, |[_, most]| *most)
     }
 
-    fn numbers(&self) -> Vec<u32> {
+    pub(crate) fn numbers(&self) -> Vec<u32> {
         self.all().iter().map(|(_, request)| request.number).collect()
     }
 
@@ -108,12 +108,12 @@ impl Issues {
     }
 }
 
-fn rejected<T: std::fmt::Debug>(result: Result<T, BoxError>) -> Rejected {
+pub(crate) fn rejected<T: std::fmt::Debug>(result: Result<T, BoxError>) -> Rejected {
     Rejected::find(&*result.expect_err("rejected")).expect("by the layer").clone()
 }
 
 /// Sends a request in a task of its own, which has arrived when this returns.
-async fn send<S>(service: &S, request: Request) -> JoinHandle<Result<u32, BoxError>>
+pub(crate) async fn send<S>(service: &S, request: Request) -> JoinHandle<Result<u32, BoxError>>
 where
     S: Service<Request, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
 {

@@ -27,6 +27,7 @@ mod deadline;
 mod keyed;
 mod keyed_allocations;
 mod keyed_pauses;
+mod keyed_queue;
 mod keyed_waiting;
 mod nested;
 mod no_runtime;
@@ -49,6 +50,8 @@ mod retry_traces;
 mod settings;
 #[cfg(feature = "serde")]
 mod settings_files;
+#[cfg(all(feature = "serde", feature = "server"))]
+mod settings_rules;
 mod settings_text;
 mod traits;
 mod wake_ups;

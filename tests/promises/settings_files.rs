@@ -118,7 +118,7 @@ fn s1_quota_is_read_from_text_from_a_map_and_from_a_list() {
     assert_eq!(serde_json::to_string(&several).unwrap(), r#""10/1s; 100/1m""#);
 }
 
-fn is_read_back<T: DeserializeOwned + PartialEq + Serialize + Debug>(
+pub(crate) fn is_read_back<T: DeserializeOwned + PartialEq + Serialize + Debug>(
     value: &T,
 ) -> Result<(), TestCaseError> {
     let json = serde_json::to_string(value).unwrap();
@@ -187,7 +187,7 @@ fn s1_random_settings_are_written_and_read_back_the_same() {
 }
 
 #[track_caller]
-fn error_of<T: DeserializeOwned + Debug>(text: &str) -> String {
+pub(crate) fn error_of<T: DeserializeOwned + Debug>(text: &str) -> String {
     toml::from_str::<T>(text).expect_err(text).message().to_owned()
 }
 

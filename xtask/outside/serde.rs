@@ -1,7 +1,11 @@
 use serde::{Serialize, de::DeserializeOwned};
 use tower_floodgate::{
     Quota, Quotas,
-    config::{BudgetConfig, ConcurrencyConfig, RetryConfig, WindowConfig},
+    config::{
+        BudgetConfig, ConcurrencyConfig, KeyedQueueConfig, PlanConfig, RetryConfig, RuleConfig,
+        WindowConfig,
+    },
+    keyed::WithoutKey,
     observe::Snapshot,
     retry::{Backoff, Jitter},
 };
@@ -17,6 +21,10 @@ pub fn settings() {
     is_read_and_written::<WindowConfig>();
     is_read_and_written::<RetryConfig>();
     is_read_and_written::<BudgetConfig>();
+    is_read_and_written::<RuleConfig>();
+    is_read_and_written::<PlanConfig>();
+    is_read_and_written::<KeyedQueueConfig>();
+    is_read_and_written::<WithoutKey>();
     is_read_and_written::<Backoff>();
     is_read_and_written::<Jitter>();
     is_written::<Snapshot>();

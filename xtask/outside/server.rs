@@ -4,7 +4,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::ServiceBuilder;
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    ConcurrencyBackpressureLayer, InvalidSetting, WindowRateLimitLayer,
+    config::{ClientIpConfig, ClientIpHeader},
     keyed::{BearerToken, ClientIp, Header, Host, Key, KeyedLimitLayer, Path, PeerAddr, Rule},
     server::{RateLimitHeadersLayer, http_rejection},
 };
@@ -36,4 +37,10 @@ pub fn key<B>(mut request: Request<B>) -> Option<String> {
     request.extensions_mut().insert(PeerAddr::UNIX_SOCKET);
     let client = ClientIp::behind(["127.0.0.1"]).forwarded().ipv6_prefix(56);
     (client, (Header::named("x-tenant"), BearerToken), Host, Path).label(&request)
+}
+
+pub fn key_of_settings() -> Result<ClientIp, InvalidSetting> {
+    let mut config = ClientIpConfig::new(["10.0.0.0/8"]);
+    config.header = ClientIpHeader::Forwarded;
+    config.try_key()
 }

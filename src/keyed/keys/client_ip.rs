@@ -87,13 +87,21 @@ enum Source {
 }
 
 impl ClientIp {
+    /// The prefix of IPv6 by default.
+    pub(crate) const IPV6_PREFIX: u8 = 64;
+
     /// Creates the key of the peer's address: no header is read.
     ///
     /// For servers to which clients connect directly.
     #[must_use]
     pub fn peer() -> Self {
         let trusted = Networks::default();
-        Self { trusted, source: Source::XForwardedFor, ipv6_prefix: 64, peer: peer::of }
+        Self {
+            trusted,
+            source: Source::XForwardedFor,
+            ipv6_prefix: Self::IPV6_PREFIX,
+            peer: peer::of,
+        }
     }
 
     /// Creates the key of the address that the proxies in `networks` state in `X-Forwarded-For`.

@@ -54,11 +54,21 @@ where
         let output = this.future.poll(cx);
         if let Poll::Ready(result) = &output {
             if let Some(hint) = this.hint.read_hint(result) {
-                this.states.pause(*this.rule, *this.target, hint.min(*this.max_pause));
+                pause(this.states, *this.rule, *this.target, hint.min(*this.max_pause));
             }
         }
         output
     }
+}
+
+/// Pauses the state of which a request wants permits, if that is of a key.
+#[cold]
+fn pause(states: &States, rule: usize, target: Target, wait: Duration) {
+    let mut now = states.now();
+    let until = now.get().after(wait);
+    // A key that finds no slot is not paused.
+    states[rule].pause_target(target, until, &mut now);
+    states.tell(rule, now.take_freed());
 }
 
 impl<F: fmt::Debug, H: fmt::Debug> fmt::Debug for HintFuture<F, H> {

@@ -5,7 +5,7 @@
 use std::mem;
 
 use super::{
-    Rule, RuleConfig,
+    Rule, RuleSettings,
     settle::{IsLate, Settle},
     state::{Held, RuleState, Target, Want, Why},
     terms::ReadTerms,
@@ -114,8 +114,8 @@ mod sealed {
 }
 
 impl<K, T, S> Rule<K, T, S> {
-    fn config(&self) -> &RuleConfig {
-        &self.config
+    fn settings(&self) -> &RuleSettings {
+        &self.settings
     }
 }
 
@@ -134,7 +134,7 @@ macro_rules! rules {
 
             fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting> {
                 let ($($rule,)+) = self;
-                Ok(vec![$(RuleState::new($rule.config(), $rule.is_late())?),+])
+                Ok(vec![$(RuleState::new($rule.settings(), $rule.is_late())?),+])
             }
         }
 
@@ -165,8 +165,8 @@ macro_rules! rules {
                 $(
                     let terms = $rule.terms.terms(request);
                     let decided = states[$index].decide(&$rule.key, request, terms, now);
-                    if now.noticed.is_some() {
-                        states.tell_noticed($index, now);
+                    if now.has_freed() {
+                        states.tell($index, now.take_freed());
                     }
                     match decided {
                         Ok(permits) => acquired.held[$index] = permits,
@@ -228,7 +228,7 @@ macro_rules! rules {
                         let terms = $rule.terms.terms(request);
                         if let Ok(want) = states[$index].want(&$rule.key, request, terms) {
                             rejected = rejected.at_least(states[$index].look(want, now));
-                            states.tell_noticed($index, now);
+                            states.tell($index, now.take_freed());
                         }
                     }
                 )+

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(super) mod list;
 mod plan;
 pub(super) mod settle;
-pub(super) mod state;
+pub(crate) mod state;
 mod terms;
 
 use self::settle::IsLate;
@@ -13,7 +13,7 @@ pub use self::{
     list::{IntoRules, RuleList, Rules, SettleRules},
     plan::Plan,
     settle::{AtCall, ByResponse, FailuresOnly, Settle},
-    terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan},
+    terms::{OnePermit, ReadTerms, Terms, WithCost, WithExemption, WithPlan, WithPlanName},
 };
 use super::{
     key::Everyone,
@@ -24,11 +24,17 @@ use crate::{
     settings::{InvalidSetting, duration, literal},
 };
 
-/// The largest number of keys that a rule keeps apart: 2<sup>28</sup>.
-const MAX_KEYS: u32 = 1 << 28;
+/// The number of keys that a rule keeps apart by default, and the largest one: 2<sup>28</sup>.
+pub(crate) const DEFAULT_MAX_KEYS: u32 = 100_000;
+pub(crate) const MAX_KEYS: u32 = 1 << 28;
+
+/// The largest number of plans of a rule.
+pub(crate) const MAX_PLANS: usize = PLANS;
 
 /// Requests without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WithoutKey {
     /// They share one quota, apart from those of all keys.
@@ -38,6 +44,17 @@ pub enum WithoutKey {
     Exempt,
     /// They are rejected.
     Reject,
+}
+
+impl WithoutKey {
+    /// Returns the name, as in a file.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Exempt => "exempt",
+            Self::Reject => "reject",
+        }
+    }
 }
 
 /// A rule: a key, and the limits of each of its values.
@@ -57,7 +74,7 @@ pub enum WithoutKey {
 /// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
 #[derive(Clone)]
 pub struct Rule<K, T = OnePermit, S = AtCall> {
-    pub(in crate::keyed) config: RuleConfig,
+    pub(in crate::keyed) settings: RuleSettings,
     pub(in crate::keyed) key: K,
     pub(in crate::keyed) terms: T,
     pub(in crate::keyed) settle: S,
@@ -65,14 +82,16 @@ pub struct Rule<K, T = OnePermit, S = AtCall> {
 
 /// The settings of a rule that have no type of their own.
 #[derive(Clone, Debug)]
-pub(in crate::keyed) struct RuleConfig {
-    pub(in crate::keyed) name: Arc<str>,
-    pub(in crate::keyed) plans: Vec<Plan>,
-    pub(in crate::keyed) max_keys: u32,
-    pub(in crate::keyed) when_full: WhenFull,
-    pub(in crate::keyed) without_key: WithoutKey,
-    pub(in crate::keyed) is_dry_run: bool,
-    pub(in crate::keyed) penalty: Option<Duration>,
+pub(crate) struct RuleSettings {
+    pub(crate) name: Arc<str>,
+    pub(crate) plans: Vec<Plan>,
+    /// The names of the plans behind the first one. Empty if they have none.
+    pub(crate) plan_names: Arc<[String]>,
+    pub(crate) max_keys: u32,
+    pub(crate) when_full: WhenFull,
+    pub(crate) without_key: WithoutKey,
+    pub(crate) is_dry_run: bool,
+    pub(crate) penalty: Option<Duration>,
 }
 
 impl<K> Rule<K> {
@@ -82,16 +101,31 @@ impl<K> Rule<K> {
     /// argument: `|request: &Request<_>| ...`.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, key: K) -> Self {
-        let config = RuleConfig {
+        let settings = RuleSettings {
             name: name.into(),
             plans: vec![Plan::new()],
-            max_keys: 100_000,
+            plan_names: Arc::default(),
+            max_keys: DEFAULT_MAX_KEYS,
             when_full: WhenFull::Share,
             without_key: WithoutKey::Share,
             is_dry_run: false,
             penalty: None,
         };
-        Self { config, key, terms: OnePermit, settle: AtCall }
+        Self::with_settings(settings, key)
+    }
+}
+
+impl<K> Rule<K> {
+    /// Creates a rule with settings that were checked before.
+    pub(crate) const fn with_settings(settings: RuleSettings, key: K) -> Self {
+        Self { settings, key, terms: OnePermit, settle: AtCall }
+    }
+
+    /// Chooses the plan by the name that `plan` returns for a request.
+    pub(crate) fn by_plan_name<F>(self, plan: F) -> Rule<K, WithPlanName<OnePermit, F>> {
+        let Self { settings, key, terms, settle } = self;
+        let terms = WithPlanName { terms, names: Arc::clone(&settings.plan_names), plan };
+        Rule { settings, key, terms, settle }
     }
 }
 
@@ -100,7 +134,7 @@ impl Rule<Everyone> {
     #[must_use]
     pub fn global(name: impl Into<Arc<str>>) -> Self {
         let mut rule = Self::new(name, Everyone);
-        rule.config.max_keys = 0;
+        rule.settings.max_keys = 0;
         rule
     }
 }
@@ -152,14 +186,14 @@ impl<K, T, S> Rule<K, T, S> {
     ///
     /// Where `max_in_flight` panics.
     pub fn try_max_in_flight(mut self, max_in_flight: u32) -> Result<Self, InvalidSetting> {
-        self.config.plans = (self.config.plans.into_iter())
+        self.settings.plans = (self.settings.plans.into_iter())
             .map(|plan| plan.try_max_in_flight(max_in_flight))
             .collect::<Result<_, _>>()?;
         Ok(self)
     }
 
     fn with_plan(mut self, change: impl FnMut(Plan) -> Plan) -> Self {
-        self.config.plans = self.config.plans.into_iter().map(change).collect();
+        self.settings.plans = self.settings.plans.into_iter().map(change).collect();
         self
     }
 
@@ -188,10 +222,11 @@ impl<K, T, S> Rule<K, T, S> {
         plans: impl Into<Vec<Plan>>,
         plan: F,
     ) -> Result<Rule<K, WithPlan<T, F>, S>, InvalidSetting> {
-        let Self { mut config, key, terms, settle } = self;
-        config.plans = plans.into();
-        match config.plans.len() {
-            1..=PLANS => Ok(Rule { config, key, terms: WithPlan(terms, plan), settle }),
+        let Self { mut settings, key, terms, settle } = self;
+        settings.plans = plans.into();
+        settings.plan_names = Arc::default();
+        match settings.plans.len() {
+            1..=MAX_PLANS => Ok(Rule { settings, key, terms: WithPlan(terms, plan), settle }),
             count => Err(InvalidSetting::new("plans", count, "a list of 1 to 8 plans")),
         }
     }
@@ -202,15 +237,15 @@ impl<K, T, S> Rule<K, T, S> {
     /// as [too large](crate::Rejected::is_too_large).
     #[must_use]
     pub fn cost<F>(self, cost: F) -> Rule<K, WithCost<T, F>, S> {
-        let Self { config, key, terms, settle } = self;
-        Rule { config, key, terms: WithCost(terms, cost), settle }
+        let Self { settings, key, terms, settle } = self;
+        Rule { settings, key, terms: WithCost(terms, cost), settle }
     }
 
     /// Exempts the requests for which `exempt` returns true from this rule.
     #[must_use]
     pub fn exempt<F>(self, exempt: F) -> Rule<K, WithExemption<T, F>, S> {
-        let Self { config, key, terms, settle } = self;
-        Rule { config, key, terms: WithExemption(terms, exempt), settle }
+        let Self { settings, key, terms, settle } = self;
+        Rule { settings, key, terms: WithExemption(terms, exempt), settle }
     }
 
     /// Settles the cost when the response is known: `settle` returns it, or `None` for the
@@ -226,8 +261,8 @@ impl<K, T, S> Rule<K, T, S> {
     /// 2<sup>28</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
     #[must_use]
     pub fn settle<F>(self, settle: F) -> Rule<K, T, ByResponse<F>> {
-        let Self { config, key, terms, settle: _ } = self;
-        Rule { config, key, terms, settle: ByResponse(settle) }
+        let Self { settings, key, terms, settle: _ } = self;
+        Rule { settings, key, terms, settle: ByResponse(settle) }
     }
 
     /// Counts only failures: the permits of a response for which `is_failure` returns false are
@@ -237,14 +272,14 @@ impl<K, T, S> Rule<K, T, S> {
     /// response.
     #[must_use]
     pub fn failures_only<F>(self, is_failure: F) -> Rule<K, T, FailuresOnly<F>> {
-        let Self { config, key, terms, settle: _ } = self;
-        Rule { config, key, terms, settle: FailuresOnly(is_failure) }
+        let Self { settings, key, terms, settle: _ } = self;
+        Rule { settings, key, terms, settle: FailuresOnly(is_failure) }
     }
 
     /// Treats requests without a key like this. By default, they share one quota.
     #[must_use]
     pub const fn without_key(mut self, without_key: WithoutKey) -> Self {
-        self.config.without_key = without_key;
+        self.settings.without_key = without_key;
         self
     }
 
@@ -272,7 +307,7 @@ impl<K, T, S> Rule<K, T, S> {
         if !(1..=MAX_KEYS).contains(&max_keys) {
             return Err(InvalidSetting::new("max_keys", max_keys, "between 1 and 268435456"));
         }
-        self.config.max_keys = max_keys;
+        self.settings.max_keys = max_keys;
         Ok(self)
     }
 
@@ -280,7 +315,7 @@ impl<K, T, S> Rule<K, T, S> {
     /// [table full](crate::Rejected::is_table_full). By default, they share an overflow.
     #[must_use]
     pub const fn reject_when_full(mut self) -> Self {
-        self.config.when_full = WhenFull::Reject;
+        self.settings.when_full = WhenFull::Reject;
         self
     }
 
@@ -324,14 +359,15 @@ impl<K, T, S> Rule<K, T, S> {
     ///
     /// Where `penalty` panics.
     pub fn try_penalty(mut self, penalty: Duration) -> Result<Self, InvalidSetting> {
-        self.config.penalty = Some(duration("penalty", penalty)?);
+        self.settings.penalty = Some(duration("penalty", penalty)?);
         Ok(self)
     }
 
-    /// Decides and counts as configured, and admits every request.
+    /// Decides and counts as configured, and admits every request. A
+    /// [handle](super::RuleHandle::set_dry_run) turns it off, and on.
     #[must_use]
     pub const fn dry_run(mut self) -> Self {
-        self.config.is_dry_run = true;
+        self.settings.is_dry_run = true;
         self
     }
 
@@ -346,11 +382,20 @@ impl<K, T, S> Rule<K, T, S> {
 
 impl<K, T, S> fmt::Debug for Rule<K, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RuleConfig { name, plans, max_keys, when_full, without_key, is_dry_run, penalty } =
-            &self.config;
+        let RuleSettings {
+            name,
+            plans,
+            plan_names,
+            max_keys,
+            when_full,
+            without_key,
+            is_dry_run,
+            penalty,
+        } = &self.settings;
         f.debug_struct("Rule")
             .field("name", name)
             .field("plans", plans)
+            .field("plan_names", plan_names)
             .field("max_keys", max_keys)
             .field("when_full", when_full)
             .field("without_key", without_key)

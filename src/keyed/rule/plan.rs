@@ -6,7 +6,8 @@ use crate::{
 };
 
 /// The quotas of a group of keys, such as the customers of one price: see
-/// [`Rule::plans`](super::Rule::plans).
+/// [`Rule::plans`](super::Rule::plans). In a file, they have
+/// [names](crate::config::RuleConfig#plans).
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,7 +82,7 @@ impl Plan {
         &self.quotas
     }
 
-    pub(in crate::keyed) const fn in_flight(&self) -> Option<u32> {
+    pub(crate) const fn in_flight(&self) -> Option<u32> {
         self.max_in_flight
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{Acquire, Relaxed},
             fence,
         },
@@ -14,13 +14,12 @@ use std::{
     time::Duration,
 };
 
-use super::{RuleConfig, WithoutKey, plan::Plan, terms::Terms};
+use super::{RuleSettings, WithoutKey, plan::Plan, terms::Terms};
 use crate::{
     keyed::{
         key::Key,
         table::{
-            KeyHash, Place, Refused, Table,
-            counts::QUEUED,
+            Freed, KeyHash, Place, Refused, Table,
             limits::{Ask, Limits, Window},
             log::{PLAN_BITS, PLANS},
             pause::Present,
@@ -38,11 +37,10 @@ const DEBT: u64 = 3;
 
 /// The states of the keys of a rule, and its settings.
 pub(crate) struct RuleState {
-    name: Arc<str>,
+    settings: RuleSettings,
     id: Option<RuleName>,
-    plans: Vec<Plan>,
-    without_key: WithoutKey,
-    pub(in crate::keyed) is_dry_run: bool,
+    /// In the place of that of the settings, because a handle changes it.
+    is_dry_run: AtomicBool,
     pub(in crate::keyed) is_late: bool,
     penalty: Option<Duration>,
     table: Table,
@@ -100,30 +98,41 @@ impl Held {
 
 impl RuleState {
     pub(in crate::keyed) fn new(
-        config: &RuleConfig,
+        settings: &RuleSettings,
         is_late: bool,
     ) -> Result<Self, InvalidSetting> {
-        let name = &config.name;
+        let name = &settings.name;
         if name.is_empty() {
             return Err(InvalidSetting::new("name of a rule", name, "a text that is not empty"));
         }
-        let limits = limits(config, is_late)?;
+        let limits = limits(settings, is_late)?;
         Ok(Self {
-            name: Arc::clone(name),
+            settings: settings.clone(),
             id: RuleName::of(name),
-            plans: config.plans.clone(),
-            without_key: config.without_key,
-            is_dry_run: config.is_dry_run,
+            is_dry_run: AtomicBool::new(settings.is_dry_run),
             is_late,
-            penalty: config.penalty,
-            table: Table::new(config.max_keys, limits, config.when_full),
+            penalty: settings.penalty,
+            table: Table::new(settings.max_keys, limits, settings.when_full),
             hasher: RandomState::new(),
             rejected: AtomicU64::new(0),
         })
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.settings.name
+    }
+
+    /// Returns the settings of the rule when its layer was made.
+    pub(crate) const fn settings(&self) -> &RuleSettings {
+        &self.settings
+    }
+
+    pub(in crate::keyed) fn is_dry_run(&self) -> bool {
+        self.is_dry_run.load(Relaxed)
+    }
+
+    pub(in crate::keyed) fn set_dry_run(&self, is_dry_run: bool) {
+        self.is_dry_run.store(is_dry_run, Relaxed);
     }
 
     pub(in crate::keyed) const fn table(&self) -> &Table {
@@ -133,7 +142,7 @@ impl RuleState {
     /// Returns the plan of this index, which is valid.
     #[cfg(feature = "server")]
     pub(crate) fn plan(&self, index: usize) -> &Plan {
-        &self.plans[index]
+        &self.settings.plans[index]
     }
 
     pub(in crate::keyed) fn rejected(&self) -> u64 {
@@ -163,7 +172,8 @@ impl RuleState {
 
     #[inline]
     pub(in crate::keyed) fn ask(&self, terms: Terms) -> Ask {
-        Ask { plan: if terms.plan < self.plans.len() { terms.plan } else { 0 }, cost: terms.cost }
+        let plans = self.settings.plans.len();
+        Ask { plan: if terms.plan < plans { terms.plan } else { 0 }, cost: terms.cost }
     }
 
     /// Returns what a request wants of this rule.
@@ -197,7 +207,7 @@ impl RuleState {
         if !self.table.has_slots() {
             return Some(Target::Common);
         }
-        match (self.hash_of(key, request), self.without_key) {
+        match (self.hash_of(key, request), self.settings.without_key) {
             (Some(key), _) => Some(Target::Key(key)),
             (None, WithoutKey::Share) => Some(Target::Common),
             (None, WithoutKey::Exempt) => Some(Target::Nothing),
@@ -250,7 +260,7 @@ impl RuleState {
             self.acquire(want, now).map_err(|refused| Denial { why: Why::Refused(refused), want })
         });
         match decided {
-            Err(denial) if self.is_dry_run => {
+            Err(denial) if self.is_dry_run() => {
                 self.penalize(&denial, now);
                 self.count_rejection();
                 Ok(Held::NOTHING)
@@ -268,7 +278,7 @@ impl RuleState {
         terms: Terms,
     ) -> Result<Want, Denial> {
         match self.want(key, request, terms) {
-            Err(_) if self.is_dry_run => Ok(Want::NOTHING),
+            Err(_) if self.is_dry_run() => Ok(Want::NOTHING),
             wanted => wanted,
         }
     }
@@ -375,7 +385,7 @@ impl RuleState {
     /// Ends the pause of a key. Returns true if it was paused.
     pub(in crate::keyed) fn resume(&self, key: KeyHash, now: &mut Now<'_, Clock>) -> (bool, Freed) {
         let resumed = self.table.resume(self.slot_key(key));
-        let freed = resumed.map_or(Freed(None), |(place, _, word)| Freed::by(word, place));
+        let freed = resumed.map_or(Freed::Nothing, |(place, _, word)| Freed::by(word, place));
         (resumed.is_some_and(|(_, until, _)| until > now.get()), freed)
     }
 
@@ -441,9 +451,6 @@ impl RuleState {
             let place = self.place_of(target);
             let state = self.table.state(place);
             self.table.expire(place, now);
-            if state.is_queued() {
-                now.noticed = Some(place); // what the reading has expired
-            }
             let read = read(state, place, now);
             // Acquire: if the counts are those of another key, which has claimed the slot between
             // the look-up and the reading, then the next look-up finds this key elsewhere.
@@ -470,7 +477,7 @@ impl RuleState {
         key: KeyHash,
         now: &mut Now<'_, Clock>,
     ) -> (u32, Option<Duration>) {
-        let plan = if plan < self.plans.len() { plan } else { 0 };
+        let plan = if plan < self.settings.plans.len() { plan } else { 0 };
         self.read(Target::Key(key), now, |state, place, now| {
             let windows = 0..self.table.limits().windows.len();
             let is_paused = self.table.paused_until(place, now).is_some();
@@ -502,7 +509,7 @@ impl RuleState {
     /// would now, or if that is not known.
     pub(in crate::keyed) fn look(&self, want: Want, now: &mut Now<'_, Clock>) -> Option<Duration> {
         let place = match want.target {
-            _ if self.is_dry_run => return None,
+            _ if self.is_dry_run() => return None,
             Target::Nothing => return None,
             Target::Common => self.table.common(),
             Target::Key(key) => self.table.find(key)?,
@@ -510,9 +517,6 @@ impl RuleState {
         let state = self.table.state(place);
         // Requests that wait see to the expiry.
         while !state.is_queued() && state.expire(now) {}
-        if state.is_queued() {
-            now.noticed = Some(place);
-        }
         self.wait(place, want.ask, now).filter(|wait| *wait > Duration::from_nanos(1))
     }
 
@@ -529,17 +533,15 @@ impl RuleState {
 
     /// Gives permits back that were not used.
     pub(in crate::keyed) fn undo(&self, held: Held) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
         Freed::by(self.table.state(place).undo(ask), place)
     }
 
     /// Commits permits whose request was issued.
     #[inline]
     pub(in crate::keyed) fn commit(&self, held: Held, now: &mut Now<'_, Clock>) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
-        let state = self.table.state(place);
-        state.commit(ask, now); // and expires others
-        Freed(state.is_queued().then_some(place))
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
+        self.committed(place, ask, now)
     }
 
     /// Commits `cost` permits in the place of those that were acquired.
@@ -549,7 +551,7 @@ impl RuleState {
         cost: Option<u32>,
         now: &mut Now<'_, Clock>,
     ) -> Freed {
-        let Some((place, ask)) = held.get() else { return Freed(None) };
+        let Some((place, ask)) = held.get() else { return Freed::Nothing };
         let state = self.table.state(place);
         let cost = cost.unwrap_or(ask.cost);
         let held = if cost > ask.cost {
@@ -560,27 +562,25 @@ impl RuleState {
             }
             cost
         };
-        if held > 0 {
-            state.commit(Ask { cost: held, ..ask }, now);
+        self.committed(place, Ask { cost: held, ..ask }, now)
+    }
+
+    /// Commits permits at `place`, if any. Returns what it and the steps before may have freed.
+    #[inline]
+    fn committed(&self, place: Place, ask: Ask, now: &mut Now<'_, Clock>) -> Freed {
+        let state = self.table.state(place);
+        if ask.cost > 0 {
+            state.commit(ask, now); // and expires others
+            let _ = now.take_freed(); // at `place`
         }
-        Freed(state.is_queued().then_some(place))
+        // The time of the line counts with commits of before, so it is told of each.
+        if state.is_queued() { Freed::At(place) } else { Freed::Nothing }
     }
 
     /// Releases a request in flight.
     pub(in crate::keyed) fn release(&self, held: Held) -> Freed {
-        let Some((place, _)) = held.get() else { return Freed(None) };
+        let Some((place, _)) = held.get() else { return Freed::Nothing };
         Freed::by(self.table.state(place).release(), place)
-    }
-}
-
-/// The place of a state that may have permits for requests that wait there.
-#[must_use]
-pub(in crate::keyed) struct Freed(pub(in crate::keyed) Option<Place>);
-
-impl Freed {
-    /// Looks at the counter word before a release.
-    const fn by(word: u64, place: Place) -> Self {
-        Self(if word & QUEUED == 0 { None } else { Some(place) })
     }
 }
 
@@ -600,13 +600,13 @@ pub(in crate::keyed) enum Why {
 
 impl fmt::Debug for RuleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleState").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("RuleState").field("name", self.name()).finish_non_exhaustive()
     }
 }
 
 /// Checks the limits of a rule.
-fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> {
-    let RuleConfig { name, plans, .. } = config;
+fn limits(settings: &RuleSettings, is_late: bool) -> Result<Limits, InvalidSetting> {
+    let RuleSettings { name, plans, .. } = settings;
     let lengths = |plan: &Plan| plan.windows().iter().map(|it| it.window()).collect::<Vec<_>>();
     let first = &plans[0];
     if let Some(other) = plans.iter().find(|plan| lengths(plan) != lengths(first)) {
@@ -622,16 +622,10 @@ fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> 
         let expected = "one with a limit, by at_most or max_in_flight";
         return Err(InvalidSetting::new("rule", name, expected));
     }
-    let windows: Vec<Window> = (0..first.windows().len())
-        .map(|at| {
-            let quotas: Vec<u32> = plans.iter().map(|plan| plan.windows()[at].limit()).collect();
-            Window::new(&quotas, first.windows()[at].window())
-        })
-        .collect();
     let debt = if is_late { DEBT } else { 0 };
     let largest = plans.iter().flat_map(Plan::windows).map(|quota| quota.limit()).max();
-    let alone = windows.len() == 1 && in_flight.is_empty();
-    Limits::new(windows, in_flight, debt).map_err(|bits| match largest {
+    let alone = first.windows().len() == 1 && in_flight.is_empty();
+    limits_of(plans, debt).map_err(|bits| match largest {
         Some(largest) if alone => {
             let expected = format!("at most {} in rule {name:?}", Limits::max_quota(debt));
             InvalidSetting::new("limit", largest, expected)
@@ -644,4 +638,15 @@ fn limits(config: &RuleConfig, is_late: bool) -> Result<Limits, InvalidSetting> 
             InvalidSetting::new("rule", name, expected)
         }
     })
+}
+
+/// Returns the limits of plans whose windows have the same lengths, or the number of bits that are
+/// missing for their counts.
+pub(crate) fn limits_of(plans: &[Plan], debt: u64) -> Result<Limits, u32> {
+    let first = plans[0].windows();
+    let windows = first.iter().enumerate().map(|(at, quota)| {
+        let quotas: Vec<u32> = plans.iter().map(|plan| plan.windows()[at].limit()).collect();
+        Window::new(&quotas, quota.window())
+    });
+    Limits::new(windows.collect(), plans.iter().filter_map(Plan::in_flight).collect(), debt)
 }

@@ -1,5 +1,7 @@
 //! What a request asks of a rule.
 
+use std::sync::Arc;
+
 /// The terms of a request at a rule: its cost, its plan, and whether the rule applies to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -55,6 +57,29 @@ impl<T: ReadTerms<Request>, F: Fn(&Request) -> usize, Request> ReadTerms<Request
 {
     fn terms(&self, request: &Request) -> Terms {
         Terms { plan: (self.1)(request), ..self.0.terms(request) }
+    }
+}
+
+/// Terms with a plan of a function that returns its name.
+#[derive(Clone, Debug)]
+pub struct WithPlanName<T, F> {
+    pub(super) terms: T,
+    /// The names of the plans behind the first one.
+    pub(super) names: Arc<[String]>,
+    pub(super) plan: F,
+}
+
+impl<T, F> sealed::Sealed for WithPlanName<T, F> {}
+
+impl<T, F, Request> ReadTerms<Request> for WithPlanName<T, F>
+where
+    T: ReadTerms<Request>,
+    F: Fn(&Request) -> Option<&str>,
+{
+    fn terms(&self, request: &Request) -> Terms {
+        let Self { terms, names, plan } = self;
+        let index = plan(request).and_then(|of| names.iter().position(|name| name == of));
+        Terms { plan: index.map_or(0, |index| index + 1), ..terms.terms(request) }
     }
 }
 

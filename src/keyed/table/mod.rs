@@ -127,6 +127,38 @@ impl Place {
     pub(crate) const fn number(self) -> u32 {
         self.0
     }
+
+    const fn lane(self) -> usize {
+        self.0 as usize % LANES
+    }
+}
+
+/// The states at which a step has released permits beside requests that wait there: the queue is to
+/// be told.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Freed {
+    #[default]
+    Nothing,
+    At(Place),
+    /// More than one. Any state may be among them.
+    Several,
+}
+
+impl Freed {
+    /// Looks at the counter word before a release. If the flag is set later, its task finds the
+    /// permits.
+    pub(crate) const fn by(word: u64, place: Place) -> Self {
+        if word & QUEUED == 0 { Self::Nothing } else { Self::At(place) }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (freed, Self::Nothing) | (Self::Nothing, freed) => freed,
+            (freed, other) if freed == other => freed,
+            _ => Self::Several,
+        }
+    }
 }
 
 /// What to do with a new key while both of its sets are full of live keys.
@@ -228,12 +260,11 @@ impl Table {
 
     #[inline]
     pub(crate) fn state(&self, place: Place) -> State<'_> {
-        let place = place.0 as usize;
-        let (first, lane) = (place / LANES * self.stride, place % LANES);
+        let (first, lane) = (place.0 as usize / LANES * self.stride, place.lane());
         let logs = &self.lines[first + 2..first + self.stride];
         // The flag of an overflow is the latch of its set.
-        let ignored = if place >= self.sets as usize * LANES { TAKEN } else { 0 };
-        State::new(self.lines[first + 1].at(lane), logs, lane, &self.limits, ignored)
+        let ignored = if self.is_shared(place) { TAKEN } else { 0 };
+        State::new(self.lines[first + 1].at(lane), logs, place, &self.limits, ignored)
     }
 
     /// Returns the places of all slots.
@@ -471,7 +502,7 @@ impl Table {
     /// Makes newcomers join the requests that wait at `place`, where a key was refused. `None`
     /// stands for requests without a key.
     ///
-    /// Returns false if the key is no longer there, or need not wait. It is decided again then.
+    /// Returns false if the key is no longer there. It is decided again then.
     pub(crate) fn set_queued(&self, place: Place, key: Option<KeyHash>) -> bool {
         let state = self.state(place);
         let was_queued = state.is_queued();
@@ -495,17 +526,17 @@ impl Table {
 
     /// Expires all committed permits of a key, however young they are. Permits of requests that are
     /// not issued yet stay.
-    pub(crate) fn forget(&self, key: KeyHash) -> Option<Place> {
-        let place = self.find(key)?;
+    pub(crate) fn forget(&self, key: KeyHash) -> Freed {
+        let Some(place) = self.find(key) else { return Freed::Nothing };
         let state = self.state(place);
-        if state.try_pin() {
-            // Relaxed: the pin has acquired.
-            if self.tag(place).load(Relaxed) == key.0 {
-                state.forget();
-            }
-            state.refund(1);
+        if !state.try_pin() {
+            return Freed::Nothing;
         }
-        Some(place)
+        // Relaxed: the pin has acquired.
+        if self.tag(place).load(Relaxed) == key.0 {
+            state.forget();
+        }
+        Freed::by(state.refund(1), place)
     }
 
     // --- Insertion.
@@ -527,12 +558,7 @@ impl Table {
             Some(place) => Inserted::Slot(place),
             None => match self.claim(sets, time) {
                 Some(place) if self.publish(key, place, overflow, time) => Inserted::Slot(place),
-                Some(_) => {
-                    if overflow.is_queued() {
-                        time.noticed = Some(self.overflow_of(home));
-                    }
-                    Inserted::Stays
-                }
+                Some(_) => Inserted::Stays,
                 None => Inserted::Full,
             },
         };
@@ -573,13 +599,9 @@ impl Table {
     fn expire_all<T: Time>(&self, set: u32, time: &mut Now<'_, T>) {
         for place in Self::lanes(set) {
             let state = self.state(place);
-            // A waiting request has seen to the expiry. If one comes now, it is told.
-            if state.is_queued() || time.noticed.is_some() {
-                continue;
-            }
-            self.expire(place, time);
-            if state.is_queued() {
-                time.noticed = Some(place);
+            // Requests that wait see to the expiry.
+            if !state.is_queued() {
+                self.expire(place, time);
             }
         }
     }

@@ -61,9 +61,12 @@
 //! - *A plan takes over by an old reading, after an issue in the same step.* The plans of a window
 //!   have the same steps, and the current one stays, so it still ends after that issue.
 
-use std::{hint, ptr, time::Duration};
+#[cfg(debug_assertions)]
+use std::thread;
+use std::{hint, mem, ptr, time::Duration};
 
 use super::{
+    Freed, Place,
     counts::{PAUSED, QUEUED, TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::{Age, Log},
@@ -82,7 +85,7 @@ use crate::{
 pub(crate) struct State<'a> {
     counts: &'a AtomicU64,
     logs: &'a [super::Line],
-    lane: usize,
+    place: Place,
     limits: &'a Limits,
     /// The flags that do not refuse an acquisition.
     ignored: u64,
@@ -108,9 +111,8 @@ pub(crate) enum Attempt {
 pub(crate) struct Now<'a, T> {
     time: &'a T,
     read: Option<Nanos>,
-    /// A state of which permits were expired while a request began to wait there: the queue is to
-    /// be told.
-    pub(crate) noticed: Option<super::Place>,
+    /// What has expired beside requests that wait: the queue is to be told.
+    freed: Freed,
     /// A log, and its value before the reading.
     of: (*const AtomicU64, Log),
 }
@@ -118,7 +120,7 @@ pub(crate) struct Now<'a, T> {
 impl<'a, T: Time> Now<'a, T> {
     /// No reading yet.
     pub(crate) const fn of(time: &'a T) -> Self {
-        Self { time, read: None, of: (ptr::null(), Log::from_word(0)), noticed: None }
+        Self { time, read: None, of: (ptr::null(), Log::from_word(0)), freed: Freed::Nothing }
     }
 
     /// Returns the age of `log`, the value of `word`.
@@ -149,6 +151,28 @@ impl<'a, T: Time> Now<'a, T> {
             None => self.again(),
         }
     }
+
+    /// Returns true if the queue is to be told.
+    #[inline]
+    pub(crate) fn has_freed(&self) -> bool {
+        self.freed != Freed::Nothing
+    }
+
+    /// Takes what the queue is to be told.
+    pub(crate) fn take_freed(&mut self) -> Freed {
+        mem::take(&mut self.freed)
+    }
+}
+
+/// A decision that keeps an expiry from the queue would leave its requests asleep.
+#[cfg(debug_assertions)]
+impl<T> Drop for Now<'_, T> {
+    fn drop(&mut self) {
+        assert!(
+            self.freed == Freed::Nothing || thread::panicking(),
+            "the queue is told of an expiry"
+        );
+    }
 }
 
 impl<'a> State<'a> {
@@ -156,11 +180,11 @@ impl<'a> State<'a> {
     pub(super) const fn new(
         counts: &'a AtomicU64,
         logs: &'a [super::Line],
-        lane: usize,
+        place: Place,
         limits: &'a Limits,
         ignored: u64,
     ) -> Self {
-        Self { counts, logs, lane, limits, ignored }
+        Self { counts, logs, place, limits, ignored }
     }
 
     #[inline]
@@ -170,7 +194,7 @@ impl<'a> State<'a> {
 
     #[inline]
     pub(in crate::keyed) fn log(&self, window: usize) -> &'a AtomicU64 {
-        self.logs[window].at(self.lane)
+        self.logs[window].at(self.place.lane())
     }
 
     #[inline]
@@ -290,11 +314,10 @@ impl<'a> State<'a> {
         self.counts.load(Relaxed) & QUEUED != 0
     }
 
-    /// Sets the flag. Returns false if the state is idle or being claimed, so that the request does
-    /// not have to wait here, or not at this state.
+    /// Sets the flag. Returns false if the state is being claimed for another key.
     pub(crate) fn try_set_queued(&self) -> bool {
         let mut word = self.counts.load(Relaxed);
-        while word != 0 && word & TAKEN & !self.ignored == 0 {
+        while word & TAKEN & !self.ignored == 0 {
             // Acquire: as for an acquisition, after which the key is looked up again.
             match self.counts.compare_exchange_weak(word, word | QUEUED, Acquire, Relaxed) {
                 Ok(_) => return true,
@@ -479,7 +502,8 @@ impl<'a> State<'a> {
                 return true;
             }
             // Release: as for a refund.
-            self.counts.fetch_sub(self.fields(window).held.of(freed.into()), Release);
+            let before = self.counts.fetch_sub(self.fields(window).held.of(freed.into()), Release);
+            now.freed = now.freed.and(Freed::by(before, self.place));
         }
         let rest = steps > u64::from(shape.steps) && self.expire_old(window, kept, now);
         freed > 0 || rest
@@ -514,7 +538,8 @@ impl<'a> State<'a> {
         let next = current.next_round(largest, units, shape);
         if is_old && units == 0 {
             // Release: as for a refund.
-            self.counts.fetch_sub(held.of(taken), Release);
+            let before = self.counts.fetch_sub(held.of(taken), Release);
+            now.freed = now.freed.and(Freed::by(before, self.place));
         } else if !is_old || !self.exchange_log(window, current, next) {
             self.put_back(unlogged.of(taken));
             self.carry(window); // with the permits of commits that found less than a unit

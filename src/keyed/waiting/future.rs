@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,14 +10,18 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::queue::QueueBounds;
+use super::{
+    queue::QueueBounds,
+    wait::{Admission, Waiting},
+};
 use crate::{
     keyed::{
         rule::{RuleList, Rules, SettleRules, state::Why},
-        shared::{InFlight, Issuing, Shared},
-        states::{Admission, Denied, Waiting},
+        shared::{InFlight, Shared},
+        states::Denied,
         table::Refused,
     },
+    middleware::{Admit, AdmitFor, CallFuture},
     reject::RejectPolicyFor,
     rejected::Rejected,
 };
@@ -31,35 +36,28 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
     #[pin]
-    step: Progress<S, Request, S::Future, R>,
-    /// Behind the step, because fields are dropped in order.
-    in_flight: Option<InFlight<R>>,
+    call: CallFuture<Turn<R>, S, Request, P>,
+}
+
+/// The admission of a request in its turn. A drop leaves the queue, and refunds its permits.
+struct Turn<R: RuleList> {
     shared: Arc<Shared<R>>,
-    policy: P,
     bounds: QueueBounds,
+    step: Step<R::Held>,
 }
 
-#[pin_project(project = ProgressProj, project_replace = ProgressTaken)]
-enum Progress<S, Request, F, R: RuleList> {
-    /// Not polled yet.
-    Arrive(S, Request),
-    /// In the queue. The service is not polled.
-    Wait(Waiting, S, Request),
-    /// Has permits of all rules, and drives the service ready. The permits are behind the service.
-    Drive(S, Request, Unissued<R>),
-    Respond(#[pin] F),
-    Done,
+enum Step<H> {
+    Arrive,
+    Wait(Waiting),
+    /// Has the permits of all rules.
+    Admitted(H),
+    /// Holds nothing any more.
+    Issued,
 }
 
-/// Permits of a request that is not issued yet. A drop refunds them.
-struct Unissued<R: RuleList> {
-    shared: Arc<Shared<R>>,
-    held: Option<R::Held>,
-}
-
-impl<R: RuleList> Drop for Unissued<R> {
+impl<R: RuleList> Drop for Turn<R> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Step::Admitted(held) = self.step {
             self.shared.states.undo(held.as_ref());
         }
     }
@@ -73,34 +71,116 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         policy: P,
         bounds: QueueBounds,
     ) -> Self {
-        let step = Progress::Arrive(service, request);
-        Self { step, in_flight: None, shared, policy, bounds }
+        let turn = Turn { shared, bounds, step: Step::Arrive };
+        Self { call: CallFuture::new(turn, service, request, policy) }
+    }
+
+    /// Takes the request in flight, to keep it beyond this future. A rejected request has none.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_in_flight(self: Pin<&mut Self>) -> Option<InFlight<R>> {
+        self.project().call.take_in_flight().flatten()
     }
 }
 
-/// Acquires the permits of a request, or queues it.
-fn arrive<R: Rules<Request>, Request>(
-    shared: &Shared<R>,
-    request: &Request,
-    bounds: &QueueBounds,
-    cx: &Context<'_>,
-) -> Result<Result<R::Held, Waiting>, Rejected> {
-    let Shared { rules, states, .. } = shared;
-    let mut now = states.now();
-    let denied = match rules.decide(states, request, &mut now) {
-        Ok(held) => return Ok(Ok(held)),
-        Err(denied) => denied,
-    };
-    let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
-    match denied.denial.why {
-        Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => return Err(reject(denied)),
-        Why::Refused(_) => {}
+impl<R: RuleList> Turn<R> {
+    /// Acquires the permits of a request, or queues it.
+    ///
+    /// Pending if another task stalls while it makes a slot for the key: the request is to arrive
+    /// once more.
+    fn arrive<Request>(
+        &self,
+        request: &Request,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Result<R::Held, Waiting>, Rejected>>
+    where
+        R: Rules<Request>,
+    {
+        let Shared { rules, states, .. } = &*self.shared;
+        let mut now = states.now();
+        let denied = match rules.decide(states, request, &mut now) {
+            Ok(held) => return Poll::Ready(Ok(Ok(held))),
+            Err(denied) => denied,
+        };
+        let reject = |denied: Denied| rules.reject(denied, states, request, &mut states.now());
+        match denied.denial.why {
+            Why::TooLarge | Why::NoKey | Why::Refused(Refused::NoSlot) => {
+                return Poll::Ready(Err(reject(denied)));
+            }
+            Why::Refused(_) => {}
+        }
+        let wants = rules.wants(states, request).map_err(reject)?;
+        Poll::Ready(Ok(match states.join(wants, denied.rule, &self.bounds, cx)? {
+            Admission::Acquired(held) => Ok(R::held(&held)),
+            Admission::Waiting(waiting) => Err(waiting),
+            Admission::Stalled => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }))
     }
-    let wants = rules.wants(states, request).map_err(reject)?;
-    Ok(match states.join(wants, denied.rule, bounds, cx)? {
-        Admission::Acquired(held) => Ok(R::held(&held)),
-        Admission::Waiting(waiting) => Err(waiting),
-    })
+}
+
+impl<R: RuleList> Admit for Turn<R> {
+    type InFlight = Option<InFlight<R>>;
+
+    #[inline]
+    fn issue<F>(mut self, call: impl FnOnce() -> F) -> (F, Option<InFlight<R>>) {
+        let Step::Admitted(held) = mem::replace(&mut self.step, Step::Issued) else {
+            unreachable!("it is admitted")
+        };
+        self.shared.issue(held, call)
+    }
+}
+
+impl<Request, Response, Error, R> AdmitFor<Request, Response, Error> for Turn<R>
+where
+    R: Rules<Request> + SettleRules<Response, Error>,
+{
+    fn poll_acquire(
+        &mut self,
+        request: &Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Rejected>> {
+        let held = match &mut self.step {
+            // Arrive => (Arrive | Wait | Admitted)
+            Step::Arrive => match ready!(self.arrive(request, cx))? {
+                Ok(held) => held,
+                Err(waiting) => {
+                    self.step = Step::Wait(waiting);
+                    return Poll::Pending;
+                }
+            },
+            // Wait => Admitted
+            Step::Wait(waiting) => R::held(&ready!(waiting.poll(cx))?),
+            Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
+        };
+        self.step = Step::Admitted(held);
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn settle(in_flight: &mut Option<InFlight<R>>, result: Result<&Response, &Error>) {
+        if let Some(in_flight) = in_flight {
+            in_flight.settle(result);
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl<S, Request, R, P> QueueFuture<S, Request, R, P>
+where
+    S: Service<Request>,
+    R: Rules<Request> + SettleRules<S::Response, S::Error>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    /// Polls, settles the costs, and keeps the request in flight.
+    #[inline]
+    pub(crate) fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
+        self.project().call.poll_holding(cx)
+    }
 }
 
 impl<S, Request, R, P> Future for QueueFuture<S, Request, R, P>
@@ -111,97 +191,14 @@ where
 {
     type Output = Result<S::Response, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = loop {
-            match this.step.as_mut().project() {
-                // Arrive => (Wait | Drive | Done)
-                ProgressProj::Arrive(_, request) => {
-                    let arrived = arrive(this.shared, request, this.bounds, cx);
-                    let ProgressTaken::Arrive(service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it arrives")
-                    };
-                    match arrived {
-                        Ok(Ok(held)) => this.step.set(drive(this.shared, held, service, request)),
-                        Ok(Err(waiting)) => {
-                            this.step.set(Progress::Wait(waiting, service, request));
-                            return Poll::Pending;
-                        }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Wait => (Drive | Done)
-                ProgressProj::Wait(waiting, ..) => {
-                    let granted = ready!(waiting.poll(cx));
-                    let ProgressTaken::Wait(_, service, request) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it waits")
-                    };
-                    match granted {
-                        Ok(held) => {
-                            this.step.set(drive(this.shared, R::held(&held), service, request));
-                        }
-                        Err(rejected) => break this.policy.reject(&mut P::hold(rejected)),
-                    }
-                }
-                // Drive => (Respond | Done)
-                ProgressProj::Drive(service, ..) => {
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
-                    }
-                    let ProgressTaken::Drive(mut service, request, mut permits) =
-                        this.step.as_mut().project_replace(Progress::Done)
-                    else {
-                        unreachable!("it is driven")
-                    };
-                    if let Some(held) = permits.held.take() {
-                        *this.in_flight = InFlight::new(this.shared, held);
-                        let issuing = Issuing::new(this.shared, &held);
-                        let future = service.call(request);
-                        drop(issuing);
-                        this.step.set(Progress::Respond(future));
-                    }
-                }
-                // Respond => Done
-                ProgressProj::Respond(future) => {
-                    let result = ready!(future.poll(cx));
-                    if let Some(mut in_flight) = this.in_flight.take() {
-                        in_flight.settle(result.as_ref());
-                    }
-                    let Poll::Ready(result) = P::pass_on(Poll::Ready(result)) else {
-                        unreachable!("it is ready")
-                    };
-                    break result;
-                }
-                ProgressProj::Done => panic!("polled after completion"),
-            }
-        };
-        this.step.set(Progress::Done);
-        Poll::Ready(result)
+        self.project().call.poll(cx)
     }
-}
-
-fn drive<S, Request, F, R: RuleList>(
-    shared: &Arc<Shared<R>>,
-    held: R::Held,
-    service: S,
-    request: Request,
-) -> Progress<S, Request, F, R> {
-    Progress::Drive(service, request, Unissued { shared: Arc::clone(shared), held: Some(held) })
 }
 
 impl<S: Service<Request>, Request, R: RuleList, P> fmt::Debug for QueueFuture<S, Request, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match self.step {
-            Progress::Arrive(..) => "Arrive",
-            Progress::Wait(..) => "Wait",
-            Progress::Drive(..) => "Drive",
-            Progress::Respond(..) => "Respond",
-            Progress::Done => "Done",
-        };
-        f.debug_struct("QueueFuture").field("step", &step).finish_non_exhaustive()
+        f.debug_struct("QueueFuture").field("step", &self.call.step()).finish_non_exhaustive()
     }
 }

@@ -22,13 +22,18 @@ pub struct KeyedQueueLayer<R, P = RejectWithBoxError> {
     bounds: QueueBounds,
 }
 
+/// The bounds by default.
+pub(crate) const MAX_QUEUE_PER_KEY: u32 = 100;
+pub(crate) const MAX_QUEUE: u32 = 10_000;
+
 impl<R, P> KeyedQueueLayer<R, P> {
     pub(in crate::keyed) const fn new(
         shared: Arc<Shared<R>>,
         policy: P,
         max_wait: Duration,
     ) -> Self {
-        let bounds = QueueBounds { max_wait, max_queue_per_key: 100, max_queue: 10_000 };
+        let bounds =
+            QueueBounds { max_wait, max_queue_per_key: MAX_QUEUE_PER_KEY, max_queue: MAX_QUEUE };
         Self { shared, policy, bounds }
     }
 

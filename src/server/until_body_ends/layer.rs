@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::UntilBodyEnds;
 use crate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, PerService,
-    keyed::{KeyedLimitLayer, RuleHandle},
+    keyed::{KeyedLimitLayer, KeyedQueueLayer, RuleHandle},
     per_service::Separate,
     reject::RejectPolicy,
 };
@@ -11,8 +11,8 @@ use crate::{
 /// Bounds the requests in flight, the bodies of their responses included. See the
 /// [module](crate::server::until_body_ends).
 ///
-/// Made by [`ConcurrencyBackpressureLayer::until_body_ends`] and by
-/// [`KeyedLimitLayer::until_body_ends`], and shares the limit of that layer.
+/// Made by `until_body_ends` of [`ConcurrencyBackpressureLayer`], [`KeyedLimitLayer`] and
+/// [`KeyedQueueLayer`], and shares the limit of that layer.
 #[derive(Clone, Debug)]
 pub struct UntilBodyEndsLayer<L = ConcurrencyBackpressureLayer>(L);
 
@@ -44,6 +44,18 @@ impl<R, P> KeyedLimitLayer<R, P> {
     }
 }
 
+impl<R, P> KeyedQueueLayer<R, P> {
+    /// Counts a request [in flight](crate::keyed::Rule::max_in_flight) until the **body** of its
+    /// response has ended, failed, or is dropped. The next request of its keys waits until then.
+    ///
+    /// As [`KeyedLimitLayer::until_body_ends`] otherwise. Comes after the bounds of the queue and
+    /// the reject policy. With the feature `server`.
+    #[must_use]
+    pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
+        UntilBodyEndsLayer(self)
+    }
+}
+
 impl<A: RejectPolicy> UntilBodyEndsLayer<ConcurrencyBackpressureLayer<A>> {
     /// Returns a handle that reads and changes the limit.
     #[must_use]
@@ -61,6 +73,19 @@ impl<A: RejectPolicy> UntilBodyEndsLayer<ConcurrencyBackpressureLayer<A>> {
 }
 
 impl<R, P> UntilBodyEndsLayer<KeyedLimitLayer<R, P>> {
+    /// Returns a handle of the rule with this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn handle(&self, rule: &str) -> RuleHandle {
+        self.0.handle(rule)
+    }
+}
+
+impl<R, P> UntilBodyEndsLayer<KeyedQueueLayer<R, P>> {
     /// Returns a handle of the rule with this name.
     ///
     /// # Panics

@@ -71,6 +71,10 @@
 //! # }
 //! ```
 //!
+//! With [`wait`](crate::keyed::KeyedLimitLayer::wait), the next request of a client waits for the
+//! end of the body in the place of a rejection:
+//! [`KeyedQueueLayer::until_body_ends`](crate::keyed::KeyedQueueLayer::until_body_ends).
+//!
 //! A permit of a window is issued by the call, and a cost is settled with the head of the response:
 //! the body prolongs neither. A key takes a slot of the table as long as one of its bodies.
 //!

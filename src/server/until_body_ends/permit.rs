@@ -7,10 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use tower_service::Service;
+
 use super::PermitBody;
 use crate::{
     backpressure::{self, InFlight},
-    keyed::{self, RuleList, SettleRules},
+    keyed::{self, RuleList, Rules, SettleRules},
     reject::{RejectPolicy, RejectPolicyFor},
     wrap_body::HttpResponse,
 };
@@ -135,6 +137,35 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response, P::Error>> {
+        self.poll_holding(cx)
+    }
+
+    #[inline]
+    fn take_permit(self: Pin<&mut Self>) -> KeyedBodyPermit<R> {
+        KeyedBodyPermit(self.take_in_flight())
+    }
+}
+
+impl<S: Service<Request>, Request, R: RuleList, P> sealed::Sealed
+    for keyed::QueueFuture<S, Request, R, P>
+{
+}
+
+impl<S, Request, R, P> LimitedFuture for keyed::QueueFuture<S, Request, R, P>
+where
+    S: Service<Request>,
+    R: Rules<Request> + SettleRules<S::Response, S::Error>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = P::Error;
+    type Permit = KeyedBodyPermit<R>;
+
+    #[inline]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
         self.poll_holding(cx)
     }
 

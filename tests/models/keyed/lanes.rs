@@ -2,3 +2,4 @@
 
 pub(crate) const LANES: usize = 1;
 pub(crate) const LOOKS: u32 = 2;
+pub(crate) const DECISIONS: u32 = 2;

@@ -241,7 +241,7 @@ impl Schedule {
     pub(super) fn forget(&self) {
         let key = self.random(self.keys.len() as u32) as usize;
         let place = if self.kind.keys {
-            self.table.forget(self.keys[key]);
+            let _ = self.table.forget(self.keys[key]);
             let Some(place) = self.table.find(self.keys[key]) else { return };
             if self.table.state(place).counts().load(Relaxed) & TAKEN != 0 {
                 return;

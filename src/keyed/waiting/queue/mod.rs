@@ -34,7 +34,8 @@
 //! The task that advances a line acquires for the first request of the line, and goes on until the
 //! state refuses one. It stores the permits in the entry of the request, and wakes its task once.
 //! So a task that is slow to poll holds up no other. A permit that is granted is as uncommitted
-//! as any other, and a drop of the request releases it.
+//! as any other, and a drop of the request releases it. If the request is not polled until its
+//! deadline, and some time more, then the permits are taken back for those behind it.
 //!
 //! # Time
 //!
@@ -74,18 +75,17 @@ pub(in crate::keyed) use self::wakes::Wakes;
 use self::{runtimes::Runtimes, slots::Slots};
 use crate::{
     keyed::{
+        Clock,
+        lanes::DECISIONS,
         rule::{
             list::MAX_RULES,
             state::{Denial, Held, RuleState, Target, Want, Why},
         },
-        table::{Place, Refused, limits::Ask, state::Now},
+        table::{Freed, Place, Refused, limits::Ask, state::Now},
     },
     rejected::{Limit, Reason, Rejected},
-    time::{Clock, Nanos, TICK},
+    time::{GRACE, Nanos, TICK},
 };
-
-/// Decisions of one request while others change its state.
-const DECISIONS: u32 = 64;
 
 /// The bounds of a layer that waits.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +127,16 @@ pub(in crate::keyed) struct Arrival<'a> {
     pub(in crate::keyed) deadline: Nanos,
     /// The deadline of the request itself.
     pub(in crate::keyed) request_end: Option<Nanos>,
-    pub(in crate::keyed) waker: Waker,
+    /// Taken if the request waits. Otherwise it is dropped after the lock: a waker is foreign code.
+    pub(in crate::keyed) waker: &'a mut Option<Waker>,
     pub(in crate::keyed) runtime: Option<Id>,
+}
+
+impl Arrival<'_> {
+    /// Returns true if a permit after `wait` comes too late.
+    fn is_late(&self, wait: Duration, now: Nanos) -> bool {
+        is_late(wait, now, self.deadline, self.request_end)
+    }
 }
 
 /// The outcome of an arrival.
@@ -140,6 +148,8 @@ pub(in crate::keyed) enum Joined {
     },
     /// The request would wait outside of a runtime.
     NoRuntime,
+    /// Another task stalls while it makes a slot for the key. The request arrives once more.
+    Stalled,
 }
 
 type Outcome = Result<[Held; MAX_RULES], Rejected>;
@@ -152,6 +162,7 @@ struct Waiter {
     asks: [Ask; MAX_RULES],
     first: usize,
     deadline: Nanos,
+    request_end: Option<Nanos>,
     runtime: Option<Id>,
     /// `None` until the arrival is over, and from the end on.
     waker: Option<Waker>,
@@ -217,7 +228,8 @@ pub(in crate::keyed) struct Queue {
     waiting: u32,
     /// The lines by the times at which they are due.
     dues: BTreeSet<(Nanos, LineId)>,
-    /// The requests by their deadlines.
+    /// The requests by their deadlines, and those that were granted permits by the times at which
+    /// they lose them.
     ends: BTreeSet<(Nanos, WaiterId)>,
     next_ticket: u64,
     runtimes: Runtimes,
@@ -255,11 +267,11 @@ impl Queue {
         let line = self.classes[self.waiters[id].class].line;
         self.advance(line, step);
         if self.waiters[id].outcome.is_some() {
-            let waiter = self.waiters.remove(id);
+            let waiter = self.remove(id);
             return waiter.outcome.map_or(Ok(Joined::NoRuntime), |it| it.map(Joined::Acquired));
         }
         let waiter = &mut self.waiters[id];
-        (waiter.waker, waiter.runtime) = (Some(arrival.waker), arrival.runtime);
+        (waiter.waker, waiter.runtime) = (arrival.waker.take(), arrival.runtime);
         let is_task_missing =
             waiter.runtime.is_some_and(|runtime| self.runtimes.add_waiter(runtime));
         Ok(Joined::Queued { id, is_task_missing })
@@ -302,7 +314,7 @@ impl Queue {
             self.class_of.insert(targets, class);
             return Ok(Err(self.insert(class, arrival, asks)));
         }
-        Err(deny(arrival.first, Refused::Stalled, asks[arrival.first], step))
+        Ok(Ok(Joined::Stalled))
     }
 
     /// Polls the entry of a request. Swaps its waker with `waker` while it waits. The flag tells
@@ -316,7 +328,7 @@ impl Queue {
     ) -> (Poll<Outcome>, bool) {
         let waiter = &mut self.waiters[id];
         if let Some(outcome) = waiter.outcome.take() {
-            self.waiters.remove(id);
+            self.remove(id);
             return (Poll::Ready(outcome), false);
         }
         mem::swap(&mut waiter.waker, waker);
@@ -339,20 +351,32 @@ impl Queue {
             self.leave(id, step.wakes);
             self.advance(line, step);
         }
-        let Waiter { outcome, waker, .. } = self.waiters.remove(id);
+        let Waiter { outcome, waker, .. } = self.remove(id);
         (outcome.and_then(Result::ok), waker)
     }
 
-    /// Advances the line of a state. Returns false if it has none.
+    /// Advances the lines of the states at which permits were freed. Returns false if they have
+    /// none.
     pub(in crate::keyed) fn advance_at(
         &mut self,
         rule: usize,
-        place: Place,
+        freed: Freed,
         step: &mut Step<'_>,
     ) -> bool {
-        let Some(&line) = self.line_at.get(&(rule, place)) else { return false };
-        self.advance(line, step);
-        true
+        let has_line = self.note(rule, freed);
+        self.advance_changed(step);
+        has_line
+    }
+
+    /// Ends a step: advances the lines at which it has freed permits, and wakes the tasks that
+    /// would be late by the times of now.
+    pub(in crate::keyed) fn finish(&mut self, step: &mut Step<'_>) {
+        self.advance_changed(step);
+        if self.waiting == 0 {
+            self.changed = Vec::new(); // its memory, too
+        }
+        let next = self.next();
+        self.runtimes.rearm(next, step.wakes);
     }
 
     /// Advances the lines that are due, and rejects the requests whose deadlines have passed, for
@@ -369,11 +393,16 @@ impl Queue {
             self.advance(line, step);
         }
         while let Some(&(_, id)) = self.ends.first().filter(|(end, _)| *end <= now) {
+            if self.waiters[id].outcome.is_some() {
+                self.take_back(id, step);
+                continue;
+            }
             let line = self.classes[self.waiters[id].class].line;
             let rejected = self.time_out(id, step);
             self.end(id, Err(rejected), step.wakes);
             self.advance(line, step);
         }
+        self.advance_changed(step);
         let next = self.next();
         // Later than now: timers resolve a tick.
         self.runtimes.attended(runtime, next, task).then_some(next.max(now.after(TICK)))
@@ -388,12 +417,6 @@ impl Queue {
         }
     }
 
-    /// Wakes the tasks that would be late by the times of now.
-    pub(in crate::keyed) fn rearm(&mut self, wakes: &mut Wakes) {
-        let next = self.next();
-        self.runtimes.rearm(next, wakes);
-    }
-
     fn next(&self) -> Nanos {
         let due = self.dues.first().map_or(Nanos::NEVER, |(due, _)| *due);
         self.ends.first().map_or(due, |(end, _)| due.min(*end))
@@ -405,11 +428,29 @@ impl Queue {
     /// lines to which it moves requests.
     fn advance(&mut self, line: LineId, step: &mut Step<'_>) {
         self.changed.push(line);
+        self.advance_changed(step);
+    }
+
+    fn advance_changed(&mut self, step: &mut Step<'_>) {
         while let Some(line) = self.changed.pop() {
             if self.lines.get(line).is_some() {
                 while self.advance_first(line, step) {}
             }
         }
+    }
+
+    /// Has the lines of states at which permits were freed advanced. Returns false if there is none.
+    fn note(&mut self, rule: usize, freed: Freed) -> bool {
+        let before = self.changed.len();
+        match freed {
+            Freed::Nothing => {}
+            Freed::At(place) => self.changed.extend(self.line_at.get(&(rule, place))),
+            Freed::Several => {
+                let of_rule = self.line_at.iter().filter(|((of, _), _)| *of == rule);
+                self.changed.extend(of_rule.map(|(_, line)| *line));
+            }
+        }
+        self.changed.len() > before
     }
 
     /// Acquires for the first request of a line. Returns false if the state refuses it, or if there
@@ -469,11 +510,11 @@ impl Queue {
     fn move_class(&mut self, class: ClassId, rule: usize, place: Place, step: &mut Step<'_>) {
         let Class { targets, lane, ref members, .. } = self.classes[class];
         let (&ticket, &id) = members.first_key_value().expect("a member");
-        let Waiter { asks, deadline, .. } = self.waiters[id];
+        let Waiter { asks, deadline, request_end, .. } = self.waiters[id];
         let ahead =
             self.line_at.get(&(rule, place)).map_or(0, |line| self.lines[*line].ahead_of(lane));
         let wait = step.states[rule].wait_behind(place, asks[rule], ahead, &mut step.now);
-        if wait.is_some_and(|wait| step.now.get().after(wait) > deadline) {
+        if wait.is_some_and(|wait| is_late(wait, step.now.get(), deadline, request_end)) {
             let state = &step.states[rule];
             state.count_rejection();
             let rejected = state.rejection(Limit::Rate, Reason::WaitTimeout, wait, Some(place));
@@ -482,7 +523,10 @@ impl Queue {
             self.detach(class, ticket);
             let line = self.line(rule, place);
             self.attach(class, line);
-            self.changed.push(line);
+            // Once for all that move there.
+            if self.changed.last() != Some(&line) {
+                self.changed.push(line);
+            }
         }
     }
 
@@ -532,12 +576,10 @@ impl Queue {
                 Some((own, place)) if own == rule => state.acquire_in_turn(place, ask, now),
                 _ => state.acquire(Want { target, ask }, now),
             };
-            if let Some(place) = now.noticed.take() {
-                self.changed.extend(self.line_at.get(&(rule, place)));
-            }
+            self.note(rule, now.take_freed());
             match acquired {
                 Ok(permits) => held[rule] = permits,
-                Err(_) if state.is_dry_run => passed[rule] = true,
+                Err(_) if state.is_dry_run() => passed[rule] = true,
                 Err(refused) => {
                     // Other rules have no line here, and the caller advances its own.
                     for (state, held) in states.iter().zip(held) {
@@ -563,7 +605,7 @@ impl Queue {
         is_busy: bool,
         step: &mut Step<'_>,
     ) -> Result<(), Rejected> {
-        let Arrival { wants, bounds, request_end, .. } = arrival;
+        let Arrival { wants, bounds, .. } = arrival;
         let lane = lane_of(&wants.map(|want| want.target));
         let ahead =
             self.line_at.get(&(rule, place)).map_or(0, |line| self.lines[*line].ahead_of(lane));
@@ -572,17 +614,11 @@ impl Queue {
         let mut wait = own;
         for (other, state) in states.iter().enumerate().filter(|(other, _)| *other != rule) {
             wait = wait.max(state.look(wants[other], now));
-            if let Some(place) = now.noticed.take() {
-                self.changed.extend(self.line_at.get(&(other, place)));
-            }
+            self.note(other, now.take_freed());
         }
         let in_lane = self.lanes.get(&lane).copied().unwrap_or(0);
         let is_full = self.waiting >= bounds.max_queue || in_lane >= bounds.max_queue_per_key;
-        let is_late = wait.is_some_and(|wait| {
-            // A timer may fire a tick late.
-            let at = now.get().after(wait);
-            wait > bounds.max_wait || request_end.is_some_and(|end| at.after(TICK) >= end)
-        });
+        let is_late = wait.is_some_and(|wait| arrival.is_late(wait, now.get()));
         let reason = match () {
             () if is_full => Reason::QueueFull,
             () if is_late || bounds.max_wait.is_zero() => Reason::WaitTimeout,
@@ -618,9 +654,10 @@ impl Queue {
     ) -> WaiterId {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let Arrival { first, deadline, .. } = *arrival;
+        let Arrival { first, deadline, request_end, .. } = *arrival;
         let (runtime, waker, outcome) = (None, None, None);
-        let waiter = Waiter { class, ticket, asks, first, deadline, runtime, waker, outcome };
+        let waiter =
+            Waiter { class, ticket, asks, first, deadline, request_end, runtime, waker, outcome };
         let id = self.waiters.insert(waiter);
         self.ends.insert((deadline, id));
         self.waiting += 1;
@@ -682,8 +719,33 @@ impl Queue {
         }
         self.leave(id, wakes);
         let waiter = &mut self.waiters[id];
+        if outcome.is_ok() {
+            self.ends.insert((end_of_grant(waiter.deadline), id));
+        }
         waiter.outcome = Some(outcome);
         waiter.waker.take().into_iter().for_each(|waker| wakes.push(waker));
+    }
+
+    /// Removes the entry of a request that does not wait any more.
+    fn remove(&mut self, id: WaiterId) -> Waiter {
+        let waiter = self.waiters.remove(id);
+        self.ends.remove(&(end_of_grant(waiter.deadline), id));
+        waiter
+    }
+
+    /// Takes back the permits of a request that has not taken them in its time.
+    fn take_back(&mut self, id: WaiterId, step: &mut Step<'_>) {
+        let Waiter { first, deadline, ref mut outcome, .. } = self.waiters[id];
+        self.ends.remove(&(end_of_grant(deadline), id));
+        let state = &step.states[first];
+        let rejected = state.rejection(Limit::Rate, Reason::WaitTimeout, None, None);
+        if let Some(Ok(held)) = outcome.replace(Err(rejected)) {
+            state.count_rejection();
+            for (rule, (state, held)) in step.states.iter().zip(held).enumerate() {
+                let freed = state.undo(held);
+                self.note(rule, freed);
+            }
+        }
     }
 
     /// Takes a request out of its class. The next member stands in the line then.
@@ -727,6 +789,19 @@ impl Queue {
         let at = |class: &&Class| self.lines[class.line].rule == rule;
         self.classes.iter().filter(at).map(|class| class.members.len()).sum()
     }
+}
+
+/// Returns the time until which a permit is kept for a request that was granted it: its task may be
+/// polled late.
+fn end_of_grant(deadline: Nanos) -> Nanos {
+    deadline.after(GRACE)
+}
+
+/// Returns true if a permit after `wait` comes too late, for the wait or for the request itself.
+fn is_late(wait: Duration, now: Nanos, deadline: Nanos, request_end: Option<Nanos>) -> bool {
+    let at = now.after(wait);
+    // A timer may fire a tick late.
+    at > deadline || request_end.is_some_and(|end| at.after(TICK) >= end)
 }
 
 /// Returns the lane of a request: its first key, in the order of the rules.
