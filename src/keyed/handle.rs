@@ -61,11 +61,11 @@ impl RuleHandle {
         self.read(0, key).1
     }
 
-    /// Pauses a key until `instant`: all of its requests are rejected as
-    /// [paused](crate::Rejected::is_paused), or wait for the end. See [pauses](crate::keyed#pauses).
+    /// Pauses a key until `instant`: see [pauses](crate::keyed#pauses). All of its requests are
+    /// rejected as [paused](crate::Rejected::is_paused), or wait for the end.
     ///
-    /// A pause moves only forward: an instant before the end of the present pause has no effect, nor
-    /// has one that has passed. Requests that were admitted before are not held back. Of a
+    /// A pause moves only forward: an instant before the end of the present pause has no effect,
+    /// nor has one that has passed. Requests that were admitted before are not held back. Of a
     /// [global](super::Rule::global) rule, all requests are paused, by the key `()`.
     ///
     /// The first pause of a rule allocates 10 bytes for each of its

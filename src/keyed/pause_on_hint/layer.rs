@@ -14,8 +14,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// or a [`KeyedQueueLayer`](crate::keyed::KeyedQueueLayer::pause_on_hint). The key is that of the
 /// rule. Each request hashes it once more.
 ///
-/// The pause is one of the [handle](crate::keyed::RuleHandle::pause_for): it moves only forward, and
-/// holds back no request that was admitted before. A key without a slot in a full table is not
+/// The pause is one of the [handle](crate::keyed::RuleHandle::pause_for): it moves only forward,
+/// and holds back no request that was admitted before. A key without a slot in a full table is not
 /// paused, nor are requests without a key. A response future that is dropped pauses nothing.
 ///
 /// | setting | default | |

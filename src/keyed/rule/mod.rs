@@ -321,12 +321,12 @@ impl<K, T, S> Rule<K, T, S> {
 
     /// [Pauses](crate::keyed#pauses) a key for `penalty` when a window rejects one of its requests.
     ///
-    /// Requests that are rejected during the pause do not prolong it, and the first one that finds a
-    /// window full after it begins the next. Requests in flight do not fill a window, so logins that
-    /// succeed at the same time are not mistaken for [failures](Self::failures_only). A request that
-    /// is rejected for others in flight, or that [waits](crate::keyed#waiting), brings no penalty.
-    /// Keys that share an [overflow](crate::keyed#a-full-table), and requests without a key, are not
-    /// paused.
+    /// Requests that are rejected during the pause do not prolong it, and the first one that finds
+    /// a window full after it begins the next. Requests in flight do not fill a window, so logins
+    /// that succeed at the same time are not mistaken for [failures](Self::failures_only). A
+    /// request that is rejected for others in flight, or that [waits](crate::keyed#waiting), brings
+    /// no penalty. Keys that share an [overflow](crate::keyed#a-full-table), and requests without a
+    /// key, are not paused.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,8 +1,8 @@
 //! CORE: pauses of keys.
 //!
-//! A pause is written in two words of a state. The flag [`PAUSED`](super::counts::PAUSED) stands in the counter word, so a
-//! request tests it together with the other flags. The *end* stands in an array of its own, which
-//! the first pause of the table allocates.
+//! A pause is written in two words of a state. The flag [`PAUSED`](super::counts::PAUSED) stands in
+//! the counter word, so a request tests it together with the other flags. The *end* stands in an
+//! array of its own, which the first pause of the table allocates.
 //!
 //! # Values of the end
 //!
@@ -40,9 +40,9 @@
 //! - *A slot is claimed for another key before the flag is set.* The pause finds the flag TAKEN, or
 //!   the other fingerprint behind its own flag. It clears the flag, puts the end back, and begins
 //!   anew. A request of the other key that finds the flag meanwhile looks again.
-//! - *A task stalls while it has the end in hand.* Other pauses of this state wait for it. A request
-//!   that finds the flag looks for a while, and is then refused for a moment. One that finds no flag
-//!   sees nothing of it.
+//! - *A task stalls while it has the end in hand.* Other pauses of this state wait for it. A
+//!   request that finds the flag looks for a while, and is then refused for a moment. One that
+//!   finds no flag sees nothing of it.
 
 use std::{hint, sync::OnceLock};
 
@@ -240,8 +240,8 @@ impl Table {
         let Some(ends) = self.ends.get() else { return Pause::None };
         let end = &ends[self.index_of_end(place)];
         loop {
-            // Relaxed: the exchange checks a time that has passed. One that has not may be that of an
-            // earlier pause of this key, since its fingerprint was acquired.
+            // Relaxed: the exchange checks a time that has passed. One that has not may be that of
+            // an earlier pause of this key. It is of no other key, whose fingerprint was acquired.
             match end.word.load(Relaxed) {
                 CHANGING => return Pause::Changing,
                 until if until > time.get().get() => return Pause::Until(Nanos::new(until)),
