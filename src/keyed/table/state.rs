@@ -600,7 +600,7 @@ impl<'a> State<'a> {
         quota.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
-    /// Returns the permits that are committed in `window`, give or take those that other tasks move.
+    /// Returns the permits that are committed in `window`, as far as no other task moves them.
     pub(crate) fn committed(&self, window: usize) -> u64 {
         let log = self.load_log(window);
         let unit = self.limits.windows[window].shapes[log.plan()].unit;
