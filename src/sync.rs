@@ -17,6 +17,24 @@ pub(crate) fn fetch(word: &AtomicU64) {
     black_box(word.load(Ordering::Relaxed));
 }
 
+/// Lets other threads run, one of which is to make a step of a few instructions.
+pub(crate) fn wait_for_others() {
+    std::thread::yield_now();
+}
+
+/// Steps that one thread at a time makes, each after those of the threads before. The models check
+/// that; here, it is nothing.
+pub(crate) struct Exclusive;
+
+impl Exclusive {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) const fn enter(&self) {}
+}
+
 /// A mutex without poisoning.
 ///
 /// Foreign code that could panic (the `clone` of a waker) runs under it only before a change, so

@@ -326,6 +326,7 @@ impl RuleConfig {
             is_dry_run: self.dry_run,
             counts_admitted: false,
             top: 0,
+            penalty: None,
         })
     }
 }

@@ -145,6 +145,7 @@
 //! | `standardHeaders: 'draft-8'` | [`rate_limit_headers`](crate::keyed::KeyedLimitLayer::rate_limit_headers): the same syntax |
 //! | `Retry-After`, only with headers | on each 429 of [`http_rejection`](crate::server::http_rejection()) |
 //! | `resetKey`, `getKey` | [`forget`](crate::keyed::RuleHandle::forget), [`remaining`](crate::keyed::RuleHandle::remaining) |
+//! | rate-limiter-flexible: `blockDuration`, `block(key, secs)` | [`penalty`](crate::keyed::Rule::penalty), [`pause_for`](crate::keyed::RuleHandle::pause_for) |
 //! | `MemoryStore`: grows with the keys of two windows | [`max_keys`](crate::keyed::Rule::max_keys) |
 //! | express-slow-down, a timer for each request | [`wait`](crate::keyed::KeyedLimitLayer::wait), with bounded queues |
 //! | several middlewares, of which the outer ones count what the inner ones reject | rules, decided together |
@@ -192,4 +193,5 @@
 //! | HAProxy: `stick-table type ipv6 size 100k store http_req_rate(10s)`, `deny if { sc_http_req_rate(0) gt 20 }` | `at_most(20, 10 s)`; denied requests do not count |
 //! | `http_err_rate` | [`failures_only`](crate::keyed::Rule::failures_only) |
 //! | `conn_cur` | [`max_in_flight`](crate::keyed::Rule::max_in_flight) |
+//! | a ban: `http-request deny if { sc_get_gpc0(0) gt 0 }`, for as long as the entry lives | [`penalty`](crate::keyed::Rule::penalty); [`pause_for`](crate::keyed::RuleHandle::pause_for) of the handle |
 //! | a full table with `nopurge`: not limited | shares an [overflow](crate::keyed#a-full-table) |

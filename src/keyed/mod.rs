@@ -151,6 +151,60 @@
 //! new clients, and it resets no key that has a slot. [`reject_when_full`](Rule::reject_when_full)
 //! rejects new keys instead.
 //!
+//! # Pauses
+//!
+//! A key can be *paused* until a time. Meanwhile all of its requests are rejected as
+//! [paused](crate::Rejected::is_paused), with the time until the end. Requests that
+//! [wait](#waiting) wait for the end as for room, and are rejected at once if it comes too late for
+//! them. Other keys are not delayed.
+//!
+//! | wish | by |
+//! | --- | --- |
+//! | block a client for a time | [`pause_for`](RuleHandle::pause_for), [`pause_until`](RuleHandle::pause_until) of the handle |
+//! | unblock it | [`resume`](RuleHandle::resume) |
+//! | block clients that exceed their quota, or fail too often | [`penalty`](Rule::penalty) of the rule |
+//! | hold back the requests for a host that responds with 429 | [`pause_on_hint`](KeyedLimitLayer::pause_on_hint) |
+//!
+//! The hint of a response pauses the key of its request, and no other. `HttpHints` of the feature
+//! `client` reads `Retry-After` and its like in the place of the closure:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_floodgate::keyed::{KeyedLimitLayer, Rule};
+//!
+//! struct Get { host: &'static str, status: u16 }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let per_host =
+//!     Rule::new("host", |get: &Get| Some(get.host)).at_most(5, Duration::from_secs(1));
+//! let limit = KeyedLimitLayer::new(per_host).wait(Duration::from_secs(30));
+//! let hosts = limit.handle("host");
+//! let hint = |response: &Result<u16, Infallible>| match response {
+//!     Ok(429) => Some(Duration::from_secs(20)),
+//!     _ => None,
+//! };
+//! let client = ServiceBuilder::new()
+//!     .layer(limit.clone())
+//!     .layer(limit.pause_on_hint("host", hint)) // inside, next to the client
+//!     .service(service_fn(|get: Get| async move { Ok(get.status) }));
+//!
+//! client.clone().oneshot(Get { host: "busy.example", status: 429 }).await?;
+//! client.oneshot(Get { host: "other.example", status: 200 }).await?;
+//! assert_eq!(hosts.time_until_room("busy.example"), Some(Duration::from_secs(20)));
+//! assert_eq!(hosts.time_until_room("other.example"), None);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - A pause moves only forward. Requests that were admitted before it are not held back.
+//! - A paused key has a slot until its pause ends. If all slots that it may have are held by other
+//!   keys, the handle returns [`TableFull`], and no key is paused: never an
+//!   [overflow](#a-full-table), which other keys share.
+//! - The first pause of a rule allocates the ends of the pauses of all keys, 10 bytes for each. A
+//!   pause takes no lock, and a key that is not paused costs no more than before.
+//!
 //! # Costs and plans
 //!
 //! | wish | by |
@@ -158,6 +212,7 @@
 //! | some requests cost more | [`cost`](Rule::cost) |
 //! | the cost is known with the response | [`settle`](Rule::settle): a surplus is refunded, an excess owed |
 //! | only failures count, as for a login | [`failures_only`](Rule::failures_only) |
+//! | a client that exceeds its quota is blocked for a time | [`penalty`](Rule::penalty) |
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
@@ -211,6 +266,7 @@ mod keys;
 mod lanes;
 mod layer;
 mod observed;
+mod pause_on_hint;
 pub(crate) mod rule;
 mod service;
 mod shared;
@@ -234,10 +290,11 @@ pub use self::keys::{ClientIp, PeerAddr};
 pub(crate) use self::waiting::{MAX_QUEUE, MAX_QUEUE_PER_KEY};
 pub use self::{
     future::ResponseFuture,
-    handle::RuleHandle,
+    handle::{RuleHandle, TableFull},
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
     observed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},
+    pause_on_hint::{HintFuture, PauseKeyOnHint, PauseKeyOnHintLayer},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
         Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithPlanName,

@@ -33,6 +33,9 @@
 //! # }
 //! ```
 //!
+//! If each host has a limit of its own,
+//! [`keyed`](crate::keyed::KeyedLimitLayer::pause_on_hint) pauses the host that asks for it.
+//!
 //! # How long
 //!
 //! | setting | a hint up to it | a longer hint |

@@ -63,6 +63,24 @@ fn list(site: &str) {
 /// A hint to the processor, which the models do without.
 pub(crate) fn fetch(_: &AtomicU64) {}
 
+/// Lets other threads run, until one has made a step.
+pub(crate) fn wait_for_others() {
+    loom::thread::yield_now();
+}
+
+/// Steps that one thread at a time makes. A model fails if one does not happen before the next.
+pub(crate) struct Exclusive(loom::cell::UnsafeCell<()>);
+
+impl Exclusive {
+    pub(crate) fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(()))
+    }
+
+    pub(crate) fn enter(&self) {
+        self.0.with_mut(|_| {});
+    }
+}
+
 macro_rules! atomic {
     ($name:ident, $value:ty) => {
         #[derive(Debug)]

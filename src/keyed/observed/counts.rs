@@ -23,6 +23,8 @@ pub struct RuleRejectedCounts {
     pub no_key: u64,
     /// The key was new, and the table [full](crate::keyed::Rule::reject_when_full) of live ones.
     pub table_full: u64,
+    /// The key was [paused](crate::keyed::RuleHandle::pause_until).
+    pub paused: u64,
     /// The [queue](crate::keyed::KeyedLimitLayer::wait) of the key, or the whole queue, was full.
     pub queue_full: u64,
     /// The wait was longer than allowed, or known to become so.
@@ -33,8 +35,9 @@ impl RuleRejectedCounts {
     /// Returns the sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { limit_reached, too_large, no_key, table_full, queue_full, wait_timeout } = self;
-        limit_reached + too_large + no_key + table_full + queue_full + wait_timeout
+        let Self { limit_reached, too_large, no_key, table_full, paused, queue_full, wait_timeout } =
+            self;
+        limit_reached + too_large + no_key + table_full + paused + queue_full + wait_timeout
     }
 }
 
@@ -45,6 +48,7 @@ pub(super) struct RejectedCounter {
     too_large: AtomicU64,
     no_key: AtomicU64,
     table_full: AtomicU64,
+    paused: AtomicU64,
     queue_full: AtomicU64,
     wait_timeout: AtomicU64,
 }
@@ -56,6 +60,7 @@ impl RejectedCounter {
             too_large: self.too_large.load(Relaxed),
             no_key: self.no_key.load(Relaxed),
             table_full: self.table_full.load(Relaxed),
+            paused: self.paused.load(Relaxed),
             queue_full: self.queue_full.load(Relaxed),
             wait_timeout: self.wait_timeout.load(Relaxed),
         }
@@ -67,6 +72,7 @@ impl RejectedCounter {
             Reason::Rule(RuleReason::TooLarge) => &self.too_large,
             Reason::Rule(RuleReason::NoKey) => &self.no_key,
             Reason::Rule(RuleReason::TableFull) => &self.table_full,
+            Reason::Rule(RuleReason::Paused) => &self.paused,
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
             Reason::Closed => return, // a rule has no end

@@ -17,11 +17,12 @@ const WOULD_REJECT: Metric = Metric::count(
 );
 
 /// The reasons of a rule.
-const REASONS: [Reason; 6] = [
+const REASONS: [Reason; 7] = [
     Reason::Rule(RuleReason::LimitReached),
     Reason::Rule(RuleReason::TooLarge),
     Reason::Rule(RuleReason::NoKey),
     Reason::Rule(RuleReason::TableFull),
+    Reason::Rule(RuleReason::Paused),
     Reason::QueueFull,
     Reason::WaitTimeout,
 ];

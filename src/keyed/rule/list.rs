@@ -7,7 +7,7 @@ use std::mem;
 use super::{
     Rule, RuleSettings,
     settle::{IsLate, Settle},
-    state::{Held, RuleState, Want, Why},
+    state::{Held, RuleState, Target, Want, Why},
     terms::ReadTerms,
 };
 #[cfg(feature = "server")]
@@ -59,6 +59,10 @@ pub trait Rules<Request>: RuleList {
     /// Returns what the request wants of each rule, in the first entries of an array.
     #[doc(hidden)]
     fn wants(&self, states: &States, request: &Request) -> Result<[Want; MAX_RULES], Denied>;
+
+    /// Returns the state in which a request counts at a rule.
+    #[doc(hidden)]
+    fn target(&self, rule: usize, states: &States, request: &Request) -> Target;
 
     /// Returns the rejection of a request that was denied, with the time of a later rule if that is
     /// longer. The rules before it have room.
@@ -180,6 +184,7 @@ macro_rules! rules {
                         Ok(permits) => acquired.held[$index] = permits,
                         // It is counted, and holds nothing.
                         Err(denial) if states[$index].is_dry_run() => {
+                            states[$index].penalize(&denial, now);
                             let rejection = Rejection::in_dry_run(denial.why.reason());
                             self.notify_rejected(states, $index, rejection, request, now);
                         }
@@ -196,6 +201,15 @@ macro_rules! rules {
             fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects {
                 let ($($rule,)+) = self;
                 [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
+            }
+
+            fn target(&self, rule: usize, states: &States, request: &Request) -> Target {
+                let ($($rule,)+) = self;
+                let target = match rule {
+                    $($index => states[$index].target(&$rule.key, request),)+
+                    _ => None,
+                };
+                target.unwrap_or(Target::Nothing)
             }
 
             #[cold]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     quota::{Quota, Quotas},
-    settings::{InvalidSetting, literal},
+    settings::{InvalidSetting, duration, literal},
 };
 
 /// The number of keys that a rule keeps apart by default, and the largest one: 2<sup>28</sup>.
@@ -73,6 +73,7 @@ impl WithoutKey {
 /// | [`without_key`](Self::without_key) | [`WithoutKey::Share`] | requests without a key |
 /// | [`max_keys`](Self::max_keys) | 100,000 | keys that are kept apart |
 /// | [`reject_when_full`](Self::reject_when_full) | share an overflow | new keys while the table is full |
+/// | [`penalty`](Self::penalty) | none | time for which a rejected key is paused |
 /// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
 /// | [`count_admitted`](Self::count_admitted) | off | count admitted requests, too |
 /// | [`track_top`](Self::track_top) | off | list the keys that are rejected most |
@@ -98,6 +99,7 @@ pub(crate) struct RuleSettings {
     pub(crate) counts_admitted: bool,
     /// The number of keys in the list of those that are rejected most.
     pub(crate) top: u32,
+    pub(crate) penalty: Option<Duration>,
 }
 
 impl<K> Rule<K> {
@@ -117,6 +119,7 @@ impl<K> Rule<K> {
             is_dry_run: false,
             counts_admitted: false,
             top: 0,
+            penalty: None,
         };
         Self::with_settings(settings, key)
     }
@@ -265,7 +268,7 @@ impl<K, T, S> Rule<K, T, S> {
     /// from the issue.
     ///
     /// The counts need two bits more for each limit, so with one window its limit is at most
-    /// 2<sup>29</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
+    /// 2<sup>28</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
     #[must_use]
     pub fn settle<F>(self, settle: F) -> Rule<K, T, ByResponse<F>> {
         let Self { settings, key, terms, settle: _ } = self;
@@ -324,6 +327,50 @@ impl<K, T, S> Rule<K, T, S> {
     pub const fn reject_when_full(mut self) -> Self {
         self.settings.when_full = WhenFull::Reject;
         self
+    }
+
+    /// [Pauses](crate::keyed#pauses) a key for `penalty` when a window rejects one of its requests.
+    ///
+    /// Requests that are rejected during the pause do not prolong it, and the first one that finds
+    /// a window full after it begins the next. Requests in flight do not fill a window, so logins
+    /// that succeed at the same time are not mistaken for [failures](Self::failures_only). A
+    /// request that is rejected for others in flight, or that [waits](crate::keyed#waiting), brings
+    /// no penalty. Keys that share an [overflow](crate::keyed#a-full-table), and requests without a
+    /// key, are not paused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::keyed::Rule;
+    ///
+    /// struct Login { user: u64 }
+    ///
+    /// // Five failures within an hour, then none for a quarter of an hour after the next attempt.
+    /// let logins = Rule::new("login", |login: &Login| Some(login.user))
+    ///     .at_most(5, Duration::from_secs(3600))
+    ///     .failures_only(|succeeded: &bool| !succeeded)
+    ///     .penalty(Duration::from_secs(900));
+    /// # let _ = logins;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `penalty` is zero or longer than 100 years.
+    #[must_use]
+    #[track_caller]
+    #[doc(alias = "block_duration")]
+    #[doc(alias = "ban")]
+    pub fn penalty(self, penalty: Duration) -> Self {
+        literal(self.try_penalty(penalty))
+    }
+
+    /// Sets the penalty as [`penalty`](Self::penalty) does, for a time that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `penalty` panics.
+    pub fn try_penalty(mut self, penalty: Duration) -> Result<Self, InvalidSetting> {
+        self.settings.penalty = Some(duration("penalty", penalty)?);
+        Ok(self)
     }
 
     /// Decides and counts as configured, and admits every request. A
@@ -394,7 +441,7 @@ impl<K, T, S> fmt::Debug for Rule<K, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RuleSettings { name, plans, plan_names, max_keys, when_full, without_key, .. } =
             &self.settings;
-        let RuleSettings { is_dry_run, counts_admitted, top, .. } = &self.settings;
+        let RuleSettings { is_dry_run, counts_admitted, top, penalty, .. } = &self.settings;
         f.debug_struct("Rule")
             .field("name", name)
             .field("plans", plans)
@@ -405,6 +452,7 @@ impl<K, T, S> fmt::Debug for Rule<K, T, S> {
             .field("is_dry_run", is_dry_run)
             .field("counts_admitted", counts_admitted)
             .field("top", top)
+            .field("penalty", penalty)
             .finish_non_exhaustive()
     }
 }

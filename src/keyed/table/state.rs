@@ -67,7 +67,7 @@ use std::{hint, mem, ptr, time::Duration};
 
 use super::{
     Freed, Place,
-    counts::{QUEUED, TAKEN, WindowFields},
+    counts::{PAUSED, QUEUED, TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::{Age, Log},
     shape::Shape,
@@ -103,6 +103,8 @@ pub(crate) enum Attempt {
     Taken,
     /// Requests wait, and come first.
     Queued,
+    /// The flag of a pause is set.
+    Paused,
 }
 
 /// A reading of the time that is made when it is first needed, and shared by several logs.
@@ -236,9 +238,13 @@ impl<'a> State<'a> {
     /// Returns `word` with the permits of `ask`.
     #[inline]
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
-        let flags = word & (TAKEN | QUEUED) & !self.ignored;
+        let flags = word & (TAKEN | QUEUED | PAUSED) & !self.ignored;
         if flags != 0 {
-            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Queued });
+            return Err(match flags {
+                flags if flags & TAKEN != 0 => Attempt::Taken,
+                flags if flags & PAUSED != 0 => Attempt::Paused,
+                _ => Attempt::Queued,
+            });
         }
         let layout = &self.limits.layout;
         for (window, fields) in self.limits.windows.iter().zip(layout.windows()) {
@@ -325,6 +331,34 @@ impl<'a> State<'a> {
     pub(crate) fn clear_queued(&self) {
         // Relaxed: the releases of permits are passed on to a claim of the slot.
         self.counts.fetch_and(!QUEUED, Relaxed);
+    }
+
+    // --- The flag of a pause. It changes in the hands of the task that has taken the end.
+
+    /// Returns true if the flag is set.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        // Relaxed: a flag of before is taken for a pause only if the end tells of one.
+        self.counts.load(Relaxed) & PAUSED != 0
+    }
+
+    /// Sets the flag. Returns false if the state is being claimed.
+    pub(super) fn try_set_paused(&self) -> bool {
+        let mut word = self.counts.load(Relaxed);
+        while word & TAKEN & !self.ignored == 0 {
+            // Acquire: as for an acquisition, after which the key is looked up again.
+            match self.counts.compare_exchange_weak(word, word | PAUSED, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Clears the flag. Returns the word before.
+    pub(super) fn clear_paused(&self) -> u64 {
+        // Release: a resume happens before the next acquisition.
+        self.counts.fetch_and(!PAUSED, Release)
     }
 
     // --- Commit.
@@ -564,6 +598,15 @@ impl<'a> State<'a> {
         let held = self.fields(window).held.get(self.counts.load(Relaxed));
         let quota = self.limits.windows[window].shapes[plan].quota;
         quota.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the permits that are committed in `window`, as far as no other task moves them.
+    pub(crate) fn committed(&self, window: usize) -> u64 {
+        let log = self.load_log(window);
+        let unit = self.limits.windows[window].shapes[log.plan()].unit;
+        // Relaxed: a count.
+        let unlogged = self.fields(window).unlogged.get(self.counts.load(Relaxed));
+        u64::from(log.units()) * u64::from(unit) + unlogged
     }
 
     /// Returns the time until `cost` permits are available in `window`.

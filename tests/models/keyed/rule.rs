@@ -47,7 +47,7 @@ pub(crate) mod state {
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Denial {
         pub(crate) why: Why,
-        pub(crate) ask: Ask,
+        pub(crate) want: Want,
     }
 
     #[derive(Clone, Copy, Debug)]
