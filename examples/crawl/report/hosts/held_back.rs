@@ -1,0 +1,137 @@
+//! The times in which other hosts held back the requests of a host.
+
+use std::time::Duration;
+
+use super::OwnLimits;
+use crate::log::Attempt;
+
+/// Returns for each request the time from the moment at which the limits of its host allowed it
+/// until it was sent. The spans do not overlap. Each of `pauses` is half-open.
+///
+/// A limit issues the requests of a host one by one. So a request is allowed once it has arrived
+/// at the limit, the one before it was sent, a window has passed since the one that was sent `rate`
+/// before it, all but `in_flight - 1` of those before it have ended, and no pause is in force.
+pub(super) fn held_back<'a>(
+    attempts: impl IntoIterator<Item = &'a Attempt>,
+    limits: OwnLimits,
+    pauses: &[(Duration, Duration)],
+) -> Vec<Duration> {
+    let OwnLimits { rate, window, in_flight } = limits;
+    let mut attempts: Vec<_> = attempts.into_iter().collect();
+    attempts.sort_by_key(|attempt| attempt.sent);
+    let mut pauses = pauses.to_vec();
+    pauses.sort_unstable();
+
+    // The latest ends of the attempts before, of which the earliest makes room.
+    let mut ends: Vec<Duration> = Vec::new();
+    let mut held_back = Vec::new();
+    for (number, attempt) in attempts.iter().enumerate() {
+        let asked = attempt.asked.unwrap_or(attempt.sent);
+        let by_order = number.checked_sub(1).map(|it| attempts[it].sent);
+        let by_window = number.checked_sub(rate as usize).map(|it| attempts[it].sent + window);
+        ends.sort_unstable_by(|one, other| other.cmp(one));
+        let by_in_flight = ends.get((in_flight as usize).saturating_sub(1)).copied();
+        let mut allowed =
+            [by_order, by_window, by_in_flight].into_iter().flatten().fold(asked, Duration::max);
+        for &(from, until) in &pauses {
+            if (from..until).contains(&allowed) {
+                allowed = until;
+            }
+        }
+        held_back.push(attempt.sent.saturating_sub(allowed));
+        ends.push(attempt.ended.as_ref().map_or(Duration::MAX, |(at, _)| *at));
+    }
+    held_back
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::log::Outcome;
+
+    const LATEST: u64 = 60;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn attempt([asked, sent, ended]: [u64; 3]) -> Attempt {
+        let ended = Some((ms(ended), Outcome::Error(String::new())));
+        Attempt { asked: Some(ms(asked)), sent: ms(sent), ended }
+    }
+
+    fn limits(rate: u32, window: u64, in_flight: u32) -> OwnLimits {
+        OwnLimits { rate, window: ms(window), in_flight }
+    }
+
+    fn check(limits: OwnLimits, pauses: &[(u64, u64)], attempts: &[[u64; 3]]) -> Vec<Duration> {
+        let pauses: Vec<_> = pauses.iter().map(|&(from, until)| (ms(from), ms(until))).collect();
+        let attempts: Vec<_> = attempts.iter().copied().map(attempt).collect();
+        held_back(&attempts, limits, &pauses)
+    }
+
+    #[test]
+    fn a_request_is_not_held_back_by_its_own_window() {
+        let held_back = check(limits(2, 10, 9), &[], &[[0, 0, 1], [0, 0, 1], [0, 10, 11]]);
+        assert_eq!(held_back, [0, 0, 0].map(ms));
+    }
+
+    #[test]
+    fn a_request_is_not_held_back_by_its_own_requests_in_flight() {
+        let held_back = check(limits(9, 10, 2), &[], &[[0, 0, 7], [0, 0, 5], [0, 5, 9], [6, 7, 8]]);
+        assert_eq!(held_back, [0, 0, 0, 0].map(ms));
+    }
+
+    #[test]
+    fn a_request_is_not_held_back_by_its_own_pauses() {
+        let held_back = check(limits(9, 10, 9), &[(20, 30), (3, 9), (9, 15)], &[[4, 15, 16]]);
+        assert_eq!(held_back, [ms(0)]);
+    }
+
+    #[test]
+    fn a_request_is_not_held_back_by_the_one_before_it() {
+        let held_back = check(limits(9, 10, 9), &[], &[[0, 3, 5], [0, 7, 9]]);
+        assert_eq!(held_back, [3, 4].map(ms));
+    }
+
+    #[test]
+    fn a_request_without_a_reason_to_wait_is_held_back() {
+        let held_back = check(limits(1, 10, 1), &[], &[[0, 4, 5], [0, 20, 21], [25, 31, 32]]);
+        assert_eq!(held_back, [4, 6, 1].map(ms));
+    }
+
+    #[test]
+    fn requests_agree_with_looking_at_every_moment() {
+        let mut rng = Rng::with_seed(3);
+        for _ in 0..2_000 {
+            let request = |rng: &mut Rng| {
+                let asked = rng.u64(0..LATEST);
+                let sent = asked + rng.u64(0..15);
+                [asked, sent, sent + rng.u64(1..15)]
+            };
+            let mut requests: Vec<_> = (0..rng.usize(0..10)).map(|_| request(&mut rng)).collect();
+            requests.sort_by_key(|&[_, sent, _]| sent);
+            let (rate, window, in_flight) = (rng.u32(1..4), rng.u64(1..15), rng.u32(1..4));
+            let from = rng.u64(0..LATEST);
+            let pause = (from, from + rng.u64(0..15));
+
+            let naive = requests.iter().enumerate().map(|(number, &[asked, sent, _])| {
+                let before = &requests[..number];
+                let last = before.last().map_or(0, |[_, sent, _]| *sent);
+                let allowed = (asked.max(last)..sent).find(|&now| {
+                    let recent = before.iter().filter(|[_, sent, _]| now < sent + window).count();
+                    let there = before.iter().filter(|[.., ended]| now < *ended).count();
+                    recent < rate as usize
+                        && there < in_flight as usize
+                        && !(pause.0..pause.1).contains(&now)
+                });
+                ms(sent - allowed.unwrap_or(sent))
+            });
+            let naive: Vec<_> = naive.collect();
+            let clever = check(limits(rate, window, in_flight), &[pause], &requests);
+            assert_eq!(clever, naive, "{requests:?}, {rate} in {window}, {in_flight}, {pause:?}");
+        }
+    }
+}
