@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tower_floodgate::Quota;
+
 use super::OwnLimits;
 use crate::log::Attempt;
 
@@ -11,10 +13,13 @@ use crate::log::Attempt;
 /// A limit issues the requests of a host one by one. So a request is allowed once it has arrived
 /// at the limit, the one before it was sent, a window has passed since the one that was sent `rate`
 /// before it, all but `in_flight - 1` of those before it have ended, and no pause is in force.
+///
+/// `by_others` returns the first moment at which further limits allow a request that was sent then.
 pub(super) fn held_back<'a>(
     attempts: impl IntoIterator<Item = &'a Attempt>,
     limits: OwnLimits,
     pauses: &[(Duration, Duration)],
+    by_others: impl Fn(Duration) -> Option<Duration>,
 ) -> Vec<Duration> {
     let OwnLimits { rate, window, in_flight } = limits;
     let mut attempts: Vec<_> = attempts.into_iter().collect();
@@ -38,10 +43,18 @@ pub(super) fn held_back<'a>(
                 allowed = until;
             }
         }
+        let allowed = by_others(attempt.sent).map_or(allowed, |others| others.max(allowed));
         held_back.push(attempt.sent.saturating_sub(allowed));
         ends.push(attempt.ended.as_ref().map_or(Duration::MAX, |(at, _)| *at));
     }
     held_back
+}
+
+/// Returns the first moment at which a window allows the request that was `sent`, of all that were:
+/// a window after the one that was sent `limit` before it. `all` is sorted.
+pub(super) fn by_window(all: &[Duration], quota: Quota, sent: Duration) -> Option<Duration> {
+    let number = all.partition_point(|&other| other < sent);
+    Some(all[number.checked_sub(quota.limit() as usize)?] + quota.window())
 }
 
 #[cfg(test)]
@@ -69,7 +82,7 @@ mod tests {
     fn check(limits: OwnLimits, pauses: &[(u64, u64)], attempts: &[[u64; 3]]) -> Vec<Duration> {
         let pauses: Vec<_> = pauses.iter().map(|&(from, until)| (ms(from), ms(until))).collect();
         let attempts: Vec<_> = attempts.iter().copied().map(attempt).collect();
-        held_back(&attempts, limits, &pauses)
+        held_back(&attempts, limits, &pauses, |_| None)
     }
 
     #[test]
@@ -100,6 +113,18 @@ mod tests {
     fn a_request_without_a_reason_to_wait_is_held_back() {
         let held_back = check(limits(1, 10, 1), &[], &[[0, 4, 5], [0, 20, 21], [25, 31, 32]]);
         assert_eq!(held_back, [4, 6, 1].map(ms));
+    }
+
+    #[test]
+    fn a_window_allows_a_request_once_the_limit_before_it_has_expired() {
+        let quota = Quota::try_new(2, ms(10)).expect("it is valid");
+        let sent = [0, 1, 12, 13].map(ms);
+        let allowed = sent.map(|it| by_window(&sent, quota, it));
+        assert_eq!(allowed, [None, None, Some(ms(10)), Some(ms(11))]);
+        let held_back = held_back(&[attempt([0, 12, 13])], limits(9, 10, 9), &[], |at| {
+            by_window(&sent, quota, at)
+        });
+        assert_eq!(held_back, [ms(2)]);
     }
 
     #[test]

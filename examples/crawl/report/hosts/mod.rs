@@ -59,9 +59,12 @@ impl HostsReport {
         stall: Duration,
     ) -> Self {
         let of_all = promises::of_all(&hosts, quota);
-        let together = Together { quota, hosts: hosts.len() as u32, stall };
+        let attempts = hosts.iter().flat_map(OfHost::attempts);
+        let mut sent: Vec<_> = attempts.map(|attempt| attempt.sent).collect();
+        sent.sort_unstable();
+        let together = Together { sent, quota, hosts: hosts.len() as u32, stall };
         let of_host = |host: OfHost| {
-            let promises = promises::of_host(args, backoff, &host, together);
+            let promises = promises::of_host(args, backoff, &host, &together);
             (host, promises)
         };
         let hosts = hosts.into_iter().map(of_host).collect();

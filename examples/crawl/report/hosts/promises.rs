@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tower_floodgate::{Quota, retry::Backoff};
 
-use super::{OfHost, OwnLimits, held_back::held_back};
+use super::{
+    OfHost, OwnLimits,
+    held_back::{by_window, held_back},
+};
 use crate::{
     args::Args,
     hosts::RETRY_RATIO,
@@ -27,8 +30,9 @@ const BUSY: Duration = Duration::from_millis(250);
 const SINGLE: u32 = 23;
 
 /// The measured values that the checks of all hosts need.
-#[derive(Clone, Copy)]
 pub(super) struct Together {
+    /// The times at which requests were sent, in order.
+    pub(super) sent: Vec<Duration>,
     /// The limit of all hosts together.
     pub(super) quota: Quota,
     pub(super) hosts: u32,
@@ -41,7 +45,7 @@ pub(super) fn of_host(
     args: &Args,
     backoff: &Backoff,
     host: &OfHost,
-    together: Together,
+    together: &Together,
 ) -> Vec<Promise> {
     let (tasks, limits) = (&host.entries.tasks, host.limits(args.window));
     let sent = host.attempts().count();
@@ -66,7 +70,7 @@ pub(super) fn of_host(
     // A request that was granted before the pause is on its way a little later.
     let grace = slowest + together.stall * 2 + args.window / 20;
     promises.extend(host.pauses().into_iter().map(|pause| quiet(host, pause, grace)));
-    promises.push(not_held_back(host, limits, together));
+    promises.extend(not_held_back(host, limits, together));
     promises.push(whole_bodies(host));
     let mut ends = ends(tasks, args.tasks);
     if host.host.is_sound(args.timeout) {
@@ -111,23 +115,31 @@ fn quiet(host: &OfHost, (from, until): (Duration, Duration), grace: Duration) ->
     Promise::at_most(what, arrived, 0)
 }
 
-/// Checks that other hosts held back no request for longer than it takes to have a turn.
+/// Checks that no request waited for other hosts for longer than it takes to have a turn, and that
+/// none waited without a limit in its way.
 ///
-/// At the limit of all hosts, each other host has one turn before. The limits tell the time of a
-/// permit a little late. The rest is the machine's.
-fn not_held_back(host: &OfHost, limits: OwnLimits, together: Together) -> Promise {
-    let Together { quota, hosts, stall } = together;
-    let turn = quota.window() + lateness(quota.limit(), quota.window());
-    let bound = turn * hosts.div_ceil(quota.limit())
-        + lateness(limits.rate, limits.window)
-        + stall * 2
-        + BUSY;
-    let spans = held_back(host.attempts(), limits, &host.pauses());
+/// At the limit of all hosts, each other host has one turn before. Permits expire a little late.
+/// The rest is the machine's.
+fn not_held_back(host: &OfHost, limits: OwnLimits, together: &Together) -> [Promise; 2] {
+    let Together { sent, quota, hosts, stall } = together;
+    let pauses = host.pauses();
+    let own = lateness(limits.rate, limits.window) + *stall * 2 + BUSY;
+    let others = lateness(quota.limit(), quota.window());
+    let turn = (quota.window() + others) * hosts.div_ceil(quota.limit());
+
+    let by_hosts = held_back(host.attempts(), limits, &pauses, |_| None);
+    let by_nothing = held_back(host.attempts(), limits, &pauses, |it| by_window(sent, *quota, it));
+    [
+        longest("held back by other hosts", &by_hosts, turn + own),
+        longest("held back by no limit", &by_nothing, others + own),
+    ]
+}
+
+fn longest(what: &str, spans: &[Duration], bound: Duration) -> Promise {
     let longest = spans.iter().copied().max().unwrap_or_default();
-    let sum = spans.iter().sum();
     Promise {
-        what: "held back by other hosts".to_owned(),
-        measured: format!("{} s; {} s in all", secs(longest), secs(sum)),
+        what: what.to_owned(),
+        measured: format!("{} s; {} s in all", secs(longest), secs(spans.iter().sum())),
         promised: format!("at most {} s", secs(bound)),
         kept: Some(longest <= bound),
     }
