@@ -20,20 +20,6 @@ use crate::hosts::HOSTS;
 #[derive(Debug, Parser)]
 #[command(name = "crawl", after_help = EXIT_CODES, verbatim_doc_comment, allow_negative_numbers = true)]
 pub(crate) struct Args {
-    /// Hosts to crawl at once, from 1 to 5; each has limits of its own
-    ///
-    /// Of several hosts, one is quick, one is slow, one responds with 429 and a time, one dies, and
-    /// one fails now and then. --tasks and --queue are those of each host. The values of --rate,
-    /// --in-flight and --delay are multiplied for each host: the report tells the products.
-    #[arg(
-        long,
-        default_value_t = 1,
-        value_parser = number_of_hosts,
-        conflicts_with = "url",
-        verbatim_doc_comment
-    )]
-    pub(crate) hosts: usize,
-
     /// Pages to fetch
     #[arg(long, default_value_t = 10, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) tasks: usize,
@@ -97,6 +83,20 @@ pub(crate) struct Args {
         conflicts_with = "url"
     )]
     pub(crate) delay: Duration,
+
+    /// Hosts to crawl at once, from 1 to 5; each has limits of its own
+    ///
+    /// Of several hosts, one is quick, one is slow, one responds with 429 and a time, one dies, and
+    /// one fails now and then. --tasks and --queue are those of each host. The values of --rate,
+    /// --in-flight and --delay are multiplied for each host: the report tells the products.
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_parser = number_of_hosts,
+        conflicts_with = "url",
+        verbatim_doc_comment
+    )]
+    pub(crate) hosts: usize,
 
     /// URL to fetch once for each task, instead of the built-in API
     ///

@@ -114,7 +114,7 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let retry = retry
         .classify(page::verdict)
         .clone_with(Page::try_clone)
-        .on_decision(move |decision| retried.note(&decision));
+        .on_decision(move |decision| retried.note(decision));
     let crawler = ServiceBuilder::new()
         .layer(entrance)
         .layer(layer_fn(|inner| {

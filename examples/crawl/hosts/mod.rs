@@ -133,7 +133,7 @@ impl Crawled {
         let retry = retry
             .classify(page::verdict)
             .clone_with(Page::try_clone)
-            .on_decision(move |decision| retried.note(&decision));
+            .on_decision(move |decision| retried.note(decision));
         let asked = log.clone();
         let crawler = ServiceBuilder::new()
             .layer(entrance)
