@@ -130,8 +130,8 @@ fn not_held_back(host: &OfHost, limits: OwnLimits, together: &Together) -> [Prom
     let by_hosts = held_back(host.attempts(), limits, &pauses, |_| None);
     let by_nothing = held_back(host.attempts(), limits, &pauses, |it| by_window(sent, *quota, it));
     [
-        longest("held back by other hosts", &by_hosts, turn + own),
-        longest("held back by no limit", &by_nothing, others + own),
+        longest("waited for other hosts", &by_hosts, turn + own),
+        longest("waited without a reason", &by_nothing, others + own),
     ]
 }
 
