@@ -39,7 +39,7 @@ impl Error for Rejected {
 /// Returns the status of all rejections for a reason, without a time: a source is a reference, and
 /// a rejection has no room for a status of its own.
 fn status_of(rejected: &Rejected) -> &'static Status {
-    static STATUSES: [OnceLock<Status>; 12] = [const { OnceLock::new() }; 12];
+    static STATUSES: [OnceLock<Status>; 13] = [const { OnceLock::new() }; 13];
     let (limit, reason) = (rejected.limit(), rejected.status_reason());
     let scope = Scope { rule: None, is_shared: rejected.is_shared() };
     let index = match (limit, reason) {
@@ -47,6 +47,7 @@ fn status_of(rejected: &Rejected) -> &'static Status {
         (_, Reason::Rule(RuleReason::TooLarge)) => 6,
         (_, Reason::Rule(RuleReason::TableFull)) => 7,
         (_, Reason::Rule(RuleReason::NoKey)) => 8,
+        (_, Reason::Rule(RuleReason::Paused)) => 12,
         // One of a key is RESOURCE_EXHAUSTED, and one that keys share UNAVAILABLE.
         (Limit::Concurrency, Reason::Rule(RuleReason::LimitReached)) if scope.is_shared => 11,
         (Limit::Concurrency, Reason::Rule(RuleReason::LimitReached)) => 9,

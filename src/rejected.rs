@@ -78,6 +78,8 @@ pub(crate) enum RuleReason {
     /// A new key, while the key table is full of live ones.
     TableFull,
     NoKey,
+    /// The key is paused.
+    Paused,
 }
 
 /// The part of a limit that rejects: nothing, or a rule of a keyed limit.
@@ -100,6 +102,7 @@ impl Reason {
             Self::Rule(RuleReason::TooLarge) => "too_large",
             Self::Rule(RuleReason::TableFull) => "table_full",
             Self::Rule(RuleReason::NoKey) => "no_key",
+            Self::Rule(RuleReason::Paused) => "paused",
         }
     }
 }
@@ -176,6 +179,13 @@ impl Rejected {
     #[must_use]
     pub fn is_without_key(&self) -> bool {
         self.reason == Reason::Rule(RuleReason::NoKey)
+    }
+
+    /// Returns true if the key of the request is paused: see [`keyed`](crate::keyed#pauses). The
+    /// [time](Self::retry_after) is no shorter than until the end of the pause.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.reason == Reason::Rule(RuleReason::Paused)
     }
 
     /// Returns the name of the [rule](crate::keyed::Rule) that has rejected. `None` for another
@@ -288,13 +298,14 @@ impl fmt::Display for Rejected {
                 return f.write_str("too many keys at once");
             }
             (_, Reason::Rule(RuleReason::NoKey)) => return f.write_str("the request has no key"),
+            (_, Reason::Rule(RuleReason::Paused)) => "the key is paused",
             (Limit::Concurrency, _) => "too many requests in flight",
             (Limit::Rate, _) => "too many requests in this window",
             (Limit::Time, _) => return f.write_str("the deadline of the request has passed"),
         })?;
         f.write_str(match self.reason {
             Reason::QueueFull => ", and the queue is full",
-            Reason::Rule(RuleReason::LimitReached) => "",
+            Reason::Rule(RuleReason::LimitReached | RuleReason::Paused) => "",
             _ => ", and the wait is too long",
         })?;
         match self.retry_after() {

@@ -17,6 +17,11 @@ pub(crate) fn fetch(word: &AtomicU64) {
     black_box(word.load(Ordering::Relaxed));
 }
 
+/// Lets other threads run, one of which is to make a step of a few instructions.
+pub(crate) fn wait_for_others() {
+    std::thread::yield_now();
+}
+
 /// A mutex without poisoning.
 ///
 /// Foreign code that could panic (the `clone` of a waker) runs under it only before a change, so

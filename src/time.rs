@@ -139,7 +139,7 @@ impl Clock {
     }
 
     /// Returns `at` as an instant. One beyond tokio's range is a century away.
-    fn instant(&self, at: Nanos) -> Instant {
+    pub(crate) fn instant(&self, at: Nanos) -> Instant {
         let instant = self.origin.checked_add(at.since(Nanos::ZERO));
         instant.unwrap_or_else(|| now() + CENTURY)
     }

@@ -1,11 +1,14 @@
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{error::Error, fmt, hash::Hash, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     rule::state::{Freed, RuleState},
     states::States,
 };
+use crate::time::{Nanos, Time};
 
-/// A handle of a rule: reads its keys, and forgets them. Cheap to clone.
+/// A handle of a rule: reads its keys, pauses them, and forgets them. Cheap to clone.
 ///
 /// A key is given as the value that the rule's [`Key`](super::Key) feeds to the hasher: for a
 /// closure, the value that it returns. Of a value with another hash, the handle finds no key.
@@ -46,7 +49,8 @@ impl RuleHandle {
     /// Returns the number of requests of a key that could be issued now by all windows, in the
     /// first plan. Acquires nothing, and makes no room for a key.
     ///
-    /// Requests in flight do not count; a rule without windows returns `u32::MAX`. Of a key without
+    /// It is 0 while the key is paused. Requests in flight do not count; a rule without windows
+    /// returns `u32::MAX`. Of a key without
     /// a slot, it is the rest of the overflow that the key would share.
     #[must_use]
     pub fn remaining(&self, key: impl Hash) -> u32 {
@@ -59,15 +63,104 @@ impl RuleHandle {
         self.read(plan, key).0
     }
 
-    /// Returns the time until all windows have room for a request of a key, in the first plan.
-    /// `None` if they have now.
+    /// Returns the time until all windows have room for a request of a key, in the first plan, and
+    /// the key is not paused. `None` if that holds now.
     #[must_use]
     pub fn time_until_room(&self, key: impl Hash) -> Option<Duration> {
         self.read(0, key).1
     }
 
+    /// Pauses a key until `instant`: all of its requests are rejected as
+    /// [paused](crate::Rejected::is_paused), or wait for the end. See [pauses](crate::keyed#pauses).
+    ///
+    /// A pause moves only forward: an instant before the end of the present pause has no effect, nor
+    /// has one that has passed. Requests that were admitted before are not held back. Of a
+    /// [global](super::Rule::global) rule, all requests are paused, by the key `()`.
+    ///
+    /// The first pause of a rule allocates 10 bytes for each of its
+    /// [`max_keys`](super::Rule::max_keys); later ones allocate nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the key has no slot, and finds none: see [`TableFull`]. No key is paused then.
+    #[doc(alias = "block_until")]
+    #[doc(alias = "ban")]
+    pub fn pause_until(&self, key: impl Hash, instant: Instant) -> Result<(), TableFull> {
+        self.pause(key, self.states.clock.read(instant))
+    }
+
+    /// Pauses a key for `wait` from now, as [`pause_until`](Self::pause_until) does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_floodgate::{
+    ///     Rejected,
+    ///     keyed::{KeyedLimitLayer, Rule},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let limit = KeyedLimitLayer::new(
+    ///     Rule::new("client", |client: &u32| Some(*client)).at_most(100, Duration::from_secs(1)),
+    /// );
+    /// let clients = limit.handle("client");
+    /// let service = ServiceBuilder::new()
+    ///     .layer(limit)
+    ///     .service(service_fn(|client: u32| async move { Ok::<_, BoxError>(client) }));
+    ///
+    /// clients.pause_for(7_u32, Duration::from_secs(900))?;
+    /// let error = service.clone().oneshot(7).await.unwrap_err();
+    /// let rejected = Rejected::find(&*error).unwrap();
+    /// assert!(rejected.is_paused());
+    /// assert_eq!(rejected.retry_after_secs(), Some(900));
+    /// service.clone().oneshot(8).await?;
+    ///
+    /// assert!(clients.resume(7_u32));
+    /// service.oneshot(7).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where `pause_until` returns one.
+    #[doc(alias = "block_for")]
+    #[doc(alias = "ban")]
+    pub fn pause_for(&self, key: impl Hash, wait: Duration) -> Result<(), TableFull> {
+        self.pause(key, self.states.clock.now().after(wait))
+    }
+
+    fn pause(&self, key: impl Hash, until: Nanos) -> Result<(), TableFull> {
+        let mut now = self.states.now();
+        let is_paused = self.state().pause(self.state().hash(key), until, &mut now);
+        self.states.tell_noticed(self.index, &mut now);
+        if is_paused { Ok(()) } else { Err(TableFull) }
+    }
+
+    /// Ends the pause of a key. Returns true if it was paused.
+    ///
+    /// Requests that wait for its end are issued as far as there is room.
+    #[doc(alias = "unblock")]
+    #[doc(alias = "unban")]
+    pub fn resume(&self, key: impl Hash) -> bool {
+        let mut now = self.states.now();
+        let (was_paused, freed) = self.state().resume(self.state().hash(key), &mut now);
+        self.states.tell(self.index, freed);
+        was_paused
+    }
+
+    /// Returns the end of the pause of a key. `None` if it is not paused.
+    #[must_use]
+    pub fn paused_until(&self, key: impl Hash) -> Option<Instant> {
+        let mut now = self.states.now();
+        let until = self.state().paused_until(self.state().hash(key), &mut now);
+        self.states.tell_noticed(self.index, &mut now);
+        until.map(|until| self.states.clock.instant(until))
+    }
+
     /// Forgets what a key has used. Requests of the key that are about to be issued, or in flight,
-    /// still count.
+    /// still count, and a pause stays.
     ///
     /// Has no effect on a key that shares an overflow.
     pub fn forget(&self, key: impl Hash) {
@@ -75,8 +168,8 @@ impl RuleHandle {
         self.states.tell(self.index, Freed(place));
     }
 
-    /// Returns the number of keys that hold a permit, or have a request in flight, by looking at
-    /// all of them.
+    /// Returns the number of keys that hold a permit, have a request in flight, or are paused, by
+    /// looking at all of them.
     #[must_use]
     pub fn live_keys(&self) -> usize {
         self.state().live_keys(&mut self.states.now())
@@ -113,3 +206,19 @@ impl fmt::Debug for RuleHandle {
             .finish()
     }
 }
+
+/// All slots that a key may have are held by other keys, or the key shares an overflow that cannot
+/// be divided at present, because requests of it are about to be issued, in flight, or wait. So the
+/// key cannot be [paused](RuleHandle::pause_until) by itself. See
+/// [a full table](crate::keyed#a-full-table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableFull;
+
+impl fmt::Display for TableFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many keys at once: there is no slot for the key to be paused")
+    }
+}
+
+impl Error for TableFull {}

@@ -33,7 +33,7 @@ impl<R: RuleList> KeyedLimitLayer<R> {
     /// # Panics
     ///
     /// If a rule has no limit or an empty name, two rules have the same name, the plans of a rule
-    /// have windows of different lengths, or the counts of its windows do not fit into a word of 62
+    /// have windows of different lengths, or the counts of its windows do not fit into a word of 61
     /// bits: each window takes twice the bits of its largest limit plus one, and requests in flight
     /// those of theirs.
     #[must_use]

@@ -151,6 +151,26 @@
 //! new clients, and it resets no key that has a slot. [`reject_when_full`](Rule::reject_when_full)
 //! rejects new keys instead.
 //!
+//! # Pauses
+//!
+//! A key can be *paused* until a time. Meanwhile all of its requests are rejected as
+//! [paused](crate::Rejected::is_paused), with the time until the end. Requests that
+//! [wait](#waiting) wait for the end as for room, and are rejected at once if it comes too late for
+//! them. Other keys are not delayed.
+//!
+//! | wish | by |
+//! | --- | --- |
+//! | block a client for a time | [`pause_for`](RuleHandle::pause_for), [`pause_until`](RuleHandle::pause_until) of the handle |
+//! | unblock it | [`resume`](RuleHandle::resume) |
+//! | block clients that exceed their quota, or fail too often | [`penalty`](Rule::penalty) of the rule |
+//!
+//! - A pause moves only forward. Requests that were admitted before it are not held back.
+//! - A paused key has a slot until its pause ends. If all slots that it may have are held by other
+//!   keys, the handle returns [`TableFull`], and no key is paused: never an
+//!   [overflow](#a-full-table), which other keys share.
+//! - The first pause of a rule allocates the ends of the pauses of all keys, 10 bytes for each. A
+//!   pause takes no lock, and a key that is not paused costs no more than before.
+//!
 //! # Costs and plans
 //!
 //! | wish | by |
@@ -158,6 +178,7 @@
 //! | some requests cost more | [`cost`](Rule::cost) |
 //! | the cost is known with the response | [`settle`](Rule::settle): a surplus is refunded, an excess owed |
 //! | only failures count, as for a login | [`failures_only`](Rule::failures_only) |
+//! | a client that exceeds its quota is blocked for a time | [`penalty`](Rule::penalty) |
 //! | quotas by plan | [`plans`](Rule::plans) |
 //! | some requests are free | [`exempt`](Rule::exempt) |
 //! | first a look at what a limit would do | [`dry_run`](Rule::dry_run) |
@@ -220,7 +241,7 @@ pub use self::keys::{BearerToken, Extension, Header, Host, Path};
 pub use self::keys::{ClientIp, PeerAddr};
 pub use self::{
     future::ResponseFuture,
-    handle::RuleHandle,
+    handle::{RuleHandle, TableFull},
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
     rule::{

@@ -77,12 +77,14 @@ impl RuleState {
         quota: Quota,
         now: &mut Now<'_, Clock>,
     ) -> (u32, Duration) {
-        self.read(target, now, |state, _, now| {
-            let remaining = state.remaining(window, plan);
+        self.read(target, now, |state, place, now| {
+            let paused = self.table().paused_until(place, now);
+            let paused = paused.map(|until| until.since(now.get()));
+            let remaining = if paused.is_some() { 0 } else { state.remaining(window, plan) };
             let cost = if remaining == 0 { 1 } else { quota.limit() };
             let wait = state.time_until_room(window, Ask { plan, cost }, now.get());
             let shortest = if remaining == 0 { Duration::ZERO } else { quota.window() };
-            (remaining, wait.max(shortest))
+            (remaining, wait.max(shortest).max(paused.unwrap_or_default()))
         })
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct States {
     rules: Box<[RuleState]>,
     queue: Mutex<Queue>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 /// A request that a rule denies.

@@ -63,6 +63,11 @@ fn list(site: &str) {
 /// A hint to the processor, which the models do without.
 pub(crate) fn fetch(_: &AtomicU64) {}
 
+/// Lets other threads run, until one has made a step.
+pub(crate) fn wait_for_others() {
+    loom::thread::yield_now();
+}
+
 macro_rules! atomic {
     ($name:ident, $value:ty) => {
         #[derive(Debug)]

@@ -26,6 +26,7 @@ mod closing;
 mod deadline;
 mod keyed;
 mod keyed_allocations;
+mod keyed_pauses;
 mod keyed_waiting;
 mod nested;
 mod no_runtime;

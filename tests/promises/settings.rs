@@ -186,7 +186,7 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             layer(vec![plan(1, secs(1)), plan(1, secs(2))]),
             layer(vec![plan(1, secs(1)), plan(1, secs(1)).max_in_flight(1)]),
             message(KeyedLimitLayer::try_new(large())),
-            message(KeyedLimitLayer::try_new(late(1 << 29))),
+            message(KeyedLimitLayer::try_new(late(1 << 28))),
             message(KeyedLimitLayer::try_new(large().at_most(1, secs(60)))),
             message(rule().try_plans([], of)),
             message(rule().try_max_keys(0)),
@@ -199,15 +199,15 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             r#"name of a rule is "client": it must be another one than that of each other rule"#,
             r#"windows of a plan is [2s]: it must be [1s], as in the first plan of rule "client""#,
             r#"max_in_flight of a plan is None: it must be set in all plans of rule "client", or in none"#,
-            r#"limit is 2147483647: it must be at most 2147483646 in rule "client""#,
-            r#"limit is 536870912: it must be at most 536870911 in rule "client""#,
-            r#"rule is "client": it must be one whose counts fit into a word, which has 6 bits too few: make its windows rules of their own, by the same key"#,
+            r#"limit is 2147483647: it must be at most 1073741822 in rule "client""#,
+            r#"limit is 268435456: it must be at most 268435455 in rule "client""#,
+            r#"rule is "client": it must be one whose counts fit into a word, which has 7 bits too few: make its windows rules of their own, by the same key"#,
             "plans is 0: it must be a list of 1 to 8 plans",
             "max_keys is 0: it must be between 1 and 268435456",
             "max_keys is 268435457: it must be between 1 and 268435456",
             "max_in_flight is 0: it must be between 1 and 2147483647",
         ]
     );
-    drop(KeyedLimitLayer::new(rule().max_keys(1).at_most(i32::MAX as u32 - 1, secs(1))));
-    drop(KeyedLimitLayer::new(late((1 << 29) - 1).max_keys(1)));
+    drop(KeyedLimitLayer::new(rule().max_keys(1).at_most((1 << 30) - 2, secs(1))));
+    drop(KeyedLimitLayer::new(late((1 << 28) - 1).max_keys(1)));
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     quota::{Quota, Quotas},
-    settings::{InvalidSetting, literal},
+    settings::{InvalidSetting, duration, literal},
 };
 
 /// The largest number of keys that a rule keeps apart: 2<sup>28</sup>.
@@ -53,6 +53,7 @@ pub enum WithoutKey {
 /// | [`without_key`](Self::without_key) | [`WithoutKey::Share`] | requests without a key |
 /// | [`max_keys`](Self::max_keys) | 100,000 | keys that are kept apart |
 /// | [`reject_when_full`](Self::reject_when_full) | share an overflow | new keys while the table is full |
+/// | [`penalty`](Self::penalty) | none | time for which a rejected key is paused |
 /// | [`dry_run`](Self::dry_run) | off | decide and count, and admit |
 #[derive(Clone)]
 pub struct Rule<K, T = OnePermit, S = AtCall> {
@@ -71,6 +72,7 @@ pub(in crate::keyed) struct RuleConfig {
     pub(in crate::keyed) when_full: WhenFull,
     pub(in crate::keyed) without_key: WithoutKey,
     pub(in crate::keyed) is_dry_run: bool,
+    pub(in crate::keyed) penalty: Option<Duration>,
 }
 
 impl<K> Rule<K> {
@@ -87,6 +89,7 @@ impl<K> Rule<K> {
             when_full: WhenFull::Share,
             without_key: WithoutKey::Share,
             is_dry_run: false,
+            penalty: None,
         };
         Self { config, key, terms: OnePermit, settle: AtCall }
     }
@@ -220,7 +223,7 @@ impl<K, T, S> Rule<K, T, S> {
     /// from the issue.
     ///
     /// The counts need two bits more for each limit, so with one window its limit is at most
-    /// 2<sup>29</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
+    /// 2<sup>28</sup> - 1. The same goes for [`failures_only`](Self::failures_only).
     #[must_use]
     pub fn settle<F>(self, settle: F) -> Rule<K, T, ByResponse<F>> {
         let Self { config, key, terms, settle: _ } = self;
@@ -281,6 +284,50 @@ impl<K, T, S> Rule<K, T, S> {
         self
     }
 
+    /// [Pauses](crate::keyed#pauses) a key for `penalty` when a window rejects one of its requests.
+    ///
+    /// Requests that are rejected during the pause do not prolong it, and the first one that finds a
+    /// window full after it begins the next. Requests in flight do not fill a window, so logins that
+    /// succeed at the same time are not mistaken for [failures](Self::failures_only). A request that
+    /// is rejected for others in flight, or that [waits](crate::keyed#waiting), brings no penalty.
+    /// Keys that share an [overflow](crate::keyed#a-full-table), and requests without a key, are not
+    /// paused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_floodgate::keyed::Rule;
+    ///
+    /// struct Login { user: u64 }
+    ///
+    /// // Five failures within an hour, then none for a quarter of an hour after the next attempt.
+    /// let logins = Rule::new("login", |login: &Login| Some(login.user))
+    ///     .at_most(5, Duration::from_secs(3600))
+    ///     .failures_only(|succeeded: &bool| !succeeded)
+    ///     .penalty(Duration::from_secs(900));
+    /// # let _ = logins;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `penalty` is zero or longer than 100 years.
+    #[must_use]
+    #[track_caller]
+    #[doc(alias = "block_duration")]
+    #[doc(alias = "ban")]
+    pub fn penalty(self, penalty: Duration) -> Self {
+        literal(self.try_penalty(penalty))
+    }
+
+    /// Sets the penalty as [`penalty`](Self::penalty) does, for a time that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `penalty` panics.
+    pub fn try_penalty(mut self, penalty: Duration) -> Result<Self, InvalidSetting> {
+        self.config.penalty = Some(duration("penalty", penalty)?);
+        Ok(self)
+    }
+
     /// Decides and counts as configured, and admits every request.
     #[must_use]
     pub const fn dry_run(mut self) -> Self {
@@ -299,7 +346,8 @@ impl<K, T, S> Rule<K, T, S> {
 
 impl<K, T, S> fmt::Debug for Rule<K, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RuleConfig { name, plans, max_keys, when_full, without_key, is_dry_run } = &self.config;
+        let RuleConfig { name, plans, max_keys, when_full, without_key, is_dry_run, penalty } =
+            &self.config;
         f.debug_struct("Rule")
             .field("name", name)
             .field("plans", plans)
@@ -307,6 +355,7 @@ impl<K, T, S> fmt::Debug for Rule<K, T, S> {
             .field("when_full", when_full)
             .field("without_key", without_key)
             .field("is_dry_run", is_dry_run)
+            .field("penalty", penalty)
             .finish_non_exhaustive()
     }
 }

@@ -23,13 +23,14 @@ use crate::{
             counts::QUEUED,
             limits::{Ask, Limits, Window},
             log::{PLAN_BITS, PLANS},
+            pause::Present,
             state::{Now, State},
         },
     },
     rejected::{Limit, Reason, Rejected, RuleReason, Scope},
     rule_name::RuleName,
     settings::InvalidSetting,
-    time::Clock,
+    time::{Clock, Nanos},
 };
 
 /// Quotas that a key may owe at least.
@@ -43,6 +44,7 @@ pub(crate) struct RuleState {
     without_key: WithoutKey,
     pub(in crate::keyed) is_dry_run: bool,
     pub(in crate::keyed) is_late: bool,
+    penalty: Option<Duration>,
     table: Table,
     hasher: RandomState,
     rejected: AtomicU64,
@@ -113,6 +115,7 @@ impl RuleState {
             without_key: config.without_key,
             is_dry_run: config.is_dry_run,
             is_late,
+            penalty: config.penalty,
             table: Table::new(config.max_keys, limits, config.when_full),
             hasher: RandomState::new(),
             rejected: AtomicU64::new(0),
@@ -177,9 +180,10 @@ impl RuleState {
         let ask = self.ask(terms);
         // A quota is at least one.
         if ask.cost > 1 && ask.cost > self.table.limits().max_cost(ask.plan) {
-            return Err(Denial { why: Why::TooLarge, ask });
+            return Err(Denial { why: Why::TooLarge, want: Want { ask, ..Want::NOTHING } });
         }
-        let target = self.target(key, request).ok_or(Denial { why: Why::NoKey, ask })?;
+        let no_key = Denial { why: Why::NoKey, want: Want { ask, ..Want::NOTHING } };
+        let target = self.target(key, request).ok_or(no_key)?;
         Ok(Want { target, ask })
     }
 
@@ -243,14 +247,16 @@ impl RuleState {
         now: &mut Now<'_, Clock>,
     ) -> Result<Held, Denial> {
         let decided = self.want(key, request, terms).and_then(|want| {
-            self.acquire(want, now)
-                .map_err(|refused| Denial { why: Why::Refused(refused), ask: want.ask })
+            self.acquire(want, now).map_err(|refused| Denial { why: Why::Refused(refused), want })
         });
-        if self.is_dry_run && decided.is_err() {
-            self.count_rejection();
-            return Ok(Held::NOTHING);
+        match decided {
+            Err(denial) if self.is_dry_run => {
+                self.penalize(&denial, now);
+                self.count_rejection();
+                Ok(Held::NOTHING)
+            }
+            decided => decided,
         }
-        decided
     }
 
     /// Returns what a request wants, as [`want`](Self::want) does, and nothing in a dry run in
@@ -275,8 +281,9 @@ impl RuleState {
     /// Returns the rejection of a request that was denied, and counts it.
     #[cold]
     pub(in crate::keyed) fn reject(&self, denial: Denial, now: &mut Now<'_, Clock>) -> Rejected {
+        self.penalize(&denial, now);
         self.count_rejection();
-        let Denial { why, ask } = denial;
+        let Denial { why, want: Want { ask, .. } } = denial;
         let (limit, reason, wait, place) = match why {
             Why::TooLarge => (Limit::Rate, RuleReason::TooLarge, None, None),
             Why::NoKey => (Limit::Rate, RuleReason::NoKey, None, None),
@@ -284,6 +291,9 @@ impl RuleState {
                 let wait = self.wait(place, ask, now);
                 let limit = if wait.is_some() { Limit::Rate } else { Limit::Concurrency };
                 (limit, RuleReason::LimitReached, wait, Some(place))
+            }
+            Why::Refused(Refused::Paused(place)) => {
+                (Limit::Rate, RuleReason::Paused, self.wait(place, ask, now), Some(place))
             }
             Why::Refused(Refused::Busy(place)) => {
                 (Limit::Concurrency, RuleReason::LimitReached, None, Some(place))
@@ -308,8 +318,67 @@ impl RuleState {
         Rejected::new(limit, reason, wait).in_scope(Scope { rule: self.id, is_shared })
     }
 
-    /// Returns the time until there is room for `ask` in all windows. At least a nanosecond. `None`
-    /// without windows.
+    /// Pauses the key of a request that a window has refused, if the rule has a penalty.
+    ///
+    /// Only committed permits count: those of requests in flight may be refunded as successes.
+    fn penalize(&self, denial: &Denial, now: &mut Now<'_, Clock>) {
+        let Denial { why: Why::Refused(Refused::Full { place }), want: Want { target, ask } } =
+            *denial
+        else {
+            return;
+        };
+        let Some(penalty) = self.penalty else { return };
+        // Keys share any other state.
+        let key = match target {
+            Target::Key(key) if !self.table.is_shared(place) => Some(key),
+            Target::Common if !self.table.has_slots() => None,
+            _ => return,
+        };
+        let state = self.table.state(place);
+        let mut windows = self.table.limits().windows.iter().enumerate();
+        let is_full = |(index, window): (usize, &Window)| {
+            let quota = u64::from(window.shapes[ask.plan].quota);
+            state.committed(index) + u64::from(ask.cost) > quota
+        };
+        if windows.any(is_full) {
+            let until = now.get().after(penalty);
+            self.table.pause_at(place, key, until, Present::Keep, now);
+        }
+    }
+
+    /// Pauses a key until `until`. Returns false if it has no slot, and finds none.
+    pub(in crate::keyed) fn pause(
+        &self,
+        key: KeyHash,
+        until: Nanos,
+        now: &mut Now<'_, Clock>,
+    ) -> bool {
+        until <= now.get() || self.table.pause(self.slot_key(key), until, now).is_some()
+    }
+
+    /// Ends the pause of a key. Returns true if it was paused.
+    pub(in crate::keyed) fn resume(&self, key: KeyHash, now: &mut Now<'_, Clock>) -> (bool, Freed) {
+        let resumed = self.table.resume(self.slot_key(key));
+        let freed = resumed.map_or(Freed(None), |(place, _, word)| Freed::by(word, place));
+        (resumed.is_some_and(|(_, until, _)| until > now.get()), freed)
+    }
+
+    /// Returns the end of the pause of a key.
+    pub(in crate::keyed) fn paused_until(
+        &self,
+        key: KeyHash,
+        now: &mut Now<'_, Clock>,
+    ) -> Option<Nanos> {
+        self.read(Target::Key(key), now, |_, place, now| self.table.paused_until(place, now))
+    }
+
+    /// Returns `key`, or `None` if there are no slots.
+    fn slot_key(&self, key: KeyHash) -> Option<KeyHash> {
+        self.table.has_slots().then_some(key)
+    }
+
+    /// Returns the time until there is room for `ask` in all windows, and no pause. At least a
+    /// nanosecond. `None` without windows and pause.
     pub(in crate::keyed) fn wait(
         &self,
         place: Place,
@@ -328,7 +397,9 @@ impl RuleState {
         now: &mut Now<'_, Clock>,
     ) -> Option<Duration> {
         let state = self.table.state(place);
+        let until = if state.is_paused() { self.table.paused_until(place, now) } else { None };
         let now = now.get();
+        let pause = until.map(|until| until.since(now));
         let windows = self.table.limits().windows.iter().enumerate();
         let wait = windows.map(|(index, window)| {
             let shape = &window.shapes[ask.plan];
@@ -337,9 +408,10 @@ impl RuleState {
             let rounds = (all - 1) / quota;
             let cost = u32::try_from(all - rounds * quota).unwrap_or(u32::MAX);
             let first = state.time_until_room(index, Ask { cost, ..ask }, now);
+            let first = first.max(pause.unwrap_or_default());
             first.saturating_add(Duration::from_nanos(shape.window().saturating_mul(rounds)))
         });
-        Some(wait.max()?.max(Duration::from_nanos(1)))
+        Some(wait.max().or(pause)?.max(Duration::from_nanos(1)))
     }
 
     /// Reads the state in which requests of `target` count, without what has expired there.
@@ -352,7 +424,7 @@ impl RuleState {
         loop {
             let place = self.place_of(target);
             let state = self.table.state(place);
-            while state.expire(now) {}
+            self.table.expire(place, now);
             if state.is_queued() {
                 now.noticed = Some(place); // what the reading has expired
             }
@@ -385,7 +457,9 @@ impl RuleState {
         let plan = if plan < self.plans.len() { plan } else { 0 };
         self.read(Target::Key(key), now, |state, place, now| {
             let windows = 0..self.table.limits().windows.len();
+            let is_paused = self.table.paused_until(place, now).is_some();
             let left = windows.map(|window| state.remaining(window, plan)).min();
+            let left = if is_paused { Some(0) } else { left };
             let is_empty = left == Some(0);
             let wait = is_empty.then(|| self.wait(place, Ask { plan, cost: 1 }, now)).flatten();
             (left.unwrap_or(u32::MAX), wait)
@@ -399,6 +473,9 @@ impl RuleState {
             !state.is_idle() && {
                 // Requests that wait see to the expiry.
                 while !state.is_queued() && state.expire(now) {}
+                if state.is_paused() {
+                    self.table.paused_until(*place, now);
+                }
                 !state.is_idle()
             }
         };
@@ -494,7 +571,7 @@ impl Freed {
 /// A request that a rule denies.
 pub(in crate::keyed) struct Denial {
     pub(in crate::keyed) why: Why,
-    pub(in crate::keyed) ask: Ask,
+    pub(in crate::keyed) want: Want,
 }
 
 /// Why a rule denies a request.

@@ -1,20 +1,20 @@
 //! CORE: the counter word of a key (pure).
 //!
 //! It holds a number of *held* and one of *unlogged* permits for each window, the number of
-//! requests in flight if that is limited, and two flags. One compare-exchange of the word decides
+//! requests in flight if that is limited, and three flags. One compare-exchange of the word decides
 //! all windows of a rule together.
 //!
 //! ```text
-//!  63       62       ...                                                            0
-//! +-------+--------+-----------+---------------+-----------+---------------+-----------+
-//! | TAKEN | QUEUED | in flight | unlogged of 1 | held of 1 | unlogged of 0 | held of 0 |
-//! +-------+--------+-----------+---------------+-----------+---------------+-----------+
+//!  63       62       61       ...                                                            0
+//! +-------+--------+--------+-----------+---------------+-----------+---------------+-----------+
+//! | TAKEN | QUEUED | PAUSED | in flight | unlogged of 1 | held of 1 | unlogged of 0 | held of 0 |
+//! +-------+--------+--------+-----------+---------------+-----------+---------------+-----------+
 //! ```
 //!
 //! The fields are as wide as the largest number that a rule needs, so most pairs of windows fit.
 
 /// The bits of a word that are left to the fields.
-const BITS: u32 = 62;
+const BITS: u32 = 61;
 
 /// The word is in the hands of one task: a slot is being claimed, or a key of this home set is
 /// being inserted.
@@ -23,6 +23,10 @@ pub(crate) const TAKEN: u64 = 1 << 63;
 /// Requests wait at this state. An acquisition out of turn is refused, and a step that releases
 /// permits tells the queue. The state is live, and an overflow is not copied.
 pub(crate) const QUEUED: u64 = 1 << 62;
+
+/// The key is paused until a time: see [`pause`](super::pause). The state is live. No overflow has
+/// it.
+pub(crate) const PAUSED: u64 = 1 << 61;
 
 /// The position of a number in a counter word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

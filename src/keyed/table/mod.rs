@@ -62,6 +62,7 @@
 pub(crate) mod counts;
 pub(crate) mod limits;
 pub(crate) mod log;
+pub(crate) mod pause;
 pub(crate) mod shape;
 pub(crate) mod state;
 
@@ -71,6 +72,7 @@ use self::{
     counts::{QUEUED, TAKEN},
     limits::{Ask, Limits},
     log::Log,
+    pause::{Ends, Pause},
     state::{Attempt, Now, State},
 };
 use crate::{
@@ -105,6 +107,11 @@ impl KeyHash {
     pub(crate) const fn new(hash: u64) -> Self {
         Self(if hash == 0 { 1 } else { hash })
     }
+
+    #[cfg(test)]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// A state of the table, by its number.
@@ -138,6 +145,8 @@ pub(crate) enum Refused {
     Busy(Place),
     /// Requests wait at this place, and come first.
     Queued(Place),
+    /// The key at this place is paused.
+    Paused(Place),
     /// Both sets are full of live keys.
     NoSlot,
     /// Another task stalls while it makes a slot for this key.
@@ -158,6 +167,7 @@ enum Inserted {
 /// The states of a rule.
 pub(crate) struct Table {
     pub(super) lines: Box<[Line]>,
+    ends: Ends,
     /// The number of sets of slots.
     pub(super) sets: u32,
     /// The lines of a set.
@@ -179,6 +189,7 @@ impl Table {
         let lines = (sets + overflow_sets + 1) as usize * stride;
         Self {
             lines: (0..lines).map(|_| Line::new()).collect(),
+            ends: Ends::new(),
             sets: u32::try_from(sets).expect("the number of keys is bounded"),
             stride,
             limits,
@@ -332,8 +343,7 @@ impl Table {
             if look > 0 {
                 hint::spin_loop();
             }
-            let found = self.find(key).map_or_else(|| self.insert(key, time), Inserted::Slot);
-            let decided = match found {
+            let decided = match self.find_or_insert(key, time) {
                 Inserted::Slot(place) => self.acquire_in_slot(place, key, ask, time),
                 Inserted::Latched if look < LOOKS / 2 => None,
                 Inserted::Full if self.when_full == WhenFull::Reject => {
@@ -379,7 +389,7 @@ impl Table {
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Result<(), Refused> {
-        Self::acquire_in(self.state(place), place, ask, time)
+        self.acquire_in(self.state(place), place, ask, time)
     }
 
     /// Acquires at `place` for a request that waits there, and whose turn it is.
@@ -389,11 +399,12 @@ impl Table {
         ask: Ask,
         time: &mut Now<'_, T>,
     ) -> Result<(), Refused> {
-        Self::acquire_in(self.state(place).in_turn(), place, ask, time)
+        self.acquire_in(self.state(place).in_turn(), place, ask, time)
     }
 
     #[inline(always)]
     fn acquire_in<T: Time>(
+        &self,
         state: State<'_>,
         place: Place,
         ask: Ask,
@@ -401,13 +412,14 @@ impl Table {
     ) -> Result<(), Refused> {
         match state.try_acquire(ask) {
             Attempt::Acquired => Ok(()),
-            attempt => Self::acquire_after(attempt, state, place, ask, time),
+            attempt => self.acquire_after(attempt, state, place, ask, time),
         }
     }
 
     /// Acquires after the outcome of an attempt.
     #[inline(never)]
     fn acquire_after<T: Time>(
+        &self,
         mut attempt: Attempt,
         state: State<'_>,
         place: Place,
@@ -425,6 +437,11 @@ impl Table {
                 Attempt::Busy => return Err(Refused::Busy(place)),
                 Attempt::Taken => return Err(Refused::Stalled),
                 Attempt::Queued => return Err(Refused::Queued(place)),
+                Attempt::Paused => match self.pause_found(place, time) {
+                    Pause::None => {}
+                    Pause::Until(_) => return Err(Refused::Paused(place)),
+                    Pause::Changing => return Err(Refused::Stalled),
+                },
             }
             attempt = state.try_acquire(ask);
         }
@@ -493,6 +510,10 @@ impl Table {
 
     // --- Insertion.
 
+    fn find_or_insert<T: Time>(&self, key: KeyHash, time: &mut Now<'_, T>) -> Inserted {
+        self.find(key).map_or_else(|| self.insert(key, time), Inserted::Slot)
+    }
+
     /// Makes a slot for a key.
     #[cold]
     fn insert<T: Time>(&self, key: KeyHash, time: &mut Now<'_, T>) -> Inserted {
@@ -556,10 +577,19 @@ impl Table {
             if state.is_queued() || time.noticed.is_some() {
                 continue;
             }
-            while state.expire(time) {}
+            self.expire(place, time);
             if state.is_queued() {
                 time.noticed = Some(place);
             }
+        }
+    }
+
+    /// Expires all that has expired at `place`, and a pause that has ended.
+    pub(crate) fn expire<T: Time>(&self, place: Place, time: &mut Now<'_, T>) {
+        let state = self.state(place);
+        while state.expire(time) {}
+        if state.is_paused() {
+            self.pause_of(place, time);
         }
     }
 

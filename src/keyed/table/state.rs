@@ -64,7 +64,7 @@
 use std::{hint, ptr, time::Duration};
 
 use super::{
-    counts::{QUEUED, TAKEN, WindowFields},
+    counts::{PAUSED, QUEUED, TAKEN, WindowFields},
     limits::{Ask, Limits},
     log::{Age, Log},
     shape::Shape,
@@ -72,7 +72,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -100,6 +100,8 @@ pub(crate) enum Attempt {
     Taken,
     /// Requests wait, and come first.
     Queued,
+    /// The flag of a pause is set.
+    Paused,
 }
 
 /// A reading of the time that is made when it is first needed, and shared by several logs.
@@ -212,9 +214,13 @@ impl<'a> State<'a> {
     /// Returns `word` with the permits of `ask`.
     #[inline]
     fn added(&self, word: u64, ask: Ask) -> Result<u64, Attempt> {
-        let flags = word & (TAKEN | QUEUED) & !self.ignored;
+        let flags = word & (TAKEN | QUEUED | PAUSED) & !self.ignored;
         if flags != 0 {
-            return Err(if flags & TAKEN != 0 { Attempt::Taken } else { Attempt::Queued });
+            return Err(match flags {
+                flags if flags & TAKEN != 0 => Attempt::Taken,
+                flags if flags & PAUSED != 0 => Attempt::Paused,
+                _ => Attempt::Queued,
+            });
         }
         let layout = &self.limits.layout;
         for (window, fields) in self.limits.windows.iter().zip(layout.windows()) {
@@ -302,6 +308,35 @@ impl<'a> State<'a> {
     pub(crate) fn clear_queued(&self) {
         // Release: happens before a claim of the slot.
         self.counts.fetch_and(!QUEUED, Release);
+    }
+
+    // --- The flag of a pause. It changes in the hands of the task that has taken the end.
+
+    /// Returns true if the flag is set.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        // Relaxed: the end is looked at by another load.
+        self.counts.load(Relaxed) & PAUSED != 0
+    }
+
+    /// Sets the flag. Returns false if the state is being claimed.
+    pub(super) fn try_set_paused(&self) -> bool {
+        let mut word = self.counts.load(Relaxed);
+        while word & TAKEN & !self.ignored == 0 {
+            // Acquire: as for an acquisition, after which the key is looked up again.
+            // Release: a request that finds the flag finds the end as it is from then on.
+            match self.counts.compare_exchange_weak(word, word | PAUSED, AcqRel, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Clears the flag. Returns the word before.
+    pub(super) fn clear_paused(&self) -> u64 {
+        // Release: a resume happens before the next acquisition.
+        self.counts.fetch_and(!PAUSED, Release)
     }
 
     // --- Commit.
@@ -539,6 +574,15 @@ impl<'a> State<'a> {
         let held = self.fields(window).held.get(self.counts.load(Relaxed));
         let quota = self.limits.windows[window].shapes[plan].quota;
         quota.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the permits that are committed in `window`, but for what other tasks change meanwhile.
+    pub(crate) fn committed(&self, window: usize) -> u64 {
+        let log = self.load_log(window);
+        let unit = self.limits.windows[window].shapes[log.plan()].unit;
+        // Relaxed: a count.
+        let unlogged = self.fields(window).unlogged.get(self.counts.load(Relaxed));
+        u64::from(log.units()) * u64::from(unit) + unlogged
     }
 
     /// Returns the time until `cost` permits are available in `window`.

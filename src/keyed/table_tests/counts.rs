@@ -1,9 +1,9 @@
 //! Layouts of counter words.
 
-use crate::keyed::table::counts::{Field, Layout, QUEUED, TAKEN};
+use crate::keyed::table::counts::{Field, Layout, PAUSED, QUEUED, TAKEN};
 
 /// The bits of a word beside the flags.
-const BITS: u32 = 62;
+const BITS: u32 = 61;
 
 fn fields(layout: &Layout) -> Vec<Field> {
     let windows = layout.windows().iter().flat_map(|window| [window.held, window.unlogged]);
@@ -50,10 +50,10 @@ fn k3_counts_of_any_layout_never_overlap() {
                 let expected = if field == other { field.max() } else { 0 };
                 assert_eq!(field.get(full(other)), expected, "seed {seed}");
             }
-            assert_eq!(field.get(TAKEN | QUEUED), 0, "seed {seed}");
+            assert_eq!(field.get(TAKEN | QUEUED | PAUSED), 0, "seed {seed}");
         }
         let word: u64 = fields.iter().map(full).sum();
-        assert_eq!(word & (TAKEN | QUEUED), 0, "seed {seed}");
+        assert_eq!(word & (TAKEN | QUEUED | PAUSED), 0, "seed {seed}");
         // n permits are n of each window, and nothing else.
         let most = windows.iter().copied().min().unwrap_or(0);
         let n = random.u64(0..=most.min(u32::MAX.into()));

@@ -7,7 +7,7 @@ use crate::{
     keyed::{
         table::{
             KeyHash, Place, Refused,
-            counts::TAKEN,
+            counts::{PAUSED, TAKEN},
             limits::Ask,
             state::{Now, State},
         },
@@ -39,7 +39,7 @@ impl Schedule {
     /// Copies a state to a mirror.
     pub(super) fn copy(&self, place: Place) -> State<'_> {
         let (from, to) = (self.table.state(place), self.mirror.state(self.mirror.common()));
-        to.counts().store(from.counts().load(Relaxed) & !TAKEN, Relaxed);
+        to.counts().store(from.counts().load(Relaxed) & !(TAKEN | PAUSED), Relaxed);
         for window in 0..self.windows().len() {
             to.log(window).store(from.log(window).load(Relaxed), Relaxed);
         }

@@ -56,6 +56,8 @@ impl Schedule {
                 assert_eq!(issues.iter().find(live).map(|_| ()), None, "{self}: was forgotten");
             }
             assert_eq!(known[at].in_flight, 0, "{self}: was forgotten in flight");
+            let of_slot = self.keys.iter().position(|key| known[at].key == Some(key.get()));
+            assert!(!of_slot.is_some_and(|key| self.is_paused(key)), "{self}: lost its pause");
             let claimed = known[at].claimed.take();
             known[at] = Known { key, ..Known::default() };
             if word & TAKEN != 0 {

@@ -39,6 +39,7 @@ struct Kind {
     /// The clock leaps beyond the wrap of the stamps.
     wraps: bool,
     reject: bool,
+    pauses: bool,
 }
 
 /// Permits that were issued.
@@ -91,6 +92,9 @@ struct Seen {
     nested: u64,
     times: u64,
     debts: u64,
+    paused: u64,
+    pauses: u64,
+    no_pause: u64,
 }
 
 struct Schedule {
@@ -110,6 +114,8 @@ struct Schedule {
     depth: Cell<u32>,
     /// The issues of each key.
     issued: RefCell<Vec<Vec<Rc<Issue>>>>,
+    /// The ends of the pauses of each key.
+    ends: RefCell<Vec<u64>>,
     requests: RefCell<Vec<Request>>,
     /// Places of requests in flight whose permits are committed.
     flying: RefCell<Vec<Place>>,
@@ -190,6 +196,7 @@ impl Schedule {
             places,
             lengths,
             issued: RefCell::new(vec![Vec::new(); count]),
+            ends: RefCell::new(vec![0; count]),
             requests: RefCell::new(Vec::new()),
             flying: RefCell::new(Vec::new()),
             seen: RefCell::new(Seen::default()),
@@ -228,6 +235,9 @@ impl Schedule {
 
     fn step(&self) {
         self.sync();
+        if self.kind.pauses && self.chance(5) {
+            self.pause();
+        }
         match self.random(100) {
             0..25 => self.pass_time(),
             25..65 => self.acquire(),
@@ -261,10 +271,11 @@ impl Schedule {
         let late = shapes.map(|shape| window_of(shape) + step_of(shape)).max().unwrap_or(0);
         // Debts expire by a quota in each window, by the smallest at worst.
         let rounds = if self.kind.debts { 20_000 } else { 1 };
-        self.clock.set(self.clock.get() + late * rounds);
+        let unpaused = self.ends.borrow().iter().copied().max().unwrap_or(0);
+        self.clock.set(unpaused.max(self.clock.get() + late * rounds));
         for place in self.places.iter().copied() {
+            self.table.expire(place, &mut Now::of(&Hand::at(self.clock.get())));
             let state = self.table.state(place);
-            while state.expire(&mut Now::of(&Hand::at(self.clock.get()))) {}
             assert!(state.is_idle(), "{self}: {place:?} is live");
         }
     }
@@ -322,6 +333,9 @@ fn run(kind: Kind, steps: u32) -> Seen {
         all.nested += seen.nested;
         all.times += seen.times;
         all.debts += seen.debts;
+        all.paused += seen.paused;
+        all.pauses += seen.pauses;
+        all.no_pause += seen.no_pause;
     }
     all
 }
@@ -378,4 +392,18 @@ fn k6_keys_are_rejected_only_while_no_slot_is_idle() {
     let seen = run(kind, 2_000);
     assert!(seen.no_slot > 10 * cases(), "{seen:?}");
     run(Kind { nested: true, in_flight: true, ..kind }, 2_000);
+}
+
+#[test]
+fn k19_paused_keys_admit_nothing_stay_live_and_delay_no_other() {
+    let kind = Kind { pauses: true, ..Kind::default() };
+    let seen = run(Kind { in_flight: true, forget: true, ..kind }, 1_000);
+    assert!(seen.pauses > 10 * cases() && seen.paused > 30 * cases(), "{seen:?}");
+    run(Kind { nested: true, wraps: true, debts: true, ..kind }, 1_000);
+    let kind = Kind { keys: true, ..kind };
+    let seen = run(Kind { in_flight: true, ..kind }, 2_000);
+    assert!(seen.pauses > 10 * cases() && seen.no_pause > 10 * cases(), "{seen:?}");
+    let seen = run(Kind { nested: true, forget: true, ..kind }, 2_000);
+    assert!(seen.paused > 10 * cases(), "{seen:?}");
+    run(Kind { reject: true, nested: true, plans: true, ..kind }, 2_000);
 }

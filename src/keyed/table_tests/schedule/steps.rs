@@ -3,14 +3,17 @@
 use std::{cell::Cell, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use super::{Entry, Issue, Request, Schedule, step_of, window_of};
-use crate::keyed::{
-    table::{
-        Refused, Table,
-        counts::TAKEN,
-        limits::{Ask, Window},
-        state::Now,
+use crate::{
+    keyed::{
+        table::{
+            Place, Refused, Table,
+            counts::TAKEN,
+            limits::{Ask, Window},
+            state::Now,
+        },
+        table_tests::is_overflow,
     },
-    table_tests::is_overflow,
+    time::Nanos,
 };
 
 impl Schedule {
@@ -61,10 +64,14 @@ impl Schedule {
         };
         self.sync();
         let undisturbed = before == self.seen.borrow().nested;
+        if undisturbed && self.depth.get() == 0 && self.is_paused(key) {
+            assert!(matches!(outcome, Err(Refused::Paused(_))), "{self}: {outcome:?} in a pause");
+        }
         let mut seen = self.seen.borrow_mut();
         match outcome {
             Ok(place) => {
                 seen.admitted += 1;
+                assert!(!self.is_paused(key), "{self}: admitted in a pause");
                 seen.overflowed += u64::from(is_overflow(&self.table, place));
                 self.fly(place, 1);
                 self.requests.borrow_mut().push(Request { key, place, ask, issue: None });
@@ -89,6 +96,10 @@ impl Schedule {
                 assert!(!undisturbed || in_flight >= max, "{self}: {in_flight} of {max}");
             }
             Err(Refused::Queued(place)) => panic!("{self}: none waits at {place:?}"),
+            Err(Refused::Paused(place)) => {
+                seen.paused += 1;
+                assert!(!undisturbed || self.is_paused(key), "{self}: not paused at {place:?}");
+            }
             Err(Refused::NoSlot) => {
                 assert!(self.kind.reject, "{self}");
                 seen.no_slot += 1;
@@ -98,7 +109,9 @@ impl Schedule {
                         let is_live = |window| self.most(place, window) > 0;
                         let in_flight = self.known.borrow()[self.index(place)].in_flight;
                         assert!(
-                            in_flight > 0 || (0..self.windows().len()).any(is_live),
+                            in_flight > 0
+                                || self.is_paused_at(place)
+                                || (0..self.windows().len()).any(is_live),
                             "{self}: an idle slot is not used"
                         );
                     }
@@ -109,6 +122,40 @@ impl Schedule {
                 assert!(self.depth.get() > 0, "{self}: no other operation is under way");
             }
         }
+    }
+
+    /// Returns true if a key is paused.
+    pub(super) fn is_paused(&self, key: usize) -> bool {
+        self.ends.borrow()[key] > self.clock.get()
+    }
+
+    /// Returns true if the key of a slot is paused.
+    pub(super) fn is_paused_at(&self, place: Place) -> bool {
+        let of_slot = self.known.borrow()[self.index(place)].key;
+        let key = self.keys.iter().position(|key| of_slot == Some(key.get()));
+        key.is_some_and(|key| self.is_paused(key))
+    }
+
+    /// Pauses a key, or ends its pause.
+    pub(super) fn pause(&self) {
+        let key = self.random(self.keys.len() as u32) as usize;
+        let hash = self.kind.keys.then(|| self.keys[key]);
+        if self.chance(15) {
+            self.table.resume(hash);
+            self.ends.borrow_mut()[key] = 0;
+            return;
+        }
+        let most = 2 * window_of(&self.windows()[0].shapes[0]);
+        let until = self.clock.get() + 1 + self.random.borrow_mut().u64(..most);
+        match self.table.pause(hash, Nanos::new(until), &mut Now::of(self)) {
+            Some(_) => {
+                self.seen.borrow_mut().pauses += 1;
+                let end = &mut self.ends.borrow_mut()[key];
+                *end = until.max(*end);
+            }
+            None => self.seen.borrow_mut().no_pause += 1,
+        }
+        self.sync();
     }
 
     /// Removes a random request, of those that are issued or not.

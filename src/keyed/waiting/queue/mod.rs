@@ -279,7 +279,7 @@ impl Queue {
                 Err(refused) => refused,
             };
             let (place, is_busy) = match refused {
-                Refused::Full { place } => (place, false),
+                Refused::Full { place } | Refused::Paused(place) => (place, false),
                 Refused::Busy(place) => (place, true),
                 Refused::Queued(place) => {
                     let line = self.line_at.get(&(rule, place));
@@ -443,7 +443,10 @@ impl Queue {
                 self.set_due(line, step.now.get().after(TICK));
                 false
             }
-            Refused::Full { place } | Refused::Busy(place) | Refused::Queued(place) => {
+            Refused::Full { place }
+            | Refused::Busy(place)
+            | Refused::Queued(place)
+            | Refused::Paused(place) => {
                 let is_busy = matches!(refused, Refused::Busy(_));
                 if (rule, place) == own {
                     self.lines[line].is_busy = is_busy;
@@ -735,5 +738,6 @@ fn lane_of(targets: &[Target; MAX_RULES]) -> Lane {
 
 /// Rejects a request that need not wait.
 fn deny(rule: usize, refused: Refused, ask: Ask, step: &mut Step<'_>) -> Rejected {
-    step.states[rule].reject(Denial { why: Why::Refused(refused), ask }, &mut step.now)
+    let want = Want { ask, ..Want::NOTHING };
+    step.states[rule].reject(Denial { why: Why::Refused(refused), want }, &mut step.now)
 }
