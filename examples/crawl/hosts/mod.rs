@@ -8,7 +8,9 @@
 //!    retry       retry     ExponentialRetry: attempts of a task, and a budget for each host
 //!      └─────┬─────┘
 //!       keyed limit        KeyedLimit: the requests of each host in any second and in flight, and
-//!      ┌─────┴─────┐       those of all hosts; decided together, requests wait
+//!      ┌─────┴─────┐       those of all hosts, decided together; requests wait
+//!    pause       pause     a hint of a server pauses the key of its host
+//!      │           │
 //!    client      client    reqwest
 //! ```
 //!
@@ -22,6 +24,7 @@
 //!   limit of all hosts, the hosts take turns.
 //! - The limit is inside the retry, so every attempt counts. A task in a backoff has no request in
 //!   flight, and leaves its permit to others.
+//! - A pause is that of a key. So the 429 of a host holds back all of its tasks, and no other's.
 
 mod limits;
 mod profile;
@@ -39,6 +42,7 @@ use tower_floodgate::{
     retry::RetryBudget,
 };
 
+use self::limits::HOST;
 pub(crate) use self::profile::{HOSTS, Host, global};
 use crate::{
     args::Args,
@@ -135,6 +139,7 @@ impl Crawled {
             .clone_with(Page::try_clone)
             .on_decision(move |decision| retried.note(decision));
         let asked = log.clone();
+        let (rule, key) = (limits.handle(HOST), site.address().to_string());
         let crawler = ServiceBuilder::new()
             .layer(entrance)
             .layer(layer_fn(|inner| in_turn(inner, || (), log.clone())))
@@ -144,6 +149,12 @@ impl Crawled {
                 page
             })
             .layer(limits.clone())
+            .map_result(move |result| {
+                if let Some(hint) = page::hint(&result) {
+                    rule.pause_for(&key, hint).expect("a host with a request in flight has a slot");
+                }
+                result
+            })
             .layer(layer_fn(|inner| Recorder::new(inner, log.clone())))
             .map_request(Page::into_request)
             .and_then(page::read)
