@@ -16,8 +16,10 @@ pub(crate) async fn longest_beside<F: Future>(clock: Clock, work: F) -> (F::Outp
     loop {
         let due = clock.now() + STEP;
         select! {
-            output = &mut work => return (output, longest),
+            // The timer first: behind the work, tokio may find that the task has had its turn.
+            biased;
             () = sleep(STEP) => longest = longest.max(clock.now().saturating_sub(due)),
+            output = &mut work => return (output, longest),
         }
     }
 }

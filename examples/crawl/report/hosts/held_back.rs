@@ -7,12 +7,13 @@ use tower_floodgate::Quota;
 use super::OwnLimits;
 use crate::log::Attempt;
 
-/// Returns for each request the time from the moment at which the limits of its host allowed it
-/// until it was sent. The spans do not overlap. Each of `pauses` is half-open.
+/// Returns the spans from the moment at which the limits of its host allowed a request until it was
+/// sent, without those of pauses. The spans do not overlap. `pauses` are half-open and in order.
 ///
 /// A limit issues the requests of a host one by one. So a request is allowed once it has arrived
 /// at the limit, the one before it was sent, a window has passed since the one that was sent `rate`
-/// before it, all but `in_flight - 1` of those before it have ended, and no pause is in force.
+/// before it, and all but `in_flight - 1` of those before it have ended. A pause that begins later
+/// holds it back as well.
 ///
 /// `by_others` returns the first moment at which further limits allow a request that was sent then.
 pub(super) fn held_back<'a>(
@@ -24,29 +25,31 @@ pub(super) fn held_back<'a>(
     let OwnLimits { rate, window, in_flight } = limits;
     let mut attempts: Vec<_> = attempts.into_iter().collect();
     attempts.sort_by_key(|attempt| attempt.sent);
-    let mut pauses = pauses.to_vec();
-    pauses.sort_unstable();
 
     // The latest ends of the attempts before, of which the earliest makes room.
     let mut ends: Vec<Duration> = Vec::new();
     let mut held_back = Vec::new();
     for (number, attempt) in attempts.iter().enumerate() {
-        let asked = attempt.asked.unwrap_or(attempt.sent);
+        let sent = attempt.sent;
         let by_order = number.checked_sub(1).map(|it| attempts[it].sent);
         let by_window = number.checked_sub(rate as usize).map(|it| attempts[it].sent + window);
         ends.sort_unstable_by(|one, other| other.cmp(one));
+        ends.truncate(in_flight as usize);
         let by_in_flight = ends.get((in_flight as usize).saturating_sub(1)).copied();
-        let mut allowed =
-            [by_order, by_window, by_in_flight].into_iter().flatten().fold(asked, Duration::max);
-        for &(from, until) in &pauses {
-            if (from..until).contains(&allowed) {
-                allowed = until;
+        let limits = [attempt.asked, by_order, by_window, by_in_flight, by_others(sent)];
+        let allowed = limits.into_iter().flatten().max().unwrap_or(sent);
+
+        let mut free = allowed;
+        for &(from, until) in pauses.iter().filter(|(from, _)| *from < sent) {
+            if free < until {
+                held_back.push(from.saturating_sub(free));
+                free = until;
             }
         }
-        let allowed = by_others(attempt.sent).map_or(allowed, |others| others.max(allowed));
-        held_back.push(attempt.sent.saturating_sub(allowed));
+        held_back.push(sent.saturating_sub(free));
         ends.push(attempt.ended.as_ref().map_or(Duration::MAX, |(at, _)| *at));
     }
+    held_back.retain(|span| !span.is_zero());
     held_back
 }
 
@@ -88,19 +91,25 @@ mod tests {
     #[test]
     fn a_request_is_not_held_back_by_its_own_window() {
         let held_back = check(limits(2, 10, 9), &[], &[[0, 0, 1], [0, 0, 1], [0, 10, 11]]);
-        assert_eq!(held_back, [0, 0, 0].map(ms));
+        assert_eq!(held_back, []);
     }
 
     #[test]
     fn a_request_is_not_held_back_by_its_own_requests_in_flight() {
         let held_back = check(limits(9, 10, 2), &[], &[[0, 0, 7], [0, 0, 5], [0, 5, 9], [6, 7, 8]]);
-        assert_eq!(held_back, [0, 0, 0, 0].map(ms));
+        assert_eq!(held_back, []);
     }
 
     #[test]
     fn a_request_is_not_held_back_by_its_own_pauses() {
-        let held_back = check(limits(9, 10, 9), &[(20, 30), (3, 9), (9, 15)], &[[4, 15, 16]]);
-        assert_eq!(held_back, [ms(0)]);
+        let held_back = check(limits(9, 10, 9), &[(3, 9), (9, 15), (20, 30)], &[[4, 15, 16]]);
+        assert_eq!(held_back, []);
+    }
+
+    #[test]
+    fn a_request_is_held_back_before_and_after_a_pause() {
+        let held_back = check(limits(9, 10, 9), &[(5, 20), (10, 15)], &[[0, 22, 23]]);
+        assert_eq!(held_back, [5, 2].map(ms));
     }
 
     #[test]
@@ -140,21 +149,22 @@ mod tests {
             requests.sort_by_key(|&[_, sent, _]| sent);
             let (rate, window, in_flight) = (rng.u32(1..4), rng.u64(1..15), rng.u32(1..4));
             let from = rng.u64(0..LATEST);
-            let pause = (from, from + rng.u64(0..15));
+            let pause = (from, from + rng.u64(1..15));
 
-            let naive = requests.iter().enumerate().map(|(number, &[asked, sent, _])| {
+            let mut naive = Vec::new();
+            for (number, &[asked, sent, _]) in requests.iter().enumerate() {
                 let before = &requests[..number];
                 let last = before.last().map_or(0, |[_, sent, _]| *sent);
                 let allowed = (asked.max(last)..sent).find(|&now| {
                     let recent = before.iter().filter(|[_, sent, _]| now < sent + window).count();
                     let there = before.iter().filter(|[.., ended]| now < *ended).count();
-                    recent < rate as usize
-                        && there < in_flight as usize
-                        && !(pause.0..pause.1).contains(&now)
+                    recent < rate as usize && there < in_flight as usize
                 });
-                ms(sent - allowed.unwrap_or(sent))
-            });
-            let naive: Vec<_> = naive.collect();
+                let moments: Vec<_> = (allowed.unwrap_or(sent)..sent).collect();
+                let spans = moments.split(|now| (pause.0..pause.1).contains(now));
+                naive.extend(spans.map(|span| ms(span.len() as u64)));
+            }
+            naive.retain(|span| !span.is_zero());
             let clever = check(limits(rate, window, in_flight), &[pause], &requests);
             assert_eq!(clever, naive, "{requests:?}, {rate} in {window}, {in_flight}, {pause:?}");
         }

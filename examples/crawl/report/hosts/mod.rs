@@ -12,6 +12,7 @@ use self::promises::Together;
 use super::{
     exit_code,
     promises::{Promise, broken},
+    spans::union,
     table,
     timeline::{self, Scale, Spans},
 };
@@ -101,7 +102,7 @@ impl OfHost {
     /// Returns the times for which the server asked for no requests, from its response on.
     fn pauses(&self) -> Vec<(Duration, Duration)> {
         let ended = self.attempts().filter_map(|attempt| attempt.ended.as_ref());
-        ended.filter_map(|(at, outcome)| Some((*at, *at + outcome.hint()?))).collect()
+        union(ended.filter_map(|(at, outcome)| Some((*at, *at + outcome.hint()?))).collect())
     }
 
     /// Returns the errors of failed tasks, and how often each of them occurred.
