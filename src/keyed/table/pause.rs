@@ -98,18 +98,19 @@ impl Table {
             self.pause_at(common, None, until, Present::Prolong, time);
             return Some(common);
         };
-        for _ in 0..LOOKS.min(16) {
+        for look in 0..LOOKS.min(16) {
             match self.find_or_insert(key, time) {
                 Inserted::Slot(place) => {
                     if self.pause_at(place, Some(key), until, Present::Prolong, time) {
                         return Some(place);
                     }
+                    wait_for_others(); // which claim the slot
                 }
-                // Another task is to finish an insertion, or to commit.
-                Inserted::Latched | Inserted::Stays => {}
-                Inserted::Full => return None,
+                Inserted::Latched => wait_for_others(),
+                // A commit is a moment away, unless it is made with the response.
+                Inserted::Stays if look < 4 => hint::spin_loop(),
+                Inserted::Stays | Inserted::Full => return None,
             }
-            wait_for_others();
         }
         None
     }
