@@ -144,6 +144,8 @@ impl Log {
     pub(crate) fn asked(&self, task: usize) {
         let now = self.clock.now();
         let mut entries = self.lock();
+        // A rejected attempt leaves the queue without being sent.
+        entries.leave_queue(task, now);
         entries.task(task).asked = Some(now);
         let queued = entries.queued() + 1;
         entries.queue(now, queued);
@@ -167,7 +169,6 @@ impl Log {
     pub(crate) fn ended(&self, task: usize, result: &Result<Answer, reqwest::Error>) {
         let now = self.clock.now();
         let mut entries = self.lock();
-        // A rejected attempt leaves the queue without being sent.
         entries.leave_queue(task, now);
         entries.task(task).ended = Some((now, Outcome::of(result)));
     }
