@@ -12,13 +12,13 @@ use crate::{
     adapter::TestClock,
     join,
     keyed::table::{
-        KeyHash, Place, Table, WhenFull,
+        KeyHash, Place, Refused, Table, WhenFull,
         limits::{Ask, Limits, Window},
         shape::{Shape, TICKS},
         state::{Now, State},
     },
     spawn,
-    time::Time,
+    time::{Nanos, Time},
 };
 
 const PREEMPTIONS: usize = 2;
@@ -198,7 +198,7 @@ impl Keyed {
 
     /// Expires what has expired, as a look at the state does.
     fn expire(&self, place: Place) {
-        while self.table.state(place).expire(&mut self.now()) {}
+        self.table.expire(place, &mut self.now());
     }
 }
 
@@ -739,6 +739,197 @@ fn k13_forgotten_permits_are_released_once() {
         keyed.expire(place);
         join([other]);
         keyed.assert_bound(A, []);
+        keyed.assert_whole();
+    });
+}
+
+// --- Pauses.
+
+impl Keyed {
+    /// Allocates the ends of pauses, which the threads share from then on.
+    fn allocate_ends(&self) {
+        self.table.pause(None, Nanos::new(u64::MAX), &mut self.now());
+        self.table.resume(None);
+    }
+
+    fn pause(&self, key: KeyHash, until: u64) {
+        let paused = self.table.pause(Some(key), Nanos::new(until), &mut self.now());
+        assert!(paused.is_some(), "a slot is idle, or that of the key");
+    }
+
+    fn refused(&self, key: KeyHash) -> Option<Refused> {
+        let acquired = self.table.acquire(key, ask(1), &mut self.now());
+        acquired.map(|place| self.table.state(place).undo(ask(1))).err()
+    }
+
+    /// Asserts that the key is paused until `until`, and not after.
+    fn assert_paused_until(&self, key: KeyHash, until: u64) {
+        let place = self.table.place_of(key);
+        let paused = self.table.paused_until(place, &mut self.now());
+        assert_eq!(paused, Some(Nanos::new(until)));
+        assert_eq!(self.refused(key), Some(Refused::Paused(place)));
+        self.clock.set(Nanos::new(until));
+        assert_eq!(self.refused(key), None);
+        assert!(!self.table.state(place).is_paused());
+    }
+}
+
+/// K19: a key is paused while a request of it acquires, and another task waits for the end.
+#[test]
+fn k19_pause_refuses_all_later_requests() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(2, 1).build();
+        keyed.allocate_ends();
+        let other = spawn(&keyed, |keyed| keyed.refused(A));
+        keyed.pause(A, 5);
+        let place = keyed.table.place_of(A);
+        assert_eq!(keyed.refused(A), Some(Refused::Paused(place)));
+        let other = join([other]).pop().expect("it has an outcome");
+        let is_known = matches!(other, None | Some(Refused::Paused(_) | Refused::Stalled));
+        assert!(is_known, "{other:?}");
+        keyed.assert_paused_until(A, 5);
+        keyed.assert_whole();
+    });
+}
+
+/// K19: a longer pause begins while a request ends the one of before.
+#[test]
+fn k19_end_of_a_pause_ends_no_later_one() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
+        let pause = |keyed: &Keyed, until| {
+            keyed.table.pause(None, Nanos::new(until), &mut keyed.now());
+        };
+        let place = keyed.table.common();
+        pause(&keyed, 5);
+        keyed.wait(5);
+        let other = spawn(&keyed, |keyed| {
+            keyed.acquire_common(ask(1)).map(|_| {
+                keyed.common().undo(ask(1));
+            })
+        });
+        pause(&keyed, 9);
+        let acquired = keyed.table.acquire_at(place, ask(1), &mut keyed.now());
+        assert_eq!(acquired, Err(Refused::Paused(place)));
+        join([other]);
+        assert_eq!(keyed.table.paused_until(place, &mut keyed.now()), Some(Nanos::new(9)));
+        assert!(keyed.common().is_paused());
+        keyed.wait(4);
+        assert_eq!(keyed.table.paused_until(place, &mut keyed.now()), None);
+        keyed.assert_whole();
+    });
+}
+
+/// K19: of two pauses at once, the longer one holds.
+#[test]
+fn k19_pause_moves_only_forward() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
+        let pause = |keyed: &Keyed, until| {
+            keyed.table.pause(None, Nanos::new(until), &mut keyed.now());
+        };
+        let place = keyed.table.common();
+        let other = spawn(&keyed, move |keyed| pause(keyed, 9));
+        pause(&keyed, 5);
+        join([other]);
+        assert_eq!(keyed.table.paused_until(place, &mut keyed.now()), Some(Nanos::new(9)));
+        keyed.wait(9);
+        assert_eq!(keyed.table.paused_until(place, &mut keyed.now()), None);
+        keyed.assert_whole();
+    });
+}
+
+/// K5, K19: a slot is claimed for another key while the key of before is paused in it.
+#[test]
+fn k19_pause_is_that_of_its_key_beside_a_claim_of_the_slot() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (keyed, _) = Keyed::with_an_expired_key(Setting::keys(1, 1));
+        keyed.allocate_ends();
+        let other = spawn(&keyed, |keyed| keyed.issue(B, 1));
+        let paused = keyed.table.pause(Some(A), Nanos::new(1_000), &mut keyed.now());
+        let issued = join([other]).pop().flatten();
+        // One finds the slot.
+        match (paused, issued) {
+            (Some(place), issued) => {
+                assert_eq!(keyed.table.find(A), Some(place));
+                assert_eq!(keyed.refused(A), Some(Refused::Paused(place)));
+                assert_eq!(issued.map(|_| keyed.table.find(B)), issued.map(|_| None));
+            }
+            (None, _) => {
+                let slots = keyed.table.slots();
+                let is_paused = |place| keyed.table.state(place).is_paused();
+                assert_eq!(slots.filter(|place| is_paused(*place)).count(), 0);
+            }
+        }
+        keyed.wait(1_000);
+        keyed.assert_whole();
+    });
+}
+
+/// K5, K19: a slot whose pause has ended is claimed while its key is paused again.
+#[test]
+fn k19_slot_of_a_key_that_is_paused_again_is_not_claimed() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let keyed = Setting::keys(1, 1).build();
+        keyed.allocate_ends();
+        keyed.issue(FAR, 1).expect("the table is empty");
+        keyed.pause(A, 1);
+        keyed.wait(1);
+        let other = spawn(&keyed, |keyed| keyed.refused(B));
+        let paused = keyed.table.pause(Some(A), Nanos::new(1_000), &mut keyed.now());
+        join([other]);
+        if let Some(place) = paused {
+            assert_eq!(keyed.table.find(A), Some(place));
+            assert_eq!(keyed.refused(A), Some(Refused::Paused(place)));
+        }
+        keyed.wait(1_000);
+        keyed.assert_whole();
+    });
+}
+
+/// K19: a resume happens before the request that it admits.
+#[test]
+fn k19_resume_happens_before_the_next_acquisition() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(1, 1).build();
+        keyed.allocate_ends();
+        let place = keyed.table.common();
+        let written = Arc::new(UnsafeCell::new(()));
+        keyed.table.pause(None, Nanos::new(5), &mut keyed.now());
+        let theirs = Arc::clone(&written);
+        let other = spawn(&keyed, move |keyed| {
+            theirs.with_mut(|_| {});
+            assert!(keyed.table.resume(None).is_some(), "it was paused");
+        });
+        if keyed.table.acquire_at(place, ask(1), &mut keyed.now()).is_ok() {
+            written.with(|_| {});
+            keyed.common().undo(ask(1));
+        }
+        join([other]);
+        assert!(!keyed.common().is_paused());
+        keyed.assert_whole();
+    });
+}
+
+/// K19: a key is resumed while its pause is prolonged, or its slot is that of another key.
+#[test]
+fn k19_resume_ends_a_pause_as_a_whole() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let keyed = Setting::common(2, 1).build();
+        keyed.allocate_ends();
+        let place = keyed.table.common();
+        keyed.table.pause(None, Nanos::new(5), &mut keyed.now());
+        let other = spawn(&keyed, |keyed| keyed.table.resume(None).map(|(_, until, _)| until));
+        keyed.table.pause(None, Nanos::new(9), &mut keyed.now());
+        let resumed = join([other]).pop().flatten().expect("it was paused");
+        let until = keyed.table.paused_until(place, &mut keyed.now());
+        let expected = if resumed == Nanos::new(5) { Some(Nanos::new(9)) } else { None };
+        assert_eq!(until, expected, "{resumed:?}");
+        assert_eq!(keyed.common().is_paused(), expected.is_some());
+        keyed.wait(9);
+        assert_eq!(keyed.table.paused_until(place, &mut keyed.now()), None);
         keyed.assert_whole();
     });
 }

@@ -63,6 +63,9 @@ const NONE: u64 = 0;
 /// One task changes the pause.
 const CHANGING: u64 = u64::MAX;
 
+/// Looks for a slot while other tasks make slots, before a pause fails.
+const PAUSE_LOOKS: u32 = 16;
+
 /// The ends of the pauses of a table: of each slot, and of the common state.
 pub(super) type Ends = OnceLock<Box<[AtomicU64]>>;
 
@@ -98,7 +101,7 @@ impl Table {
             self.pause_at(common, None, until, Present::Prolong, time);
             return Some(common);
         };
-        for look in 0..LOOKS.min(16) {
+        for look in 0..PAUSE_LOOKS {
             match self.find_or_insert(key, time) {
                 Inserted::Slot(place) => {
                     if self.pause_at(place, Some(key), until, Present::Prolong, time) {

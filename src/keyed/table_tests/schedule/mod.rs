@@ -405,5 +405,5 @@ fn k19_paused_keys_admit_nothing_stay_live_and_delay_no_other() {
     assert!(seen.pauses > 10 * cases() && seen.no_pause > 3 * cases(), "{seen:?}");
     let seen = run(Kind { nested: true, forget: true, ..kind }, 1_000);
     assert!(seen.paused > 3 * cases(), "{seen:?}");
-    run(Kind { reject: true, nested: true, plans: true, ..kind }, 1_000);
+    run(Kind { reject: true, nested: true, ..kind }, 1_000);
 }
