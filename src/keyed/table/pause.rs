@@ -131,10 +131,10 @@ impl Table {
         let end = &self.ends.get_or_init(|| self.no_ends())[self.index_of_end(place)];
         let before = take(end, |_| true).unwrap_or(NONE);
         let state = self.state(place);
+        let is_set = state.try_set_paused();
         // Relaxed: the flag has acquired. A state with the flag keeps its key.
-        let is_of_key =
-            state.try_set_paused() && key.is_none_or(|key| self.tag(place).load(Relaxed) == key.0);
-        if !is_of_key && before == NONE {
+        let is_of_key = is_set && key.is_none_or(|key| self.tag(place).load(Relaxed) == key.0);
+        if is_set && !is_of_key && before == NONE {
             state.clear_paused();
         }
         let until = until.min(Nanos::new(CHANGING - 1));
