@@ -22,6 +22,19 @@ pub(crate) fn wait_for_others() {
     std::thread::yield_now();
 }
 
+/// Steps that one thread at a time makes, each after those of the threads before. The models check
+/// that; here, it is nothing.
+pub(crate) struct Exclusive;
+
+impl Exclusive {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) const fn enter(&self) {}
+}
+
 /// A mutex without poisoning.
 ///
 /// Foreign code that could panic (the `clone` of a waker) runs under it only before a change, so

@@ -26,13 +26,7 @@ impl RuleHandle {
     /// If there is none.
     #[track_caller]
     pub(super) fn of(states: &Arc<States>, rule: &str) -> Self {
-        match states.iter().position(|state| **state.name() == *rule) {
-            Some(index) => Self { states: Arc::clone(states), index },
-            None => {
-                let names: Vec<_> = states.iter().map(|state| &**state.name()).collect();
-                panic!("there is no rule {rule:?}: the layer has {names:?}")
-            }
-        }
+        Self { states: Arc::clone(states), index: states.index_of(rule) }
     }
 
     fn state(&self) -> &RuleState {

@@ -222,6 +222,7 @@ mod key;
 mod keys;
 mod lanes;
 mod layer;
+mod pause_on_hint;
 mod rule;
 mod service;
 mod shared;
@@ -244,6 +245,7 @@ pub use self::{
     handle::{RuleHandle, TableFull},
     key::{Everyone, Key},
     layer::KeyedLimitLayer,
+    pause_on_hint::{HintFuture, PauseKeyOnHint, PauseKeyOnHintLayer},
     rule::{
         AtCall, ByResponse, FailuresOnly, IntoRules, OnePermit, Plan, ReadTerms, Rule, RuleList,
         Rules, Settle, SettleRules, Terms, WithCost, WithExemption, WithPlan, WithoutKey,

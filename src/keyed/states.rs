@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::runtime::{self, Handle};
@@ -12,7 +13,7 @@ use tokio::runtime::{self, Handle};
 use super::{
     rule::{
         list::MAX_RULES,
-        state::{Denial, Freed, Held, RuleState, Want, Why},
+        state::{Denial, Freed, Held, RuleState, Target, Want, Why},
     },
     table::{Place, Refused, state::Now},
     waiting::queue::{Arrival, Joined, Queue, QueueBounds, Step, WaiterId, Wakes},
@@ -62,6 +63,29 @@ impl States {
     /// Returns a reading of the time that is still to be made.
     pub(super) const fn now(&self) -> Now<'_, Clock> {
         Now::of(&self.clock)
+    }
+
+    /// Returns the index of the rule with this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub(super) fn index_of(&self, rule: &str) -> usize {
+        self.iter().position(|state| **state.name() == *rule).unwrap_or_else(|| {
+            let names: Vec<_> = self.iter().map(|state| &**state.name()).collect();
+            panic!("there is no rule {rule:?}: the layer has {names:?}")
+        })
+    }
+
+    /// Pauses the state of which a request wants permits, if that is of a key. A key that finds no
+    /// slot is not paused.
+    #[cold]
+    pub(super) fn pause(&self, rule: usize, target: Target, wait: Duration) {
+        let mut now = self.now();
+        let until = self.clock.now().after(wait);
+        self[rule].pause_target(target, until, &mut now);
+        self.tell_noticed(rule, &mut now);
     }
 
     /// Undoes the acquisitions of a request.

@@ -780,6 +780,7 @@ fn k19_pause_refuses_all_later_requests() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let keyed = Setting::keys(2, 1).build();
         keyed.allocate_ends();
+        keyed.issue(A, 1).expect("the table is empty");
         let other = spawn(&keyed, |keyed| keyed.refused(A));
         keyed.pause(A, 5);
         let place = keyed.table.place_of(A);

@@ -68,6 +68,19 @@ pub(crate) fn wait_for_others() {
     loom::thread::yield_now();
 }
 
+/// Steps that one thread at a time makes. A model fails if one does not happen before the next.
+pub(crate) struct Exclusive(loom::cell::UnsafeCell<()>);
+
+impl Exclusive {
+    pub(crate) fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(()))
+    }
+
+    pub(crate) fn enter(&self) {
+        self.0.with_mut(|_| {});
+    }
+}
+
 macro_rules! atomic {
     ($name:ident, $value:ty) => {
         #[derive(Debug)]

@@ -48,6 +48,26 @@ fn k7_rejected_request_that_becomes_a_response_allocates_nothing() {
 }
 
 #[test]
+fn k19_rejection_of_a_paused_key_allocates_nothing() {
+    let layer = KeyedLimitLayer::new(rule().at_most(1, secs(3600)).penalty(secs(3600)));
+    let handle = layer.handle("client");
+    let mut service = layer.reject_with(|_| u32::MAX).layer(Free);
+    // The first pause allocates the ends of all.
+    let first = measure(|| handle.pause_for(100_u32, secs(9)).expect("a slot is idle"));
+    assert_eq!(first.count_total, 1);
+    assert!(first.bytes_total <= 10 * 100_000 + 128, "{}", first.bytes_total);
+    let pauses = measure(|| {
+        (101..200_u32).for_each(|key| handle.pause_for(key, secs(9)).expect("a slot is idle"));
+    });
+    assert_eq!(pauses.count_total, 0);
+    // Two of them are rejected by the window, which brings the penalty, and by the pause.
+    for _ in 0..3 {
+        assert_eq!(allocations(&mut service, 0..200), 0);
+    }
+    assert_eq!(handle.rejected(), 3 * 100 + 2 * 100);
+}
+
+#[test]
 fn k7_request_without_a_slot_allocates_nothing() {
     let layer = KeyedLimitLayer::new(rule().at_most(1, secs(3600)).max_keys(10));
     let mut service = layer.clone().reject_with(|_| u32::MAX).layer(Free);

@@ -7,7 +7,7 @@ use std::mem;
 use super::{
     Rule, RuleConfig,
     settle::{IsLate, Settle},
-    state::{Held, RuleState, Want, Why},
+    state::{Held, RuleState, Target, Want, Why},
     terms::ReadTerms,
 };
 #[cfg(feature = "server")]
@@ -58,6 +58,10 @@ pub trait Rules<Request>: RuleList {
     /// Returns what the request wants of each rule, in the first entries of an array.
     #[doc(hidden)]
     fn wants(&self, states: &States, request: &Request) -> Result<[Want; MAX_RULES], Denied>;
+
+    /// Returns the state in which a request counts at a rule.
+    #[doc(hidden)]
+    fn target(&self, rule: usize, states: &States, request: &Request) -> Target;
 
     /// Returns the rejection of a request that was denied, with the time of a later rule if that is
     /// longer. The rules before it have room.
@@ -179,6 +183,15 @@ macro_rules! rules {
             fn subjects(&self, states: &[RuleState], request: &Request) -> Self::Subjects {
                 let ($($rule,)+) = self;
                 [$(states[$index].subject(&$rule.key, request, $rule.terms.terms(request))),+]
+            }
+
+            fn target(&self, rule: usize, states: &States, request: &Request) -> Target {
+                let ($($rule,)+) = self;
+                let target = match rule {
+                    $($index => states[$index].target(&$rule.key, request),)+
+                    _ => None,
+                };
+                target.unwrap_or(Target::Nothing)
             }
 
             #[cold]

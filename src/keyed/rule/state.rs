@@ -356,6 +356,22 @@ impl RuleState {
         until <= now.get() || self.table.pause(self.slot_key(key), until, now).is_some()
     }
 
+    /// Pauses the state of which a request wants permits, as [`pause`](Self::pause) does.
+    pub(in crate::keyed) fn pause_target(
+        &self,
+        target: Target,
+        until: Nanos,
+        now: &mut Now<'_, Clock>,
+    ) -> bool {
+        match target {
+            Target::Key(key) => self.pause(key, until, now),
+            Target::Common if !self.table.has_slots() => {
+                until <= now.get() || self.table.pause(None, until, now).is_some()
+            }
+            Target::Common | Target::Nothing => false,
+        }
+    }
+
     /// Ends the pause of a key. Returns true if it was paused.
     pub(in crate::keyed) fn resume(&self, key: KeyHash, now: &mut Now<'_, Clock>) -> (bool, Freed) {
         let resumed = self.table.resume(self.slot_key(key));

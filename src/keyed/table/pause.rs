@@ -1,6 +1,6 @@
 //! CORE: pauses of keys.
 //!
-//! A pause is written in two words of a state. The flag [`PAUSED`] stands in the counter word, so a
+//! A pause is written in two words of a state. The flag [`PAUSED`](super::counts::PAUSED) stands in the counter word, so a
 //! request tests it together with the other flags. The *end* stands in an array of its own, which
 //! the first pause of the table allocates.
 //!
@@ -46,11 +46,11 @@
 
 use std::{hint, sync::OnceLock};
 
-use super::{Inserted, KeyHash, LANES, Place, Table, counts::PAUSED, state::Now};
+use super::{Inserted, KeyHash, LANES, Place, Table, state::Now};
 use crate::{
     keyed::lanes::LOOKS,
     sync::{
-        AtomicU64,
+        AtomicU64, Exclusive,
         Ordering::{Acquire, Relaxed, Release},
         wait_for_others,
     },
@@ -67,7 +67,49 @@ const CHANGING: u64 = u64::MAX;
 const PAUSE_LOOKS: u32 = 16;
 
 /// The ends of the pauses of a table: of each slot, and of the common state.
-pub(super) type Ends = OnceLock<Box<[AtomicU64]>>;
+pub(super) type Ends = OnceLock<Box<[End]>>;
+
+/// The end of the pause of a state.
+pub(super) struct End {
+    word: AtomicU64,
+    in_hand: Exclusive,
+}
+
+impl End {
+    fn none() -> Self {
+        Self { word: AtomicU64::new(NONE), in_hand: Exclusive::new() }
+    }
+
+    /// Takes the end in hand, if it is one that `wants` tells. Returns what it was.
+    fn take(&self, wants: impl Fn(u64) -> bool) -> Option<u64> {
+        loop {
+            // Relaxed: the exchange checks the value.
+            match self.word.load(Relaxed) {
+                CHANGING => wait_for_others(),
+                before if !wants(before) => return None,
+                before if self.try_take(before) => return Some(before),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the end in hand, if it is `before`.
+    fn try_take(&self, before: u64) -> bool {
+        // Acquire: the flag, as changed by the task before, which has released it.
+        let is_taken = self.word.compare_exchange(before, CHANGING, Acquire, Relaxed).is_ok();
+        if is_taken {
+            self.in_hand.enter();
+        }
+        is_taken
+    }
+
+    /// Lets the end go, which is in hand.
+    fn release(&self, after: u64) {
+        self.in_hand.enter();
+        // Release: the flag, to the next task that takes the end.
+        self.word.store(after, Release);
+    }
+}
 
 /// What a pause does to one that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +171,7 @@ impl Table {
     ) -> bool {
         let now = time.get();
         let end = &self.ends.get_or_init(|| self.no_ends())[self.index_of_end(place)];
-        let before = take(end, |_| true).unwrap_or(NONE);
+        let before = end.take(|_| true).unwrap_or(NONE);
         let state = self.state(place);
         let is_set = state.try_set_paused();
         // Relaxed: the flag has acquired. A state with the flag keeps its key.
@@ -143,8 +185,7 @@ impl Table {
             Present::Keep if before > now.get() => before,
             Present::Keep | Present::Prolong => before.max(until.get()),
         };
-        // Release: the flag, to the next task that takes the end.
-        end.store(after, Release);
+        end.release(after);
         is_of_key
     }
 
@@ -153,16 +194,14 @@ impl Table {
     pub(crate) fn resume(&self, key: Option<KeyHash>) -> Option<(Place, Nanos, u64)> {
         let place = key.map_or(Some(self.common()), |key| self.find(key))?;
         let end = &self.ends.get()?[self.index_of_end(place)];
-        let before = take(end, |before| before != NONE)?;
+        let before = end.take(|before| before != NONE)?;
         // Relaxed: the end has acquired. It is that of a state with the flag, which keeps its key.
         if key.is_some_and(|key| self.tag(place).load(Relaxed) != key.0) {
-            // Release: as below.
-            end.store(before, Release);
+            end.release(before);
             return None;
         }
         let word = self.state(place).clear_paused();
-        // Release: the flag, to the next task that takes the end.
-        end.store(NONE, Release);
+        end.release(NONE);
         Some((place, Nanos::new(before), word))
     }
 
@@ -195,24 +234,22 @@ impl Table {
 
     /// Returns the pause at `place`. Ends one whose time has passed.
     pub(super) fn pause_of<T: Time>(&self, place: Place, time: &mut Now<'_, T>) -> Pause {
-        // Acquire: the end is at least as new as the flag.
-        if self.state(place).counts().load(Acquire) & PAUSED == 0 {
+        if !self.state(place).is_paused() {
             return Pause::None;
         }
         let Some(ends) = self.ends.get() else { return Pause::None };
         let end = &ends[self.index_of_end(place)];
         loop {
-            // Acquire: without an end, the flag is cleared.
-            match end.load(Acquire) {
-                NONE => return Pause::None,
+            // Relaxed: the exchange checks a time that has passed. One that has not may be that of an
+            // earlier pause of this key, since its fingerprint was acquired.
+            match end.word.load(Relaxed) {
                 CHANGING => return Pause::Changing,
                 until if until > time.get().get() => return Pause::Until(Nanos::new(until)),
+                // Or none: the flag was cleared since.
                 passed => {
-                    // Acquire: the flag, as changed by the task before.
-                    if end.compare_exchange(passed, CHANGING, Acquire, Relaxed).is_ok() {
+                    if end.try_take(passed) {
                         self.state(place).clear_paused();
-                        // Release: as for a resume.
-                        end.store(NONE, Release);
+                        end.release(NONE);
                         return Pause::None;
                     }
                 }
@@ -220,29 +257,12 @@ impl Table {
         }
     }
 
-    fn no_ends(&self) -> Box<[AtomicU64]> {
-        (0..=self.sets as usize * LANES).map(|_| AtomicU64::new(NONE)).collect()
+    fn no_ends(&self) -> Box<[End]> {
+        (0..=self.sets as usize * LANES).map(|_| End::none()).collect()
     }
 
     /// Returns the index of the end of a slot, or of the common state. An overflow has none.
     fn index_of_end(&self, place: Place) -> usize {
         (place.0 as usize).min(self.sets as usize * LANES)
-    }
-}
-
-/// Takes an end in hand, if it is one that `wants` tells. Returns what it was.
-fn take(end: &AtomicU64, wants: impl Fn(u64) -> bool) -> Option<u64> {
-    loop {
-        // Relaxed: the exchange checks the value.
-        match end.load(Relaxed) {
-            CHANGING => wait_for_others(),
-            before if !wants(before) => return None,
-            before => {
-                // Acquire: the flag, as changed by the task before.
-                if end.compare_exchange(before, CHANGING, Acquire, Relaxed).is_ok() {
-                    return Some(before);
-                }
-            }
-        }
     }
 }

@@ -72,7 +72,7 @@ use super::{
 use crate::{
     sync::{
         AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::{Nanos, Time},
 };
@@ -315,7 +315,7 @@ impl<'a> State<'a> {
     /// Returns true if the flag is set.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
-        // Relaxed: the end is looked at by another load.
+        // Relaxed: a flag of before is taken for a pause only if the end tells of one.
         self.counts.load(Relaxed) & PAUSED != 0
     }
 
@@ -324,8 +324,7 @@ impl<'a> State<'a> {
         let mut word = self.counts.load(Relaxed);
         while word & TAKEN & !self.ignored == 0 {
             // Acquire: as for an acquisition, after which the key is looked up again.
-            // Release: a request that finds the flag finds the end as it is from then on.
-            match self.counts.compare_exchange_weak(word, word | PAUSED, AcqRel, Relaxed) {
+            match self.counts.compare_exchange_weak(word, word | PAUSED, Acquire, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }

@@ -5,7 +5,9 @@ use tower_layer::Layer;
 use super::{queue::QueueBounds, service::KeyedQueue};
 use crate::{
     Rejected,
-    keyed::{handle::RuleHandle, shared::Shared},
+    keyed::{
+        handle::RuleHandle, pause_on_hint::PauseKeyOnHintLayer, rule::RuleList, shared::Shared,
+    },
     reject::{RejectWith, RejectWithBoxError, RejectWithError},
 };
 
@@ -78,6 +80,23 @@ impl<R, P> KeyedQueueLayer<R, P> {
     #[track_caller]
     pub fn handle(&self, rule: &str) -> RuleHandle {
         RuleHandle::of(&self.shared.states, rule)
+    }
+
+    /// Makes a layer that pauses the key of a request, at the rule with this name, for the time
+    /// that `hint` reads from the response: see [pauses](crate::keyed#pauses).
+    ///
+    /// Put it inside the limit, next to the client, so that it sees each attempt.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such rule.
+    #[must_use]
+    #[track_caller]
+    pub fn pause_on_hint<H>(&self, rule: &str, hint: H) -> PauseKeyOnHintLayer<R, H>
+    where
+        R: RuleList,
+    {
+        PauseKeyOnHintLayer::new(&self.shared, rule, hint)
     }
 }
 
