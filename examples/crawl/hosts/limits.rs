@@ -21,8 +21,8 @@ use crate::{
 /// The rule of each host.
 pub(crate) const HOST: &str = "host";
 
-/// The longest wait of a request: a limit of the program, not of a host.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// The longest wait of a request, and the longest pause: longer than any of this program.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The key of a request: its host, with the port.
 ///

@@ -9,7 +9,7 @@
 //!      └─────┬─────┘
 //!       keyed limit        KeyedLimit: the requests of each host in any second and in flight, and
 //!      ┌─────┴─────┐       those of all hosts, decided together; requests wait
-//!    pause       pause     a hint of a server pauses the key of its host
+//!    pause       pause     PauseKeyOnHint: a hint of a server pauses the key of its host
 //!      │           │
 //!    client      client    reqwest
 //! ```
@@ -42,7 +42,7 @@ use tower_floodgate::{
     retry::RetryBudget,
 };
 
-use self::limits::HOST;
+use self::limits::{HOST, MAX_WAIT};
 pub(crate) use self::profile::{HOSTS, Host, global};
 use crate::{
     args::Args,
@@ -139,7 +139,6 @@ impl Crawled {
             .clone_with(Page::try_clone)
             .on_decision(move |decision| retried.note(decision));
         let asked = log.clone();
-        let (rule, key) = (limits.handle(HOST), site.address().to_string());
         let crawler = ServiceBuilder::new()
             .layer(entrance)
             .layer(layer_fn(|inner| in_turn(inner, || (), log.clone())))
@@ -149,12 +148,7 @@ impl Crawled {
                 page
             })
             .layer(limits.clone())
-            .map_result(move |result| {
-                if let Some(hint) = page::hint(&result) {
-                    rule.pause_for(&key, hint).expect("a host with a request in flight has a slot");
-                }
-                result
-            })
+            .layer(limits.pause_on_hint(HOST, page::hint).max_pause(MAX_WAIT))
             .layer(layer_fn(|inner| Recorder::new(inner, log.clone())))
             .map_request(Page::into_request)
             .and_then(page::read)
