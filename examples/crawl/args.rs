@@ -9,10 +9,14 @@ use tower_floodgate::{
     retry::{Backoff, Jitter},
 };
 
+use crate::hosts::HOSTS;
+
 /// Crawls a slow and flaky HTTP API: a few pages at a time, within its quota, with retries.
 ///
 /// Without --url it starts such an API on a local port and crawls that. At the end it prints
 /// when each request was sent, and checks its promises.
+///
+/// With --hosts it starts several, which differ in speed and quota, and crawls them at once.
 #[derive(Debug, Parser)]
 #[command(name = "crawl", after_help = EXIT_CODES, verbatim_doc_comment, allow_negative_numbers = true)]
 pub(crate) struct Args {
@@ -80,6 +84,20 @@ pub(crate) struct Args {
     )]
     pub(crate) delay: Duration,
 
+    /// Hosts to crawl at once, from 1 to 5; each has limits of its own
+    ///
+    /// Of several hosts, one is quick, one is slow, one responds with 429 and a time, one dies, and
+    /// one fails now and then. --tasks and --queue are those of each host. The values of --rate,
+    /// --in-flight and --delay are multiplied for each host: the report tells the products.
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_parser = number_of_hosts,
+        conflicts_with = "url",
+        verbatim_doc_comment
+    )]
+    pub(crate) hosts: usize,
+
     /// URL to fetch once for each task, instead of the built-in API
     ///
     /// Redirects are not followed: the rate limit would not count those requests.
@@ -125,12 +143,20 @@ pub(crate) struct Layers {
 }
 
 impl Args {
-    /// Makes the layers, or returns their error about a value.
+    /// Makes the layers for one host, or returns their error about a value.
     pub(crate) fn layers(&self) -> Result<Layers, clap::Error> {
         let concurrency = ConcurrencyBackpressureLayer::try_new(self.in_flight)
             .map_err(|invalid| wrong("--in-flight", &invalid))?;
         let entrance = ConcurrencyBackpressureLayer::try_new(self.max_admitted())
             .map_err(|invalid| wrong("--in-flight + --queue", &invalid))?;
+        let (retry, backoff) = self.retry()?;
+        let rate_limit = WindowRateLimitLayer::try_new(self.rate, self.window)
+            .map_err(|invalid| wrong(option_of(&invalid), &invalid))?;
+        Ok(Layers { entrance, concurrency, retry, backoff, rate_limit })
+    }
+
+    /// Makes the retry and its backoff, or returns their error about a value.
+    pub(crate) fn retry(&self) -> Result<(ExponentialRetry, Backoff), clap::Error> {
         let backoff = Backoff::try_new(self.base_delay, self.max_delay)
             .map_err(|invalid| wrong("--base-delay", &invalid))?
             .jitter(self.jitter.into());
@@ -138,12 +164,7 @@ impl Args {
             .map_err(|invalid| wrong("--attempts", &invalid))?
             .backoff(backoff)
             .seed(self.seed);
-        let rate_limit =
-            WindowRateLimitLayer::try_new(self.rate, self.window).map_err(|invalid| {
-                let option = if invalid.setting() == "window" { "--window" } else { "--rate" };
-                wrong(option, &invalid)
-            })?;
-        Ok(Layers { entrance, concurrency, retry, backoff, rate_limit })
+        Ok((retry, backoff))
     }
 
     /// Returns the most tasks that may be admitted and not yet ended.
@@ -152,9 +173,25 @@ impl Args {
     }
 }
 
-fn wrong(option: &str, invalid: &InvalidSetting) -> clap::Error {
+/// Returns the option of a setting of a rate limit.
+pub(crate) fn option_of(invalid: &InvalidSetting) -> &'static str {
+    match invalid.setting() {
+        "window" => "--window",
+        "max_in_flight" => "--in-flight",
+        _ => "--rate",
+    }
+}
+
+pub(crate) fn wrong(option: &str, invalid: &InvalidSetting) -> clap::Error {
     let message = format!("invalid value for '{option}': {invalid}");
     Args::command().error(ErrorKind::ValueValidation, message)
+}
+
+fn number_of_hosts(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(hosts @ 1..=HOSTS) => Ok(hosts),
+        _ => Err(format!("expected a number from 1 to {HOSTS}; 1 is the crawl of one host")),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

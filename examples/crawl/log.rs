@@ -31,12 +31,16 @@ pub(crate) struct Task {
     pub(crate) made: Duration,
     /// The time at which the entrance admitted it.
     pub(crate) admitted: Option<Duration>,
+    /// The time at which its next attempt arrived at a limit in whose calls requests wait.
+    asked: Option<Duration>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) ended: Option<(Duration, Outcome)>,
 }
 
 #[derive(Clone)]
 pub(crate) struct Attempt {
+    /// The time at which it arrived at a limit in whose calls requests wait, if it met one.
+    pub(crate) asked: Option<Duration>,
     /// The time at which the rate limit issued it.
     pub(crate) sent: Duration,
     pub(crate) ended: Option<(Duration, Outcome)>,
@@ -62,6 +66,22 @@ impl Outcome {
 
     pub(crate) fn is_success(&self) -> bool {
         matches!(self, Self::Answer(answer) if answer.status.is_success())
+    }
+
+    /// Returns the length of the body.
+    pub(crate) fn size(&self) -> Option<usize> {
+        match self {
+            Self::Answer(answer) => Some(answer.size),
+            Self::Error(_) => None,
+        }
+    }
+
+    /// Returns the time for which the server asked for no requests.
+    pub(crate) fn hint(&self) -> Option<Duration> {
+        match self {
+            Self::Answer(answer) => answer.hint,
+            Self::Error(_) => None,
+        }
     }
 }
 
@@ -106,7 +126,7 @@ impl Log {
     pub(crate) fn made(&self) -> usize {
         let made = self.clock.now();
         let tasks = &mut self.lock().tasks;
-        tasks.push(Task { made, admitted: None, attempts: Vec::new(), ended: None });
+        tasks.push(Task { made, admitted: None, asked: None, attempts: Vec::new(), ended: None });
         tasks.len()
     }
 
@@ -117,15 +137,25 @@ impl Log {
 
     pub(crate) fn queue(&self, queued: u32) {
         let now = self.clock.now();
-        let queue = &mut self.lock().queue;
-        if queue.last().is_none_or(|&(_, before)| before != queued) {
-            queue.push((now, queued));
-        }
+        self.lock().queue(now, queued);
+    }
+
+    /// Records that the task's next attempt arrived at a limit in whose calls requests wait.
+    pub(crate) fn asked(&self, task: usize) {
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        // A rejected attempt leaves the queue without being sent.
+        entries.leave_queue(task, now);
+        entries.task(task).asked = Some(now);
+        let queued = entries.queued() + 1;
+        entries.queue(now, queued);
     }
 
     pub(crate) fn sent(&self, task: usize) {
         let sent = self.clock.now();
-        self.lock().task(task).attempts.push(Attempt { sent, ended: None });
+        let mut entries = self.lock();
+        let asked = entries.leave_queue(task, sent);
+        entries.task(task).attempts.push(Attempt { asked, sent, ended: None });
     }
 
     /// Records the end of the task's last attempt, as a task makes one attempt at a time.
@@ -137,8 +167,17 @@ impl Log {
     }
 
     pub(crate) fn ended(&self, task: usize, result: &Result<Answer, reqwest::Error>) {
-        let ended = (self.clock.now(), Outcome::of(result));
-        self.lock().task(task).ended = Some(ended);
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        entries.leave_queue(task, now);
+        entries.task(task).ended = Some((now, Outcome::of(result)));
+    }
+
+    /// Returns the attempts in the queue and those in flight.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let entries = self.lock();
+        let last = entries.tasks.iter().filter_map(|task| task.attempts.last());
+        (entries.queued(), last.filter(|attempt| attempt.ended.is_none()).count() as u32)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -149,5 +188,22 @@ impl Log {
 impl Entries {
     fn task(&mut self, number: usize) -> &mut Task {
         &mut self.tasks[number - 1]
+    }
+
+    fn queued(&self) -> u32 {
+        self.queue.last().map_or(0, |&(_, queued)| queued)
+    }
+
+    fn queue(&mut self, now: Duration, queued: u32) {
+        if self.queue.last().is_none_or(|&(_, before)| before != queued) {
+            self.queue.push((now, queued));
+        }
+    }
+
+    /// Records that the task's next attempt is in no queue, and returns when it joined one.
+    fn leave_queue(&mut self, task: usize, now: Duration) -> Option<Duration> {
+        let asked = self.task(task).asked.take()?;
+        self.queue(now, self.queued().saturating_sub(1));
+        Some(asked)
     }
 }

@@ -26,23 +26,28 @@
 //! - The *entrance* is outside the concurrency limit and bounds its queue. At the entrance the
 //!   producer waits: the service is not ready, so the stream is not polled.
 //!
+//! `-- --hosts 5` crawls several hosts at once, with limits for each of them: see `hosts/mod.rs`.
+//!
 //! A program that needs no queue leaves out the entrance and the turns. Then the producer itself
 //! waits for a permit and for the rate limit.
 
 mod args;
 mod client;
 mod clock;
+mod hosts;
 mod log;
 mod page;
 mod progress;
 mod recorder;
 mod report;
 mod site;
+mod stall;
 mod target;
 mod turn;
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, Write},
     pin::pin,
     process::ExitCode,
@@ -50,6 +55,7 @@ use std::{
 
 use clap::Parser;
 use futures::{StreamExt, stream};
+use humantime::format_duration;
 use tower::{ServiceBuilder, ServiceExt, layer::layer_fn};
 use tower_floodgate::{ExponentialRetryLayer, PauseOnHintLayer};
 
@@ -69,8 +75,14 @@ use self::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let layers = args.layers().unwrap_or_else(|error| error.exit());
-    match crawl(&args, layers).await {
+    let result = match args.hosts {
+        1 => {
+            let layers = args.layers().unwrap_or_else(|error| error.exit());
+            crawl(&args, layers).await
+        }
+        _ => hosts::crawl(&args).await,
+    };
+    match result {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
@@ -89,17 +101,27 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     let quota = rate_limit.handle();
     let queue = concurrency.handle();
     let retried = Retried::default();
-    let progress = Progress::start(args, &target, queue.clone(), retried.clone());
+    let progress = Progress::start(
+        &heading(args, &target),
+        args.tasks,
+        {
+            let queue = queue.clone();
+            move || (queue.queued(), queue.in_flight())
+        },
+        retried.clone(),
+    );
 
-    let retry =
-        retry.classify(page::verdict).clone_with(Page::try_clone).on_decision(move |decision| {
-            if decision.retry_in().is_ok() {
-                retried.add_one();
-            }
-        });
+    let retry = retry
+        .classify(page::verdict)
+        .clone_with(Page::try_clone)
+        .on_decision(move |decision| retried.note(decision));
     let crawler = ServiceBuilder::new()
         .layer(entrance)
-        .layer(layer_fn(|inner| in_turn(inner, queue.clone(), log.clone())))
+        .layer(layer_fn(|inner| {
+            let (queue, lengths) = (queue.clone(), log.clone());
+            // Tasks join the queue in these polls, one task at a time, so every length is recorded.
+            in_turn(inner, move || lengths.queue(queue.queued()), log.clone())
+        }))
         .layer(concurrency)
         .layer(ExponentialRetryLayer::new(retry))
         .layer(rate_limit)
@@ -116,14 +138,29 @@ async fn crawl(args: &Args, layers: Layers) -> Result<ExitCode, Box<dyn Error>> 
     // Polls the producer for a page, waits until the crawler is ready for it, and so on.
     let mut ended = pin!(crawler.call_all(producer).unordered());
     while let Some(Ok(task)) = ended.next().await {
-        progress.ended(task, &log.task(task));
+        progress.ended(&format!("task {task}"), &log.task(task));
     }
     progress.finish();
 
     let report = Report::of(args, &backoff, log.entries(), target.arrivals().as_deref());
+    print(&report)?;
+    Ok(report.exit_code())
+}
+
+fn heading(args: &Args, target: &Target) -> String {
+    let Args { tasks, rate, queue, in_flight, attempts, .. } = args;
+    let window = format_duration(args.window);
+    format!(
+        "Crawling {target}\n\
+         with --tasks {tasks} --rate {rate} --window {window} --queue {queue} \
+         --in-flight {in_flight} --attempts {attempts}\n"
+    )
+}
+
+fn print(report: &impl Display) -> io::Result<()> {
     match io::stdout().write_all(report.to_string().as_bytes()) {
         // A reader that closes the pipe needs no more of the report.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(report.exit_code()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }

@@ -21,6 +21,11 @@ impl Page {
         Some(Self { task: self.task, request: self.request.try_clone()? })
     }
 
+    /// Returns the host and the port.
+    pub(crate) fn authority(&self) -> &str {
+        self.request.url().authority()
+    }
+
     pub(crate) fn into_request(self) -> Request {
         self.request
     }
@@ -29,9 +34,16 @@ impl Page {
 #[derive(Clone, Copy)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    size: usize,
+    pub(crate) size: usize,
     /// The time until a retry, as the server asks.
-    hint: Option<Duration>,
+    pub(crate) hint: Option<Duration>,
+}
+
+impl Answer {
+    /// Makes the answer to a request that was not sent, which may be sent after this time.
+    pub(crate) fn too_many(hint: Option<Duration>) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, size: 0, hint }
+    }
 }
 
 impl fmt::Display for Answer {

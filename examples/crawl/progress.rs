@@ -11,25 +11,29 @@ use std::{
     time::Duration,
 };
 
-use humantime::format_duration;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use tower_floodgate::ConcurrencyBackpressureHandle;
+use tower_floodgate::retry::Decision;
 
-use crate::{args::Args, log::Task, report::secs, target::Target};
+use crate::{log::Task, report::secs};
 
 pub(crate) struct Progress {
     bar: ProgressBar,
-    concurrency: ConcurrencyBackpressureHandle,
+    counts: Counts,
     retried: Retried,
 }
+
+/// Reads the numbers of queued and of in flight.
+type Counts = Arc<dyn Fn() -> (u32, u32) + Send + Sync>;
 
 /// The number of retries. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Retried(Arc<AtomicU64>);
 
 impl Retried {
-    pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Relaxed);
+    pub(crate) fn note(&self, decision: &Decision) {
+        if decision.retry_in().is_ok() {
+            self.0.fetch_add(1, Relaxed);
+        }
     }
 
     fn count(&self) -> u64 {
@@ -39,37 +43,34 @@ impl Retried {
 
 impl Progress {
     /// Starts the bar, which hides itself if stderr is no terminal.
+    ///
+    /// `counts` reads the numbers of queued and of in flight.
     pub(crate) fn start(
-        args: &Args,
-        target: &Target,
-        concurrency: ConcurrencyBackpressureHandle,
+        heading: &str,
+        tasks: usize,
+        counts: impl Fn() -> (u32, u32) + Send + Sync + 'static,
         retried: Retried,
     ) -> Self {
-        let Args { tasks, rate, queue, in_flight, attempts, .. } = args;
-        let window = format_duration(args.window);
-        eprintln!(
-            "Crawling {target}\n\
-             with --tasks {tasks} --rate {rate} --window {window} --queue {queue} \
-             --in-flight {in_flight} --attempts {attempts}\n"
-        );
-        let bar = ProgressBar::new(*tasks as u64);
-        bar.set_style(style(concurrency.clone(), retried.clone()));
+        eprintln!("{heading}");
+        let counts: Counts = Arc::new(counts);
+        let bar = ProgressBar::new(tasks as u64);
+        bar.set_style(style(Arc::clone(&counts), retried.clone()));
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, concurrency, retried }
+        Self { bar, counts, retried }
     }
 
-    pub(crate) fn ended(&self, number: usize, task: &Task) {
+    pub(crate) fn ended(&self, name: &str, task: &Task) {
         self.bar.inc(1);
         if !self.bar.is_hidden() {
             return;
         }
         if let Some((at, outcome)) = &task.ended {
             let (at, attempts) = (secs(*at), task.attempts.len());
-            let (queued, in_flight) = (self.concurrency.queued(), self.concurrency.in_flight());
+            let (queued, in_flight) = (self.counts)();
             let (done, tasks) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let retried = self.retried.count();
             eprintln!(
-                "{at:>8} s  task {number}: {outcome}, attempt {attempts}  \
+                "{at:>8} s  {name}: {outcome}, attempt {attempts}  \
                  ({done} of {tasks} done, {queued} queued, {in_flight} in flight, {retried} retried)"
             );
         }
@@ -81,8 +82,8 @@ impl Progress {
 }
 
 /// Makes a style that reads the counts each time the bar is drawn.
-fn style(concurrency: ConcurrencyBackpressureHandle, retried: Retried) -> ProgressStyle {
-    let queued = concurrency.clone();
+fn style(counts: Counts, retried: Retried) -> ProgressStyle {
+    let queued = Arc::clone(&counts);
     ProgressStyle::with_template(
         "{spinner:.cyan} {bar:30.cyan/dim} {pos}/{len} done  {queued} queued  {in_flight} in flight  \
          {retried} retried  {elapsed:.dim}",
@@ -90,10 +91,10 @@ fn style(concurrency: ConcurrencyBackpressureHandle, retried: Retried) -> Progre
     .expect("the template is valid")
     .progress_chars("━╸─")
     .with_key("queued", move |_: &ProgressState, out: &mut dyn Write| {
-        let _ = write!(out, "{}", queued.queued());
+        let _ = write!(out, "{}", queued().0);
     })
     .with_key("in_flight", move |_: &ProgressState, out: &mut dyn Write| {
-        let _ = write!(out, "{}", concurrency.in_flight());
+        let _ = write!(out, "{}", counts().1);
     })
     .with_key("retried", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{}", retried.count());

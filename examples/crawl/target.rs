@@ -7,7 +7,7 @@ use reqwest::{Method, Request, Url};
 use crate::{
     args::Args,
     clock::Clock,
-    site::{Arrival, Site},
+    site::{Arrival, Manner, Site},
 };
 
 pub(crate) enum Target {
@@ -19,7 +19,11 @@ impl Target {
     pub(crate) async fn of(args: &Args, clock: Clock) -> io::Result<Self> {
         Ok(match &args.url {
             Some(url) => Self::Given(url.clone()),
-            None => Self::BuiltIn(Site::open(clock, args.delay, args.failures, args.seed).await?),
+            None => {
+                let Args { delay, failures, seed, .. } = *args;
+                let manner = Manner { delay, failures, seed, incident: None };
+                Self::BuiltIn(Site::open(clock, manner).await?)
+            }
         })
     }
 

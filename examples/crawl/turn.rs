@@ -7,7 +7,6 @@
 use std::{convert::Infallible, future::poll_fn};
 
 use tower::{Service, service_fn};
-use tower_floodgate::ConcurrencyBackpressureHandle;
 
 use crate::{
     log::Log,
@@ -15,24 +14,24 @@ use crate::{
 };
 
 /// Makes a service that responds with the number of the ended task. The log has its outcome.
+///
+/// `polled` is called after each poll of readiness.
 pub(crate) fn in_turn<S>(
     inner: S,
-    concurrency: ConcurrencyBackpressureHandle,
+    polled: impl Fn() + Clone,
     log: Log,
 ) -> impl Service<Page, Response = usize, Error = Infallible>
 where
     S: Service<Page, Response = Answer, Error = reqwest::Error> + Clone,
 {
     service_fn(move |page: Page| {
-        let (mut inner, concurrency, log) = (inner.clone(), concurrency.clone(), log.clone());
+        let (mut inner, polled, log) = (inner.clone(), polled.clone(), log.clone());
         let task = page.task;
         log.admitted(task);
         async move {
             let ready = poll_fn(|cx| {
                 let ready = inner.poll_ready(cx);
-                // Tasks join the queue in this poll, one task at a time, so every length is
-                // recorded.
-                log.queue(concurrency.queued());
+                polled();
                 ready
             });
             let result = match ready.await {

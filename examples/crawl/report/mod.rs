@@ -1,5 +1,6 @@
 //! The report at the end, and the exit code.
 
+mod hosts;
 mod promises;
 mod spans;
 mod table;
@@ -9,7 +10,8 @@ use std::{fmt, process::ExitCode, time::Duration};
 
 use tower_floodgate::retry::Backoff;
 
-use self::promises::Promise;
+pub(crate) use self::hosts::{HostsReport, OfHost};
+use self::{promises::Promise, timeline::Scale};
 use crate::{args::Args, log::Entries, site::Arrival};
 
 pub(crate) struct Report {
@@ -30,15 +32,11 @@ impl Report {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match (self.broken(), self.succeeded()) {
-            (0, 1..) => 0,
-            (0, 0) => 1,
-            _ => 3,
-        })
+        exit_code(self.broken(), self.succeeded())
     }
 
     fn broken(&self) -> usize {
-        self.promises.iter().filter(|promise| promise.kept == Some(false)).count()
+        promises::broken(&self.promises)
     }
 
     fn succeeded(&self) -> usize {
@@ -51,7 +49,9 @@ impl fmt::Display for Report {
         let Self { entries, promises } = self;
         writeln!(f, "{}", table::of_tasks(&entries.tasks))?;
         writeln!(f, "{LEGEND}\n")?;
-        writeln!(f, "{}", timeline::draw(entries))?;
+        let scale = Scale::of(&entries.tasks);
+        writeln!(f, "{}\n", scale.legend())?;
+        writeln!(f, "{}", timeline::draw(entries, &scale, &[]))?;
         writeln!(f, "{}\n", table::of_promises(promises))?;
         let (succeeded, tasks) = (self.succeeded(), entries.tasks.len());
         writeln!(f, "{succeeded} of {tasks} tasks succeeded; promises broken: {}", self.broken())
@@ -61,6 +61,14 @@ impl fmt::Display for Report {
 const LEGEND: &str = "\
 Made:   the producer was polled for it      Entry: the entrance admitted it
 Waited: seconds since the last try ended    All others: seconds since the start";
+
+fn exit_code(broken: usize, succeeded: usize) -> ExitCode {
+    ExitCode::from(match (broken, succeeded) {
+        (0, 1..) => 0,
+        (0, 0) => 1,
+        _ => 3,
+    })
+}
 
 /// Formats a time in seconds, to the millisecond.
 pub(crate) fn secs(time: Duration) -> String {

@@ -1,4 +1,5 @@
-//! The most events in a span and the most stays at a time, exact for every span and moment.
+//! The most events in a span and the most stays at a time, exact for every span and moment, and the
+//! union of stays.
 
 use std::time::Duration;
 
@@ -36,6 +37,19 @@ pub(super) fn most_at_a_time(stays: impl IntoIterator<Item = (Duration, Duration
     most
 }
 
+/// Joins the stays that overlap or touch, and sorts them.
+pub(super) fn union(mut stays: Vec<(Duration, Duration)>) -> Vec<(Duration, Duration)> {
+    stays.sort_unstable();
+    let mut union: Vec<(Duration, Duration)> = Vec::new();
+    for (from, until) in stays {
+        match union.last_mut() {
+            Some((_, end)) if from <= *end => *end = until.max(*end),
+            _ => union.push((from, until)),
+        }
+    }
+    union
+}
+
 #[cfg(test)]
 mod tests {
     use fastrand::Rng;
@@ -68,6 +82,13 @@ mod tests {
             let clever = most_in_any_span(times.iter().map(|&t| ms(t)), ms(length));
             assert_eq!(Some(clever), naive, "{times:?} in spans of {length}");
         }
+    }
+
+    #[test]
+    fn a_union_joins_what_overlaps_or_touches() {
+        let stays = [(7, 9), (0, 2), (1, 5), (2, 3), (5, 6), (8, 8)];
+        let joined = union(stays.map(|(from, until)| (ms(from), ms(until))).to_vec());
+        assert_eq!(joined, [(ms(0), ms(6)), (ms(7), ms(9))]);
     }
 
     #[test]

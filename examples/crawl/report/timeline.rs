@@ -1,4 +1,4 @@
-//! The timeline of all requests: a row for each task, time from left to right.
+//! The timeline of the requests of a host: a row for each task, time from left to right.
 
 use std::{fmt::Write, time::Duration};
 
@@ -10,13 +10,16 @@ const WIDTH: u128 = 70;
 /// Columns from one label of the time axis to the next.
 const TICK: usize = 10;
 
-pub(super) fn draw(entries: &Entries) -> String {
+/// A row below the tasks that marks spans of time.
+pub(super) struct Spans {
+    pub(super) name: &'static str,
+    pub(super) spans: Vec<(Duration, Duration)>,
+}
+
+/// Draws the tasks of a host.
+pub(super) fn draw(entries: &Entries, scale: &Scale, marked: &[Spans]) -> String {
     let Entries { tasks, queue } = entries;
-    let scale = Scale::of(tasks);
-    let mut drawing = format!(
-        "One column is {} s:  · waits  ● request sent  ━ under way  ✓ answered  ✗ failed\n\n",
-        secs(scale.column)
-    );
+    let mut drawing = String::new();
     let mut row = |name: &str, cells: String| {
         let _ = writeln!(drawing, "{name:>8} {}", cells.trim_end());
     };
@@ -26,19 +29,22 @@ pub(super) fn draw(entries: &Entries) -> String {
     }
     row("sent", scale.sent(tasks));
     row("queued", scale.queue(queue));
+    for Spans { name, spans } in marked {
+        row(name, scale.spans(spans));
+    }
     drawing
 }
 
 /// The length of a column, and the number of columns.
-struct Scale {
+pub(super) struct Scale {
     column: Duration,
     columns: usize,
 }
 
 impl Scale {
     /// Picks the finest scale that fits, of columns of 1, 2, 5, 10, 20, 50, ... ms.
-    fn of(tasks: &[Task]) -> Self {
-        let last = tasks.iter().map(last_moment).max().unwrap_or_default();
+    pub(super) fn of<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Self {
+        let last = tasks.into_iter().map(last_moment).max().unwrap_or_default();
         let lengths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
         let column = lengths
             .map(Duration::from_millis)
@@ -50,9 +56,17 @@ impl Scale {
         scale
     }
 
+    /// Describes the marks and the length of a column.
+    pub(super) fn legend(&self) -> String {
+        let column = secs(self.column);
+        format!(
+            "One column is {column} s:  · waits  ● request sent  ━ under way  ✓ answered  ✗ failed"
+        )
+    }
+
     /// Returns the column of a moment.
     fn at(&self, moment: Duration) -> usize {
-        (moment.as_nanos() / self.column.as_nanos()) as usize
+        usize::try_from(moment.as_nanos() / self.column.as_nanos()).unwrap_or(usize::MAX)
     }
 
     fn ticks(&self) -> String {
@@ -109,6 +123,15 @@ impl Scale {
             digit(most)
         };
         (0..self.columns - 1).map(most_in).collect()
+    }
+
+    fn spans(&self, spans: &[(Duration, Duration)]) -> String {
+        let mut row = vec![' '; self.columns - 1];
+        for &(from, until) in spans {
+            let last = self.columns - 1;
+            row[self.at(from).min(last)..self.at(until).min(last)].fill('░');
+        }
+        row.into_iter().collect()
     }
 }
 
