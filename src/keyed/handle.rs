@@ -236,8 +236,9 @@ impl RuleHandle {
     /// rule [lists them](super::Rule::track_top).
     ///
     /// [`TopKey`] tells the meaning of the numbers. The list is of the requests that were rejected
-    /// for want of permits: the rule was reached, the table or the queue was full, or the wait was
-    /// too long. Acquires nothing. Rejections in other threads meanwhile may be missed.
+    /// for want of permits: a limit was reached, the key was paused, the table or the queue was
+    /// full, or the wait was too long. Acquires nothing. Rejections in other threads meanwhile may
+    /// be missed.
     ///
     /// ```
     /// use std::{hash::{Hash, Hasher}, time::Duration};

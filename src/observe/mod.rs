@@ -193,7 +193,7 @@
 //!
 //! | metric, of the kind `rule` | type | unit | meaning |
 //! | --- | --- | --- | --- |
-//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `limit_reached`, `too_large`, `no_key`, `table_full`, `queue_full` or `wait_timeout` |
+//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `limit_reached`, `too_large`, `no_key`, `table_full`, `paused`, `queue_full` or `wait_timeout` |
 //! | `floodgate_dry_run_rejections_total` | counter | requests | would have been, by a rule in a dry run; label `reason` |
 //! | `floodgate_requests_admitted_total` | counter | requests | were issued with permits of the rule, if it counts them |
 //! | `floodgate_requests_overflowed_total` | counter | requests | were decided in an overflow, because the table was full of live keys |

@@ -321,6 +321,7 @@ fn of_rule(handle: &RuleHandle) -> Numbers {
         ("Rejected: too large", grouped(rejected.too_large)),
         ("Rejected: no key", grouped(rejected.no_key)),
         ("Rejected: table full", grouped(rejected.table_full)),
+        ("Rejected: paused", grouped(rejected.paused)),
         ("Rejected: queue full", grouped(rejected.queue_full)),
         ("Rejected: wait timeout", grouped(rejected.wait_timeout)),
     ])

@@ -61,6 +61,9 @@ struct Size {
     idle: Duration,
 }
 
+/// Makes a limit, for the thread that floods and for that of the known clients.
+type Make = dyn Fn(&Size) -> [Box<dyn Ask>; 2];
+
 pub(in super::super) fn run(pace: Pace) -> Vec<Section> {
     let million = 1_000_000;
     let size = Size {
@@ -83,7 +86,7 @@ pub(in super::super) fn run(pace: Pace) -> Vec<Section> {
         let service = layer(&[(QUOTA, WINDOW)], size.max_keys).layer(SMALL);
         [service.clone(), service].map(|service| -> Box<dyn Ask> { Box::new(respond(service)) })
     };
-    let contenders: [(Label, &dyn Fn(&Size) -> [Box<dyn Ask>; 2]); 2] =
+    let contenders: [(Label, &Make); 2] =
         [(other("governor", "up to 2 N"), &governor), (ours("keyed limit", "exact"), &own)];
     for _ in 0..rounds {
         for (label, make) in &contenders {
