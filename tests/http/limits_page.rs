@@ -178,6 +178,7 @@ async fn o7_snapshot_of_a_rule_has_its_limits_its_counts_and_its_keys() {
             "too_large": 0,
             "no_key": 0,
             "table_full": 0,
+            "paused": 0,
             "queue_full": 0,
             "wait_timeout": 0,
         },

@@ -260,12 +260,12 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_name_its_value_and_the_remedy()
         ),
         (
             rule("quotas = '2147483647/s'"),
-            r#"quotas is "2147483647/1s": it must be at most 2147483646 requests in a window"#,
+            r#"quotas is "2147483647/1s": it must be at most 1073741822 requests in a window"#,
         ),
         (
             rule("quotas = '2147483646/s; 1/h'"),
             "quotas is \"2147483646/1s; 1/1h\": it must be a list whose counts, with max_in_flight \
-             and those of all plans, fit into a word, which has 4 bits too few: make them rules of \
+             and those of all plans, fit into a word, which has 5 bits too few: make them rules of \
              their own, by the same key",
         ),
         (

@@ -57,12 +57,13 @@ fn echo()
 }
 
 /// Returns the reasons with their names in metrics and traces.
-fn by_reason(counts: RuleRejectedCounts) -> [(&'static str, u64); 6] {
+fn by_reason(counts: RuleRejectedCounts) -> [(&'static str, u64); 7] {
     [
         ("limit_reached", counts.limit_reached),
         ("too_large", counts.too_large),
         ("no_key", counts.no_key),
         ("table_full", counts.table_full),
+        ("paused", counts.paused),
         ("queue_full", counts.queue_full),
         ("wait_timeout", counts.wait_timeout),
     ]
@@ -75,6 +76,7 @@ fn reason_of(rejected: &Rejected) -> &'static str {
         (rejected.is_too_large(), "too_large"),
         (rejected.is_without_key(), "no_key"),
         (rejected.is_table_full(), "table_full"),
+        (rejected.is_paused(), "paused"),
         (rejected.is_queue_full(), "queue_full"),
         (rejected.is_wait_timeout(), "wait_timeout"),
     ];
