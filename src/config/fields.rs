@@ -9,7 +9,7 @@ use serde::{Deserializer, de::Error};
 #[cfg(feature = "server")]
 use crate::keyed::ClientIp;
 use crate::{
-    keyed::rule::MAX_KEYS,
+    keyed::rule::{MAX_KEYS, MAX_TOP},
     retry::{Backoff, RetryBudget},
     serde_fields,
     settings::MAX_PERMITS,
@@ -37,6 +37,8 @@ fields! {
     max_saved: u32 = whole(0..=u32::MAX);
     max_keys: u32 = whole(1..=MAX_KEYS);
     max_queue_per_key: u32 = whole(0..=u32::MAX);
+    penalty: Option<Duration> = optional_duration();
+    track_top: Option<u32> = optional_whole(1..=MAX_TOP);
 }
 
 // Fields that have the name of one above, and another type.

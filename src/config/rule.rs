@@ -1,17 +1,18 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::{
     ApplyError,
     plan::{PlanConfig, Windows},
 };
 use crate::{
+    duration_text::AsText,
     keyed::{
         Everyone, OnePermit, Plan, Rule, RuleHandle, WithPlanName, WithoutKey,
-        rule::{DEFAULT_MAX_KEYS, MAX_KEYS, MAX_PLANS, RuleSettings, state::limits_of},
+        rule::{DEFAULT_MAX_KEYS, MAX_KEYS, MAX_PLANS, MAX_TOP, RuleSettings, state::limits_of},
         table::{WhenFull, limits::Limits},
     },
     quota::Quotas,
-    settings::InvalidSetting,
+    settings::{InvalidSetting, duration},
 };
 
 /// Why only a dry run begins and ends at run time.
@@ -27,7 +28,10 @@ const FIXED: &str = "another one needs a new layer";
 /// | `max_keys` | 100,000 | keys that are kept apart |
 /// | `reject_when_full` | false | rejects new keys while the table is full |
 /// | `without_key` | share | `share`, `exempt` or `reject`: requests without a key |
+/// | `penalty` | none | time for which a key that a window rejects is paused, such as `15m` |
 /// | `dry_run` | false | decide and count, and admit |
+/// | `count_admitted` | false | count admitted requests, too |
+/// | `track_top` | none | length of the list of keys that are rejected most |
 ///
 /// A rule has `quotas`, `max_in_flight` or both.
 ///
@@ -85,8 +89,16 @@ pub struct RuleConfig {
     pub reject_when_full: bool,
     /// Requests without a key.
     pub without_key: WithoutKey,
+    /// The time for which a key that a window rejects is paused, of up to 100 years; `None` without
+    /// a penalty. See [`Rule::penalty`].
+    pub penalty: Option<Duration>,
     /// Decides and counts, and admits every request. The only setting that changes at run time.
     pub dry_run: bool,
+    /// Counts admitted requests, too. See [`Rule::count_admitted`].
+    pub count_admitted: bool,
+    /// The number of keys in the list of those that are rejected most, between 1 and 100; `None`
+    /// without a list. See [`Rule::track_top`].
+    pub track_top: Option<u32>,
     /// The [plans](Self#plans), up to seven.
     pub plans: BTreeMap<String, PlanConfig>,
 }
@@ -101,7 +113,10 @@ impl RuleConfig {
             max_keys: DEFAULT_MAX_KEYS,
             reject_when_full: false,
             without_key: WithoutKey::Share,
+            penalty: None,
             dry_run: false,
+            count_admitted: false,
+            track_top: None,
             plans: BTreeMap::new(),
         }
     }
@@ -216,6 +231,18 @@ impl RuleConfig {
                 format!("{:?} with the limits of the running rule: {FIXED}", running.plan_names);
             return Err(InvalidSetting::new("plans", &new.plan_names, expected).into());
         }
+        if new.penalty != running.penalty {
+            let [new, running] =
+                [new.penalty, running.penalty].map(|penalty| OrAbsent(penalty.map(AsText)));
+            return fixed("penalty", &new, &running);
+        }
+        if new.counts_admitted != running.counts_admitted {
+            return fixed("count_admitted", &new.counts_admitted, &running.counts_admitted);
+        }
+        if new.top != running.top {
+            let running = OrAbsent(Some(running.top).filter(|top| *top > 0));
+            return fixed("track_top", &OrAbsent(self.track_top), &running);
+        }
         if running.max_keys == 0 {
             return Ok(()); // for all requests
         }
@@ -316,6 +343,9 @@ impl RuleConfig {
             let expected = format!("between 1 and {MAX_KEYS}");
             return Err(InvalidSetting::new("max_keys", self.max_keys, expected));
         }
+        if let Some(keys) = self.track_top.filter(|keys| !(1..=MAX_TOP).contains(keys)) {
+            return Err(InvalidSetting::new("track_top", keys, format!("between 1 and {MAX_TOP}")));
+        }
         Ok(RuleSettings {
             name,
             plans: self.all_plans()?,
@@ -323,10 +353,10 @@ impl RuleConfig {
             max_keys: self.max_keys,
             when_full: if self.reject_when_full { WhenFull::Reject } else { WhenFull::Share },
             without_key: self.without_key,
+            penalty: self.penalty.map(|penalty| duration("penalty", penalty)).transpose()?,
             is_dry_run: self.dry_run,
-            counts_admitted: false,
-            top: 0,
-            penalty: None,
+            counts_admitted: self.count_admitted,
+            top: self.track_top.unwrap_or(0),
         })
     }
 }

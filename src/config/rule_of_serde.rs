@@ -1,6 +1,6 @@
 //! Rules and their plans in files of settings.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -14,6 +14,7 @@ use super::{PlanConfig, RuleConfig, fields};
 use crate::{
     keyed::{WithoutKey, rule::DEFAULT_MAX_KEYS},
     quota::Quotas,
+    settings::duration,
 };
 
 /// The fields of a rule, before they are checked as a whole.
@@ -31,8 +32,17 @@ struct Rule {
     reject_when_full: bool,
     #[serde(default)]
     without_key: WithoutKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "fields::penalty")]
+    #[serde(serialize_with = "crate::serde_fields::optional_text")]
+    penalty: Option<Duration>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    count_admitted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "fields::track_top")]
+    track_top: Option<u32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     plans: BTreeMap<String, PlanConfig>,
 }
@@ -62,6 +72,9 @@ impl Serialize for RuleConfig {
 impl<'de> Deserialize<'de> for RuleConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let rule = Rule::deserialize(from)?;
+        if let Some(penalty) = rule.penalty {
+            duration("penalty", penalty).map_err(D::Error::custom)?;
+        }
         rule.all_plans().map_err(D::Error::custom)?;
         Ok(rule)
     }

@@ -6,6 +6,7 @@ use super::{
     observed::{Listed, RuleRejectedCounts, RuleSnapshot, TopKey},
     rule::state::{RuleState, Usage},
     states::States,
+    table::Freed,
 };
 use crate::time::{Nanos, Time};
 
@@ -214,9 +215,12 @@ impl RuleHandle {
     /// Begins or ends a dry run, for requests that are decided later. What was counted before
     /// holds: at the end of a dry run, a key has used what its requests have acquired.
     ///
-    /// A request that waits goes on waiting for its turn.
+    /// Requests that wait for permits of this rule go on when a dry run begins.
     pub fn set_dry_run(&self, is_dry_run: bool) {
         self.state().set_dry_run(is_dry_run);
+        if is_dry_run {
+            self.states.tell(self.index, Freed::Several);
+        }
     }
 
     /// Returns the number of requests that this rule has rejected, in a dry run too.

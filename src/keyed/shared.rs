@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{
     observed::Rejection,
     rule::{
-        RuleList, Rules,
+        Look, RuleList, Rules,
         state::{Held, RuleState},
     },
     states::{Denied, States},
@@ -15,6 +15,8 @@ use crate::{rejected::Rejected, settings::InvalidSetting, time::Clock};
 
 /// Decisions of one request that are made while others leave the queue.
 const DECISIONS: u32 = 16;
+
+const FIRST_LOOK: Look = Look { notified: 0, brings_penalties: true };
 
 /// The rules of a layer, and their states.
 pub(crate) struct Shared<R> {
@@ -48,7 +50,7 @@ impl<R: RuleList> Shared<R> {
     {
         let Self { rules, states, .. } = self;
         let mut now = states.now();
-        match rules.decide(states, request, &mut now) {
+        match rules.decide(states, request, FIRST_LOOK, &mut now) {
             Ok(held) => Ok(held),
             Err(denied) => self.reject(denied, request, &mut now),
         }
@@ -66,13 +68,15 @@ impl<R: RuleList> Shared<R> {
         R: Rules<Request>,
     {
         let Self { rules, states, .. } = self;
+        let mut look = FIRST_LOOK;
         // Requests of a layer that waits may have left in the meantime.
         for _ in 0..DECISIONS {
             if !states.is_worth_another_try(&denied) {
                 break;
             }
             *now = states.now();
-            match rules.decide(states, request, now) {
+            look = look.after(&denied);
+            match rules.decide(states, request, look, now) {
                 Ok(held) => return Ok(held),
                 Err(again) => denied = again,
             }

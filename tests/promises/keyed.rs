@@ -191,6 +191,23 @@ async fn k18_requests_without_a_key_share_a_quota_unless_told_otherwise() {
     assert!(rejected(service.oneshot(none).await).is_without_key());
 }
 
+/// A rule for all requests has one state, and no key.
+#[tokio::test(start_paused = true)]
+async fn k13_handle_of_a_rule_for_all_requests_reads_and_forgets_them() {
+    let layer = KeyedLimitLayer::new(Rule::global("all").at_most(2, HOUR));
+    let service = layer.layer(service_fn(|_: u32| async { Ok::<_, BoxError>(()) }));
+    let handle = layer.handle("all");
+    for request in 0..2 {
+        service.clone().oneshot(request).await.unwrap();
+    }
+    assert_eq!((handle.remaining(()), handle.time_until_room(()).is_some()), (0, true));
+    assert!(service.clone().oneshot(2).await.is_err());
+    handle.forget(());
+    assert_eq!((handle.remaining(()), handle.time_until_room(())), (2, None));
+    service.oneshot(3).await.unwrap();
+    assert_eq!((handle.snapshot().live_keys, handle.top().len()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn k13_forgotten_key_has_its_whole_quota() {
     let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(30, HOUR));

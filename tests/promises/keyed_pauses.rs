@@ -252,6 +252,43 @@ async fn k14_k21_dry_run_counts_what_a_penalty_rejects_and_admits() {
     }
 }
 
+/// As without a dry run: a request that waits brings no penalty.
+#[tokio::test(start_paused = true)]
+async fn k14_k21_dry_run_of_a_layer_that_waits_brings_no_penalty() {
+    let rule = rule().at_most(1, secs(1)).penalty(secs(60)).dry_run();
+    let layer = KeyedLimitLayer::new(rule);
+    let clients = layer.handle("client");
+    let service = layer.wait(secs(30)).layer(echo());
+    for _ in 0..3 {
+        service.clone().oneshot((1, 1)).await.unwrap();
+    }
+    assert_eq!((clients.rejected(), clients.paused_until(1_u32)), (2, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn k14_k17_dry_run_that_begins_lets_waiting_requests_go_on() {
+    let limit = KeyedLimitLayer::new((
+        rule().at_most(2, secs(1)).max_in_flight(1),
+        Rule::global("all").at_most(2, secs(1)),
+    ));
+    let clients = limit.handle("client");
+    let service = limit.wait(secs(30)).layer(echo());
+    clients.pause_for(1_u32, secs(20)).unwrap();
+    let mut requests: Vec<_> = (0..3).map(|_| Box::pin(service.clone().oneshot((1, 1)))).collect();
+    for request in &mut requests {
+        assert!(poll!(request).is_pending());
+    }
+    clients.set_dry_run(true);
+    clients.pause_for(1_u32, secs(900)).unwrap();
+    // The first two by both rules, and the third one by the other rule.
+    let start = now();
+    for request in requests {
+        request.await.unwrap();
+    }
+    assert!((secs(1)..secs(2)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!((clients.queued(), clients.rejected_by_reason().wait_timeout), (0, 0));
+}
+
 #[test]
 fn c7_invalid_penalty_is_reported() {
     for penalty in [Duration::ZERO, secs(101 * 365 * 24 * 3600)] {

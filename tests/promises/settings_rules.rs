@@ -43,7 +43,10 @@ max_in_flight = 4
 max_keys = 50_000
 reject_when_full = true
 without_key = "reject"
+penalty = "15m"
 dry_run = true
+count_admitted = true
+track_top = 10
 
 [tenant]
 quotas = "2/h"
@@ -73,6 +76,7 @@ fn settings() -> Settings {
     (client.max_in_flight, client.max_keys) = (Some(4), 50_000);
     (client.reject_when_full, client.dry_run) = (true, true);
     client.without_key = WithoutKey::Reject;
+    (client.penalty, client.count_admitted, client.track_top) = (Some(secs(900)), true, Some(10));
     let mut tenant = RuleConfig::new(quotas("2/h"));
     tenant.max_in_flight = Some(2);
     let mut trial = PlanConfig::new(quotas("1/s"));
@@ -123,8 +127,10 @@ fn rules() -> impl Strategy<Value = RuleConfig> {
     let plan = (limits, any::<bool>());
     let plans = proptest::collection::btree_map("[a-z \"=é]{0,5}", plan, 0..=7);
     let others = (any::<bool>(), any::<bool>(), 1..=1_u32 << 28, 0..3_usize);
-    (plans, 1..u64::from(u32::MAX), 1..u64::from(u32::MAX), others, 1..1_u32 << 8).prop_map(
-        move |(plans, short, long, (reject, dry_run, max_keys, without_key), in_flight)| {
+    let observed = (proptest::option::of(1..u64::from(u32::MAX)), any::<bool>(), 0..=100_u32);
+    (plans, 1..u64::from(u32::MAX), 1..u64::from(u32::MAX), (others, observed), 1..1_u32 << 8)
+        .prop_map(move |(plans, short, long, (others, observed), in_flight)| {
+            let (reject, dry_run, max_keys, without_key) = others;
             let of =
                 |first, second| quotas(&format!("{};{}", quota(first, short), quota(second, long)));
             let mut rule = RuleConfig::new(of(1, 1));
@@ -140,11 +146,13 @@ fn rules() -> impl Strategy<Value = RuleConfig> {
                 })
                 .collect();
             (rule.reject_when_full, rule.dry_run, rule.max_keys) = (reject, dry_run, max_keys);
+            rule.penalty = observed.0.map(ms);
+            (rule.count_admitted, rule.track_top) =
+                (observed.1, Some(observed.2).filter(|keys| *keys > 0));
             rule.without_key =
                 [WithoutKey::Share, WithoutKey::Exempt, WithoutKey::Reject][without_key];
             rule
-        },
-    )
+        })
 }
 
 fn key(request: &Option<u32>) -> Option<u32> {
@@ -225,7 +233,8 @@ fn s3_any_text_is_read_as_rules_or_reported() {
     ]);
     let texts = prop_oneof![
         1 => any::<String>(),
-        9 => proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat()),
+        8 => proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat()),
+        1 => Just("quotas = '5/s'\npenalty = '1h'\n".to_owned()),
     ];
     let read = std::cell::Cell::new(0);
     let test = |text: String| {
@@ -272,6 +281,11 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_name_its_value_and_the_remedy()
             with("max_in_flight = 0"),
             "max_in_flight is 0: it must be a whole number between 1 and 2147483647",
         ),
+        (
+            with("penalty = '0s'"),
+            "penalty is 0ns: it must be longer than zero and at most 100 years",
+        ),
+        (with("track_top = 0"), "track_top is 0: it must be a whole number between 1 and 100"),
         (with("max_keys = 0"), "max_keys is 0: it must be a whole number between 1 and 268435456"),
         (
             with("without_key = 'none'"),
@@ -343,7 +357,7 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_line() {
     // Settings that do not fit together have the place of their table.
     let windows = error("\"5/h\"", "\"5/m\"");
     assert!(windows.contains("quotas is \"5/1m\": it must be quotas by 1h"), "{windows}");
-    assert!(windows.contains("line 15, column 1"), "{windows}");
+    assert!(windows.contains("line 18, column 1"), "{windows}");
 }
 
 fn rejected<T: Debug>(result: Result<T, BoxError>) -> Rejected {
@@ -387,7 +401,8 @@ async fn s2_rules_of_a_file_make_layers_and_their_dry_run_ends_at_run_time() {
     let (made, global): (Rule<_, OnePermit>, Rule<Everyone>) = rules();
     let debug = format!("{made:?} {global:?}");
     let parts = ["max_keys: 50000", "when_full: Reject", "without_key: Reject", "dry_run: true"];
-    for part in parts.into_iter().chain(["max_in_flight: Some(4)", "max_keys: 0"]) {
+    let observed = ["penalty: Some(900s)", "counts_admitted: true", "top: 10"];
+    for part in parts.into_iter().chain(observed).chain(["max_in_flight: Some(4)", "max_keys: 0"]) {
         assert!(debug.contains(part), "{part} is not in {debug}");
     }
     let layer = KeyedLimitLayer::try_new((made, global)).unwrap();
@@ -455,6 +470,20 @@ fn s2_other_settings_of_a_running_rule_do_not_change() {
     assert_eq!(
         client(&|it| it.without_key = WithoutKey::Share),
         that("without_key is share: it must be reject")
+    );
+    assert_eq!(client(&|it| it.penalty = None), that("penalty is absent: it must be 15m"));
+    assert_eq!(
+        client(&|it| it.count_admitted = false),
+        that("count_admitted is false: it must be true")
+    );
+    assert_eq!(client(&|it| it.track_top = Some(9)), that("track_top is 9: it must be 10"));
+    assert_eq!(
+        client(&|it| it.penalty = Some(secs(0))),
+        "penalty is 0ns: it must be longer than zero and at most 100 years"
+    );
+    assert_eq!(
+        client(&|it| it.track_top = Some(0)),
+        "track_top is 0: it must be between 1 and 100"
     );
     assert_eq!(client(&|it| it.max_keys = 0), "max_keys is 0: it must be between 1 and 268435456");
     let tenant = |change: &dyn Fn(&mut RuleConfig)| reported(&tenant, "tenant", change);

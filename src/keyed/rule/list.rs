@@ -45,6 +45,22 @@ pub trait RuleList: sealed::Sealed {
     fn states(&self) -> Result<Vec<RuleState>, crate::InvalidSetting>;
 }
 
+/// A decision on a request, which may be one of several.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The rules that were notified of their rejections in a dry run, by a decision before.
+    pub(in crate::keyed) notified: usize,
+    /// The layer rejects, so that a rejection may bring a penalty.
+    pub(in crate::keyed) brings_penalties: bool,
+}
+
+impl Look {
+    /// Returns another decision, after a rule has denied the request.
+    pub(in crate::keyed) fn after(self, denied: &Denied) -> Self {
+        Self { notified: self.notified.max(denied.rule), ..self }
+    }
+}
+
 /// Rules for a type of requests. Sealed.
 pub trait Rules<Request>: RuleList {
     /// Acquires what the request needs of all rules, or nothing.
@@ -53,6 +69,7 @@ pub trait Rules<Request>: RuleList {
         &self,
         states: &States,
         request: &Request,
+        look: Look,
         now: &mut Now<'_, Clock>,
     ) -> Result<Self::Held, Denied>;
 
@@ -170,6 +187,7 @@ macro_rules! rules {
                 &self,
                 states: &States,
                 request: &Request,
+                look: Look,
                 now: &mut Now<'_, Clock>,
             ) -> Result<Self::Held, Denied> {
                 let ($($rule,)+) = self;
@@ -184,9 +202,13 @@ macro_rules! rules {
                         Ok(permits) => acquired.held[$index] = permits,
                         // It is counted, and holds nothing.
                         Err(denial) if states[$index].is_dry_run() => {
-                            states[$index].penalize(&denial, now);
-                            let rejection = Rejection::in_dry_run(denial.why.reason());
-                            self.notify_rejected(states, $index, rejection, request, now);
+                            if look.brings_penalties {
+                                states[$index].penalize(&denial, now);
+                            }
+                            if $index >= look.notified {
+                                let rejection = Rejection::in_dry_run(denial.why.reason());
+                                self.notify_rejected(states, $index, rejection, request, now);
+                            }
                         }
                         Err(denial) => {
                             drop(acquired);

@@ -8,6 +8,7 @@ pub(super) mod settle;
 pub(crate) mod state;
 mod terms;
 
+pub(super) use self::list::Look;
 use self::settle::IsLate;
 pub use self::{
     list::{IntoRules, RuleList, Rules, SettleRules},
@@ -32,7 +33,7 @@ pub(crate) const MAX_KEYS: u32 = 1 << 28;
 pub(crate) const MAX_PLANS: usize = PLANS;
 
 /// The longest list of keys that are rejected most.
-const MAX_TOP: u32 = 100;
+pub(crate) const MAX_TOP: u32 = 100;
 
 /// Requests without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -611,7 +611,7 @@ impl RuleState {
             ask.cost + state.owe(cost - ask.cost)
         } else {
             if cost < ask.cost {
-                state.refund(ask.cost - cost);
+                let _ = state.refund(ask.cost - cost); // told with the commit
             }
             cost
         };

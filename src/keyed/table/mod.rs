@@ -403,7 +403,7 @@ impl Table {
         match self.acquire_at(place, ask, time) {
             // Acquire is in the acquisition: the slot keeps its key from then on.
             Ok(()) if self.tag(place).load(Relaxed) != key.0 => {
-                self.state(place).undo(ask);
+                time.note(Freed::by(self.state(place).undo(ask), place));
                 None
             }
             Ok(()) => Some(Ok(place)),
@@ -490,7 +490,7 @@ impl Table {
         let acquired = self.acquire_at(place, ask, time);
         if self.find(key).is_some() {
             if acquired.is_ok() {
-                self.state(place).undo(ask);
+                time.note(Freed::by(self.state(place).undo(ask), place));
             }
             return None;
         }
@@ -527,13 +527,14 @@ impl Table {
     /// Expires all committed permits of a key, however young they are. Permits of requests that are
     /// not issued yet stay.
     pub(crate) fn forget(&self, key: KeyHash) -> Freed {
-        let Some(place) = self.find(key) else { return Freed::Nothing };
+        let place = if self.has_slots() { self.find(key) } else { Some(self.common()) };
+        let Some(place) = place else { return Freed::Nothing };
         let state = self.state(place);
         if !state.try_pin() {
             return Freed::Nothing;
         }
         // Relaxed: the pin has acquired.
-        if self.tag(place).load(Relaxed) == key.0 {
+        if !self.has_slots() || self.tag(place).load(Relaxed) == key.0 {
             state.forget();
         }
         Freed::by(state.refund(1), place)

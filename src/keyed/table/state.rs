@@ -158,6 +158,11 @@ impl<'a, T: Time> Now<'a, T> {
         self.freed != Freed::Nothing
     }
 
+    /// Keeps it that permits were released, until the queue is told.
+    pub(super) fn note(&mut self, freed: Freed) {
+        self.freed = self.freed.and(freed);
+    }
+
     /// Takes what the queue is to be told.
     pub(crate) fn take_freed(&mut self) -> Freed {
         mem::take(&mut self.freed)
@@ -262,6 +267,7 @@ impl<'a> State<'a> {
     }
 
     /// Releases permits that were acquired and not committed. Returns the word before.
+    #[must_use]
     pub(crate) fn refund(&self, permits: u32) -> u64 {
         // Release: happens before the next acquisition, or a claim of the slot.
         self.counts.fetch_sub(self.limits.layout.permits(permits), Release)
@@ -269,6 +275,7 @@ impl<'a> State<'a> {
 
     /// Undoes an acquisition. Returns the word before.
     #[inline]
+    #[must_use]
     pub(crate) fn undo(&self, ask: Ask) -> u64 {
         let layout = &self.limits.layout;
         // Release: as for a refund.
@@ -276,6 +283,7 @@ impl<'a> State<'a> {
     }
 
     /// Releases a request in flight. Returns the word before.
+    #[must_use]
     pub(crate) fn release(&self) -> u64 {
         // Release: as for a refund.
         self.counts.fetch_sub(self.limits.layout.request(), Release)
@@ -503,7 +511,7 @@ impl<'a> State<'a> {
             }
             // Release: as for a refund.
             let before = self.counts.fetch_sub(self.fields(window).held.of(freed.into()), Release);
-            now.freed = now.freed.and(Freed::by(before, self.place));
+            now.note(Freed::by(before, self.place));
         }
         let rest = steps > u64::from(shape.steps) && self.expire_old(window, kept, now);
         freed > 0 || rest
@@ -539,7 +547,7 @@ impl<'a> State<'a> {
         if is_old && units == 0 {
             // Release: as for a refund.
             let before = self.counts.fetch_sub(held.of(taken), Release);
-            now.freed = now.freed.and(Freed::by(before, self.place));
+            now.note(Freed::by(before, self.place));
         } else if !is_old || !self.exchange_log(window, current, next) {
             self.put_back(unlogged.of(taken));
             self.carry(window); // with the permits of commits that found less than a unit

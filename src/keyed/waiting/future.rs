@@ -18,7 +18,7 @@ use crate::{
     keyed::{
         observed::Rejection,
         rule::{
-            RuleList, Rules, SettleRules,
+            Look, RuleList, Rules, SettleRules,
             state::{Held, Why},
         },
         shared::{InFlight, Shared},
@@ -43,6 +43,9 @@ pub struct QueueFuture<S: Service<Request>, Request, R: RuleList, P> {
     call: CallFuture<Turn<R>, S, Request, P>,
 }
 
+/// A request that waits brings no penalty.
+const FIRST_LOOK: Look = Look { notified: 0, brings_penalties: false };
+
 /// The admission of a request in its turn. A drop leaves the queue, and refunds its permits.
 struct Turn<R: RuleList> {
     shared: Arc<Shared<R>>,
@@ -51,7 +54,7 @@ struct Turn<R: RuleList> {
 }
 
 enum Step<H> {
-    Arrive,
+    Arrive(Look),
     Wait(Waiting),
     /// Has the permits of all rules.
     Admitted(H),
@@ -75,7 +78,7 @@ impl<S: Service<Request>, Request, R: RuleList, P> QueueFuture<S, Request, R, P>
         policy: P,
         bounds: QueueBounds,
     ) -> Self {
-        let turn = Turn { shared, bounds, step: Step::Arrive };
+        let turn = Turn { shared, bounds, step: Step::Arrive(FIRST_LOOK) };
         Self { call: CallFuture::new(turn, service, request, policy) }
     }
 
@@ -92,7 +95,8 @@ impl<R: RuleList> Turn<R> {
     /// Pending if another task stalls while it makes a slot for the key: the request is to arrive
     /// once more.
     fn arrive<Request>(
-        &self,
+        &mut self,
+        look: Look,
         request: &Request,
         cx: &Context<'_>,
     ) -> Poll<Result<Result<R::Held, Waiting>, Rejected>>
@@ -101,10 +105,11 @@ impl<R: RuleList> Turn<R> {
     {
         let Shared { rules, states, .. } = &*self.shared;
         let mut now = states.now();
-        let denied = match rules.decide(states, request, &mut now) {
+        let denied = match rules.decide(states, request, look, &mut now) {
             Ok(held) => return Poll::Ready(Ok(Ok(held))),
             Err(denied) => denied,
         };
+        let again = look.after(&denied);
         let rejected = |denied: Denied| {
             let rule = denied.rule;
             let rejected = rules.reject(denied, states, request, &mut states.now());
@@ -119,6 +124,7 @@ impl<R: RuleList> Turn<R> {
                     Ok(Admission::Waiting(waiting)) => return Poll::Ready(Ok(Err(waiting))),
                     Ok(Admission::Stalled) => {
                         cx.waker().wake_by_ref();
+                        self.step = Step::Arrive(again);
                         return Poll::Pending;
                     }
                     Err(rejected) => Err(rejected),
@@ -191,7 +197,10 @@ where
     ) -> Poll<Result<(), Rejected>> {
         let held = match &mut self.step {
             // Arrive => (Arrive | Wait | Admitted)
-            Step::Arrive => match ready!(self.arrive(request, cx))? {
+            Step::Arrive(look) => match ready!({
+                let look = *look;
+                self.arrive(look, request, cx)
+            })? {
                 Ok(held) => held,
                 Err(waiting) => {
                     self.step = Step::Wait(waiting);

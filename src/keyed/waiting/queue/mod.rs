@@ -572,10 +572,12 @@ impl Queue {
                 if (rule, place) == own {
                     self.lines[line].is_busy = is_busy;
                     let wait = step.states[rule].wait(place, ask, &mut step.now);
-                    let wait = if is_busy { None } else { wait };
-                    // Looked at once more if permits are committed later than that.
-                    let due =
-                        wait.map_or(Nanos::NEVER, |wait| step.now.get().after(wait.max(TICK)));
+                    // Looked at once more if permits are committed later than that. There is room
+                    // by now if there is no wait: a pause has ended since.
+                    let due = match wait {
+                        _ if is_busy => Nanos::NEVER,
+                        wait => step.now.get().after(wait.unwrap_or(TICK).max(TICK)),
+                    };
                     self.set_due(line, due);
                     return false;
                 }
