@@ -187,7 +187,7 @@ impl RuleConfig {
 
     /// Creates a rule with one limit for all requests, as [`Rule::global`] does.
     ///
-    /// `max_keys`, `reject_when_full` and `without_key` are without effect.
+    /// `max_keys`, `reject_when_full`, `without_key` and `track_top` are without effect.
     ///
     /// # Errors
     ///

@@ -192,7 +192,7 @@ impl Keyed {
                 let acquired = self.table.acquire_at(*place, ask(1), &mut self.now());
                 assert_eq!(acquired, Ok(()), "all permits have expired");
                 self.table.state(*place).commit(ask(1), &mut self.now());
-                self.table.state(*place).release();
+                let _ = self.table.state(*place).release();
                 assert!(!self.table.state(*place).is_idle(), "a permit is dropped: {place:?}");
             }
         }
@@ -271,11 +271,11 @@ fn k1_refund_happens_before_the_next_acquisition() {
         let theirs = Arc::clone(&holder);
         let other = spawn(&keyed, move |keyed| {
             if hold(keyed, &theirs) {
-                keyed.common().undo(ask(1));
+                let _ = keyed.common().undo(ask(1));
             }
         });
         if hold(&keyed, &holder) {
-            keyed.common().refund(1);
+            let _ = keyed.common().refund(1);
         }
         join([other]);
         keyed.assert_whole();
@@ -293,7 +293,7 @@ fn k16_request_in_flight_ends_before_the_next() {
             in_flight.with_mut(|_| {});
             let issue = keyed.issue_at(A, place, ask(1));
             in_flight.with_mut(|_| {});
-            keyed.common().release();
+            let _ = keyed.common().release();
             Some(issue)
         };
         let theirs = Arc::clone(&in_flight);
@@ -303,7 +303,7 @@ fn k16_request_in_flight_ends_before_the_next() {
         assert!(
             own.is_some()
                 || keyed.acquire_common(ask(1)).is_some_and(|_| {
-                    keyed.common().undo(ask(1));
+                    let _ = keyed.common().undo(ask(1));
                     true
                 })
         );
@@ -529,7 +529,7 @@ fn k1_key_of_a_slot_claimed_in_vain_is_issued_only_after_a_window() {
         let issued = join([other]).into_iter().flatten().chain(first);
         keyed.assert_bound(A, issued);
         let place = place.expect("two are left in the overflow, one of which A may acquire");
-        keyed.table.state(place).undo(ask(2));
+        let _ = keyed.table.state(place).undo(ask(2));
         keyed.assert_whole();
     });
 }
@@ -645,7 +645,7 @@ fn k3_refund_in_the_overflow_is_exact() {
         let place = keyed.acquire(A, ask(1)).expect("one is left");
         keyed.wait(TICKS);
         let other = spawn(&keyed, move |keyed| {
-            keyed.table.state(place).undo(ask(1));
+            let _ = keyed.table.state(place).undo(ask(1));
         });
         let own = keyed.issue(A, 1);
         join([other]);
@@ -662,10 +662,10 @@ fn k5_slot_claimed_in_vain_is_left_empty() {
         let place = keyed.acquire(A, ask(1)).expect("one is left");
         keyed.wait(TICKS);
         let other = spawn(&keyed, move |keyed| {
-            keyed.table.state(place).undo(ask(1));
+            let _ = keyed.table.state(place).undo(ask(1));
         });
         if let Some(place) = keyed.acquire(A, ask(1)) {
-            keyed.table.state(place).undo(ask(1));
+            let _ = keyed.table.state(place).undo(ask(1));
         }
         join([other]);
         keyed.assert_whole();
@@ -809,7 +809,7 @@ fn k21_end_of_a_pause_ends_no_later_one() {
         keyed.wait(5);
         let other = spawn(&keyed, |keyed| {
             keyed.acquire_common(ask(1)).map(|_| {
-                keyed.common().undo(ask(1));
+                let _ = keyed.common().undo(ask(1));
             })
         });
         pause(&keyed, 9);
@@ -908,7 +908,7 @@ fn k21_resume_happens_before_the_next_acquisition() {
         });
         if keyed.table.acquire_at(place, ask(1), &mut keyed.now()).is_ok() {
             written.with(|_| {});
-            keyed.common().undo(ask(1));
+            let _ = keyed.common().undo(ask(1));
         }
         join([other]);
         assert!(!keyed.common().is_paused());

@@ -10,7 +10,8 @@ use crate::rejected::{Reason, RuleReason};
 /// by reason.
 ///
 /// A rejection counts once it reaches its caller. In a dry run, it counts when the request is
-/// decided.
+/// decided; of a request that waits for another rule, when it is issued, and only by the rules
+/// behind that one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

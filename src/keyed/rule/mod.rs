@@ -404,6 +404,8 @@ impl<K, T, S> Rule<K, T, S> {
     /// in the list, which [`Key::label`](super::Key::label) returns. A label is cut after 200
     /// bytes, so the memory is bounded.
     ///
+    /// Without effect on a rule for all requests.
+    ///
     /// The labels show what clients send: an address, a header, a path. No ready-made key shows a
     /// token.
     ///

@@ -172,7 +172,7 @@ fn k5_slot_with_a_request_in_flight_is_never_claimed() {
         for other in 3..40 {
             if let Ok(place) = table.acquire(key(other * round), ONE, &mut Now::of(&time)) {
                 table.state(place).commit(ONE, &mut Now::of(&time));
-                table.state(place).release();
+                let _ = table.state(place).release();
                 assert!(place != in_flight);
                 claimed += 1;
             }
@@ -248,7 +248,7 @@ fn k13_forget_inside_of_a_commit_keeps_the_counts_exact() {
         let forget = || {
             if table.state(place).try_pin() {
                 table.state(place).forget();
-                table.state(place).refund(1);
+                let _ = table.state(place).refund(1);
             }
         };
         let stalling = Stalling(&time, &forget);

@@ -47,7 +47,7 @@ fn requests(table: &Table, clock: &Clock, seed: u64) -> Vec<Issue> {
                     0 => thread::yield_now(),
                     1 => (0..random.u32(..2_000)).for_each(|_| hint::spin_loop()),
                     2 => {
-                        table.state(place).undo(ask);
+                        let _ = table.state(place).undo(ask);
                         continue;
                     }
                     _ => {}

@@ -99,7 +99,7 @@ impl Schedule {
         let word = state.counts().load(Relaxed);
         let in_flight = self.table.limits().layout.in_flight().map_or(0, |field| field.get(word));
         for _ in 0..in_flight {
-            state.release();
+            let _ = state.release();
         }
         let time = Hand::at(now);
         while state.expire(&mut Now::of(&time)) {}
@@ -110,7 +110,7 @@ impl Schedule {
             let mirror = &self.mirror;
             let got = mirror.acquire_at(mirror.common(), Ask { plan, cost }, &mut Now::of(&time));
             if got.is_ok() {
-                state.undo(Ask { plan, cost });
+                let _ = state.undo(Ask { plan, cost });
             }
             got
         };

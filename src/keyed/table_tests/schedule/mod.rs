@@ -258,7 +258,7 @@ impl Schedule {
     /// Everything is idle at the end.
     fn finish(&self) {
         while let Some(request) = self.not_issued() {
-            self.table.state(request.place).undo(request.ask);
+            let _ = self.table.state(request.place).undo(request.ask);
             self.fly(request.place, -1);
         }
         while !self.requests.borrow().is_empty() {

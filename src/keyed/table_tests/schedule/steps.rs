@@ -204,7 +204,7 @@ impl Schedule {
 
     pub(super) fn undo(&self) {
         if let Some(request) = self.not_issued() {
-            self.table.state(request.place).undo(request.ask);
+            let _ = self.table.state(request.place).undo(request.ask);
             self.fly(request.place, -1);
         }
     }
@@ -212,7 +212,7 @@ impl Schedule {
     pub(super) fn refund(&self) {
         if let Some(mut request) = self.not_issued() {
             let permits = self.random(request.ask.cost);
-            self.table.state(request.place).refund(permits);
+            let _ = self.table.state(request.place).refund(permits);
             request.ask.cost -= permits;
             self.requests.borrow_mut().push(request);
         }
@@ -233,7 +233,7 @@ impl Schedule {
         let count = self.flying.borrow().len() as u32;
         if count > 0 {
             let place = self.flying.borrow_mut().swap_remove(self.random(count) as usize);
-            self.table.state(place).release();
+            let _ = self.table.state(place).release();
             self.fly(place, -1);
         }
     }
@@ -251,7 +251,7 @@ impl Schedule {
             let state = self.table.state(self.table.common());
             if state.try_pin() {
                 state.forget();
-                state.refund(1);
+                let _ = state.refund(1);
             }
             self.table.common()
         };
