@@ -388,6 +388,26 @@ fn k17_request_waits_where_its_key_is_after_a_copy() {
     });
 }
 
+/// K16, K17: a request acquires in a slot that was claimed for another key, and undoes it, while a
+/// request of that key begins to wait for it.
+#[test]
+fn k17_request_that_waits_beside_one_in_the_wrong_slot_is_found() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let waits = Waits::new([Setting { max_keys: 1, ..one_in_flight() }]);
+        let before = waits.acquire(of(A));
+        waits.release(&before);
+        let other = spawn(&waits, |waits| waits.arrive(of(A)));
+        let own = waits.arrive(of(B));
+        // Both may be in the overflow, one after the other.
+        let mut arrived = [own].into_iter().chain(join([other])).collect::<Vec<_>>();
+        arrived.sort_by_key(|arrived| matches!(arrived, Arrived::Waits(..)));
+        for arrived in arrived {
+            let held = waits.granted(arrived).expect("no other request is in flight there");
+            waits.states.undo(&held);
+        }
+    });
+}
+
 // --- Order.
 
 /// K17: a newcomer decides while a permit is released for a request that waits.

@@ -94,6 +94,9 @@
 //!   an expiry by a reading, by a commit, or by a claim of a slot.
 //! - *A slot is claimed for another key before the flag is set.* As for an acquisition: a state
 //!   with the flag keeps its key, so the fingerprint is looked up behind the flag.
+//! - *A request of another key has acquired in the slot before it saw that the slot was claimed.*
+//!   The request of the key is refused, and waits. The other one undoes its acquisition, finds the
+//!   flag, and the line is advanced.
 //! - *An overflow is copied before the flag is set there.* Behind the flag, a slot of the key is
 //!   looked up. If the copy comes later, it finds the flag, and is not made.
 //! - *A newcomer decides between a release and the grant.* The flag refuses it.
