@@ -88,8 +88,15 @@ impl Answer {
         Ok(self.response(self.lines.iter().cloned().collect_map(), ()))
     }
 
+    /// The lines in reverse order, except those of `RateLimit`: they are one dictionary, of which
+    /// a later entry overrides an earlier one (RFC 9651, 4.2.2).
     fn reversed(&self) -> Outcome {
-        Ok(self.response(self.lines.iter().rev().cloned().collect_map(), ()))
+        let is_dictionary = |(name, _): &&(HeaderName, _)| {
+            name.as_str().ends_with("ratelimit") || name.as_str().starts_with("zendesk-ratelimit-")
+        };
+        let (dictionary, others): (Vec<_>, Vec<_>) = self.lines.iter().partition(is_dictionary);
+        let lines = others.into_iter().rev().chain(dictionary);
+        Ok(self.response(lines.cloned().collect_map(), ()))
     }
 }
 
