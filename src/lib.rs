@@ -318,6 +318,7 @@ mod serde_seconds;
 #[cfg(feature = "server")]
 pub mod server;
 mod settings;
+pub mod shared;
 mod sync;
 mod time;
 #[cfg(any(feature = "client", feature = "server"))]
