@@ -289,7 +289,6 @@ impl LeasePool {
     }
 
     /// Ends a wait, or forgets its end. A permit that was granted is released.
-    #[must_use]
     pub(super) fn cancel(&self, ticket: Ticket, now: Nanos) -> Freed {
         let mut locked = self.locked.lock();
         let waiter = locked.waiting.remove(&ticket);
@@ -304,7 +303,6 @@ impl LeasePool {
     }
 
     /// Releases a permit that was not used.
-    #[must_use]
     pub(super) fn release(&self, deadline: Deadline, now: Nanos) -> Freed {
         let mut locked = self.locked.lock();
         let freed = self.put_back(&mut locked, deadline, now);

@@ -61,7 +61,7 @@ impl Word {
 
     pub(super) const fn new(deadline: Deadline, count: u32, is_gated: bool) -> Self {
         let gated = if is_gated { GATED } else { 0 };
-        Self(deadline.0 << DEADLINE_SHIFT | count as u64 * PERMIT | gated)
+        Self((deadline.0 << DEADLINE_SHIFT) | (count as u64 * PERMIT) | gated)
     }
 
     pub(super) const fn deadline(self) -> Deadline {
