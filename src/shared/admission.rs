@@ -99,7 +99,7 @@ impl Turn {
             match &mut self.step {
                 // Arrive => (Queued | Local), or the end.
                 Step::Arrive => {
-                    let now = self.limiter.clock.now();
+                    let now = self.limiter.clock().now();
                     if self.ticket.is_none() && !self.is_first {
                         if let Some(deadline) = self.limiter.try_acquire(now) {
                             return Poll::Ready(Ok(Permit::Leased(deadline)));
@@ -167,7 +167,7 @@ impl Turn {
     /// Takes a permit that was granted, unless it has lapsed: then the request arrives again, with
     /// its number.
     fn granted(&self, deadline: Deadline) -> Option<Permit> {
-        if !deadline.has_passed(self.limiter.clock.now()) {
+        if !deadline.has_passed(self.limiter.clock().now()) {
             return Some(Permit::Leased(deadline));
         }
         self.limiter.agent().served(0, 1);
@@ -182,7 +182,7 @@ impl Turn {
         limiter.paused_until(now);
         let limits = limiter.bounds.in_force(self.limits);
         let wait = self.wait.get_or_insert_with(|| {
-            let request_end = current_deadline::current().map(|at| limiter.clock.read(at));
+            let request_end = current_deadline::current().map(|at| limiter.clock().read(at));
             let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
             Wait { since: now, deadline, timer: None }
         });
@@ -243,13 +243,13 @@ impl Turn {
         }
         let end = wait.deadline.after(self.limiter.request_timeout);
         // A new one each time, because the task may have moved to another runtime.
-        wait.timer.insert(self.limiter.clock.timer(end, &TIMER)).poll(cx)
+        wait.timer.insert(self.limiter.clock().timer(end, &TIMER)).poll(cx)
     }
 
     /// Makes a rejection of this moment, and counts it. `expected` is the time of the next permit.
     fn reject(&self, reason: Reason, expected: Option<Nanos>) -> Rejected {
         let limiter = &self.limiter;
-        let now = limiter.clock.now();
+        let now = limiter.clock().now();
         let reason = match reason {
             Reason::WaitTimeout | Reason::QueueFull if limiter.is_away() => Reason::Unavailable,
             reason => reason,
@@ -267,7 +267,7 @@ impl Turn {
         let was_queued = self.ticket.is_some();
         limiter.observed.observer.notify(|| match &self.wait {
             Some(Wait { since, .. }) if was_queued => {
-                let queued_for = limiter.clock.now().since(*since);
+                let queued_for = limiter.clock().now().since(*since);
                 Event::AcquiredAfterWait { permits: 1, queued_for }
             }
             _ => Event::Acquired { permits: 1 },
@@ -283,7 +283,7 @@ impl Admit for Turn {
     fn is_current(&mut self) -> bool {
         match &self.step {
             Step::Admitted(Permit::Leased(deadline)) => {
-                let is_current = !deadline.has_passed(self.limiter.clock.now());
+                let is_current = !deadline.has_passed(self.limiter.clock().now());
                 if !is_current {
                     self.lapse();
                 }

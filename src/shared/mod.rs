@@ -143,6 +143,7 @@ mod agent;
 mod away;
 mod driver;
 mod future;
+mod group;
 mod handle;
 mod layer;
 mod limiter;

@@ -47,6 +47,8 @@ pub(super) enum Next {
     Deliver(Unused),
     /// To send a request.
     Ask(Box<Request>),
+    /// To send a request, once that may be done.
+    Blocked,
     /// To wait until then, or until something changes.
     Wait(Nanos),
     /// Nothing is left to do.
@@ -165,7 +167,7 @@ impl Agent {
     }
 
     /// Decides the next step.
-    pub(super) fn next(&mut self, now: Nanos, pool: &PoolView) -> Next {
+    pub(super) fn next(&mut self, now: Nanos, pool: &PoolView, may_ask: bool) -> Next {
         if let Some(pending) = self.pending.front() {
             if pending.begin > now {
                 return Next::Wait(pending.begin);
@@ -200,6 +202,9 @@ impl Agent {
         if want == 0 {
             // Only permits in advance were wanted, and few are free.
             return Next::Wait(self.end(pool).unwrap_or(now).max(now.after(length)));
+        }
+        if !may_ask {
+            return Next::Blocked;
         }
         self.arrivals = arrivals;
         Next::Ask(Box::new(self.request(want, length, now)))
