@@ -78,7 +78,7 @@ impl Clone for Recorder {
     }
 }
 
-impl Service<()> for Recorder {
+impl Service<u64> for Recorder {
     type Response = ();
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<(), BoxError>>;
@@ -100,10 +100,10 @@ impl Service<()> for Recorder {
         }
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, request: u64) -> Self::Future {
         assert!(matches!(self.readiness, Readiness::Ready), "called unready");
         self.readiness = Readiness::Idle;
-        self.issues.record(self.real_time.elapsed(), self.process);
+        self.issues.record(self.real_time.elapsed(), self.process, request);
         let respond = self.slowness.respond;
         let response = (respond > 0).then(|| sleep(self.draw(respond)));
         Box::pin(async move {
@@ -156,10 +156,9 @@ impl Ends {
 
     async fn call<S>(&self, service: S, patience: Option<Duration>)
     where
-        S: Service<(), Error: Into<BoxError>>,
+        S: Service<u64, Error: Into<BoxError>>,
     {
-        self.begun.fetch_add(1, SeqCst);
-        let call = service.oneshot(());
+        let call = service.oneshot(self.begun.fetch_add(1, SeqCst) as u64);
         let end = match patience {
             Some(patience) => timeout(patience, call).await.ok(),
             None => Some(call.await),
@@ -175,7 +174,7 @@ impl Ends {
 /// Calls `service` until the runtime ends. Of the calls, a share is cancelled after up to 50 ms.
 pub(crate) fn call<S>(service: S, load: Load, cancelled: f64, seed: u64) -> Ends
 where
-    S: Service<(), Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
+    S: Service<u64, Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
     S::Response: Send,
 {
     let ends = Ends::default();
@@ -210,7 +209,7 @@ async fn burst<S>(
     size: usize,
     every: Duration,
 ) where
-    S: Service<(), Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
+    S: Service<u64, Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
     S::Response: Send,
 {
     let mut interval = tokio::time::interval(every);

@@ -8,3 +8,10 @@ mod hold;
 mod paused_runtime;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
+
+mod fleet;
+mod judge;
+mod load;
+mod quota;
+
+mod schedules;

@@ -10,35 +10,46 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Issues(Arc<Mutex<Vec<Issue>>>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Issue {
     /// In nanoseconds since the start of the scene.
     pub(crate) at: u64,
     pub(crate) process: usize,
+    /// The number of the request in its process.
+    pub(crate) request: u64,
 }
 
 impl Issues {
-    pub(crate) fn record(&self, at: Duration, process: usize) {
+    pub(crate) fn record(&self, at: Duration, process: usize, request: u64) {
         let at = u64::try_from(at.as_nanos()).unwrap();
-        self.0.lock().unwrap().push(Issue { at, process });
+        self.0.lock().unwrap().push(Issue { at, process, request });
     }
 
+    /// All issues, in the order of their records: by time.
     pub(crate) fn all(&self) -> Vec<Issue> {
-        let mut issues = self.0.lock().unwrap().clone();
-        issues.sort();
-        issues
+        self.0.lock().unwrap().clone()
     }
 
     fn times(&self) -> Vec<u64> {
         self.all().into_iter().map(|issue| issue.at).collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+    /// The issues of one process.
+    pub(crate) fn of(&self, process: usize) -> Self {
+        let mut issues = self.all();
+        issues.retain(|issue| issue.process == process);
+        Self(Arc::new(Mutex::new(issues)))
     }
 
-    pub(crate) fn of(&self, process: usize) -> usize {
-        self.all().iter().filter(|issue| issue.process == process).count()
+    /// The issues from a time on.
+    pub(crate) fn since(&self, start: Duration) -> Self {
+        let mut issues = self.all();
+        issues.retain(|issue| u128::from(issue.at) >= start.as_nanos());
+        Self(Arc::new(Mutex::new(issues)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 
     /// The most issues in any half-open span of a length.
@@ -104,7 +115,7 @@ mod tests {
     fn d3_used_share_counts_the_issues_of_the_span_only() {
         let issues = Issues::default();
         for millis in [0, 500, 1000, 1500, 2000] {
-            issues.record(Duration::from_millis(millis), 0);
+            issues.record(Duration::from_millis(millis), 0, 0);
         }
         let second = Duration::from_secs(1);
         assert_eq!(issues.used_share(4, second, second..2 * second), 0.5);
