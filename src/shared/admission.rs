@@ -46,6 +46,9 @@ pub(super) struct Turn {
 
 enum Step {
     Arrive,
+    /// Of a request that depends on no limit.
+    #[cfg(feature = "shared-keys")]
+    Decided(Result<(), Reason>),
     Queued(Ticket),
     /// Waits at the limit of this process alone.
     Local(Arc<RateLimiter>, Waiter),
@@ -79,6 +82,8 @@ impl Drop for Turn {
                 limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
                 false
             }
+            #[cfg(feature = "shared-keys")]
+            Step::Decided(_) => false,
             Step::Issued => false,
         };
         if was_queued {
@@ -92,11 +97,24 @@ impl Turn {
         Self { limiter, limits, step: Step::Arrive, ticket: None, is_first: false, wait: None }
     }
 
+    /// Creates the admission of a request that is not limited, or is rejected at once.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn decided(limiter: Arc<SharedLimiter>, by: Result<(), Reason>) -> Self {
+        let mut this = Self::new(limiter, QueueLimits::NONE);
+        this.step = Step::Decided(by);
+        this
+    }
+
     /// Polls for a permit.
     #[track_caller]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
         loop {
             match &mut self.step {
+                #[cfg(feature = "shared-keys")]
+                Step::Decided(by) => {
+                    let rejected = |reason| Rejected::new(Limit::Rate, reason, None);
+                    return Poll::Ready(by.map(|()| Permit::Exempt).map_err(rejected));
+                }
                 // Arrive => (Queued | Local), or the end.
                 Step::Arrive => {
                     let now = self.limiter.clock().now();

@@ -66,6 +66,9 @@ pub(super) enum Permit {
     Local(Arc<RateLimiter>),
     /// None: the store is away, and requests pass.
     Unlimited,
+    /// None: the request is not limited.
+    #[cfg(feature = "shared-keys")]
+    Exempt,
 }
 
 /// The way of a request that does not wait for leases.
@@ -207,6 +210,8 @@ impl SharedLimiter {
             }
             Permit::Local(local) => local.release_one(),
             Permit::Unlimited => {}
+            #[cfg(feature = "shared-keys")]
+            Permit::Exempt => {}
         }
     }
 
@@ -225,6 +230,8 @@ impl SharedLimiter {
                 self.observed.issued_alone(true);
             }
             Permit::Unlimited => self.observed.issued_alone(false),
+            #[cfg(feature = "shared-keys")]
+            Permit::Exempt => {}
         }
     }
 

@@ -124,6 +124,15 @@
 //! leased in the order of the requests to the store, a 64th of N for each. So processes that ask for
 //! more than there is take turns.
 //!
+//! # A quota for each key
+//!
+//! With the feature `shared-keys`, `KeyedLimitLayer::shared` limits each key of the requests, such
+//! as a tenant, by a quota of its own. The keys are those of [`keyed`](crate::keyed). Each has its
+//! pool of permits in this process, and its state in the store. Parts of the keys share a driver,
+//! which sends the requests of all its keys together.
+//!
+//! The limit of a key is found behind a lock that calls share, and take alone only for a new key.
+//!
 //! # Concurrency
 //!
 //! A limit of requests in flight over many machines is not offered. It would need holders with
@@ -145,6 +154,8 @@ mod driver;
 mod future;
 mod group;
 mod handle;
+#[cfg(feature = "shared-keys")]
+mod keyed;
 mod layer;
 mod limiter;
 mod observed;
@@ -155,6 +166,8 @@ mod snapshot;
 mod store;
 mod wire;
 
+#[cfg(feature = "shared-keys")]
+pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
 pub use self::{
     away::Away,
     future::ResponseFuture,
