@@ -78,13 +78,14 @@ impl Driver {
         let limiter = &*self.limiter;
         limiter.withdraw(now);
         let paused_until = limiter.paused_until(now);
+        let wait = |until| Step::Wait(paused_until.map_or(until, |end| end.min(until)));
         let pool = limiter.pool.view(now);
         let next_probe = limiter.outage().as_ref().map(|outage| outage.next_probe);
         let mut agent = limiter.agent();
         if let Some(next_probe) = next_probe {
             return match () {
                 () if pool.is_closed => Step::End,
-                () if next_probe > now => Step::Wait(next_probe),
+                () if next_probe > now => wait(next_probe),
                 () => Step::Ask(agent.probe(pool.queued, now)),
             };
         }
@@ -95,9 +96,8 @@ impl Driver {
                 limiter.deliver(lease);
                 Step::Again
             }
-            Next::Ask(_) if paused_until.is_some() => Step::Wait(paused_until.unwrap_or(now)),
             Next::Ask(request) => Step::Ask(request),
-            Next::Wait(until) => Step::Wait(paused_until.map_or(until, |end| end.min(until))),
+            Next::Wait(until) => wait(until),
             Next::End => Step::End,
         }
     }

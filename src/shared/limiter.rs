@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -48,8 +48,6 @@ pub(crate) struct SharedLimiter {
     /// A driver exists. A read-modify-write by each side, so that either the driver that ends finds
     /// a request that has queued, or the request finds no driver. AcqRel, for the queue between.
     has_driver: AtomicBool,
-    /// The end of a pause; zero without one. Relaxed: the lock of the pool orders the flag.
-    paused_until: AtomicU64,
     pub(super) clock: Clock,
     pub(super) bounds: Bounds,
     pub(super) observed: Observed,
@@ -89,7 +87,6 @@ impl SharedLimiter {
             is_away: AtomicBool::new(false),
             signal: Signal::default(),
             has_driver: AtomicBool::new(false),
-            paused_until: AtomicU64::new(0),
             clock,
             bounds: Bounds::default(),
             observed: Observed::default(),
@@ -338,31 +335,21 @@ impl SharedLimiter {
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
     /// is a change.
     pub(super) fn pause(self: &Arc<Self>, until: Nanos) -> bool {
-        let now = self.clock.now();
-        if until <= now || self.paused_until.fetch_max(until.get(), Relaxed) >= until.get() {
-            return false;
+        let is_change = until > self.clock.now() && self.pool.pause(until);
+        if is_change {
+            self.signal.notify();
         }
-        self.pool.pause();
-        self.signal.notify();
-        true
+        is_change
     }
 
     /// Returns the end of the present pause; ends it if its time has come.
     pub(super) fn paused_until(&self, now: Nanos) -> Option<Nanos> {
-        let until = self.paused_until.load(Relaxed);
-        if until == 0 {
-            return None;
-        }
-        if until > now.get() {
-            return Some(Nanos::new(until));
-        }
-        // A longer pause that begins meanwhile fails the exchange, or sets the flag again after it.
-        if self.paused_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok() {
-            let mut wakers = Vec::new();
-            self.pool.resume(now, &mut wakers);
+        let mut wakers = Vec::new();
+        let until = self.pool.paused_until(now, &mut wakers);
+        if !wakers.is_empty() {
             self.wake(wakers);
         }
-        None
+        until
     }
 
     pub(super) fn set_terms(&self, change: impl FnOnce(Terms) -> Terms) -> bool {
@@ -381,8 +368,9 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
-        if let Some(Outage { local: Some(local), .. }) = &*self.outage() {
-            local.end_waits();
+        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+        if let Some(local) = local {
+            local.end_waits(); // wakes tasks, so outside of the lock
         }
         self.ends.close();
         self.signal.notify();
