@@ -206,11 +206,10 @@ impl Turn {
         });
         match limiter.detour() {
             None => {}
-            Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
-            Some(Detour::Local(local)) if limiter.pool.is_closed() => {
-                drop(local);
+            Some(_) if limiter.pool.is_closed() => {
                 return Some(Err(self.reject(Reason::Closed, None)));
             }
+            Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
                 let waiter = Waiter::new(&limits, local.clock(), cx.waker());
                 self.step = Step::Local(local, waiter);

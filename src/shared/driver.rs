@@ -186,19 +186,20 @@ impl Driver {
     fn step_of(&self, limiter: &SharedLimiter, now: Nanos, may_ask: bool, is_first: bool) -> Step {
         limiter.withdraw(now);
         let paused_until = limiter.paused_until(now);
+        let wait = |until| Step::Wait(paused_until.map_or(until, |end| end.min(until)));
         let pool = limiter.pool.view(now);
         if let Some(own) = limiter.next_probe() {
             let next_probe = self.gate.as_ref().map_or(own, |gate| gate.next_probe());
             return match () {
                 () if pool.is_closed => Step::End,
-                () if next_probe > now => Step::Wait(next_probe),
+                () if next_probe > now => wait(next_probe),
                 () if !may_ask || (self.gate.is_some() && !is_first) => Step::Blocked,
                 () => Step::Ask(limiter.agent().probe(pool.queued, now)),
             };
         }
         let mut agent = limiter.agent();
         limiter.pool.set_low_mark(agent.low_mark(now));
-        let may_ask = may_ask && self.gate.is_none() && paused_until.is_none();
+        let may_ask = may_ask && self.gate.is_none();
         match agent.next(now, &pool, may_ask) {
             Next::Deliver(lease) => {
                 drop(agent);
@@ -206,16 +207,13 @@ impl Driver {
                 Step::Again
             }
             Next::Ask(request) => Step::Ask(request),
-            Next::Blocked => match (paused_until, &self.gate) {
-                (Some(until), _) => Step::Wait(until),
-                (None, None) => Step::Blocked,
-                (None, Some(_)) => {
-                    drop(agent);
-                    limiter.begin_outage(now);
-                    Step::Again
-                }
-            },
-            Next::Wait(until) => Step::Wait(paused_until.map_or(until, |end| end.min(until))),
+            Next::Blocked if self.gate.is_some() => {
+                drop(agent);
+                limiter.begin_outage(now);
+                Step::Again
+            }
+            Next::Blocked => Step::Blocked,
+            Next::Wait(until) => wait(until),
             Next::End => Step::End,
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -49,8 +49,6 @@ pub(crate) struct SharedLimiter {
     /// As few permits are left as the low mark. Set by a Release and read by an Acquire: the driver
     /// looks at the pool next.
     is_low: AtomicBool,
-    /// The end of a pause; zero without one. Relaxed: the lock of the pool orders the flag.
-    paused_until: AtomicU64,
     pub(super) bounds: Bounds,
     pub(super) observed: Observed,
     /// Tasks that wait for the end of the limit. Of the semaphore, only its watchers are used.
@@ -93,7 +91,6 @@ impl SharedLimiter {
             group,
             is_listed: AtomicBool::new(false),
             is_low: AtomicBool::new(false),
-            paused_until: AtomicU64::new(0),
             bounds: Bounds::default(),
             observed: Observed::default(),
             ends: Semaphore::new(1, clock, ()),
@@ -374,31 +371,21 @@ impl SharedLimiter {
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
     /// is a change.
     pub(super) fn pause(self: &Arc<Self>, until: Nanos) -> bool {
-        let now = self.clock().now();
-        if until <= now || self.paused_until.fetch_max(until.get(), Relaxed) >= until.get() {
-            return false;
+        let is_change = until > self.clock().now() && self.pool.pause(until);
+        if is_change {
+            self.group.notify(self);
         }
-        self.pool.pause();
-        self.group.notify(self);
-        true
+        is_change
     }
 
     /// Returns the end of the present pause; ends it if its time has come.
     pub(super) fn paused_until(&self, now: Nanos) -> Option<Nanos> {
-        let until = self.paused_until.load(Relaxed);
-        if until == 0 {
-            return None;
-        }
-        if until > now.get() {
-            return Some(Nanos::new(until));
-        }
-        // A longer pause that begins meanwhile fails the exchange, or sets the flag again after it.
-        if self.paused_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok() {
-            let mut wakers = Vec::new();
-            self.pool.resume(now, &mut wakers);
+        let mut wakers = Vec::new();
+        let until = self.pool.paused_until(now, &mut wakers);
+        if !wakers.is_empty() {
             self.wake(wakers);
         }
-        None
+        until
     }
 
     pub(super) fn set_terms(self: &Arc<Self>, change: impl FnOnce(Terms) -> Terms) -> bool {
@@ -417,8 +404,9 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
-        if let Some(Outage { local: Some(local), .. }) = &*self.outage() {
-            local.end_waits();
+        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+        if let Some(local) = local {
+            local.end_waits(); // wakes tasks, so outside of the lock
         }
         self.ends.close();
         self.group.notify(self);

@@ -188,8 +188,10 @@ impl Agent {
                 _ => Next::End,
             };
         }
-        if self.ask_at > now {
-            return Next::Wait(self.ask_at);
+        // Before a request is made, which takes the refunds and the late permits with it.
+        let ask_at = pool.paused_until.map_or(self.ask_at, |end| end.max(self.ask_at));
+        if ask_at > now {
+            return Next::Wait(ask_at);
         }
         let length = self.pace.length(now, &self.terms);
         let advance = self.pace.in_advance(self.free, length, now, &self.terms);
@@ -235,7 +237,8 @@ impl Agent {
     fn request(&mut self, want: u32, length: Duration, now: Nanos) -> Request {
         let terms = &self.terms;
         self.counts.store_requests += 1;
-        self.late_in_flight = std::mem::take(&mut self.late);
+        // Those of a request whose driver is gone are reported once more.
+        self.late_in_flight += std::mem::take(&mut self.late);
         Request {
             limit: terms.limit,
             window: terms.window_on_wire(),
@@ -285,7 +288,8 @@ impl Agent {
             let end = sent.after(terms.counts_for(recv.since(sent) + delay, length));
             let deadline = Deadline::at(sent.after(delay + length));
             self.counts.leased += u64::from(leased.count);
-            self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
+            let deadline =
+                self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
             let lease = Unused { deadline, count: leased.count };
             let begin = recv.after(delay);
             if step.is_zero() && !deadline.has_passed(begin) {

@@ -69,9 +69,10 @@ pub(super) fn with_drift(duration: Duration) -> Duration {
     duration + drift(duration)
 }
 
-/// Returns the most by which two clocks may differ after `duration`, rounded up.
+/// Returns the most by which a clock may be ahead of one that shows `duration`, rounded up.
 pub(super) fn drift(duration: Duration) -> Duration {
-    let nanos = (duration.as_nanos() * 2 * DRIFT).div_ceil(1_000_000);
+    // One runs at 1 + d, the other one at 1 - d.
+    let nanos = (duration.as_nanos() * 2 * DRIFT).div_ceil(1_000_000 - DRIFT);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
