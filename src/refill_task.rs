@@ -95,7 +95,7 @@ impl Wake for Wakes {
 }
 
 /// Moves the task that was spawned or woken last to the worker's queue, and wakes another worker.
-fn free_lifo_slot(runtime: &Handle) {
+pub(crate) fn free_lifo_slot(runtime: &Handle) {
     if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
         drop(runtime.spawn(async {}));
     }

@@ -64,6 +64,8 @@ pub(crate) enum Reason {
     QueueFull,
     WaitTimeout,
     Closed,
+    /// The store of a shared quota is away.
+    Unavailable,
     /// By a rule of a keyed limit.
     Rule(RuleReason),
 }
@@ -98,6 +100,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::WaitTimeout => "wait_timeout",
             Self::Closed => "closed",
+            Self::Unavailable => "unavailable",
             Self::Rule(RuleReason::LimitReached) => "limit_reached",
             Self::Rule(RuleReason::TooLarge) => "too_large",
             Self::Rule(RuleReason::TableFull) => "table_full",
@@ -220,13 +223,21 @@ impl Rejected {
         self.reason == Reason::Closed
     }
 
+    /// Returns true if the store of a shared quota was away for longer than the request could wait:
+    /// see [`Away::Closed`](crate::shared::Away::Closed). The [time](Self::retry_after) is that of
+    /// the next probe of the store.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.reason == Reason::Unavailable
+    }
+
     /// Returns true for a rate limit and for the limits of a key (HTTP's 429). Returns false for a
     /// concurrency limit of all requests, for any limit that is closed, for a key table that is
-    /// full (HTTP's 503), and for a deadline (HTTP's 504).
+    /// full, for a store that is away (HTTP's 503), and for a deadline (HTTP's 504).
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         match self.reason {
-            Reason::Closed | Reason::Rule(RuleReason::TableFull) => false,
+            Reason::Closed | Reason::Unavailable | Reason::Rule(RuleReason::TableFull) => false,
             Reason::Rule(_) => self.limit == Limit::Rate || !self.scope.is_shared,
             Reason::QueueFull | Reason::WaitTimeout => {
                 self.limit == Limit::Rate || self.is_of_key_in_flight()
@@ -266,6 +277,14 @@ impl Rejected {
         self.retry_after().map(whole_secs)
     }
 
+    fn fmt_unavailable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store of the shared quota is away")?;
+        match self.retry_after() {
+            Some(wait) => write!(f, "; it is asked again in {wait:?}"),
+            None => Ok(()),
+        }
+    }
+
     /// Finds a rejection in `error` and its chain of sources.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
@@ -299,6 +318,7 @@ impl fmt::Display for Rejected {
             }
             (_, Reason::Rule(RuleReason::NoKey)) => return f.write_str("the request has no key"),
             (_, Reason::Rule(RuleReason::Paused)) => "the key is paused",
+            (_, Reason::Unavailable) => return self.fmt_unavailable(f),
             (Limit::Concurrency, _) => "too many requests in flight",
             (Limit::Rate, _) => "too many requests in this window",
             (Limit::Time, _) => return f.write_str("the deadline of the request has passed"),

@@ -29,7 +29,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(super) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
+    pub(crate) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
         let since = clock.now();
         let deadline = limits.deadline(since);
         Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }

@@ -21,13 +21,23 @@ pub(crate) trait Admit {
     /// What a request holds from its call until its response.
     type InFlight;
 
+    /// Returns true if the request may be issued now. Otherwise the admission has ended, and is
+    /// polled for again.
+    ///
+    /// Called right before the call, however long the service took to become ready.
+    #[inline]
+    fn is_current(&mut self) -> bool {
+        true
+    }
+
     /// Issues a request that was admitted, by `call`, and commits its permit.
     fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Self::InFlight);
 }
 
 /// The admission of a request to a service with this response type and error type.
 pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
-    /// Polls for the permit. Not called after it is ready.
+    /// Polls for the permit. Not called after it is ready, unless it is not
+    /// [current](Admit::is_current) any more.
     fn poll_acquire(
         &mut self,
         request: &Request,
@@ -136,6 +146,10 @@ where
                     }
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         break Err(P::pass(error));
+                    }
+                    if !admission.is_current() {
+                        *is_admitted = false;
+                        continue;
                     }
                     if let StepTaken::Call { mut service, request, admission, .. } =
                         this.step.as_mut().project_replace(Step::Done)

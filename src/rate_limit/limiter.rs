@@ -62,6 +62,30 @@ impl RateLimiter {
         }
     }
 
+    /// Creates a sliding limit of which `issued` permits were committed just now.
+    pub(crate) fn with_issued(limit: u32, length: Duration, issued: u32) -> Self {
+        let this = Self::new(Shape::Sliding, limit, length);
+        if issued > 0 && this.window.try_acquire_many(issued) {
+            this.window.commit_many(issued);
+        }
+        this
+    }
+
+    /// Commits a permit: its request goes out now.
+    pub(crate) fn commit_one(&self) {
+        self.window.commit();
+    }
+
+    /// Refunds a permit.
+    pub(crate) fn release_one(&self) {
+        self.window.refund();
+    }
+
+    /// Ends all waits, and admits nothing more.
+    pub(crate) fn end_waits(&self) {
+        self.window.close();
+    }
+
     /// Pauses admission until `until`.
     pub(super) fn pause(&self, until: Nanos) {
         if self.window.pause(until) {

@@ -240,7 +240,7 @@ mod permit;
 mod snapshot;
 mod window;
 
-use self::limiter::RateLimiter;
+pub(crate) use self::limiter::RateLimiter;
 pub use self::{
     handle::WindowRateLimitHandle,
     layer::WindowRateLimitLayer,

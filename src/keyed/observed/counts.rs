@@ -76,7 +76,7 @@ impl RejectedCounter {
             Reason::Rule(RuleReason::Paused) => &self.paused,
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
-            Reason::Closed => return, // a rule has no end
+            Reason::Closed | Reason::Unavailable => return, // a rule has no end, and no store
         };
         count.fetch_add(1, Relaxed);
     }

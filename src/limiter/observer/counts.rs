@@ -77,7 +77,7 @@ impl RejectedCounter {
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
             Reason::Closed => &self.closed,
-            Reason::Rule(_) => return, // counted by the rule
+            Reason::Rule(_) | Reason::Unavailable => return, // counted by the rule, or the shared quota
         };
         count.fetch_add(1, Relaxed);
     }

@@ -50,6 +50,8 @@ pub(super) struct Metrics {
     queue_full: LateHandle<Counter>,
     wait_timeout: LateHandle<Counter>,
     closed: LateHandle<Counter>,
+    /// Registered before the first one only by a shared quota.
+    unavailable: LateHandle<Counter>,
     cancelled: LateHandle<Counter>,
     unused: LateHandle<Counter>,
     queue_wait: LateHandle<Histogram>,
@@ -64,16 +66,17 @@ impl Metrics {
     pub(super) fn new(name: &Arc<str>, kind: &'static str, can_pause: bool) -> Self {
         let labels = labels(name, kind);
         let counter = |metric| LateHandle::new(metric, &labels);
-        let rejected = |reason: Reason| {
+        let labels_of = |reason: Reason| {
             let [limiter, kind] = labels.clone();
-            let reason = Label::from_static_parts("reason", reason.name());
-            LateHandle::new(REJECTED, &[limiter, kind, reason])
+            [limiter, kind, Label::from_static_parts("reason", reason.name())]
         };
+        let rejected = |reason| LateHandle::new(REJECTED, &labels_of(reason));
         let this = Self {
             admitted: counter(ADMITTED),
             queue_full: rejected(Reason::QueueFull),
             wait_timeout: rejected(Reason::WaitTimeout),
             closed: rejected(Reason::Closed),
+            unavailable: LateHandle::unregistered(REJECTED, &labels_of(Reason::Unavailable)),
             cancelled: counter(CANCELLED),
             unused: counter(UNUSED),
             queue_wait: LateHandle::new(QUEUE_WAIT, &labels),
@@ -122,6 +125,7 @@ impl Metrics {
                     Reason::QueueFull => &self.queue_full,
                     Reason::WaitTimeout => &self.wait_timeout,
                     Reason::Closed => &self.closed,
+                    Reason::Unavailable => &self.unavailable,
                     Reason::Rule(_) => return, // counted by the rule
                 };
                 (counter, 1)

@@ -75,7 +75,7 @@ impl Observer {
     /// # Errors
     ///
     /// If the name is empty, or the limiter has another one.
-    pub(super) fn set_name(
+    pub(crate) fn set_name(
         &self,
         name: Arc<str>,
         kind: &'static str,

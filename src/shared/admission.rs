@@ -1,0 +1,336 @@
+//! The admission of a request to a shared quota.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    driver::TIMER,
+    limiter::{Detour, Permit, SharedLimiter},
+    pool::{Arrival, Arrived, Deadline, Outcome, Ticket},
+};
+use crate::{
+    current_deadline,
+    limiter::{Event, Limiter, QueueLimits, Refusal, Waiter},
+    middleware::{Admit, AdmitFor},
+    rate_limit::RateLimiter,
+    rejected::{Limit, Reason, Rejected},
+    time::{Nanos, Time, Timer},
+};
+
+/// The admission of a request in its turn. A drop leaves the queue, and releases its permit.
+///
+/// ```text
+///            a permit at hand
+///  arrive ----------------------------------------> admitted ----------> issued
+///    |  ^                     granted                ^  |
+///    |  |        +-----------------------------------+  | its permit has lapsed
+///    v  | again  |                                   |  v
+///   queued ------+                                 local arrive, in front
+///    |                                               ^
+///    | detour: the store is away, Share              |
+///    +-----------------------------------------------+
+/// ```
+pub(super) struct Turn {
+    limiter: Arc<SharedLimiter>,
+    limits: QueueLimits,
+    step: Step,
+    /// The number of a request that has queued. It keeps its position by it.
+    ticket: Option<Ticket>,
+    /// It had a permit.
+    is_first: bool,
+    wait: Option<Wait>,
+}
+
+enum Step {
+    Arrive,
+    Queued(Ticket),
+    /// Waits at the limit of this process alone.
+    Local(Arc<RateLimiter>, Waiter),
+    Admitted(Permit),
+    /// Holds nothing any more.
+    Issued,
+}
+
+/// The wait of a request.
+struct Wait {
+    since: Nanos,
+    deadline: Nanos,
+    timer: Option<Timer>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let limiter = &self.limiter;
+        let was_queued = match mem::replace(&mut self.step, Step::Issued) {
+            Step::Arrive => self.ticket.is_some(),
+            Step::Queued(ticket) => {
+                limiter.cancel(ticket);
+                true
+            }
+            Step::Local(local, waiter) => {
+                local.cancel(waiter);
+                true
+            }
+            Step::Admitted(permit) => {
+                limiter.release(permit);
+                limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
+                false
+            }
+            Step::Issued => false,
+        };
+        if was_queued {
+            limiter.observed.observer.notify(|| Event::Cancelled);
+        }
+    }
+}
+
+impl Turn {
+    pub(super) const fn new(limiter: Arc<SharedLimiter>, limits: QueueLimits) -> Self {
+        Self { limiter, limits, step: Step::Arrive, ticket: None, is_first: false, wait: None }
+    }
+
+    /// Polls for a permit.
+    #[track_caller]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+        loop {
+            match &mut self.step {
+                // Arrive => (Queued | Local), or the end.
+                Step::Arrive => {
+                    let now = self.limiter.clock.now();
+                    if self.ticket.is_none() && !self.is_first {
+                        if let Some(deadline) = self.limiter.try_acquire(now) {
+                            return Poll::Ready(Ok(Permit::Leased(deadline)));
+                        }
+                    }
+                    if let Some(result) = self.arrive(now, cx) {
+                        return Poll::Ready(result);
+                    }
+                }
+                // Queued => Arrive, or the end.
+                Step::Queued(ticket) => {
+                    let ticket = *ticket;
+                    let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
+                    let polled = self.limiter.pool.poll(ticket, &mut waker);
+                    drop(waker); // the previous one, after the lock
+                    match polled {
+                        Poll::Pending => {
+                            ready!(self.poll_timer(cx));
+                            self.limiter.cancel(ticket);
+                            self.step = Step::Arrive;
+                            return Poll::Ready(Err(self.reject(Reason::WaitTimeout, None)));
+                        }
+                        Poll::Ready(outcome) => {
+                            self.step = Step::Arrive;
+                            match outcome {
+                                Outcome::Granted(deadline) => {
+                                    if let Some(permit) = self.granted(deadline) {
+                                        return Poll::Ready(Ok(permit));
+                                    }
+                                }
+                                Outcome::Again => {}
+                                Outcome::Closed => {
+                                    return Poll::Ready(Err(self.reject(Reason::Closed, None)));
+                                }
+                                Outcome::Late(expected) => {
+                                    let reason = Reason::WaitTimeout;
+                                    return Poll::Ready(Err(self.reject(reason, Some(expected))));
+                                }
+                            }
+                        }
+                    }
+                }
+                // Local => Arrive, or the end.
+                Step::Local(local, waiter) => {
+                    let polled = ready!(local.poll_acquire(waiter, 1, &self.limits, cx));
+                    let local = Arc::clone(local);
+                    self.step = Step::Arrive;
+                    match polled {
+                        Ok(_) => return Poll::Ready(Ok(Permit::Local(local))),
+                        // The store is back, or the limit is closed.
+                        Err(Refusal::Rejected(Reason::Closed)) => {}
+                        Err(Refusal::Rejected(reason)) => {
+                            let rejected = local.rejection(reason, Some(&self.limits), 1);
+                            self.limiter.observed.observer.notify_rejected(&rejected);
+                            return Poll::Ready(Err(rejected));
+                        }
+                        Err(Refusal::TooMany { .. }) => unreachable!("it asks for one permit"),
+                    }
+                }
+                Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
+            }
+        }
+    }
+
+    /// Takes a permit that was granted, unless it has lapsed: then the request arrives again, with
+    /// its number.
+    fn granted(&self, deadline: Deadline) -> Option<Permit> {
+        if !deadline.has_passed(self.limiter.clock.now()) {
+            return Some(Permit::Leased(deadline));
+        }
+        self.limiter.agent().served(0, 1);
+        self.limiter.release(Permit::Leased(deadline));
+        None
+    }
+
+    /// Queues the request, or decides its fate. `None` if it waits, or is to look again.
+    #[track_caller]
+    fn arrive(&mut self, now: Nanos, cx: &Context<'_>) -> Option<Result<Permit, Rejected>> {
+        let limiter = &self.limiter;
+        limiter.paused_until(now);
+        let limits = limiter.bounds.in_force(self.limits);
+        let wait = self.wait.get_or_insert_with(|| {
+            let request_end = current_deadline::current().map(|at| limiter.clock.read(at));
+            let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
+            Wait { since: now, deadline, timer: None }
+        });
+        match limiter.detour() {
+            None => {}
+            Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
+            Some(Detour::Local(local)) if limiter.pool.is_closed() => {
+                drop(local);
+                return Some(Err(self.reject(Reason::Closed, None)));
+            }
+            Some(Detour::Local(local)) => {
+                let waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                self.step = Step::Local(local, waiter);
+                return None;
+            }
+        }
+        let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
+        let arrival = Arrival {
+            ticket: self.ticket,
+            is_first: self.is_first,
+            now,
+            since: wait.since,
+            deadline: wait.deadline,
+            max_queue: limits.max_queue().unwrap_or(u32::MAX),
+            waker: &mut waker,
+        };
+        let arrived = limiter.pool.arrive(arrival);
+        drop(waker); // after the lock
+        match arrived {
+            Arrived::Acquired(acquired) => Some(Ok(Permit::Leased(limiter.acquired(acquired)))),
+            Arrived::Queued(ticket) => {
+                let is_new = self.ticket.replace(ticket).is_none();
+                self.step = Step::Queued(ticket);
+                limiter.drive();
+                if is_new {
+                    limiter.observed.observer.notify(|| Event::Queued);
+                }
+                // An outage that has begun before the request was queued has not told it.
+                if limiter.detour().is_some() {
+                    limiter.cancel(ticket);
+                    self.step = Step::Arrive;
+                }
+                None
+            }
+            Arrived::QueueFull => Some(Err(self.reject(Reason::QueueFull, None))),
+            Arrived::Late(expected) => Some(Err(self.reject(Reason::WaitTimeout, Some(expected)))),
+            Arrived::Closed => Some(Err(self.reject(Reason::Closed, None))),
+        }
+    }
+
+    /// Waits for the end of the wait: that of the request, and the timeout of a request to the
+    /// store, which may be in flight by then.
+    #[track_caller]
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(wait) = &mut self.wait else { return Poll::Pending };
+        if wait.deadline == Nanos::NEVER {
+            return Poll::Pending;
+        }
+        let end = wait.deadline.after(self.limiter.request_timeout);
+        // A new one each time, because the task may have moved to another runtime.
+        wait.timer.insert(self.limiter.clock.timer(end, &TIMER)).poll(cx)
+    }
+
+    /// Makes a rejection of this moment, and counts it. `expected` is the time of the next permit.
+    fn reject(&self, reason: Reason, expected: Option<Nanos>) -> Rejected {
+        let limiter = &self.limiter;
+        let now = limiter.clock.now();
+        let reason = match reason {
+            Reason::WaitTimeout | Reason::QueueFull if limiter.is_away() => Reason::Unavailable,
+            reason => reason,
+        };
+        let expected = expected.unwrap_or_else(|| limiter.pool.view(now).expected);
+        let wait = (reason != Reason::Closed).then(|| expected.since(now));
+        let rejected = Rejected::new(Limit::Rate, reason, wait.filter(|wait| !wait.is_zero()));
+        limiter.observed.rejected(&rejected);
+        rejected
+    }
+
+    /// Counts an admission.
+    fn notify_admitted(&self) {
+        let limiter = &self.limiter;
+        let was_queued = self.ticket.is_some();
+        limiter.observed.observer.notify(|| match &self.wait {
+            Some(Wait { since, .. }) if was_queued => {
+                let queued_for = limiter.clock.now().since(*since);
+                Event::AcquiredAfterWait { permits: 1, queued_for }
+            }
+            _ => Event::Acquired { permits: 1 },
+        });
+    }
+}
+
+impl Admit for Turn {
+    type InFlight = ();
+
+    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front.
+    #[inline]
+    fn is_current(&mut self) -> bool {
+        match &self.step {
+            Step::Admitted(Permit::Leased(deadline)) => {
+                let is_current = !deadline.has_passed(self.limiter.clock.now());
+                if !is_current {
+                    self.lapse();
+                }
+                is_current
+            }
+            _ => true,
+        }
+    }
+
+    #[inline]
+    fn issue<F>(mut self, call: impl FnOnce() -> F) -> (F, ()) {
+        let Step::Admitted(permit) = mem::replace(&mut self.step, Step::Issued) else {
+            unreachable!("it is admitted")
+        };
+        /// The request may have gone out, even if the call panics.
+        struct Issued<'a>(&'a SharedLimiter, Permit);
+        impl Drop for Issued<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.issued(&self.1);
+            }
+        }
+        let _issued = Issued(&self.limiter, permit);
+        (call(), ())
+    }
+}
+
+impl Turn {
+    #[cold]
+    fn lapse(&mut self) {
+        if let Step::Admitted(permit) = mem::replace(&mut self.step, Step::Arrive) {
+            self.limiter.release(permit);
+            self.limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
+        }
+        self.is_first = self.ticket.is_none();
+    }
+}
+
+impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
+    #[inline]
+    fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let permit = ready!(self.poll(cx))?;
+        self.step = Step::Admitted(permit);
+        self.notify_admitted();
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+}

@@ -1,0 +1,111 @@
+//! CORE: the leases of a process that may still count against the limit (pure).
+
+use std::collections::VecDeque;
+
+use crate::{
+    shared::{
+        pool::{Deadline, Unused},
+        wire::{Micros, Refund},
+    },
+    time::Nanos,
+};
+
+/// A lease, as long as its permits may count.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    deadline: Deadline,
+    epoch: Micros,
+    mark: Micros,
+    /// Permits that may count: those that were leased, less those that were refunded.
+    count: u32,
+    /// The time from which on they count no more.
+    end: Nanos,
+}
+
+/// The most leases of which a request refunds permits.
+const MAX_REFUNDS: usize = 16;
+
+/// The leases of a process, in the order of their replies.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    leases: VecDeque<Own>,
+    /// Permits to be refunded by the next request.
+    unused: Vec<Unused>,
+    /// Permits that the request in flight refunds.
+    in_flight: Vec<Refund>,
+}
+
+impl Ledger {
+    pub(super) fn add(
+        &mut self,
+        deadline: Deadline,
+        epoch: Micros,
+        mark: Micros,
+        count: u32,
+        end: Nanos,
+    ) {
+        self.leases.push_back(Own { deadline, epoch, mark, count, end });
+    }
+
+    /// Records permits that will not be used. Of a lease that is unknown by now, they are forgotten:
+    /// they do not count any more.
+    pub(super) fn refund(&mut self, unused: Unused) {
+        match self.unused.iter_mut().find(|of| of.deadline == unused.deadline) {
+            Some(of) => of.count += unused.count,
+            None => self.unused.push(unused),
+        }
+    }
+
+    /// Returns the refunds of the next request, to a state with this `epoch`. Those of another one
+    /// are given up, and so are those of leases that count no more.
+    ///
+    /// A permit is refunded by one request only, whatever becomes of it: permits that the store may
+    /// have taken back already would be taken from others.
+    pub(super) fn take_refunds(&mut self, epoch: Micros, now: Nanos) -> Vec<Refund> {
+        self.expire(now);
+        let leases = &self.leases;
+        let refund = |unused: Unused| {
+            let of = leases.iter().find(|own| own.deadline == unused.deadline)?;
+            let count = unused.count.min(of.count);
+            (of.epoch == epoch && count > 0).then_some(Refund { mark: of.mark, count })
+        };
+        let taken = self.unused.len().min(MAX_REFUNDS);
+        self.in_flight = self.unused.drain(..taken).filter_map(refund).collect();
+        self.in_flight.clone()
+    }
+
+    /// The store has received the refunds in flight.
+    pub(super) fn confirm_refunds(&mut self, epoch: Micros) -> u64 {
+        let mut confirmed = 0;
+        for Refund { mark, count } in self.in_flight.drain(..) {
+            let is_of =
+                |own: &&mut Own| own.mark == mark && own.epoch == epoch && own.count >= count;
+            if let Some(own) = self.leases.iter_mut().find(is_of) {
+                own.count -= count;
+                confirmed += u64::from(count);
+            }
+        }
+        confirmed
+    }
+
+    /// The fate of the refunds in flight is unknown.
+    pub(super) fn forget_refunds(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// Returns the number of permits that may still count.
+    pub(super) fn mine(&mut self, now: Nanos) -> u64 {
+        self.expire(now);
+        self.leases.iter().map(|own| u64::from(own.count)).sum()
+    }
+
+    /// Returns the time at which the next permits cease to count.
+    pub(super) fn next_end(&self) -> Option<Nanos> {
+        self.leases.iter().filter(|own| own.count > 0).map(|own| own.end).min()
+    }
+
+    fn expire(&mut self, now: Nanos) {
+        self.leases.retain(|own| own.end > now);
+        self.unused.retain(|unused| unused.count > 0);
+    }
+}

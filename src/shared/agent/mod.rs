@@ -1,0 +1,336 @@
+//! CORE: decides what a process asks of the store, and takes the replies.
+//!
+//! The agent reads no clock, sends nothing and holds no task: the driver does. Each step is a
+//! function of the state, the time and the reply.
+//!
+//! ```text
+//!           demand or a low pool              reply: leases               all delivered
+//!  idle ---------------------------> in flight -----------> delivering -----------------> idle
+//!                                        |
+//!                                        | an error, or no reply in time
+//!                                        v
+//!                                      away ---- probe, one at a time ----> in flight
+//! ```
+
+mod clock_watch;
+mod ledger;
+mod pace;
+mod terms;
+
+use std::{collections::VecDeque, time::Duration};
+
+pub(super) use self::terms::Terms;
+use self::{
+    clock_watch::ClockWatch,
+    ledger::Ledger,
+    pace::Pace,
+    terms::{from_micros, micros_down, micros_up, with_drift},
+};
+use super::{
+    FleetCounts,
+    pool::{Deadline, MAX_PERMITS, PoolView, Schedule, Unused},
+    wire::{History, Reply, Request},
+};
+use crate::time::Nanos;
+
+/// A lease that waits for its begin.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    begin: Nanos,
+    lease: Unused,
+}
+
+/// The next step of the driver.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// To deliver a lease.
+    Deliver(Unused),
+    /// To send a request.
+    Ask(Box<Request>),
+    /// To wait until then, or until something changes.
+    Wait(Nanos),
+    /// Nothing is left to do.
+    End,
+}
+
+/// A remark of a reply, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// The state has another history: it was lost, or its server was started anew.
+    EpochChanged,
+    /// The clock of the store was set forward, by at least this.
+    ClockStep(Duration),
+    /// Another process has another limit or window under the same name.
+    OtherTerms,
+}
+
+/// The side of the process in the protocol with the store.
+#[derive(Debug)]
+pub(super) struct Agent {
+    terms: Terms,
+    seen: History,
+    ledger: Ledger,
+    watch: ClockWatch,
+    pace: Pace,
+    pending: VecDeque<Pending>,
+    /// Permits that were issued without a lease in force, to be reported.
+    late: u64,
+    late_in_flight: u64,
+    /// The free permits of the latest reply.
+    free: u32,
+    /// Nothing is asked before: the next permit expires later, or the clock has been set.
+    ask_at: Nanos,
+    /// No permit comes before.
+    permit_at: Nanos,
+    /// Permits that were delivered, less those that came back.
+    used: u64,
+    /// The arrivals up to the latest request.
+    arrivals: u64,
+    counts: FleetCounts,
+}
+
+impl Agent {
+    pub(super) fn new(terms: Terms, now: Nanos) -> Self {
+        Self {
+            terms,
+            seen: History::default(),
+            ledger: Ledger::default(),
+            watch: ClockWatch::default(),
+            pace: Pace::new(now),
+            pending: VecDeque::new(),
+            late: 0,
+            late_in_flight: 0,
+            free: terms.limit,
+            ask_at: Nanos::ZERO,
+            permit_at: Nanos::ZERO,
+            used: 0,
+            arrivals: 0,
+            counts: FleetCounts::default(),
+        }
+    }
+
+    pub(super) const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Replaces the settings. Leases that were granted stay.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+        (self.ask_at, self.permit_at) = (Nanos::ZERO, Nanos::ZERO);
+    }
+
+    pub(super) const fn counts(&self) -> FleetCounts {
+        self.counts
+    }
+
+    /// Returns the permits that were used, or are about to be, with this many at hand.
+    pub(super) fn used(&self, pooled: u32) -> u64 {
+        self.used.saturating_sub(pooled.into())
+    }
+
+    /// The free permits of the latest reply.
+    pub(super) const fn free(&self) -> u32 {
+        self.free
+    }
+
+    pub(super) fn round_trip(&self) -> Duration {
+        self.pace.round_trip()
+    }
+
+    /// Returns the permits of own leases that may still count.
+    pub(super) fn mine(&mut self, now: Nanos) -> u64 {
+        self.ledger.mine(now)
+    }
+
+    /// Takes back permits that will not be used.
+    pub(super) fn unused(&mut self, unused: Unused, has_lapsed: bool) {
+        self.used = self.used.saturating_sub(unused.count.into());
+        if has_lapsed {
+            self.counts.lapsed += u64::from(unused.count);
+        }
+        self.ledger.refund(unused);
+    }
+
+    /// Counts permits that were issued without a lease in force: the store is told of them.
+    pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool) {
+        self.late += permits;
+        if is_fault {
+            self.counts.issued_late += permits;
+        }
+    }
+
+    /// Counts permits that were granted to waiters, and those that lapsed before their requests ran.
+    pub(super) fn served(&mut self, granted: u64, lapsed: u64) {
+        self.pace.served(granted, lapsed);
+    }
+
+    /// Decides the next step.
+    pub(super) fn next(&mut self, now: Nanos, pool: &PoolView) -> Next {
+        if let Some(pending) = self.pending.front() {
+            if pending.begin > now {
+                return Next::Wait(pending.begin);
+            }
+            let Pending { lease, .. } = self.pending.pop_front().expect("has a front");
+            self.used += u64::from(lease.count);
+            return Next::Deliver(lease);
+        }
+        let arrivals = self.used.saturating_sub(pool.permits.into()) + u64::from(pool.queued);
+        self.pace.arrived(arrivals, now, &self.terms);
+        let mine = self.ledger.mine(now);
+        // Only calls bring requests: a pool that lapses unused is not filled again.
+        let low_mark = self.low_mark(now);
+        let is_low = low_mark > 0 && pool.permits <= low_mark && arrivals > self.arrivals;
+        if pool.queued == 0 && !is_low {
+            return match self.end(pool) {
+                Some(end) if end > now => Next::Wait(end),
+                _ => Next::End,
+            };
+        }
+        if self.ask_at > now {
+            return Next::Wait(self.ask_at);
+        }
+        let length = self.pace.length(now, &self.terms);
+        let advance = self.pace.in_advance(self.free, length, now, &self.terms);
+        let want = pool.queued.saturating_add(advance).min(self.terms.limit).min(MAX_PERMITS);
+        let share = self.share(mine);
+        if share == 0 {
+            return Next::Wait(self.next_share(now));
+        }
+        let want = want.min(share);
+        if want == 0 {
+            // Only permits in advance were wanted, and few are free.
+            return Next::Wait(self.end(pool).unwrap_or(now).max(now.after(length)));
+        }
+        self.arrivals = arrivals;
+        Next::Ask(Box::new(self.request(want, length, now)))
+    }
+
+    /// Returns the number of permits at hand at which more are asked for; 0 if none are prefetched.
+    pub(super) fn low_mark(&self, now: Nanos) -> u32 {
+        self.pace.low_mark(now, &self.terms)
+    }
+
+    /// Returns a request that only learns whether the store is there.
+    pub(super) fn probe(&mut self, queued: u32, now: Nanos) -> Box<Request> {
+        let length = self.pace.length(now, &self.terms);
+        let mine = self.ledger.mine(now);
+        let want = queued.min(self.terms.chunk()).min(self.share(mine));
+        Box::new(self.request(want, length, now))
+    }
+
+    /// Returns the permits that the process may lease within its share.
+    fn share(&self, mine: u64) -> u32 {
+        let Terms { limit, max_share, .. } = self.terms;
+        if max_share == limit {
+            return limit; // the store decides
+        }
+        u32::try_from(mine).map_or(0, |mine| max_share.saturating_sub(mine))
+    }
+
+    fn request(&mut self, want: u32, length: Duration, now: Nanos) -> Request {
+        let terms = &self.terms;
+        self.counts.store_requests += 1;
+        self.late_in_flight = std::mem::take(&mut self.late);
+        Request {
+            limit: terms.limit,
+            window: terms.window_on_wire(),
+            length: micros_up(length),
+            max_length: micros_up(terms.max_length()),
+            want,
+            horizon: micros_down(terms.horizon()),
+            seen: self.seen,
+            mine: self.ledger.mine(now),
+            late: self.late_in_flight,
+            is_strict: terms.is_strict,
+            refunds: self.ledger.take_refunds(self.seen.epoch, now),
+        }
+    }
+
+    /// Takes a reply, and returns remarks on it.
+    pub(super) fn reply(
+        &mut self,
+        request: &Request,
+        reply: &Reply,
+        sent: Nanos,
+        recv: Nanos,
+    ) -> Vec<Remark> {
+        let mut remarks = Vec::new();
+        let terms = self.terms;
+        let step = self.watch.check(sent, recv, reply.now, terms.window);
+        if self.seen.epoch == reply.seen.epoch {
+            self.counts.refunded += self.ledger.confirm_refunds(reply.seen.epoch);
+        } else {
+            self.ledger.forget_refunds();
+            if self.seen.epoch != 0 {
+                self.counts.epoch_changes += 1;
+                remarks.push(Remark::EpochChanged);
+            }
+        }
+        self.late_in_flight = 0;
+        self.seen = reply.seen;
+        self.free = reply.free;
+        self.pace.replied(sent, recv, reply.free, &terms);
+        if reply.is_other {
+            self.counts.other_terms += 1;
+            remarks.push(Remark::OtherTerms);
+        }
+        let length = from_micros(request.length);
+        for leased in &reply.leases {
+            let delay = from_micros(leased.delay);
+            let end = sent.after(terms.counts_for(recv.since(sent) + delay, length));
+            let deadline = Deadline::at(sent.after(delay + length));
+            self.counts.leased += u64::from(leased.count);
+            self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
+            let lease = Unused { deadline, count: leased.count };
+            let begin = recv.after(delay);
+            if step.is_zero() && !deadline.has_passed(begin) {
+                self.pending.push_back(Pending { begin, lease });
+            } else if step.is_zero() {
+                self.counts.lapsed += u64::from(leased.count);
+                self.ledger.refund(lease);
+            }
+        }
+        (self.ask_at, self.permit_at) = if !step.is_zero() {
+            self.counts.clock_steps += 1;
+            remarks.push(Remark::ClockStep(step));
+            let at = recv.after(with_drift(terms.window + terms.max_length()));
+            (at, at)
+        } else if reply.leases.is_empty() && request.want > 0 {
+            // The next permit expires beyond the horizon.
+            let when = from_micros(reply.when);
+            let wait = when.saturating_sub(terms.horizon()).max(Duration::from_millis(1));
+            (recv.after(wait), recv.after(when))
+        } else {
+            (recv, recv)
+        };
+        remarks
+    }
+
+    /// A request has failed, or its reply came too late. Nothing of it is sent again: the store may
+    /// have received it.
+    pub(super) fn failed(&mut self) {
+        self.counts.store_failures += 1;
+        self.ledger.forget_refunds();
+        // Permits without a lease are no permission: counted twice, they cost some of the quota.
+        self.late += std::mem::take(&mut self.late_in_flight);
+    }
+
+    /// Returns the leases that wait for their begins, for requests that arrive.
+    pub(super) fn schedule(&self) -> Schedule {
+        let leases: Vec<_> = self.pending.iter().map(|of| (of.begin, of.lease.count)).collect();
+        let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
+        Schedule { leases, then: last.max(self.permit_at) }
+    }
+
+    /// Returns the time until which the process holds leases.
+    fn end(&self, pool: &PoolView) -> Option<Nanos> {
+        let lapse = (pool.lapse != Nanos::NEVER).then_some(pool.lapse);
+        lapse.into_iter().chain(self.ledger.next_end()).min()
+    }
+
+    /// Returns the time at which the process may lease more within its share.
+    fn next_share(&self, now: Nanos) -> Nanos {
+        let pause = now.after(self.terms.window / 64);
+        self.ledger.next_end().unwrap_or(pause).max(pause)
+    }
+}

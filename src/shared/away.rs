@@ -1,0 +1,66 @@
+//! The behaviour while the store is away, and the state of an outage.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{rate_limit::RateLimiter, time::Nanos};
+
+/// What becomes of requests while the store does not reply.
+///
+/// The store is *away* from the first request to it that fails, or has no reply in time, until the
+/// next good reply. Permits that are leased stay usable until their deadline, in every mode. A
+/// probe is sent to the store after 50 ms to 1 s, one at a time, with exponential backoff and full
+/// jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Away {
+    /// Requests wait, up to `max_wait`, and are rejected as
+    /// [unavailable](crate::Rejected::is_unavailable) then. The limit holds.
+    ///
+    /// For clients of an API that bans those that exceed its quota.
+    Closed,
+    /// Requests are issued without a limit, and counted. **The limit does not hold.**
+    ///
+    /// For servers that prefer to answer.
+    Open,
+    /// Each process has a limit of its own: that of the quota divided by `processes`, exact and
+    /// sliding. Of processes that differ from that number, the limits add up to another one.
+    ///
+    /// Leases of other processes may be in use when the share begins, and when it ends. So up to
+    /// twice the limit may be issued in a window that contains either.
+    Share {
+        /// The number of processes of the fleet, at least 1 and at most the limit.
+        processes: u32,
+    },
+}
+
+/// The shortest and the longest time until the next probe.
+const FIRST_PROBE: Duration = Duration::from_millis(50);
+const MAX_PROBE: Duration = Duration::from_secs(1);
+
+/// The state while the store is away.
+pub(super) struct Outage {
+    pub(super) since: Nanos,
+    pub(super) next_probe: Nanos,
+    /// Probes that have failed.
+    failures: u32,
+    /// The limit of this process alone.
+    pub(super) local: Option<Arc<RateLimiter>>,
+}
+
+impl Outage {
+    pub(super) fn begin(now: Nanos, local: Option<Arc<RateLimiter>>) -> Self {
+        let mut this = Self { since: now, next_probe: now, failures: 0, local };
+        this.failed(now);
+        this
+    }
+
+    /// Records that a probe has failed.
+    pub(super) fn failed(&mut self, now: Nanos) {
+        let longest = FIRST_PROBE.saturating_mul(1 << self.failures.min(10)).min(MAX_PROBE);
+        self.failures = self.failures.saturating_add(1);
+        // Full jitter, so that the processes of a fleet do not probe at once. The least wait keeps
+        // a random number near zero from a probe right behind the failure.
+        let wait = longest.mul_f64(fastrand::f64()).max(FIRST_PROBE / 10);
+        self.next_probe = now.after(wait);
+    }
+}

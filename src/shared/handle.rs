@@ -1,0 +1,257 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{SharedSnapshot, agent::Terms, limiter::SharedLimiter, quota, snapshot::FleetCounts};
+use crate::{
+    limiter::{Closed, Drained, Event, QueueLimits, RejectedCounts},
+    quota::Quota,
+    settings::{self, InvalidSetting},
+    time::Time,
+};
+
+/// Reads, changes, pauses and closes a shared limit in this process.
+///
+/// Cheap to clone. All clones, the layer and its services share one state. A reading takes a mutex
+/// that calls take only if they wait. A change holds for this process: others keep their settings.
+#[derive(Clone)]
+pub struct SharedRateLimitHandle {
+    limiter: Arc<SharedLimiter>,
+    /// Of the layer or the service that it was taken from.
+    limits: QueueLimits,
+}
+
+impl SharedRateLimitHandle {
+    pub(super) const fn new(limiter: Arc<SharedLimiter>, limits: QueueLimits) -> Self {
+        Self { limiter, limits }
+    }
+
+    /// Returns the number of requests that all processes may issue in a window.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limiter.terms().limit
+    }
+
+    /// Returns the length of the window.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.limiter.terms().window
+    }
+
+    /// Returns the limit and the window, of one moment.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        let Terms { limit, window, .. } = self.limiter.terms();
+        Quota::checked(limit, window)
+    }
+
+    /// Returns the name of the quota in the store.
+    #[must_use]
+    pub fn quota_name(&self) -> &str {
+        &self.limiter.quota_name
+    }
+
+    /// Returns the number of requests that could be issued now, as far as this process knows: the
+    /// permits at hand, and those that were free at the latest reply of the store.
+    ///
+    /// It is 0 while requests wait, during a pause, and once the limit is closed. Other processes
+    /// may have leased the free ones since.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        let now = self.limiter.clock.now();
+        let pool = self.limiter.pool.view(now);
+        if pool.queued > 0 || pool.is_closed || self.limiter.paused_until(now).is_some() {
+            return 0;
+        }
+        let agent = self.limiter.agent();
+        pool.permits.saturating_add(agent.free()).min(agent.terms().limit)
+    }
+
+    /// Returns the time that a request would wait at least if it arrived now; zero if there is a
+    /// permit at hand, or the store has to be asked. At a closed limit, it is [`Duration::MAX`].
+    #[must_use]
+    pub fn estimated_wait(&self) -> Duration {
+        let now = self.limiter.clock.now();
+        let pool = self.limiter.pool.view(now);
+        if pool.is_closed {
+            return Duration::MAX;
+        }
+        let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
+        pool.expected.since(now).max(paused)
+    }
+
+    /// Returns the number of requests that wait in this process.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        self.limiter.pool.view(self.limiter.clock.now()).queued
+    }
+
+    /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
+    #[must_use]
+    pub fn queue_age(&self) -> Option<Duration> {
+        let now = self.limiter.clock.now();
+        self.limiter.pool.view(now).since.map(|since| now.since(since))
+    }
+
+    /// Returns the time since the store is [away](super::Away); `None` if it is not, or was never
+    /// asked.
+    #[must_use]
+    pub fn away_for(&self) -> Option<Duration> {
+        let now = self.limiter.clock.now();
+        self.limiter.outage().as_ref().map(|outage| now.since(outage.since))
+    }
+
+    /// Returns the name of the limit, if it [has](super::SharedRateLimitLayer::name) one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.limiter.observed.observer.name().map(|name| &**name)
+    }
+
+    /// Returns the state and the counts of this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> SharedSnapshot {
+        let limiter = &*self.limiter;
+        let now = limiter.clock.now();
+        let paused_for = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
+        let (limits, away_for) = (limiter.bounds.in_force(self.limits), self.away_for());
+        let pool = limiter.pool.view(now);
+        let mut agent = limiter.agent();
+        let (held, terms) = (agent.mine(now), agent.terms());
+        SharedSnapshot {
+            name: limiter.observed.observer.name().cloned(),
+            quota: Arc::clone(&limiter.quota_name),
+            limit: terms.limit,
+            window: terms.window,
+            free: agent.free(),
+            pooled: pool.permits,
+            held,
+            queued: pool.queued,
+            queue_age: pool.since.map(|since| now.since(since)),
+            paused_for,
+            away_for,
+            round_trip: agent.round_trip(),
+            max_queue: limits.max_queue(),
+            max_wait: limits.max_wait(),
+            is_closed: pool.is_closed,
+            rejected: self.rejected(),
+            fleet: FleetCounts {
+                used: agent.used(pool.permits),
+                issued_alone: limiter.observed.local(),
+                issued_unlimited: limiter.observed.unlimited(),
+                unavailable: limiter.observed.unavailable(),
+                ..agent.counts()
+            },
+            counts: limiter.observed.observer.counts(),
+        }
+    }
+
+    /// Returns the numbers of rejections since the limit was created, by reason. Those because the
+    /// store was away are in the [snapshot](Self::snapshot).
+    #[must_use]
+    pub fn rejected(&self) -> RejectedCounts {
+        self.limiter.observed.observer.rejected()
+    }
+
+    /// Changes limit and window in one step, for the leases of this process from now on. A share
+    /// below the limit stays, and is at most the limit.
+    ///
+    /// Leases that were granted stay usable, and count as long as they would have.
+    ///
+    /// # Errors
+    ///
+    /// If the window is shorter than 100 ms or longer than 30 days. The quota stays as it was.
+    pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
+        let window = quota::window(quota.window())?;
+        let limit = settings::permits("limit", quota.limit())?;
+        let is_change = self.limiter.set_terms(|terms| {
+            let is_limited = terms.max_share < terms.limit;
+            let max_share = if is_limited { terms.max_share.min(limit) } else { limit };
+            Terms { limit, window, max_share, ..terms }
+        });
+        if is_change {
+            let changed = || Event::LimitChanged { limit, window: Some(window) };
+            self.limiter.observed.observer.notify(changed);
+        }
+        Ok(())
+    }
+
+    /// Returns the bound of the queue that is in force; `None` without one.
+    #[must_use]
+    pub fn max_queue(&self) -> Option<u32> {
+        self.limiter.bounds.in_force(self.limits).max_queue()
+    }
+
+    /// Returns the bound of a wait that is in force; `None` without one.
+    #[must_use]
+    pub fn max_wait(&self) -> Option<Duration> {
+        self.limiter.bounds.in_force(self.limits).max_wait()
+    }
+
+    /// Lets at most this many requests wait, in the place of the `max_queue` of all layers of the
+    /// limit. Those in the queue stay there. With `None`, the queue is unbounded.
+    pub fn set_max_queue(&self, max_queue: Option<u32>) {
+        self.limiter.bounds.set_max_queue(max_queue);
+    }
+
+    /// Lets a request wait for at most this time, in the place of the `max_wait` of all layers of
+    /// the limit. Those in the queue keep their deadlines. With `None`, the wait is unbounded, even
+    /// while the store is away.
+    pub fn set_max_wait(&self, max_wait: Option<Duration>) {
+        self.limiter.bounds.set_max_wait(max_wait);
+    }
+
+    /// Pauses the limit in this process until `instant`, for example because a server asks for it.
+    ///
+    /// A pause moves only forward: an instant before the end of the present pause has no effect.
+    /// Requests that have a permit by then are issued. Permits at hand may lapse unused.
+    pub fn pause_until(&self, instant: Instant) {
+        let limiter = &self.limiter;
+        let until = limiter.clock.read(instant);
+        if limiter.pause(until) {
+            let paused = || Event::Paused { wait: until.since(limiter.clock.now()) };
+            limiter.observed.observer.notify(paused);
+        }
+    }
+
+    /// Pauses the limit for `wait` from now, as [`pause_until`](Self::pause_until) does.
+    pub fn pause_for(&self, wait: Duration) {
+        self.pause_until(self.limiter.clock.instant(self.limiter.clock.now().after(wait)));
+    }
+
+    /// Waits until no request waits for a permit in this process.
+    ///
+    /// New requests may arrive right after that, unless the limit is closed.
+    pub fn drained(&self) -> Drained {
+        Drained::new(self.limiter.clone())
+    }
+
+    /// Closes the limit in this process: rejects all waiters, and all requests from now on, as
+    /// *closed*. It cannot be opened again. Permits at hand lapse unused.
+    pub fn close(&self) {
+        self.limiter.close();
+    }
+
+    /// Waits until the limit is closed. Completes at once if it is.
+    pub fn closed(&self) -> Closed {
+        Closed::new(self.limiter.clone())
+    }
+
+    /// Returns true if the limit is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.limiter.pool.is_closed()
+    }
+}
+
+impl fmt::Debug for SharedRateLimitHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("SharedRateLimitHandle");
+        self.limiter.observed.observer.fmt_name(&mut fields);
+        self.limiter.fmt_settings(&mut fields);
+        fields
+            .field("queued", &self.queued())
+            .field("away_for", &self.away_for())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,499 @@
+//! CORE: the pool of leased permits of one process, and the queue of the requests that wait for
+//! some.
+//!
+//! The pool reads no clock and knows no store. The driver delivers leases to it; requests acquire
+//! permits, which lapse at the deadline of their lease.
+//!
+//! # State
+//!
+//! One word holds the permits at hand, their deadline, and the flag GATED (`word`). An acquisition
+//! without a wait is one compare-exchange on it. All other state is behind a lock, which a request
+//! takes if it finds no permit or the flag.
+//!
+//! | step | lock | condition | the word |
+//! | --- | --- | --- | --- |
+//! | *acquire* | no | a permit that has not lapsed, not GATED | count - 1 |
+//! | *arrive* | yes | – | as *acquire* if no request waits, or else GATED |
+//! | *deliver* a lease | yes | – | its deadline, and the permits that no waiter gets |
+//! | *withdraw* | yes | the permits have lapsed | count 0 |
+//! | *release* a permit | yes | it has not lapsed, and no waiter gets it | count + 1 |
+//! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
+//! | *pause*, *close* | yes | – | GATED |
+//! | *resume* | yes | not closed, no request waits | not GATED |
+//!
+//! GATED is set exactly while a request waits, or the pool is paused or closed. So no newcomer
+//! overtakes a waiter.
+//!
+//! # Permits
+//!
+//! A permit carries the deadline of its lease, because another lease may have taken its place in
+//! the pool before the permit is used. A permit that is granted to a waiter carries it, too. The
+//! request compares it with the time once more, right before it is issued.
+//!
+//! A pool holds permits of one lease. A lease that is delivered while permits of another one are
+//! left displaces these, and they are refunded: the driver asks for more only when few are left.
+//!
+//! # Order
+//!
+//! Requests are numbered by their arrival, and served in that order. A request whose permit lapses
+//! before it is issued keeps its number, and so its position. One that had none gets a number in
+//! front of all.
+//!
+//! # Races
+//!
+//! - *A request finds no permit, and a lease is delivered before it has the lock.* It looks at the
+//!   word once more under the lock.
+//! - *A request finds no permit, queues, and the lease is delivered meanwhile.* Both hold the lock:
+//!   the delivery finds the waiter, or the request the permits.
+//! - *A lease is delivered while requests acquire the rest of the one before.* The delivery takes
+//!   that rest by one exchange, so each of its permits is acquired or refunded, and never both.
+//! - *A permit is acquired, and its deadline passes before the call.* It is refunded, and the
+//!   request queues again, in front.
+//! - *A waiter is granted a permit and cancelled.* Both hold the lock. The permit goes to the next
+//!   waiter or to the pool, or is refunded if it does not belong to the lease at hand.
+//!
+//! # Memory ordering
+//!
+//! All operations on the word are `Relaxed`. A permit is the word's own content: no thread reads
+//! other memory because of it. The entries behind the lock are ordered by the lock. An acquisition
+//! is a read-modify-write, so it takes a permit of the newest word, or fails.
+
+mod word;
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    task::{Poll, Waker},
+};
+
+use self::word::Word;
+pub(super) use self::word::{Deadline, MAX_PERMITS};
+use crate::{
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering::Relaxed},
+    time::Nanos,
+};
+
+/// The number of a request, by which it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// A number that is given to the first request. Those in front of all count down from it.
+const FIRST: u64 = 1 << 63;
+
+/// Permits that are not used, of the lease with this deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unused {
+    pub(super) deadline: Deadline,
+    pub(super) count: u32,
+}
+
+/// The end of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A permit of the lease with this deadline.
+    Granted(Deadline),
+    /// The request is to arrive again, with its ticket: other rules hold from now on.
+    Again,
+    /// No permit comes until then, and the request does not wait so long.
+    Late(Nanos),
+    Closed,
+}
+
+/// An acquisition without a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Acquired {
+    pub(super) deadline: Deadline,
+    /// As many permits are left as the [low mark](LeasePool::set_low_mark).
+    pub(super) is_low: bool,
+}
+
+/// A request that arrives.
+#[derive(Debug)]
+pub(super) struct Arrival<'a> {
+    /// Of a request that has had one.
+    pub(super) ticket: Option<Ticket>,
+    /// It had a permit that has lapsed, and goes in front of all.
+    pub(super) is_first: bool,
+    pub(super) now: Nanos,
+    pub(super) since: Nanos,
+    /// The end of its wait.
+    pub(super) deadline: Nanos,
+    pub(super) max_queue: u32,
+    /// Taken if the request waits. Otherwise it is dropped after the lock: a waker is foreign code.
+    pub(super) waker: &'a mut Option<Waker>,
+}
+
+/// The outcome of an arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    Acquired(Acquired),
+    Queued(Ticket),
+    QueueFull,
+    Late(Nanos),
+    Closed,
+}
+
+/// Leases that the store has granted for later: none is delivered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Schedule {
+    /// The begin and the number of permits of each, in the order of their begins.
+    pub(super) leases: Vec<(Nanos, u32)>,
+    /// Requests beyond the leases get no permit before.
+    pub(super) then: Nanos,
+}
+
+impl Schedule {
+    /// Nothing is known.
+    const NONE: Self = Self { leases: Vec::new(), then: Nanos::ZERO };
+
+    /// Returns the earliest time at which a request with `ahead` others before it gets a permit.
+    fn expected(&self, ahead: u64) -> Nanos {
+        let mut end = 0;
+        let covers = |&&(_, count): &&(Nanos, u32)| {
+            end += u64::from(count);
+            ahead < end
+        };
+        self.leases.iter().find(covers).map_or(self.then, |&(begin, _)| begin)
+    }
+}
+
+struct Waiter {
+    waker: Waker,
+    since: Nanos,
+    deadline: Nanos,
+}
+
+/// The state behind the lock.
+struct Locked {
+    /// The requests that wait, in the order in which they are served.
+    waiting: BTreeMap<Ticket, Waiter>,
+    /// The ends of waits that their requests have not learned yet.
+    ended: BTreeMap<Ticket, Outcome>,
+    next: u64,
+    front: u64,
+    schedule: Schedule,
+    is_paused: bool,
+    is_closed: bool,
+}
+
+/// The pool of leased permits of one process.
+pub(super) struct LeasePool {
+    word: AtomicU64,
+    /// A hint: `Relaxed`.
+    low_mark: AtomicU32,
+    locked: Mutex<Locked>,
+}
+
+/// A reading of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PoolView {
+    /// The permits at hand that have not lapsed.
+    pub(super) permits: u32,
+    /// The time at which they lapse.
+    pub(super) lapse: Nanos,
+    pub(super) queued: u32,
+    /// The arrival of the first request that waits.
+    pub(super) since: Option<Nanos>,
+    /// The earliest time at which a request that arrives now gets a permit, as far as that is known.
+    pub(super) expected: Nanos,
+    pub(super) is_closed: bool,
+}
+
+impl LeasePool {
+    pub(super) fn new() -> Self {
+        let locked = Locked {
+            waiting: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            next: FIRST,
+            front: FIRST,
+            schedule: Schedule::NONE,
+            is_paused: false,
+            is_closed: false,
+        };
+        Self {
+            word: AtomicU64::new(Word::EMPTY.0),
+            low_mark: AtomicU32::new(0),
+            locked: Mutex::new(locked),
+        }
+    }
+
+    /// Acquires a permit that is at hand, if no request waits.
+    #[inline]
+    pub(super) fn try_acquire(&self, now: Nanos) -> Option<Acquired> {
+        self.take(now, |word| !word.is_gated())
+    }
+
+    fn take(&self, now: Nanos, may_take: impl Fn(Word) -> bool) -> Option<Acquired> {
+        let mut word = Word(self.word.load(Relaxed));
+        loop {
+            let taken = word.less_one(now).filter(|_| may_take(word))?;
+            match self.word.compare_exchange_weak(word.0, taken.0, Relaxed, Relaxed) {
+                Ok(_) => {
+                    let is_low = taken.count() == self.low_mark.load(Relaxed);
+                    return Some(Acquired { deadline: taken.deadline(), is_low });
+                }
+                Err(found) => word = Word(found),
+            }
+        }
+    }
+
+    /// Acquires a permit, or queues a request.
+    pub(super) fn arrive(&self, arrival: Arrival<'_>) -> Arrived {
+        let Arrival { ticket, is_first, now, since, deadline, max_queue, waker } = arrival;
+        let mut locked = self.locked.lock();
+        if locked.is_closed {
+            return Arrived::Closed;
+        }
+        let is_next = match ticket {
+            Some(ticket) => locked.waiting.range(..ticket).next().is_none(),
+            None => is_first || locked.waiting.is_empty(),
+        };
+        if is_next && !locked.is_paused {
+            if let Some(acquired) = self.take(now, |_| true) {
+                return Arrived::Acquired(acquired);
+            }
+        }
+        let has_turn = ticket.is_some() || is_first;
+        if !has_turn && locked.waiting.len() as u64 >= u64::from(max_queue) {
+            return Arrived::QueueFull;
+        }
+        let ahead = match ticket {
+            Some(ticket) => locked.waiting.range(..ticket).count(),
+            None if is_first => 0,
+            None => locked.waiting.len(),
+        };
+        let expected = locked.schedule.expected(ahead as u64);
+        if expected > deadline.max(now) {
+            return Arrived::Late(expected);
+        }
+        let Some(waker) = waker.take() else { return Arrived::QueueFull };
+        let ticket = ticket.unwrap_or_else(|| locked.number(is_first));
+        locked.waiting.insert(ticket, Waiter { waker, since, deadline });
+        self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
+        Arrived::Queued(ticket)
+    }
+
+    /// Polls a request that has queued. The previous waker is left in `waker`, to be dropped after
+    /// the lock.
+    pub(super) fn poll(&self, ticket: Ticket, waker: &mut Option<Waker>) -> Poll<Outcome> {
+        let mut locked = self.locked.lock();
+        if let Some(outcome) = locked.ended.remove(&ticket) {
+            return Poll::Ready(outcome);
+        }
+        if let (Some(waiter), Some(own)) = (locked.waiting.get_mut(&ticket), waker.as_mut()) {
+            if !waiter.waker.will_wake(own) {
+                mem::swap(&mut waiter.waker, own);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ends a wait, or forgets its end. A permit that was granted is released.
+    pub(super) fn cancel(&self, ticket: Ticket, now: Nanos) -> Freed {
+        let mut locked = self.locked.lock();
+        let waiter = locked.waiting.remove(&ticket);
+        let freed = match locked.ended.remove(&ticket) {
+            Some(Outcome::Granted(deadline)) => self.put_back(&mut locked, deadline, now),
+            _ => Freed::default(),
+        };
+        self.ungate(&locked);
+        drop(locked);
+        drop(waiter); // its waker is foreign code
+        freed
+    }
+
+    /// Releases a permit that was not used.
+    pub(super) fn release(&self, deadline: Deadline, now: Nanos) -> Freed {
+        let mut locked = self.locked.lock();
+        let freed = self.put_back(&mut locked, deadline, now);
+        self.ungate(&locked);
+        freed
+    }
+
+    fn put_back(&self, locked: &mut Locked, deadline: Deadline, now: Nanos) -> Freed {
+        let unused = Freed { unused: Some(Unused { deadline, count: 1 }), waker: None };
+        if deadline.has_passed(now) {
+            return unused;
+        }
+        if !locked.is_paused {
+            if let Some((ticket, waiter)) = locked.waiting.pop_first() {
+                locked.ended.insert(ticket, Outcome::Granted(deadline));
+                return Freed { unused: None, waker: Some(waiter.waker) };
+            }
+        }
+        let put = |word| {
+            let word = Word(word);
+            let is_of_lease = word.deadline() == deadline && word.count() < MAX_PERMITS;
+            let count = if is_of_lease { word.count() + 1 } else { 1 };
+            let fits = is_of_lease || word.count() == 0;
+            fits.then(|| Word::new(deadline, count, word.is_gated()).0)
+        };
+        match self.word.fetch_update(Relaxed, Relaxed, put) {
+            Ok(_) => Freed::default(),
+            Err(_) => unused,
+        }
+    }
+
+    /// Grants the permits of a lease to waiters, in their order, and keeps the rest.
+    ///
+    /// Returns the permits of the lease before that were left. The wakers are to be woken after
+    /// that.
+    pub(super) fn deliver(&self, lease: Unused, wakers: &mut Vec<Waker>) -> Option<Unused> {
+        let Unused { deadline, mut count } = lease;
+        let mut locked = self.locked.lock();
+        let before = Word(self.word.swap(Word::EMPTY.gated().0, Relaxed));
+        while count > 0 && !locked.is_paused && !locked.is_closed {
+            let Some((ticket, waiter)) = locked.waiting.pop_first() else { break };
+            locked.ended.insert(ticket, Outcome::Granted(deadline));
+            wakers.push(waiter.waker);
+            count -= 1;
+        }
+        // Nothing else writes a gated word without the lock.
+        let word = Word::new(deadline, count.min(MAX_PERMITS), locked.is_gated());
+        self.word.store(word.0, Relaxed);
+        let left = Unused { deadline: before.deadline(), count: before.count() };
+        (left.count > 0).then_some(left)
+    }
+
+    /// Takes the permits at hand that have lapsed.
+    pub(super) fn withdraw(&self, now: Nanos) -> Option<Unused> {
+        let _locked = self.locked.lock();
+        let withdraw = |word| {
+            let word = Word(word);
+            let has_lapsed = word.count() > 0 && word.deadline().has_passed(now);
+            has_lapsed.then(|| Word::new(word.deadline(), 0, word.is_gated()).0)
+        };
+        let before = self.word.fetch_update(Relaxed, Relaxed, withdraw).map(Word).ok()?;
+        Some(Unused { deadline: before.deadline(), count: before.count() })
+    }
+
+    /// Sets the leases that are granted for later. Waiters that would get a permit too late are
+    /// rejected, and those behind them move up.
+    pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
+        let mut locked = self.locked.lock();
+        let mut ahead = 0;
+        let late: Vec<_> = (locked.waiting.iter())
+            .filter_map(|(&ticket, waiter)| {
+                let expected = schedule.expected(ahead);
+                if expected > waiter.deadline.max(now) {
+                    return Some((ticket, expected));
+                }
+                ahead += 1;
+                None
+            })
+            .collect();
+        for (ticket, expected) in late {
+            locked.end(ticket, Outcome::Late(expected), wakers);
+        }
+        locked.schedule = schedule;
+        self.ungate(&locked);
+    }
+
+    /// Lets acquisitions report that this many permits are left; 0 for none.
+    pub(super) fn set_low_mark(&self, permits: u32) {
+        // With 0, the report of the last permit brings the driver to look at the queue once.
+        self.low_mark.store(permits, Relaxed);
+    }
+
+    /// Lets all waiters arrive again.
+    pub(super) fn send_away(&self, wakers: &mut Vec<Waker>) {
+        self.end_all(Outcome::Again, wakers, |_| {});
+    }
+
+    /// Rejects all waiters, and all requests from now on.
+    pub(super) fn close(&self, wakers: &mut Vec<Waker>) {
+        self.end_all(Outcome::Closed, wakers, |locked| locked.is_closed = true);
+    }
+
+    fn end_all(&self, outcome: Outcome, wakers: &mut Vec<Waker>, change: impl FnOnce(&mut Locked)) {
+        let mut locked = self.locked.lock();
+        change(&mut locked);
+        if locked.is_closed {
+            self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
+        }
+        while let Some((ticket, waiter)) = locked.waiting.pop_first() {
+            locked.ended.insert(ticket, outcome);
+            wakers.push(waiter.waker);
+        }
+        self.ungate(&locked);
+    }
+
+    /// Grants no permit until [`resume`](Self::resume).
+    pub(super) fn pause(&self) {
+        let mut locked = self.locked.lock();
+        locked.is_paused = true;
+        self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
+    }
+
+    /// Ends a pause. Permits at hand go to the waiters.
+    pub(super) fn resume(&self, now: Nanos, wakers: &mut Vec<Waker>) {
+        let mut locked = self.locked.lock();
+        locked.is_paused = false;
+        while !locked.waiting.is_empty() {
+            let Some(Acquired { deadline, .. }) = self.take(now, |_| true) else { break };
+            let (&ticket, _) = locked.waiting.first_key_value().expect("is not empty");
+            locked.end(ticket, Outcome::Granted(deadline), wakers);
+        }
+        self.ungate(&locked);
+    }
+
+    /// Clears the flag if nothing needs it.
+    fn ungate(&self, locked: &Locked) {
+        if !locked.is_gated() {
+            self.word.fetch_and(Word(u64::MAX).ungated().0, Relaxed);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.locked.lock().is_closed
+    }
+
+    /// Returns the state of this moment.
+    pub(super) fn view(&self, now: Nanos) -> PoolView {
+        let locked = self.locked.lock();
+        let word = Word(self.word.load(Relaxed));
+        let has_lapsed = word.count() == 0 || word.deadline().has_passed(now);
+        let ahead = locked.waiting.len() as u64;
+        let is_at_hand = ahead == 0 && !has_lapsed;
+        PoolView {
+            permits: if has_lapsed { 0 } else { word.count() },
+            lapse: if word.count() == 0 { Nanos::NEVER } else { word.deadline().lapse() },
+            queued: u32::try_from(ahead).unwrap_or(u32::MAX),
+            since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
+            expected: if is_at_hand { now } else { locked.schedule.expected(ahead) },
+            is_closed: locked.is_closed,
+        }
+    }
+}
+
+/// A permit that was released: granted to a waiter, at hand again, or to be refunded.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Freed {
+    /// To be refunded.
+    pub(super) unused: Option<Unused>,
+    /// To be woken after the lock.
+    pub(super) waker: Option<Waker>,
+}
+
+impl Locked {
+    fn number(&mut self, is_first: bool) -> Ticket {
+        if is_first {
+            self.front -= 1;
+            return Ticket(self.front);
+        }
+        self.next += 1;
+        Ticket(self.next - 1)
+    }
+
+    fn end(&mut self, ticket: Ticket, outcome: Outcome, wakers: &mut Vec<Waker>) {
+        if let Some(waiter) = self.waiting.remove(&ticket) {
+            self.ended.insert(ticket, outcome);
+            wakers.push(waiter.waker);
+        }
+    }
+
+    fn is_gated(&self) -> bool {
+        !self.waiting.is_empty() || self.is_paused || self.is_closed
+    }
+}

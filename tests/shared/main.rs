@@ -1,0 +1,10 @@
+//! A quota that processes share, through a store that a test controls, under paused time.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "../support/hold.rs"]
+mod hold;
+#[path = "../support/paused_runtime.rs"]
+mod paused_runtime;
+#[path = "../support/shared_store/mod.rs"]
+mod shared_store;
