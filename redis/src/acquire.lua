@@ -94,13 +94,12 @@ if state then
         first, out = first + ENTRY_SIZE, out - count
     end
 
-    -- 4. A state that is older than the one that the request has seen has lost something. That of
-    -- another server process may have: if others have leased from it meanwhile, `total` has grown
-    -- again and does not show the loss.
+    -- 3. A state before the one that the request has seen has lost something. That of another server
+    -- process may have: if others have leased from it meanwhile, `total` has grown again and does
+    -- not show the loss.
     is_lost = state_run ~= run or seen_epoch > epoch or seen_epoch == epoch and seen_total > total
     is_whole = is_lost or is_other == 1 or now - whole > W
 else
-    -- 3. An absent state is a new history.
     state, is_whole, is_lost = '', true, true
 end
 if is_lost then
@@ -111,18 +110,18 @@ if is_lost then
     end
 end
 
--- 5. The lost leases of the process may be the longest ones, from the horizon on.
+-- 4. The lost leases of the process may be the longest ones, from the horizon on.
 if seen_epoch > 0 and seen_epoch ~= epoch and mine > 0 and not is_strict then
     add(now + horizon, L_max, mine)
 end
 
--- 6. A refund after its mark, or one of another history, would free permits of another process.
+-- 5. A refund after its mark, or one of another history, would free permits of another process.
 for i = 13, seen_epoch == epoch and #ARGV or 0, 2 do
     local mark, count = ARGV[i] + 0, ARGV[i + 1] + 0
     local low, high = 0, (last_at - first) / ENTRY_SIZE - 1
     if mark == last_mark then
         count, high = min(count, last_count), -1
-        last_count, out, is_changed = last_count - count, out - count, true
+        last_count, out, is_changed = last_count - count, out - count, is_changed or count > 0
     end
     while low <= high do
         local middle = math.floor((low + high) / 2)
@@ -135,15 +134,15 @@ for i = 13, seen_epoch == epoch and #ARGV or 0, 2 do
         else
             count, high = min(count, had), -1
             state = sub(state, 1, at + 7) .. pack('<I4', had - count) .. sub(state, at + ENTRY_SIZE)
-            out, is_changed, is_whole = out - count, true, true
+            out, is_changed, is_whole = out - count, is_changed or count > 0, true
         end
     end
 end
 
--- 7. Permits that were issued without a lease.
+-- 6. Permits that were issued without a lease.
 if late > 0 then add(now, L, late) end
 
--- 8. Leases: from now on, or else from the marks of the next entries on.
+-- 7. Leases: from now on, or else from the marks of the next entries on.
 local reply = { now, epoch, 0, 0, 0, is_other }
 local function lease(at, count)
     local size, mark = #reply, add(at, L, count)
@@ -178,7 +177,7 @@ if free <= 0 and (left > 0 or take == 0) then
 end
 reply[3], reply[4] = total, max(0, N - out)
 
--- A refusal changes nothing, and writes nothing.
+-- 8. A refusal changes nothing, and writes nothing: not even N and W, nor the entries that expired.
 if is_changed then
     -- The time to live is set with the value. The change in place keeps it, so the value is set
     -- again after a window. That also drops expired entries, before they are many.

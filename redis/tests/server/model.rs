@@ -26,8 +26,7 @@ impl State {
 
     fn add(&mut self, from: i64, length: i64, count: i64) -> i64 {
         let grain = self.window.div_euclid(256) + i64::from(self.window % 256 > 0);
-        let end = from + length + self.window;
-        let mark = (end..).find(|time| time % grain == 0).unwrap();
+        let mark = (from + length + self.window + grain - 1) / grain * grain;
         match self.entries.last_mut() {
             Some((last, had)) if *last >= mark => {
                 *had = (*had + count).min(MAX_COUNT);
@@ -87,7 +86,7 @@ pub(crate) fn apply(
     // 2. Entries whose mark has come are removed.
     state.entries.retain(|(mark, _)| *mark > now);
 
-    // 3 and 4. A new history.
+    // 3. A new history.
     let is_older = (epoch, total) > (state.epoch, state.total);
     if is_new || state.run != run || is_older {
         state.epoch = now.max(state.epoch + 1).max(epoch + 1);
@@ -99,28 +98,29 @@ pub(crate) fn apply(
         }
     }
 
-    // 5. Lost leases of the process.
+    // 4. Lost leases of the process.
     if epoch != 0 && epoch != state.epoch && !is_strict && mine > 0 {
         state.add(now + horizon, max_length, mine);
         is_changed = true;
     }
 
-    // 6. Refunds.
+    // 5. Refunds.
     for refund in request[12..].chunks_exact(2) {
         let entry = state.entries.iter_mut().find(|(mark, _)| *mark == refund[0]);
         if let (true, Some((_, count))) = (epoch == state.epoch, entry) {
-            *count -= refund[1].min(*count);
-            is_changed = true;
+            let refunded = refund[1].min(*count);
+            *count -= refunded;
+            is_changed |= refunded > 0;
         }
     }
 
-    // 7. Late permits.
+    // 6. Late permits.
     if late > 0 {
         state.add(now, length, late);
         is_changed = true;
     }
 
-    // 8. Leases.
+    // 7. Leases.
     let chunk = (limit / 64).max(1);
     let free = limit - state.used_after(now);
     let mut leases = Vec::new();
