@@ -188,7 +188,7 @@ if is_changed then
     end
     value = value .. pack(TAIL, epoch, total, now, shift, out, N, W, first, whole, run)
     if is_whole then
-        local ttl = (4 * W - 4 * W % 1000) / 1000 + (is_strict and 604860000 or 60000)
+        local ttl = (4 * W - 4 * W % 1000) / 1000 + (is_strict and 604800000 or 60000)
         redis.call('SET', KEYS[1], value, 'PX', ttl)
     else
         redis.call('SETRANGE', KEYS[1], at, value)

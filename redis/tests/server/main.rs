@@ -13,7 +13,6 @@ mod clock;
 mod cluster;
 mod connections;
 mod errors;
-mod fleet;
 #[path = "../../../tests/support/hold.rs"]
 mod hold;
 mod loss;

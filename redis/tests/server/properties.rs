@@ -5,7 +5,7 @@ use redis::cmd;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    hold::hold,
+    hold::{hold, name_of},
     model::{self, State},
     request::{Reply, Request, SECOND, Scripted},
     support::server::Server,
@@ -218,7 +218,7 @@ fn scripted() -> (Runtime, Server, Scripted) {
 fn script_replies_and_saves_as_the_model_for_any_requests_and_losses() {
     let (runtime, _server, scripted) = scripted();
     let cases = (prop::collection::vec(settings(), 1..3), steps());
-    hold(file!(), "script", cases, |(settings, steps)| {
+    hold(file!(), name_of(&|| ()), cases, |(settings, steps)| {
         runtime.block_on(async {
             let mut scripted = scripted.clone();
             let (mut state, mut copy) = (None, None);
@@ -294,7 +294,7 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
         1 => (1..2000_i64).prop_map(Err),
     ];
     let cases = (settings(), prop::collection::vec(step, 1..80));
-    hold(file!(), "bound", cases, |((limit, window), steps)| {
+    hold(file!(), name_of(&|| ()), cases, |((limit, window), steps)| {
         runtime.block_on(async {
             let mut scripted = scripted.clone();
             let mut process = Process::default();
