@@ -75,8 +75,7 @@
 //! # The server
 //!
 //! - **Rights** (ACL): `+evalsha +eval +info +time +get +set +setrange`, on the keys of the prefix:
-//!   `~rl:*`. A cluster client needs `+cluster|slots`, too, and any client those that it connects
-//!   with, such as `+client|setinfo`.
+//!   `~rl:*`. A client of a cluster needs `+cluster|slots`, too.
 //! - **Memory**: `noeviction`, or a server whose memory is never full. An evicted key is a lost
 //!   state. A key takes at most 4.5 KB, for any limit and window, and expires when its quota has not
 //!   been used for some windows and a minute; with `strict`, a week.

@@ -134,3 +134,22 @@ async fn d12_refunds_free_no_more_than_was_leased() {
     let reply = scripted.reply(KEY, &refund).await;
     assert_eq!(reply.free, last.free + 10 + 8 + 8);
 }
+
+#[tokio::test]
+async fn d8_permits_count_until_their_mark_and_no_longer() {
+    let server = Server::start(&[]).await;
+    let mut scripted = Scripted::new(server.connect().await);
+    let request = Request::new(100, SECOND, 20);
+    let look = Request { want: 0, ..request.clone() };
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(scripted.reply(KEY, &request).await.leases[0]);
+        scripted.clock += SECOND / 10;
+    }
+    for (index, lease) in (0..).zip(&leases) {
+        scripted.clock = lease.mark - 1;
+        assert_eq!(scripted.reply(KEY, &look).await.free, 40 + 20 * index);
+        scripted.clock = lease.mark;
+        assert_eq!(scripted.reply(KEY, &look).await.free, 60 + 20 * index);
+    }
+}

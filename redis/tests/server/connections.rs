@@ -68,10 +68,8 @@ where
 
 /// Waits until a connection works again: by then, anything that it repeats has been sent.
 async fn until_it_works(connection: &mut (impl ConnectionLike + Send)) {
-    until("the connection works", async || {
-        words("GET none").exec_async(connection).await.is_ok()
-    })
-    .await;
+    until("the connection works", async || words("GET none").exec_async(connection).await.is_ok())
+        .await;
 }
 
 #[tokio::test]
@@ -149,8 +147,8 @@ async fn slow_network_delays_replies_and_changes_none() {
     let proxy = Proxy::start(server.socket()).await;
     let store = RedisStore::new(connect(proxy.url()).await);
     let delayed = Passage::Delayed(Duration::from_millis(20));
-    let passages =
-        [(delayed, Passage::Open), (Passage::Open, delayed), (Passage::Trickling, Passage::Trickling)];
+    let trickling = (Passage::Trickling, Passage::Trickling);
+    let passages = [(delayed, Passage::Open), (Passage::Open, delayed), trickling];
     for (index, (to_server, to_client)) in passages.into_iter().enumerate() {
         proxy.to_server(to_server);
         proxy.to_client(to_client);
