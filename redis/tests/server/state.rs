@@ -1,4 +1,4 @@
-//! The value of a key: its size, its time to live, and who may write it.
+//! The value of a key: its size, its time to live, and its owner.
 
 use tower_floodgate_redis::RedisStore;
 
