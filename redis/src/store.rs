@@ -90,7 +90,8 @@ where
         let Value::Array(values) = replied.map_err(store_error)? else {
             return Err(invalid_reply());
         };
-        let number = |value: Value| if let Value::Int(number) = value { Some(number) } else { None };
+        let number =
+            |value: Value| if let Value::Int(number) = value { Some(number) } else { None };
         values.into_iter().map(number).collect::<Option<_>>().ok_or_else(invalid_reply)
     }
 }

@@ -12,11 +12,11 @@
 //!
 //! # Outages
 //!
-//! A quota is in an outage from its first failure to its next reply. If all requests of a batch have
-//! failed, the store is taken to be gone: a quota that has something to ask begins its outage at
-//! once, and one probe at a time is sent for all of them, with backoff. The reply to a probe brings
-//! them back. If only some have failed, as in a cluster of which a node is gone, each probes for
-//! itself.
+//! A quota is in an outage from its first failure to its next reply. If all requests of a batch
+//! have failed, the store is taken to be gone: a quota that has something to ask begins its outage
+//! at once, and one probe at a time is sent for all of them, with backoff. The reply to a probe
+//! brings them back. If only some have failed, as in a cluster of which a node is gone, each probes
+//! for itself.
 
 use std::{
     collections::{BTreeSet, HashMap},

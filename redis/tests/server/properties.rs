@@ -67,7 +67,8 @@ const PARTS: i64 = 256;
 
 fn asks(processes: usize) -> impl Strategy<Value = Ask> {
     let after = prop_oneof![6 => 0..4_i64, 3 => 0..40_i64, 1 => 0..600_i64];
-    let want = prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(i64::from(i32::MAX))];
+    let want =
+        prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(i64::from(i32::MAX))];
     let seen = prop_oneof![
         1 => Just(Seen::Nothing),
         12 => Just(Seen::Latest),
@@ -311,7 +312,8 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
                 };
                 scripted.clock += ask.after * window / PARTS;
                 time += ask.after * window / PARTS;
-                let of_ask = Ask { seen: Seen::Latest, late: 0, refunds: Vec::new(), ..ask.clone() };
+                let of_ask =
+                    Ask { seen: Seen::Latest, late: 0, refunds: Vec::new(), ..ask.clone() };
                 let request = request(&of_ask, &mut process, &[], (limit, window));
                 let reply = scripted.reply("key", &request).await;
                 process.latest = (reply.epoch, reply.total);
@@ -323,7 +325,8 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
             let _: i64 = scripted.query(cmd("DEL").arg("key")).await;
             // The fullest window begins with the end of a lease.
             for &(_, from, _) in &issues {
-                let within = issues.iter().filter(|&&(at, end, _)| end >= from && at < from + window);
+                let within =
+                    issues.iter().filter(|&&(at, end, _)| end >= from && at < from + window);
                 let most: i64 = within.map(|(_, _, count)| count).sum();
                 prop_assert!(most <= limit, "{} from {} on", most, from);
             }

@@ -26,7 +26,14 @@ impl Cluster {
             let node = Server::start_with_port(|_| {
                 // The default is 10,000 above the other port, which may be too high or taken.
                 let bus = free_port().to_string();
-                let own = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-announce-ip", "127.0.0.1"];
+                let own = [
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-announce-ip",
+                    "127.0.0.1",
+                ];
                 own.iter().chain(arguments).map(|&text| text.to_owned()).collect()
             });
             nodes.push(node.await);

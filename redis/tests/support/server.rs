@@ -58,8 +58,7 @@ impl Server {
     fn spawn(port: Option<u16>, arguments: &[&str]) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         // The path of a socket has at most some 100 bytes, so it lies in no folder of the build.
-        let name =
-            format!("floodgate-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("floodgate-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();

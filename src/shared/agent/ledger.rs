@@ -62,8 +62,8 @@ impl Ledger {
         self.leases.iter().any(|own| own.deadline == deadline)
     }
 
-    /// Records permits that will not be used. Of a lease that is unknown by now, they are forgotten:
-    /// they do not count any more.
+    /// Records permits that will not be used. Of a lease that is unknown by now, they are
+    /// forgotten: they do not count any more.
     pub(super) fn refund(&mut self, unused: Unused) {
         if !self.is_known(unused.deadline) {
             return;

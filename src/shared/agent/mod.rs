@@ -161,7 +161,8 @@ impl Agent {
         }
     }
 
-    /// Counts permits that were granted to waiters, and those that lapsed before their requests ran.
+    /// Counts permits that were granted to waiters, and those that lapsed before their requests
+    /// ran.
     pub(super) fn served(&mut self, granted: u64, lapsed: u64) {
         self.pace.served(granted, lapsed);
     }

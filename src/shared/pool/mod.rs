@@ -51,8 +51,8 @@
 //!   request queues again, in front.
 //! - *A waiter is granted a permit and cancelled.* Both hold the lock. The permit goes to the next
 //!   waiter or to the pool, or is refunded if it does not belong to the lease at hand.
-//! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest, or
-//!   its time has come.
+//! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest,
+//!   or its time has come.
 //!
 //! # Memory ordering
 //!
@@ -60,8 +60,8 @@
 //! other memory because of it. The entries behind the lock are ordered by the lock. An acquisition
 //! is a read-modify-write, so it takes a permit of the newest word, or fails.
 //!
-//! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it is
-//! read behind the lock. Without the lock, it only tells that no pause is to be ended.
+//! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
+//! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
 mod word;
 
@@ -200,7 +200,8 @@ pub(super) struct PoolView {
     pub(super) queued: u32,
     /// The arrival of the first request that waits.
     pub(super) since: Option<Nanos>,
-    /// The earliest time at which a request that arrives now gets a permit, as far as that is known.
+    /// The earliest time at which a request that arrives now gets a permit, as far as that is
+    /// known.
     pub(super) expected: Nanos,
     /// The end of the present pause.
     pub(super) paused_until: Option<Nanos>,
@@ -436,8 +437,8 @@ impl LeasePool {
         true
     }
 
-    /// Returns the end of the present pause; ends it if its time has come. Permits at hand go to the
-    /// waiters then.
+    /// Returns the end of the present pause; ends it if its time has come. Permits at hand go to
+    /// the waiters then.
     pub(super) fn paused_until(&self, now: Nanos, wakers: &mut Vec<Waker>) -> Option<Nanos> {
         self.pause_end()?; // almost always none, which needs no lock
         let locked = &mut *self.locked.lock();
