@@ -132,6 +132,7 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     });
     // 1. The time.
     let now = (wall + state.shift).max(state.latest);
+    let was_set_back = state.shift != now - wall;
     (state.latest, state.shift) = (now, now - wall);
     // 2. Expiry.
     state.entries.retain(|entry| entry.mark > now);
@@ -175,14 +176,14 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
         leases.push((0, take, state.add(&request, now, request.length, take)));
     }
     left = (left - take).min(chunk - take);
-    if available <= 0 && left > 0 {
+    if available <= 0 {
         for entry in entries {
             available += entry.count;
             if available <= 0 {
                 continue;
             }
             let delay = entry.mark - now;
-            if delay > request.horizon {
+            if left <= 0 || delay > request.horizon {
                 when = if leases.is_empty() { delay } else { 0 };
                 break;
             }
@@ -190,9 +191,6 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
             let mark = state.add(&request, entry.mark, request.length, count);
             leases.push((delay, count, mark));
             (available, left) = (available - count, left - count);
-            if left == 0 {
-                break;
-            }
         }
     }
     state.total += leases.iter().map(|&(_, count, _)| count).sum::<i64>();
@@ -201,8 +199,10 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     let free = (request.limit - state.out()).max(0);
     let mut reply = vec![now, state.epoch, state.total, free, when, is_other.into()];
     reply.extend(leases.into_iter().flat_map(|(delay, count, mark)| [delay, count, mark]));
-    // 8. A refusal writes nothing, not even the time.
-    if is_new || state != untouched {
+    // 8. A refusal writes nothing. The time would stand still after the clock was set back, so
+    // that is written.
+    let untouched = State { settings, ..untouched };
+    if is_new || was_set_back || state != untouched {
         let beyond = if request.is_strict { KEPT_STRICT } else { KEPT };
         state.forgotten_at = wall + 4 * request.window + beyond;
         *kept = Some(state);
@@ -337,6 +337,12 @@ mod tests {
         assert_eq!(quota.want(10).marks, [1260]);
         quota.clock = 100;
         assert_eq!(quota.want(10).marks, [1360]);
+        // It does not stand still because of refusals.
+        quota.exhaust();
+        quota.clock = 0;
+        assert_eq!(quota.want(10).when, 160);
+        quota.clock = 50;
+        assert_eq!(quota.want(10).when, 110);
     }
 
     #[test]
