@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Leases, and the clock of the server.
 
 use crate::{
@@ -156,4 +153,3 @@ async fn d8_permits_count_until_their_mark_and_no_longer() {
         assert_eq!(scripted.reply(KEY, &look).await.free, 60 + 20 * index);
     }
 }
->>>>>>> wR

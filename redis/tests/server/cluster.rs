@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Quotas on the nodes of a cluster.
 
 use redis::cluster::ClusterClientBuilder;
@@ -90,4 +87,3 @@ async fn quotas_are_served_by_all_nodes_and_errors_of_a_cluster_have_their_codes
     }
     request().send(&store, key).await.unwrap();
 }
->>>>>>> wR

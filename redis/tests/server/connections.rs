@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Connections that are lost, slow or half open.
 
 use std::time::Duration;
@@ -208,4 +205,3 @@ async fn dropped_request_is_applied_and_its_reply_discarded() {
     proxy.to_client(Passage::Open);
     assert_eq!(Request::new(100, SECOND, 3).send(&store, KEY).await.unwrap().total, 5);
 }
->>>>>>> wR

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Errors of the server, and their codes.
 
 use redis::AsyncConnectionConfig;
@@ -211,4 +208,3 @@ async fn d12_script_that_stays_unknown_is_sent_once() {
     // By its name, and then itself.
     assert_eq!(stub.scripts(), 2);
 }
->>>>>>> wR

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! A state that has lost something, and the processes that leased from it.
 
 use redis::aio::ConnectionManager;
@@ -185,4 +182,3 @@ async fn d9_strict_state_is_full_after_any_loss() {
         assert_eq!((is_noticed, reply.leased(), reply.free), (true, 0, 0));
     }
 }
->>>>>>> wR

@@ -69,13 +69,8 @@ const PARTS: i64 = 256;
 
 fn asks(processes: usize) -> impl Strategy<Value = Ask> {
     let after = prop_oneof![6 => 0..4_i64, 3 => 0..40_i64, 1 => 0..600_i64];
-<<<<<<< HEAD
-    let want =
-        prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(i64::from(i32::MAX))];
-=======
     let most = i64::from(i32::MAX);
     let want = prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(most)];
->>>>>>> wR
     let seen = prop_oneof![
         1 => Just(Seen::Nothing),
         12 => Just(Seen::Latest),
@@ -327,13 +322,8 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
                 };
                 scripted.clock += ask.after * window / PARTS;
                 time += ask.after * window / PARTS;
-<<<<<<< HEAD
-                let of_ask =
-                    Ask { seen: Seen::Latest, late: 0, refunds: Vec::new(), ..ask.clone() };
-=======
                 let mut of_ask = Ask { seen: Seen::Latest, late: 0, ..ask.clone() };
                 of_ask.refunds.clear();
->>>>>>> wR
                 let request = request(&of_ask, &mut process, &[], (limit, window));
                 let reply = scripted.reply("key", &request).await;
                 process.latest = (reply.epoch, reply.total);

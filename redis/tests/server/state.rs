@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! The value of a key: its size, its time to live, and its owner.
 
 use tower_floodgate_redis::RedisStore;
@@ -156,4 +153,3 @@ fn prefix_that_is_empty_or_too_long_is_invalid() {
     let panicked = std::panic::catch_unwind(|| store.prefix("")).unwrap_err();
     assert_eq!(panicked.downcast_ref::<String>(), Some(&error.to_string()));
 }
->>>>>>> wR
