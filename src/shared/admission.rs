@@ -215,7 +215,11 @@ impl Turn {
             }
             Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
-                let waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                // By the clock of the other limiter, and no later than the wait began by this one.
+                let left = wait.deadline.since(now);
+                let deadline = waiter.deadline.min(waiter.since.after(left));
+                (waiter.deadline, waiter.poll_at) = (deadline, deadline);
                 self.step = Step::Local(local, waiter);
                 return None;
             }
