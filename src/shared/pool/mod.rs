@@ -67,7 +67,7 @@
 //! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
 //! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
-mod word;
+pub(super) mod word;
 
 use std::{
     collections::BTreeMap,
