@@ -125,12 +125,13 @@ fn d6_newcomer_with_an_old_time_never_overtakes_a_waiter() {
     Model { threads: 3, preemptions: FEW }.check(|| {
         let lease = lease(10, 2);
         let pool = pool_with(lease);
-        let waiter = Request::arrive(&pool, Terms { now: 10, ..PLAIN });
+        let [waiter, other] = [(); 2].map(|()| Request::arrive(&pool, Terms { now: 10, ..PLAIN }));
         assert!(waiter.is_queued(), "the permits have lapsed");
         let newcomers = [
             spawn(&pool, |pool| try_acquire(pool, ms(9)).is_some()),
             spawn(&pool, |pool| !Request::arrive(pool, Terms { now: 9, ..PLAIN }).is_queued()),
         ];
+        Tally::default().freed(pool.cancel(other.ticket.expect("is queued"), ms(10)));
         let unused = pool.withdraw(ms(10));
         assert_eq!(join(newcomers), [false; 2], "has overtaken a waiter");
         assert_eq!(unused, Some(lease));
