@@ -57,6 +57,18 @@ async fn d13_value_of_a_full_state_is_within_its_bound() {
     println!("the largest value: {largest} bytes");
     assert!(largest > 3000, "the state was not full");
 }
+#[tokio::test]
+async fn d13_value_without_entries_stays_small_when_the_clock_is_set_back() {
+    let server = Server::start(&[]).await;
+    let mut scripted = Scripted::new(server.connect().await);
+    let request = Request::new(1000, SECOND, 0);
+    for _ in 0..3 {
+        scripted.reply("key", &request).await;
+        let size: usize = scripted.query(redis::cmd("STRLEN").arg("key")).await;
+        assert_eq!(size, 88);
+        scripted.clock -= SECOND;
+    }
+}
 
 #[tokio::test]
 async fn d13_refusal_writes_nothing() {
