@@ -204,14 +204,22 @@ impl Turn {
             let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
             Wait { since: now, deadline, timer: None }
         });
-        match limiter.detour() {
+        let detour = limiter.detour();
+        if detour.is_some() {
+            limiter.replace_driver();
+        }
+        match detour {
             None => {}
             Some(_) if limiter.pool.is_closed() => {
                 return Some(Err(self.reject(Reason::Closed, None)));
             }
             Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
-                let waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                // By the clock of the other limiter, and no later than the wait began by this one.
+                let left = wait.deadline.since(now);
+                let deadline = waiter.deadline.min(waiter.since.after(left));
+                (waiter.deadline, waiter.poll_at) = (deadline, deadline);
                 self.step = Step::Local(local, waiter);
                 return None;
             }
@@ -237,13 +245,9 @@ impl Turn {
                 if is_new {
                     limiter.observed.observer.notify(|| Event::Queued);
                 }
-                // An outage that has begun before the request was queued has not told it.
-                if limiter.detour().is_some() {
-                    limiter.cancel(ticket);
-                    self.step = Step::Arrive;
-                }
                 None
             }
+            Arrived::Away => None, // an outage has begun since
             Arrived::QueueFull => Some(Err(self.reject(Reason::QueueFull, None))),
             Arrived::Late(expected) => Some(Err(self.reject(Reason::WaitTimeout, Some(expected)))),
             Arrived::Closed => Some(Err(self.reject(Reason::Closed, None))),

@@ -58,8 +58,9 @@ use tower::BoxError;
 /// 7. At most `max(chunk, free / 2)` of the free permits are leased from now on; a chunk is `N /
 ///    64`, at least 1. If none is left, permits of the next entries are leased from their marks on,
 ///    up to a chunk in all, while their marks are within the horizon.
-/// 8. A request that changes nothing but the time writes nothing. Any other writes the state with a
-///    time to live of `4 W` and 60 s; with `strict`, of `4 W` and 7 days.
+/// 8. A request that changes nothing but the time writes nothing, unless the clock was set back: the
+///    time would stand still until the next lease. Any other writes the state with a time to live of
+///    `4 W` and 60 s; with `strict`, of `4 W` and 7 days.
 ///
 /// The reason why no more than `N` permits are issued in any span of `W` is in the documentation of
 /// [`shared`](crate::shared#why-the-limit-holds).

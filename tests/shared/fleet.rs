@@ -102,6 +102,10 @@ impl Fleet {
         act()
     }
 
+    pub(crate) fn set_step(&mut self, step: Duration) {
+        self.step = step;
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.real_time.elapsed()
     }

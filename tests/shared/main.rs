@@ -14,4 +14,8 @@ mod judge;
 mod load;
 mod quota;
 
+mod clocks;
+mod lost;
+mod order;
 mod schedules;
+mod used;

@@ -139,6 +139,7 @@ fn play(scene: &Scene) -> Fleet {
             let recorder = recorder.slow(process.slowness);
             let service = quota.layer(fleet.server.store(number)).layer(recorder);
             call(service, process.load, process.cancelled, scene.seed ^ number as u64);
+            number
         })
     };
     // The number of each process changes when it starts anew.
