@@ -14,12 +14,14 @@
 
 mod process;
 mod scene;
+#[allow(dead_code, reason = "the other suite uses more of it")]
 #[path = "../support/mod.rs"]
 mod support;
 mod trail;
 
 use std::{ffi::OsString, time::Duration};
 
+use tokio::join;
 use tower_floodgate::shared::Away;
 
 use self::{
@@ -37,29 +39,29 @@ fn process() {
 async fn play(scene: Scene) -> Outcome {
     let arguments = ["--ignored", "--exact", "process", "--nocapture"].map(OsString::from);
     let outcome = scene.play(&arguments).await;
-    println!(
-        "{scene:?}: issued {}, most {}, late {}, used {:.3}, failures {}, alone {}, gap {:?}",
-        outcome.issued(),
-        outcome.most(),
-        outcome.late(),
-        outcome.used(),
-        outcome.failures(),
-        outcome.alone(),
-        outcome.longest_gap(),
-    );
+    println!("{scene:?}: {}", outcome.summary());
     outcome.check();
     outcome
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Plays scenes at the same time, because all of them mostly wait.
 async fn play_lengths(limit: u32) {
-    for window in [SECOND / 10, SECOND] {
+    let scene = |window, load| {
         let (before, after) = (window, window * 3 / 2);
-        for load in [Load::Saturating, Load::Bursty] {
-            play(Scene { load, before, after, ..Scene::new(limit, window, Fault::None) }).await;
-        }
-    }
+        play(Scene { load, before, after, ..Scene::new(limit, window, Fault::None) })
+    };
+    join!(
+        async {
+            scene(SECOND / 10, Load::Saturating).await;
+            scene(SECOND / 10, Load::Bursty).await;
+            scene(SECOND / 10, Load::Steady).await;
+        },
+        scene(SECOND, Load::Saturating),
+        scene(SECOND, Load::Bursty),
+        scene(SECOND, Load::Steady),
+    );
 }
 
 async fn play_long(limit: u32) {
@@ -67,12 +69,14 @@ async fn play_long(limit: u32) {
     play(Scene { before, after, ..Scene::new(limit, SECOND * 10, Fault::None) }).await;
 }
 
-async fn play_fault(fault: Fault) -> Outcome {
-    play(Scene::new(1000, SECOND, fault)).await
+async fn play_fault(fault: Fault) -> [Outcome; 2] {
+    let scene = Scene::new(1000, SECOND, fault);
+    join!(play(scene), play(Scene { load: Load::Steady, ..scene })).into()
 }
 
-async fn play_strict(fault: Fault) -> Outcome {
-    play(Scene { is_strict: true, ..Scene::new(1000, SECOND, fault) }).await
+async fn play_loss(fault: Fault) {
+    let scene = Scene { load: Load::Bursty, ..Scene::new(1000, SECOND, fault) };
+    join!(play_fault(fault), play(scene), play(Scene { is_strict: true, ..scene }));
 }
 
 #[tokio::test]
@@ -96,43 +100,23 @@ async fn d1_processes_issue_at_most_10_000_in_any_span() {
 }
 
 #[tokio::test]
-async fn d1_processes_issue_at_most_10_in_any_ten_seconds() {
-    play_long(10).await;
+async fn d1_processes_keep_the_limit_in_any_ten_seconds() {
+    join!(play_long(10), play_long(1000));
 }
 
 #[tokio::test]
-async fn d1_processes_issue_at_most_1000_in_any_ten_seconds() {
-    play_long(1000).await;
+async fn d9_flush_lets_twice_the_limit_pass_once_and_the_limit_if_strict() {
+    play_loss(Fault::Flush).await;
 }
 
 #[tokio::test]
-async fn d9_flush_lets_at_most_twice_the_limit_pass_once() {
-    play_fault(Fault::Flush).await;
+async fn d9_older_copy_of_the_state_lets_twice_the_limit_pass_once_and_the_limit_if_strict() {
+    play_loss(Fault::Restore).await;
 }
 
 #[tokio::test]
-async fn d9_flush_lets_no_more_than_the_limit_pass_if_strict() {
-    play_strict(Fault::Flush).await;
-}
-
-#[tokio::test]
-async fn d9_older_copy_of_the_state_lets_at_most_twice_the_limit_pass_once() {
-    play_fault(Fault::Restore).await;
-}
-
-#[tokio::test]
-async fn d9_older_copy_of_the_state_lets_no_more_than_the_limit_pass_if_strict() {
-    play_strict(Fault::Restore).await;
-}
-
-#[tokio::test]
-async fn d9_killed_server_lets_at_most_twice_the_limit_pass_once() {
-    play_fault(Fault::KillServer).await;
-}
-
-#[tokio::test]
-async fn d9_killed_server_lets_no_more_than_the_limit_pass_if_strict() {
-    play_strict(Fault::KillServer).await;
+async fn d9_killed_server_lets_twice_the_limit_pass_once_and_the_limit_if_strict() {
+    play_loss(Fault::KillServer).await;
 }
 
 #[tokio::test]
@@ -141,25 +125,18 @@ async fn d1_killed_server_with_a_log_lets_no_more_than_the_limit_pass() {
 }
 
 #[tokio::test]
-async fn d9_promoted_replica_lets_at_most_twice_the_limit_pass_once() {
-    play_fault(Fault::Promote).await;
-}
-
-#[tokio::test]
-async fn d9_promoted_replica_lets_no_more_than_the_limit_pass_if_strict() {
-    play_strict(Fault::Promote).await;
+async fn d9_promoted_replica_lets_twice_the_limit_pass_once_and_the_limit_if_strict() {
+    play_loss(Fault::Promote).await;
 }
 
 #[tokio::test]
 async fn d1_paused_clients_issue_at_most_the_limit() {
-    let outcome = play_fault(Fault::PauseClients).await;
-    assert!(outcome.failures() > 0, "requests had no reply in time");
+    play_fault(Fault::PauseClients).await;
 }
 
 #[tokio::test]
 async fn d1_stopped_server_lets_no_more_than_the_limit_pass() {
-    let outcome = play_fault(Fault::StopServer).await;
-    assert!(outcome.failures() > 0, "requests had no reply in time");
+    play_fault(Fault::StopServer).await;
 }
 
 #[tokio::test]
@@ -174,8 +151,9 @@ async fn d2_stopped_process_issues_nothing_on_lapsed_leases() {
 
 #[tokio::test]
 async fn d8_killed_process_and_its_successor_keep_the_limit() {
-    let outcome = play_fault(Fault::KillProcess).await;
-    assert_eq!(outcome.trails.len(), 5);
+    for outcome in play_fault(Fault::KillProcess).await {
+        assert_eq!(outcome.trails.len(), 5);
+    }
 }
 
 #[tokio::test]
@@ -185,8 +163,7 @@ async fn d1_slow_network_keeps_the_limit() {
 
 #[tokio::test]
 async fn d2_late_replies_issue_nothing() {
-    let outcome = play_fault(Fault::DelayBeyondTimeout).await;
-    assert!(outcome.failures() > 0, "replies came too late");
+    play_fault(Fault::DelayBeyondTimeout).await;
 }
 
 #[tokio::test]
@@ -201,14 +178,13 @@ async fn d1_trickling_network_keeps_the_limit() {
 
 #[tokio::test]
 async fn d12_replies_that_are_lost_are_leases_that_are_never_used() {
-    let outcome = play_fault(Fault::Silence).await;
-    assert!(outcome.failures() > 0, "replies came too late");
+    play_fault(Fault::Silence).await;
 }
 
 #[tokio::test]
 async fn d11_open_fleet_issues_while_the_store_is_away() {
     let scene = Scene::new(1000, SECOND, Fault::StopServer);
-    let outcome = play(Scene { away: Away::Open, load: Load::Paced, ..scene }).await;
+    let outcome = play(Scene { away: Away::Open, load: Load::Heavy, ..scene }).await;
     assert!(outcome.alone() > 0, "requests were issued without a lease");
 }
 

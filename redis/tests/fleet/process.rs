@@ -52,8 +52,10 @@ pub(crate) enum Load {
     Saturating,
     /// As saturating for a fifth of a window, and none for three fifths.
     Bursty,
-    /// Each task pauses for some milliseconds, because nothing else may limit it.
-    Paced,
+    /// A quarter more than the share of the process, evenly.
+    Steady,
+    /// As steady, with eight times as many: for a time in which nothing else limits them.
+    Heavy,
 }
 
 impl Settings {
@@ -86,7 +88,9 @@ impl Settings {
             load: match load {
                 "Saturating" => Load::Saturating,
                 "Bursty" => Load::Bursty,
-                _ => Load::Paced,
+                "Steady" => Load::Steady,
+                "Heavy" => Load::Heavy,
+                _ => panic!("{VARIABLE}: {text}"),
             },
         }
     }
@@ -97,17 +101,16 @@ impl Settings {
 pub(crate) fn run_if_started_as_one() -> bool {
     let Ok(text) = env::var(VARIABLE) else { return false };
     let (trail, settings) = text.split_once(' ').unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(run(PathBuf::from(trail), Settings::decode(settings)));
     true
 }
 
 async fn run(path: PathBuf, settings: Settings) {
     let Settings { url, limit, window, away, is_strict, load } = settings;
+    // Four processes, a quarter more than the limit.
+    let interval = window.mul_f64(TASKS as f64 * 4.0 / 1.25 / f64::from(limit));
     let config = ConnectionManagerConfig::new().set_max_delay(Duration::from_millis(200));
     let client = Client::open(url).unwrap();
     let connection = client.get_connection_manager_with_config(config).await.unwrap();
@@ -135,8 +138,11 @@ async fn run(path: PathBuf, settings: Settings) {
                             // The store is away.
                             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                         }
-                        if let Some(pause) = pause(load, window) {
-                            tokio::time::sleep(pause).await;
+                        match load {
+                            Load::Saturating => {}
+                            Load::Bursty => tokio::time::sleep(quiet(window)).await,
+                            Load::Steady => tokio::time::sleep(interval).await,
+                            Load::Heavy => tokio::time::sleep(interval / 8).await,
                         }
                     }
                 };
@@ -161,19 +167,13 @@ async fn run(path: PathBuf, settings: Settings) {
     recorder.write();
 }
 
-/// Returns the pause of a task after a request.
-fn pause(load: Load, window: Duration) -> Option<Duration> {
-    match load {
-        Load::Saturating => None,
-        Load::Bursty => {
-            // All processes are quiet at the same time, and come back at once.
-            let period = window * 4 / 5;
-            let at = trail::now().as_nanos() % period.as_nanos();
-            let rest = u64::try_from(period.as_nanos() - at).unwrap();
-            (at > window.as_nanos() / 5).then(|| Duration::from_nanos(rest))
-        }
-        Load::Paced => Some(Duration::from_millis(5)),
-    }
+/// Returns the time until a bursty process may make the next request.
+fn quiet(window: Duration) -> Duration {
+    // All processes are quiet at the same time, and come back at once.
+    let period = window * 4 / 5;
+    let at = trail::now().as_nanos() % period.as_nanos();
+    let rest = u64::try_from(period.as_nanos() - at).unwrap();
+    Duration::from_nanos(if at > window.as_nanos() / 5 { rest } else { 0 })
 }
 
 /// A process that was started.

@@ -24,7 +24,7 @@ use crate::{
 /// The key of the quota in the store.
 const KEY: &str = "rl:fleet";
 
-/// What happens to the fleet.
+/// A fault. One of requests lasts for its time, and longer if no request has failed until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
@@ -121,8 +121,8 @@ impl Scene {
             away: Away::Closed,
             is_strict: false,
             fault,
-            before: Duration::from_millis(1200),
-            after: Duration::from_millis(1500),
+            before: Duration::from_millis(1000),
+            after: Duration::from_millis(1000),
         }
     }
 
@@ -159,7 +159,7 @@ impl Scene {
                 fleet[0].kill();
                 ended.push(std::mem::replace(&mut fleet[0], start()));
             }
-            fault => store.suffer(fault).await,
+            fault => store.suffer(fault, &fleet).await,
         }
         let to = trail::now();
 
@@ -189,7 +189,7 @@ struct Store {
 impl Store {
     async fn start(fault: Fault) -> Self {
         let (server, replica) = if fault == Fault::Promote {
-            let server = Server::start_with_port(|_| Vec::new()).await;
+            let server = Server::start_with_port(Vec::new).await;
             let port = server.port().to_string();
             let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
             until("the replica is in step", async || {
@@ -217,20 +217,31 @@ impl Store {
                     replica.query::<bool>(&format!("EXISTS {KEY}")).await
                 })
                 .await;
-                let () = replica.query("REPLICAOF NO ONE").await;
+                replica.query::<()>("REPLICAOF NO ONE").await;
             }
             _ => {}
         }
     }
 
-    async fn suffer(&mut self, fault: Fault) {
+    async fn suffer(&mut self, fault: Fault, fleet: &[Process]) {
         let Self { server, proxy, .. } = self;
         let millis = Duration::from_millis;
+        // A fleet may need nothing of the store while a fault lasts. So it lasts until it is felt.
+        let before = failures(fleet);
+        let is_felt = async || failures(fleet) > before;
         match fault {
             Fault::None | Fault::StopProcess | Fault::KillProcess => {}
-            Fault::Flush => server.query("FLUSHALL").await,
-            Fault::FlushScripts => server.query("SCRIPT FLUSH").await,
-            Fault::PauseClients => server.query("CLIENT PAUSE 400").await,
+            Fault::Flush => server.query::<()>("FLUSHALL").await,
+            Fault::FlushScripts => server.query::<()>("SCRIPT FLUSH").await,
+            Fault::PauseClients => {
+                until("a request has failed", async || {
+                    let () = server.query("CLIENT PAUSE 400").await;
+                    // This waits until the pause has ended.
+                    let () = server.query("PING").await;
+                    is_felt().await
+                })
+                .await;
+            }
             Fault::Restore => {
                 let mut restore = redis::cmd("RESTORE");
                 restore.arg(KEY).arg(60_000).arg(&self.copy).arg("REPLACE");
@@ -249,6 +260,7 @@ impl Store {
             Fault::StopServer => {
                 server.pause();
                 sleep(millis(700)).await;
+                until("a request has failed", is_felt).await;
                 server.resume();
             }
             Fault::Delay => {
@@ -258,6 +270,7 @@ impl Store {
             Fault::DelayBeyondTimeout => {
                 proxy.to_client(Passage::Delayed(millis(150)));
                 sleep(millis(600)).await;
+                until("a request has failed", is_felt).await;
                 proxy.to_client(Passage::Open);
             }
             Fault::Cut => {
@@ -273,10 +286,16 @@ impl Store {
             Fault::Silence => {
                 proxy.to_client(Passage::Silent);
                 sleep(millis(500)).await;
+                until("a request has failed", is_felt).await;
                 proxy.to_client(Passage::Open);
             }
         }
     }
+}
+
+/// Returns the requests to the store that have failed so far.
+fn failures(fleet: &[Process]) -> u64 {
+    fleet.iter().map(|process| process.trail().failures).sum()
 }
 
 /// Lets a link lead to the socket of a server, in one step.
@@ -381,7 +400,19 @@ impl Outcome {
         self.trails.iter().map(|trail| trail.alone).sum()
     }
 
-    pub(crate) fn issued(&self) -> usize {
-        self.issues.len()
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "issued {}, at most {} in any span, {} late, {:.3} of the limit used, {:.1} requests \
+             to the store in a second of a process, {} of all failed, {} issued alone, longest \
+             time without an issue {:?}",
+            self.issues.len(),
+            self.most(),
+            self.late(),
+            self.used(),
+            self.requests_per_second(),
+            self.failures(),
+            self.alone(),
+            self.longest_gap(),
+        )
     }
 }
