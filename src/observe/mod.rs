@@ -242,7 +242,9 @@ pub mod page;
 mod snapshot;
 
 #[cfg(feature = "metrics")]
-pub use self::buckets::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS};
+pub use self::buckets::{
+    PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, STORE_OUTAGE_BUCKETS, STORE_REQUEST_BUCKETS,
+};
 pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
@@ -255,4 +257,5 @@ pub use crate::{
     limiter::LimitCounts,
     rate_limit::WindowSnapshot,
     retry::{RetryBudgetSnapshot, RetrySnapshot},
+    shared::{FleetCounts, SharedSnapshot},
 };

@@ -127,7 +127,7 @@ impl Driver {
                 limiter.remark(&remarks);
             }
             Err(error) => {
-                limiter.went_away(recv, error.code());
+                limiter.went_away(recv, &error);
             }
         }
     }

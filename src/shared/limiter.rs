@@ -16,7 +16,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::{
-    Away, SharedSnapshot, SharedWindow,
+    Away, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
     away::Outage,
     driver::Driver,
@@ -78,6 +78,7 @@ impl SharedLimiter {
     pub(super) fn new(quota: SharedWindow) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
         let clock = Clock::start();
+        let observed = Observed::new(&name);
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -92,7 +93,7 @@ impl SharedLimiter {
             paused_until: AtomicU64::new(0),
             clock,
             bounds: Bounds::default(),
-            observed: Observed::default(),
+            observed,
             ends: Semaphore::new(1, clock, ()),
         }
     }
@@ -112,7 +113,7 @@ impl SharedLimiter {
 
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observed.observer.set_name(name, SharedSnapshot::KIND, true)
+        self.observed.set_name(name)
     }
 
     pub(super) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -274,7 +275,7 @@ impl SharedLimiter {
     }
 
     /// Records that a request to the store has failed. Returns the time of the next one.
-    pub(super) fn went_away(&self, now: Nanos, code: &str) -> Nanos {
+    pub(super) fn went_away(&self, now: Nanos, error: &StoreError) -> Nanos {
         let (terms, mine, schedule) = {
             let mut agent = self.agent();
             agent.failed();
@@ -290,7 +291,7 @@ impl SharedLimiter {
             self.is_away.store(true, Release);
             (is_new, outage.as_ref().map_or(now, |outage| outage.next_probe))
         };
-        self.observed.failed(code, is_new);
+        self.observed.failed(error, is_new);
         let mut wakers = Vec::new();
         if is_new && self.away != Away::Closed {
             self.pool.send_away(&mut wakers);
@@ -329,7 +330,7 @@ impl SharedLimiter {
 
     pub(super) fn remark(&self, remarks: &[Remark]) {
         for remark in remarks {
-            self.observed.remark(*remark);
+            self.observed.remark(*remark, &self.terms());
         }
     }
 
@@ -373,6 +374,9 @@ impl SharedLimiter {
             agent.set_terms(terms);
         }
         drop(agent);
+        if terms != before {
+            self.observed.terms_changed();
+        }
         self.signal.notify();
         terms != before
     }

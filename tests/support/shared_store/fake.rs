@@ -217,7 +217,11 @@ impl Server {
     /// Loses the messages of one process from now on, or no longer.
     pub(crate) fn cut(&self, process: usize, is_cut: bool) {
         let mut inner = self.inner();
-        if is_cut { inner.cut.insert(process) } else { inner.cut.remove(&process) };
+        if is_cut {
+            inner.cut.insert(process)
+        } else {
+            inner.cut.remove(&process)
+        };
     }
 
     /// Forgets all states.
