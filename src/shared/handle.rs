@@ -10,6 +10,8 @@ use super::{
     quota,
     snapshot::FleetCounts,
 };
+#[cfg(feature = "server")]
+use crate::rate_limit_handle::Standing;
 use crate::{
     limiter::{Closed, Drained, Event, QueueLimits, RejectedCounts},
     quota::Quota,
@@ -81,6 +83,28 @@ impl SharedRateLimitHandle {
         }
         let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         pool.expected.since(now).max(paused)
+    }
+
+    /// Reads the state for headers.
+    ///
+    /// Permits of other processes are in use at unknown times, so the reset is the whole window, as
+    /// of any sliding one. The next permit comes within the window, unless it is paused for longer.
+    #[cfg(feature = "server")]
+    pub(crate) fn standing(&self) -> Standing {
+        let limiter = &*self.limiter;
+        let now = limiter.clock.now();
+        let paused = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
+        let pool = limiter.pool.view(now);
+        let (terms, remaining) = {
+            let agent = limiter.agent();
+            (agent.terms(), remaining(&pool, &agent, !paused.is_zero()))
+        };
+        let reset = match remaining {
+            0 => pool.expected.since(now).min(terms.window).max(paused),
+            _ => terms.window,
+        };
+        let reset = (!pool.is_closed).then_some(reset);
+        Standing { limit: terms.limit, window: terms.window, remaining, reset }
     }
 
     /// Returns the number of requests that wait in this process.

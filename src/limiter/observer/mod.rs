@@ -52,6 +52,7 @@ pub(crate) enum Event<'a> {
 
 /// A kind of limits, and the events that only some kinds have.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "traces need the name at most"))]
 pub(crate) struct Kind {
     /// In metrics, traces and snapshots.
     pub(crate) name: &'static str,
