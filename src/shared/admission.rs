@@ -325,10 +325,18 @@ impl Turn {
 impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     #[inline]
     fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        let permit = ready!(self.poll(cx))?;
-        self.step = Step::Admitted(permit);
-        self.notify_admitted();
-        Poll::Ready(Ok(()))
+        match ready!(self.poll(cx)) {
+            Ok(permit) => {
+                self.step = Step::Admitted(permit);
+                self.notify_admitted();
+                Poll::Ready(Ok(()))
+            }
+            Err(rejected) => {
+                // Rejected is not cancelled.
+                self.step = Step::Issued;
+                Poll::Ready(Err(rejected))
+            }
+        }
     }
 
     #[inline]
