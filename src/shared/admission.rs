@@ -41,6 +41,8 @@ pub(super) struct Turn {
     ticket: Option<Ticket>,
     /// It had a permit.
     is_first: bool,
+    /// It has waited, which is observed once.
+    has_queued: bool,
     wait: Option<Wait>,
 }
 
@@ -65,14 +67,14 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let limiter = &self.limiter;
         let was_queued = match mem::replace(&mut self.step, Step::Issued) {
-            Step::Arrive => self.ticket.is_some(),
+            Step::Arrive => self.has_queued,
             Step::Queued(ticket) => {
                 limiter.cancel(ticket);
                 true
             }
             Step::Local(local, waiter) => {
                 local.cancel(waiter);
-                true
+                self.has_queued
             }
             Step::Admitted(permit) => {
                 limiter.release(permit);
@@ -89,7 +91,8 @@ impl Drop for Turn {
 
 impl Turn {
     pub(super) const fn new(limiter: Arc<SharedLimiter>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, step: Step::Arrive, ticket: None, is_first: false, wait: None }
+        let step = Step::Arrive;
+        Self { limiter, limits, step, ticket: None, is_first: false, has_queued: false, wait: None }
     }
 
     /// Polls for a permit.
@@ -144,7 +147,11 @@ impl Turn {
                 }
                 // Local => Arrive, or the end.
                 Step::Local(local, waiter) => {
-                    let polled = ready!(local.poll_acquire(waiter, 1, &self.limits, cx));
+                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &self.limits, cx)
+                    else {
+                        self.notify_queued();
+                        return Poll::Pending;
+                    };
                     let local = Arc::clone(local);
                     self.step = Step::Arrive;
                     match polled {
@@ -214,12 +221,11 @@ impl Turn {
         match arrived {
             Arrived::Acquired(acquired) => Some(Ok(Permit::Leased(limiter.acquired(acquired)))),
             Arrived::Queued(ticket) => {
-                let is_new = self.ticket.replace(ticket).is_none();
+                self.ticket = Some(ticket);
                 self.step = Step::Queued(ticket);
                 limiter.drive();
-                if is_new {
-                    limiter.observed.observer.notify(|| Event::Queued);
-                }
+                self.notify_queued();
+                let limiter = &self.limiter;
                 // An outage that has begun before the request was queued has not told it.
                 if limiter.detour().is_some() {
                     limiter.cancel(ticket);
@@ -261,10 +267,17 @@ impl Turn {
         rejected
     }
 
+    /// Counts a request that waits.
+    fn notify_queued(&mut self) {
+        if !mem::replace(&mut self.has_queued, true) {
+            self.limiter.observed.observer.notify(|| Event::Queued);
+        }
+    }
+
     /// Counts an admission.
     fn notify_admitted(&self) {
         let limiter = &self.limiter;
-        let was_queued = self.ticket.is_some();
+        let was_queued = self.has_queued;
         limiter.observed.observer.notify(|| match &self.wait {
             Some(Wait { since, .. }) if was_queued => {
                 let queued_for = limiter.clock.now().since(*since);

@@ -89,13 +89,12 @@ impl Driver {
             };
         }
         limiter.pool.set_low_mark(agent.low_mark(now));
-        match agent.next(now, &pool) {
+        match agent.next(now, &pool, paused_until.is_none()) {
             Next::Deliver(lease) => {
                 drop(agent);
                 limiter.deliver(lease);
                 Step::Again
             }
-            Next::Ask(_) if paused_until.is_some() => Step::Wait(paused_until.unwrap_or(now)),
             Next::Ask(request) => Step::Ask(request),
             Next::Wait(until) => Step::Wait(paused_until.map_or(until, |end| end.min(until))),
             Next::End => Step::End,

@@ -164,8 +164,9 @@ impl Agent {
         self.pace.served(granted, lapsed);
     }
 
-    /// Decides the next step.
-    pub(super) fn next(&mut self, now: Nanos, pool: &PoolView) -> Next {
+    /// Decides the next step. While it may not ask, nothing of the next request is taken: it would
+    /// be lost.
+    pub(super) fn next(&mut self, now: Nanos, pool: &PoolView, may_ask: bool) -> Next {
         if let Some(pending) = self.pending.front() {
             if pending.begin > now {
                 return Next::Wait(pending.begin);
@@ -188,6 +189,9 @@ impl Agent {
         }
         if self.ask_at > now {
             return Next::Wait(self.ask_at);
+        }
+        if !may_ask {
+            return Next::Wait(Nanos::NEVER);
         }
         let length = self.pace.length(now, &self.terms);
         let advance = self.pace.in_advance(self.free, length, now, &self.terms);
@@ -230,7 +234,8 @@ impl Agent {
     fn request(&mut self, want: u32, length: Duration, now: Nanos) -> Request {
         let terms = &self.terms;
         self.counts.store_requests += 1;
-        self.late_in_flight = std::mem::take(&mut self.late);
+        // Those of a request whose driver was dropped are in flight still.
+        self.late_in_flight += std::mem::take(&mut self.late);
         Request {
             limit: terms.limit,
             window: terms.window_on_wire(),

@@ -508,3 +508,185 @@ mod traces {
         }
     }
 }
+
+/// Random schedules of calls, drops, settings and faults, whose callers count by themselves.
+#[cfg(feature = "metrics")]
+mod storm {
+    use std::{
+        future::Future,
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::{observed::recorded::TestRecorder, paused_runtime, paused_time::pass};
+
+    const STEPS: usize = 300;
+    const FLEET: [Away; 3] = [Away::Closed, Away::Open, Away::Share { processes: 2 }];
+
+    type Call = Pin<Box<dyn Future<Output = Result<u32, BoxError>>>>;
+
+    /// The calls that wait, and the counts of those that have ended.
+    #[derive(Default)]
+    struct Callers {
+        waiting: Vec<Call>,
+        outcomes: Outcomes,
+        waited: u64,
+        cancelled: u64,
+        limit_changes: u64,
+        pauses: u64,
+    }
+
+    impl Callers {
+        fn begin(&mut self, mut call: Call) {
+            if !self.poll(&mut call) {
+                self.waited += 1;
+                self.waiting.push(call);
+            }
+        }
+
+        /// Polls a call, and counts it if it ends.
+        fn poll(&mut self, call: &mut Call) -> bool {
+            let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(result) = &polled {
+                *self.outcomes.of(result) += 1;
+            }
+            polled.is_ready()
+        }
+
+        fn poll_all(&mut self) {
+            for mut call in std::mem::take(&mut self.waiting) {
+                if !self.poll(&mut call) {
+                    self.waiting.push(call);
+                }
+            }
+        }
+    }
+
+    async fn scene(site: &Site, random: &mut Rng) -> Callers {
+        let handle = site.layer.handle();
+        let service = site.layer.layer(site.probe.clone());
+        let mut callers = Callers::default();
+        for _ in 0..STEPS {
+            match random.u32(0..20) {
+                0..9 => callers.begin(Box::pin(service.clone().oneshot(1))),
+                9..11 if !callers.waiting.is_empty() => {
+                    drop(callers.waiting.swap_remove(random.usize(..callers.waiting.len())));
+                    callers.cancelled += 1;
+                }
+                11..16 => {
+                    pass(ms(random.u64(1..80))).await;
+                    callers.poll_all();
+                }
+                16 => {
+                    let (before, after) = (handle.limit(), random.u32(2..20));
+                    let quota = format!("{after}/1s").parse().unwrap();
+                    handle.set_quota(quota).unwrap();
+                    callers.limit_changes += u64::from(before != after);
+                }
+                17 => {
+                    let pause = ms(random.u64(1..200));
+                    let is_longer = handle.snapshot().paused_for < pause;
+                    handle.pause_for(pause);
+                    callers.pauses += u64::from(is_longer);
+                }
+                18 => {
+                    let mut state = site.store.state();
+                    state.is_silent = random.u32(0..3) == 0;
+                    state.error = (random.u32(0..3) == 0).then_some(("io", "broken pipe"));
+                }
+                _ => site.store.state().epoch += i64::from(random.u32(0..4) == 0),
+            }
+        }
+        {
+            let mut state = site.store.state();
+            (state.is_silent, state.error) = (false, None);
+        }
+        for _ in 0..1_000 {
+            pass(ms(10)).await;
+            callers.poll_all();
+        }
+        callers
+    }
+
+    fn check(seed: u64) -> [bool; 3] {
+        let away = FLEET[usize::try_from(seed).unwrap() % FLEET.len()];
+        let mut random = Rng::with_seed(seed);
+        let recorder = TestRecorder::new();
+        let _guard = recorder.install();
+        paused_runtime::run(async {
+            let site =
+                Site::new(10, away).map(|layer| layer.name("fleet").max_wait(ms(300)).max_queue(6));
+            let limits = Limits::from_iter([site.layer.handle()]);
+            let callers = scene(&site, &mut random).await;
+            assert_eq!(callers.waiting.len(), 0, "no request hangs");
+            limits.record_metrics();
+
+            let recorded = recorder.read();
+            let key = |metric: &str, label: &str| {
+                format!("floodgate_{metric}{{limiter=\"fleet\",kind=\"shared\"{label}}}")
+            };
+            let of = |metric: &str| recorded.counter(&key(metric, ""));
+            let snapshot = site.snapshot();
+            let fleet = snapshot.fleet;
+            let rejected = ["unavailable", "queue_full", "wait_timeout", "closed"].map(|reason| {
+                let label = format!(",reason={reason:?}");
+                recorded.counter(&key("requests_rejected_total", &label))
+            });
+            let Outcomes { served, unavailable, queue_full, wait_timeout } = callers.outcomes;
+            assert_eq!(rejected, [unavailable, queue_full, wait_timeout, 0]);
+            let counts = snapshot.rejected;
+            let by_handle = [fleet.unavailable, counts.queue_full, counts.wait_timeout];
+            assert_eq!(by_handle, rejected[..3]);
+
+            let [admitted, unused, waited, cancelled, pauses, limit_changes] =
+                numbers(snapshot.counts.unwrap());
+            assert_eq!(served, site.notes().calls().len() as u64);
+            assert_eq!(admitted - unused, served);
+            assert_eq!((waited, cancelled), (callers.waited, callers.cancelled));
+            assert_eq!((pauses, limit_changes), (callers.pauses, callers.limit_changes));
+            let names = [
+                "requests_admitted_total",
+                "permits_unused_total",
+                "requests_cancelled_total",
+                "pauses_total",
+                "limit_changes_total",
+            ];
+            assert_eq!(names.map(of), [admitted, unused, cancelled, pauses, limit_changes]);
+            let waits = recorded.histogram(&key("queue_wait_seconds", ""));
+            assert_eq!(waits.len() as u64, admitted);
+
+            assert_eq!(of("requests_issued_total"), served);
+            let without = fleet.issued_alone + fleet.issued_unlimited;
+            assert_eq!(fleet.used + without, served);
+            assert_eq!(fleet.leased, site.store.state().leased);
+            assert_eq!(
+                fleet.leased,
+                fleet.used + fleet.lapsed + u64::from(snapshot.pooled),
+                "{snapshot:#?}"
+            );
+            assert_eq!(fleet.store_requests, site.store.state().requests);
+            let by_code = ["ok", "timeout", "io"].map(|code| {
+                let key = key("store_requests_total", &format!(",code={code:?}"));
+                if recorded.keys().contains(&&*key) { recorded.counter(&key) } else { 0 }
+            });
+            assert_eq!(by_code.iter().sum::<u64>(), fleet.store_requests);
+            assert_eq!(by_code[1] + by_code[2], fleet.store_failures);
+            let outages = recorded.histogram(&key("store_outage_seconds", ""));
+            assert_eq!(outages.len() as u64, of("store_outages_total"));
+            [without > 0, fleet.lapsed > 0, unavailable > 0]
+        })
+    }
+
+    #[test]
+    fn d11_o1_counts_of_random_schedules_are_those_of_the_callers() {
+        let mut seen = [false; 3];
+        for seed in 0..30 {
+            let of = check(seed);
+            seen.iter_mut().zip(of).for_each(|(seen, of)| *seen |= of);
+        }
+        assert_eq!(seen, [true; 3], "some scenes show each fate");
+    }
+}
