@@ -55,7 +55,8 @@
 //! ```
 //!
 //! A limit for each client, tenant or host is a [`keyed`] one: windows and requests in flight of a
-//! key, decided together.
+//! key, decided together. A quota that many processes have together is a [`shared`] one, through
+//! Redis or another store.
 //!
 //! Work that is no request of a service, such as a WebSocket or a job, acquires permits of the same
 //! limits [by](backpressure#permits-without-a-request)
@@ -159,6 +160,7 @@
 //! | `reqwest` | requests, responses and errors of reqwest | `client`, `reqwest` 0.13 without its features, so without TLS |
 //! | `metrics` | [metrics](observe#metrics) of limits and [of retries](retry#observation-and-control), for any exporter of the facade | `metrics` 0.24 |
 //! | `tracing` | [traces](observe#traces) of limits and retries, in the span of the caller; with `client`, [spans of attempts](client) | `tracing`, without its macros for functions |
+//! | `shared-keys` | [shared quotas](shared) of each key | `sha2` |
 //! | `serde` | [settings](config) and quotas that are read from files, and written; snapshots that are written | `serde` and its `derive` |
 //!
 //! `client` names hyper, hyper-util and h2 for their error types, which a client of them compiles

@@ -48,6 +48,9 @@ pub(super) struct Turn {
 
 enum Step {
     Arrive,
+    /// Of a request that depends on no limit.
+    #[cfg(feature = "shared-keys")]
+    Decided(Result<(), Reason>),
     Queued(Ticket),
     /// Waits at the limit of this process alone.
     Local(Arc<RateLimiter>, Waiter),
@@ -81,6 +84,8 @@ impl Drop for Turn {
                 limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
                 false
             }
+            #[cfg(feature = "shared-keys")]
+            Step::Decided(_) => false,
             Step::Issued => false,
         };
         if was_queued {
@@ -95,14 +100,27 @@ impl Turn {
         Self { limiter, limits, step, ticket: None, is_first: false, has_queued: false, wait: None }
     }
 
+    /// Creates the admission of a request that is not limited, or is rejected at once.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn decided(limiter: Arc<SharedLimiter>, by: Result<(), Reason>) -> Self {
+        let mut this = Self::new(limiter, QueueLimits::NONE);
+        this.step = Step::Decided(by);
+        this
+    }
+
     /// Polls for a permit.
     #[track_caller]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
         loop {
             match &mut self.step {
+                #[cfg(feature = "shared-keys")]
+                Step::Decided(by) => {
+                    let rejected = |reason| Rejected::new(Limit::Rate, reason, None);
+                    return Poll::Ready(by.map(|()| Permit::Exempt).map_err(rejected));
+                }
                 // Arrive => (Queued | Local), or the end.
                 Step::Arrive => {
-                    let now = self.limiter.clock.now();
+                    let now = self.limiter.clock().now();
                     if self.ticket.is_none() && !self.is_first {
                         if let Some(deadline) = self.limiter.try_acquire(now) {
                             return Poll::Ready(Ok(Permit::Leased(deadline)));
@@ -174,7 +192,7 @@ impl Turn {
     /// Takes a permit that was granted, unless it has lapsed: then the request arrives again, with
     /// its number.
     fn granted(&self, deadline: Deadline) -> Option<Permit> {
-        if !deadline.has_passed(self.limiter.clock.now()) {
+        if !deadline.has_passed(self.limiter.clock().now()) {
             return Some(Permit::Leased(deadline));
         }
         self.limiter.agent().served(0, 1);
@@ -189,19 +207,22 @@ impl Turn {
         limiter.paused_until(now);
         let limits = limiter.bounds.in_force(self.limits);
         let wait = self.wait.get_or_insert_with(|| {
-            let request_end = current_deadline::current().map(|at| limiter.clock.read(at));
+            let request_end = current_deadline::current().map(|at| limiter.clock().read(at));
             let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
             Wait { since: now, deadline, timer: None }
         });
         match limiter.detour() {
             None => {}
-            Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
-            Some(Detour::Local(local)) if limiter.pool.is_closed() => {
-                drop(local);
+            Some(_) if limiter.pool.is_closed() => {
                 return Some(Err(self.reject(Reason::Closed, None)));
             }
+            Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
-                let waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                // By the clock of the other limiter, and no later than the wait began by this one.
+                let left = wait.deadline.since(now);
+                let deadline = waiter.deadline.min(waiter.since.after(left));
+                (waiter.deadline, waiter.poll_at) = (deadline, deadline);
                 self.step = Step::Local(local, waiter);
                 return None;
             }
@@ -249,13 +270,13 @@ impl Turn {
         }
         let end = wait.deadline.after(self.limiter.request_timeout);
         // A new one each time, because the task may have moved to another runtime.
-        wait.timer.insert(self.limiter.clock.timer(end, &TIMER)).poll(cx)
+        wait.timer.insert(self.limiter.clock().timer(end, &TIMER)).poll(cx)
     }
 
     /// Makes a rejection of this moment, and counts it. `expected` is the time of the next permit.
     fn reject(&self, reason: Reason, expected: Option<Nanos>) -> Rejected {
         let limiter = &self.limiter;
-        let now = limiter.clock.now();
+        let now = limiter.clock().now();
         let reason = match reason {
             Reason::WaitTimeout | Reason::QueueFull if limiter.is_away() => Reason::Unavailable,
             reason => reason,
@@ -280,7 +301,7 @@ impl Turn {
         let was_queued = self.has_queued;
         limiter.observed.observer.notify(|| match &self.wait {
             Some(Wait { since, .. }) if was_queued => {
-                let queued_for = limiter.clock.now().since(*since);
+                let queued_for = limiter.clock().now().since(*since);
                 Event::AcquiredAfterWait { permits: 1, queued_for }
             }
             _ => Event::Acquired { permits: 1 },
@@ -296,7 +317,7 @@ impl Admit for Turn {
     fn is_current(&mut self) -> bool {
         match &self.step {
             Step::Admitted(Permit::Leased(deadline)) => {
-                let is_current = !deadline.has_passed(self.limiter.clock.now());
+                let is_current = !deadline.has_passed(self.limiter.clock().now());
                 if !is_current {
                     self.lapse();
                 }

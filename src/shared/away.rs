@@ -37,24 +37,26 @@ pub enum Away {
 const FIRST_PROBE: Duration = Duration::from_millis(50);
 const MAX_PROBE: Duration = Duration::from_secs(1);
 
-/// The state while the store is away.
-pub(super) struct Outage {
-    pub(super) since: Nanos,
-    pub(super) next_probe: Nanos,
-    /// Probes that have failed.
+/// The times of probes, with backoff.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    next_probe: Nanos,
+    /// Requests that have failed.
     failures: u32,
-    /// The limit of this process alone.
-    pub(super) local: Option<Arc<RateLimiter>>,
 }
 
-impl Outage {
-    pub(super) fn begin(now: Nanos, local: Option<Arc<RateLimiter>>) -> Self {
-        let mut this = Self { since: now, next_probe: now, failures: 0, local };
-        this.failed(now);
-        this
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next_probe: Nanos::ZERO, failures: 0 }
+    }
+}
+
+impl Backoff {
+    pub(super) const fn next_probe(&self) -> Nanos {
+        self.next_probe
     }
 
-    /// Records that a probe has failed.
+    /// Records that a request has failed.
     pub(super) fn failed(&mut self, now: Nanos) {
         let longest = FIRST_PROBE.saturating_mul(1 << self.failures.min(10)).min(MAX_PROBE);
         self.failures = self.failures.saturating_add(1);
@@ -63,4 +65,17 @@ impl Outage {
         let wait = longest.mul_f64(fastrand::f64()).max(FIRST_PROBE / 10);
         self.next_probe = now.after(wait);
     }
+
+    /// Lets the next probe be sent at `at`.
+    pub(super) fn probe_at(&mut self, at: Nanos) {
+        self.next_probe = at;
+    }
+}
+
+/// The state while the store is away.
+pub(super) struct Outage {
+    pub(super) since: Nanos,
+    pub(super) backoff: Backoff,
+    /// The limit of this process alone.
+    pub(super) local: Option<Arc<RateLimiter>>,
 }

@@ -32,7 +32,11 @@ impl<S: Service<Request>, Request, P> ResponseFuture<S, Request, P> {
         limits: QueueLimits,
         policy: P,
     ) -> Self {
-        Self { call: CallFuture::new(Turn::new(limiter, limits), service, request, policy) }
+        Self::of(Turn::new(limiter, limits), service, request, policy)
+    }
+
+    pub(super) const fn of(turn: Turn, service: S, request: Request, policy: P) -> Self {
+        Self { call: CallFuture::new(turn, service, request, policy) }
     }
 }
 

@@ -67,7 +67,7 @@ impl SharedRateLimitHandle {
     /// may have leased the free ones since.
     #[must_use]
     pub fn remaining(&self) -> u32 {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock().now();
         let is_paused = self.limiter.paused_until(now).is_some();
         remaining(&self.limiter.pool.view(now), &self.limiter.agent(), is_paused)
     }
@@ -76,7 +76,7 @@ impl SharedRateLimitHandle {
     /// permit at hand, or the store has to be asked. At a closed limit, it is [`Duration::MAX`].
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock().now();
         let pool = self.limiter.pool.view(now);
         if pool.is_closed {
             return Duration::MAX;
@@ -92,7 +92,7 @@ impl SharedRateLimitHandle {
     #[cfg(feature = "server")]
     pub(crate) fn standing(&self) -> Standing {
         let limiter = &*self.limiter;
-        let now = limiter.clock.now();
+        let now = limiter.clock().now();
         let paused = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         let pool = limiter.pool.view(now);
         let (terms, remaining) = {
@@ -110,13 +110,13 @@ impl SharedRateLimitHandle {
     /// Returns the number of requests that wait in this process.
     #[must_use]
     pub fn queued(&self) -> u32 {
-        self.limiter.pool.view(self.limiter.clock.now()).queued
+        self.limiter.pool.view(self.limiter.clock().now()).queued
     }
 
     /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
     #[must_use]
     pub fn queue_age(&self) -> Option<Duration> {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock().now();
         self.limiter.pool.view(now).since.map(|since| now.since(since))
     }
 
@@ -124,7 +124,7 @@ impl SharedRateLimitHandle {
     /// asked.
     #[must_use]
     pub fn away_for(&self) -> Option<Duration> {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock().now();
         self.limiter.outage().as_ref().map(|outage| now.since(outage.since))
     }
 
@@ -138,7 +138,7 @@ impl SharedRateLimitHandle {
     #[must_use]
     pub fn snapshot(&self) -> SharedSnapshot {
         let limiter = &*self.limiter;
-        let now = limiter.clock.now();
+        let now = limiter.clock().now();
         let paused_for = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         let (limits, away_for) = (limiter.bounds.in_force(self.limits), self.away_for());
         let pool = limiter.pool.view(now);
@@ -239,16 +239,16 @@ impl SharedRateLimitHandle {
     /// Requests that have a permit by then are issued. Permits at hand may lapse unused.
     pub fn pause_until(&self, instant: Instant) {
         let limiter = &self.limiter;
-        let until = limiter.clock.read(instant);
+        let until = limiter.clock().read(instant);
         if limiter.pause(until) {
-            let paused = || Event::Paused { wait: until.since(limiter.clock.now()) };
+            let paused = || Event::Paused { wait: until.since(limiter.clock().now()) };
             limiter.observed.observer.notify(paused);
         }
     }
 
     /// Pauses the limit for `wait` from now, as [`pause_until`](Self::pause_until) does.
     pub fn pause_for(&self, wait: Duration) {
-        self.pause_until(self.limiter.clock.instant(self.limiter.clock.now().after(wait)));
+        self.pause_until(self.limiter.clock().instant(self.limiter.clock().now().after(wait)));
     }
 
     /// Waits until no request waits for a permit in this process.

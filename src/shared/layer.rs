@@ -3,13 +3,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    SharedWindow, handle::SharedRateLimitHandle, limiter::SharedLimiter, service::SharedRateLimit,
+    SharedWindow, group::Group, handle::SharedRateLimitHandle, limiter::SharedLimiter,
+    observed::Reports, service::SharedRateLimit,
 };
 use crate::{
     Rejected, WindowRateLimitLayer,
     limiter::QueueLimits,
     reject::{RejectWith, RejectWithBoxError, RejectWithError},
     settings::{InvalidSetting, literal},
+    time::Clock,
 };
 
 /// The bounds by default.
@@ -43,7 +45,10 @@ impl SharedRateLimitLayer {
         let mut limits = QueueLimits::NONE;
         limits.set_max_queue(Some(MAX_QUEUE));
         limits.set_max_wait(Some(MAX_WAIT));
-        Self { limiter: Arc::new(SharedLimiter::new(quota)), limits, policy: RejectWithBoxError }
+        let reports = Arc::new(Reports::of_quota(&quota.name));
+        let group = Arc::new(Group::new(Clock::start(), reports));
+        let limiter = Arc::new(SharedLimiter::new(quota, group));
+        Self { limiter, limits, policy: RejectWithBoxError }
     }
 }
 

@@ -5,21 +5,20 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            AtomicBool,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     task::{Poll, Waker},
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
-
 use super::{
     Away, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
-    away::Outage,
+    away::{Backoff, Outage},
     driver::Driver,
+    group::Group,
     observed::Observed,
     pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
     store::AnyStore,
@@ -44,13 +43,12 @@ pub(crate) struct SharedLimiter {
     /// Whether there is an outage. Written behind the lock of the outage, by a Release, before
     /// waiters are told; so a request that is queued after that finds it, by an Acquire.
     is_away: AtomicBool,
-    pub(super) signal: Signal,
-    /// A driver exists. A read-modify-write by each side, so that either the driver that ends finds
-    /// a request that has queued, or the request finds no driver. AcqRel, for the queue between.
-    has_driver: AtomicBool,
-    /// The end of a pause; zero without one. Relaxed: the lock of the pool orders the flag.
-    paused_until: AtomicU64,
-    pub(super) clock: Clock,
+    group: Arc<Group>,
+    /// The limiter is in the news of its group. Relaxed: it changes behind their lock.
+    is_listed: AtomicBool,
+    /// As few permits are left as the low mark. Set by a Release and read by an Acquire: the driver
+    /// looks at the pool next.
+    is_low: AtomicBool,
     pub(super) bounds: Bounds,
     pub(super) observed: Observed,
     /// Tasks that wait for the end of the limit. Of the semaphore, only its watchers are used.
@@ -66,6 +64,9 @@ pub(super) enum Permit {
     Local(Arc<RateLimiter>),
     /// None: the store is away, and requests pass.
     Unlimited,
+    /// None: the request is not limited.
+    #[cfg(feature = "shared-keys")]
+    Exempt,
 }
 
 /// The way of a request that does not wait for leases.
@@ -75,10 +76,10 @@ pub(super) enum Detour {
 }
 
 impl SharedLimiter {
-    pub(super) fn new(quota: SharedWindow) -> Self {
+    pub(super) fn new(quota: SharedWindow, group: Arc<Group>) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
-        let clock = Clock::start();
-        let observed = Observed::new(&name);
+        let clock = group.clock;
+        let observed = Observed::new(Arc::clone(&group.reports));
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -88,10 +89,9 @@ impl SharedLimiter {
             request_timeout,
             outage: Mutex::new(None),
             is_away: AtomicBool::new(false),
-            signal: Signal::default(),
-            has_driver: AtomicBool::new(false),
-            paused_until: AtomicU64::new(0),
-            clock,
+            group,
+            is_listed: AtomicBool::new(false),
+            is_low: AtomicBool::new(false),
             bounds: Bounds::default(),
             observed,
             ends: Semaphore::new(1, clock, ()),
@@ -135,9 +135,24 @@ impl SharedLimiter {
     #[inline]
     pub(super) fn acquired(&self, acquired: Acquired) -> Deadline {
         if acquired.is_low {
-            self.signal.notify();
+            self.is_low.store(true, Release);
+            self.group.notify_low();
         }
         acquired.deadline
+    }
+
+    /// Returns true if the pool has run low since the last time.
+    pub(super) fn take_low(&self) -> bool {
+        self.is_low.swap(false, Acquire)
+    }
+
+    /// Records that the limiter is in the news of its group. Returns true if it was not before.
+    pub(super) fn list(&self) -> bool {
+        !self.is_listed.swap(true, Relaxed)
+    }
+
+    pub(super) fn unlist(&self) {
+        self.is_listed.store(false, Relaxed);
     }
 
     /// Returns the way of a request that finds no permit at hand, if the store is away.
@@ -150,35 +165,29 @@ impl SharedLimiter {
         Some(local.clone().map_or(Detour::Unlimited, Detour::Local))
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.group.clock
+    }
+
     pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Acquire)
     }
 
-    /// Spawns a driver, unless there is one, and lets it look at the queue.
+    /// Lets the driver look at the queue. Spawns one if there is none.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with its timer enabled.
     #[track_caller]
     pub(super) fn drive(self: &Arc<Self>) {
-        if self.has_driver.swap(true, AcqRel) {
-            self.signal.notify();
-        } else {
-            Driver::spawn(self);
+        if self.group.tell(self) {
+            Driver::spawn(&self.group);
         }
     }
 
-    /// Records that the driver ends. Returns false if it has to go on, because a request has queued.
-    pub(super) fn end_driver(&self) -> bool {
-        self.has_driver.swap(false, AcqRel);
-        let is_needed = self.pool.view(self.clock.now()).queued > 0;
-        !is_needed || self.has_driver.swap(true, AcqRel)
-    }
-
-    /// Records that the driver is gone before its end. All waiters arrive again, and the first one
-    /// spawns another.
+    /// The driver is gone before its end: all waiters arrive again, and the first one spawns
+    /// another.
     pub(super) fn abandon(&self) {
-        self.has_driver.swap(false, AcqRel);
         let mut wakers = Vec::new();
         self.pool.send_away(&mut wakers);
         self.wake(wakers);
@@ -186,7 +195,7 @@ impl SharedLimiter {
 
     /// Ends a wait.
     pub(super) fn cancel(&self, ticket: super::pool::Ticket) {
-        let freed = self.pool.cancel(ticket, self.clock.now());
+        let freed = self.pool.cancel(ticket, self.clock().now());
         self.free(freed);
     }
 
@@ -194,11 +203,13 @@ impl SharedLimiter {
     pub(super) fn release(&self, permit: Permit) {
         match permit {
             Permit::Leased(deadline) => {
-                let freed = self.pool.release(deadline, self.clock.now());
+                let freed = self.pool.release(deadline, self.clock().now());
                 self.free(freed);
             }
             Permit::Local(local) => local.release_one(),
             Permit::Unlimited => {}
+            #[cfg(feature = "shared-keys")]
+            Permit::Exempt => {}
         }
     }
 
@@ -207,7 +218,9 @@ impl SharedLimiter {
     pub(super) fn issued(&self, permit: &Permit) {
         match permit {
             // A thread that was preempted between its last look at the deadline and the call.
-            Permit::Leased(deadline) if deadline.has_passed(self.clock.now()) => self.issued_late(),
+            Permit::Leased(deadline) if deadline.has_passed(self.clock().now()) => {
+                self.issued_late()
+            }
             Permit::Leased(_) => {}
             Permit::Local(local) => {
                 local.commit_one();
@@ -215,6 +228,8 @@ impl SharedLimiter {
                 self.observed.issued_alone(true);
             }
             Permit::Unlimited => self.observed.issued_alone(false),
+            #[cfg(feature = "shared-keys")]
+            Permit::Exempt => {}
         }
     }
 
@@ -226,7 +241,7 @@ impl SharedLimiter {
 
     fn free(&self, freed: super::pool::Freed) {
         if let Some(unused) = freed.unused {
-            self.agent().unused(unused, unused.deadline.has_passed(self.clock.now()));
+            self.agent().unused(unused, unused.deadline.has_passed(self.clock().now()));
         }
         self.wake(freed.waker);
     }
@@ -240,7 +255,7 @@ impl SharedLimiter {
     }
 
     fn is_drained(&self) -> bool {
-        self.pool.view(self.clock.now()).queued == 0
+        self.pool.view(self.clock().now()).queued == 0
     }
 
     /// Delivers a lease.
@@ -269,36 +284,54 @@ impl SharedLimiter {
     /// Sets the leases to come. During an outage, none comes before the next probe.
     pub(super) fn schedule(&self, mut schedule: Schedule, wakers: &mut Vec<Waker>) {
         if let Some(outage) = &*self.outage() {
-            schedule.then = schedule.then.max(outage.next_probe);
+            schedule.then = schedule.then.max(outage.backoff.next_probe());
         }
-        self.pool.set_schedule(schedule, self.clock.now(), wakers);
+        self.pool.set_schedule(schedule, self.clock().now(), wakers);
     }
 
-    /// Records that a request to the store has failed. Returns the time of the next one.
-    pub(super) fn went_away(&self, now: Nanos, error: &StoreError) -> Nanos {
+    /// Returns the time of the next probe during an outage.
+    pub(super) fn next_probe(&self) -> Option<Nanos> {
+        self.outage().as_ref().map(|outage| outage.backoff.next_probe())
+    }
+
+    /// Lets the next probe of an outage be sent at `at`.
+    pub(super) fn probe_at(&self, at: Nanos) {
+        if let Some(outage) = &mut *self.outage() {
+            outage.backoff.probe_at(at);
+        }
+    }
+
+    /// A request to the store has failed.
+    pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
+        self.agent().failed();
+        self.observed.failed(error, !self.is_away());
+        self.begin_outage(now);
+    }
+
+    /// Begins an outage, or goes on with it.
+    pub(super) fn begin_outage(&self, now: Nanos) {
         let (terms, mine, schedule) = {
             let mut agent = self.agent();
-            agent.failed();
             (agent.terms(), agent.mine(now), agent.schedule())
         };
-        let (is_new, next_probe) = {
+        let is_new = {
             let mut outage = self.outage();
             let is_new = outage.is_none();
-            match &mut *outage {
-                Some(outage) => outage.failed(now),
-                None => *outage = Some(Outage::begin(now, self.local(terms, mine))),
-            }
+            let begin = || Outage {
+                since: now,
+                backoff: Backoff::default(),
+                local: self.local(terms, mine),
+            };
+            outage.get_or_insert_with(begin).backoff.failed(now);
             self.is_away.store(true, Release);
-            (is_new, outage.as_ref().map_or(now, |outage| outage.next_probe))
+            is_new
         };
-        self.observed.failed(error, is_new);
         let mut wakers = Vec::new();
         if is_new && self.away != Away::Closed {
             self.pool.send_away(&mut wakers);
         }
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
-        next_probe
     }
 
     /// Creates the limit of this process alone. It begins with the permits of its own leases, which
@@ -339,34 +372,24 @@ impl SharedLimiter {
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
     /// is a change.
     pub(super) fn pause(self: &Arc<Self>, until: Nanos) -> bool {
-        let now = self.clock.now();
-        if until <= now || self.paused_until.fetch_max(until.get(), Relaxed) >= until.get() {
-            return false;
+        let is_change = until > self.clock().now() && self.pool.pause(until);
+        if is_change {
+            self.group.notify(self);
         }
-        self.pool.pause();
-        self.signal.notify();
-        true
+        is_change
     }
 
     /// Returns the end of the present pause; ends it if its time has come.
     pub(super) fn paused_until(&self, now: Nanos) -> Option<Nanos> {
-        let until = self.paused_until.load(Relaxed);
-        if until == 0 {
-            return None;
-        }
-        if until > now.get() {
-            return Some(Nanos::new(until));
-        }
-        // A longer pause that begins meanwhile fails the exchange, or sets the flag again after it.
-        if self.paused_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok() {
-            let mut wakers = Vec::new();
-            self.pool.resume(now, &mut wakers);
+        let mut wakers = Vec::new();
+        let until = self.pool.paused_until(now, &mut wakers);
+        if !wakers.is_empty() {
             self.wake(wakers);
         }
-        None
+        until
     }
 
-    pub(super) fn set_terms(&self, change: impl FnOnce(Terms) -> Terms) -> bool {
+    pub(super) fn set_terms(self: &Arc<Self>, change: impl FnOnce(Terms) -> Terms) -> bool {
         let mut agent = self.agent();
         let before = agent.terms();
         let terms = change(before);
@@ -377,19 +400,20 @@ impl SharedLimiter {
         if terms != before {
             self.observed.terms_changed();
         }
-        self.signal.notify();
+        self.group.notify(self);
         terms != before
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Arc<Self>) {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
-        if let Some(Outage { local: Some(local), .. }) = &*self.outage() {
-            local.end_waits();
+        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+        if let Some(local) = local {
+            local.end_waits(); // wakes tasks, so outside of the lock
         }
         self.ends.close();
-        self.signal.notify();
+        self.group.notify(self);
     }
 }
 
@@ -409,30 +433,5 @@ impl Ends for SharedLimiter {
             End::Drained => self.ends.cancel_drained(key),
             End::Closed => self.ends.cancel_closed(key),
         }
-    }
-}
-
-/// Tells the driver that something has changed.
-#[derive(Default)]
-pub(super) struct Signal {
-    /// Set by a Release and read by an Acquire: the driver looks at the change next.
-    is_set: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Signal {
-    pub(super) fn notify(&self) {
-        self.is_set.store(true, Release);
-        self.task.wake();
-    }
-
-    /// Forgets what has been told so far. The state is to be looked at next.
-    pub(super) fn clear(&self) {
-        self.is_set.swap(false, Acquire);
-    }
-
-    pub(super) fn poll(&self, waker: &Waker) -> Poll<()> {
-        self.task.register(waker);
-        if self.is_set.swap(false, Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }

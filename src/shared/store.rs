@@ -43,19 +43,24 @@ use tower::BoxError;
 /// until the store's time reaches `mark`. A lease from `at` on has the mark `at + L + W`, rounded
 /// up to a multiple of `W / 256`, and no mark is before that of the entry in front of it.
 ///
-/// 1. The time does not go back: if the clock is set back, the time continues from the latest one.
+/// 1. The time does not go back: if the clock is set back, the time continues from that of the
+///    latest write.
 /// 2. Entries whose mark has come are removed.
-/// 3. An absent state is a new history. Its epoch is the time, later than any epoch before. With
-///    `strict`, it begins with `N` permits that count until `horizon + L_max + W` from now.
-/// 4. A state that may have lost something gets a new epoch: if its server was started anew, or if
-///    `total` is below that of the request. With `strict`, it becomes full as a new one.
-/// 5. If the request has seen another epoch, or a larger `total`, and not `strict`: `mine` permits
-///    are added as an entry of a lease of `L_max` at the horizon.
-/// 6. A refund reduces the entry with exactly its mark, if the request has seen this epoch.
-/// 7. `late` permits are added as an entry of a lease from now on.
-/// 8. At most `max(chunk, free / 2)` of the free permits are leased from now on; a chunk is `N / 64`,
-///    at least 1. If none is left, permits of the next entries are leased from their marks on, up to
-///    a chunk in all, while their marks are within the horizon.
+/// 3. A state has *lost* something if it is absent, if its server was started anew since, or if its
+///    `(epoch, total)` is less than that of the request, by the epoch first. It gets a new epoch:
+///    the greatest of the time, its epoch + 1, and the epoch of the request + 1. With `strict`, it
+///    becomes full: its only entry is of `N` permits, which count until `horizon + L_max + W` from
+///    now. An absent state begins without entries, and with a total of 0.
+/// 4. If the request has seen an epoch, and it is not that of the state by now, and not `strict`:
+///    `mine` permits are added as an entry of a lease of `L_max` at the horizon.
+/// 5. A refund reduces the entry with exactly its mark, if the request has seen this epoch.
+/// 6. `late` permits are added as an entry of a lease from now on.
+/// 7. At most `max(chunk, free / 2)` of the free permits are leased from now on; a chunk is `N /
+///    64`, at least 1. If none is left, permits of the next entries are leased from their marks on,
+///    up to a chunk in all, while their marks are within the horizon.
+/// 8. A request that changes nothing but the time writes nothing, unless the clock was set back: the
+///    time would stand still until the next lease. Any other writes the state with a time to live of
+///    `4 W` and 60 s; with `strict`, of `4 W` and 7 days.
 ///
 /// The reason why no more than `N` permits are issued in any span of `W` is in the documentation of
 /// [`shared`](crate::shared#why-the-limit-holds).
@@ -88,8 +93,8 @@ impl<S: Store> AnyStore for S {
 
 /// The error of a request to a [`Store`]: it brought no permit.
 ///
-/// A code names the kind of the error, in logs and metrics. The codes of a store are few, since each
-/// is a label. Those of the driver itself are `timeout` and `invalid_reply`.
+/// A code names the kind of the error, in logs and metrics. The codes of a store are few, since
+/// each is a label. Those of the driver itself are `timeout` and `invalid_reply`.
 #[derive(Debug)]
 pub struct StoreError {
     code: Cow<'static, str>,

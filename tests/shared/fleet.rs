@@ -50,10 +50,10 @@ struct Clocked {
 
 impl Clocked {
     fn new(ppm: i64, now: u64) -> Self {
+        let mut builder = Builder::new_current_thread();
         // All tasks that are ready run before the scene goes on.
-        let runtime =
-            Builder::new_current_thread().enable_time().start_paused(true).event_interval(10_000);
-        let runtime = Some(runtime.build().unwrap());
+        builder.enable_time().start_paused(true).event_interval(10_000);
+        let runtime = Some(builder.build().unwrap());
         Self { runtime, ppm, passed: 0, started: now, suspended_until: 0 }
     }
 
@@ -86,16 +86,24 @@ impl Fleet {
         Self { server, issues, real_time, now, step, network, processes: Vec::new() }
     }
 
-    /// Starts a process, and returns its number. `main` runs in its runtime.
-    pub(crate) fn start(&mut self, ppm: i64, main: impl FnOnce(&Self, usize)) -> usize {
+    /// Starts the next process. `main` runs in its runtime, and gets its number.
+    pub(crate) fn start<T>(&mut self, ppm: i64, main: impl FnOnce(&Self, usize) -> T) -> T {
         let process = Clocked::new(ppm, self.now.load(SeqCst));
-        let number = self.processes.len();
-        {
-            let _entered = process.runtime.as_ref().unwrap().enter();
-            main(self, number);
-        }
+        let entered = process.runtime.as_ref().unwrap().enter();
+        let started = main(self, self.processes.len());
+        drop(entered);
         self.processes.push(process);
-        number
+        started
+    }
+
+    /// Runs `act` in the runtime of a process.
+    pub(crate) fn within<T>(&self, process: usize, act: impl FnOnce() -> T) -> T {
+        let _entered = self.processes[process].runtime.as_ref().unwrap().enter();
+        act()
+    }
+
+    pub(crate) fn set_step(&mut self, step: Duration) {
+        self.step = step;
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -1,29 +1,34 @@
 //! The service behind a limit, and calls of it.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::shared_store::{fake::RealTime, oracle::Issues};
 
 /// A service that records its calls. Its clones are not ready, and it panics if called unready.
-#[derive(Debug)]
 pub(crate) struct Recorder {
     process: usize,
     issues: Issues,
     real_time: RealTime,
     slowness: Slowness,
+    /// It is not ready before this is open.
+    gate: Option<watch::Receiver<bool>>,
     random: Arc<Mutex<fastrand::Rng>>,
     readiness: Readiness,
 }
@@ -37,10 +42,9 @@ pub(crate) struct Slowness {
     pub(crate) respond: u64,
 }
 
-#[derive(Debug)]
 enum Readiness {
     Idle,
-    Waits(Pin<Box<Sleep>>),
+    Waits(BoxFuture<'static, ()>),
     Ready,
 }
 
@@ -51,6 +55,7 @@ impl Recorder {
             issues: issues.clone(),
             real_time: real_time.clone(),
             slowness: Slowness::default(),
+            gate: None,
             random: Arc::new(Mutex::new(fastrand::Rng::with_seed(process as u64))),
             readiness: Readiness::Idle,
         }
@@ -58,6 +63,10 @@ impl Recorder {
 
     pub(crate) fn slow(self, slowness: Slowness) -> Self {
         Self { slowness, ..self }
+    }
+
+    pub(crate) fn behind(self, gate: Option<watch::Receiver<bool>>) -> Self {
+        Self { gate, ..self }
     }
 
     fn draw(&self, millis: u64) -> Duration {
@@ -72,13 +81,14 @@ impl Clone for Recorder {
             issues: self.issues.clone(),
             real_time: self.real_time.clone(),
             slowness: self.slowness,
+            gate: self.gate.clone(),
             random: Arc::clone(&self.random),
             readiness: Readiness::Idle,
         }
     }
 }
 
-impl Service<()> for Recorder {
+impl Service<u64> for Recorder {
     type Response = ();
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<(), BoxError>>;
@@ -86,13 +96,20 @@ impl Service<()> for Recorder {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         loop {
             match &mut self.readiness {
-                Readiness::Idle if self.slowness.ready == 0 => self.readiness = Readiness::Ready,
-                Readiness::Idle => {
-                    let wait = self.draw(self.slowness.ready);
-                    self.readiness = Readiness::Waits(Box::pin(sleep(wait)));
+                Readiness::Idle if self.slowness.ready == 0 && self.gate.is_none() => {
+                    self.readiness = Readiness::Ready;
                 }
-                Readiness::Waits(timer) => {
-                    ready!(timer.as_mut().poll(cx));
+                Readiness::Idle => {
+                    let (wait, gate) = (self.draw(self.slowness.ready), self.gate.clone());
+                    self.readiness = Readiness::Waits(Box::pin(async move {
+                        sleep(wait).await;
+                        if let Some(mut gate) = gate {
+                            gate.wait_for(|is_open| *is_open).await.unwrap();
+                        }
+                    }));
+                }
+                Readiness::Waits(wait) => {
+                    ready!(wait.as_mut().poll(cx));
                     self.readiness = Readiness::Ready;
                 }
                 Readiness::Ready => return Poll::Ready(Ok(())),
@@ -100,10 +117,10 @@ impl Service<()> for Recorder {
         }
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, request: u64) -> Self::Future {
         assert!(matches!(self.readiness, Readiness::Ready), "called unready");
         self.readiness = Readiness::Idle;
-        self.issues.record(self.real_time.elapsed(), self.process);
+        self.issues.record(self.real_time.elapsed(), self.process, request);
         let respond = self.slowness.respond;
         let response = (respond > 0).then(|| sleep(self.draw(respond)));
         Box::pin(async move {
@@ -134,9 +151,19 @@ pub(crate) struct Ends {
     pub(crate) cancelled: Arc<AtomicUsize>,
     /// The errors.
     pub(crate) failed: Arc<Mutex<Vec<BoxError>>>,
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl Ends {
+    /// Begins no more calls.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Relaxed);
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.is_stopped.load(Relaxed)
+    }
+
     pub(crate) fn begun(&self) -> usize {
         self.begun.load(SeqCst)
     }
@@ -156,10 +183,9 @@ impl Ends {
 
     async fn call<S>(&self, service: S, patience: Option<Duration>)
     where
-        S: Service<(), Error: Into<BoxError>>,
+        S: Service<u64, Error: Into<BoxError>>,
     {
-        self.begun.fetch_add(1, SeqCst);
-        let call = service.oneshot(());
+        let call = service.oneshot(self.begun.fetch_add(1, SeqCst) as u64);
         let end = match patience {
             Some(patience) => timeout(patience, call).await.ok(),
             None => Some(call.await),
@@ -175,7 +201,7 @@ impl Ends {
 /// Calls `service` until the runtime ends. Of the calls, a share is cancelled after up to 50 ms.
 pub(crate) fn call<S>(service: S, load: Load, cancelled: f64, seed: u64) -> Ends
 where
-    S: Service<(), Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
+    S: Service<u64, Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
     S::Response: Send,
 {
     let ends = Ends::default();
@@ -189,7 +215,7 @@ where
             for _ in 0..tasks {
                 let (ends, service, patience) = (ends.clone(), service.clone(), patience.clone());
                 tokio::spawn(async move {
-                    loop {
+                    while ends.goes_on() {
                         ends.call(service.clone(), patience()).await;
                     }
                 });
@@ -210,11 +236,11 @@ async fn burst<S>(
     size: usize,
     every: Duration,
 ) where
-    S: Service<(), Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
+    S: Service<u64, Error: Into<BoxError> + Send, Future: Send> + Clone + Send + 'static,
     S::Response: Send,
 {
     let mut interval = tokio::time::interval(every);
-    loop {
+    while ends.goes_on() {
         interval.tick().await;
         for _ in 0..size {
             let (ends, service, patience) = (ends.clone(), service.clone(), patience());

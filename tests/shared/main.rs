@@ -8,3 +8,14 @@ mod hold;
 mod paused_runtime;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
+
+mod fleet;
+mod judge;
+mod load;
+mod quota;
+
+mod clocks;
+mod lost;
+mod order;
+mod schedules;
+mod used;

@@ -20,6 +20,8 @@ pub mod reqwest;
 pub mod serde;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "shared-keys")]
+pub mod shared_keys;
 #[cfg(feature = "tracing")]
 pub mod tracing;
 

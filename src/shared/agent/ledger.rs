@@ -10,14 +10,16 @@ use crate::{
     time::Nanos,
 };
 
-/// A lease, as long as its permits may count.
+/// A lease, as long as its permits may count. No two have the same deadline.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     deadline: Deadline,
     epoch: Micros,
     mark: Micros,
-    /// Permits that may count: those that were leased, less those that were refunded.
+    /// Permits that may count: those that were leased, less those whose refund is confirmed.
     count: u32,
+    /// Permits that no request has refunded.
+    refundable: u32,
     /// The time from which on they count no more.
     end: Nanos,
 }
@@ -32,10 +34,12 @@ pub(super) struct Ledger {
     /// Permits to be refunded by the next request.
     unused: Vec<Unused>,
     /// Permits that the request in flight refunds.
-    in_flight: Vec<Refund>,
+    in_flight: Vec<Unused>,
 }
 
 impl Ledger {
+    /// Adds a lease, and returns the deadline that stands for it from now on: a tick earlier than
+    /// that of another lease which has the same.
     pub(super) fn add(
         &mut self,
         deadline: Deadline,
@@ -43,13 +47,27 @@ impl Ledger {
         mark: Micros,
         count: u32,
         end: Nanos,
-    ) {
-        self.leases.push_back(Own { deadline, epoch, mark, count, end });
+    ) -> Deadline {
+        let mut free = deadline;
+        while self.is_known(free) {
+            let Some(earlier) = free.earlier() else { break };
+            free = earlier;
+        }
+        let own = Own { deadline: free, epoch, mark, count, refundable: count, end };
+        self.leases.push_back(own);
+        free
     }
 
-    /// Records permits that will not be used. Of a lease that is unknown by now, they are forgotten:
-    /// they do not count any more.
+    fn is_known(&self, deadline: Deadline) -> bool {
+        self.leases.iter().any(|own| own.deadline == deadline)
+    }
+
+    /// Records permits that will not be used. Of a lease that is unknown by now, they are
+    /// forgotten: they do not count any more.
     pub(super) fn refund(&mut self, unused: Unused) {
+        if !self.is_known(unused.deadline) {
+            return;
+        }
         match self.unused.iter_mut().find(|of| of.deadline == unused.deadline) {
             Some(of) => of.count += unused.count,
             None => self.unused.push(unused),
@@ -63,23 +81,27 @@ impl Ledger {
     /// have taken back already would be taken from others.
     pub(super) fn take_refunds(&mut self, epoch: Micros, now: Nanos) -> Vec<Refund> {
         self.expire(now);
-        let leases = &self.leases;
-        let refund = |unused: Unused| {
-            let of = leases.iter().find(|own| own.deadline == unused.deadline)?;
-            let count = unused.count.min(of.count);
-            (of.epoch == epoch && count > 0).then_some(Refund { mark: of.mark, count })
-        };
+        self.in_flight.clear();
         let taken = self.unused.len().min(MAX_REFUNDS);
-        self.in_flight = self.unused.drain(..taken).filter_map(refund).collect();
-        self.in_flight.clone()
+        let mut refunds = Vec::with_capacity(taken);
+        for Unused { deadline, count } in self.unused.drain(..taken) {
+            let of = self.leases.iter_mut().find(|own| own.deadline == deadline);
+            let Some(of) = of.filter(|own| own.epoch == epoch) else { continue };
+            let count = count.min(of.refundable);
+            if count > 0 {
+                of.refundable -= count;
+                refunds.push(Refund { mark: of.mark, count });
+                self.in_flight.push(Unused { deadline, count });
+            }
+        }
+        refunds
     }
 
     /// The store has received the refunds in flight.
     pub(super) fn confirm_refunds(&mut self, epoch: Micros) -> u64 {
         let mut confirmed = 0;
-        for Refund { mark, count } in self.in_flight.drain(..) {
-            let is_of =
-                |own: &&mut Own| own.mark == mark && own.epoch == epoch && own.count >= count;
+        for Unused { deadline, count } in self.in_flight.drain(..) {
+            let is_of = |own: &&mut Own| own.deadline == deadline && own.epoch == epoch;
             if let Some(own) = self.leases.iter_mut().find(is_of) {
                 own.count -= count;
                 confirmed += u64::from(count);
@@ -106,6 +128,7 @@ impl Ledger {
 
     fn expire(&mut self, now: Nanos) {
         self.leases.retain(|own| own.end > now);
-        self.unused.retain(|unused| unused.count > 0);
+        let leases = &self.leases;
+        self.unused.retain(|of| leases.iter().any(|own| own.deadline == of.deadline));
     }
 }

@@ -47,6 +47,8 @@ pub(super) enum Next {
     Deliver(Unused),
     /// To send a request.
     Ask(Box<Request>),
+    /// To send a request, once that may be done.
+    Blocked,
     /// To wait until then, or until something changes.
     Wait(Nanos),
     /// Nothing is left to do.
@@ -159,13 +161,13 @@ impl Agent {
         }
     }
 
-    /// Counts permits that were granted to waiters, and those that lapsed before their requests ran.
+    /// Counts permits that were granted to waiters, and those that lapsed before their requests
+    /// ran.
     pub(super) fn served(&mut self, granted: u64, lapsed: u64) {
         self.pace.served(granted, lapsed);
     }
 
-    /// Decides the next step. While it may not ask, nothing of the next request is taken: it would
-    /// be lost.
+    /// Decides the next step.
     pub(super) fn next(&mut self, now: Nanos, pool: &PoolView, may_ask: bool) -> Next {
         if let Some(pending) = self.pending.front() {
             if pending.begin > now {
@@ -187,11 +189,10 @@ impl Agent {
                 _ => Next::End,
             };
         }
-        if self.ask_at > now {
-            return Next::Wait(self.ask_at);
-        }
-        if !may_ask {
-            return Next::Wait(Nanos::NEVER);
+        // Before a request is made, which takes the refunds and the late permits with it.
+        let ask_at = pool.paused_until.map_or(self.ask_at, |end| end.max(self.ask_at));
+        if ask_at > now {
+            return Next::Wait(ask_at);
         }
         let length = self.pace.length(now, &self.terms);
         let advance = self.pace.in_advance(self.free, length, now, &self.terms);
@@ -204,6 +205,9 @@ impl Agent {
         if want == 0 {
             // Only permits in advance were wanted, and few are free.
             return Next::Wait(self.end(pool).unwrap_or(now).max(now.after(length)));
+        }
+        if !may_ask {
+            return Next::Blocked;
         }
         self.arrivals = arrivals;
         Next::Ask(Box::new(self.request(want, length, now)))
@@ -234,7 +238,7 @@ impl Agent {
     fn request(&mut self, want: u32, length: Duration, now: Nanos) -> Request {
         let terms = &self.terms;
         self.counts.store_requests += 1;
-        // Those of a request whose driver was dropped are in flight still.
+        // Those of a request whose driver is gone are reported once more.
         self.late_in_flight += std::mem::take(&mut self.late);
         Request {
             limit: terms.limit,
@@ -285,7 +289,8 @@ impl Agent {
             let end = sent.after(terms.counts_for(recv.since(sent) + delay, length));
             let deadline = Deadline::at(sent.after(delay + length));
             self.counts.leased += u64::from(leased.count);
-            self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
+            let deadline =
+                self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
             let lease = Unused { deadline, count: leased.count };
             let begin = recv.after(delay);
             if step.is_zero() && !deadline.has_passed(begin) {

@@ -20,9 +20,9 @@ pub(in crate::shared) struct Terms {
 impl Terms {
     /// Returns the window as the store is told it: longer by `W / 512`.
     ///
-    /// With all clocks within 500 ppm of real time, the window is off by up to `0.0005 W`, the begin
-    /// of a lease by `0.001` of the horizon, and its end by `0.001` of the horizon and the longest
-    /// lease: `0.0011 W` in all, of which `W / 512` is 1.8 times as much.
+    /// With all clocks within 500 ppm of real time, the window is off by up to `0.0005 W`, the
+    /// begin of a lease by `0.001` of the horizon, and its end by `0.001` of the horizon and the
+    /// longest lease: `0.0011 W` in all, of which `W / 512` is 1.8 times as much.
     pub(in crate::shared) fn window_on_wire(&self) -> Micros {
         micros_up(self.window + self.window / 512)
     }
@@ -69,9 +69,10 @@ pub(super) fn with_drift(duration: Duration) -> Duration {
     duration + drift(duration)
 }
 
-/// Returns the most by which two clocks may differ after `duration`, rounded up.
+/// Returns the most by which a clock may be ahead of one that shows `duration`, rounded up.
 pub(super) fn drift(duration: Duration) -> Duration {
-    let nanos = (duration.as_nanos() * 2 * DRIFT).div_ceil(1_000_000);
+    // One runs at 1 + d, the other one at 1 - d.
+    let nanos = (duration.as_nanos() * 2 * DRIFT).div_ceil(1_000_000 - DRIFT);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Those of requests go through the [`Observer`] of all limits, once the limit has a name. Those
 //! between the process and the store come from the driver. They are traced without a name, too: an
-//! outage changes the fate of requests, and the quota has a name in the store.
+//! outage changes the fate of requests, and the quota has a name in the store. The quotas of keys
+//! report together, since they have one store.
 //!
 //! Permits that are leased, lapse or are refunded are counted by the agent, and recorded from its
 //! counts when the metrics are read. So a call that finds a permit meets nothing of this module but
@@ -15,8 +16,6 @@ mod traces;
 
 #[cfg(feature = "metrics")]
 use std::sync::OnceLock;
-#[cfg(feature = "tracing")]
-use std::sync::atomic::AtomicBool;
 use std::{
     sync::{
         Arc,
@@ -34,6 +33,7 @@ use crate::{
     limiter::{Kind, Observer},
     rejected::{Reason, Rejected},
     settings::InvalidSetting,
+    time::Clock,
 };
 
 const KIND: Kind = Kind { name: SharedSnapshot::KIND, can_pause: true, has_store: true };
@@ -50,18 +50,37 @@ pub(super) struct Observed {
     #[cfg(feature = "metrics")]
     metrics: OnceLock<Box<metrics::Metrics>>,
     #[cfg(feature = "tracing")]
-    quota: Arc<str>,
-    /// Other terms have been reported, and those of this process are the same since.
+    reports: Arc<Reports>,
+}
+
+/// Reports of the store of a quota, or of the quotas of all keys together.
+#[derive(Debug)]
+pub(super) struct Reports {
     #[cfg(feature = "tracing")]
-    has_told_terms: AtomicBool,
-    /// A missing right has been reported.
-    #[cfg(feature = "tracing")]
-    has_told_right: AtomicBool,
+    traces: traces::Traces,
+}
+
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "nothing is reported"))]
+impl Reports {
+    pub(super) fn of_quota(quota: &Arc<str>) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            traces: traces::Traces::new(Arc::clone(quota), None),
+        }
+    }
+
+    /// Each key has a state in the store, and an event of the store is one of many of them.
+    pub(super) fn of_keys(quotas: &Arc<str>, clock: Clock) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            traces: traces::Traces::new(Arc::clone(quotas), Some(clock)),
+        }
+    }
 }
 
 impl Observed {
-    #[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "only traces name it"))]
-    pub(super) fn new(quota: &Arc<str>) -> Self {
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "nothing is reported"))]
+    pub(super) fn new(reports: Arc<Reports>) -> Self {
         Self {
             observer: Observer::default(),
             unavailable: AtomicU64::new(0),
@@ -70,12 +89,14 @@ impl Observed {
             #[cfg(feature = "metrics")]
             metrics: OnceLock::new(),
             #[cfg(feature = "tracing")]
-            quota: Arc::clone(quota),
-            #[cfg(feature = "tracing")]
-            has_told_terms: AtomicBool::new(false),
-            #[cfg(feature = "tracing")]
-            has_told_right: AtomicBool::new(false),
+            reports,
         }
+    }
+
+    /// Traces an event of the store, with the name of the limit if it has one.
+    #[cfg(feature = "tracing")]
+    fn trace(&self, event: traces::Event<'_>) {
+        self.reports.traces.record(self.observer.name().map(|name| &**name), event);
     }
 
     /// Names the limit, whose events are observed from now on.
@@ -126,7 +147,7 @@ impl Observed {
     /// A request was issued after the deadline of its lease.
     pub(super) fn issued_late(&self) {
         #[cfg(feature = "tracing")]
-        traces::issued_late(self);
+        self.trace(traces::Event::IssuedLate);
     }
 
     /// A request to the store has ended after this time.
@@ -142,7 +163,7 @@ impl Observed {
             metrics.replied(code, reply.is_ok().then_some(took));
         }
         #[cfg(feature = "tracing")]
-        traces::replied(self, code, took);
+        self.trace(traces::Event::Replied { code, took });
     }
 
     /// A request to the store has failed. `is_new` tells that the store was not away before.
@@ -156,15 +177,7 @@ impl Observed {
             metrics.went_away();
         }
         #[cfg(feature = "tracing")]
-        {
-            if is_new {
-                traces::went_away(self, error);
-            }
-            // An outage may begin by another error.
-            if error.code() == "no_permission" && !self.has_told_right.swap(true, Relaxed) {
-                traces::no_permission(self, error);
-            }
-        }
+        self.trace(traces::Event::Failed { error, is_new });
     }
 
     /// The store has replied, after it was away for this time.
@@ -178,7 +191,7 @@ impl Observed {
             metrics.came_back(away_for);
         }
         #[cfg(feature = "tracing")]
-        traces::came_back(self, away_for);
+        self.trace(traces::Event::CameBack { away_for });
     }
 
     /// A reply has told of something unusual.
@@ -188,19 +201,13 @@ impl Observed {
     )]
     pub(super) fn remark(&self, remark: Remark, terms: &Terms) {
         #[cfg(feature = "tracing")]
-        match remark {
-            Remark::EpochChanged => traces::epoch_changed(self),
-            Remark::ClockStep(step) => traces::clock_step(self, step),
-            // Each reply tells of them while two processes ask in turns.
-            Remark::OtherTerms if self.has_told_terms.swap(true, Relaxed) => {}
-            Remark::OtherTerms => traces::other_terms(self, terms),
-        }
+        self.trace(traces::Event::Remark { remark, terms });
     }
 
     /// The terms of this process have changed, so that others may differ anew.
     #[cfg_attr(not(feature = "tracing"), allow(clippy::unused_self, reason = "only traces look"))]
     pub(super) fn terms_changed(&self) {
         #[cfg(feature = "tracing")]
-        self.has_told_terms.store(false, Relaxed);
+        self.reports.traces.terms_changed();
     }
 }

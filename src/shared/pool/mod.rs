@@ -19,7 +19,7 @@
 //! | *release* a permit | yes | it has not lapsed, and no waiter gets it | count + 1 |
 //! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
 //! | *pause*, *close* | yes | – | GATED |
-//! | *resume* | yes | not closed, no request waits | not GATED |
+//! | *end a pause* | yes | its time has come | permits go to waiters; not GATED if no request waits |
 //!
 //! GATED is set exactly while a request waits, or the pool is paused or closed. So no newcomer
 //! overtakes a waiter.
@@ -51,12 +51,17 @@
 //!   request queues again, in front.
 //! - *A waiter is granted a permit and cancelled.* Both hold the lock. The permit goes to the next
 //!   waiter or to the pool, or is refunded if it does not belong to the lease at hand.
+//! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest,
+//!   or its time has come.
 //!
 //! # Memory ordering
 //!
 //! All operations on the word are `Relaxed`. A permit is the word's own content: no thread reads
 //! other memory because of it. The entries behind the lock are ordered by the lock. An acquisition
 //! is a read-modify-write, so it takes a permit of the newest word, or fails.
+//!
+//! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
+//! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
 mod word;
 
@@ -172,7 +177,6 @@ struct Locked {
     next: u64,
     front: u64,
     schedule: Schedule,
-    is_paused: bool,
     is_closed: bool,
 }
 
@@ -181,6 +185,8 @@ pub(super) struct LeasePool {
     word: AtomicU64,
     /// A hint: `Relaxed`.
     low_mark: AtomicU32,
+    /// The end of a pause; zero without one. Written behind the lock.
+    paused_until: AtomicU64,
     locked: Mutex<Locked>,
 }
 
@@ -194,8 +200,11 @@ pub(super) struct PoolView {
     pub(super) queued: u32,
     /// The arrival of the first request that waits.
     pub(super) since: Option<Nanos>,
-    /// The earliest time at which a request that arrives now gets a permit, as far as that is known.
+    /// The earliest time at which a request that arrives now gets a permit, as far as that is
+    /// known.
     pub(super) expected: Nanos,
+    /// The end of the present pause.
+    pub(super) paused_until: Option<Nanos>,
     pub(super) is_closed: bool,
 }
 
@@ -207,12 +216,12 @@ impl LeasePool {
             next: FIRST,
             front: FIRST,
             schedule: Schedule::NONE,
-            is_paused: false,
             is_closed: false,
         };
         Self {
             word: AtomicU64::new(Word::EMPTY.0),
             low_mark: AtomicU32::new(0),
+            paused_until: AtomicU64::new(0),
             locked: Mutex::new(locked),
         }
     }
@@ -248,7 +257,7 @@ impl LeasePool {
             Some(ticket) => locked.waiting.range(..ticket).next().is_none(),
             None => is_first || locked.waiting.is_empty(),
         };
-        if is_next && !locked.is_paused {
+        if is_next && self.pause_end().is_none() {
             if let Some(acquired) = self.take(now, |_| true) {
                 return Arrived::Acquired(acquired);
             }
@@ -315,7 +324,7 @@ impl LeasePool {
         if deadline.has_passed(now) {
             return unused;
         }
-        if !locked.is_paused {
+        if self.pause_end().is_none() {
             if let Some((ticket, waiter)) = locked.waiting.pop_first() {
                 locked.ended.insert(ticket, Outcome::Granted(deadline));
                 return Freed { unused: None, waker: Some(waiter.waker) };
@@ -342,14 +351,14 @@ impl LeasePool {
         let Unused { deadline, mut count } = lease;
         let mut locked = self.locked.lock();
         let before = Word(self.word.swap(Word::EMPTY.gated().0, Relaxed));
-        while count > 0 && !locked.is_paused && !locked.is_closed {
+        while count > 0 && self.pause_end().is_none() {
             let Some((ticket, waiter)) = locked.waiting.pop_first() else { break };
             locked.ended.insert(ticket, Outcome::Granted(deadline));
             wakers.push(waiter.waker);
             count -= 1;
         }
         // Nothing else writes a gated word without the lock.
-        let word = Word::new(deadline, count.min(MAX_PERMITS), locked.is_gated());
+        let word = Word::new(deadline, count.min(MAX_PERMITS), self.needs_gate(&locked));
         self.word.store(word.0, Relaxed);
         let left = Unused { deadline: before.deadline(), count: before.count() };
         (left.count > 0).then_some(left)
@@ -418,28 +427,48 @@ impl LeasePool {
         self.ungate(&locked);
     }
 
-    /// Grants no permit until [`resume`](Self::resume).
-    pub(super) fn pause(&self) {
-        let mut locked = self.locked.lock();
-        locked.is_paused = true;
+    /// Grants no permit until `until`. Returns false if it is paused for as long already.
+    pub(super) fn pause(&self, until: Nanos) -> bool {
+        let _locked = self.locked.lock();
+        if self.paused_until.fetch_max(until.get(), Relaxed) >= until.get() {
+            return false;
+        }
         self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
+        true
     }
 
-    /// Ends a pause. Permits at hand go to the waiters.
-    pub(super) fn resume(&self, now: Nanos, wakers: &mut Vec<Waker>) {
-        let mut locked = self.locked.lock();
-        locked.is_paused = false;
+    /// Returns the end of the present pause; ends it if its time has come. Permits at hand go to
+    /// the waiters then.
+    pub(super) fn paused_until(&self, now: Nanos, wakers: &mut Vec<Waker>) -> Option<Nanos> {
+        self.pause_end()?; // almost always none, which needs no lock
+        let locked = &mut *self.locked.lock();
+        let end = self.pause_end()?;
+        if end > now {
+            return Some(end);
+        }
+        self.paused_until.store(0, Relaxed);
         while !locked.waiting.is_empty() {
             let Some(Acquired { deadline, .. }) = self.take(now, |_| true) else { break };
             let (&ticket, _) = locked.waiting.first_key_value().expect("is not empty");
             locked.end(ticket, Outcome::Granted(deadline), wakers);
         }
-        self.ungate(&locked);
+        self.ungate(locked);
+        None
+    }
+
+    /// Returns the end of a pause that has not been ended.
+    fn pause_end(&self) -> Option<Nanos> {
+        let end = self.paused_until.load(Relaxed);
+        (end != 0).then_some(Nanos::new(end))
+    }
+
+    fn needs_gate(&self, locked: &Locked) -> bool {
+        !locked.waiting.is_empty() || locked.is_closed || self.pause_end().is_some()
     }
 
     /// Clears the flag if nothing needs it.
     fn ungate(&self, locked: &Locked) {
-        if !locked.is_gated() {
+        if !self.needs_gate(locked) {
             self.word.fetch_and(Word(u64::MAX).ungated().0, Relaxed);
         }
     }
@@ -461,6 +490,7 @@ impl LeasePool {
             queued: u32::try_from(ahead).unwrap_or(u32::MAX),
             since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
             expected: if is_at_hand { now } else { locked.schedule.expected(ahead) },
+            paused_until: self.pause_end(),
             is_closed: locked.is_closed,
         }
     }
@@ -491,9 +521,5 @@ impl Locked {
             self.ended.insert(ticket, outcome);
             wakers.push(waiter.waker);
         }
-    }
-
-    fn is_gated(&self) -> bool {
-        !self.waiting.is_empty() || self.is_paused || self.is_closed
     }
 }

@@ -40,6 +40,11 @@ impl Deadline {
         Self((at.get() / TICK).min((1 << (u64::BITS - DEADLINE_SHIFT)) - 1))
     }
 
+    /// Returns the deadline before, if there is one.
+    pub(crate) fn earlier(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
+
     /// Returns the first moment at which a permit has lapsed.
     pub(crate) const fn lapse(self) -> Nanos {
         Nanos::new(self.0 * TICK)

@@ -107,8 +107,22 @@ pub(crate) struct Sent {
     /// Since the start of the scene.
     pub(crate) at: Duration,
     pub(crate) request: Vec<i64>,
-    /// The reply that the process got.
+    /// The reply that the process got, and when.
     pub(crate) reply: Option<Vec<i64>>,
+    pub(crate) replied_at: Duration,
+}
+
+/// A lease that a process got.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) epoch: i64,
+    pub(crate) mark: i64,
+    pub(crate) count: i64,
+    /// The time of its request, and the time in which its permits may be used, by a clock of the
+    /// right rate.
+    pub(crate) sent: Duration,
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
 }
 
 impl Sent {
@@ -125,10 +139,19 @@ impl Sent {
         self.request[12..].chunks(2).map(|refund| (refund[0], refund[1]))
     }
 
-    /// The counts and marks of the leases that the process got.
-    pub(crate) fn leases(&self) -> impl Iterator<Item = (i64, i64)> {
-        let leases = self.reply.iter().flat_map(|reply| reply[6..].chunks(3));
-        leases.map(|lease| (lease[2], lease[1]))
+    /// The leases that the process got.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = Lease> {
+        let micros = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap());
+        self.reply.iter().flat_map(move |reply| {
+            reply[6..].chunks(3).map(move |lease| Lease {
+                epoch: reply[1],
+                mark: lease[2],
+                count: lease[1],
+                sent: self.at,
+                from: self.replied_at + micros(lease[0]),
+                until: self.at + micros(lease[0] + self.request[3]),
+            })
+        })
     }
 }
 
@@ -340,7 +363,8 @@ impl Store for FakeStore {
         let number = {
             let (at, request) = (server.real_time.elapsed(), request.to_vec());
             let mut inner = server.inner();
-            inner.sent.push(Sent { process: self.process, at, request, reply: None });
+            let (reply, replied_at) = (None, Duration::ZERO);
+            inner.sent.push(Sent { process: self.process, at, request, reply, replied_at });
             inner.sent.len() - 1
         };
         let (sender, receiver) = oneshot::channel();
@@ -350,7 +374,9 @@ impl Store for FakeStore {
         let Ok(reply) = receiver.await else { pending().await };
         drop(flight);
         if let Ok(reply) = &reply {
-            server.inner().sent[number].reply = Some(reply.clone());
+            let replied_at = server.real_time.elapsed();
+            let sent = &mut server.inner().sent[number];
+            (sent.reply, sent.replied_at) = (Some(reply.clone()), replied_at);
         }
         reply
     }

@@ -27,8 +27,9 @@ pub(crate) struct State {
     forgotten_at: i64,
 }
 
-/// A minute: a state is kept for four windows and this time.
-const MINUTE: i64 = 60_000_000;
+/// The times for which a state is kept beyond four windows: a minute, and seven days with `strict`.
+const KEPT: i64 = 60_000_000;
+const KEPT_STRICT: i64 = 7 * 24 * 60 * KEPT;
 
 /// The numbers of a request by their names.
 struct Request {
@@ -120,7 +121,7 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     let is_new = kept.is_none();
     let settings = (request.limit, request.window);
     let mut state = kept.clone().unwrap_or_else(|| State {
-        epoch: wall.max(request.seen_epoch + 1),
+        epoch: 0,
         total: 0,
         run,
         settings,
@@ -131,26 +132,27 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     });
     // 1. The time.
     let now = (wall + state.shift).max(state.latest);
+    let was_set_back = state.shift != now - wall;
     (state.latest, state.shift) = (now, now - wall);
     // 2. Expiry.
     state.entries.retain(|entry| entry.mark > now);
     let untouched = state.clone();
-    // 3 and 4. A new history, or one that may have lost something.
-    let is_doubtful = state.run != run || state.total < request.seen_total;
-    if is_doubtful {
+    // 3. A loss.
+    let seen = (request.seen_epoch, request.seen_total);
+    if is_new || state.run != run || (state.epoch, state.total) < seen {
         state.epoch = now.max(state.epoch + 1).max(request.seen_epoch + 1);
-        state.total = state.total.max(request.seen_total);
         state.run = run;
+        if request.is_strict {
+            state.entries.clear();
+            state.add(&request, now + request.horizon, request.max_length, request.limit);
+        }
     }
-    if request.is_strict && (is_new || is_doubtful) {
-        state.entries.clear();
-        state.add(&request, now + request.horizon, request.max_length, request.limit);
-    }
-    // 5. The process's own permits. A larger `total` has begun another epoch.
-    if !request.is_strict && request.seen_epoch != state.epoch && request.mine > 0 {
+    // 4. The process's own permits.
+    let has_other = request.seen_epoch != 0 && request.seen_epoch != state.epoch;
+    if has_other && !request.is_strict && request.mine > 0 {
         state.add(&request, now + request.horizon, request.max_length, request.mine);
     }
-    // 6. Refunds.
+    // 5. Refunds.
     if request.seen_epoch == state.epoch {
         for &(mark, count) in &request.refunds {
             if let Some(entry) = state.entries.iter_mut().find(|entry| entry.mark == mark) {
@@ -158,11 +160,11 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
             }
         }
     }
-    // 7. Permits beyond the leases.
+    // 6. Permits beyond the leases.
     if request.late > 0 {
         state.add(&request, now, request.length, request.late);
     }
-    // 8. Leases.
+    // 7. Leases.
     let chunk = (request.limit / 64).max(1);
     let free = (request.limit - state.out()).max(0);
     let mut left = request.want;
@@ -174,14 +176,14 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
         leases.push((0, take, state.add(&request, now, request.length, take)));
     }
     left = (left - take).min(chunk - take);
-    if available <= 0 && left > 0 {
+    if available <= 0 {
         for entry in entries {
             available += entry.count;
             if available <= 0 {
                 continue;
             }
             let delay = entry.mark - now;
-            if delay > request.horizon {
+            if left <= 0 || delay > request.horizon {
                 when = if leases.is_empty() { delay } else { 0 };
                 break;
             }
@@ -189,9 +191,6 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
             let mark = state.add(&request, entry.mark, request.length, count);
             leases.push((delay, count, mark));
             (available, left) = (available - count, left - count);
-            if left == 0 {
-                break;
-            }
         }
     }
     state.total += leases.iter().map(|&(_, count, _)| count).sum::<i64>();
@@ -200,9 +199,12 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     let free = (request.limit - state.out()).max(0);
     let mut reply = vec![now, state.epoch, state.total, free, when, is_other.into()];
     reply.extend(leases.into_iter().flat_map(|(delay, count, mark)| [delay, count, mark]));
-    // A refusal writes nothing, not even the time.
-    if is_new || state != untouched {
-        state.forgotten_at = wall + 4 * request.window + MINUTE;
+    // 8. A refusal writes nothing. The time would stand still after the clock was set back, so
+    // that is written.
+    let untouched = State { settings, ..untouched };
+    if is_new || was_set_back || state != untouched {
+        let beyond = if request.is_strict { KEPT_STRICT } else { KEPT };
+        state.forgotten_at = wall + 4 * request.window + beyond;
         *kept = Some(state);
     }
     reply
@@ -335,6 +337,12 @@ mod tests {
         assert_eq!(quota.want(10).marks, [1260]);
         quota.clock = 100;
         assert_eq!(quota.want(10).marks, [1360]);
+        // It does not stand still because of refusals.
+        quota.exhaust();
+        quota.clock = 0;
+        assert_eq!(quota.want(10).when, 160);
+        quota.clock = 50;
+        assert_eq!(quota.want(10).when, 110);
     }
 
     #[test]
@@ -356,7 +364,7 @@ mod tests {
         let seen = quota.want(10).seen;
         quota.state = None;
         let reply = quota.ask(Ask { want: 10, seen, mine: 10, ..Ask::default() });
-        assert!(reply.seen.0 > seen.0 && reply.seen.1 == 20, "{reply:?}");
+        assert!(reply.seen.0 > seen.0 && reply.seen.1 == 10, "{reply:?}");
         // As a lease of the longest length at the horizon, behind which the new one stands.
         assert_eq!((quota.out(), reply.marks), (20, vec![64 + 32 + 256]));
         // The same history again counts nothing again.
@@ -374,6 +382,22 @@ mod tests {
         assert!(noticed.seen.0 > first.0);
         let other = quota.ask(Ask { seen: second, mine: 10, ..Ask::default() });
         assert_eq!((noticed.seen.0, quota.out()), (other.seen.0, 40));
+    }
+
+    #[test]
+    fn d9_older_history_is_a_loss_however_much_it_has_leased() {
+        let mut quota = Quota::new();
+        quota.exhaust();
+        let copy = quota.state.clone();
+        let first = quota.want(0).seen;
+        quota.state = None;
+        let second = quota.ask(Ask { want: 1, seen: first, ..Ask::default() }).seen;
+        assert!(second > first && second.1 < first.1);
+        quota.state = copy;
+        let third = quota.ask(Ask { seen: second, ..Ask::default() }).seen;
+        assert!(third > second);
+        // To a process that has not asked since, the latest history is another one, and no loss.
+        assert_eq!(quota.ask(Ask { seen: first, ..Ask::default() }).seen, third);
     }
 
     #[test]

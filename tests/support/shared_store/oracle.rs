@@ -10,35 +10,46 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Issues(Arc<Mutex<Vec<Issue>>>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Issue {
     /// In nanoseconds since the start of the scene.
     pub(crate) at: u64,
     pub(crate) process: usize,
+    /// The number of the request in its process.
+    pub(crate) request: u64,
 }
 
 impl Issues {
-    pub(crate) fn record(&self, at: Duration, process: usize) {
+    pub(crate) fn record(&self, at: Duration, process: usize, request: u64) {
         let at = u64::try_from(at.as_nanos()).unwrap();
-        self.0.lock().unwrap().push(Issue { at, process });
+        self.0.lock().unwrap().push(Issue { at, process, request });
     }
 
+    /// All issues, in the order of their records: by time.
     pub(crate) fn all(&self) -> Vec<Issue> {
-        let mut issues = self.0.lock().unwrap().clone();
-        issues.sort();
-        issues
+        self.0.lock().unwrap().clone()
     }
 
     fn times(&self) -> Vec<u64> {
         self.all().into_iter().map(|issue| issue.at).collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+    /// The issues of one process.
+    pub(crate) fn of(&self, process: usize) -> Self {
+        let mut issues = self.all();
+        issues.retain(|issue| issue.process == process);
+        Self(Arc::new(Mutex::new(issues)))
     }
 
-    pub(crate) fn of(&self, process: usize) -> usize {
-        self.all().iter().filter(|issue| issue.process == process).count()
+    /// The issues from a time on.
+    pub(crate) fn since(&self, start: Duration) -> Self {
+        let mut issues = self.all();
+        issues.retain(|issue| u128::from(issue.at) >= start.as_nanos());
+        Self(Arc::new(Mutex::new(issues)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 
     /// The most issues in any half-open span of a length.
@@ -52,10 +63,16 @@ impl Issues {
         self.times().iter().filter(|&&at| (start..end).contains(&at.into())).count()
     }
 
-    /// The share of the permits of a span that was used, with `limit` permits in a `window`.
-    pub(crate) fn used_share(&self, limit: u32, window: Duration, span: Range<Duration>) -> f64 {
-        let windows = (span.end - span.start).div_duration_f64(window);
-        self.within(span) as f64 / (f64::from(limit) * windows)
+    /// The share of the permits that was used: over whole windows of `limit` issues from the last
+    /// of the first window on, however these lie in time.
+    pub(crate) fn used_share(&self, limit: u32, window: Duration) -> f64 {
+        let (times, limit) = (self.times(), limit as usize);
+        let windows = (times.len() / limit).saturating_sub(1);
+        if windows == 0 {
+            return 0.0;
+        }
+        let took = times[(windows + 1) * limit - 1] - times[limit - 1];
+        windows as f64 * window.as_nanos() as f64 / took as f64
     }
 }
 
@@ -101,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn d3_used_share_counts_the_issues_of_the_span_only() {
+    fn d3_used_share_is_that_of_whole_windows() {
         let issues = Issues::default();
-        for millis in [0, 500, 1000, 1500, 2000] {
-            issues.record(Duration::from_millis(millis), 0);
-        }
         let second = Duration::from_secs(1);
-        assert_eq!(issues.used_share(4, second, second..2 * second), 0.5);
+        for millis in [0, 500, 1250, 1750, 2500, 3000, 3700] {
+            assert_eq!(issues.used_share(2, second), if millis < 2500 { 0.0 } else { 0.8 });
+            issues.record(Duration::from_millis(millis), 0, 0);
+        }
         assert_eq!(issues.within(second..2 * second), 2);
     }
 }

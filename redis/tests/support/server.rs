@@ -1,0 +1,216 @@
+//! A `redis-server` in a process of its own, stopped by dropping its handle.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo,
+    aio::MultiplexedConnection,
+};
+
+use super::{install::find_or_install, until};
+
+/// Long enough for any machine: no verdict depends on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that listens on a socket in a folder of its own, without persistence unless asked for.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    folder: PathBuf,
+    port: Option<u16>,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server with arguments such as `["--appendonly", "yes"]`.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let server = Self::spawn(None, arguments).expect("a socket in a new folder is free");
+        server.wait().await;
+        server
+    }
+
+    /// Starts a server that listens on a port of the loopback, too.
+    pub(crate) async fn start_with_port(arguments: impl Fn(u16) -> Vec<String>) -> Self {
+        // Another process may bind the port before the server does.
+        for _ in 0..5 {
+            let port = free_port();
+            let arguments = arguments(port);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            if let Some(server) = Self::spawn(Some(port), &arguments) {
+                server.wait().await;
+                return server;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Starts a server, and returns `None` if it ends before it listens.
+    fn spawn(port: Option<u16>, arguments: &[&str]) -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // The path of a socket has at most some 100 bytes, so it lies in no folder of the build.
+        let name = format!("floodgate-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        let process = run(&folder, port, &arguments);
+        let mut server = Self { process, folder, port, arguments };
+        server.listens().then_some(server)
+    }
+
+    fn listens(&mut self) -> bool {
+        // Blocks the thread for some 20 ms.
+        loop {
+            if std::os::unix::net::UnixStream::connect(self.socket()).is_ok() {
+                return true;
+            }
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the server executes commands.
+    async fn wait(&self) {
+        until("the server executes commands", async || {
+            let Ok(mut connection) = self.client().get_multiplexed_async_connection().await else {
+                return false;
+            };
+            redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+        })
+        .await;
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.expect("was started with a port")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::open(format!("redis+unix://{}", self.socket().display())).unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> MultiplexedConnection {
+        connect(self.client().get_connection_info().clone()).await
+    }
+
+    /// Executes a command, such as `"CONFIG SET maxmemory 1"`.
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &str) -> T {
+        words(command).query_async(&mut self.connect().await).await.unwrap()
+    }
+
+    /// Returns a field of `INFO`.
+    pub(crate) async fn info(&self, section: &str, field: &str) -> String {
+        field_of(&self.query::<String>(&format!("INFO {section}")).await, field)
+    }
+
+    /// Returns how many times the server has executed a command.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let stat = self.info("commandstats", &format!("cmdstat_{command}")).await;
+        let calls = stat.split(',').next().unwrap().strip_prefix("calls=");
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    }
+
+    /// Ends the process, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts the server again, with the files of the last process.
+    pub(crate) async fn restart(&mut self) {
+        self.restart_with(&[]).await;
+        self.wait().await;
+    }
+
+    /// Starts the server again with more arguments, and does not wait for its data.
+    pub(crate) async fn restart_with(&mut self, arguments: &[&str]) {
+        let _ = fs::remove_file(self.socket());
+        let more = arguments.iter().map(|&text| text.to_owned());
+        let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();
+        self.process = run(&self.folder, self.port, &arguments);
+        assert!(self.listens(), "redis-server does not start again");
+    }
+
+    /// Stops the process until [`resume`](Self::resume): it answers nothing, and keeps connections.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The process may have ended already, and files that remain lie in a folder for such.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Connects with a timeout that no slow machine exceeds.
+pub(crate) async fn connect(to: impl IntoConnectionInfo) -> MultiplexedConnection {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let client = Client::open(to).unwrap();
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+}
+
+/// Returns a command of which the words are separated by spaces.
+pub(crate) fn words(command: &str) -> Cmd {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    command.arg(words.collect::<Vec<_>>());
+    command
+}
+
+/// Returns a field of `INFO`, or an empty text.
+pub(crate) fn field_of(info: &str, field: &str) -> String {
+    let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_default().to_owned()
+}
+
+/// Returns a port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn run(folder: &Path, port: Option<u16>, arguments: &[String]) -> Child {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        find_or_install("redis-server", "redis-server").unwrap_or_else(|remedy| panic!("{remedy}"))
+    });
+    Command::new(program)
+        .args(["--bind", "127.0.0.1", "--port", &port.unwrap_or(0).to_string()])
+        .arg("--unixsocket")
+        .arg(folder.join("socket"))
+        .arg("--dir")
+        .arg(folder)
+        .args(["--save", "", "--enable-debug-command", "yes", "--logfile", "log"])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it is there")
+}
