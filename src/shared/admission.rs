@@ -211,7 +211,11 @@ impl Turn {
             let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
             Wait { since: now, deadline, timer: None }
         });
-        match limiter.detour() {
+        let detour = limiter.detour();
+        if detour.is_some() {
+            limiter.replace_driver();
+        }
+        match detour {
             None => {}
             Some(_) if limiter.pool.is_closed() => {
                 return Some(Err(self.reject(Reason::Closed, None)));
@@ -246,14 +250,9 @@ impl Turn {
                 self.step = Step::Queued(ticket);
                 limiter.drive();
                 self.notify_queued();
-                let limiter = &self.limiter;
-                // An outage that has begun before the request was queued has not told it.
-                if limiter.detour().is_some() {
-                    limiter.cancel(ticket);
-                    self.step = Step::Arrive;
-                }
                 None
             }
+            Arrived::Away => None, // an outage has begun since
             Arrived::QueueFull => Some(Err(self.reject(Reason::QueueFull, None))),
             Arrived::Late(expected) => Some(Err(self.reject(Reason::WaitTimeout, Some(expected)))),
             Arrived::Closed => Some(Err(self.reject(Reason::Closed, None))),

@@ -1,21 +1,35 @@
-//! The quotas of a process that share one driver, and their news for it.
+//! CORE: the quotas of a process that share one driver, and their news for it.
+//!
+//! # Races
+//!
+//! - *A request queues while the driver ends.* Behind the lock, the driver finds the news and goes
+//!   on, or the request finds no driver and spawns one.
+//! - *A request queues while the driver takes the news.* The limiter may be listed still, so that the
+//!   request lists nothing. The driver looks at it after that, and finds the request.
+//! - *A driver is gone, and a request spawns another while the news are taken.* The limiters of these
+//!   news are abandoned, so the request arrives again.
+//!
+//! # Memory ordering
+//!
+//! The lock orders the news, and each change is behind a lock of its own: those of the pool and of
+//! the agent. So a driver that takes a limiter off the list, and then does not find the change, has
+//! done so before the change was told. Pools that run low are told of without a lock, by a Release
+//! and an Acquire for each of the two flags.
 
 use std::{
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
+    sync::Arc,
     task::{Poll, Waker},
 };
 
-use futures_util::task::AtomicWaker;
-
-use super::{limiter::SharedLimiter, observed::Reports};
-use crate::time::Clock;
+use super::limiter::SharedLimiter;
+use crate::{
+    sync::{
+        AtomicBool, AtomicWaker, Mutex,
+        Ordering::{Acquire, Release},
+    },
+    time::Clock,
+};
 
 /// The quotas that share one driver: a single one, or a part of those of a key.
 ///
@@ -30,8 +44,6 @@ pub(super) struct Group {
     is_low: AtomicBool,
     task: AtomicWaker,
     pub(super) clock: Clock,
-    /// Of this group, or of all groups of the keys.
-    pub(super) reports: Arc<Reports>,
 }
 
 #[derive(Default)]
@@ -42,25 +54,19 @@ struct News {
 }
 
 impl Group {
-    pub(super) fn new(clock: Clock, reports: Arc<Reports>) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
-            news: Mutex::default(),
+            news: Mutex::new(News::default()),
             is_low: AtomicBool::new(false),
             task: AtomicWaker::new(),
             clock,
-            reports,
         }
-    }
-
-    /// Each step leaves the news whole, whatever panics.
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the driver of a change at `limiter`. Returns true if there is no driver: the caller
     /// spawns one.
     pub(super) fn tell(&self, limiter: &Arc<SharedLimiter>) -> bool {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         news.list(limiter);
         let has_driver = mem::replace(&mut news.has_driver, true);
         drop(news);
@@ -70,7 +76,7 @@ impl Group {
 
     /// Tells the driver of a change at `limiter`, if there is one.
     pub(super) fn notify(&self, limiter: &Arc<SharedLimiter>) {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         if news.has_driver {
             news.list(limiter);
             drop(news);
@@ -86,7 +92,7 @@ impl Group {
 
     /// Returns the limiters at which something has changed.
     pub(super) fn take_news(&self) -> Vec<Arc<SharedLimiter>> {
-        let limiters = mem::take(&mut self.news().limiters);
+        let limiters = mem::take(&mut self.news.lock().limiters);
         limiters.iter().for_each(|limiter| limiter.unlist());
         limiters
     }
@@ -99,20 +105,20 @@ impl Group {
     /// Waits for news.
     pub(super) fn poll_news(&self, waker: &Waker) -> Poll<()> {
         self.task.register(waker);
-        let has_news = self.is_low.load(Acquire) || !self.news().limiters.is_empty();
+        let has_news = self.is_low.load(Acquire) || !self.news.lock().limiters.is_empty();
         if has_news { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Records that the driver ends, unless there are news.
     pub(super) fn end(&self) -> bool {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         news.has_driver = !news.limiters.is_empty();
         !news.has_driver
     }
 
     /// Records that the driver is gone before its end. Returns the limiters that it was told of.
     pub(super) fn abandon(&self) -> Vec<Arc<SharedLimiter>> {
-        self.news().has_driver = false;
+        self.news.lock().has_driver = false;
         self.take_news()
     }
 }

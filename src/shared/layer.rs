@@ -46,8 +46,8 @@ impl SharedRateLimitLayer {
         limits.set_max_queue(Some(MAX_QUEUE));
         limits.set_max_wait(Some(MAX_WAIT));
         let reports = Arc::new(Reports::of_quota(&quota.name));
-        let group = Arc::new(Group::new(Clock::start(), reports));
-        let limiter = Arc::new(SharedLimiter::new(quota, group));
+        let group = Arc::new(Group::new(Clock::start()));
+        let limiter = Arc::new(SharedLimiter::new(quota, group, reports));
         Self { limiter, limits, policy: RejectWithBoxError }
     }
 }
