@@ -1,6 +1,8 @@
 //! A store of one quota for tests of all that stands around a shared limit: it leases permits from
 //! now on, and does as the test says. `shared_store` has all rules of a store.
 
+#![allow(dead_code, reason = "each suite looks at a part of the state")]
+
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
