@@ -46,7 +46,7 @@ pub(crate) struct SharedLimiter {
     /// The driver has gone during an outage, in which no request may queue. Relaxed: a hint.
     is_orphan: AtomicBool,
     group: Arc<Group>,
-    /// The limiter is in the news of its group. Relaxed: see there.
+    /// The limiter is in the news of its group. Relaxed: it changes behind their lock.
     is_listed: AtomicBool,
     /// As few permits are left as the low mark. Set by a Release and read by an Acquire: the driver
     /// looks at the pool next.
