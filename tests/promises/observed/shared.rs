@@ -395,7 +395,6 @@ mod metrics {
 
 #[cfg(feature = "tracing")]
 mod traces {
-    use tower_floodgate::{keyed::KeyedLimitLayer, shared::SharedWindows};
     use tracing::Level;
 
     use super::*;
@@ -495,8 +494,11 @@ mod traces {
         assert!(send(&set).await.is_empty(), "the same set again is no change");
     }
 
+    #[cfg(feature = "shared-keys")]
     #[tokio::test(start_paused = true)]
     async fn d9_d11_o1_keys_of_a_quota_report_their_store_together() {
+        use tower_floodgate::{keyed::KeyedLimitLayer, shared::SharedWindows};
+
         let trace = Trace::start();
         let store = SmallStore::new();
         let tenants = SharedWindows::new(store.clone(), "tenants", 10, secs(1), Away::Open);
