@@ -10,7 +10,7 @@ use std::{
 };
 
 use reqwest::{Client, Method, Request, Response, StatusCode, Url, redirect, retry};
-use tokio::{io::AsyncReadExt, select, time::sleep};
+use tokio::{io::AsyncReadExt, select, sync::mpsc, time::sleep};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_floodgate::{
     ExponentialRetry, ExponentialRetryLayer, Rejected, WindowRateLimitLayer,
@@ -60,14 +60,26 @@ pub(crate) async fn run(args: &Args, appetite: Appetite) -> Result<(), Box<dyn E
         .clone_with(|call: &Call| {
             Some(Call { request: call.request.try_clone()?, arrived: call.arrived })
         });
+    // Written by another task: an issue waits for no reader of its record.
+    let (records, mut written) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(record) = written.recv().await {
+            match record {
+                Some(record) => println!("{record}"),
+                // The standard input blocks a thread, which the runtime would wait for.
+                None => std::process::exit(0),
+            }
+        }
+    });
+    let issues = records.clone();
     // Each attempt counts against the quota, so the limit is inside the retry.
     let client = ServiceBuilder::new()
         .layer(ExponentialRetryLayer::new(retry))
         .map_request(|call: Call| Call { arrived: clock::now(), ..call })
         .layer(rate_limit)
-        .map_request(|Call { request, arrived }| {
-            let issued = clock::now();
-            println!("{}", Record::Issue { at: issued, waited: issued.saturating_sub(arrived) });
+        .map_request(move |Call { request, arrived }| {
+            let at = clock::now();
+            let _ = issues.send(Some(Record::Issue { at, waited: at.saturating_sub(arrived) }));
             request
         })
         .service(reqwest);
@@ -76,10 +88,10 @@ pub(crate) async fn run(args: &Args, appetite: Appetite) -> Result<(), Box<dyn E
         move || Call { request: Request::new(Method::GET, api.clone()), arrived: Duration::ZERO };
     let (client, succeeded) = (counting(client), Arc::new(AtomicU64::new(0)));
     let work = demand(args, appetite, client, make, Arc::clone(&succeeded));
-    let report = || println!("{}", counts(&handle, succeeded.load(Relaxed)));
+    let counts = || counts(&handle, succeeded.load(Relaxed));
     let reports = async {
         loop {
-            report();
+            let _ = records.send(Some(counts()));
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -89,9 +101,9 @@ pub(crate) async fn run(args: &Args, appetite: Appetite) -> Result<(), Box<dyn E
         () = reports => {}
         _ = input.read_to_end(&mut nothing) => {}
     }
-    report();
-    // The standard input blocks a thread, which the runtime would wait for.
-    std::process::exit(0)
+    let _ = records.send(Some(counts()));
+    let _ = records.send(None);
+    std::future::pending().await
 }
 
 /// Tells whether a request succeeded.

@@ -72,9 +72,9 @@ fn promises(
     let late = usize::try_from(late).unwrap_or(usize::MAX);
     let most = |name: &str, issues: &[Duration], bound: usize| {
         let most = most_in_any_span(issues, window);
-        let lates = if late > 0 { format!(" and {late} that were late") } else { String::new() };
+        let lates = if late > 0 { format!(", and {late} late") } else { String::new() };
         Promise {
-            name: format!("most issued in any {}{name}", length(window)),
+            name: format!("issued in any {}{name}", length(window)),
             measured: most.to_string(),
             promised: format!("at most {bound}{lates}"),
             is_kept: Some(most <= bound + late),
@@ -88,8 +88,8 @@ fn promises(
             let to = to + window / 2;
             let before: Vec<_> = issues.iter().copied().filter(|&at| at < from).collect();
             let after: Vec<_> = issues.iter().copied().filter(|&at| at > to).collect();
-            promises.push(most(", before Redis lost its state", &before, limit));
-            promises.push(most(", after that", &after, limit));
+            promises.push(most(", before the loss", &before, limit));
+            promises.push(most(", after the loss", &after, limit));
             promises.push(most(", with the loss", issues, 2 * limit));
         }
     }
@@ -102,26 +102,26 @@ fn promises(
     let mut arrived = arrivals.all.clone();
     arrived.sort_unstable();
     promises.push(figure(
-        format!("most arrivals at the API in any {}", length(window)),
+        format!("arrived at the API in any {}", length(window)),
         most_in_any_span(&arrived, window).to_string(),
-        "a network may compress arrivals",
+        "networks compress arrivals",
     ));
     promises.push(figure(
-        "rejected by the API (429), and retried".to_owned(),
+        "rejected by the API, and retried".to_owned(),
         arrivals.rejected().to_string(),
         "as above",
     ));
     promises.push(figure(
-        "share of the quota that was issued".to_owned(),
+        "share of the quota issued".to_owned(),
         format!("{:.1} %", used_share(issues, rate, window) * 100.0),
-        "outages cost some",
+        "an outage costs some",
     ));
     let requests: u64 = logs.iter().map(|log| log.requests).sum();
     let seconds = (course.end - course.begin).as_secs_f64();
     promises.push(figure(
-        "requests to Redis, of all processes".to_owned(),
+        "requests to Redis, by all".to_owned(),
         format!("{requests}, {:.0} per second", requests as f64 / seconds),
-        "not one for each request",
+        "independent of the rate",
     ));
     promises
 }
@@ -131,7 +131,7 @@ impl fmt::Display for Report {
         let Self { course, logs, issues, promises } = self;
         writeln!(f, "{}", timeline::draw(course, logs, issues))?;
         writeln!(f, "{}\n", self.processes())?;
-        let mut table = headed(["", "Promise", "Measured", "Promised"]);
+        let mut table = headed(["", "Most, or total", "Measured", "Promised"]);
         for Promise { name, measured, promised, is_kept } in promises {
             let mark = match is_kept {
                 Some(true) => "✓ kept",
@@ -156,10 +156,10 @@ impl Report {
             "Process",
             "Issued",
             "Share",
-            "Waited: median",
-            "longest",
-            "Requests to Redis",
-            "failed",
+            "Median wait",
+            "Longest",
+            "Redis requests",
+            "Failed",
             "Losses noticed",
         ];
         let mut table = headed(header);
