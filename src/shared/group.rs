@@ -4,17 +4,15 @@
 //!
 //! - *A request queues while the driver ends.* Behind the lock, the driver finds the news and goes
 //!   on, or the request finds no driver and spawns one.
-//! - *A request queues while the driver takes the news.* The limiter may be listed still, so that the
-//!   request lists nothing. The driver looks at it after that, and finds the request.
+//! - *A request queues while the driver takes the news.* Behind the lock, its limiter is taken with
+//!   them, and the driver looks at it after that, or it is listed anew.
 //! - *A driver is gone, and a request spawns another while the news are taken.* The limiters of these
 //!   news are abandoned, so the request arrives again.
 //!
 //! # Memory ordering
 //!
-//! The lock orders the news, and each change is behind a lock of its own: those of the pool and of
-//! the agent. So a driver that takes a limiter off the list, and then does not find the change, has
-//! done so before the change was told. Pools that run low are told of without a lock, by a Release
-//! and an Acquire for each of the two flags.
+//! The lock orders the news, and each change before its news. Pools that run low are told of without
+//! a lock, by a Release and an Acquire for each of the two flags.
 
 use std::{
     mem,
@@ -92,9 +90,9 @@ impl Group {
 
     /// Returns the limiters at which something has changed.
     pub(super) fn take_news(&self) -> Vec<Arc<SharedLimiter>> {
-        let limiters = mem::take(&mut self.news.lock().limiters);
-        limiters.iter().for_each(|limiter| limiter.unlist());
-        limiters
+        let mut news = self.news.lock();
+        news.limiters.iter().for_each(|limiter| limiter.unlist());
+        mem::take(&mut news.limiters)
     }
 
     /// Returns true if the pool of a limiter has run low.

@@ -14,12 +14,12 @@ use std::{
 };
 
 use super::{
-    Away, SharedSnapshot, SharedWindow,
+    Away, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
     group::Group,
-    observed::Observed,
+    observed::{Observed, Reports},
     pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
     store::AnyStore,
 };
@@ -46,7 +46,7 @@ pub(crate) struct SharedLimiter {
     /// The driver has gone during an outage, in which no request may queue. Relaxed: a hint.
     is_orphan: AtomicBool,
     group: Arc<Group>,
-    /// The limiter is in the news of its group. Relaxed: see there.
+    /// The limiter is in the news of its group. Relaxed: it changes behind their lock.
     is_listed: AtomicBool,
     /// As few permits are left as the low mark. Set by a Release and read by an Acquire: the driver
     /// looks at the pool next.
@@ -78,9 +78,10 @@ pub(super) enum Detour {
 }
 
 impl SharedLimiter {
-    pub(super) fn new(quota: SharedWindow, group: Arc<Group>) -> Self {
+    pub(super) fn new(quota: SharedWindow, group: Arc<Group>, reports: Arc<Reports>) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
         let clock = group.clock;
+        let observed = Observed::new(reports);
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -95,7 +96,7 @@ impl SharedLimiter {
             is_listed: AtomicBool::new(false),
             is_low: AtomicBool::new(false),
             bounds: Bounds::default(),
-            observed: Observed::default(),
+            observed,
             ends: Semaphore::new(1, clock, ()),
         }
     }
@@ -115,7 +116,7 @@ impl SharedLimiter {
 
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observed.observer.set_name(name, SharedSnapshot::KIND, true)
+        self.observed.set_name(name)
     }
 
     pub(super) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -317,9 +318,9 @@ impl SharedLimiter {
     }
 
     /// A request to the store has failed.
-    pub(super) fn failed(&self, now: Nanos, code: &str) {
+    pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
         self.agent().failed();
-        self.observed.failed(code, !self.is_away());
+        self.observed.failed(error, !self.is_away());
         self.begin_outage(now);
     }
 
@@ -379,7 +380,7 @@ impl SharedLimiter {
 
     pub(super) fn remark(&self, remarks: &[Remark]) {
         for remark in remarks {
-            self.observed.remark(*remark);
+            self.observed.remark(*remark, &self.terms());
         }
     }
 
@@ -413,6 +414,9 @@ impl SharedLimiter {
             agent.set_terms(terms);
         }
         drop(agent);
+        if terms != before {
+            self.observed.terms_changed();
+        }
         self.group.notify(self);
         terms != before
     }
