@@ -236,7 +236,7 @@ impl SharedLimiter {
             Permit::Leased(_) => {}
             Permit::Local(local) => {
                 local.commit_one();
-                self.agent().issued_late(1, false);
+                self.agent().issued_late(1, false, self.clock().now());
                 self.observed.issued_alone(true);
             }
             Permit::Unlimited => self.observed.issued_alone(false),
@@ -247,7 +247,7 @@ impl SharedLimiter {
 
     #[cold]
     fn issued_late(&self) {
-        self.agent().issued_late(1, true);
+        self.agent().issued_late(1, true, self.clock().now());
         self.observed.issued_late();
     }
 
@@ -346,8 +346,8 @@ impl SharedLimiter {
         self.wake(wakers);
     }
 
-    /// Creates the limit of this process alone. It begins with the permits of its own leases, which
-    /// may be issued in the last window.
+    /// Creates the limit of this process alone. It begins with the permits that the process may have
+    /// issued in the last window: those of its leases, and those of its limit in an outage before.
     fn local(&self, terms: Terms, mine: u64) -> Option<Arc<RateLimiter>> {
         let Away::Share { processes } = self.away else { return None };
         let share = (terms.limit / processes).max(1);

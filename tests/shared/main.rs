@@ -9,6 +9,7 @@ mod paused_runtime;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
 
+mod flapping;
 mod fleet;
 mod judge;
 mod load;
