@@ -99,7 +99,7 @@
 //! | `timeout` | no response in the time that the connection allows; the request may have been applied |
 //! | `loading` | the server reads its data after a start |
 //! | `busy` | another script keeps the server busy |
-//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas |
+//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas. If it lasts after a failover, the connection leads to the former primary, and has to be made anew |
 //! | `moved`, `ask` | a node of a cluster that does not serve the key; lasting ones mean a client that knows no clusters |
 //! | `cluster_down` | the cluster does not serve the key |
 //! | `out_of_memory` | the memory of the server is full |

@@ -15,6 +15,8 @@ mod load;
 mod quota;
 
 mod clocks;
+#[cfg(feature = "shared-keys")]
+mod keyed;
 mod lost;
 mod order;
 mod schedules;

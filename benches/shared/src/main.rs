@@ -1,7 +1,7 @@
 //! A shared quota beside limiters that ask the server for each request, and beside a local window.
 //!
 //! ```text
-//! cargo bench -p tower-floodgate-redis --bench shared
+//! cargo run --release -p shared-quotas
 //! ```
 //!
 //! Starts a `redis-server` of its own. `--once` runs each row for a moment, to show that it works;
@@ -18,7 +18,7 @@ mod load;
 mod report;
 mod rows;
 #[allow(dead_code, reason = "that of the tests, which use all of it")]
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../../redis/tests/support/mod.rs"]
 mod support;
 
 use std::{env, process::ExitCode};
@@ -41,13 +41,12 @@ impl Pace {
 }
 
 fn main() -> ExitCode {
-    // Cargo adds `--bench`.
-    let arguments: Vec<String> = env::args().skip(1).filter(|text| text != "--bench").collect();
+    let arguments: Vec<String> = env::args().skip(1).collect();
     let (options, names): (Vec<_>, Vec<_>) = arguments.iter().partition(|t| t.starts_with('-'));
     let is_known = |name: &&String| rows::ROWS.iter().any(|(row, _)| row == name);
     if !options.iter().all(|option| *option == "--once") || !names.iter().all(is_known) {
         let known: Vec<_> = rows::ROWS.iter().map(|(name, _)| *name).collect();
-        eprintln!("usage: shared [--once] [ROW]...\nrows: {}", known.join(", "));
+        eprintln!("usage: shared-quotas [--once] [ROW]...\nrows: {}", known.join(", "));
         return ExitCode::FAILURE;
     }
     let pace = if options.is_empty() { Pace::Full } else { Pace::Once };
