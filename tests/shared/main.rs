@@ -14,8 +14,11 @@ mod judge;
 mod load;
 mod quota;
 
+mod away;
 mod clocks;
+mod leases;
 mod lost;
 mod order;
+mod runtimes;
 mod schedules;
 mod used;
