@@ -4,11 +4,13 @@
 //! take their shared state only from here. `tests/models` compiles the same source files against
 //! those of [loom](https://docs.rs/loom), which runs the interleavings and the memory orderings.
 
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::{
     hint::black_box,
     sync::{MutexGuard, PoisonError},
 };
+
+pub(crate) use futures_util::task::AtomicWaker;
 
 /// Has the line of a word fetched into the cache, because it is needed soon.
 #[inline]

@@ -7,14 +7,14 @@
 --     entries (mark: double, count: u32), each mark above the one in front of it
 --     epoch, total, saved, shift, out, N, W, first, whole (doubles), run (8 bytes)
 --
--- `saved` is the latest time that was saved, `shift` is added to the clock of the server after it
--- was set back, `out` is the sum of the counts, `first` is the position of the first entry that
--- counts, `whole` is the time at which the whole value was set, `run` is a part of the run id of the
+-- `saved` is the latest time that was saved. `shift` is added to the clock of the server after it
+-- was set back. `out` is the sum of the counts. `first` is the position of the first entry that
+-- counts. `whole` is the time at which the whole value was set. `run` is a part of the run id of the
 -- server. Doubles hold microseconds since 1970 exactly until 2255; a text of them keeps 14 digits.
 --
--- Entries stay packed: a request unpacks the last one, those that expire, and those that it leases
--- from. It writes in place where it can. Each copy of a full state of 353 entries costs a quarter of
--- the request, and to unpack them costs twice as much.
+-- A request copies little, because each copy of a full state of 353 entries costs a quarter of it,
+-- and to unpack them costs twice as much. So it unpacks the last entry, those that expire and those
+-- that it leases from. It writes in place where it can, from the last entry on.
 
 local pack, unpack, sub, max, min = struct.pack, struct.unpack, string.sub, math.max, math.min
 local MAGIC, FIRST, ENTRY, ENTRY_SIZE, MAX_COUNT = 'floodg:1', 9, '<dI4', 12, 4294967295
@@ -66,7 +66,8 @@ end
 if state then
     -- A value of another program is not overwritten, nor that of another version.
     local tail_at = #state - TAIL_SIZE + 1
-    if sub(state, 1, FIRST - 1) ~= MAGIC or tail_at < FIRST or (tail_at - FIRST) % ENTRY_SIZE > 0 then
+    local size = tail_at - FIRST
+    if sub(state, 1, FIRST - 1) ~= MAGIC or size < 0 or size % ENTRY_SIZE > 0 then
         return redis.error_reply('FOREIGN value under the key of a quota')
     end
     local saved, n, w, state_run
@@ -81,7 +82,7 @@ if state then
     end
 
     -- 2. Entries whose mark has come are removed: all of them at once after an idle time.
-    if tail_at > FIRST then
+    if size > 0 then
         last_at = tail_at - ENTRY_SIZE
         last_mark, last_count = unpack(ENTRY, state, last_at)
         if last_mark <= now then
@@ -94,9 +95,9 @@ if state then
         first, out = first + ENTRY_SIZE, out - count
     end
 
-    -- 3. A state before the one that the request has seen has lost something. That of another server
-    -- process may have: if others have leased from it meanwhile, `total` has grown again and does
-    -- not show the loss.
+    -- 3. A state before the one that the request has seen has lost something. That of another
+    -- server process may have: if others have leased from it meanwhile, `total` has grown again and
+    -- does not show the loss.
     is_lost = state_run ~= run or seen_epoch > epoch or seen_epoch == epoch and seen_total > total
     is_whole = is_lost or is_other == 1 or now - whole > W
 else
@@ -188,7 +189,7 @@ if is_changed then
     end
     value = value .. pack(TAIL, epoch, total, now, shift, out, N, W, first, whole, run)
     if is_whole then
-        local ttl = (4 * W - 4 * W % 1000) / 1000 + (is_strict and 604860000 or 60000)
+        local ttl = (4 * W - 4 * W % 1000) / 1000 + (is_strict and 604800000 or 60000)
         redis.call('SET', KEYS[1], value, 'PX', ttl)
     else
         redis.call('SETRANGE', KEYS[1], at, value)

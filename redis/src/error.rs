@@ -22,7 +22,7 @@ fn code(error: &RedisError) -> &'static str {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "invalid_reply",
         ErrorKind::Server(_) | ErrorKind::Extension => {
             let text = error.detail().unwrap_or_default();
-            error.code().and_then(of_server).or_else(|| in_script(text)).unwrap_or("other")
+            error.code().and_then(of_server).or_else(|| of_text(text)).unwrap_or("other")
         }
         _ => "other",
     }
@@ -46,10 +46,12 @@ fn of_server(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the code of an error of a command in the script. Before Redis 7, the first word of the
-/// server is `ERR`, and that of the command stands in the text.
-fn in_script(text: &str) -> Option<&'static str> {
-    if text.contains("The user executing the script") {
+/// Returns the code of an error of which the first word is `ERR`: denials, and, before Redis 7,
+/// errors of commands in the script.
+fn of_text(text: &str) -> Option<&'static str> {
+    // The second one is that of a command with more arguments than a login has.
+    let denials = ["The user executing the script", "unauthenticated multibulk length"];
+    if denials.iter().any(|denial| text.contains(denial)) {
         return Some("no_permission");
     }
     let text = text.strip_prefix("Error running script")?;

@@ -38,8 +38,8 @@
 //!
 //! - **Use a `ConnectionManager`** with `set_max_delay`, as above: by default, the pauses between
 //!   its attempts grow up to some seconds, and the quota is away as long.
-//! - **The request's deadline is that of the quota**, 50 to 100 ms, whichever connection is used: a
-//!   request that waits longer is dropped, and the quota is away. The response timeout of a
+//! - **The request's deadline is that of the quota**, 50 to 100 ms, with any connection: a request
+//!   that waits longer is dropped, and the quota is away. The response timeout of a
 //!   connection, 500 ms by default, is longer and has no effect then.
 //! - **A network that drops packets silently** does not end a connection: each request is late, for
 //!   minutes. On Linux, `TcpSettings::set_user_timeout` of some seconds ends it.
@@ -75,11 +75,10 @@
 //! # The server
 //!
 //! - **Rights** (ACL): `+evalsha +eval +info +time +get +set +setrange`, on the keys of the prefix:
-//!   `~rl:*`. A cluster client needs `+cluster|slots`, too, and any client those that it connects
-//!   with, such as `+client|setinfo`.
+//!   `~rl:*`. A client of a cluster needs `+cluster|slots`, too.
 //! - **Memory**: `noeviction`, or a server whose memory is never full. An evicted key is a lost
-//!   state. A key takes at most 4.5 KB, for any limit and window, and expires when its quota has not
-//!   been used for some windows and a minute; with `strict`, a week.
+//!   state. A key takes at most 4.5 KB, for any limit and window. It expires some windows and a minute
+//!   after its last lease; with `strict`, a week.
 //! - **Loss of the state**: a server that was started anew or promoted may have lost the latest
 //!   leases. The state remembers the run id of its server. Once it differs, each process counts its
 //!   own latest leases again. A restart that has lost nothing costs quota for one window, too.
@@ -100,7 +99,7 @@
 //! | `timeout` | no response in the time that the connection allows; the request may have been applied |
 //! | `loading` | the server reads its data after a start |
 //! | `busy` | another script keeps the server busy |
-//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas |
+//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas. If it lasts after a failover, the connection leads to the former primary, and has to be made anew |
 //! | `moved`, `ask` | a node of a cluster that does not serve the key; lasting ones mean a client that knows no clusters |
 //! | `cluster_down` | the cluster does not serve the key |
 //! | `out_of_memory` | the memory of the server is full |

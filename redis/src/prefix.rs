@@ -11,13 +11,12 @@ const MAX_LENGTH: usize = 200;
 ///
 /// Returned by [`RedisStore::try_prefix`](crate::RedisStore::try_prefix).
 ///
-/// ```no_run
-/// # fn with(connection: tower_floodgate_redis::redis::aio::MultiplexedConnection) {
+/// ```
 /// use tower_floodgate_redis::RedisStore;
 ///
+/// # let connection = ();
 /// let error = RedisStore::new(connection).try_prefix("").unwrap_err();
 /// assert_eq!(error.to_string(), "prefix is \"\": it must be a text of 1 to 200 bytes");
-/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPrefix {

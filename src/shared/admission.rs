@@ -41,6 +41,8 @@ pub(super) struct Turn {
     ticket: Option<Ticket>,
     /// It had a permit.
     is_first: bool,
+    /// It has waited, which is observed once.
+    has_queued: bool,
     wait: Option<Wait>,
 }
 
@@ -68,14 +70,14 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let limiter = &self.limiter;
         let was_queued = match mem::replace(&mut self.step, Step::Issued) {
-            Step::Arrive => self.ticket.is_some(),
+            Step::Arrive => self.has_queued,
             Step::Queued(ticket) => {
                 limiter.cancel(ticket);
                 true
             }
             Step::Local(local, waiter) => {
                 local.cancel(waiter);
-                true
+                self.has_queued
             }
             Step::Admitted(permit) => {
                 limiter.release(permit);
@@ -94,7 +96,8 @@ impl Drop for Turn {
 
 impl Turn {
     pub(super) const fn new(limiter: Arc<SharedLimiter>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, step: Step::Arrive, ticket: None, is_first: false, wait: None }
+        let step = Step::Arrive;
+        Self { limiter, limits, step, ticket: None, is_first: false, has_queued: false, wait: None }
     }
 
     /// Creates the admission of a request that is not limited, or is rejected at once.
@@ -162,7 +165,11 @@ impl Turn {
                 }
                 // Local => Arrive, or the end.
                 Step::Local(local, waiter) => {
-                    let polled = ready!(local.poll_acquire(waiter, 1, &self.limits, cx));
+                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &self.limits, cx)
+                    else {
+                        self.notify_queued();
+                        return Poll::Pending;
+                    };
                     let local = Arc::clone(local);
                     self.step = Step::Arrive;
                     match polled {
@@ -204,14 +211,22 @@ impl Turn {
             let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
             Wait { since: now, deadline, timer: None }
         });
-        match limiter.detour() {
+        let detour = limiter.detour();
+        if detour.is_some() {
+            limiter.replace_driver();
+        }
+        match detour {
             None => {}
             Some(_) if limiter.pool.is_closed() => {
                 return Some(Err(self.reject(Reason::Closed, None)));
             }
             Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
-                let waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                // By the clock of the other limiter, and no later than the wait began by this one.
+                let left = wait.deadline.since(now);
+                let deadline = waiter.deadline.min(waiter.since.after(left));
+                (waiter.deadline, waiter.poll_at) = (deadline, deadline);
                 self.step = Step::Local(local, waiter);
                 return None;
             }
@@ -231,19 +246,13 @@ impl Turn {
         match arrived {
             Arrived::Acquired(acquired) => Some(Ok(Permit::Leased(limiter.acquired(acquired)))),
             Arrived::Queued(ticket) => {
-                let is_new = self.ticket.replace(ticket).is_none();
+                self.ticket = Some(ticket);
                 self.step = Step::Queued(ticket);
                 limiter.drive();
-                if is_new {
-                    limiter.observed.observer.notify(|| Event::Queued);
-                }
-                // An outage that has begun before the request was queued has not told it.
-                if limiter.detour().is_some() {
-                    limiter.cancel(ticket);
-                    self.step = Step::Arrive;
-                }
+                self.notify_queued();
                 None
             }
+            Arrived::Away => None, // an outage has begun since
             Arrived::QueueFull => Some(Err(self.reject(Reason::QueueFull, None))),
             Arrived::Late(expected) => Some(Err(self.reject(Reason::WaitTimeout, Some(expected)))),
             Arrived::Closed => Some(Err(self.reject(Reason::Closed, None))),
@@ -278,10 +287,17 @@ impl Turn {
         rejected
     }
 
+    /// Counts a request that waits.
+    fn notify_queued(&mut self) {
+        if !mem::replace(&mut self.has_queued, true) {
+            self.limiter.observed.observer.notify(|| Event::Queued);
+        }
+    }
+
     /// Counts an admission.
     fn notify_admitted(&self) {
         let limiter = &self.limiter;
-        let was_queued = self.ticket.is_some();
+        let was_queued = self.has_queued;
         limiter.observed.observer.notify(|| match &self.wait {
             Some(Wait { since, .. }) if was_queued => {
                 let queued_for = limiter.clock().now().since(*since);
@@ -342,10 +358,18 @@ impl Turn {
 impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     #[inline]
     fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        let permit = ready!(self.poll(cx))?;
-        self.step = Step::Admitted(permit);
-        self.notify_admitted();
-        Poll::Ready(Ok(()))
+        match ready!(self.poll(cx)) {
+            Ok(permit) => {
+                self.step = Step::Admitted(permit);
+                self.notify_admitted();
+                Poll::Ready(Ok(()))
+            }
+            Err(rejected) => {
+                // Rejected is not cancelled.
+                self.step = Step::Issued;
+                Poll::Ready(Err(rejected))
+            }
+        }
     }
 
     #[inline]

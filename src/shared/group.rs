@@ -1,21 +1,33 @@
-//! The quotas of a process that share one driver, and their news for it.
+//! CORE: the quotas of a process that share one driver, and their news for it.
+//!
+//! # Races
+//!
+//! - *A request queues while the driver ends.* Behind the lock, the driver finds the news and goes
+//!   on, or the request finds no driver and spawns one.
+//! - *A request queues while the driver takes the news.* Behind the lock, its limiter is taken with
+//!   them, and the driver looks at it after that, or it is listed anew.
+//! - *A driver is gone, and a request spawns another while the news are taken.* The limiters of these
+//!   news are abandoned, so the request arrives again.
+//!
+//! # Memory ordering
+//!
+//! The lock orders the news, and each change before its news. Pools that run low are told of without
+//! a lock, by a Release and an Acquire for each of the two flags.
 
 use std::{
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
+    sync::Arc,
     task::{Poll, Waker},
 };
 
-use futures_util::task::AtomicWaker;
-
 use super::limiter::SharedLimiter;
-use crate::time::Clock;
+use crate::{
+    sync::{
+        AtomicBool, AtomicWaker, Mutex,
+        Ordering::{Acquire, Release},
+    },
+    time::Clock,
+};
 
 /// The quotas that share one driver: a single one, or a part of those of a key.
 ///
@@ -42,22 +54,17 @@ struct News {
 impl Group {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            news: Mutex::default(),
+            news: Mutex::new(News::default()),
             is_low: AtomicBool::new(false),
             task: AtomicWaker::new(),
             clock,
         }
     }
 
-    /// Each step leaves the news whole, whatever panics.
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells the driver of a change at `limiter`. Returns true if there is no driver: the caller
     /// spawns one.
     pub(super) fn tell(&self, limiter: &Arc<SharedLimiter>) -> bool {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         news.list(limiter);
         let has_driver = mem::replace(&mut news.has_driver, true);
         drop(news);
@@ -67,7 +74,7 @@ impl Group {
 
     /// Tells the driver of a change at `limiter`, if there is one.
     pub(super) fn notify(&self, limiter: &Arc<SharedLimiter>) {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         if news.has_driver {
             news.list(limiter);
             drop(news);
@@ -83,9 +90,9 @@ impl Group {
 
     /// Returns the limiters at which something has changed.
     pub(super) fn take_news(&self) -> Vec<Arc<SharedLimiter>> {
-        let limiters = mem::take(&mut self.news().limiters);
-        limiters.iter().for_each(|limiter| limiter.unlist());
-        limiters
+        let mut news = self.news.lock();
+        news.limiters.iter().for_each(|limiter| limiter.unlist());
+        mem::take(&mut news.limiters)
     }
 
     /// Returns true if the pool of a limiter has run low.
@@ -96,20 +103,20 @@ impl Group {
     /// Waits for news.
     pub(super) fn poll_news(&self, waker: &Waker) -> Poll<()> {
         self.task.register(waker);
-        let has_news = self.is_low.load(Acquire) || !self.news().limiters.is_empty();
+        let has_news = self.is_low.load(Acquire) || !self.news.lock().limiters.is_empty();
         if has_news { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Records that the driver ends, unless there are news.
     pub(super) fn end(&self) -> bool {
-        let mut news = self.news();
+        let mut news = self.news.lock();
         news.has_driver = !news.limiters.is_empty();
         !news.has_driver
     }
 
     /// Records that the driver is gone before its end. Returns the limiters that it was told of.
     pub(super) fn abandon(&self) -> Vec<Arc<SharedLimiter>> {
-        self.news().has_driver = false;
+        self.news.lock().has_driver = false;
         self.take_news()
     }
 }

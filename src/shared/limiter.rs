@@ -14,12 +14,12 @@ use std::{
 };
 
 use super::{
-    Away, SharedSnapshot, SharedWindow,
+    Away, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
     group::Group,
-    observed::Observed,
+    observed::{Observed, Reports},
     pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
     store::AnyStore,
 };
@@ -40,9 +40,11 @@ pub(crate) struct SharedLimiter {
     away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
-    /// Whether there is an outage. Written behind the lock of the outage, by a Release, before
-    /// waiters are told; so a request that is queued after that finds it, by an Acquire.
+    /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads an
+    /// old value finds the pool away, whose lock orders the next reading, or finds no outage.
     is_away: AtomicBool,
+    /// The driver has gone during an outage, in which no request may queue. Relaxed: a hint.
+    is_orphan: AtomicBool,
     group: Arc<Group>,
     /// The limiter is in the news of its group. Relaxed: it changes behind their lock.
     is_listed: AtomicBool,
@@ -76,9 +78,10 @@ pub(super) enum Detour {
 }
 
 impl SharedLimiter {
-    pub(super) fn new(quota: SharedWindow, group: Arc<Group>) -> Self {
+    pub(super) fn new(quota: SharedWindow, group: Arc<Group>, reports: Arc<Reports>) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
         let clock = group.clock;
+        let observed = Observed::new(reports);
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -88,11 +91,12 @@ impl SharedLimiter {
             request_timeout,
             outage: Mutex::new(None),
             is_away: AtomicBool::new(false),
+            is_orphan: AtomicBool::new(false),
             group,
             is_listed: AtomicBool::new(false),
             is_low: AtomicBool::new(false),
             bounds: Bounds::default(),
-            observed: Observed::default(),
+            observed,
             ends: Semaphore::new(1, clock, ()),
         }
     }
@@ -112,7 +116,7 @@ impl SharedLimiter {
 
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observed.observer.set_name(name, SharedSnapshot::KIND, true)
+        self.observed.set_name(name)
     }
 
     pub(super) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -169,7 +173,7 @@ impl SharedLimiter {
     }
 
     pub(super) fn is_away(&self) -> bool {
-        self.is_away.load(Acquire)
+        self.is_away.load(Relaxed)
     }
 
     /// Lets the driver look at the queue. Spawns one if there is none.
@@ -184,9 +188,22 @@ impl SharedLimiter {
         }
     }
 
+    /// Spawns a driver if the last one has gone during an outage: only a probe ends that.
+    ///
+    /// # Panics
+    ///
+    /// As [`drive`](Self::drive).
+    #[track_caller]
+    pub(super) fn replace_driver(self: &Arc<Self>) {
+        if self.is_orphan.load(Relaxed) && self.is_orphan.swap(false, Relaxed) {
+            self.drive();
+        }
+    }
+
     /// The driver is gone before its end: all waiters arrive again, and the first one spawns
     /// another.
     pub(super) fn abandon(&self) {
+        self.is_orphan.store(self.is_away(), Relaxed);
         let mut wakers = Vec::new();
         self.pool.send_away(&mut wakers);
         self.wake(wakers);
@@ -301,9 +318,9 @@ impl SharedLimiter {
     }
 
     /// A request to the store has failed.
-    pub(super) fn failed(&self, now: Nanos, code: &str) {
+    pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
         self.agent().failed();
-        self.observed.failed(code, !self.is_away());
+        self.observed.failed(error, !self.is_away());
         self.begin_outage(now);
     }
 
@@ -322,12 +339,12 @@ impl SharedLimiter {
                 local: self.local(terms, mine),
             };
             outage.get_or_insert_with(begin).backoff.failed(now);
-            self.is_away.store(true, Release);
+            self.is_away.store(true, Relaxed);
             is_new
         };
         let mut wakers = Vec::new();
         if is_new && self.away != Away::Closed {
-            self.pool.send_away(&mut wakers);
+            self.pool.go_away(&mut wakers);
         }
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
@@ -347,9 +364,10 @@ impl SharedLimiter {
         if !self.is_away.load(Relaxed) {
             return; // only the driver, which calls this, begins an outage
         }
+        self.pool.come_back(); // first: a request that finds it away finds the outage
         let ended = {
             let mut outage = self.outage();
-            self.is_away.store(false, Release);
+            self.is_away.store(false, Relaxed);
             outage.take()
         };
         if let Some(Outage { since, local, .. }) = ended {
@@ -362,7 +380,7 @@ impl SharedLimiter {
 
     pub(super) fn remark(&self, remarks: &[Remark]) {
         for remark in remarks {
-            self.observed.remark(*remark);
+            self.observed.remark(*remark, &self.terms());
         }
     }
 
@@ -396,6 +414,9 @@ impl SharedLimiter {
             agent.set_terms(terms);
         }
         drop(agent);
+        if terms != before {
+            self.observed.terms_changed();
+        }
         self.group.notify(self);
         terms != before
     }

@@ -25,6 +25,7 @@ mod semaphore;
 mod seq48;
 #[path = "../../src/settings.rs"]
 mod settings;
+mod shared;
 mod sync;
 #[path = "../support/test_name.rs"]
 mod test_name;

@@ -15,6 +15,7 @@ use std::{
     env,
     panic::Location,
     sync::{LazyLock, Mutex as StdMutex},
+    task::Waker,
     thread,
 };
 
@@ -172,6 +173,48 @@ macro_rules! atomic {
             }
         }
     };
+}
+
+#[derive(Debug)]
+pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+impl AtomicBool {
+    pub(crate) fn new(value: bool) -> Self {
+        Self(loom::sync::atomic::AtomicBool::new(value))
+    }
+
+    #[track_caller]
+    pub(crate) fn load(&self, order: Ordering) -> bool {
+        self.0.load(ordering("load", order))
+    }
+
+    #[track_caller]
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.0.store(value, ordering("store", order));
+    }
+
+    #[track_caller]
+    pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
+        self.0.swap(value, ordering("swap", order))
+    }
+}
+
+/// The task to wake, behind a lock. Neither step is lost beside the other one.
+pub(crate) struct AtomicWaker(loom::sync::Mutex<Option<Waker>>);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self(loom::sync::Mutex::new(None))
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        *self.0.lock().expect("a panic ends the model") = Some(waker.clone());
+    }
+
+    pub(crate) fn wake(&self) {
+        let waker = self.0.lock().expect("a panic ends the model").take();
+        waker.into_iter().for_each(Waker::wake);
+    }
 }
 
 atomic!(AtomicU32, u32);

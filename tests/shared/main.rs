@@ -16,6 +16,8 @@ mod quota;
 
 mod away;
 mod clocks;
+#[cfg(feature = "shared-keys")]
+mod keyed;
 mod leases;
 mod lost;
 mod order;

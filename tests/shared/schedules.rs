@@ -7,7 +7,7 @@ use tower::Layer;
 
 use crate::{
     fleet::Fleet,
-    hold::hold,
+    hold::hold_slowly,
     judge::assert_rules,
     load::{Load, Recorder, Slowness, call},
     quota::Quota,
@@ -55,7 +55,7 @@ impl Scene {
 
     /// Some hundred steps are a window.
     fn step(&self) -> Duration {
-        (self.window() / 500).max(Duration::from_micros(500))
+        (self.window() / 250).max(Duration::from_micros(500))
     }
 }
 
@@ -188,7 +188,7 @@ fn play(scene: &Scene) -> Fleet {
 /// However processes, clocks and messages behave, while the store keeps its state.
 #[test]
 fn d1_d2_d4_d12_processes_hold_the_limit_in_random_scenes() {
-    hold(file!(), "scenes", scenes(), |scene| {
+    hold_slowly(64, file!(), "scenes", scenes(), |scene| {
         let fleet = play(&scene);
         let most = fleet.issues.most_in_any_span(scene.window());
         prop_assert!(most <= scene.limit as usize, "{most} of {}", scene.limit);

@@ -25,6 +25,7 @@ const TREE: &[&str] = &[
     "src",
     "tests",
     "examples",
+    "redis",
     "benches",
     "xtask",
 ];

@@ -17,6 +17,7 @@ const COPIED: &[&str] = &[
     "src",
     "tests",
     "examples",
+    "redis",
     "benches",
     "docs",
     "xtask",

@@ -7,13 +7,11 @@
 //! Each test starts servers of its own. Real time passes, and no verdict depends on its speed.
 
 #![allow(clippy::unwrap_used, reason = "a scene that panics has failed")]
-#![allow(clippy::disallowed_methods, reason = "scenes take real time")]
 
 mod clock;
 mod cluster;
 mod connections;
 mod errors;
-mod fleet;
 #[path = "../../../tests/support/hold.rs"]
 mod hold;
 mod loss;

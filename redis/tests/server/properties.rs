@@ -5,7 +5,7 @@ use redis::cmd;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    hold::hold,
+    hold::{hold, name_of},
     model::{self, State},
     request::{Reply, Request, SECOND, Scripted},
     support::server::Server,
@@ -19,6 +19,8 @@ enum Step {
     Ask(Ask),
     /// The clock is set, by parts of the window.
     SetClock(i64),
+    /// The clock arrives at the mark of an entry.
+    UntilMark(usize),
     /// Another server process.
     Restart,
     /// The value of this moment, to be restored.
@@ -67,8 +69,8 @@ const PARTS: i64 = 256;
 
 fn asks(processes: usize) -> impl Strategy<Value = Ask> {
     let after = prop_oneof![6 => 0..4_i64, 3 => 0..40_i64, 1 => 0..600_i64];
-    let want =
-        prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(i64::from(i32::MAX))];
+    let most = i64::from(i32::MAX);
+    let want = prop_oneof![1 => Just(0), 3 => 1..4_i64, 3 => 1..2000_i64, 2 => Just(most)];
     let seen = prop_oneof![
         1 => Just(Seen::Nothing),
         12 => Just(Seen::Latest),
@@ -124,6 +126,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         40 => asks(3).prop_map(Step::Ask),
         1 => (-600..600_i64).prop_map(Step::SetClock),
+        2 => (0..400_usize).prop_map(Step::UntilMark),
         1 => Just(Step::Restart),
         1 => Just(Step::Copy),
         1 => Just(Step::Restore),
@@ -219,10 +222,10 @@ fn scripted() -> (Runtime, Server, Scripted) {
 fn script_replies_and_saves_as_the_model_for_any_requests_and_losses() {
     let (runtime, _server, scripted) = scripted();
     let cases = (prop::collection::vec(settings(), 1..3), steps());
-    hold(file!(), "script", cases, |(settings, steps)| {
+    hold(file!(), name_of(&|| ()), cases, |(settings, steps)| {
         runtime.block_on(async {
             let mut scripted = scripted.clone();
-            let (mut state, mut copy) = (None, None);
+            let (mut state, mut copy): (Option<State>, _) = (None, None);
             let mut processes: [Process; 3] = Default::default();
             let mut replies = Vec::new();
             let mut chosen = settings[0];
@@ -231,6 +234,13 @@ fn script_replies_and_saves_as_the_model_for_any_requests_and_losses() {
                     Step::Ask(ask) => ask,
                     Step::SetClock(parts) => {
                         scripted.clock += parts * chosen.1 / PARTS;
+                        continue;
+                    }
+                    Step::UntilMark(index) => {
+                        let entries = state.as_ref().map_or(&[][..], |state| &state.entries);
+                        if let Some(index) = index.checked_rem(entries.len()) {
+                            scripted.clock = entries[index].0 - state.as_ref().unwrap().shift;
+                        }
                         continue;
                     }
                     Step::Restart => {
@@ -295,7 +305,7 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
         1 => (1..2000_i64).prop_map(Err),
     ];
     let cases = (settings(), prop::collection::vec(step, 1..80));
-    hold(file!(), "bound", cases, |((limit, window), steps)| {
+    hold(file!(), name_of(&|| ()), cases, |((limit, window), steps)| {
         runtime.block_on(async {
             let mut scripted = scripted.clone();
             let mut process = Process::default();
@@ -312,8 +322,8 @@ fn d10_leases_of_any_window_are_within_the_limit_though_the_clock_is_set_back() 
                 };
                 scripted.clock += ask.after * window / PARTS;
                 time += ask.after * window / PARTS;
-                let of_ask =
-                    Ask { seen: Seen::Latest, late: 0, refunds: Vec::new(), ..ask.clone() };
+                let mut of_ask = Ask { seen: Seen::Latest, late: 0, ..ask.clone() };
+                of_ask.refunds.clear();
                 let request = request(&of_ask, &mut process, &[], (limit, window));
                 let reply = scripted.reply("key", &request).await;
                 process.latest = (reply.epoch, reply.total);

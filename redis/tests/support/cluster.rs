@@ -16,25 +16,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a cluster of primaries, each with the same share of the slots.
     pub(crate) async fn start(size: usize) -> Self {
-        Self::start_with(size, &[]).await
-    }
-
-    /// Starts a cluster, each node with `arguments`.
-    pub(crate) async fn start_with(size: usize, arguments: &[&str]) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..size {
-            let node = Server::start_with_port(|_| {
+            let node = Server::start_with_port(|| {
                 // The default is 10,000 above the other port, which may be too high or taken.
                 let bus = free_port().to_string();
-                let own = [
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus,
-                    "--cluster-announce-ip",
-                    "127.0.0.1",
-                ];
-                own.iter().chain(arguments).map(|&text| text.to_owned()).collect()
+                let bus = ["--cluster-port", &bus];
+                let own = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
+                own.iter().chain(&bus).map(|&text| text.to_owned()).collect()
             });
             nodes.push(node.await);
         }

@@ -20,8 +20,6 @@ pub(crate) enum Passage {
     Trickling,
     /// Nothing arrives, and the connection stays: half open, or without an end of silence.
     Silent,
-    /// The next part does not arrive, and the connection ends.
-    Cut,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,9 +54,11 @@ impl Proxy {
                     let mut cuts = watched.clone();
                     let before = cuts.borrow().cuts;
                     tokio::select! {
+                        // First, so that nothing passes once the network is open again.
+                        biased;
+                        _ = cuts.wait_for(|now| now.cuts > before) => {}
                         _ = pass(client.0, server.1, watched.clone(), |now| now.to_server) => {}
                         _ = pass(server.0, client.1, watched, |now| now.to_client) => {}
-                        _ = cuts.wait_for(|now| now.cuts > before) => {}
                     }
                 });
             }
@@ -115,7 +115,6 @@ async fn pass(
         match now {
             Passage::Open | Passage::Silent => {}
             Passage::Delayed(time) => tokio::time::sleep(time).await,
-            Passage::Cut => return Ok(()),
             Passage::Trickling => {
                 for byte in &part[..length] {
                     to.write_all(&[*byte]).await?;

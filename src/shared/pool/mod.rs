@@ -18,6 +18,7 @@
 //! | *withdraw* | yes | the permits have lapsed | count 0 |
 //! | *release* a permit | yes | it has not lapsed, and no waiter gets it | count + 1 |
 //! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
+//! | *go away*, *come back* | yes | – | not GATED, since no request waits |
 //! | *pause*, *close* | yes | – | GATED |
 //! | *end a pause* | yes | its time has come | permits go to waiters; not GATED if no request waits |
 //!
@@ -51,6 +52,9 @@
 //!   request queues again, in front.
 //! - *A waiter is granted a permit and cancelled.* Both hold the lock. The permit goes to the next
 //!   waiter or to the pool, or is refunded if it does not belong to the lease at hand.
+//! - *A request queues while an outage begins.* Both hold the lock: the request is told, or finds
+//!   the pool away. Requests that find it so learn of the outage elsewhere. It is recorded there
+//!   before the pool goes away, and removed after the pool has come back, so none looks in vain.
 //! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest,
 //!   or its time has come.
 //!
@@ -133,6 +137,8 @@ pub(super) struct Arrival<'a> {
 pub(super) enum Arrived {
     Acquired(Acquired),
     Queued(Ticket),
+    /// No request waits here: the store is away.
+    Away,
     QueueFull,
     Late(Nanos),
     Closed,
@@ -177,6 +183,8 @@ struct Locked {
     next: u64,
     front: u64,
     schedule: Schedule,
+    /// No request waits here.
+    is_away: bool,
     is_closed: bool,
 }
 
@@ -216,6 +224,7 @@ impl LeasePool {
             next: FIRST,
             front: FIRST,
             schedule: Schedule::NONE,
+            is_away: false,
             is_closed: false,
         };
         Self {
@@ -261,6 +270,9 @@ impl LeasePool {
             if let Some(acquired) = self.take(now, |_| true) {
                 return Arrived::Acquired(acquired);
             }
+        }
+        if locked.is_away {
+            return Arrived::Away;
         }
         let has_turn = ticket.is_some() || is_first;
         if !has_turn && locked.waiting.len() as u64 >= u64::from(max_queue) {
@@ -402,6 +414,16 @@ impl LeasePool {
     pub(super) fn set_low_mark(&self, permits: u32) {
         // With 0, the report of the last permit brings the driver to look at the queue once.
         self.low_mark.store(permits, Relaxed);
+    }
+
+    /// Lets all waiters arrive again, and no request wait until the pool has
+    /// [come back](Self::come_back).
+    pub(super) fn go_away(&self, wakers: &mut Vec<Waker>) {
+        self.end_all(Outcome::Again, wakers, |locked| locked.is_away = true);
+    }
+
+    pub(super) fn come_back(&self) {
+        self.locked.lock().is_away = false;
     }
 
     /// Lets all waiters arrive again.
