@@ -266,7 +266,7 @@ async fn burst<S>(
         interval.tick().await;
         for _ in 0..size {
             let (ends, service, patience) = (ends.clone(), service.clone(), patience());
-            tokio::spawn(async move { drop(ends.call(service, patience).await) });
+            tokio::spawn(async move { ends.call(service, patience).await });
         }
     }
 }

@@ -115,7 +115,6 @@ pub(crate) struct Sent {
 /// A lease that a process got.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
-    pub(crate) epoch: i64,
     pub(crate) mark: i64,
     pub(crate) count: i64,
     /// The time of its request, and the time in which its permits may be used, by a clock of the
@@ -126,10 +125,6 @@ pub(crate) struct Lease {
 }
 
 impl Sent {
-    pub(crate) fn want(&self) -> i64 {
-        self.request[5]
-    }
-
     pub(crate) fn late(&self) -> i64 {
         self.request[10]
     }
@@ -144,7 +139,6 @@ impl Sent {
         let micros = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap());
         self.reply.iter().flat_map(move |reply| {
             reply[6..].chunks(3).map(move |lease| Lease {
-                epoch: reply[1],
                 mark: lease[2],
                 count: lease[1],
                 sent: self.at,
