@@ -306,6 +306,7 @@ pub mod pause_on_hint;
 mod per_service;
 mod quota;
 pub mod rate_limit;
+mod rate_limit_handle;
 mod refill_task;
 pub mod reject;
 mod rejected;
@@ -339,6 +340,7 @@ pub use self::{
     per_service::PerService,
     quota::{ParseQuotaError, Quota, Quotas},
     rate_limit::{WindowRateLimit, WindowRateLimitHandle, WindowRateLimitLayer},
+    rate_limit_handle::RateLimitHandle,
     rejected::Rejected,
     retry::{ExponentialRetry, ExponentialRetryHandle, ExponentialRetryLayer},
     settings::InvalidSetting,

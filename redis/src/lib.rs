@@ -77,8 +77,8 @@
 //! - **Rights** (ACL): `+evalsha +eval +info +time +get +set +setrange`, on the keys of the prefix:
 //!   `~rl:*`. A client of a cluster needs `+cluster|slots`, too.
 //! - **Memory**: `noeviction`, or a server whose memory is never full. An evicted key is a lost
-//!   state. A key takes at most 4.5 KB, for any limit and window. It expires some windows and a minute
-//!   after its last lease; with `strict`, a week.
+//!   state. A key takes at most 4.5 KB, for any limit and window. It expires some windows and a
+//!   minute after its last lease; with `strict`, a week.
 //! - **Loss of the state**: a server that was started anew or promoted may have lost the latest
 //!   leases. The state remembers the run id of its server. Once it differs, each process counts its
 //!   own latest leases again. A restart that has lost nothing costs quota for one window, too.
@@ -99,7 +99,7 @@
 //! | `timeout` | no response in the time that the connection allows; the request may have been applied |
 //! | `loading` | the server reads its data after a start |
 //! | `busy` | another script keeps the server busy |
-//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas |
+//! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas. If it lasts after a failover, the connection leads to the former primary, and has to be made anew |
 //! | `moved`, `ask` | a node of a cluster that does not serve the key; lasting ones mean a client that knows no clusters |
 //! | `cluster_down` | the cluster does not serve the key |
 //! | `out_of_memory` | the memory of the server is full |

@@ -13,8 +13,8 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{
-        Bounds, CloseError, End, Ends, Event, InFlight, Limiter, Observer, QueueLimits, Refusal,
-        Rejecting, Waiter,
+        Bounds, CloseError, End, Ends, Event, InFlight, Kind, Limiter, Observer, QueueLimits,
+        Refusal, Rejecting, Waiter,
     },
     rejected::{Limit, Reason, Rejected},
     semaphore::{Ended, Semaphore, Tag, Turn, View, WaiterKey},
@@ -107,8 +107,7 @@ impl fmt::Debug for ConcurrencyLimiter {
 
 impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
-    const KIND: &'static str = ConcurrencySnapshot::KIND;
-    const CAN_PAUSE: bool = false;
+    const KIND: Kind = Kind { name: ConcurrencySnapshot::KIND, can_pause: false, has_store: false };
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;

@@ -7,6 +7,7 @@
 //! | [reqwest-middleware, reqwest-retry](#reqwest-retry) | [`HttpRetryLayer`](crate::client::HttpRetryLayer) |
 //! | [limits, slowapi](#limits-and-slowapi) (Python) | [`WindowRateLimitLayer`](crate::WindowRateLimitLayer) |
 //! | [governor, tower_governor](#governor-and-tower_governor) | [`WindowRateLimitLayer`](crate::WindowRateLimitLayer) |
+//! | [limiters in Redis](#limiters-in-redis) | [`WindowRateLimitLayer::shared`](crate::WindowRateLimitLayer::shared) |
 //! | [tower](#tower): its limits, `Buffer`, `LoadShed`, `Retry`, `Budget` | all layers |
 //!
 //! Theirs is shown as text, ours is compiled and run with the tests.
@@ -381,6 +382,24 @@
 //! | `error_handler(...)` | `reject_with(...)` |
 //! | `methods(...)` | [`ExemptLayer`](crate::ExemptLayer), or the layer on a route |
 //! | a fixed quota | `handle.set_quota`, `handle.pause_for` |
+//!
+//! # Limiters in Redis
+//!
+//! They ask Redis about each request: by GCRA (redis-cell, go-redis/redis_rate), by a sorted set of
+//! times (`limits` of Python in part), or by a counter with a time to live. A [shared
+//! quota](crate::shared) leases permits in advance, so most calls ask nothing, and its limit holds
+//! for the moment at which requests go out. The crate `tower-floodgate-redis` has the store.
+//!
+//! | there | here |
+//! | --- | --- |
+//! | a limiter with a Redis client | `SharedWindow::new(RedisStore::new(connection), name, n, window, away)` |
+//! | a key for each user | `SharedWindows`, with a [key](crate::keyed::Key) of the request |
+//! | sleep until the time of the reply, and try again | nothing: requests wait in order, up to `max_wait` |
+//! | reject at once | `.max_wait(Duration::ZERO)`: after one reply of the store, if no permit is at hand |
+//! | `in_memory_fallback` (Flask-Limiter, slowapi), `insuranceLimiter` (rate-limiter-flexible) | `Away::Share { processes }` |
+//! | `passOnStoreError: true` (express-rate-limit), `timeout` (Upstash) | `Away::Open` |
+//! | an error for each request | `Away::Closed`, with `max_wait` of zero |
+//! | `blockDuration`, penalties | none: those of [keyed](crate::keyed) limits, for each process |
 //!
 //! # tower
 //!

@@ -35,7 +35,7 @@ pub(crate) use self::{
     bounds::{Bounds, QueueLimits},
     end::{End, Ends},
     in_flight::InFlight,
-    observer::{Event, Observer},
+    observer::{Event, Kind, Observer},
     readiness::Readiness,
     rejecting::Rejecting,
     waiter::Waiter,
@@ -63,11 +63,8 @@ pub(crate) trait Limiter: Cached {
     /// The permit as the response holds it, released by its drop. The default holds none.
     type InFlight: Default;
 
-    /// The kind of the limit, in metrics and traces.
-    const KIND: &'static str;
-
-    /// Whether a handle can pause the limit.
-    const CAN_PAUSE: bool;
+    /// The kind of the limit.
+    const KIND: Kind;
 
     /// Acquires a permit as [`try_acquire`](Self::try_acquire) does, unless admissions are
     /// [observed](Self::observe).
@@ -145,7 +142,7 @@ pub(crate) trait Limiter: Cached {
     ///
     /// If the name is empty, or the limit has another one.
     fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observer().set_name(name, Self::KIND, Self::CAN_PAUSE)?;
+        self.observer().set_name(name, Self::KIND)?;
         self.observe();
         Ok(())
     }

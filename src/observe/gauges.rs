@@ -10,6 +10,7 @@ use crate::{
     limiter::{ADMITTED, labels},
     metric::Metric,
     retry::RetryBudget,
+    shared::{FleetCounts, SharedSnapshot},
 };
 
 const IN_FLIGHT: Metric =
@@ -82,6 +83,108 @@ impl RuleSum {
     }
 }
 
+const FREE: Metric = Metric::count(
+    "floodgate_permits_free",
+    "Permits that no process had leased at the latest reply of the store.",
+);
+const POOLED: Metric =
+    Metric::count("floodgate_permits_pooled", "Leased permits at hand in this process.");
+const HELD: Metric = Metric::count(
+    "floodgate_permits_held",
+    "Permits of this process that may count in the store, used or not.",
+);
+const AWAY: Metric = Metric::count("floodgate_store_away", "Limits whose store is away.");
+const AWAY_FOR: Metric = Metric::seconds(
+    "floodgate_store_away_seconds",
+    "Time since the store is away; 0 if it is not.",
+);
+const LEASED: Metric = Metric::count(
+    "floodgate_permits_leased_total",
+    "Permits that the store has leased to this process.",
+);
+const LAPSED: Metric = Metric::count(
+    "floodgate_permits_lapsed_total",
+    "Leased permits that lapsed before they were used.",
+);
+const REFUNDED: Metric = Metric::count(
+    "floodgate_permits_refunded_total",
+    "Unused permits that the store has taken back.",
+);
+const ISSUED_LATE: Metric = Metric::count(
+    "floodgate_requests_issued_late_total",
+    "Requests that were issued after the deadline of their lease.",
+);
+const ISSUED_ALONE: Metric = Metric::count(
+    "floodgate_requests_issued_alone_total",
+    "Requests that were issued by the limit of this process alone, while the store was away.",
+);
+const ISSUED_UNLIMITED: Metric = Metric::count(
+    "floodgate_requests_issued_unlimited_total",
+    "Requests that were issued without a limit, while the store was away.",
+);
+const EPOCH_CHANGES: Metric = Metric::count(
+    "floodgate_store_epoch_changes_total",
+    "New histories of the state in the store: it was lost, or its server was started anew.",
+);
+const CLOCK_STEPS: Metric =
+    Metric::count("floodgate_store_clock_steps_total", "Steps of the store's clock ahead.");
+const OTHER_TERMS: Metric = Metric::count(
+    "floodgate_store_other_terms_total",
+    "Replies of the store that told of another limit or window under the same name.",
+);
+
+/// The readings of all shared limits of one name, between the process and the store.
+#[derive(Default)]
+struct StoreSum {
+    free: u64,
+    pooled: u64,
+    held: u64,
+    away: u64,
+    away_for: Duration,
+    fleet: FleetCounts,
+}
+
+impl StoreSum {
+    fn add(&mut self, of: &SharedSnapshot) {
+        self.free += u64::from(of.free);
+        self.pooled += u64::from(of.pooled);
+        self.held += of.held;
+        self.away += u64::from(of.away_for.is_some());
+        self.away_for = self.away_for.max(of.away_for.unwrap_or_default());
+        self.fleet.add(of.fleet);
+    }
+
+    fn record(&self, count: impl Fn(Metric, u64), seconds: impl Fn(Metric, Duration)) {
+        count(FREE, self.free);
+        count(POOLED, self.pooled);
+        count(HELD, self.held);
+        count(AWAY, self.away);
+        seconds(AWAY_FOR, self.away_for);
+    }
+
+    /// Requests of which some are about to be issued: a count at the issue would cost each call.
+    const fn issued(&self) -> u64 {
+        let FleetCounts { used, issued_alone, issued_unlimited, .. } = self.fleet;
+        used + issued_alone + issued_unlimited
+    }
+
+    const fn totals(&self) -> [(Metric, u64); 10] {
+        let of = &self.fleet;
+        [
+            (ISSUED, self.issued()),
+            (LEASED, of.leased),
+            (LAPSED, of.lapsed),
+            (REFUNDED, of.refunded),
+            (ISSUED_LATE, of.issued_late),
+            (ISSUED_ALONE, of.issued_alone),
+            (ISSUED_UNLIMITED, of.issued_unlimited),
+            (EPOCH_CHANGES, of.epoch_changes),
+            (CLOCK_STEPS, of.clock_steps),
+            (OTHER_TERMS, of.other_terms),
+        ]
+    }
+}
+
 /// The readings of all limits of one kind and name.
 #[derive(Default)]
 struct Sum {
@@ -93,6 +196,7 @@ struct Sum {
     queue_age: Duration,
     paused: Option<Duration>,
     issued: Option<u64>,
+    store: Option<StoreSum>,
 }
 
 impl Sum {
@@ -117,6 +221,15 @@ impl Sum {
                 self.paused = self.paused.max(Some(of.paused_for));
                 *self.issued.get_or_insert(0) += of.issued;
             }
+            Snapshot::Shared(of) => {
+                self.queued += u64::from(of.queued);
+                self.limit += u64::from(of.limit);
+                self.remaining += u64::from(of.remaining);
+                self.window = self.window.max(Some(of.window));
+                self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
+                self.paused = self.paused.max(Some(of.paused_for));
+                self.store.get_or_insert_default().add(of);
+            }
             Snapshot::Retry(_) | Snapshot::Rule(_) => {}
         }
     }
@@ -137,8 +250,13 @@ impl Sum {
             self.in_flight.into_iter().for_each(|value| count(IN_FLIGHT, value));
             self.window.into_iter().for_each(|value| seconds(WINDOW, value));
             self.paused.into_iter().for_each(|value| seconds(PAUSED, value));
-            if let Some(issued) = self.issued {
-                ISSUED.register::<Counter>(recorder, &labels).absolute(issued);
+            let total = |metric: Metric, value: u64| {
+                metric.register::<Counter>(recorder, &labels).absolute(value);
+            };
+            self.issued.into_iter().for_each(|issued| total(ISSUED, issued));
+            if let Some(store) = &self.store {
+                store.record(count, seconds);
+                store.totals().into_iter().for_each(|(metric, value)| total(metric, value));
             }
         });
     }
@@ -152,7 +270,7 @@ pub(super) fn record(snapshots: &[Snapshot]) {
         match snapshot {
             Snapshot::Retry(_) => {}
             Snapshot::Rule(of) => rules.entry(&of.name).or_default().add(of),
-            Snapshot::Concurrency(_) | Snapshot::Window(_) => {
+            Snapshot::Concurrency(_) | Snapshot::Window(_) | Snapshot::Shared(_) => {
                 if let Some(name) = snapshot.name() {
                     sums.entry((name, snapshot.kind())).or_default().add(snapshot);
                 }

@@ -7,6 +7,7 @@ use super::Snapshot;
 use crate::{
     backpressure::ConcurrencyBackpressureHandle, keyed::RuleHandle,
     rate_limit::WindowRateLimitHandle, retry::ExponentialRetryHandle,
+    shared::SharedRateLimitHandle,
 };
 
 /// A handle of any limit.
@@ -21,6 +22,8 @@ pub enum Handle {
     Retry(ExponentialRetryHandle),
     /// Of a rule of a keyed limit.
     Rule(RuleHandle),
+    /// Of a rate limit that many processes share.
+    Shared(SharedRateLimitHandle),
 }
 
 impl Handle {
@@ -32,6 +35,7 @@ impl Handle {
             Self::Window(handle) => Snapshot::Window(handle.snapshot()),
             Self::Retry(handle) => Snapshot::Retry(handle.snapshot()),
             Self::Rule(handle) => Snapshot::Rule(handle.snapshot()),
+            Self::Shared(handle) => Snapshot::Shared(handle.snapshot()),
         }
     }
 
@@ -42,6 +46,7 @@ impl Handle {
             Self::Window(handle) => handle.register_metrics(),
             Self::Retry(handle) => handle.register_metrics(),
             Self::Rule(handle) => handle.register_metrics(),
+            Self::Shared(handle) => handle.register_metrics(),
         }
     }
 }
@@ -67,6 +72,12 @@ impl From<ExponentialRetryHandle> for Handle {
 impl From<RuleHandle> for Handle {
     fn from(handle: RuleHandle) -> Self {
         Self::Rule(handle)
+    }
+}
+
+impl From<SharedRateLimitHandle> for Handle {
+    fn from(handle: SharedRateLimitHandle) -> Self {
+        Self::Shared(handle)
     }
 }
 
@@ -101,7 +112,8 @@ impl Limits {
     }
 
     /// Records the gauges of the limits that have names, `floodgate_requests_issued_total`, the
-    /// balance of the budgets of policies, and the metrics of rules other than their rejections.
+    /// balance of the budgets of policies, the metrics of rules other than their rejections, and
+    /// the counts between a shared limit and its store.
     ///
     /// A gauge shows the last value that was recorded, so call this when the metrics are read: in
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several

@@ -29,7 +29,7 @@
 //! With the feature `axum`, `observe::page` draws a set of limits live in a browser. Retries are
 //! observed alike: [`retry`](crate::retry#observation-and-control) has their counts, metrics and
 //! events, and a set takes the handles of policies, too. So it does those of the
-//! [rules](#rules-of-keyed-limits) of keyed limits.
+//! [rules](#rules-of-keyed-limits) of keyed limits, and of [shared limits](#shared-limits).
 //!
 //! # Costs
 //!
@@ -47,7 +47,8 @@
 //!
 //! Metrics are recorded with the facade [`metrics`](https://docs.rs/metrics), so any of its
 //! exporters takes them. Each has the labels `limiter`, which is the name of the limit, and `kind`:
-//! `concurrency` or `window`. Those of [rules](#rules-of-keyed-limits) have the kind `rule`.
+//! `concurrency` or `window`. Those of [rules](#rules-of-keyed-limits) have the kind `rule`, and
+//! those of [shared limits](#shared-limits) the kind `shared`.
 //!
 //! | metric | type | unit | meaning |
 //! | --- | --- | --- | --- |
@@ -87,7 +88,7 @@
 //!     ConcurrencyBackpressureLayer,
 //!     observe::{
 //!         Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, RETRY_ATTEMPTS_BUCKETS,
-//!         RETRY_BACKOFF_BUCKETS,
+//!         RETRY_BACKOFF_BUCKETS, STORE_OUTAGE_BUCKETS, STORE_REQUEST_BUCKETS,
 //!     },
 //! };
 //!
@@ -97,6 +98,8 @@
 //!     .set_buckets_for_metric(full("floodgate_pause_seconds"), &PAUSE_BUCKETS)?
 //!     .set_buckets_for_metric(full("floodgate_retry_attempts"), &RETRY_ATTEMPTS_BUCKETS)?
 //!     .set_buckets_for_metric(full("floodgate_retry_backoff_seconds"), &RETRY_BACKOFF_BUCKETS)?
+//!     .set_buckets_for_metric(full("floodgate_store_request_seconds"), &STORE_REQUEST_BUCKETS)?
+//!     .set_buckets_for_metric(full("floodgate_store_outage_seconds"), &STORE_OUTAGE_BUCKETS)?
 //!     .install_recorder()?;
 //!
 //! let layer = ConcurrencyBackpressureLayer::new(100).name("api");
@@ -151,7 +154,8 @@
 //!
 //! An event that admitted requests cause is below the level at which programs usually run, one that
 //! changes the fate of requests is not. None is a warning: each is the effect of a setting. A
-//! filter of `tower_floodgate=warn` turns them off, `tower_floodgate=debug` shows all waits.
+//! filter of `tower_floodgate=warn` turns them off, `tower_floodgate=debug` shows all waits. Only
+//! [shared limits](#shared-limits) have warnings: of their store.
 //!
 //! # Rules of keyed limits
 //!
@@ -212,14 +216,75 @@
 //! [`RuleHandle::top`](crate::keyed::RuleHandle::top), in snapshots and on the page, by the label
 //! that the key [returns](crate::keyed::Key::label), for as many keys as the list has.
 //!
+//! # Shared limits
+//!
+//! A limit that many processes [share](crate::shared) has the metrics and the events of a window,
+//! with the kind `shared`. `reason` may be `unavailable`, too: the store was away. Two of the
+//! gauges and one counter mean something of their own:
+//!
+//! | metric | of a shared limit |
+//! | --- | --- |
+//! | `floodgate_limit` | requests that all processes may issue in a window |
+//! | `floodgate_remaining` | permits at hand, and those that were free at the latest reply |
+//! | `floodgate_requests_issued_total` | requests of this process, those that are about to be issued included |
+//!
+//! Between the process and the store:
+//!
+//! | metric, of the kind `shared` | type | unit | meaning |
+//! | --- | --- | --- | --- |
+//! | `floodgate_store_requests_total` | counter | requests to the store | that have ended; label `code`: `ok`, `timeout`, `invalid_reply`, or that of the [error](crate::shared::StoreError) of the store |
+//! | `floodgate_store_request_seconds` | histogram | seconds | of each of them with a reply: the round trip |
+//! | `floodgate_store_outages_total` | counter | outages | the store [went away](crate::shared::Away) |
+//! | `floodgate_store_outage_seconds` | histogram | seconds | of each outage, once it is over |
+//! | `floodgate_store_away` | gauge | limits | whose store is away: 1 or 0 for one limit of the name |
+//! | `floodgate_store_away_seconds` | gauge | seconds | since the store is away; 0 if it is not |
+//! | `floodgate_permits_free` | gauge | permits | that no process had leased at the latest reply |
+//! | `floodgate_permits_pooled` | gauge | permits | at hand in this process |
+//! | `floodgate_permits_held` | gauge | permits | of this process that may count in the store, used or not |
+//! | `floodgate_permits_leased_total` | counter | permits | that the store has leased to this process |
+//! | `floodgate_permits_lapsed_total` | counter | permits | that lapsed before they were used |
+//! | `floodgate_permits_refunded_total` | counter | permits | unused ones that the store has taken back |
+//! | `floodgate_requests_issued_late_total` | counter | requests | that were issued after the deadline of their lease |
+//! | `floodgate_requests_issued_alone_total` | counter | requests | that were issued by the limit of this process alone, during an outage |
+//! | `floodgate_requests_issued_unlimited_total` | counter | requests | that were issued without a limit, during an outage |
+//! | `floodgate_store_epoch_changes_total` | counter | changes | of the history of the state: it was lost, or its server was started anew |
+//! | `floodgate_store_clock_steps_total` | counter | steps | of the store's clock ahead, after each of which the process pauses for a window |
+//! | `floodgate_store_other_terms_total` | counter | replies | that told of another limit or window under the same name |
+//!
+//! The first four are recorded when they happen, and all others by `record_metrics`: a request that
+//! finds a permit at hand records no more than one of a window does. The counters are the
+//! [`FleetCounts`] of the snapshot, which count from the creation of the limit. A store has few
+//! codes; from the 17th on, they are one, `other`.
+//!
+//! | event | level | further fields |
+//! | --- | --- | --- |
+//! | `store away` | WARN | `code`, `error`: once per outage |
+//! | `store denies a right` | WARN | `error`, `remedy`: once, of an error with the code `no_permission` |
+//! | `store back` | INFO | `away_for` |
+//! | `epoch changed` | WARN | |
+//! | `store clock set ahead` | WARN | `step` |
+//! | `other terms` | WARN | `limit` and `window` of this process; once, and again after they are changed |
+//! | `issued late` | DEBUG | |
+//! | `store request` | TRACE | `code`, `took` |
+//!
+//! They have the fields `kind` and `quota`, the name of the quota in the store. They are traced
+//! without a name, too; with one, they have the field `limiter`. All but `issued late` come from
+//! the task that talks to the store, and are in no span. A warning is no effect of a setting, and
+//! may cost the limit or the requests.
+//!
+//! The keys of a [quota for each key](crate::shared#a-quota-for-each-key) have no metrics: they
+//! would be a time series each. Their events have the name of the quota and no key. Of an event of
+//! the store that all keys notice, one is traced: an outage until its end, a change of the epoch
+//! and a step of the clock once a minute.
+//!
 //! # Cardinality
 //!
-//! The value of a label is a name given when a layer or a policy is built, a kind, a reason, or the
-//! [class](crate::retry::ErrorType) of a failure that was retried: a status from 400 to 599, one of
-//! the 17 codes of gRPC, or one of a handful of names. A classifier of your own may judge other
-//! statuses, and name classes of its own. Nothing else of a request becomes a label. So the number
-//! of time series is bounded by the number of names in the program. The limits of `per_service()`
-//! share their name, and so their series.
+//! The value of a label is a name given when a layer or a policy is built, a kind, a reason, one of
+//! up to 20 codes of a store, or the [class](crate::retry::ErrorType) of a failure that was
+//! retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a handful of names. A
+//! classifier of your own may judge other statuses, and name classes of its own. Nothing else of a
+//! request becomes a label. So the number of time series is bounded by the number of names in the
+//! program. The limits of `per_service()` share their name, and so their series.
 //!
 //! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
 //! of times the greatest is taken.
@@ -242,7 +307,9 @@ pub mod page;
 mod snapshot;
 
 #[cfg(feature = "metrics")]
-pub use self::buckets::{PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS};
+pub use self::buckets::{
+    PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, STORE_OUTAGE_BUCKETS, STORE_REQUEST_BUCKETS,
+};
 pub use self::{
     limits::{Handle, Limits},
     snapshot::Snapshot,
@@ -255,4 +322,5 @@ pub use crate::{
     limiter::LimitCounts,
     rate_limit::WindowSnapshot,
     retry::{RetryBudgetSnapshot, RetrySnapshot},
+    shared::{FleetCounts, SharedSnapshot},
 };

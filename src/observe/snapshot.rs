@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{
     backpressure::ConcurrencySnapshot, keyed::RuleSnapshot, rate_limit::WindowSnapshot,
-    retry::RetrySnapshot,
+    retry::RetrySnapshot, shared::SharedSnapshot,
 };
 
 /// The state and the counts of a limit, a rule or a retry policy at one moment.
@@ -22,6 +22,8 @@ pub enum Snapshot {
     Retry(RetrySnapshot),
     /// Of a rule of a keyed limit.
     Rule(RuleSnapshot),
+    /// Of a rate limit that many processes share.
+    Shared(SharedSnapshot),
 }
 
 impl From<ConcurrencySnapshot> for Snapshot {
@@ -48,8 +50,14 @@ impl From<RuleSnapshot> for Snapshot {
     }
 }
 
+impl From<SharedSnapshot> for Snapshot {
+    fn from(snapshot: SharedSnapshot) -> Self {
+        Self::Shared(snapshot)
+    }
+}
+
 impl Snapshot {
-    /// Returns the kind: `concurrency`, `window`, `retry` or `rule`.
+    /// Returns the kind: `concurrency`, `window`, `retry`, `rule` or `shared`.
     ///
     /// It is the tag of a serialized snapshot, and the field `kind` of traces. That of a limit is
     /// the label `kind` of its metrics, too: those of a retry have none.
@@ -60,6 +68,7 @@ impl Snapshot {
             Self::Window(_) => WindowSnapshot::KIND,
             Self::Retry(_) => "retry",
             Self::Rule(_) => RuleSnapshot::KIND,
+            Self::Shared(_) => SharedSnapshot::KIND,
         }
     }
 
@@ -71,6 +80,7 @@ impl Snapshot {
             Self::Window(snapshot) => snapshot.name.as_ref(),
             Self::Retry(snapshot) => Some(&snapshot.name),
             Self::Rule(snapshot) => Some(&snapshot.name),
+            Self::Shared(snapshot) => snapshot.name.as_ref(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{rate_limit::WindowRateLimitHandle, time::nanos};
+use crate::{rate_limit_handle::RateLimitHandle, time::nanos};
 
 /// Reads and changes the bound on the pauses of a
 /// [`PauseOnHintLayer`](super::PauseOnHintLayer).
@@ -31,13 +31,13 @@ pub struct PauseOnHintHandle(Arc<Shared>);
 /// The parts that are the same for all services of a layer, behind the one reference that each call
 /// clones.
 struct Shared {
-    limit: WindowRateLimitHandle,
+    limit: RateLimitHandle,
     /// In nanoseconds. Relaxed: it orders nothing.
     max_pause: AtomicU64,
 }
 
 impl PauseOnHintHandle {
-    pub(super) fn new(limit: WindowRateLimitHandle, max_pause: Duration) -> Self {
+    pub(super) fn new(limit: RateLimitHandle, max_pause: Duration) -> Self {
         Self(Arc::new(Shared { limit, max_pause: AtomicU64::new(nanos(max_pause)) }))
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{PauseOnHint, PauseOnHintHandle};
-use crate::rate_limit::WindowRateLimitHandle;
+use crate::rate_limit_handle::RateLimitHandle;
 
 /// The default bound on a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -21,9 +21,12 @@ pub struct PauseOnHintLayer<H> {
 
 impl<H> PauseOnHintLayer<H> {
     /// Pauses the limit of `handle` for the times that `hint` reads from responses.
+    ///
+    /// The handle is a [`WindowRateLimitHandle`](crate::WindowRateLimitHandle) or a
+    /// [`SharedRateLimitHandle`](crate::shared::SharedRateLimitHandle).
     #[must_use]
-    pub fn new(handle: WindowRateLimitHandle, hint: H) -> Self {
-        Self { handle: PauseOnHintHandle::new(handle, MAX_PAUSE), hint }
+    pub fn new(handle: impl Into<RateLimitHandle>, hint: H) -> Self {
+        Self { handle: PauseOnHintHandle::new(handle.into(), MAX_PAUSE), hint }
     }
 
     /// Bounds each pause, however long the server wants it.

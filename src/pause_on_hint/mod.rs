@@ -36,6 +36,9 @@
 //! If each host has a limit of its own,
 //! [`keyed`](crate::keyed::KeyedLimitLayer::pause_on_hint) pauses the host that asks for it.
 //!
+//! A limit that many processes [share](crate::shared) is paused in this process alone. The others
+//! learn of the server's hint from responses of their own.
+//!
 //! # How long
 //!
 //! | setting | a hint up to it | a longer hint |

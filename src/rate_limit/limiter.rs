@@ -19,8 +19,8 @@ use crate::{
     arc_cache::{CachedArc, arc_cache},
     current_deadline,
     limiter::{
-        Bounds, CloseError, End, Ends, Event, Limiter, Observer, QueueLimits, Refusal, Rejecting,
-        Waiter,
+        Bounds, CloseError, End, Ends, Event, Kind, Limiter, Observer, QueueLimits, Refusal,
+        Rejecting, Waiter,
     },
     quota::Quota,
     refill_task::{Refill, RefillTask},
@@ -237,8 +237,7 @@ impl fmt::Debug for RateLimiter {
 
 impl Limiter for RateLimiter {
     const LAYER: &'static str = "WindowRateLimitLayer";
-    const KIND: &'static str = WindowSnapshot::KIND;
-    const CAN_PAUSE: bool = true;
+    const KIND: Kind = Kind { name: WindowSnapshot::KIND, can_pause: true, has_store: false };
 
     type Permit = Permit;
     type InFlight = ();

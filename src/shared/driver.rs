@@ -281,7 +281,7 @@ impl SharedLimiter {
                 true
             }
             Err(error) => {
-                self.failed(recv, error.code());
+                self.failed(recv, &error);
                 false
             }
         }

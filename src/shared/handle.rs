@@ -2,7 +2,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{SharedSnapshot, agent::Terms, limiter::SharedLimiter, quota, snapshot::FleetCounts};
+use super::{
+    SharedSnapshot,
+    agent::{Agent, Terms},
+    limiter::SharedLimiter,
+    pool::PoolView,
+    quota,
+    snapshot::FleetCounts,
+};
+#[cfg(feature = "server")]
+use crate::rate_limit_handle::Standing;
 use crate::{
     limiter::{Closed, Drained, Event, QueueLimits, RejectedCounts},
     quota::Quota,
@@ -59,12 +68,8 @@ impl SharedRateLimitHandle {
     #[must_use]
     pub fn remaining(&self) -> u32 {
         let now = self.limiter.clock().now();
-        let pool = self.limiter.pool.view(now);
-        if pool.queued > 0 || pool.is_closed || self.limiter.paused_until(now).is_some() {
-            return 0;
-        }
-        let agent = self.limiter.agent();
-        pool.permits.saturating_add(agent.free()).min(agent.terms().limit)
+        let is_paused = self.limiter.paused_until(now).is_some();
+        remaining(&self.limiter.pool.view(now), &self.limiter.agent(), is_paused)
     }
 
     /// Returns the time that a request would wait at least if it arrived now; zero if there is a
@@ -78,6 +83,28 @@ impl SharedRateLimitHandle {
         }
         let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         pool.expected.since(now).max(paused)
+    }
+
+    /// Reads the state for headers.
+    ///
+    /// Permits of other processes are in use at unknown times, so the reset is the whole window, as
+    /// of any sliding one. The next permit comes within the window, unless it is paused for longer.
+    #[cfg(feature = "server")]
+    pub(crate) fn standing(&self) -> Standing {
+        let limiter = &*self.limiter;
+        let now = limiter.clock().now();
+        let paused = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
+        let pool = limiter.pool.view(now);
+        let (terms, remaining) = {
+            let agent = limiter.agent();
+            (agent.terms(), remaining(&pool, &agent, !paused.is_zero()))
+        };
+        let reset = match remaining {
+            0 => pool.expected.since(now).min(terms.window).max(paused),
+            _ => terms.window,
+        };
+        let reset = (!pool.is_closed).then_some(reset);
+        Standing { limit: terms.limit, window: terms.window, remaining, reset }
     }
 
     /// Returns the number of requests that wait in this process.
@@ -122,6 +149,7 @@ impl SharedRateLimitHandle {
             quota: Arc::clone(&limiter.quota_name),
             limit: terms.limit,
             window: terms.window,
+            remaining: remaining(&pool, &agent, !paused_for.is_zero()),
             free: agent.free(),
             pooled: pool.permits,
             held,
@@ -150,6 +178,11 @@ impl SharedRateLimitHandle {
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
         self.limiter.observed.observer.rejected()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn register_metrics(&self) {
+        self.limiter.observed.register_metrics();
     }
 
     /// Changes limit and window in one step, for the leases of this process from now on. A share
@@ -241,6 +274,14 @@ impl SharedRateLimitHandle {
     pub fn is_closed(&self) -> bool {
         self.limiter.pool.is_closed()
     }
+}
+
+/// Returns the number of requests that could be issued, by readings of one moment.
+fn remaining(pool: &PoolView, agent: &Agent, is_paused: bool) -> u32 {
+    if pool.queued > 0 || pool.is_closed || is_paused {
+        return 0;
+    }
+    pool.permits.saturating_add(agent.free()).min(agent.terms().limit)
 }
 
 impl fmt::Debug for SharedRateLimitHandle {

@@ -11,12 +11,12 @@ use std::{
 };
 
 use super::{
-    Away, SharedSnapshot, SharedWindow,
+    Away, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
     group::{Flag, Group},
-    observed::Observed,
+    observed::{Observed, Reports},
     pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
     store::AnyStore,
 };
@@ -74,9 +74,10 @@ pub(super) enum Detour {
 }
 
 impl SharedLimiter {
-    pub(super) fn new(quota: SharedWindow, group: Arc<Group>) -> Self {
+    pub(super) fn new(quota: SharedWindow, group: Arc<Group>, reports: Arc<Reports>) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
         let clock = group.clock;
+        let observed = Observed::new(reports);
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -91,7 +92,7 @@ impl SharedLimiter {
             is_listed: AtomicBool::new(false),
             is_low: Flag::new(),
             bounds: Bounds::default(),
-            observed: Observed::default(),
+            observed,
             ends: Semaphore::new(1, clock, ()),
         }
     }
@@ -111,7 +112,7 @@ impl SharedLimiter {
 
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observed.observer.set_name(name, SharedSnapshot::KIND, true)
+        self.observed.set_name(name)
     }
 
     pub(super) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -235,7 +236,7 @@ impl SharedLimiter {
             Permit::Leased(_) => {}
             Permit::Local(local) => {
                 local.commit_one();
-                self.agent().issued_late(1, false);
+                self.agent().issued_late(1, false, self.clock().now());
                 self.observed.issued_alone(true);
             }
             Permit::Unlimited => self.observed.issued_alone(false),
@@ -246,7 +247,7 @@ impl SharedLimiter {
 
     #[cold]
     fn issued_late(&self) {
-        self.agent().issued_late(1, true);
+        self.agent().issued_late(1, true, self.clock().now());
         self.observed.issued_late();
     }
 
@@ -313,9 +314,9 @@ impl SharedLimiter {
     }
 
     /// A request to the store has failed.
-    pub(super) fn failed(&self, now: Nanos, code: &str) {
+    pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
         self.agent().failed();
-        self.observed.failed(code, !self.is_away());
+        self.observed.failed(error, !self.is_away());
         self.begin_outage(now);
     }
 
@@ -345,8 +346,8 @@ impl SharedLimiter {
         self.wake(wakers);
     }
 
-    /// Creates the limit of this process alone. It begins with the permits of its own leases, which
-    /// may be issued in the last window.
+    /// Creates the limit of this process alone. It begins with the permits that the process may have
+    /// issued in the last window: those of its leases, and those of its limit in an outage before.
     fn local(&self, terms: Terms, mine: u64) -> Option<Arc<RateLimiter>> {
         let Away::Share { processes } = self.away else { return None };
         let share = (terms.limit / processes).max(1);
@@ -375,7 +376,7 @@ impl SharedLimiter {
 
     pub(super) fn remark(&self, remarks: &[Remark]) {
         for remark in remarks {
-            self.observed.remark(*remark);
+            self.observed.remark(*remark, &self.terms());
         }
     }
 
@@ -409,6 +410,9 @@ impl SharedLimiter {
             agent.set_terms(terms);
         }
         drop(agent);
+        if terms != before {
+            self.observed.terms_changed();
+        }
         self.group.notify(self);
         terms != before
     }

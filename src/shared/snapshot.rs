@@ -21,6 +21,9 @@ pub struct SharedSnapshot {
     #[cfg_attr(feature = "serde", serde(rename = "window_seconds"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::serialize"))]
     pub window: Duration,
+    /// The number of requests that could be issued now, as far as this process knows. See
+    /// [`remaining`](super::SharedRateLimitHandle::remaining).
+    pub remaining: u32,
     /// The permits that no process had leased at the latest reply of the store.
     pub free: u32,
     /// The permits at hand in this process.
@@ -101,4 +104,39 @@ pub struct FleetCounts {
     pub issued_unlimited: u64,
     /// Requests that were rejected because the store was away.
     pub unavailable: u64,
+}
+
+#[cfg(feature = "metrics")]
+impl FleetCounts {
+    /// Adds the counts of another limit.
+    pub(crate) fn add(&mut self, of: Self) {
+        let Self {
+            store_requests,
+            store_failures,
+            leased,
+            used,
+            lapsed,
+            refunded,
+            epoch_changes,
+            clock_steps,
+            other_terms,
+            issued_late,
+            issued_alone,
+            issued_unlimited,
+            unavailable,
+        } = of;
+        self.store_requests += store_requests;
+        self.store_failures += store_failures;
+        self.leased += leased;
+        self.used += used;
+        self.lapsed += lapsed;
+        self.refunded += refunded;
+        self.epoch_changes += epoch_changes;
+        self.clock_steps += clock_steps;
+        self.other_terms += other_terms;
+        self.issued_late += issued_late;
+        self.issued_alone += issued_alone;
+        self.issued_unlimited += issued_unlimited;
+        self.unavailable += unavailable;
+    }
 }

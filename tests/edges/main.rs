@@ -6,6 +6,9 @@
 #![allow(dead_code, unreachable_pub, reason = "the cores, without their users")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+// The name by which the sources know it.
+extern crate futures as futures_util;
+
 #[path = "../../src/retry/backoff.rs"]
 mod backoff;
 #[path = "../../src/retry/budget.rs"]
@@ -34,6 +37,7 @@ mod semaphore;
 mod seq48;
 #[path = "../../src/settings.rs"]
 mod settings;
+#[allow(unused_imports, reason = "the cores here need some of them")]
 #[path = "../../src/sync.rs"]
 mod sync;
 #[path = "../../src/time.rs"]

@@ -12,6 +12,8 @@ mod paused_runtime;
 mod paused_time;
 #[path = "../support/reports.rs"]
 mod reports;
+#[path = "../support/small_store.rs"]
+mod small_store;
 #[path = "../support/wake_counter.rs"]
 mod wake_counter;
 

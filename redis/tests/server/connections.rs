@@ -205,3 +205,11 @@ async fn dropped_request_is_applied_and_its_reply_discarded() {
     proxy.to_client(Passage::Open);
     assert_eq!(Request::new(100, SECOND, 3).send(&store, KEY).await.unwrap().total, 5);
 }
+
+#[tokio::test]
+async fn newer_protocol_changes_no_reply() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.socket()).await;
+    let store = RedisStore::new(connect(format!("{}?protocol=resp3", proxy.url())).await);
+    assert_eq!(request().send(&store, KEY).await.unwrap().leased(), 1);
+}

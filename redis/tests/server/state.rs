@@ -57,6 +57,27 @@ async fn d13_value_of_a_full_state_is_within_its_bound() {
     println!("the largest value: {largest} bytes");
     assert!(largest > 3000, "the state was not full");
 }
+#[tokio::test]
+async fn d13_value_without_entries_stays_small_when_the_clock_is_set_back() {
+    let server = Server::start(&[]).await;
+    let mut scripted = Scripted::new(server.connect().await);
+    let request = Request::new(1000, SECOND, 0);
+    for _ in 0..3 {
+        scripted.reply("key", &request).await;
+        let size: usize = scripted.query(redis::cmd("STRLEN").arg("key")).await;
+        assert_eq!(size, 88);
+        scripted.clock -= SECOND;
+    }
+}
+#[tokio::test]
+async fn leases_of_a_window_are_written_in_place() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::new(server.connect().await);
+    for _ in 0..10 {
+        Request::new(1000, 3600 * SECOND, 1).send(&store, "key").await.unwrap();
+    }
+    assert_eq!((server.calls("set").await, server.calls("setrange").await), (1, 9));
+}
 
 #[tokio::test]
 async fn d13_refusal_writes_nothing() {
@@ -105,8 +126,10 @@ async fn value_of_another_program_is_an_error_and_stays() {
     let mut connection = server.connect().await;
     let real: Vec<u8> = server.query("GET rl:real").await;
     let newer: Vec<u8> = [b"floodg:2", &real[8..]].concat();
+    // As if it had less than no entry.
+    let short = &real[..76];
     let partial = [&real[..8], b"partial", &real[8..]].concat();
-    for value in [&b"17"[..], b"", b"floodg:1", &newer, &real[..real.len() - 1], &partial] {
+    for value in [&b"17"[..], b"", b"floodg:1", &newer, &real[..real.len() - 1], &partial, short] {
         let mut set = redis::cmd("SET");
         set.arg("rl:key").arg(value).exec_async(&mut connection).await.unwrap();
         assert_eq!(request.send(&store, "key").await, Err("foreign_value".to_owned()));

@@ -18,7 +18,7 @@ impl Cluster {
     pub(crate) async fn start(size: usize) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..size {
-            let node = Server::start_with_port(|_| {
+            let node = Server::start_with_port(|| {
                 // The default is 10,000 above the other port, which may be too high or taken.
                 let bus = free_port().to_string();
                 let bus = ["--cluster-port", &bus];

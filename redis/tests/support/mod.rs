@@ -15,11 +15,11 @@ use std::time::Duration;
 ///
 /// After 30 seconds.
 pub(crate) async fn until(event: &str, mut condition: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         if condition().await {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("waited in vain: {event}");
 }

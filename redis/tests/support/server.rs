@@ -34,61 +34,43 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with arguments such as `["--appendonly", "yes"]`.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let server = Self::spawn(None, arguments).expect("a socket in a new folder is free");
-        server.wait().await;
-        server
+        let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        Self::try_start(None, arguments).await.expect("a socket in a new folder is free")
     }
 
     /// Starts a server that listens on a port of the loopback, too.
-    pub(crate) async fn start_with_port(arguments: impl Fn(u16) -> Vec<String>) -> Self {
-        // Another process may bind the port before the server does.
+    pub(crate) async fn start_with_port(arguments: impl Fn() -> Vec<String>) -> Self {
+        // Another process may bind a port before the server does.
         for _ in 0..5 {
-            let port = free_port();
-            let arguments = arguments(port);
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            if let Some(server) = Self::spawn(Some(port), &arguments) {
-                server.wait().await;
+            if let Some(server) = Self::try_start(Some(free_port()), arguments()).await {
                 return server;
             }
         }
         panic!("redis-server does not start");
     }
 
-    /// Starts a server, and returns `None` if it ends before it listens.
-    fn spawn(port: Option<u16>, arguments: &[&str]) -> Option<Self> {
+    async fn try_start(port: Option<u16>, arguments: Vec<String>) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         // The path of a socket has at most some 100 bytes, so it lies in no folder of the build.
         let name = format!("floodgate-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
-        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
         let process = run(&folder, port, &arguments);
         let mut server = Self { process, folder, port, arguments };
-        server.listens().then_some(server)
+        server.is_up().await.then_some(server)
     }
 
-    fn listens(&mut self) -> bool {
-        // Blocks the thread for some 20 ms.
-        loop {
-            if std::os::unix::net::UnixStream::connect(self.socket()).is_ok() {
-                return true;
+    /// Waits until the server executes commands. Returns false if the process ends instead.
+    async fn is_up(&mut self) -> bool {
+        let mut is_up = false;
+        until("the server executes commands, or ends", async || {
+            if let Ok(mut connection) = self.client().get_multiplexed_async_connection().await {
+                is_up = redis::cmd("PING").exec_async(&mut connection).await.is_ok();
             }
-            if self.process.try_wait().unwrap().is_some() {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    /// Waits until the server executes commands.
-    async fn wait(&self) {
-        until("the server executes commands", async || {
-            let Ok(mut connection) = self.client().get_multiplexed_async_connection().await else {
-                return false;
-            };
-            redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+            is_up || self.process.try_wait().unwrap().is_some()
         })
         .await;
+        is_up
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -132,17 +114,19 @@ impl Server {
 
     /// Starts the server again, with the files of the last process.
     pub(crate) async fn restart(&mut self) {
-        self.restart_with(&[]).await;
-        self.wait().await;
+        self.process = run(&self.folder, self.port, &self.arguments);
+        assert!(self.is_up().await, "redis-server does not start again");
     }
 
-    /// Starts the server again with more arguments, and does not wait for its data.
+    /// Starts the server again with more arguments, and does not wait until it has read its data.
     pub(crate) async fn restart_with(&mut self, arguments: &[&str]) {
-        let _ = fs::remove_file(self.socket());
         let more = arguments.iter().map(|&text| text.to_owned());
         let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();
         self.process = run(&self.folder, self.port, &arguments);
-        assert!(self.listens(), "redis-server does not start again");
+        until("the server listens", async || {
+            self.client().get_multiplexed_async_connection().await.is_ok()
+        })
+        .await;
     }
 
     /// Stops the process until [`resume`](Self::resume): it answers nothing, and keeps connections.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use metrics::{Counter, Histogram, Label};
 
-use super::Event;
+use super::{Event, Kind};
 use crate::{
     metric::{LateHandle, Metric},
     rejected::Reason,
@@ -50,21 +50,20 @@ pub(super) struct Metrics {
     queue_full: LateHandle<Counter>,
     wait_timeout: LateHandle<Counter>,
     closed: LateHandle<Counter>,
-    /// Registered before the first one only by a shared quota.
     unavailable: LateHandle<Counter>,
     cancelled: LateHandle<Counter>,
     unused: LateHandle<Counter>,
     queue_wait: LateHandle<Histogram>,
     pauses: LateHandle<Counter>,
     pause: LateHandle<Histogram>,
-    /// Pauses are registered before the first one only if there may be one.
-    can_pause: bool,
+    /// Events that other kinds have are not registered before the first one, which never comes.
+    kind: Kind,
     limit_changes: LateHandle<Counter>,
 }
 
 impl Metrics {
-    pub(super) fn new(name: &Arc<str>, kind: &'static str, can_pause: bool) -> Self {
-        let labels = labels(name, kind);
+    pub(super) fn new(name: &Arc<str>, kind: Kind) -> Self {
+        let labels = labels(name, kind.name);
         let counter = |metric| LateHandle::new(metric, &labels);
         let labels_of = |reason: Reason| {
             let [limiter, kind] = labels.clone();
@@ -83,16 +82,19 @@ impl Metrics {
             pauses: LateHandle::unregistered(PAUSES, &labels),
             pause: LateHandle::unregistered(PAUSE, &labels),
             limit_changes: counter(LIMIT_CHANGES),
-            can_pause,
+            kind,
         };
-        this.register_pauses();
+        this.register_of_kind();
         this
     }
 
-    fn register_pauses(&self) {
-        if self.can_pause {
+    fn register_of_kind(&self) {
+        if self.kind.can_pause {
             self.pauses.register();
             self.pause.register();
+        }
+        if self.kind.has_store {
+            self.unavailable.register();
         }
     }
 
@@ -106,7 +108,7 @@ impl Metrics {
             counter.register();
         }
         queue_wait.register();
-        self.register_pauses();
+        self.register_of_kind();
     }
 
     pub(super) fn record(&self, event: Event<'_>) {

@@ -50,6 +50,17 @@ pub(crate) enum Event<'a> {
     Paused { wait: Duration },
 }
 
+/// A kind of limits, and the events that only some kinds have.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "traces need the name at most"))]
+pub(crate) struct Kind {
+    /// In metrics, traces and snapshots.
+    pub(crate) name: &'static str,
+    pub(crate) can_pause: bool,
+    /// It has a store, without which requests may be rejected.
+    pub(crate) has_store: bool,
+}
+
 /// Observes the events of a limiter.
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
@@ -75,16 +86,11 @@ impl Observer {
     /// # Errors
     ///
     /// If the name is empty, or the limiter has another one.
-    pub(crate) fn set_name(
-        &self,
-        name: Arc<str>,
-        kind: &'static str,
-        can_pause: bool,
-    ) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_name(&self, name: Arc<str>, kind: Kind) -> Result<(), InvalidSetting> {
         if name.is_empty() {
             return Err(InvalidSetting::new("name", name, "a text that is not empty"));
         }
-        let new = || Box::new(Named::new(Arc::clone(&name), kind, can_pause));
+        let new = || Box::new(Named::new(Arc::clone(&name), kind));
         let named = self.named.get_or_init(new);
         if named.name != name {
             let expected = format!("{:?}, as the limit is named already", named.name);
@@ -142,12 +148,12 @@ impl Named {
         not(feature = "metrics"),
         allow(unused_variables, reason = "counts need no kind, traces no more than that")
     )]
-    fn new(name: Arc<str>, kind: &'static str, can_pause: bool) -> Self {
+    fn new(name: Arc<str>, kind: Kind) -> Self {
         Self {
             #[cfg(feature = "metrics")]
-            metrics: metrics::Metrics::new(&name, kind, can_pause),
+            metrics: metrics::Metrics::new(&name, kind),
             #[cfg(feature = "tracing")]
-            kind,
+            kind: kind.name,
             name,
             counter: Counter::default(),
         }

@@ -8,14 +8,14 @@ use crate::{
     headers::rate_limit::{
         List, Parameters, PolicyName, RATELIMIT, RATELIMIT_POLICY, add_x_ratelimit,
     },
-    rate_limit::WindowRateLimitHandle,
+    rate_limit_handle::{RateLimitHandle, Standing},
 };
 
 /// The configuration of a layer, shared with its services.
 #[derive(Clone, Debug)]
 pub(super) struct Headers {
     name: PolicyName,
-    handle: WindowRateLimitHandle,
+    handle: RateLimitHandle,
     /// The value of `RateLimit-Policy` for the settings at the first response, which rarely change.
     policy: OnceLock<(Settings, HeaderValue)>,
     pub(super) x_ratelimit: bool,
@@ -25,23 +25,20 @@ pub(super) struct Headers {
 type Settings = (u32, Duration);
 
 impl Headers {
-    pub(super) const fn new(name: PolicyName, handle: WindowRateLimitHandle) -> Self {
+    pub(super) const fn new(name: PolicyName, handle: RateLimitHandle) -> Self {
         Self { name, handle, policy: OnceLock::new(), x_ratelimit: false }
     }
 
     /// Adds the headers that a full map has room for.
     pub(super) fn add_to(&self, headers: &mut HeaderMap) {
-        let reading = self.handle.read();
-        let reset = if reading.remaining == 0 { reading.wait } else { reading.reset };
-        // A closed limit has no next permit, so there is no time to tell.
-        let reset = (!reading.is_closed).then_some(reset);
+        let Standing { limit, window, remaining, reset } = self.handle.standing();
 
-        let policy = self.policy((reading.limit, reading.length));
+        let policy = self.policy((limit, window));
         let _ = headers.try_append(&RATELIMIT_POLICY, policy);
-        let state = self.item(&Parameters::of_state(reading.remaining, reset));
+        let state = self.item(&Parameters::of_state(remaining, reset));
         let _ = headers.try_append(&RATELIMIT, state);
         if self.x_ratelimit {
-            add_x_ratelimit(headers, reading.limit, reading.remaining, reset);
+            add_x_ratelimit(headers, limit, remaining, reset);
         }
     }
 

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::{RateLimitHeaders, headers::Headers};
 use crate::{
     headers::rate_limit::{NAME, PolicyName},
-    rate_limit::WindowRateLimitHandle,
+    rate_limit_handle::RateLimitHandle,
     settings::{InvalidSetting, literal},
 };
 
@@ -23,13 +23,16 @@ pub struct RateLimitHeadersLayer {
 impl RateLimitHeadersLayer {
     /// Reports the limit of `handle` under this name.
     ///
+    /// The handle is a [`WindowRateLimitHandle`](crate::WindowRateLimitHandle) or a
+    /// [`SharedRateLimitHandle`](crate::shared::SharedRateLimitHandle).
+    ///
     /// # Panics
     ///
     /// If `name` has other characters than visible ASCII and spaces, which a string of a structured
     /// field can't hold (RFC 9651, 3.3.3).
     #[must_use]
     #[track_caller]
-    pub fn new(name: impl Into<String>, handle: WindowRateLimitHandle) -> Self {
+    pub fn new(name: impl Into<String>, handle: impl Into<RateLimitHandle>) -> Self {
         literal(Self::try_new(name, handle))
     }
 
@@ -40,11 +43,11 @@ impl RateLimitHeadersLayer {
     /// If `new` would panic.
     pub fn try_new(
         name: impl Into<String>,
-        handle: WindowRateLimitHandle,
+        handle: impl Into<RateLimitHandle>,
     ) -> Result<Self, InvalidSetting> {
         let name = name.into();
         match PolicyName::new(&name) {
-            Some(name) => Ok(Self { headers: Arc::new(Headers::new(name, handle)) }),
+            Some(name) => Ok(Self { headers: Arc::new(Headers::new(name, handle.into())) }),
             None => Err(InvalidSetting::new("name", name, NAME)),
         }
     }

@@ -64,6 +64,15 @@
 //! GitLab and X. Other APIs count from now, and a client that mistakes one for the other waits far
 //! too long or not at all: leave them off unless your clients need them.
 //!
+//! # Limits that many processes share
+//!
+//! Of a [shared limit](crate::shared), `q` is that of the whole fleet. `r` is as far as the process
+//! knows: its permits at hand, and those that were free at the latest reply of the store. Other
+//! processes may have leased these since. With nothing left, `t` is the time of the next permit as
+//! far as it is known, and at most the window or the rest of a longer pause. Otherwise `t` is the
+//! window. While the store is away, the values are those of before; with
+//! [`Away::Open`](crate::shared::Away::Open), more requests pass than they tell.
+//!
 //! # Several limits
 //!
 //! Each limit has its own layer and name: `RateLimit` and `RateLimit-Policy` are lists, to which a

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::SharedWindows;
 use crate::{
     keyed::Key,
-    shared::{SharedWindow, group::Group, limiter::SharedLimiter},
+    shared::{SharedWindow, group::Group, limiter::SharedLimiter, observed::Reports},
     time::Clock,
 };
 
@@ -27,6 +27,7 @@ pub(super) struct Limiters {
     hasher: RandomState,
     parts: Box<[RwLock<Part>; PARTS]>,
     groups: [Arc<Group>; GROUPS],
+    reports: Arc<Reports>,
 }
 
 type Part = HashMap<u64, Arc<SharedLimiter>, BuildHasherDefault<HashedAlready>>;
@@ -35,6 +36,7 @@ impl Limiters {
     pub(super) fn new(windows: SharedWindows) -> Self {
         let clock = Clock::start();
         Self {
+            reports: Arc::new(Reports::of_keys(&windows.quota.name, clock)),
             windows,
             hasher: RandomState::new(),
             parts: Box::new(std::array::from_fn(|_| RwLock::default())),
@@ -93,7 +95,8 @@ impl Limiters {
         let quota = &self.windows.quota;
         let quota = SharedWindow { name: format!("{}:{key}", quota.name).into(), ..quota.clone() };
         let group = &self.groups[(hash >> 32) as usize % GROUPS];
-        let made = Arc::new(SharedLimiter::new(quota, Arc::clone(group)));
+        let (group, reports) = (Arc::clone(group), Arc::clone(&self.reports));
+        let made = Arc::new(SharedLimiter::new(quota, group, reports));
         let room = self.windows.keep.div_ceil(PARTS);
         let mut part = self.part(hash).write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = part.get(&hash) {

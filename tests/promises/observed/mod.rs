@@ -7,6 +7,7 @@ mod names;
 #[cfg(feature = "metrics")]
 mod recorded;
 mod rules;
+mod shared;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod storm;
 #[cfg(feature = "tracing")]
@@ -29,6 +30,7 @@ fn counted(snapshot: impl Into<Snapshot>) -> Numbers {
     let counts = match snapshot.into() {
         Snapshot::Concurrency(snapshot) => snapshot.counts,
         Snapshot::Window(snapshot) => snapshot.counts,
+        Snapshot::Shared(snapshot) => snapshot.counts,
         other => panic!("{other:?}"),
     };
     numbers(counts.expect("the limit has a name"))
