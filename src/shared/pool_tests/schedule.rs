@@ -1,5 +1,5 @@
-//! Random schedules. After each step, the pool and the naive version agree, and each permit is held,
-//! at hand or unused.
+//! Random schedules. After each step, the pool and the naive version agree, and each permit is
+//! held, at hand or unused.
 
 use std::{
     sync::{

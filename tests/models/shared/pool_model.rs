@@ -217,8 +217,8 @@ fn d6_released_permit_reaches_the_request_that_queues() {
     });
 }
 
-/// D2, D12: a permit that is released while another lease is delivered is acquired or refunded, with
-/// its own deadline.
+/// D2, D12: a permit that is released while another lease is delivered is acquired or refunded,
+/// with its own deadline.
 #[test]
 fn d2_d12_permit_released_beside_a_delivery_keeps_its_deadline() {
     Model { threads: 3, preemptions: FEW }.check(|| {

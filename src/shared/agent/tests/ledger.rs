@@ -169,3 +169,25 @@ fn d9_mine_counts_each_permit_until_its_end() {
     assert_eq!(ledger.next_end(), None);
     assert_eq!(ledger.mine(at(Duration::MAX)), 0);
 }
+
+#[test]
+fn d9_permit_issued_without_a_lease_counts_for_its_window_and_little_longer() {
+    let length = Duration::from_secs(1);
+    for seed in 0..cases() {
+        let mut random = Rng::with_seed(seed);
+        let mut ledger = Ledger::default();
+        let (mut issued, mut now) = (Vec::new(), 0);
+        for _ in 0..100 {
+            let permits = random.u64(1..5);
+            ledger.add_alone(permits, at(ms(now)), length);
+            issued.push((now, permits));
+            now += random.u64(..100);
+            let since = |window| {
+                let in_window = issued.iter().filter(|&&(at, _)| at + window > now);
+                in_window.map(|&(_, permits)| permits).sum::<u64>()
+            };
+            let mine = ledger.mine(at(ms(now)));
+            assert!((since(1_000)..=since(1_016)).contains(&mine), "{mine} at {now} of {seed}");
+        }
+    }
+}

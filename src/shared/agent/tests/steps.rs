@@ -48,7 +48,7 @@ fn take(agent: &mut Agent, request: &Request, now: u64, counts: &[u32]) {
 #[test]
 fn d2_d12_no_request_is_made_in_a_pause_and_none_of_its_permits_is_lost() {
     let mut agent = agent();
-    agent.issued_late(3, true);
+    agent.issued_late(3, true, at(ms(1)));
     let paused = PoolView { paused_until: Some(at(ms(100))), ..queued(1) };
     assert!(matches!(agent.next(at(ms(1)), &paused, true), Next::Wait(end) if end == at(ms(100))));
     assert_eq!(agent.counts().store_requests, 0);
@@ -58,10 +58,10 @@ fn d2_d12_no_request_is_made_in_a_pause_and_none_of_its_permits_is_lost() {
 #[test]
 fn d2_late_permits_are_reported_until_a_reply_has_come() {
     let mut agent = agent();
-    agent.issued_late(3, true);
+    agent.issued_late(3, true, at(ms(1)));
     assert_eq!(ask(&mut agent, 1).late, 3);
     // The driver is gone, with the runtime.
-    agent.issued_late(1, false);
+    agent.issued_late(1, false, at(ms(1)));
     assert_eq!(ask(&mut agent, 2).late, 4);
     agent.failed();
     let request = ask(&mut agent, 3);
@@ -73,7 +73,7 @@ fn d2_late_permits_are_reported_until_a_reply_has_come() {
 #[test]
 fn d4_blocked_request_takes_nothing_along() {
     let mut agent = agent();
-    agent.issued_late(3, true);
+    agent.issued_late(3, true, at(ms(1)));
     assert!(matches!(agent.next(at(ms(1)), &queued(1), false), Next::Blocked));
     assert_eq!(agent.counts().store_requests, 0);
     assert_eq!(ask(&mut agent, 1).late, 3);
