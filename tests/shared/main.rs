@@ -9,15 +9,19 @@ mod paused_runtime;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
 
+mod flapping;
 mod fleet;
 mod judge;
 mod load;
 mod quota;
 
+mod away;
 mod clocks;
 #[cfg(feature = "shared-keys")]
 mod keyed;
+mod leases;
 mod lost;
 mod order;
+mod runtimes;
 mod schedules;
 mod used;
