@@ -19,6 +19,9 @@ max_queue = 20
 max_wait = "5s"
 "#;
 
+/// A change of settings.
+type Change = fn(&mut SharedWindowConfig);
+
 fn settings() -> SharedWindowConfig {
     let away = Away::Share { processes: 8 };
     let mut settings = SharedWindowConfig::new("github:search", "1000/1s".parse().unwrap(), away);
@@ -71,7 +74,7 @@ fn s1_c7_invalid_settings_of_a_shared_limit_name_the_field_the_value_and_the_rem
     }
 
     // Those that depend on each other are checked when the layer is made.
-    let refused = |change: fn(&mut SharedWindowConfig)| {
+    let refused = |change: Change| {
         let mut settings = settings();
         change(&mut settings);
         settings.try_layer(SmallStore::new()).unwrap_err().to_string()
@@ -122,7 +125,7 @@ async fn s2_settings_of_a_shared_limit_change_while_it_runs() {
 fn s2_settings_of_a_shared_limit_that_cannot_change_are_refused_and_nothing_changes() {
     let layer = settings().try_layer(SmallStore::new()).unwrap();
     let handle = layer.handle();
-    let cases: [(fn(&mut SharedWindowConfig), &str); 6] = [
+    let cases: [(Change, &str); 6] = [
         (
             |settings| settings.name = "gitlab".into(),
             "name is \"gitlab\": it must be \"github:search\", as that of the running limit: it \
