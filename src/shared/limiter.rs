@@ -34,7 +34,7 @@ pub(crate) struct SharedLimiter {
     agent: Mutex<Agent>,
     pub(super) store: Arc<dyn AnyStore>,
     pub(super) quota_name: Arc<str>,
-    away: Away,
+    pub(super) away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads an

@@ -160,7 +160,7 @@ mod layer;
 mod limiter;
 mod observed;
 mod pool;
-mod quota;
+pub(crate) mod quota;
 mod service;
 mod snapshot;
 mod store;
@@ -168,6 +168,7 @@ mod wire;
 
 #[cfg(feature = "shared-keys")]
 pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
+pub(crate) use self::layer::{MAX_QUEUE, MAX_WAIT};
 pub use self::{
     away::Away,
     future::ResponseFuture,
