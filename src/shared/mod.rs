@@ -160,11 +160,15 @@ mod layer;
 mod limiter;
 mod observed;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 pub(crate) mod quota;
 mod service;
 mod snapshot;
 mod store;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 #[cfg(feature = "shared-keys")]
 pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
