@@ -15,10 +15,13 @@ mod judge;
 mod load;
 mod quota;
 
+mod away;
 mod clocks;
 #[cfg(feature = "shared-keys")]
 mod keyed;
+mod leases;
 mod lost;
 mod order;
+mod runtimes;
 mod schedules;
 mod used;
