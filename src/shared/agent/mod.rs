@@ -153,8 +153,8 @@ impl Agent {
         self.ledger.refund(unused);
     }
 
-    /// Counts permits that were issued without a lease in force: the store is told of them, and they
-    /// count for a window.
+    /// Counts permits that were issued without a lease in force: the store is told of them, and
+    /// they count for a window.
     pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool, now: Nanos) {
         self.late += permits;
         self.ledger.add_alone(permits, now, with_drift(self.terms.window));
