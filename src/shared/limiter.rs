@@ -346,8 +346,8 @@ impl SharedLimiter {
         self.wake(wakers);
     }
 
-    /// Creates the limit of this process alone. It begins with the permits that the process may have
-    /// issued in the last window: those of its leases, and those of its limit in an outage before.
+    /// Creates the limit of this process alone. It begins with the permits that the process may
+    /// have issued in the last window: of its leases, and of its limit in an outage before.
     fn local(&self, terms: Terms, mine: u64) -> Option<Arc<RateLimiter>> {
         let Away::Share { processes } = self.away else { return None };
         let share = (terms.limit / processes).max(1);
