@@ -24,9 +24,11 @@ pub(crate) trait Admit {
     /// Returns true if the request may be issued now. Otherwise the admission has ended, and is
     /// polled for again.
     ///
-    /// Called right before the call, however long the service took to become ready.
+    /// Called right before the call, however long the service took to become ready. `is_at_once`
+    /// tells that the same poll has admitted the request, and that the service was ready.
     #[inline]
-    fn is_current(&mut self) -> bool {
+    fn is_current(&mut self, is_at_once: bool) -> bool {
+        let _ = is_at_once;
         true
     }
 
@@ -134,6 +136,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, P::Error>> {
         let mut this = self.project();
+        let mut is_at_once = false;
         let result = loop {
             match this.step.as_mut().project() {
                 // Call => (Respond | Done)
@@ -143,11 +146,12 @@ where
                             break this.policy.reject(&mut P::hold(rejected));
                         }
                         *is_admitted = true;
+                        is_at_once = true;
                     }
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         break Err(P::pass(error));
                     }
-                    if !admission.is_current() {
+                    if !admission.is_current(is_at_once) {
                         *is_admitted = false;
                         continue;
                     }

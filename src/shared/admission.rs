@@ -4,6 +4,7 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use super::{
@@ -37,13 +38,12 @@ pub(super) struct Turn {
     limiter: Arc<SharedLimiter>,
     limits: QueueLimits,
     step: Step,
-    /// The number of a request that has queued. It keeps its position by it.
-    ticket: Option<Ticket>,
-    /// It had a permit.
+    /// It had a permit that has lapsed.
     is_first: bool,
-    /// It has waited, which is observed once.
-    has_queued: bool,
-    wait: Option<Wait>,
+    /// The permit was at hand, and does not lapse within [`AT_ONCE`] of its acquisition.
+    is_far: bool,
+    /// Of a request that has waited. In a box, so that the future of one that does not is small.
+    wait: Option<Box<Wait>>,
 }
 
 enum Step {
@@ -53,7 +53,7 @@ enum Step {
     Decided(Result<(), Reason>),
     Queued(Ticket),
     /// Waits at the limit of this process alone.
-    Local(Arc<RateLimiter>, Waiter),
+    Local(Box<(Arc<RateLimiter>, Waiter)>),
     Admitted(Permit),
     /// Holds nothing any more.
     Issued,
@@ -63,41 +63,70 @@ enum Step {
 struct Wait {
     since: Nanos,
     deadline: Nanos,
+    /// The number of a request that has queued. It keeps its position by it.
+    ticket: Option<Ticket>,
+    /// It has waited, which is observed once.
+    has_queued: bool,
     timer: Option<Timer>,
 }
 
+/// The time in which a service that is ready at once says so, unless its thread is preempted.
+///
+/// A request whose permit is valid for longer is called without another look at the clock. The look
+/// after the call finds those that were late.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 impl Drop for Turn {
+    #[inline]
     fn drop(&mut self) {
-        let limiter = &self.limiter;
-        let was_queued = match mem::replace(&mut self.step, Step::Issued) {
-            Step::Arrive => self.has_queued,
-            Step::Queued(ticket) => {
-                limiter.cancel(ticket);
-                true
-            }
-            Step::Local(local, waiter) => {
-                local.cancel(waiter);
-                self.has_queued
-            }
-            Step::Admitted(permit) => {
-                limiter.release(permit);
-                limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
-                false
-            }
-            #[cfg(feature = "shared-keys")]
-            Step::Decided(_) => false,
-            Step::Issued => false,
-        };
-        if was_queued {
-            limiter.observed.observer.notify(|| Event::Cancelled);
+        if !matches!(self.step, Step::Issued) {
+            self.leave();
         }
     }
 }
 
 impl Turn {
+    #[inline]
     pub(super) const fn new(limiter: Arc<SharedLimiter>, limits: QueueLimits) -> Self {
-        let step = Step::Arrive;
-        Self { limiter, limits, step, ticket: None, is_first: false, has_queued: false, wait: None }
+        Self { limiter, limits, step: Step::Arrive, is_first: false, is_far: false, wait: None }
+    }
+
+    /// Leaves the queue, or releases the permit.
+    #[cold]
+    fn leave(&mut self) {
+        let limiter = &self.limiter;
+        match mem::replace(&mut self.step, Step::Issued) {
+            Step::Arrive | Step::Issued => {}
+            #[cfg(feature = "shared-keys")]
+            Step::Decided(_) => {}
+            Step::Queued(ticket) => limiter.cancel(ticket),
+            Step::Local(at) => {
+                let (local, waiter) = *at;
+                local.cancel(waiter);
+            }
+            Step::Admitted(permit) => {
+                limiter.release(permit);
+                return limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
+            }
+        }
+        if self.has_queued() {
+            limiter.observed.observer.notify(|| Event::Cancelled);
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        self.wait.as_ref().and_then(|wait| wait.ticket)
+    }
+
+    fn has_queued(&self) -> bool {
+        self.wait.as_ref().is_some_and(|wait| wait.has_queued)
+    }
+
+    /// Begins a wait, or goes on with it.
+    fn wait(&mut self, since: Nanos, deadline: Nanos) -> &mut Wait {
+        let begin =
+            || Box::new(Wait { since, deadline, ticket: None, has_queued: false, timer: None });
+        self.wait.get_or_insert_with(begin)
     }
 
     /// Creates the admission of a request that is not limited, or is rejected at once.
@@ -106,6 +135,18 @@ impl Turn {
         let mut this = Self::new(limiter, QueueLimits::NONE);
         this.step = Step::Decided(by);
         this
+    }
+
+    /// Acquires a permit that is at hand, for a request that has not arrived yet.
+    #[inline]
+    fn at_hand(&mut self) -> Option<Permit> {
+        if !matches!(self.step, Step::Arrive) || self.wait.is_some() || self.is_first {
+            return None;
+        }
+        let now = self.limiter.clock().now();
+        let deadline = self.limiter.try_acquire(now)?;
+        self.is_far = !deadline.has_passed(now.after(AT_ONCE));
+        Some(Permit::Leased(deadline))
     }
 
     /// Polls for a permit.
@@ -120,13 +161,7 @@ impl Turn {
                 }
                 // Arrive => (Queued | Local), or the end.
                 Step::Arrive => {
-                    let now = self.limiter.clock().now();
-                    if self.ticket.is_none() && !self.is_first {
-                        if let Some(deadline) = self.limiter.try_acquire(now) {
-                            return Poll::Ready(Ok(Permit::Leased(deadline)));
-                        }
-                    }
-                    if let Some(result) = self.arrive(now, cx) {
+                    if let Some(result) = self.arrive(cx) {
                         return Poll::Ready(result);
                     }
                 }
@@ -164,7 +199,8 @@ impl Turn {
                     }
                 }
                 // Local => Arrive, or the end.
-                Step::Local(local, waiter) => {
+                Step::Local(at) => {
+                    let (local, waiter) = &mut **at;
                     let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &self.limits, cx)
                     else {
                         self.notify_queued();
@@ -172,16 +208,8 @@ impl Turn {
                     };
                     let local = Arc::clone(local);
                     self.step = Step::Arrive;
-                    match polled {
-                        Ok(_) => return Poll::Ready(Ok(Permit::Local(local))),
-                        // The store is back, or the limit is closed.
-                        Err(Refusal::Rejected(Reason::Closed)) => {}
-                        Err(Refusal::Rejected(reason)) => {
-                            let rejected = local.rejection(reason, Some(&self.limits), 1);
-                            self.limiter.observed.observer.notify_rejected(&rejected);
-                            return Poll::Ready(Err(rejected));
-                        }
-                        Err(Refusal::TooMany { .. }) => unreachable!("it asks for one permit"),
+                    if let Some(result) = self.passed(local, polled) {
+                        return Poll::Ready(result);
                     }
                 }
                 Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
@@ -200,17 +228,39 @@ impl Turn {
         None
     }
 
+    /// Takes the outcome of the limit of this process alone. `None` if the request is to look again.
+    fn passed(
+        &self,
+        local: Arc<RateLimiter>,
+        outcome: Result<impl Sized, Refusal>,
+    ) -> Option<Result<Permit, Rejected>> {
+        match outcome {
+            Ok(_) => Some(Ok(Permit::Local(local))),
+            // The store is back, or the limit is closed.
+            Err(Refusal::Rejected(Reason::Closed)) => None,
+            Err(Refusal::Rejected(reason)) => {
+                let rejected = local.rejection(reason, Some(&self.limits), 1);
+                self.limiter.observed.observer.notify_rejected(&rejected);
+                Some(Err(rejected))
+            }
+            Err(Refusal::TooMany { .. }) => unreachable!("it asks for one permit"),
+        }
+    }
+
     /// Queues the request, or decides its fate. `None` if it waits, or is to look again.
     #[track_caller]
-    fn arrive(&mut self, now: Nanos, cx: &Context<'_>) -> Option<Result<Permit, Rejected>> {
+    fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<Permit, Rejected>> {
         let limiter = &self.limiter;
+        let now = limiter.clock().now();
         limiter.paused_until(now);
         let limits = limiter.bounds.in_force(self.limits);
-        let wait = self.wait.get_or_insert_with(|| {
-            let request_end = current_deadline::current().map(|at| limiter.clock().read(at));
-            let deadline = limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER));
-            Wait { since: now, deadline, timer: None }
-        });
+        let (since, deadline) = match &self.wait {
+            Some(wait) => (wait.since, wait.deadline),
+            None => {
+                let request_end = current_deadline::current().map(|at| limiter.clock().read(at));
+                (now, limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER)))
+            }
+        };
         let detour = limiter.detour();
         if detour.is_some() {
             limiter.replace_driver();
@@ -224,20 +274,20 @@ impl Turn {
             Some(Detour::Local(local)) => {
                 let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
                 // By the clock of the other limiter, and no later than the wait began by this one.
-                let left = wait.deadline.since(now);
-                let deadline = waiter.deadline.min(waiter.since.after(left));
-                (waiter.deadline, waiter.poll_at) = (deadline, deadline);
-                self.step = Step::Local(local, waiter);
+                let end = waiter.deadline.min(waiter.since.after(deadline.since(now)));
+                (waiter.deadline, waiter.poll_at) = (end, end);
+                self.step = Step::Local(Box::new((local, waiter)));
+                self.wait(since, deadline);
                 return None;
             }
         }
         let mut waker = Some(cx.waker().clone()); // foreign code, before the lock
         let arrival = Arrival {
-            ticket: self.ticket,
+            ticket: self.ticket(),
             is_first: self.is_first,
             now,
-            since: wait.since,
-            deadline: wait.deadline,
+            since,
+            deadline,
             max_queue: limits.max_queue().unwrap_or(u32::MAX),
             waker: &mut waker,
         };
@@ -246,9 +296,9 @@ impl Turn {
         match arrived {
             Arrived::Acquired(acquired) => Some(Ok(Permit::Leased(limiter.acquired(acquired)))),
             Arrived::Queued(ticket) => {
-                self.ticket = Some(ticket);
                 self.step = Step::Queued(ticket);
-                limiter.drive();
+                self.wait(since, deadline).ticket = Some(ticket);
+                self.limiter.drive();
                 self.notify_queued();
                 None
             }
@@ -289,7 +339,8 @@ impl Turn {
 
     /// Counts a request that waits.
     fn notify_queued(&mut self) {
-        if !mem::replace(&mut self.has_queued, true) {
+        let Some(wait) = &mut self.wait else { return };
+        if !mem::replace(&mut wait.has_queued, true) {
             self.limiter.observed.observer.notify(|| Event::Queued);
         }
     }
@@ -297,10 +348,9 @@ impl Turn {
     /// Counts an admission.
     fn notify_admitted(&self) {
         let limiter = &self.limiter;
-        let was_queued = self.has_queued;
         limiter.observed.observer.notify(|| match &self.wait {
-            Some(Wait { since, .. }) if was_queued => {
-                let queued_for = limiter.clock().now().since(*since);
+            Some(wait) if wait.has_queued => {
+                let queued_for = limiter.clock().now().since(wait.since);
                 Event::AcquiredAfterWait { permits: 1, queued_for }
             }
             _ => Event::Acquired { permits: 1 },
@@ -313,17 +363,16 @@ impl Admit for Turn {
 
     /// A permit of a lease that has lapsed is refunded, and the request queues again, in front.
     #[inline]
-    fn is_current(&mut self) -> bool {
-        match &self.step {
-            Step::Admitted(Permit::Leased(deadline)) => {
-                let is_current = !deadline.has_passed(self.limiter.clock().now());
-                if !is_current {
-                    self.lapse();
-                }
-                is_current
-            }
-            _ => true,
+    fn is_current(&mut self, is_at_once: bool) -> bool {
+        let Step::Admitted(Permit::Leased(deadline)) = &self.step else { return true };
+        if is_at_once && self.is_far {
+            return true;
         }
+        let is_current = !deadline.has_passed(self.limiter.clock().now());
+        if !is_current {
+            self.lapse();
+        }
+        is_current
     }
 
     #[inline]
@@ -351,14 +400,19 @@ impl Turn {
             self.limiter.release(permit);
             self.limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
         }
-        self.is_first = self.ticket.is_none();
+        self.is_far = false;
+        self.is_first = self.ticket().is_none();
     }
 }
 
 impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     #[inline]
     fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        match ready!(self.poll(cx)) {
+        let polled = match self.at_hand() {
+            Some(permit) => Ok(permit),
+            None => ready!(self.poll(cx)),
+        };
+        match polled {
             Ok(permit) => {
                 self.step = Step::Admitted(permit);
                 self.notify_admitted();

@@ -12,12 +12,15 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
+use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
+    shared::{Away, SharedRateLimitLayer, SharedWindow, SharedWindows, Store, StoreError},
 };
 
 include!("harness.rs");
@@ -26,7 +29,7 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 18] = [
+const CALLS: [Call; 21] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
@@ -72,6 +75,13 @@ const CALLS: [Call; 18] = [
         |calls| call(calls, keyed(client().max_in_flight(1)).layer(Echo)),
         835,
     ),
+    ("shared quota", |calls| shared(calls, |calls, quota| call(calls, quota.layer(Echo))), 200),
+    (
+        "shared quota, clone",
+        |calls| shared(calls, |calls, quota| oneshot(calls, &quota.layer(Echo))),
+        400,
+    ),
+    ("shared quota of a key", shared_key, 400),
 ];
 
 fn main() -> ExitCode {
@@ -129,6 +139,46 @@ fn rejected(calls: u64, rule: Rule<Client>) {
     };
     (0..100).for_each(|request| assert_eq!(respond(request), request));
     (0..calls).for_each(|request| assert_eq!(respond(request), u64::MAX));
+}
+
+/// A store that has all permits that are asked for.
+struct Full;
+
+impl Store for Full {
+    async fn acquire(&self, _: &str, request: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let [_, limit, window, length, _, want, ..] = *request else { panic!("a short request") };
+        Ok(vec![1, 1, want, limit, 0, 0, 0, want, 1 + window + length])
+    }
+}
+
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Returns a runtime in which a service was called often at once, so that it leases for all calls in
+/// advance.
+fn lease<S: Service<u64>>(service: &mut S) -> Runtime {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    // Half of the arrivals are leased in advance, for `2 * N` calls: the length of a lease is half of the time over
+    // which their rate is measured.
+    let burst: Vec<_> = (0..6 * N).map(|_| service.call(0)).collect();
+    let responses = runtime.block_on(join_all(burst));
+    assert!(responses.iter().all(Result::is_ok));
+    assert!(runtime.block_on(service.call(0)).is_ok());
+    runtime
+}
+
+fn shared(calls: u64, run: fn(u64, SharedRateLimitLayer)) {
+    let quota = SharedWindow::new(Full, "full", i32::MAX as u32, MONTH, Away::Closed);
+    let layer = WindowRateLimitLayer::shared(quota).max_queue(u32::MAX);
+    let _runtime = lease(&mut layer.layer(Echo));
+    run(calls, layer);
+}
+
+fn shared_key(calls: u64) {
+    let windows = SharedWindows::new(Full, "full", i32::MAX as u32, MONTH, Away::Closed);
+    let key = |request: &u64| Some([1, request % 1]);
+    let mut service = KeyedLimitLayer::shared(windows, key).max_queue(u32::MAX).layer(Echo);
+    let _runtime = lease(&mut service);
+    call(calls, service);
 }
 
 #[derive(Clone)]

@@ -11,6 +11,7 @@ mod paused_time;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
 
+mod flapping;
 mod fleet;
 mod judge;
 mod load;
