@@ -29,7 +29,7 @@
 //!
 //! A permit carries the deadline of its lease, because another lease may have taken its place in
 //! the pool before the permit is used. A permit that is granted to a waiter carries it, too. The
-//! request compares it with the time once more, right before it is issued.
+//! request compares it with the time once more before it is issued, unless it is issued at once.
 //!
 //! A pool holds permits of one lease. A lease that is delivered while permits of another one are
 //! left displaces these, and they are refunded: the driver asks for more only when few are left.
