@@ -115,6 +115,15 @@ mod error;
 mod prefix;
 mod store;
 
+#[cfg(doc)]
+#[doc = include_str!("../docs/faults.md")]
+pub mod faults {}
+
 pub use redis;
 
 pub use self::{prefix::InvalidPrefix, store::RedisStore};
+
+/// Compiles the program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
-//! A fleet of processes that share the quota of an API through Redis, one that dies and a Redis that
-//! starts anew. Then it prints their course, and checks the promises of the quota.
+//! A fleet of processes that share the quota of an API through Redis. One of them is killed and
+//! started again, and so is Redis. Then it prints their course, and checks the promises of the
+//! quota.
 //!
 //! `cargo run -p tower-floodgate-redis --example fleet` starts a Redis of its own, which needs
 //! `redis-server` on this machine. `-- --help` lists the options, and `-- --redis redis://...`

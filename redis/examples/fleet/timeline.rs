@@ -69,7 +69,7 @@ impl Scale {
         Self { begin: course.begin, column, columns }
     }
 
-    /// Returns the column of a moment. The last one has what comes later, too.
+    /// Returns the column of a moment. The last one has all later moments, too.
     fn at(&self, moment: Duration) -> usize {
         let since = moment.saturating_sub(self.begin).as_nanos();
         ((since / self.column.as_nanos()) as usize).min(self.columns - 1)

@@ -16,6 +16,8 @@ mod clock_watch;
 mod ledger;
 mod pace;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -97,7 +99,7 @@ impl Agent {
             terms,
             seen: History::default(),
             ledger: Ledger::default(),
-            watch: ClockWatch::default(),
+            watch: ClockWatch::new(),
             pace: Pace::new(now),
             pending: VecDeque::new(),
             late: 0,
@@ -153,8 +155,8 @@ impl Agent {
         self.ledger.refund(unused);
     }
 
-    /// Counts permits that were issued without a lease in force: the store is told of them, and they
-    /// count for a window.
+    /// Counts permits that were issued without a lease in force: the store is told of them, and
+    /// they count for a window.
     pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool, now: Nanos) {
         self.late += permits;
         self.ledger.add_alone(permits, now, with_drift(self.terms.window));
