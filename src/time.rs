@@ -138,6 +138,11 @@ impl Clock {
         timer.sleep.as_mut().reset(self.instant(at));
     }
 
+    /// Returns true if `at` has come. It takes fewer steps than a reading that is compared with it.
+    pub(crate) fn has_come(&self, at: Nanos) -> bool {
+        now() >= self.instant(at)
+    }
+
     /// Returns `at` as an instant. One beyond tokio's range is a century away.
     pub(crate) fn instant(&self, at: Nanos) -> Instant {
         let instant = self.origin.checked_add(at.since(Nanos::ZERO));

@@ -368,7 +368,7 @@ impl Admit for Turn {
         if is_at_once && self.is_far {
             return true;
         }
-        let is_current = !deadline.has_passed(self.limiter.clock().now());
+        let is_current = !self.limiter.clock().has_come(deadline.lapse());
         if !is_current {
             self.lapse();
         }
@@ -377,17 +377,28 @@ impl Admit for Turn {
 
     #[inline]
     fn issue<F>(mut self, call: impl FnOnce() -> F) -> (F, ()) {
+        // The request may have gone out, even if the call panics.
+        if let Step::Admitted(Permit::Leased(deadline)) = self.step {
+            struct Issued<'a>(&'a SharedLimiter, Deadline);
+            impl Drop for Issued<'_> {
+                #[inline]
+                fn drop(&mut self) {
+                    self.0.issued(self.1);
+                }
+            }
+            self.step = Step::Issued;
+            let _issued = Issued(&self.limiter, deadline);
+            return (call(), ());
+        }
+        struct Issued<'a>(&'a SharedLimiter, Permit);
+        impl Drop for Issued<'_> {
+            fn drop(&mut self) {
+                self.0.issued_alone(&self.1);
+            }
+        }
         let Step::Admitted(permit) = mem::replace(&mut self.step, Step::Issued) else {
             unreachable!("it is admitted")
         };
-        /// The request may have gone out, even if the call panics.
-        struct Issued<'a>(&'a SharedLimiter, Permit);
-        impl Drop for Issued<'_> {
-            #[inline]
-            fn drop(&mut self) {
-                self.0.issued(&self.1);
-            }
-        }
         let _issued = Issued(&self.limiter, permit);
         (call(), ())
     }

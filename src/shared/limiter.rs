@@ -34,7 +34,7 @@ pub(crate) struct SharedLimiter {
     agent: Mutex<Agent>,
     pub(super) store: Arc<dyn AnyStore>,
     pub(super) quota_name: Arc<str>,
-    away: Away,
+    pub(super) away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads an
@@ -225,14 +225,18 @@ impl SharedLimiter {
         }
     }
 
-    /// A request has gone out on a permit.
+    /// A request has gone out on a permit of a lease.
     #[inline]
-    pub(super) fn issued(&self, permit: &Permit) {
+    pub(super) fn issued(&self, deadline: Deadline) {
+        // A thread may be preempted between its last look at the deadline and the call.
+        if self.clock().has_come(deadline.lapse()) {
+            self.issued_late();
+        }
+    }
+
+    /// A request has gone out without a lease.
+    pub(super) fn issued_alone(&self, permit: &Permit) {
         match permit {
-            // A thread that was preempted between its last look at the deadline and the call.
-            Permit::Leased(deadline) if deadline.has_passed(self.clock().now()) => {
-                self.issued_late()
-            }
             Permit::Leased(_) => {}
             Permit::Local(local) => {
                 local.commit_one();

@@ -74,8 +74,10 @@
 //! of real time are allowed for by a longer window in the store, by `W / 512`.
 //!
 //! **The issue is what counts.** The deadline of a permit is compared with the time right before
-//! the call. A network may bring requests that were issued in two windows together to a server at
-//! once. For a server that counts arrivals strictly, state a limit with a margin.
+//! the call, and once more right after it. If a permit that was at hand is valid for another
+//! millisecond, and the inner service is ready at once, the look at its acquisition is the one
+//! before the call. A network may bring requests that were issued in two windows together to a
+//! server at once. For a server that counts arrivals strictly, state a limit with a margin.
 //!
 //! # Assumptions, and what becomes of the limit without them
 //!
@@ -160,14 +162,19 @@ mod layer;
 mod limiter;
 mod observed;
 mod pool;
-mod quota;
+#[cfg(test)]
+mod pool_tests;
+pub(crate) mod quota;
 mod service;
 mod snapshot;
 mod store;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 #[cfg(feature = "shared-keys")]
 pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
+pub(crate) use self::layer::{MAX_QUEUE, MAX_WAIT};
 pub use self::{
     away::Away,
     future::ResponseFuture,

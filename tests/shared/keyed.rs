@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
@@ -193,5 +193,32 @@ fn d13_key_in_the_store_is_a_hash_that_all_processes_share() {
         let [key] = &*keys else { panic!("{keys:?}") };
         let hash = key.strip_prefix("api:").unwrap();
         assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+    });
+}
+
+/// A call that finds a permit of its key ends with its first poll, without an allocation, as that of
+/// a single quota does.
+#[test]
+fn d5_call_with_a_leased_permit_of_a_kept_key_allocates_nothing() {
+    run(async {
+        let server = server();
+        let windows = SharedWindows::new(server.store(0), "api", 10_000, SECOND, Away::Closed);
+        let layer = layer(windows);
+        let inner = service_fn(|_: Key| std::future::ready(Ok::<_, Infallible>(())));
+        let mut service = layer.clone().layer(inner);
+        for call in 0..3000 {
+            let _ = service.call(Some(call % 2)).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        let of = |key: u32| layer.handle().of(&key).unwrap().snapshot().pooled;
+        let (pooled, requests) = (of(0).min(of(1)), server.requests());
+        assert!(pooled > 2, "{pooled} at hand");
+        let allocated = allocation_counter::measure(|| {
+            for call in 0..2 * (pooled - 1) {
+                let response = service.call(Some(call % 2)).now_or_never();
+                assert!(response.is_some_and(|response| response.is_ok()));
+            }
+        });
+        assert_eq!((allocated.count_total, server.requests()), (0, requests));
     });
 }

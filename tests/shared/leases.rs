@@ -36,6 +36,7 @@ fn d2_lease_of_a_late_reply_is_not_used() {
         assert!(first.leases().all(|lease| lease.until < first.replied_at));
         assert!(snapshot.fleet.lapsed >= 50, "{:?}", snapshot.fleet);
         assert!(site.issues.used_share(100, SECOND) > 0.85);
+        assert!(site.issues.all().is_sorted_by_key(|issue| issue.request));
         assert!(site.issues.most_in_any_span(SECOND) <= 100);
         assert_rules(&site.server, &site.issues);
     });
@@ -71,6 +72,8 @@ fn d2_process_that_was_suspended_issues_nothing_on_lapsed_leases() {
         assert!(has_lapsed || round % 2 == 0, "round {round}: {before:?}");
     }
     assert!(fleet.issues.of(0).len() > 100, "{}", fleet.issues.of(0).len());
+    // Requests whose permits have lapsed keep their order.
+    assert!(fleet.issues.of(0).all().is_sorted_by_key(|issue| issue.request));
     assert!(fleet.issues.most_in_any_span(SECOND) <= 100);
     assert_rules(&fleet.server, &fleet.issues);
 }

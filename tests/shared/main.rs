@@ -6,6 +6,8 @@
 mod hold;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
+#[path = "../support/paused_time.rs"]
+mod paused_time;
 #[path = "../support/shared_store/mod.rs"]
 mod shared_store;
 
@@ -17,11 +19,13 @@ mod quota;
 
 mod away;
 mod clocks;
+mod handle;
 #[cfg(feature = "shared-keys")]
 mod keyed;
 mod leases;
 mod lost;
 mod order;
+mod replies;
 mod runtimes;
 mod schedules;
 mod used;

@@ -8,22 +8,16 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::task::yield_now;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::{
     paused_runtime::runtime,
+    paused_time::settle,
     quota::{Quota, Site},
     shared_store::fake::Network,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn settle() {
-    for _ in 0..20 {
-        yield_now().await;
-    }
-}
 
 /// The driver is in the runtime that is shut down, and waits for the next permit or for a reply.
 #[test]

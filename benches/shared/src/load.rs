@@ -108,7 +108,8 @@ pub(crate) async fn rate(limit: &impl Limit, tasks: usize, time: Duration) -> f6
 /// batch is a single request.
 pub(crate) async fn cost(limit: &mut impl Limit, batch: u32, time: Duration) -> f64 {
     let (mut batches, begin) = (Vec::new(), Instant::now());
-    while begin.elapsed() < time || batches.is_empty() {
+    // A batch without a wait is sooner or later there, unless the machine is very busy.
+    while begin.elapsed() < time || (batches.is_empty() && begin.elapsed() < time * 50) {
         let start = Instant::now();
         let mut has_waited = false;
         for _ in 0..batch {
@@ -123,7 +124,6 @@ pub(crate) async fn cost(limit: &mut impl Limit, batch: u32, time: Duration) -> 
         if !has_waited || batch == 1 {
             batches.push(start.elapsed().as_nanos() as f64 / f64::from(batch));
         }
-        assert!(begin.elapsed() < time * 100, "no batch without a wait");
         tokio::task::coop::consume_budget().await;
     }
     super::report::median(&batches)

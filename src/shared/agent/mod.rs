@@ -16,6 +16,8 @@ mod clock_watch;
 mod ledger;
 mod pace;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -97,7 +99,7 @@ impl Agent {
             terms,
             seen: History::default(),
             ledger: Ledger::default(),
-            watch: ClockWatch::default(),
+            watch: ClockWatch::new(),
             pace: Pace::new(now),
             pending: VecDeque::new(),
             late: 0,

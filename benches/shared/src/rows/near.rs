@@ -35,7 +35,7 @@ pub(super) async fn used(pace: Pace) -> Vec<Table> {
     let connection = server.connect().await;
     let mut tables = Vec::new();
     for (window, time) in [(SECOND, 8 * SECOND), (SECOND / 10, 3 * SECOND)] {
-        let time = pace.pick(4 * window, time);
+        let time = pace.pick(window, time);
         for count in [1, 4] {
             let labels = ["GCRA", "sorted-set log", "shared quota"];
             let mut shares = vec![Vec::new(); labels.len()];
@@ -107,7 +107,7 @@ pub(super) async fn order(pace: Pace) -> Vec<Table> {
     const TASKS: usize = 10_000;
     let server = Server::start(&[]).await;
     let connection = server.connect().await;
-    let time = pace.pick(SECOND, 8 * SECOND);
+    let time = pace.pick(SECOND / 10, 8 * SECOND);
     let labels = ["GCRA", "sorted-set log", "shared quota"];
     let mut runs = vec![Vec::new(); labels.len()];
     for _ in 0..pace.pick(1, 3) {
@@ -159,7 +159,7 @@ pub(super) async fn fair(pace: Pace) -> Vec<Table> {
     const TASKS: usize = 50;
     let server = Server::start(&[]).await;
     let connection = server.connect().await;
-    let time = pace.pick(3 * SECOND / 2, 15 * SECOND);
+    let time = pace.pick(SECOND / 2, 15 * SECOND);
     let mut table = Table::new(
         "shares of greedy processes, all of 1000/s",
         &["least to mean", "most to mean", "most in any span"],
