@@ -75,13 +75,13 @@ const CALLS: [Call; 21] = [
         |calls| call(calls, keyed(client().max_in_flight(1)).layer(Echo)),
         835,
     ),
-    ("shared quota", |calls| shared(calls, |calls, quota| call(calls, quota.layer(Echo))), 200),
+    ("shared quota", |calls| shared(calls, |calls, quota| call(calls, quota.layer(Echo))), 494),
     (
         "shared quota, clone",
         |calls| shared(calls, |calls, quota| oneshot(calls, &quota.layer(Echo))),
-        400,
+        536,
     ),
-    ("shared quota of a key", shared_key, 400),
+    ("shared quota of a key", shared_key, 795),
 ];
 
 fn main() -> ExitCode {
