@@ -9,8 +9,9 @@
 --
 -- `saved` is the latest time that was saved. `shift` is added to the clock of the server after it
 -- was set back. `out` is the sum of the counts. `first` is the position of the first entry that
--- counts. `whole` is the time at which the whole value was set. `run` is a part of the run id of the
--- server. Doubles hold microseconds since 1970 exactly until 2255; a text of them keeps 14 digits.
+-- counts. `whole` is the time at which the whole value was set. `run` is a part of the run id of
+-- the server. Doubles hold microseconds since 1970 exactly until 2255; a text of them keeps 14
+-- digits.
 --
 -- A request copies little, because each copy of a full state of 353 entries costs a quarter of it,
 -- and to unpack them costs twice as much. So it unpacks the last entry, those that expire and those

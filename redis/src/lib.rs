@@ -77,8 +77,8 @@
 //! - **Rights** (ACL): `+evalsha +eval +info +time +get +set +setrange`, on the keys of the prefix:
 //!   `~rl:*`. A client of a cluster needs `+cluster|slots`, too.
 //! - **Memory**: `noeviction`, or a server whose memory is never full. An evicted key is a lost
-//!   state. A key takes at most 4.5 KB, for any limit and window. It expires some windows and a minute
-//!   after its last lease; with `strict`, a week.
+//!   state. A key takes at most 4.5 KB, for any limit and window. It expires some windows and a
+//!   minute after its last lease; with `strict`, a week.
 //! - **Loss of the state**: a server that was started anew or promoted may have lost the latest
 //!   leases. The state remembers the run id of its server. Once it differs, each process counts its
 //!   own latest leases again. A restart that has lost nothing costs quota for one window, too.
@@ -115,6 +115,15 @@ mod error;
 mod prefix;
 mod store;
 
+#[cfg(doc)]
+#[doc = include_str!("../docs/faults.md")]
+pub mod faults {}
+
 pub use redis;
 
 pub use self::{prefix::InvalidPrefix, store::RedisStore};
+
+/// Compiles the program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

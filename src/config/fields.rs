@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "server")]
-use serde::Deserialize;
-use serde::{Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, de::Error};
 
 #[cfg(feature = "server")]
 use crate::keyed::ClientIp;
 use crate::{
+    Quota,
     keyed::rule::{MAX_KEYS, MAX_TOP},
     retry::{Backoff, RetryBudget},
     serde_fields,
     settings::MAX_PERMITS,
+    shared::quota,
 };
 
 /// Defines functions that read the fields of these names.
@@ -39,6 +39,8 @@ fields! {
     max_queue_per_key: u32 = whole(0..=u32::MAX);
     penalty: Option<Duration> = optional_duration();
     track_top: Option<u32> = optional_whole(1..=MAX_TOP);
+    max_share: Option<u32> = optional_whole(1..=MAX_PERMITS);
+    share: u32 = whole(1..=MAX_PERMITS);
 }
 
 // Fields that have the name of one above, and another type.
@@ -55,6 +57,21 @@ pub(super) fn max_queue_of_keys<'de, D: Deserializer<'de>>(from: D) -> Result<u3
 
 pub(super) fn longest_wait<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     serde_fields::duration("max_wait", from)
+}
+
+pub(super) fn quota_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    quota::name(name.as_str().into()).map(|_| name).map_err(D::Error::custom)
+}
+
+pub(super) fn shared_quota<'de, D: Deserializer<'de>>(from: D) -> Result<Quota, D::Error> {
+    let quota = Quota::deserialize(from)?;
+    quota::window(quota.window()).map(|_| quota).map_err(D::Error::custom)
+}
+
+pub(super) fn request_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let timeout = serde_fields::duration("request_timeout", from)?;
+    quota::request_timeout(timeout).map_err(D::Error::custom)
 }
 
 pub(super) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

@@ -4,16 +4,17 @@
 //! | --- | --- | --- |
 //! | [`ConcurrencyConfig`] | [`try_layer`](ConcurrencyConfig::try_layer) | [`apply`](ConcurrencyConfig::apply) |
 //! | [`WindowConfig`] | [`try_layer`](WindowConfig::try_layer) | [`apply`](WindowConfig::apply) |
+//! | [`SharedWindowConfig`] of a [shared limit](crate::shared) | [`try_layer`](SharedWindowConfig::try_layer), [`try_quota`](SharedWindowConfig::try_quota) | [`apply`](SharedWindowConfig::apply) |
 //! | [`RetryConfig`] | [`try_policy`](RetryConfig::try_policy) | [`apply`](RetryConfig::apply) |
 //! | [`RuleConfig`] of a [keyed limit](crate::keyed) | [`try_rule`](RuleConfig::try_rule), [`try_rule_with_plans`](RuleConfig::try_rule_with_plans), [`try_global`](RuleConfig::try_global) | [`apply`](RuleConfig::apply), for a dry run |
 //! | [`KeyedQueueConfig`] | [`layer`](KeyedQueueConfig::layer) | |
 //! | `ClientIpConfig` (feature `server`) | `try_key` | |
 //!
 //! `apply` is all or nothing: each value is checked before any is changed, and then all change in
-//! one step. No request sees a part of the change, and no reading shows one. The exception is the
-//! budget of a retry, which several policies may share: its settings change one by one, right after
-//! those of the policy. Requests in progress keep their terms: those in flight end as usual, those
-//! that wait keep their position and their deadline.
+//! one step. No request sees a part of the change, and no reading shows one. The exceptions are the
+//! budget of a retry, which several policies may share, and the bounds of a shared limit: they
+//! change one by one, right after the other settings. Requests in progress keep their terms: those
+//! in flight end as usual, those that wait keep their position and their deadline.
 //!
 //! `check` has the errors of `apply`, and changes nothing. So several limits are changed together
 //! or not at all: each is checked, and then each is applied.
@@ -32,6 +33,12 @@
 //! [quota]
 //! quota = "100/1m" # or { limit = 100, window = "1m" }
 //! shape = "sliding" # or "fixed"
+//!
+//! [shared]
+//! name = "github:search"
+//! quota = "1000/1s"
+//! away = { share = 8 } # or "closed", or "open"
+//! max_share = 750
 //!
 //! [retry]
 //! max_attempts = 5
@@ -64,6 +71,8 @@
 
 mod apply_error;
 #[cfg(feature = "serde")]
+mod away;
+#[cfg(feature = "serde")]
 mod backoff;
 #[cfg(feature = "server")]
 mod client_ip;
@@ -76,6 +85,7 @@ mod retry;
 mod rule;
 #[cfg(feature = "serde")]
 mod rule_of_serde;
+mod shared_window;
 mod window;
 
 #[cfg(feature = "server")]
@@ -87,5 +97,6 @@ pub use self::{
     plan::PlanConfig,
     retry::{BudgetConfig, RetryConfig},
     rule::RuleConfig,
+    shared_window::SharedWindowConfig,
     window::{WindowConfig, WindowShape},
 };

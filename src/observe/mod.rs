@@ -219,8 +219,8 @@
 //! # Shared limits
 //!
 //! A limit that many processes [share](crate::shared) has the metrics and the events of a window,
-//! with the kind `shared`. `reason` may be `unavailable`, too: the store was away. Two of the gauges
-//! and one counter mean something of their own:
+//! with the kind `shared`. `reason` may be `unavailable`, too: the store was away. Two of the
+//! gauges and one counter mean something of their own:
 //!
 //! | metric | of a shared limit |
 //! | --- | --- |
@@ -268,18 +268,23 @@
 //! | `store request` | TRACE | `code`, `took` |
 //!
 //! They have the fields `kind` and `quota`, the name of the quota in the store. They are traced
-//! without a name, too; with one, they have the field `limiter`. All but `issued late` come from the
-//! task that talks to the store, and are in no span. A warning is no effect of a setting, and may
-//! cost the limit or the requests.
+//! without a name, too; with one, they have the field `limiter`. All but `issued late` come from
+//! the task that talks to the store, and are in no span. A warning is no effect of a setting, and
+//! may cost the limit or the requests.
+//!
+//! The keys of a [quota for each key](crate::shared#a-quota-for-each-key) have no metrics: they
+//! would be a time series each. Their events have the name of the quota and no key. Of an event of
+//! the store that all keys notice, one is traced: an outage until its end, a change of the epoch
+//! and a step of the clock once a minute.
 //!
 //! # Cardinality
 //!
 //! The value of a label is a name given when a layer or a policy is built, a kind, a reason, one of
-//! up to 20 codes of a store, or the [class](crate::retry::ErrorType) of a failure that was retried:
-//! a status from 400 to 599, one of the 17 codes of gRPC, or one of a handful of names. A classifier
-//! of your own may judge other statuses, and name classes of its own. Nothing else of a request
-//! becomes a label. So the number of time series is bounded by the number of names in the program.
-//! The limits of `per_service()` share their name, and so their series.
+//! up to 20 codes of a store, or the [class](crate::retry::ErrorType) of a failure that was
+//! retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a handful of names. A
+//! classifier of your own may judge other statuses, and name classes of its own. Nothing else of a
+//! request becomes a label. So the number of time series is bounded by the number of names in the
+//! program. The limits of `per_service()` share their name, and so their series.
 //!
 //! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
 //! of times the greatest is taken.

@@ -188,10 +188,12 @@ impl Driver {
         let paused_until = limiter.paused_until(now);
         let wait = |until| Step::Wait(paused_until.map_or(until, |end| end.min(until)));
         let pool = limiter.pool.view(now);
+        if pool.is_closed {
+            return Step::End; // no timer for leases that nothing uses
+        }
         if let Some(own) = limiter.next_probe() {
             let next_probe = self.gate.as_ref().map_or(own, |gate| gate.next_probe());
             return match () {
-                () if pool.is_closed => Step::End,
                 () if next_probe > now => wait(next_probe),
                 () if !may_ask || (self.gate.is_some() && !is_first) => Step::Blocked,
                 () => Step::Ask(limiter.agent().probe(pool.queued, now)),

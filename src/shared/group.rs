@@ -12,7 +12,9 @@
 //! # Memory ordering
 //!
 //! The lock orders the news, and each change before its news. Pools that run low are told of without
-//! a lock, by a Release and an Acquire for each of the two flags.
+//! a lock, by a flag of the limiter and then one of the group, each set by a Release and cleared by
+//! an Acquire. Of two limiters, one after the other sets that of the group. It is a read-modify-write
+//! each time, so that a driver that clears the later one finds the flags of both limiters.
 
 use std::{
     mem,
@@ -24,7 +26,7 @@ use super::limiter::SharedLimiter;
 use crate::{
     sync::{
         AtomicBool, AtomicWaker, Mutex,
-        Ordering::{Acquire, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::Clock,
 };
@@ -37,9 +39,8 @@ use crate::{
 pub(super) struct Group {
     news: Mutex<News>,
     /// The pool of a limiter has [run low](SharedLimiter::take_low). The calls that find a permit
-    /// take no lock for it. Set by a Release and read by an Acquire: the driver looks at the
-    /// limiters next.
-    is_low: AtomicBool,
+    /// take no lock for it.
+    is_low: Flag,
     task: AtomicWaker,
     pub(super) clock: Clock,
 }
@@ -55,7 +56,7 @@ impl Group {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             news: Mutex::new(News::default()),
-            is_low: AtomicBool::new(false),
+            is_low: Flag::new(),
             task: AtomicWaker::new(),
             clock,
         }
@@ -84,7 +85,7 @@ impl Group {
 
     /// Tells the driver that the pool of a limiter has run low.
     pub(super) fn notify_low(&self) {
-        self.is_low.store(true, Release);
+        self.is_low.set();
         self.task.wake();
     }
 
@@ -97,13 +98,13 @@ impl Group {
 
     /// Returns true if the pool of a limiter has run low.
     pub(super) fn take_low(&self) -> bool {
-        self.is_low.swap(false, Acquire)
+        self.is_low.take()
     }
 
     /// Waits for news.
     pub(super) fn poll_news(&self, waker: &Waker) -> Poll<()> {
         self.task.register(waker);
-        let has_news = self.is_low.load(Acquire) || !self.news.lock().limiters.is_empty();
+        let has_news = self.is_low.is_set() || !self.news.lock().limiters.is_empty();
         if has_news { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -118,6 +119,28 @@ impl Group {
     pub(super) fn abandon(&self) -> Vec<Arc<SharedLimiter>> {
         self.news.lock().has_driver = false;
         self.take_news()
+    }
+}
+
+/// Tells of steps before, which are to be looked at after it is taken.
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(super) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub(super) fn set(&self) {
+        self.0.swap(true, Release);
+    }
+
+    /// A hint.
+    fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn take(&self) -> bool {
+        self.is_set() && self.0.swap(false, Acquire)
     }
 }
 

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    SharedSnapshot,
+    Away, SharedSnapshot,
     agent::{Agent, Terms},
     limiter::SharedLimiter,
     pool::PoolView,
@@ -196,16 +196,47 @@ impl SharedRateLimitHandle {
     pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidSetting> {
         let window = quota::window(quota.window())?;
         let limit = settings::permits("limit", quota.limit())?;
-        let is_change = self.limiter.set_terms(|terms| {
-            let is_limited = terms.max_share < terms.limit;
-            let max_share = if is_limited { terms.max_share.min(limit) } else { limit };
-            Terms { limit, window, max_share, ..terms }
+        self.set_terms(Quota::checked(limit, window), |before| {
+            let is_limited = before.max_share < before.limit;
+            if is_limited { before.max_share.min(limit) } else { limit }
         });
-        if is_change {
+        Ok(())
+    }
+
+    fn set_terms(&self, quota: Quota, max_share: impl FnOnce(Terms) -> u32) {
+        let (limit, window) = (quota.limit(), quota.window());
+        let mut is_other_quota = false;
+        self.limiter.set_terms(|before| {
+            is_other_quota = (before.limit, before.window) != (limit, window);
+            Terms { limit, window, max_share: max_share(before), ..before }
+        });
+        if is_other_quota {
             let changed = || Event::LimitChanged { limit, window: Some(window) };
             self.limiter.observed.observer.notify(changed);
         }
-        Ok(())
+    }
+
+    /// Changes the settings that change at run time. They are valid.
+    pub(crate) fn configure(
+        &self,
+        quota: Quota,
+        max_share: Option<u32>,
+        max_queue: u32,
+        max_wait: Duration,
+    ) {
+        self.set_terms(quota, |_| max_share.unwrap_or(quota.limit()));
+        self.limiter.bounds.set(Some(max_queue), Some(max_wait));
+    }
+
+    /// Returns the settings that do not change at run time.
+    pub(crate) fn lasting(&self) -> Lasting {
+        let limiter = &*self.limiter;
+        Lasting {
+            name: Arc::clone(&limiter.quota_name),
+            away: limiter.away,
+            is_strict: limiter.terms().is_strict,
+            request_timeout: limiter.request_timeout,
+        }
     }
 
     /// Returns the bound of the queue that is in force; `None` without one.
@@ -274,6 +305,14 @@ impl SharedRateLimitHandle {
     pub fn is_closed(&self) -> bool {
         self.limiter.pool.is_closed()
     }
+}
+
+/// The settings that do not change at run time.
+pub(crate) struct Lasting {
+    pub(crate) name: Arc<str>,
+    pub(crate) away: Away,
+    pub(crate) is_strict: bool,
+    pub(crate) request_timeout: Duration,
 }
 
 /// Returns the number of requests that could be issued, by readings of one moment.

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The bounds by default.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-const MAX_QUEUE: u32 = 10_000;
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const MAX_QUEUE: u32 = 10_000;
 
 impl WindowRateLimitLayer {
     /// Bounds the requests that all processes of a fleet issue in a window of time, through a store

@@ -4,10 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -18,7 +15,7 @@ use super::{
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
-    group::Group,
+    group::{Flag, Group},
     observed::{Observed, Reports},
     pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
     store::AnyStore,
@@ -37,7 +34,7 @@ pub(crate) struct SharedLimiter {
     agent: Mutex<Agent>,
     pub(super) store: Arc<dyn AnyStore>,
     pub(super) quota_name: Arc<str>,
-    away: Away,
+    pub(super) away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads an
@@ -48,9 +45,8 @@ pub(crate) struct SharedLimiter {
     group: Arc<Group>,
     /// The limiter is in the news of its group. Relaxed: it changes behind their lock.
     is_listed: AtomicBool,
-    /// As few permits are left as the low mark. Set by a Release and read by an Acquire: the driver
-    /// looks at the pool next.
-    is_low: AtomicBool,
+    /// As few permits are left as the low mark.
+    is_low: Flag,
     pub(super) bounds: Bounds,
     pub(super) observed: Observed,
     /// Tasks that wait for the end of the limit. Of the semaphore, only its watchers are used.
@@ -94,7 +90,7 @@ impl SharedLimiter {
             is_orphan: AtomicBool::new(false),
             group,
             is_listed: AtomicBool::new(false),
-            is_low: AtomicBool::new(false),
+            is_low: Flag::new(),
             bounds: Bounds::default(),
             observed,
             ends: Semaphore::new(1, clock, ()),
@@ -138,7 +134,7 @@ impl SharedLimiter {
     #[inline]
     pub(super) fn acquired(&self, acquired: Acquired) -> Deadline {
         if acquired.is_low {
-            self.is_low.store(true, Release);
+            self.is_low.set();
             self.group.notify_low();
         }
         acquired.deadline
@@ -146,7 +142,7 @@ impl SharedLimiter {
 
     /// Returns true if the pool has run low since the last time.
     pub(super) fn take_low(&self) -> bool {
-        self.is_low.swap(false, Acquire)
+        self.is_low.take()
     }
 
     /// Records that the limiter is in the news of its group. Returns true if it was not before.
@@ -244,7 +240,7 @@ impl SharedLimiter {
             Permit::Leased(_) => {}
             Permit::Local(local) => {
                 local.commit_one();
-                self.agent().issued_late(1, false);
+                self.agent().issued_late(1, false, self.clock().now());
                 self.observed.issued_alone(true);
             }
             Permit::Unlimited => self.observed.issued_alone(false),
@@ -255,7 +251,7 @@ impl SharedLimiter {
 
     #[cold]
     fn issued_late(&self) {
-        self.agent().issued_late(1, true);
+        self.agent().issued_late(1, true, self.clock().now());
         self.observed.issued_late();
     }
 
@@ -354,8 +350,8 @@ impl SharedLimiter {
         self.wake(wakers);
     }
 
-    /// Creates the limit of this process alone. It begins with the permits of its own leases, which
-    /// may be issued in the last window.
+    /// Creates the limit of this process alone. It begins with the permits that the process may
+    /// have issued in the last window: of its leases, and of its limit in an outage before.
     fn local(&self, terms: Terms, mine: u64) -> Option<Arc<RateLimiter>> {
         let Away::Share { processes } = self.away else { return None };
         let share = (terms.limit / processes).max(1);

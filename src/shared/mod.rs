@@ -162,14 +162,19 @@ mod layer;
 mod limiter;
 mod observed;
 mod pool;
-mod quota;
+#[cfg(test)]
+mod pool_tests;
+pub(crate) mod quota;
 mod service;
 mod snapshot;
 mod store;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 #[cfg(feature = "shared-keys")]
 pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
+pub(crate) use self::layer::{MAX_QUEUE, MAX_WAIT};
 pub use self::{
     away::Away,
     future::ResponseFuture,

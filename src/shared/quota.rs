@@ -12,7 +12,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest name, in bytes.
 const MAX_NAME: usize = 200;
 /// The request timeout by default.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A quota that many processes share, through a [store](Store): at most `limit` requests in any
@@ -80,20 +80,10 @@ impl SharedWindow {
         window: Duration,
         away: Away,
     ) -> Result<Self, InvalidSetting> {
-        let name = name.into();
-        if name.is_empty() || name.len() > MAX_NAME {
-            let expected = format!("a text of 1 to {MAX_NAME} bytes");
-            return Err(InvalidSetting::new("name", name, expected));
-        }
+        let name = self::name(name.into())?;
         let limit = settings::permits("limit", limit)?;
         let window = self::window(window)?;
-        if let Away::Share { processes } = away {
-            if processes == 0 || processes > limit {
-                let expected =
-                    format!("between 1 and the limit, {limit}: each process has a share of it");
-                return Err(InvalidSetting::new("processes", processes, expected));
-            }
-        }
+        let away = self::away(away, limit)?;
         Ok(Self {
             store: Arc::new(store),
             name,
@@ -124,11 +114,7 @@ impl SharedWindow {
     ///
     /// Where `max_share` panics.
     pub fn try_max_share(mut self, max_share: u32) -> Result<Self, InvalidSetting> {
-        if max_share == 0 || max_share > self.terms.limit {
-            let expected = format!("between 1 and the limit, {}", self.terms.limit);
-            return Err(InvalidSetting::new("max_share", max_share, expected));
-        }
-        self.terms.max_share = max_share;
+        self.terms.max_share = self::max_share(max_share, self.terms.limit)?;
         Ok(self)
     }
 
@@ -165,17 +151,52 @@ impl SharedWindow {
     ///
     /// Where `request_timeout` panics.
     pub fn try_request_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
-        if timeout.is_zero() || timeout > MAX_REQUEST_TIMEOUT {
-            let expected = "longer than zero and at most 10s";
-            return Err(InvalidSetting::new("request_timeout", timeout, expected));
-        }
-        self.request_timeout = timeout;
+        self.request_timeout = self::request_timeout(timeout)?;
         Ok(self)
     }
 }
 
+/// Checks the name of a quota.
+pub(crate) fn name(name: Arc<str>) -> Result<Arc<str>, InvalidSetting> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        let expected = format!("a text of 1 to {MAX_NAME} bytes");
+        return Err(InvalidSetting::new("name", name, expected));
+    }
+    Ok(name)
+}
+
+/// Checks the number of processes that have a share of `limit`.
+pub(crate) fn away(away: Away, limit: u32) -> Result<Away, InvalidSetting> {
+    match away {
+        Away::Share { processes } if processes == 0 || processes > limit => {
+            let expected =
+                format!("between 1 and the limit, {limit}: each process has a share of it");
+            Err(InvalidSetting::new("processes", processes, expected))
+        }
+        away => Ok(away),
+    }
+}
+
+/// Checks the share of a process in `limit`.
+pub(crate) fn max_share(max_share: u32, limit: u32) -> Result<u32, InvalidSetting> {
+    if max_share == 0 || max_share > limit {
+        let expected = format!("between 1 and the limit, {limit}");
+        return Err(InvalidSetting::new("max_share", max_share, expected));
+    }
+    Ok(max_share)
+}
+
+/// Checks the timeout of a request to the store.
+pub(crate) fn request_timeout(timeout: Duration) -> Result<Duration, InvalidSetting> {
+    if timeout.is_zero() || timeout > MAX_REQUEST_TIMEOUT {
+        let expected = "longer than zero and at most 10s";
+        return Err(InvalidSetting::new("request_timeout", timeout, expected));
+    }
+    Ok(timeout)
+}
+
 /// Checks the length of a window.
-pub(super) fn window(window: Duration) -> Result<Duration, InvalidSetting> {
+pub(crate) fn window(window: Duration) -> Result<Duration, InvalidSetting> {
     if window < MIN_WINDOW || window > MAX_WINDOW {
         let expected = "at least 100ms and at most 30 days: leases of a shorter one lapse unused";
         return Err(InvalidSetting::new("window", window, expected));

@@ -34,7 +34,7 @@ use tower::BoxError;
 /// | 1, 2 | `epoch`, `total` | the identity of the state's history, and the permits ever leased |
 /// | 3 | `free` | permits that are left |
 /// | 4 | `when` | if nothing was leased, the time until the next permit; or else 0 |
-/// | 5 | `is_other` | 1 if the request before had another `N` or `W` |
+/// | 5 | `is_other` | 1 if the latest write was with another `N` or `W` |
 /// | 6, 7, 8, ... | `delay`, `count`, `mark` | leases, which begin `delay` after `now` |
 ///
 /// # The state
@@ -59,8 +59,8 @@ use tower::BoxError;
 ///    64`, at least 1. If none is left, permits of the next entries are leased from their marks on,
 ///    up to a chunk in all, while their marks are within the horizon.
 /// 8. A request that changes nothing but the time writes nothing, unless the clock was set back: the
-///    time would stand still until the next lease. Any other writes the state with a time to live of
-///    `4 W` and 60 s; with `strict`, of `4 W` and 7 days.
+///    time would stand still until the next lease. Any other writes the state, which lives for at
+///    least `3 W` and 60 s from then on; with `strict`, for `3 W` and 7 days.
 ///
 /// The reason why no more than `N` permits are issued in any span of `W` is in the documentation of
 /// [`shared`](crate::shared#why-the-limit-holds).

@@ -76,7 +76,7 @@ pub(super) struct Reply {
     pub(super) free: u32,
     /// The time until the next permit, if nothing was leased.
     pub(super) when: Micros,
-    /// The request before had another limit or window.
+    /// The latest write was with another limit or window.
     pub(super) is_other: bool,
     /// By their delays.
     pub(super) leases: Vec<Leased>,

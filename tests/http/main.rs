@@ -40,6 +40,9 @@ mod replay;
 mod reports;
 #[cfg(feature = "grpc")]
 mod servers;
+mod shared;
+#[path = "../support/small_store.rs"]
+mod small_store;
 mod until_body_ends;
 
 use std::{

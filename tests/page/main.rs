@@ -18,6 +18,8 @@ mod load;
 mod scenes;
 mod seen;
 mod server;
+#[path = "../support/small_store.rs"]
+mod small_store;
 
 use std::{
     env,
@@ -67,7 +69,7 @@ async fn run(picture: Option<PathBuf>) -> Result<(), String> {
     let span = Duration::from_secs(if picture.is_some() { 64 } else { 3 });
     let screenshot = scenes::numbers_are_those_of_the_handles(&browser, span).await;
     scenes::states_are_told(&browser).await;
-    scenes::an_empty_set_says_so_and_a_later_limit_appears(&browser).await;
+    scenes::an_empty_set_says_so_and_later_limits_appear(&browser).await;
     scenes::fifty_limits_fit_and_are_filtered(&browser).await;
     scenes::keys_of_a_rule_are_shown_as_text(&browser).await;
     scenes::a_restarted_server_is_found_again(&browser).await;

@@ -20,13 +20,15 @@ use tower_floodgate::{
     WindowRateLimitHandle, WindowRateLimitLayer,
     keyed::{Key, KeyedLimitLayer, Rule, RuleHandle},
     observe::{LimitCounts, Limits, RuleSnapshot, page::LimitsPage},
+    shared::{Away, SharedRateLimitHandle, SharedWindow},
 };
 
 use crate::{
     chromium::{Browser, Tab},
     load::{Count, Load, NAMES},
-    seen::Numbers,
+    seen::{Card, Numbers},
     server::{INTERVAL, LOCAL, Server},
+    small_store::SmallStore,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -235,7 +237,44 @@ pub(crate) async fn states_are_told(browser: &Browser) {
     server.stop().await;
 }
 
-pub(crate) async fn an_empty_set_says_so_and_a_later_limit_appears(browser: &Browser) {
+/// Returns what the handle of a shared limit of an hour says whose store is there.
+fn of_shared(handle: &SharedRateLimitHandle) -> Numbers {
+    let snapshot = handle.snapshot();
+    let fleet = snapshot.fleet;
+    let state = [
+        ("Quota", handle.quota_name().to_owned()),
+        ("Limit", grouped(handle.limit())),
+        ("Window", "60 min 0 s".to_owned()),
+        ("Remaining", grouped(handle.remaining())),
+        ("Free", grouped(snapshot.free)),
+        ("Pooled", grouped(snapshot.pooled)),
+        ("Held", grouped(snapshot.held)),
+        ("Queued", "0".to_owned()),
+        ("Queue age", ABSENT.to_owned()),
+        ("Paused for", "0 s".to_owned()),
+        ("Away for", ABSENT.to_owned()),
+        ("Round trip", format!("{:.0} ms", snapshot.round_trip.as_secs_f64() * 1e3)),
+        ("Max queue", bound(handle.max_queue().map(grouped))),
+        ("Max wait", bound(handle.max_wait().map(millis))),
+        ("Closed", yes(handle.is_closed())),
+        ("Store requests", grouped(fleet.store_requests)),
+        ("Store failures", grouped(fleet.store_failures)),
+        ("Leased", grouped(fleet.leased)),
+        ("Used", grouped(fleet.used)),
+        ("Lapsed", grouped(fleet.lapsed)),
+        ("Refunded", grouped(fleet.refunded)),
+        ("Epoch changes", grouped(fleet.epoch_changes)),
+        ("Clock steps", grouped(fleet.clock_steps)),
+        ("Other terms", grouped(fleet.other_terms)),
+        ("Issued late", grouped(fleet.issued_late)),
+        ("Issued alone", grouped(fleet.issued_alone)),
+        ("Issued unlimited", grouped(fleet.issued_unlimited)),
+        ("Unavailable", grouped(fleet.unavailable)),
+    ];
+    numbers(state.into_iter().chain(rejections(handle.rejected())).chain(events(snapshot.counts)))
+}
+
+pub(crate) async fn an_empty_set_says_so_and_later_limits_appear(browser: &Browser) {
     println!("\nan empty set");
     let limits = Limits::new();
     let server = Server::start(&limits).await;
@@ -251,6 +290,28 @@ pub(crate) async fn an_empty_set_says_so_and_a_later_limit_appears(browser: &Bro
     assert_eq!(cards[0].numbers["Limit"], "1,234");
     assert!(!tab.text("main").await.contains("No limits"));
     assert_eq!(cards[0].name, HOSTILE);
+
+    // One of many processes, without a name, and then without its store.
+    let store = SmallStore::new();
+    let quota = SharedWindow::new(store.clone(), HOSTILE, 10, HOUR, Away::Open);
+    let shared = WindowRateLimitLayer::shared(quota).max_wait(Duration::from_millis(900));
+    let handle = shared.handle();
+    let inner = service_fn(|(): ()| async { Ok::<_, Infallible>(()) });
+    shared.layer(inner).oneshot(()).await.unwrap();
+    limits.add(handle.clone());
+    tab.wait_for_status("Live: 2 limits.").await;
+    let cards =
+        tab.wait_for_numbers(|| vec![of_concurrency(&layer.handle()), of_shared(&handle)]).await;
+    let Card { name, kind, main, state, .. } = &cards[1];
+    assert_eq!((&**name, &**kind, &**state), (HOSTILE, "shared rate limit", ""));
+    assert_eq!(main, "1 of 10 per 60 min 0 s held here, 0 queued");
+    assert_eq!(cards[1].lines.len(), 3);
+    store.state().error = Some(("io", "connection refused"));
+    while handle.away_for().is_none() {
+        shared.layer(inner).oneshot(()).await.unwrap();
+    }
+    tab.wait_for("/^store away for \\d/.test(document.querySelectorAll('.state')[1].textContent)")
+        .await;
     assert_clean(&tab, &server);
     tab.close().await;
     server.stop().await;

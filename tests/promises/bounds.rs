@@ -14,11 +14,18 @@ use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, PauseOnHintLayer, Rejected,
-    WindowRateLimitLayer, config::ConcurrencyConfig, observe::Snapshot, reject::RejectWithBoxError,
+    WindowRateLimitLayer,
+    config::ConcurrencyConfig,
+    observe::Snapshot,
+    reject::RejectWithBoxError,
+    shared::{Away, SharedWindow},
 };
 use tower_test::mock::Spawn;
 
-use crate::support::{Probe, ms, now, poll_ready, secs, settle};
+use crate::{
+    small_store::SmallStore,
+    support::{Probe, ms, now, poll_ready, secs, settle},
+};
 
 #[track_caller]
 fn rejected(error: &BoxError) -> &Rejected {
@@ -290,6 +297,30 @@ async fn s2_snapshot_has_the_bounds_in_force() {
         assert_eq!(json["max_wait_seconds"].as_f64(), Some(2.5));
         assert_eq!(json["max_queue"].as_u64(), Some(7));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w7_hint_pauses_a_limit_that_processes_share_in_this_process() {
+    let store = SmallStore::new();
+    let quota = SharedWindow::new(store.clone(), "api", 100, secs(1), Away::Closed);
+    let limit = WindowRateLimitLayer::shared(quota);
+    let handle = limit.handle();
+    let hint = |result: &Result<u32, std::io::Error>| match result {
+        Ok(429) => Some(secs(20)),
+        _ => None,
+    };
+    let layer = PauseOnHintLayer::new(handle.clone(), hint);
+    assert!(format!("{:?}", layer.handle()).contains("SharedRateLimitHandle"));
+    let (probe, began) = (Probe::new(), now());
+    let service = limit.layer(layer.layer(probe.clone()));
+    service.clone().oneshot(200).await.unwrap();
+    assert_eq!(handle.snapshot().paused_for, secs(0));
+    service.clone().oneshot(429).await.unwrap();
+    let paused_until = began.elapsed() + secs(20);
+    assert_eq!((handle.snapshot().paused_for, handle.estimated_wait()), (secs(20), secs(20)));
+    service.oneshot(200).await.unwrap();
+    let [.., last] = probe.notes().calls()[..] else { panic!("three calls") };
+    assert!(last >= paused_until && last < paused_until + ms(50), "{last:?}");
 }
 
 /// The layer, its clones and their services share the bound.

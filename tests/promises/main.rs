@@ -54,6 +54,8 @@ mod settings;
 mod settings_files;
 #[cfg(all(feature = "serde", feature = "server"))]
 mod settings_rules;
+#[cfg(feature = "serde")]
+mod settings_shared;
 mod settings_text;
 mod traits;
 mod wake_ups;

@@ -2,34 +2,38 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tower::Layer;
 
 use crate::{
     fleet::Fleet,
     judge::assert_rules,
     load::{Load, Recorder, call},
-    quota::Quota,
-    shared_store::fake::Network,
+    paused_runtime::run,
+    quota::{Quota, Site},
 };
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: u32 = 100;
 
 /// Saturating processes, and one that asks within each window, while the clock of the server steps.
 fn steps(steps: &[i64]) -> (usize, u64, f64) {
-    let mut fleet = Fleet::new(1, Duration::from_millis(1));
-    fleet.server.set_network(Network::GOOD);
-    let quota = Quota::new(LIMIT, SECOND);
-    let loads = [Load::Greedy(50), Load::Greedy(100), Load::Steady(Duration::from_millis(300))];
-    let handles = loads.map(|load| quota.start(&mut fleet, load).0);
-    for step in steps {
-        fleet.run(3 * SECOND + Duration::from_millis(137));
-        fleet.server.step_clock(*step);
-    }
-    fleet.run(3 * SECOND);
-    assert_rules(&fleet.server, &fleet.issues);
-    let noticed = handles.iter().map(|handle| handle.snapshot().fleet.clock_steps).sum();
-    let used = fleet.issues.used_share(LIMIT, SECOND);
-    (fleet.issues.most_in_any_span(SECOND), noticed, used)
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(LIMIT, SECOND);
+        let loads = [Load::Greedy(50), Load::Greedy(100), Load::Steady(Duration::from_millis(300))];
+        let handles = (loads.into_iter().enumerate())
+            .map(|(process, load)| site.start(&quota, process, load).0)
+            .collect::<Vec<_>>();
+        for step in steps {
+            sleep(3 * SECOND + Duration::from_millis(137)).await;
+            site.server.step_clock(*step);
+        }
+        sleep(3 * SECOND).await;
+        assert_rules(&site.server, &site.issues);
+        let noticed = handles.iter().map(|handle| handle.snapshot().fleet.clock_steps).sum();
+        let used = site.issues.used_share(LIMIT, SECOND);
+        (site.issues.most_in_any_span(SECOND), noticed, used)
+    })
 }
 
 const MS: i64 = 1000;
@@ -60,18 +64,20 @@ fn d10_limit_holds_while_the_clock_of_the_store_is_set_forward() {
 /// A slewed clock: each step is hidden in a round trip, and many are not.
 #[test]
 fn d10_clock_that_is_slewed_forward_is_noticed() {
-    let mut fleet = Fleet::new(1, Duration::from_millis(1));
-    fleet.server.set_network(Network::GOOD);
-    let quota = Quota::new(LIMIT, SECOND);
-    let handles = [(); 3].map(|()| quota.start(&mut fleet, Load::Greedy(50)).0);
-    fleet.run(2 * SECOND);
-    // By a tenth of real time, for two seconds.
-    for _ in 0..200 {
-        fleet.run(Duration::from_millis(10));
-        fleet.server.step_clock(MS);
-    }
-    fleet.run(2 * SECOND);
-    assert!(handles.iter().all(|handle| handle.snapshot().fleet.clock_steps > 0));
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(LIMIT, SECOND);
+        let handles = [0, 1, 2].map(|process| site.start(&quota, process, Load::Greedy(50)).0);
+        sleep(2 * SECOND).await;
+        // By a tenth of real time, for two seconds.
+        for _ in 0..200 {
+            sleep(Duration::from_millis(10)).await;
+            site.server.step_clock(MS);
+        }
+        sleep(2 * SECOND).await;
+        assert!(handles.iter().all(|handle| handle.snapshot().fleet.clock_steps > 0));
+        assert!(site.issues.most_in_any_span(SECOND) <= LIMIT as usize);
+    });
 }
 
 /// The clocks that are farthest apart: that of the server fast, that of one process slow, which

@@ -67,7 +67,7 @@ impl Clocked {
         let by = Duration::from_nanos(passed - mem::replace(&mut self.passed, passed));
         runtime.block_on(async {
             advance(by).await;
-            for _ in 0..10 {
+            for _ in 0..3 {
                 yield_now().await;
             }
         });

@@ -76,7 +76,6 @@ mod tests {
     #[test]
     fn d2_issue_without_a_lease_in_force_is_noticed() {
         let lease = |from, until, count| Lease {
-            epoch: 1,
             mark: 1,
             count,
             sent: Duration::ZERO,

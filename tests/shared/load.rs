@@ -15,7 +15,7 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tower::{BoxError, Service, ServiceExt};
 
@@ -132,6 +132,11 @@ impl Service<u64> for Recorder {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// The calls of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
@@ -151,6 +156,8 @@ pub(crate) struct Ends {
     pub(crate) cancelled: Arc<AtomicUsize>,
     /// The errors.
     pub(crate) failed: Arc<Mutex<Vec<BoxError>>>,
+    /// The longest time of a call.
+    longest: Arc<Mutex<Duration>>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -181,20 +188,32 @@ impl Ends {
         self.begun() - self.responded() - self.cancelled.load(SeqCst) - self.failed()
     }
 
-    async fn call<S>(&self, service: S, patience: Option<Duration>)
+    pub(crate) fn longest(&self) -> Duration {
+        *self.longest.lock().unwrap()
+    }
+
+    /// Returns false if the call has failed.
+    async fn call<S>(&self, service: S, patience: Option<Duration>) -> bool
     where
         S: Service<u64, Error: Into<BoxError>>,
     {
+        let start = now();
         let call = service.oneshot(self.begun.fetch_add(1, SeqCst) as u64);
         let end = match patience {
             Some(patience) => timeout(patience, call).await.ok(),
             None => Some(call.await),
         };
+        let longest = &mut *self.longest.lock().unwrap();
+        *longest = start.elapsed().max(*longest);
         match end {
             Some(Ok(_)) => drop(self.responded.fetch_add(1, SeqCst)),
-            Some(Err(error)) => self.failed.lock().unwrap().push(error.into()),
             None => drop(self.cancelled.fetch_add(1, SeqCst)),
+            Some(Err(error)) => {
+                self.failed.lock().unwrap().push(error.into());
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -216,7 +235,10 @@ where
                 let (ends, service, patience) = (ends.clone(), service.clone(), patience.clone());
                 tokio::spawn(async move {
                     while ends.goes_on() {
-                        ends.call(service.clone(), patience()).await;
+                        // Calls that fail at once would let no time pass.
+                        if !ends.call(service.clone(), patience()).await {
+                            sleep(Duration::from_millis(10)).await;
+                        }
                     }
                 });
             }

@@ -1,20 +1,29 @@
 //! The state of the store is lost, in part or as a whole.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::sleep;
 
 use crate::{
-    fleet::Fleet,
     judge::assert_rules,
     load::Load,
-    quota::Quota,
-    shared_store::fake::{Network, Server},
+    paused_runtime::run,
+    quota::{Quota, Site},
+    shared_store::{
+        fake::{Network, Server},
+        model::State,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: u32 = 200;
 
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// A loss, after a copy of the state some time before.
-type Loss = fn(&Server, std::collections::HashMap<String, crate::shared_store::model::State>);
+type Loss = fn(&Server, HashMap<String, State>);
 
 const LOSSES: [(&str, Loss); 4] = [
     ("all is lost", |server, _| server.flush()),
@@ -32,29 +41,31 @@ const LOSSES: [(&str, Loss); 4] = [
 /// Plays a loss, with processes of all kinds, and returns the most in any span over all, and from
 /// two windows after the loss on.
 fn most(quota: Quota, loss: Loss, seed: u64) -> (usize, usize) {
-    let mut fleet = Fleet::new(seed, Duration::from_millis(2));
-    let ms = Duration::from_millis;
-    for load in [
+    let loads = [
         Load::Greedy(40),
         Load::Greedy(100),
         Load::Bursts(40, ms(400)),
         Load::Steady(ms(20)),
         // It does not ask for a while.
         Load::Bursts(20, ms(1700)),
-    ] {
-        quota.start(&mut fleet, load);
-    }
-    fleet.server.set_network(Network::GOOD.with_median(ms(1)));
-    fleet.run(SECOND * 3 + ms(seed * 131 % 1000));
-    let copy = fleet.server.copy();
-    fleet.run(ms(20 + seed * 17 % 300));
-    loss(&fleet.server, copy);
-    let lost_at = fleet.now();
-    fleet.run(5 * SECOND);
-    assert_rules(&fleet.server, &fleet.issues);
-    let after = fleet.issues.since(lost_at + 2 * SECOND);
-    assert!(after.len() > LIMIT as usize, "{} issues after the loss", after.len());
-    (fleet.issues.most_in_any_span(quota.window), after.most_in_any_span(quota.window))
+    ];
+    run(async {
+        let site = Site::new(seed);
+        site.server.set_network(Network::GOOD.with_median(ms(1)));
+        for (process, load) in loads.into_iter().enumerate() {
+            site.start(&quota, process, load);
+        }
+        sleep(3 * SECOND + ms(seed * 131 % 1000)).await;
+        let copy = site.server.copy();
+        sleep(ms(20 + seed * 17 % 300)).await;
+        loss(&site.server, copy);
+        let lost_at = site.now();
+        sleep(5 * SECOND).await;
+        assert_rules(&site.server, &site.issues);
+        let after = site.issues.since(lost_at + 2 * SECOND);
+        assert!(after.len() > LIMIT as usize, "{} issues after the loss", after.len());
+        (site.issues.most_in_any_span(quota.window), after.most_in_any_span(quota.window))
+    })
 }
 
 #[test]
@@ -85,20 +96,22 @@ fn d9_strict_quota_holds_through_a_loss() {
 #[test]
 fn d9_every_process_notices_a_loss() {
     for (name, loss) in LOSSES {
-        let mut fleet = Fleet::new(1, Duration::from_millis(2));
-        let quota = Quota::new(LIMIT, SECOND);
-        let ms = Duration::from_millis;
-        let handles: Vec<_> = [Load::Greedy(100), Load::Bursts(10, ms(700)), Load::Steady(ms(100))]
-            .map(|load| quota.start(&mut fleet, load).0)
-            .into();
-        fleet.run(3 * SECOND);
-        let copy = fleet.server.copy();
-        fleet.run(ms(1500));
-        loss(&fleet.server, copy);
-        fleet.run(3 * SECOND);
-        for (process, handle) in handles.iter().enumerate() {
-            let changes = handle.snapshot().fleet.epoch_changes;
-            assert!((1..=3).contains(&changes), "{name}: {changes} by {process}");
-        }
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(LIMIT, SECOND);
+            let loads = [Load::Greedy(100), Load::Bursts(10, ms(700)), Load::Steady(ms(100))];
+            let handles = (loads.into_iter().enumerate())
+                .map(|(process, load)| site.start(&quota, process, load).0)
+                .collect::<Vec<_>>();
+            sleep(3 * SECOND).await;
+            let copy = site.server.copy();
+            sleep(ms(1500)).await;
+            loss(&site.server, copy);
+            sleep(3 * SECOND).await;
+            for (process, handle) in handles.iter().enumerate() {
+                let changes = handle.snapshot().fleet.epoch_changes;
+                assert!((1..=3).contains(&changes), "{name}: {changes} by {process}");
+            }
+        });
     }
 }

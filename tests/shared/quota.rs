@@ -47,10 +47,6 @@ impl Quota {
         Self { max_wait, ..self }
     }
 
-    pub(crate) fn max_share(self, max_share: u32) -> Self {
-        Self { max_share: Some(max_share), ..self }
-    }
-
     pub(crate) fn layer(&self, store: FakeStore) -> SharedRateLimitLayer {
         let mut window = SharedWindow::new(store, "quota", self.limit, self.window, self.away);
         if self.is_strict {

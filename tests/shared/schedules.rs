@@ -1,17 +1,20 @@
 //! Random scenes of processes, networks and faults, and their judgement.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 use tower::Layer;
 
 use crate::{
     fleet::Fleet,
-    hold::hold,
+    hold::{hold_slowly, name_of},
     judge::assert_rules,
     load::{Load, Recorder, Slowness, call},
     quota::Quota,
-    shared_store::fake::{Fault, Network},
+    shared_store::{
+        fake::{Fault, Network},
+        model::State,
+    },
 };
 
 /// A scene of some windows. Times are in thousandths of a window where nothing else is said.
@@ -21,6 +24,7 @@ pub(crate) struct Scene {
     pub(crate) limit: u32,
     /// In milliseconds.
     pub(crate) window: u64,
+    pub(crate) is_strict: bool,
     /// The rate of the server's clock, in millionths beyond real time.
     pub(crate) ppm: i64,
     pub(crate) network: Network,
@@ -46,6 +50,11 @@ pub(crate) enum Incident {
     /// Loses the messages of a process for a time.
     Cut(usize, u32),
     Fault(Fault, u32),
+    /// Copies the state, to be restored in a failover after a time.
+    Failover(u32),
+    Flush,
+    /// Sets the clock of the server back.
+    SetBack(u32),
 }
 
 impl Scene {
@@ -55,7 +64,7 @@ impl Scene {
 
     /// Some hundred steps are a window.
     fn step(&self) -> Duration {
-        (self.window() / 500).max(Duration::from_micros(500))
+        (self.window() / 250).max(Duration::from_micros(500))
     }
 }
 
@@ -107,10 +116,22 @@ fn incident(processes: usize) -> impl Strategy<Value = Incident> {
     ]
 }
 
-pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
+fn incident_or_loss(processes: usize) -> impl Strategy<Value = Incident> {
+    prop_oneof![
+        2 => incident(processes),
+        1 => (1..500_u32).prop_map(Incident::Failover),
+        1 => Just(Incident::Flush),
+        1 => (1..5000_u32).prop_map(Incident::SetBack),
+    ]
+}
+
+/// Scenes with incidents of a kind, which depend on the number of processes.
+fn scenes<S: Strategy<Value = Incident>>(
+    incident: impl Fn(usize) -> S + Copy,
+) -> impl Strategy<Value = Scene> {
     let limit = prop_oneof![1..200_u32, proptest::sample::select(vec![10, 100, 1000])];
     let window = prop_oneof![Just(100_u64), Just(1000), Just(10_000), 100..2000_u64];
-    (limit, window, 1..=5_usize).prop_flat_map(|(limit, window, processes)| {
+    (limit, window, 1..=5_usize).prop_flat_map(move |(limit, window, processes)| {
         let incidents = proptest::collection::vec((1..1500_u32, incident(processes)), 0..4);
         let processes = proptest::collection::vec(process(limit, window), processes);
         (any::<u64>(), -500..=500_i64, network(window), processes, incidents).prop_map(
@@ -118,6 +139,7 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
                 seed,
                 limit,
                 window,
+                is_strict: false,
                 ppm,
                 network,
                 processes,
@@ -127,9 +149,17 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
     })
 }
 
+/// The second half of an incident.
+enum End {
+    Start(usize),
+    Join(usize),
+    Repair,
+    Restore(HashMap<String, State>),
+}
+
 /// Plays a scene, and returns it for its judgement.
 fn play(scene: &Scene) -> Fleet {
-    let quota = Quota::new(scene.limit, scene.window());
+    let quota = Quota { is_strict: scene.is_strict, ..Quota::new(scene.limit, scene.window()) };
     let mut fleet = Fleet::new(scene.seed, scene.step());
     fleet.server.set_rate(scene.ppm);
     fleet.server.set_network(scene.network);
@@ -146,39 +176,52 @@ fn play(scene: &Scene) -> Fleet {
     let mut numbers: Vec<_> =
         scene.processes.iter().map(|&process| start(&mut fleet, process)).collect();
     let of = |permille: u32| scene.window() * permille / 1000;
-    // What ends, and when.
-    let mut ends: Vec<(Duration, Incident)> = Vec::new();
+    // What follows, and when.
+    let mut ends: Vec<(Duration, End)> = Vec::new();
     let mut incidents = scene.incidents.iter();
     let mut next = incidents.next().map(|&(wait, incident)| (of(wait), incident));
     let end = scene.window() * 4;
     while fleet.now() < end {
         fleet.run(scene.window() / 50);
         let now = fleet.now();
-        ends.retain(|&(at, incident)| {
-            if at <= now {
-                match incident {
-                    Incident::Restart(process, _) => {
-                        numbers[process] = start(&mut fleet, scene.processes[process]);
-                    }
-                    Incident::Cut(process, _) => fleet.server.cut(numbers[process], false),
-                    Incident::Fault(..) => fleet.server.set_fault(None),
-                    Incident::Suspend(..) => {}
+        let (due, later): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(at, _)| *at <= now);
+        ends = later;
+        for (_, end) in due {
+            match end {
+                End::Start(process) => {
+                    numbers[process] = start(&mut fleet, scene.processes[process]);
+                }
+                End::Join(number) => fleet.server.cut(number, false),
+                End::Repair => fleet.server.set_fault(None),
+                End::Restore(copy) => {
+                    fleet.server.restore(copy);
+                    fleet.server.restart();
                 }
             }
-            at > now
-        });
+        }
         while let Some((at, incident)) = next.filter(|&(at, _)| at <= now) {
-            let (Incident::Suspend(_, time)
-            | Incident::Restart(_, time)
-            | Incident::Cut(_, time)
-            | Incident::Fault(_, time)) = incident;
+            let mut after = |time, end| ends.push((now + of(time), end));
             match incident {
-                Incident::Suspend(process, _) => fleet.suspend(numbers[process], of(time)),
-                Incident::Restart(process, _) => fleet.kill(numbers[process]),
-                Incident::Cut(process, _) => fleet.server.cut(numbers[process], true),
-                Incident::Fault(fault, _) => fleet.server.set_fault(Some(fault)),
+                Incident::Suspend(process, time) => fleet.suspend(numbers[process], of(time)),
+                Incident::Restart(process, time) => {
+                    fleet.kill(numbers[process]);
+                    after(time, End::Start(process));
+                }
+                Incident::Cut(process, time) => {
+                    fleet.server.cut(numbers[process], true);
+                    after(time, End::Join(numbers[process]));
+                }
+                Incident::Fault(fault, time) => {
+                    fleet.server.set_fault(Some(fault));
+                    after(time, End::Repair);
+                }
+                Incident::Failover(time) => after(time, End::Restore(fleet.server.copy())),
+                Incident::Flush => fleet.server.flush(),
+                Incident::SetBack(time) => {
+                    let micros = i64::try_from(of(time).as_micros()).unwrap();
+                    fleet.server.step_clock(-micros);
+                }
             }
-            ends.push((now + of(time), incident));
             next = incidents.next().map(|&(wait, incident)| (at + of(wait), incident));
         }
     }
@@ -188,11 +231,25 @@ fn play(scene: &Scene) -> Fleet {
 /// However processes, clocks and messages behave, while the store keeps its state.
 #[test]
 fn d1_d2_d4_d12_processes_hold_the_limit_in_random_scenes() {
-    hold(file!(), "scenes", scenes(), |scene| {
+    let test = |scene: Scene| {
         let fleet = play(&scene);
         let most = fleet.issues.most_in_any_span(scene.window());
         prop_assert!(most <= scene.limit as usize, "{most} of {}", scene.limit);
         assert_rules(&fleet.server, &fleet.issues);
         Ok(fleet.issues.len())
-    });
+    };
+    hold_slowly(64, file!(), name_of(&test), scenes(incident), test);
+}
+
+/// However the store loses its state, too.
+#[test]
+fn d9_d10_strict_processes_hold_the_limit_in_random_scenes_with_losses() {
+    let test = |scene: Scene| {
+        let fleet = play(&Scene { is_strict: true, ..scene.clone() });
+        let most = fleet.issues.most_in_any_span(scene.window());
+        prop_assert!(most <= scene.limit as usize, "{most} of {}", scene.limit);
+        assert_rules(&fleet.server, &fleet.issues);
+        Ok(fleet.issues.len())
+    };
+    hold_slowly(64, file!(), name_of(&test), scenes(incident_or_loss), test);
 }

@@ -3,7 +3,7 @@
 #[path = "test_name.rs"]
 mod test_name;
 
-use std::cell::Cell;
+use std::{cell::Cell, env};
 
 use proptest::{
     prelude::*,
@@ -22,11 +22,25 @@ pub(crate) fn hold<S: Strategy>(
     cases: S,
     test: impl Fn(S::Value) -> Result<usize, TestCaseError>,
 ) {
+    hold_slowly(u32::MAX, file, name, cases, test);
+}
+
+/// Tries up to `most` random cases, each of which takes long, unless `PROPTEST_CASES` is set.
+pub(crate) fn hold_slowly<S: Strategy>(
+    most: u32,
+    file: &'static str,
+    name: &str,
+    cases: S,
+    test: impl Fn(S::Value) -> Result<usize, TestCaseError>,
+) {
+    let config = ProptestConfig::default();
+    let is_set = env::var_os("PROPTEST_CASES").is_some();
     let kept = FileFailurePersistence::SourceParallel("proptest-regressions");
     let mut runner = TestRunner::new(ProptestConfig {
+        cases: if is_set { config.cases } else { config.cases.min(most) },
         source_file: Some(file),
         failure_persistence: Some(Box::new(kept)),
-        ..ProptestConfig::default()
+        ..config
     });
     let (tried, steps) = (Cell::new(0_u64), Cell::new(0));
     let outcome = runner.run(&cases, |case| {

@@ -1,7 +1,11 @@
-//! A store of one quota for tests of all that stands around a shared limit: it leases permits from
-//! now on, and does as the test says. `shared_store` has all rules of a store.
+//! A store for tests of all that stands around a shared limit: it leases permits, and does as the
+//! test says. `shared_store` has all rules of a store.
+
+#![allow(dead_code, reason = "each suite looks at a part of the state")]
 
 use std::{
+    collections::HashMap,
+    iter,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -39,8 +43,8 @@ pub(crate) struct State {
     /// Permits that other processes have leased and that never expire.
     pub(crate) elsewhere: i64,
     total: i64,
-    /// Marks and counts, the oldest first.
-    entries: Vec<(i64, i64)>,
+    /// Marks and counts of each key, the oldest first.
+    entries: HashMap<String, Vec<(i64, i64)>>,
 }
 
 /// The time of the store at the start, in microseconds.
@@ -60,7 +64,7 @@ impl SmallStore {
             refunded: 0,
             elsewhere: 0,
             total: 0,
-            entries: Vec::new(),
+            entries: HashMap::new(),
         };
         Self { started: Instant::now(), state: Arc::new(Mutex::new(state)) }
     }
@@ -71,34 +75,48 @@ impl SmallStore {
 }
 
 impl State {
-    fn apply(&mut self, request: &[i64], now: i64) -> Vec<i64> {
-        let &[_, limit, window, length, _, want, _, epoch, .., _late, _strict] = &request[..12]
-        else {
+    fn apply(&mut self, key: &str, request: &[i64], now: i64) -> Vec<i64> {
+        let &[_, limit, window, length, _, want, horizon, epoch, ..] = request else {
             unreachable!("a request has 12 numbers at least")
         };
-        self.entries.retain(|&(mark, _)| mark > now);
+        let entries = self.entries.entry(key.to_owned()).or_default();
+        entries.retain(|&(mark, _)| mark > now);
         for refund in request[12..].chunks(2).filter(|_| epoch == self.epoch) {
-            let of = self.entries.iter_mut().find(|(mark, _)| *mark == refund[0]);
+            let of = entries.iter_mut().find(|(mark, _)| *mark == refund[0]);
             if let Some((_, count)) = of {
                 let taken = refund[1].min(*count);
                 *count -= taken;
                 self.refunded += taken.unsigned_abs();
             }
         }
-        let out = self.elsewhere + self.entries.iter().map(|(_, count)| count).sum::<i64>();
-        let free = (limit - out).max(0);
-        let count = want.min(free);
-        let first = self.entries.first().map_or(window, |&(mark, _)| mark - now);
-        let when = if count == 0 && want > 0 { first } else { 0 };
-        let mut reply = vec![now, self.epoch, 0, free - count, when, self.is_other.into()];
-        if count > 0 {
+        let out = self.elsewhere + entries.iter().map(|(_, count)| count).sum::<i64>();
+        // From now on, or from the marks within the horizon on.
+        let (mut available, mut left, mut when) = (limit - out, want, window);
+        let mut leases = Vec::new();
+        for (from, count) in iter::once((now, 0)).chain(entries.iter().copied()) {
+            available += count;
+            let taken = left.min(available);
+            if taken > 0 && from - now > horizon {
+                when = from - now;
+                break;
+            }
+            if taken > 0 {
+                leases.push((from - now, taken));
+                (left, available) = (left - taken, available - taken);
+            }
+        }
+        let at_once: i64 = leases.iter().filter(|(delay, _)| *delay == 0).map(|of| of.1).sum();
+        let free = (limit - out - at_once).max(0);
+        let when = if leases.is_empty() && want > 0 { when } else { 0 };
+        let mut reply = vec![now, self.epoch, 0, free, when, self.is_other.into()];
+        for (delay, count) in leases {
             // Each mark is another one, so that a refund finds its own.
-            let last = self.entries.last().map_or(0, |&(mark, _)| mark);
-            let mark = (now + length + window).max(last + 1);
-            self.entries.push((mark, count));
+            let last = entries.last().map_or(0, |&(mark, _)| mark);
+            let mark = (now + delay + length + window).max(last + 1);
+            entries.push((mark, count));
             self.total += count;
             self.leased += count.unsigned_abs();
-            reply.extend([0, count, mark]);
+            reply.extend([delay, count, mark]);
         }
         reply[2] = self.total;
         reply
@@ -106,7 +124,7 @@ impl State {
 }
 
 impl Store for SmallStore {
-    async fn acquire(&self, _: &str, request: &[i64]) -> Result<Vec<i64>, StoreError> {
+    async fn acquire(&self, key: &str, request: &[i64]) -> Result<Vec<i64>, StoreError> {
         self.state().requests += 1;
         sleep(ROUND_TRIP / 2).await;
         if self.state().is_silent {
@@ -118,7 +136,7 @@ impl Store for SmallStore {
             let now = START + passed + state.stepped;
             match state.error {
                 Some((code, text)) => Err(StoreError::new(code).with_source(text)),
-                None => Ok(state.apply(request, now)),
+                None => Ok(state.apply(key, request, now)),
             }
         };
         sleep(ROUND_TRIP / 2).await;

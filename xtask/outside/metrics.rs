@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
-    observe::{Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS},
+    observe::{
+        Limits, PAUSE_BUCKETS, QUEUE_WAIT_BUCKETS, STORE_OUTAGE_BUCKETS, STORE_REQUEST_BUCKETS,
+    },
 };
 
 pub fn recorded() -> Limits {
@@ -13,6 +15,6 @@ pub fn recorded() -> Limits {
     limits
 }
 
-pub fn buckets() -> [&'static [f64]; 2] {
-    [&QUEUE_WAIT_BUCKETS, &PAUSE_BUCKETS]
+pub fn buckets() -> [&'static [f64]; 4] {
+    [&QUEUE_WAIT_BUCKETS, &PAUSE_BUCKETS, &STORE_REQUEST_BUCKETS, &STORE_OUTAGE_BUCKETS]
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 /// The suites that show promises, in the names of their tests.
 pub(crate) const SUITES: &[&str] = &[
     "lib", "promises", "contract", "edges", "http", "sockets", "models", "shared", "shuttle",
-    "storms", OBSERVED, SERVER,
+    "storms", OBSERVED, SERVER, FLEET,
 ];
 
 /// The suite of the example that is a package of its own.
@@ -19,6 +19,9 @@ const OBSERVED: &str = "observed";
 
 /// The suite of the store for Redis, which is a package of its own.
 const SERVER: &str = "server";
+
+/// That of processes that share a quota through it.
+const FLEET: &str = "fleet";
 
 /// Returns the folder of the package.
 pub(crate) fn root() -> PathBuf {
@@ -37,7 +40,7 @@ pub(crate) fn chosen(suite: &str) -> Vec<&str> {
     match suite {
         "lib" => vec!["--lib"],
         OBSERVED => vec!["--package", "floodgate-observe", "--test", suite],
-        SERVER => vec!["--package", "tower-floodgate-redis", "--test", suite],
+        SERVER | FLEET => vec!["--package", "tower-floodgate-redis", "--test", suite],
         _ => vec!["--test", suite],
     }
 }

@@ -32,12 +32,14 @@ use self::{
 /// A process of the fleet. The other tests start it.
 #[test]
 #[ignore = "is started by the other tests"]
-fn process() {
+fn d1_process_that_the_other_tests_start() {
     assert!(process::run_if_started_as_one(), "is started by the other tests");
 }
 
 async fn play(scene: Scene) -> Outcome {
-    let arguments = ["--ignored", "--exact", "process", "--nocapture"].map(OsString::from);
+    let arguments =
+        ["--ignored", "--exact", "d1_process_that_the_other_tests_start", "--nocapture"]
+            .map(OsString::from);
     let outcome = scene.play(&arguments).await;
     println!("{scene:?}: {}", outcome.summary());
     outcome.check();

@@ -97,7 +97,7 @@ impl Settings {
 }
 
 /// Runs as a process of the fleet, if it was started as one, until its standard input ends: so it
-/// ends with the process that has started it, whatever becomes of that.
+/// ends with the process that has started it, also if that is killed.
 pub(crate) fn run_if_started_as_one() -> bool {
     let Ok(text) = env::var(VARIABLE) else { return false };
     let (trail, settings) = text.split_once(' ').unwrap();

@@ -346,7 +346,7 @@ impl Outcome {
         }
     }
 
-    /// Checks all that holds by the argument of the limit, whatever the speed of the machine.
+    /// Checks all that holds by the argument of the limit, at any speed of the machine.
     pub(crate) fn check(&self) {
         let Scene { limit, window, fault, .. } = self.scene;
         let (most, late) = (self.most(), self.late());

@@ -171,8 +171,8 @@ async fn errors_that_no_server_gives_at_will_have_their_codes() {
             "readonly",
         ),
         (
-            "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command \
-             not allowed when used memory > 'maxmemory'.",
+            "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM \
+             command not allowed when used memory > 'maxmemory'.",
             "out_of_memory",
         ),
         (
@@ -181,8 +181,8 @@ async fn errors_that_no_server_gives_at_will_have_their_codes() {
             "wrong_type",
         ),
         (
-            "-ERR Error running script (call to f_1): @user_script:1: The user executing the script \
-             can't run this command or subcommand",
+            "-ERR Error running script (call to f_1): @user_script:1: The user executing the \
+             script can't run this command or subcommand",
             "no_permission",
         ),
         // Replies of something else than the script.

@@ -52,9 +52,9 @@
 //! and a table of the keys that are [rejected most](crate::keyed::Rule::track_top): what each uses
 //! now, and bounds of its rejections, of which those of a minute ago count half.
 //!
-//! Of a limit that many processes [share](crate::shared), it shows the permits that are leased by all
-//! of them, and those that this process holds. A store that is away is told in red, with the time
-//! since then. Without a name, the limit has that of its quota.
+//! Of a limit that many processes [share](crate::shared), it shows the permits that are leased by
+//! all of them, and those that this process holds. A store that is away is told in red, with the
+//! time since then. Without a name, the limit has that of its quota.
 //!
 //! # Mounting
 //!

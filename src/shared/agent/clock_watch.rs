@@ -28,13 +28,19 @@ struct Bound {
 }
 
 /// The smallest bounds of this half of two windows, and of the half before.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ClockWatch {
-    begin: Option<Nanos>,
+    /// The begin of this half, and the latest reply.
+    begin: Nanos,
+    last: Nanos,
     halves: [Option<Bound>; 2],
 }
 
 impl ClockWatch {
+    pub(super) const fn new() -> Self {
+        Self { begin: Nanos::ZERO, last: Nanos::ZERO, halves: [None; 2] }
+    }
+
     /// Compares a reply with the earlier ones. Returns the time by which the store's clock is ahead
     /// of them, at least; zero if it is not.
     ///
@@ -47,11 +53,13 @@ impl ClockWatch {
         window: Duration,
     ) -> Duration {
         let now = i128::from(now) * 1_000;
-        let age = self.begin.map_or(Duration::MAX, |begin| recv.since(begin));
-        if age >= window {
-            self.halves = [None, self.halves[0].filter(|_| age < window * 2)];
-            self.begin = Some(recv);
+        if recv.since(self.begin) >= window {
+            // By the latest reply, and not by the bound, which may be of an earlier one.
+            let is_recent = recv.since(self.last) < window * 2;
+            self.halves = [None, self.halves[0].filter(|_| is_recent)];
+            self.begin = recv;
         }
+        self.last = recv;
         let least = now - signed(recv);
         let ahead = |bound: &Bound| {
             let drift = drift(recv.since(bound.at)).as_nanos();
@@ -62,7 +70,7 @@ impl ClockWatch {
         let bound = Bound { at: sent, difference: now + 1_000 - signed(sent) };
         if step > 0 {
             self.halves = [Some(bound), None];
-            self.begin = Some(recv);
+            self.begin = recv;
         } else if self.halves[0].is_none_or(|least| bound.difference < least.difference) {
             self.halves[0] = Some(bound);
         }

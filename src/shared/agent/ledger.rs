@@ -1,6 +1,6 @@
 //! CORE: the leases of a process that may still count against the limit (pure).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     shared::{
@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     unused: Vec<Unused>,
     /// Permits that the request in flight refunds.
     in_flight: Vec<Unused>,
+    /// Numbers of permits that were issued without a lease, and when they count no more.
+    alone: VecDeque<(Nanos, u64)>,
 }
 
 impl Ledger {
@@ -56,6 +58,18 @@ impl Ledger {
         let own = Own { deadline: free, epoch, mark, count, refundable: count, end };
         self.leases.push_back(own);
         free
+    }
+
+    /// Adds permits that were issued without a lease, which count for `length` from now on, and for
+    /// a 64th of it longer: one entry holds all of such a time.
+    pub(super) fn add_alone(&mut self, permits: u64, now: Nanos, length: Duration) {
+        match self.alone.back_mut() {
+            Some((end, count)) if *end >= now.after(length) => *count += permits,
+            _ => {
+                self.expire(now); // so that there are not many entries
+                self.alone.push_back((now.after(length + length / 64), permits));
+            }
+        }
     }
 
     fn is_known(&self, deadline: Deadline) -> bool {
@@ -118,16 +132,19 @@ impl Ledger {
     /// Returns the number of permits that may still count.
     pub(super) fn mine(&mut self, now: Nanos) -> u64 {
         self.expire(now);
-        self.leases.iter().map(|own| u64::from(own.count)).sum()
+        let leased: u64 = self.leases.iter().map(|own| u64::from(own.count)).sum();
+        leased + self.alone.iter().map(|&(_, count)| count).sum::<u64>()
     }
 
     /// Returns the time at which the next permits cease to count.
     pub(super) fn next_end(&self) -> Option<Nanos> {
-        self.leases.iter().filter(|own| own.count > 0).map(|own| own.end).min()
+        let leased = self.leases.iter().filter(|own| own.count > 0).map(|own| own.end);
+        leased.chain(self.alone.front().map(|&(end, _)| end)).min()
     }
 
     fn expire(&mut self, now: Nanos) {
         self.leases.retain(|own| own.end > now);
+        self.alone.retain(|&(end, _)| end > now);
         let leases = &self.leases;
         self.unused.retain(|of| leases.iter().any(|own| own.deadline == of.deadline));
     }

@@ -16,6 +16,8 @@ mod clock_watch;
 mod ledger;
 mod pace;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -97,7 +99,7 @@ impl Agent {
             terms,
             seen: History::default(),
             ledger: Ledger::default(),
-            watch: ClockWatch::default(),
+            watch: ClockWatch::new(),
             pace: Pace::new(now),
             pending: VecDeque::new(),
             late: 0,
@@ -153,9 +155,11 @@ impl Agent {
         self.ledger.refund(unused);
     }
 
-    /// Counts permits that were issued without a lease in force: the store is told of them.
-    pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool) {
+    /// Counts permits that were issued without a lease in force: the store is told of them, and
+    /// they count for a window.
+    pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool, now: Nanos) {
         self.late += permits;
+        self.ledger.add_alone(permits, now, with_drift(self.terms.window));
         if is_fault {
             self.counts.issued_late += permits;
         }
@@ -240,6 +244,7 @@ impl Agent {
         self.counts.store_requests += 1;
         // Those of a request whose driver is gone are reported once more.
         self.late_in_flight += std::mem::take(&mut self.late);
+        let mine = self.ledger.mine(now);
         Request {
             limit: terms.limit,
             window: terms.window_on_wire(),
@@ -248,7 +253,8 @@ impl Agent {
             want,
             horizon: micros_down(terms.horizon()),
             seen: self.seen,
-            mine: self.ledger.mine(now),
+            // Those that are told as late are not told twice.
+            mine: mine.saturating_sub(self.late_in_flight),
             late: self.late_in_flight,
             is_strict: terms.is_strict,
             refunds: self.ledger.take_refunds(self.seen.epoch, now),

@@ -33,7 +33,6 @@ use crate::{
     limiter::{Kind, Observer},
     rejected::{Reason, Rejected},
     settings::InvalidSetting,
-    time::Clock,
 };
 
 const KIND: Kind = Kind { name: SharedSnapshot::KIND, can_pause: true, has_store: true };
@@ -70,7 +69,8 @@ impl Reports {
     }
 
     /// Each key has a state in the store, and an event of the store is one of many of them.
-    pub(super) fn of_keys(quotas: &Arc<str>, clock: Clock) -> Self {
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn of_keys(quotas: &Arc<str>, clock: crate::time::Clock) -> Self {
         Self {
             #[cfg(feature = "tracing")]
             traces: traces::Traces::new(Arc::clone(quotas), Some(clock)),

@@ -20,7 +20,7 @@
 //! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
 //! | *go away*, *come back* | yes | – | not GATED, since no request waits |
 //! | *pause*, *close* | yes | – | GATED |
-//! | *end a pause* | yes | its time has come | permits go to waiters; not GATED if no request waits |
+//! | *end a pause* | yes | its time has come | count 0 or the rest; not GATED if no request waits |
 //!
 //! GATED is set exactly while a request waits, or the pool is paused or closed. So no newcomer
 //! overtakes a waiter.
@@ -67,7 +67,7 @@
 //! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
 //! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
-mod word;
+pub(super) mod word;
 
 use std::{
     collections::BTreeMap,

@@ -17,7 +17,7 @@ use crate::time::Nanos;
 /// years of uptime. A later deadline is the last one that fits: permits lapse too early then, and
 /// none is used too late.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
+pub(crate) struct Word(pub(crate) u64);
 
 /// Newcomers take the lock: requests wait, or the pool is paused or closed.
 const GATED: u64 = 1;
@@ -28,7 +28,7 @@ const DEADLINE_SHIFT: u32 = 1 + COUNT_BITS;
 pub(crate) const MAX_PERMITS: u32 = (1 << COUNT_BITS) - 1;
 
 /// A tick of the deadline, in nanoseconds.
-const TICK: u64 = 16_000;
+pub(crate) const TICK: u64 = 16_000;
 
 /// The time until which a permit may be used: a number of ticks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,36 +62,36 @@ impl fmt::Debug for Deadline {
 }
 
 impl Word {
-    pub(super) const EMPTY: Self = Self(0);
+    pub(crate) const EMPTY: Self = Self(0);
 
-    pub(super) const fn new(deadline: Deadline, count: u32, is_gated: bool) -> Self {
+    pub(crate) const fn new(deadline: Deadline, count: u32, is_gated: bool) -> Self {
         let gated = if is_gated { GATED } else { 0 };
         Self((deadline.0 << DEADLINE_SHIFT) | (count as u64 * PERMIT) | gated)
     }
 
-    pub(super) const fn deadline(self) -> Deadline {
+    pub(crate) const fn deadline(self) -> Deadline {
         Deadline(self.0 >> DEADLINE_SHIFT)
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "of 20 bits")]
-    pub(super) const fn count(self) -> u32 {
+    pub(crate) const fn count(self) -> u32 {
         (self.0 >> 1) as u32 & MAX_PERMITS
     }
 
-    pub(super) const fn is_gated(self) -> bool {
+    pub(crate) const fn is_gated(self) -> bool {
         self.0 & GATED != 0
     }
 
-    pub(super) const fn gated(self) -> Self {
+    pub(crate) const fn gated(self) -> Self {
         Self(self.0 | GATED)
     }
 
-    pub(super) const fn ungated(self) -> Self {
+    pub(crate) const fn ungated(self) -> Self {
         Self(self.0 & !GATED)
     }
 
     /// Returns the word after an acquisition, if a permit can be used at `now`.
-    pub(super) fn less_one(self, now: Nanos) -> Option<Self> {
+    pub(crate) fn less_one(self, now: Nanos) -> Option<Self> {
         let has_permit = self.count() > 0 && !self.deadline().has_passed(now);
         has_permit.then(|| Self(self.0 - PERMIT))
     }

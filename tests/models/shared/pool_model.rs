@@ -70,7 +70,7 @@ fn d1_d2_withdrawn_permit_is_acquired_by_no_request() {
 #[test]
 fn d2_permit_of_a_lapsed_lease_is_never_one_of_the_next() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let [before, after] = [lease(10, 1), lease(20, 1)];
+        let [before, after] = [lease(10, 2), lease(20, 1)];
         let pool = pool_with(before);
         let acquiring = spawn(&pool, |pool| {
             let early = try_acquire(pool, ms(9));
@@ -119,6 +119,25 @@ fn d6_newcomer_never_overtakes_a_waiter() {
     });
 }
 
+/// D6: while a request waits beside permits that have lapsed, none with an old time acquires one.
+#[test]
+fn d6_newcomer_with_an_old_time_never_overtakes_a_waiter() {
+    Model { threads: 3, preemptions: FEW }.check(|| {
+        let lease = lease(10, 2);
+        let pool = pool_with(lease);
+        let [waiter, other] = [(); 2].map(|()| Request::arrive(&pool, Terms { now: 10, ..PLAIN }));
+        assert!(waiter.is_queued(), "the permits have lapsed");
+        let newcomers = [
+            spawn(&pool, |pool| try_acquire(pool, ms(9)).is_some()),
+            spawn(&pool, |pool| !Request::arrive(pool, Terms { now: 9, ..PLAIN }).is_queued()),
+        ];
+        Tally::default().freed(pool.cancel(other.ticket.expect("is queued"), ms(10)));
+        let unused = pool.withdraw(ms(10));
+        assert_eq!(join(newcomers), [false; 2], "has overtaken a waiter");
+        assert_eq!(unused, Some(lease));
+    });
+}
+
 /// D6: the flag that keeps newcomers from the word is cleared once none waits, and not before.
 #[test]
 fn d6_flag_is_set_while_a_request_waits() {
@@ -159,19 +178,26 @@ fn d6_d12_grant_to_a_cancelled_request_goes_to_the_next() {
     });
 }
 
-/// D2, D12: a granted permit that has lapsed at the cancel of its request is refunded.
+/// D2, D12: a granted permit that has lapsed at the cancel of its request is refunded, whichever
+/// requests wait.
 #[test]
 fn d2_d12_lapsed_grant_of_a_cancelled_request_is_refunded() {
-    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+    Model { threads: 3, preemptions: FEW }.check(|| {
         let pool = empty();
-        let [first, second] = [(); 2].map(|()| Request::call(&pool));
-        let ticket = first.ticket.expect("is queued");
-        let delivering = spawn(&pool, |pool| deliver(pool, lease(10, 1)));
-        let mut tally = Tally::default();
-        tally.freed(pool.cancel(ticket, ms(10)));
-        join([delivering]);
-        tally.acquired(second.permit(&pool));
-        tally.assert_whole(&pool, &[lease(10, 1)]);
+        let first = Request::call(&pool).ticket.expect("is queued");
+        let second = Request::call(&pool);
+        deliver(&pool, lease(10, 1));
+        let cancelling = spawn(&pool, move |pool| {
+            let mut tally = Tally::default();
+            tally.freed(pool.cancel(first, ms(10)));
+            tally
+        });
+        let requesting = spawn(&pool, Request::call);
+        let third = requesting.join().expect("its thread ends");
+        for tally in join([cancelling]) {
+            tally.assert_whole(&pool, &[lease(10, 1)]);
+        }
+        assert_eq!([second.permit(&pool), third.permit(&pool)], [None; 2], "it has lapsed");
     });
 }
 
@@ -191,8 +217,8 @@ fn d6_released_permit_reaches_the_request_that_queues() {
     });
 }
 
-/// D2, D12: a permit that is released while another lease is delivered is acquired or refunded, with
-/// its own deadline.
+/// D2, D12: a permit that is released while another lease is delivered is acquired or refunded,
+/// with its own deadline.
 #[test]
 fn d2_d12_permit_released_beside_a_delivery_keeps_its_deadline() {
     Model { threads: 3, preemptions: FEW }.check(|| {
@@ -213,27 +239,21 @@ fn d2_d12_permit_released_beside_a_delivery_keeps_its_deadline() {
     });
 }
 
-/// D2, D6: a request whose permit has lapsed queues with its number, or acquires a permit that no
-/// other one waits for.
+/// D2, D6: a request whose permit has lapsed queues with its number, before those that came later.
 #[test]
 fn d2_d6_lapsed_request_queues_again_beside_a_delivery_and_keeps_its_turn() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
         let pool = empty();
-        let first = Request::call(&pool);
-        let second = Request::call(&pool);
+        let [first, second, third] = [(); 3].map(|()| Request::call(&pool));
         deliver(&pool, lease(10, 1));
         assert!(first.permit(&pool).is_some(), "it lapses before the request runs");
         let delivering = spawn(&pool, |pool| deliver(pool, lease(20, 1)));
         let again = Request::arrive(&pool, Terms { ticket: first.ticket, now: 10, ..PLAIN });
-        assert!(again.is_queued(), "{:?}, with one request before or behind it", again.arrived);
+        assert!(again.is_queued(), "{:?}, and others wait", again.arrived);
+        deliver(&pool, lease(30, 1));
         join([delivering]);
-        let served = [again.permit(&pool), second.permit(&pool)];
-        assert_eq!(served.iter().flatten().count(), 1, "{served:?} of one permit");
-        if served[1].is_some() {
-            let _third = Request::call(&pool);
-            deliver(&pool, lease(30, 1));
-            assert!(again.permit(&pool).is_some(), "a later request is served before");
-        }
+        let served = [&again, &second, &third].map(|request| request.permit(&pool).is_some());
+        assert_eq!(served, [true, true, false], "not in the order of arrival");
     });
 }
 
@@ -299,6 +319,7 @@ fn w7_shared_pause_that_begins_while_another_ends_holds() {
         let pool = pool_with(lease(100, 2));
         assert!(pool.pause(ms(5)));
         let waiter = Request::call(&pool);
+        assert!(waiter.is_queued(), "admitted in a pause");
         let pausing = spawn(&pool, |pool| assert!(pool.pause(ms(10)), "it is longer"));
         let ending = spawn(&pool, |pool| {
             waking(|wakers| pool.paused_until(ms(5), wakers));
@@ -311,6 +332,18 @@ fn w7_shared_pause_that_begins_while_another_ends_holds() {
         assert_eq!(waking(|wakers| pool.paused_until(ms(10), wakers)), None);
         assert!(waiter.permit(&pool).is_some(), "the pause has ended");
         assert!(try_acquire(&pool, Nanos::ZERO).is_some(), "the pause has ended");
+    });
+}
+
+/// W7: of two pauses that begin beside each other, the later end is in force.
+#[test]
+fn w7_shared_pause_moves_only_forward() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let pool = empty();
+        let pausing = spawn(&pool, |pool| pool.pause(ms(5)));
+        assert!(pool.pause(ms(10)));
+        join([pausing]);
+        assert_eq!(waking(|wakers| pool.paused_until(ms(5), wakers)), Some(ms(10)));
     });
 }
 

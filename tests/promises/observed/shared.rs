@@ -494,6 +494,45 @@ mod traces {
         assert!(send(&set).await.is_empty(), "the same set again is no change");
     }
 
+    #[cfg(feature = "shared-keys")]
+    #[tokio::test(start_paused = true)]
+    async fn d9_d11_o1_keys_of_a_quota_report_their_store_together() {
+        use tower_floodgate::{keyed::KeyedLimitLayer, shared::SharedWindows};
+
+        let trace = Trace::start();
+        let store = SmallStore::new();
+        let tenants = SharedWindows::new(store.clone(), "tenants", 10, secs(1), Away::Open);
+        let layer = KeyedLimitLayer::shared(tenants, |tenant: &u32| Some(*tenant));
+        let service = layer.layer(Probe::new());
+        let each = async || {
+            let calls: JoinSet<_> = (0..50).map(|key| service.clone().oneshot(key)).collect();
+            let served = calls.join_all().await;
+            assert!(served.iter().all(Result::is_ok));
+            sleep(ms(300)).await;
+            let messages = take(&trace).into_iter().map(|event| {
+                assert_eq!(event.field("quota"), Some("\"tenants\""));
+                event.message().to_owned()
+            });
+            messages.collect::<Vec<_>>()
+        };
+        assert_eq!(each().await, [""; 0]);
+        store.state().error = Some(("io", "connection refused"));
+        assert_eq!(each().await, ["store away"]);
+        assert_eq!(each().await, [""; 0]);
+        store.state().error = None;
+        sleep(secs(2)).await;
+        assert_eq!(each().await, ["store back"]);
+        store.state().epoch += 1_000_000;
+        assert_eq!(each().await, ["epoch changed"]);
+        store.state().is_other = true;
+        assert_eq!(each().await, ["other terms"]);
+        store.state().epoch += 1_000_000;
+        assert_eq!(each().await, [""; 0], "within a minute");
+        sleep(secs(60)).await;
+        store.state().epoch += 1_000_000;
+        assert_eq!(each().await, ["epoch changed"]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn o2_requests_to_the_store_are_below_debug() {
         let trace = Trace::start();

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
+    sync::{Notify, oneshot},
     time::{Instant, sleep},
 };
 use tower_floodgate::shared::{Store, StoreError};
@@ -115,7 +115,6 @@ pub(crate) struct Sent {
 /// A lease that a process got.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
-    pub(crate) epoch: i64,
     pub(crate) mark: i64,
     pub(crate) count: i64,
     /// The time of its request, and the time in which its permits may be used, by a clock of the
@@ -126,10 +125,6 @@ pub(crate) struct Lease {
 }
 
 impl Sent {
-    pub(crate) fn want(&self) -> i64 {
-        self.request[5]
-    }
-
     pub(crate) fn late(&self) -> i64 {
         self.request[10]
     }
@@ -144,7 +139,6 @@ impl Sent {
         let micros = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap());
         self.reply.iter().flat_map(move |reply| {
             reply[6..].chunks(3).map(move |lease| Lease {
-                epoch: reply[1],
                 mark: lease[2],
                 count: lease[1],
                 sent: self.at,
@@ -161,6 +155,8 @@ pub(crate) struct Server {
     real_time: RealTime,
     /// Where messages travel; in that of each process unless set.
     runtime: Option<Handle>,
+    /// Of the fault.
+    changed: Arc<Notify>,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -207,7 +203,8 @@ impl Server {
             in_flight: HashMap::new(),
             most_in_flight: 0,
         };
-        Self { real_time, runtime: None, inner: Arc::new(Mutex::new(inner)) }
+        let (changed, inner) = (Arc::default(), Arc::new(Mutex::new(inner)));
+        Self { real_time, runtime: None, changed, inner }
     }
 
     /// Lets messages travel in `runtime`, whatever the runtimes of the processes do.
@@ -233,8 +230,13 @@ impl Server {
         self.inner().network = network;
     }
 
+    pub(crate) fn network(&self) -> Network {
+        self.inner().network
+    }
+
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         self.inner().fault = fault;
+        self.changed.notify_waiters();
     }
 
     /// Loses the messages of one process from now on, or no longer.
@@ -318,11 +320,12 @@ impl Server {
         let Some(there) = self.draw(process, |network| network.lost_requests) else { return };
         travel(there).await;
         let applied = loop {
+            let changed = self.changed.notified();
             let fault = self.inner().fault;
             match fault {
                 Some(Fault::Error(code)) => break Err(StoreError::new(code)),
                 Some(Fault::Silent) => return,
-                Some(Fault::Stopped) => sleep(Duration::from_millis(1)).await,
+                Some(Fault::Stopped) => changed.await,
                 None => break Ok(self.apply(key, &request)),
             }
         };

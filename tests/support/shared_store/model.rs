@@ -217,7 +217,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{State, apply};
-    use crate::{hold::hold, shared_store::oracle::most_in_any_span};
+    use crate::{
+        hold::{hold, name_of},
+        shared_store::oracle::most_in_any_span,
+    };
 
     const RUN: u64 = 7;
     /// A time of the clock at which a scene begins: a multiple of the grain.
@@ -428,7 +431,7 @@ mod tests {
         let step = (0..300_000_i64, 0..60_i64, 1..=100_i64, 0..=100_i64);
         let steps = proptest::collection::vec(step, 1..150);
         let cases = (1..200_i64, 256_000..1_100_000_i64, steps);
-        hold(file!(), "leases", cases, |(limit, window, steps)| {
+        let test = |(limit, window, steps): (i64, i64, Vec<(i64, i64, i64, i64)>)| {
             let (mut state, mut clock, mut issues) = (None, START, Vec::new());
             let max_length = window / 8;
             let taken = steps.len();
@@ -449,6 +452,7 @@ mod tests {
             let most = most_in_any_span(&issues, span);
             prop_assert!(most <= usize::try_from(limit).unwrap(), "{most} of {limit}");
             Ok(taken)
-        });
+        };
+        hold(file!(), name_of(&test), cases, test);
     }
 }

@@ -94,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Issues, most_in_any_span};
-    use crate::hold::hold;
+    use crate::hold::{hold, name_of};
 
     #[test]
     fn d1_span_is_half_open() {
@@ -108,13 +108,14 @@ mod tests {
     #[test]
     fn d1_most_in_any_span_agrees_with_a_count_at_every_time() {
         let cases = (proptest::collection::vec(0..60_u64, 0..40), 1..30_u64);
-        hold(file!(), "spans", cases, |(mut times, span)| {
+        let test = |(mut times, span): (Vec<u64>, u64)| {
             times.sort();
             let count = |from: u64| times.iter().filter(|&&t| t >= from && t < from + span).count();
             let most = (0..60).map(count).max().unwrap();
             prop_assert_eq!(most_in_any_span(&times, Duration::from_nanos(span)), most);
             Ok(times.len())
-        });
+        };
+        hold(file!(), name_of(&test), cases, test);
     }
 
     #[test]

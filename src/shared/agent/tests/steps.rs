@@ -1,0 +1,104 @@
+use super::{SECOND, at, ms, terms};
+use crate::{
+    shared::{
+        agent::{Agent, Next},
+        pool::{Deadline, PoolView, Unused},
+        wire::{History, Leased, Reply, Request},
+    },
+    time::Nanos,
+};
+
+/// A pool with requests that wait.
+fn queued(queued: u32) -> PoolView {
+    PoolView {
+        permits: 0,
+        lapse: Nanos::NEVER,
+        queued,
+        since: Some(Nanos::ZERO),
+        expected: Nanos::ZERO,
+        paused_until: None,
+        is_closed: false,
+    }
+}
+
+fn agent() -> Agent {
+    Agent::new(terms(1_000, SECOND), Nanos::ZERO)
+}
+
+fn ask(agent: &mut Agent, now: u64) -> Box<Request> {
+    match agent.next(at(ms(now)), &queued(1), true) {
+        Next::Ask(request) => request,
+        other => unreachable!("requests wait: {other:?}"),
+    }
+}
+
+/// A reply of the store with leases that begin at once, of each this many permits.
+fn reply(request: &Request, now: u64, counts: &[u32]) -> Reply {
+    let now = 1_000_000_000 + i64::try_from(now * 1_000).unwrap();
+    let lease = |&count| Leased { delay: 0, count, mark: now + request.length + request.window };
+    let leases = counts.iter().map(lease).collect();
+    let seen = History { epoch: 7, total: 1_000 };
+    Reply { now, seen, free: 500, when: 0, is_other: false, leases }
+}
+
+fn take(agent: &mut Agent, request: &Request, now: u64, counts: &[u32]) {
+    agent.reply(request, &reply(request, now, counts), at(ms(now)), at(ms(now)));
+}
+
+#[test]
+fn d2_d12_no_request_is_made_in_a_pause_and_none_of_its_permits_is_lost() {
+    let mut agent = agent();
+    agent.issued_late(3, true, at(ms(1)));
+    let paused = PoolView { paused_until: Some(at(ms(100))), ..queued(1) };
+    assert!(matches!(agent.next(at(ms(1)), &paused, true), Next::Wait(end) if end == at(ms(100))));
+    assert_eq!(agent.counts().store_requests, 0);
+    assert_eq!(ask(&mut agent, 100).late, 3, "the late permits went with a request of the pause");
+}
+
+#[test]
+fn d2_late_permits_are_reported_until_a_reply_has_come() {
+    let mut agent = agent();
+    agent.issued_late(3, true, at(ms(1)));
+    assert_eq!(ask(&mut agent, 1).late, 3);
+    // The driver is gone, with the runtime.
+    agent.issued_late(1, false, at(ms(1)));
+    assert_eq!(ask(&mut agent, 2).late, 4);
+    agent.failed();
+    let request = ask(&mut agent, 3);
+    assert_eq!(request.late, 4);
+    take(&mut agent, &request, 3, &[]);
+    assert_eq!(agent.probe(1, at(ms(10))).late, 0);
+}
+
+#[test]
+fn d4_blocked_request_takes_nothing_along() {
+    let mut agent = agent();
+    agent.issued_late(3, true, at(ms(1)));
+    assert!(matches!(agent.next(at(ms(1)), &queued(1), false), Next::Blocked));
+    assert_eq!(agent.counts().store_requests, 0);
+    assert_eq!(ask(&mut agent, 1).late, 3);
+}
+
+#[test]
+fn d12_leases_of_a_reply_with_one_deadline_are_refunded_each_to_its_mark() {
+    let mut agent = agent();
+    let request = ask(&mut agent, 1);
+    let mut both = reply(&request, 1, &[1, 2]);
+    both.leases[1].mark += 1;
+    let marks = [both.leases[0].mark, both.leases[1].mark];
+    agent.reply(&request, &both, at(ms(1)), at(ms(1)));
+    let mut deadlines: Vec<Deadline> = Vec::new();
+    while deadlines.len() < 2 {
+        match agent.next(at(ms(1)), &queued(1), true) {
+            Next::Deliver(Unused { deadline, count }) => {
+                assert_eq!(usize::try_from(count), Ok(deadlines.len() + 1));
+                deadlines.push(deadline);
+            }
+            other => unreachable!("two leases have begun: {other:?}"),
+        }
+    }
+    assert!(deadlines[1] < deadlines[0], "{deadlines:?}");
+    agent.unused(Unused { deadline: deadlines[1], count: 1 }, false);
+    let refunds = agent.probe(1, at(ms(2))).refunds;
+    assert_eq!(refunds.iter().map(|of| (of.mark, of.count)).collect::<Vec<_>>(), [(marks[1], 1)]);
+}

@@ -1,0 +1,240 @@
+//! The store is away.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt};
+use tower_floodgate::{Rejected, shared::Away};
+
+use crate::{
+    load::Load,
+    paused_runtime::run,
+    quota::{Quota, Site},
+    shared_store::fake::Fault,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The time after which a request to the store has failed.
+const TIMEOUT: Duration = ms(100);
+const FAULTS: [Fault; 3] = [Fault::Error("io"), Fault::Silent, Fault::Stopped];
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests look at tokio's clock, too")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// No call hangs, and none is issued because of a timeout.
+#[test]
+fn d11_closed_quota_rejects_calls_within_their_time_and_issues_none() {
+    for fault in FAULTS {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(1000, SECOND).max_wait(ms(300));
+            let (handle, ends) = site.start(&quota, 0, Load::Steady(ms(5)));
+            sleep(2 * SECOND).await;
+            assert_eq!(ends.failed(), 0);
+            site.server.set_fault(Some(fault));
+            // A lease of the longest length may be in use.
+            sleep(SECOND / 8 + TIMEOUT).await;
+            let (issued, failed_before) = (site.issues.len(), ends.failed());
+            sleep(30 * SECOND).await;
+            assert_eq!(site.issues.len(), issued);
+            assert!(handle.away_for().is_some_and(|time| time > 29 * SECOND));
+            let failed = ends.failed() - failed_before;
+            assert!(failed > 5900, "{failed} rejected");
+            for error in &*ends.failed.lock().unwrap() {
+                let rejected = Rejected::find(&**error).unwrap();
+                assert!(rejected.is_unavailable(), "{rejected}");
+            }
+            assert_eq!(handle.snapshot().fleet.unavailable, ends.failed() as u64);
+            site.server.set_fault(None);
+            // The next probe.
+            sleep(SECOND + TIMEOUT).await;
+            assert_eq!(handle.away_for(), None);
+            let issued = site.issues.len();
+            sleep(SECOND).await;
+            assert!(site.issues.len() > issued + 190, "{fault:?}");
+            let longest = ends.longest();
+            assert!(longest <= ms(300) + TIMEOUT + ms(2), "{longest:?} with {fault:?}");
+            assert!(ends.open() <= 82, "{} calls are open", ends.open());
+        });
+    }
+}
+
+/// Calls with patience wait until the store is back.
+#[test]
+fn d11_closed_quota_keeps_calls_that_wait_through_an_outage() {
+    for fault in FAULTS {
+        run(async {
+            let site = Site::new(1);
+            let service = site.service(&Quota::new(1000, SECOND), 0);
+            site.server.set_fault(Some(fault));
+            let calls: Vec<_> =
+                (0..500).map(|number| tokio::spawn(service.clone().oneshot(number))).collect();
+            sleep(10 * SECOND).await;
+            assert_eq!((site.issues.len(), service.handle().queued()), (0, 500));
+            site.server.set_fault(None);
+            for call in calls {
+                call.await.unwrap().unwrap();
+            }
+            // Requests that were held have leased permits, which nobody can use.
+            assert!(site.now() < 13 * SECOND, "{:?}", site.now());
+            assert!(site.issues.all().is_sorted_by_key(|issue| issue.request));
+        });
+    }
+}
+
+#[test]
+fn d11_open_quota_issues_calls_at_once_and_counts_them() {
+    for fault in FAULTS {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(100, SECOND).away(Away::Open);
+            // Twice the limit.
+            let (handle, ends) = site.start(&quota, 0, Load::Steady(ms(5)));
+            sleep(3 * SECOND).await;
+            assert!(site.issues.most_in_any_span(SECOND) <= 100);
+            assert_eq!(handle.snapshot().fleet.issued_unlimited, 0);
+            site.server.set_fault(Some(fault));
+            sleep(SECOND).await;
+            // Waiters are issued when the outage begins.
+            assert!(handle.away_for().is_some() && ends.open() == 0, "{} open", ends.open());
+            let (issued, unlimited) = (site.issues.len(), handle.snapshot().fleet.issued_unlimited);
+            sleep(10 * SECOND).await;
+            assert_eq!(site.issues.len() - issued, 2000);
+            assert_eq!(handle.snapshot().fleet.issued_unlimited - unlimited, 2000);
+            assert_eq!((ends.failed(), ends.open()), (0, 0));
+            site.server.set_fault(None);
+            sleep(SECOND + TIMEOUT).await;
+            let back = site.now();
+            sleep(3 * SECOND).await;
+            assert!(site.issues.since(back).most_in_any_span(SECOND) <= 100);
+        });
+    }
+}
+
+/// Four processes that take all they get.
+#[test]
+fn d11_share_holds_the_limit_of_each_process_alone() {
+    for fault in FAULTS {
+        run(async {
+            let (site, limit) = (Site::new(1), 100);
+            let quota = Quota::new(limit, SECOND).away(Away::Share { processes: 4 });
+            let handles: Vec<_> =
+                (0..4).map(|process| site.start(&quota, process, Load::Greedy(60)).0).collect();
+            sleep(3 * SECOND).await;
+            site.server.set_fault(Some(fault));
+            let lost = site.now();
+            // The transition: the leases of the last window may be those of few processes.
+            sleep(2 * SECOND).await;
+            let begin = site.now();
+            sleep(5 * SECOND).await;
+            let inside = site.issues.since(begin);
+            for (process, handle) in handles.iter().enumerate() {
+                let most = inside.of(process).most_in_any_span(SECOND);
+                let alone = handle.snapshot().fleet.issued_alone;
+                assert!(most == 25 && alone >= 100, "{most}, {alone} by {process}");
+            }
+            assert!(inside.used_share(limit, SECOND) > 0.95);
+            site.server.set_fault(None);
+            sleep(2 * SECOND).await;
+            let back = site.now();
+            sleep(3 * SECOND).await;
+            assert!(site.issues.since(back).most_in_any_span(SECOND) <= 100);
+            let most = site.issues.most_in_any_span(SECOND);
+            println!("{fault:?} at {lost:?}: {most} of {limit}");
+            assert!(most <= 200, "{most}");
+        });
+    }
+}
+
+/// One probe at a time, after 5 ms to 1 s, with and without calls.
+#[test]
+fn d11_probes_are_few_and_bring_the_store_back_without_a_call() {
+    for fault in FAULTS {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(1000, SECOND).max_wait(SECOND);
+            let (handle, ends) = site.start(&quota, 0, Load::Greedy(100));
+            sleep(SECOND / 2).await;
+            site.server.set_fault(Some(fault));
+            sleep(10 * SECOND).await;
+            ends.stop();
+            let (start, before) = (site.now(), site.server.requests());
+            sleep(100 * SECOND).await;
+            let probes = site.server.requests() - before;
+            println!("{fault:?}: {probes} probes in 100 s");
+            assert!((80..=260).contains(&probes), "{probes} probes with {fault:?}");
+            assert_eq!(site.server.most_in_flight(), 1);
+            let times: Vec<_> = site.server.sent().iter().map(|sent| sent.at).collect();
+            let gaps =
+                times.windows(2).filter(|pair| pair[0] >= start).map(|pair| pair[1] - pair[0]);
+            let (least, most) =
+                gaps.fold((SECOND, ms(0)), |(least, most), gap| (least.min(gap), most.max(gap)));
+            assert!(least >= ms(5) && most <= SECOND + TIMEOUT + ms(2), "{least:?} to {most:?}");
+            site.server.set_fault(None);
+            sleep(SECOND + TIMEOUT).await;
+            assert_eq!(handle.away_for(), None);
+            let requests = site.server.requests();
+            sleep(100 * SECOND).await;
+            assert_eq!(site.server.requests(), requests);
+        });
+    }
+}
+
+/// A reply that comes after the timeout brings no permit, and the outage is over with a good one.
+#[test]
+fn d11_d12_reply_after_the_timeout_is_of_no_use() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(100, SECOND).max_wait(ms(150));
+        let mut service = site.service(&quota, 0);
+        site.server.set_network(site.server.network().with_median(ms(120)));
+        for number in 0..20 {
+            assert!(service.ready().await.unwrap().call(number).await.is_err());
+        }
+        assert_eq!(site.issues.len(), 0);
+        // The requests were applied. Of a lost lease, nothing is refunded.
+        assert!(site.server.out() > 0);
+        assert!(site.server.sent().iter().all(|sent| sent.refunds().count() == 0));
+    });
+}
+
+/// In every mode, also in an outage.
+#[test]
+fn d11_leased_permits_stay_usable_while_the_store_is_away() {
+    for away in [Away::Closed, Away::Open, Away::Share { processes: 2 }] {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(10_000, SECOND).away(away).max_wait(ms(0));
+            let inner = site.recorder(0);
+            let mut service = quota.layer(site.server.store(0)).layer(inner);
+            for number in 0..3000 {
+                let _ = service.call(number).await;
+                sleep(ms(1)).await;
+            }
+            site.server.set_fault(Some(Fault::Error("io")));
+            let begin = now();
+            // The pool falls to its low mark, and the request for more fails.
+            while service.handle().away_for().is_none() && begin.elapsed() < SECOND {
+                let _ = service.call(0).await;
+                sleep(ms(1)).await;
+            }
+            let snapshot = service.handle().snapshot();
+            assert!(snapshot.away_for.is_some());
+            for number in 0..snapshot.pooled {
+                let response = service.call(number.into()).now_or_never();
+                assert!(response.is_some_and(|response| response.is_ok()), "{away:?}");
+            }
+            let fleet = service.handle().snapshot().fleet;
+            let beyond = snapshot.fleet.issued_alone + snapshot.fleet.issued_unlimited;
+            assert_eq!(fleet.issued_alone + fleet.issued_unlimited, beyond, "{away:?}");
+            println!("{away:?}: {} at hand", snapshot.pooled);
+        });
+    }
+}
