@@ -86,6 +86,11 @@ impl RateLimiter {
         self.window.close();
     }
 
+    /// Pauses admission for a time from now.
+    pub(crate) fn pause_for(&self, time: Duration) {
+        self.pause(self.clock.now().after(time));
+    }
+
     /// Pauses admission until `until`.
     pub(super) fn pause(&self, until: Nanos) {
         if self.window.pause(until) {

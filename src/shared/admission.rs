@@ -252,7 +252,7 @@ impl Turn {
     fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<Permit, Rejected>> {
         let limiter = &self.limiter;
         let now = limiter.clock().now();
-        limiter.paused_until(now);
+        let is_paused = limiter.paused_until(now).is_some();
         let limits = limiter.bounds.in_force(self.limits);
         let (since, deadline) = match &self.wait {
             Some(wait) => (wait.since, wait.deadline),
@@ -261,7 +261,7 @@ impl Turn {
                 (now, limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER)))
             }
         };
-        let detour = limiter.detour();
+        let detour = if is_paused { None } else { limiter.detour() };
         if detour.is_some() {
             limiter.replace_driver();
         }

@@ -389,8 +389,13 @@ impl SharedLimiter {
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
     /// is a change.
     pub(super) fn pause(self: &Arc<Self>, until: Nanos) -> bool {
-        let is_change = until > self.clock().now() && self.pool.pause(until);
+        let now = self.clock().now();
+        let is_change = until > now && self.pool.pause(until);
         if is_change {
+            let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+            if let Some(local) = local {
+                local.pause_for(until.since(now));
+            }
             self.group.notify(self);
         }
         is_change
