@@ -3,7 +3,7 @@
 //! A quota that many processes share is leased in parts from one key of a server. [`RedisStore`]
 //! puts each request for leases into one script, which the server runs in one step. It takes any
 //! asynchronous connection of the crate [`redis`], with the TLS, the credentials and the Sentinel
-//! that are set up already.
+//! that are set up already. [Faults](faults) of servers, networks and processes are measured.
 //!
 //! ```no_run
 //! use std::time::Duration;
