@@ -27,7 +27,7 @@ pub(crate) struct State {
     forgotten_at: i64,
 }
 
-/// The times for which a state is kept beyond three windows: a minute, and seven days with `strict`.
+/// The times for which a state is kept beyond three windows: a minute; seven days with `strict`.
 const KEPT: i64 = 60_000_000;
 const KEPT_STRICT: i64 = 7 * 24 * 60 * KEPT;
 
