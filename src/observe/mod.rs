@@ -232,7 +232,7 @@
 //!
 //! | metric, of the kind `shared` | type | unit | meaning |
 //! | --- | --- | --- | --- |
-//! | `floodgate_store_requests_total` | counter | requests to the store | that have ended; label `code`: `ok`, `timeout`, `invalid_reply`, or that of the [error](crate::shared::StoreError) of the store |
+//! | `floodgate_store_requests_total` | counter | requests to the store | that have ended; label `code`: `ok`, `timeout`, `invalid_reply`, `panic`, or that of the [error](crate::shared::StoreError) of the store |
 //! | `floodgate_store_request_seconds` | histogram | seconds | of each of them with a reply: the round trip |
 //! | `floodgate_store_outages_total` | counter | outages | the store [went away](crate::shared::Away) |
 //! | `floodgate_store_outage_seconds` | histogram | seconds | of each outage, once it is over |

@@ -58,9 +58,9 @@ use tower::BoxError;
 /// 7. At most `max(chunk, free / 2)` of the free permits are leased from now on; a chunk is `N /
 ///    64`, at least 1. If none is left, permits of the next entries are leased from their marks on,
 ///    up to a chunk in all, while their marks are within the horizon.
-/// 8. A request that changes nothing but the time writes nothing, unless the clock was set back: the
-///    time would stand still until the next lease. Any other writes the state, which lives for at
-///    least `3 W` and 60 s from then on; with `strict`, for `3 W` and 7 days.
+/// 8. A request that changes nothing but the time writes nothing, unless the clock was set back:
+///    the time would stand still until the next lease. Any other writes the state, which lives for
+///    at least `3 W` and 60 s from then on; with `strict`, for `3 W` and 7 days.
 ///
 /// The reason why no more than `N` permits are issued in any span of `W` is in the documentation of
 /// [`shared`](crate::shared#why-the-limit-holds).
@@ -94,7 +94,7 @@ impl<S: Store> AnyStore for S {
 /// The error of a request to a [`Store`]: it brought no permit.
 ///
 /// A code names the kind of the error, in logs and metrics. The codes of a store are few, since
-/// each is a label. Those of the driver itself are `timeout` and `invalid_reply`.
+/// each is a label. Those of the driver itself are `timeout`, `invalid_reply` and `panic`.
 #[derive(Debug)]
 pub struct StoreError {
     code: Cow<'static, str>,

@@ -6,6 +6,7 @@
 mod hold;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
+#[allow(dead_code, reason = "scenes sleep")]
 #[path = "../support/paused_time.rs"]
 mod paused_time;
 #[path = "../support/shared_store/mod.rs"]

@@ -238,7 +238,7 @@ fn d1_d2_d4_d12_processes_hold_the_limit_in_random_scenes() {
         assert_rules(&fleet.server, &fleet.issues);
         Ok(fleet.issues.len())
     };
-    hold_slowly(64, file!(), name_of(&test), scenes(incident), test);
+    hold_slowly(40, file!(), name_of(&test), scenes(incident), test);
 }
 
 /// However the store loses its state, too.
@@ -251,5 +251,5 @@ fn d9_d10_strict_processes_hold_the_limit_in_random_scenes_with_losses() {
         assert_rules(&fleet.server, &fleet.issues);
         Ok(fleet.issues.len())
     };
-    hold_slowly(64, file!(), name_of(&test), scenes(incident_or_loss), test);
+    hold_slowly(40, file!(), name_of(&test), scenes(incident_or_loss), test);
 }

@@ -27,7 +27,7 @@ pub(crate) struct State {
     forgotten_at: i64,
 }
 
-/// The times for which a state is kept beyond four windows: a minute, and seven days with `strict`.
+/// The times for which a state is kept beyond three windows: a minute; seven days with `strict`.
 const KEPT: i64 = 60_000_000;
 const KEPT_STRICT: i64 = 7 * 24 * 60 * KEPT;
 
@@ -204,7 +204,7 @@ pub(crate) fn apply(kept: &mut Option<State>, request: &[i64], wall: i64, run: u
     let untouched = State { settings, ..untouched };
     if is_new || was_set_back || state != untouched {
         let beyond = if request.is_strict { KEPT_STRICT } else { KEPT };
-        state.forgotten_at = wall + 4 * request.window + beyond;
+        state.forgotten_at = wall + 3 * request.window + beyond;
         *kept = Some(state);
     }
     reply
@@ -349,16 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn d13_state_is_forgotten_after_four_windows_and_a_minute() {
+    fn d13_state_is_forgotten_after_three_windows_and_a_minute() {
         let mut quota = Quota::new();
         let first = quota.want(10);
         // A refusal is no write.
         quota.clock = 5;
         quota.want(0);
-        quota.clock = 61_023;
+        quota.clock = 60_767;
         assert_eq!(quota.clone().want(0).seen, first.seen);
-        quota.clock = 61_024;
-        assert_eq!(quota.want(0).seen, (START + 61_024_000, 0));
+        quota.clock = 60_768;
+        assert_eq!(quota.want(0).seen, (START + 60_768_000, 0));
     }
 
     #[test]
@@ -426,12 +426,12 @@ mod tests {
     /// However the leases are used, by the time of the store: at most N in any span.
     #[test]
     fn d1_leases_of_the_model_hold_the_limit_however_they_are_used() {
-        // Limit, window, and requests: the time before, want, length, and which permits are used
-        // when, in shares of the length.
+        /// The time before, want, the length and the time of use, in shares of the longest.
+        type Step = (i64, i64, i64, i64);
         let step = (0..300_000_i64, 0..60_i64, 1..=100_i64, 0..=100_i64);
         let steps = proptest::collection::vec(step, 1..150);
         let cases = (1..200_i64, 256_000..1_100_000_i64, steps);
-        let test = |(limit, window, steps): (i64, i64, Vec<(i64, i64, i64, i64)>)| {
+        let test = |(limit, window, steps): (i64, i64, Vec<Step>)| {
             let (mut state, mut clock, mut issues) = (None, START, Vec::new());
             let max_length = window / 8;
             let taken = steps.len();
