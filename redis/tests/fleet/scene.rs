@@ -83,7 +83,7 @@ impl fmt::Display for Fault {
             Self::Flush => "`FLUSHALL`",
             Self::Restore => "an older copy of the state is restored",
             Self::KillServer => "`kill -9` of the server, back after 0.3 s, no persistence",
-            Self::KillServerWithLog => "the same, with `appendfsync always`",
+            Self::KillServerWithLog => "`kill -9` of the server, with `appendfsync always`",
             Self::Promote => "promotion of a replica that lacks writes",
             Self::PauseClients => "`CLIENT PAUSE 400`",
             Self::StopServer => "server stopped for 0.7 s",
