@@ -230,7 +230,7 @@ impl Store {
         let Self { server, proxy, .. } = self;
         let millis = Duration::from_millis;
         // A fleet may need nothing of the store while a fault lasts. So it lasts until it is felt.
-        // Where processes issue without a lease, one does so: once its own leases are some time ago.
+        // Processes that may issue without a lease do so once their leases are some time ago.
         let before = felt(fleet);
         let is_felt = async || {
             let (failures, alone) = felt(fleet);
