@@ -28,17 +28,16 @@ use crate::{
 ///
 /// ```
 /// # use tower_floodgate::shared::{Store, StoreError};
-/// # #[derive(Clone)]
 /// # struct MyStore;
 /// # impl Store for MyStore {
 /// #     async fn acquire(&self, _: &str, _: &[i64]) -> Result<Vec<i64>, StoreError> {
 /// #         Err(StoreError::new("io"))
 /// #     }
 /// # }
-/// # let store = MyStore;
 /// use tower_floodgate::{config::SharedWindowConfig, shared::Away};
 ///
 /// # fn main() -> Result<(), tower::BoxError> {
+/// # let store = MyStore;
 /// let mut config = SharedWindowConfig::new("github:search", "1000/1s".parse()?, Away::Closed);
 /// config.max_share = Some(750);
 /// let layer = config.try_layer(store)?;

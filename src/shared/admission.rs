@@ -228,7 +228,7 @@ impl Turn {
         None
     }
 
-    /// Takes the outcome of the limit of this process alone. `None` if the request is to look again.
+    /// Takes the outcome of the limit of this process alone. `None` if the request looks again.
     fn passed(
         &self,
         local: Arc<RateLimiter>,

@@ -22,6 +22,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     future::{Future, poll_fn},
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -262,7 +263,18 @@ impl SharedLimiter {
     async fn ask(self: Arc<Self>, request: Box<Request>) -> bool {
         let numbers = request.encode();
         let sent = self.clock().now();
-        let asked = self.store.acquire(&self.quota_name, &numbers);
+        let mut asked = None;
+        // A store that panics has failed: the panic would end the driver, and the waiters would
+        // spawn the next one at once.
+        let asked = poll_fn(|cx| {
+            let poll = || {
+                let asked =
+                    asked.get_or_insert_with(|| self.store.acquire(&self.quota_name, &numbers));
+                asked.as_mut().poll(cx)
+            };
+            let polled = catch_unwind(AssertUnwindSafe(poll));
+            polled.unwrap_or_else(|_| Poll::Ready(Err(StoreError::new("panic"))))
+        });
         let reply = match timeout(self.request_timeout, asked).await {
             Ok(reply) => reply.and_then(|reply| Reply::decode(&reply, &request)),
             Err(_) => Err(StoreError::new("timeout")),

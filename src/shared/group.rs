@@ -6,15 +6,15 @@
 //!   on, or the request finds no driver and spawns one.
 //! - *A request queues while the driver takes the news.* Behind the lock, its limiter is taken with
 //!   them, and the driver looks at it after that, or it is listed anew.
-//! - *A driver is gone, and a request spawns another while the news are taken.* The limiters of these
-//!   news are abandoned, so the request arrives again.
+//! - *A driver is gone, and a request spawns another while the news are taken.* The limiters of
+//!   these news are abandoned, so the request arrives again.
 //!
 //! # Memory ordering
 //!
-//! The lock orders the news, and each change before its news. Pools that run low are told of without
-//! a lock, by a flag of the limiter and then one of the group, each set by a Release and cleared by
-//! an Acquire. Of two limiters, one after the other sets that of the group. It is a read-modify-write
-//! each time, so that a driver that clears the later one finds the flags of both limiters.
+//! The lock orders the news, and each change before its news. Pools that run low are told of
+//! without a lock, by a flag of the limiter and then one of the group, each set by a Release and
+//! cleared by an Acquire. Of two limiters, one after the other sets that of the group. It is a
+//! read-modify-write each time, so that a driver that clears the flag finds those of both limiters.
 
 use std::{
     mem,

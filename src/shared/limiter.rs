@@ -37,8 +37,8 @@ pub(crate) struct SharedLimiter {
     pub(super) away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
-    /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads an
-    /// old value finds the pool away, whose lock orders the next reading, or finds no outage.
+    /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads
+    /// an old value finds the pool away, whose lock orders the next reading, or finds no outage.
     is_away: AtomicBool,
     /// The driver has gone during an outage, in which no request may queue. Relaxed: a hint.
     is_orphan: AtomicBool,

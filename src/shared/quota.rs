@@ -30,9 +30,11 @@ const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// #     }
 /// # }
 /// # let store = MyStore;
-/// let quota = SharedWindow::new(store, "github:search", 1000, Duration::from_secs(1),
-/// Away::Closed) .max_share(750) // this process leases no more in any second .strict(); let layer
-/// = WindowRateLimitLayer::shared(quota).max_wait(Duration::from_secs(5));
+/// let second = Duration::from_secs(1);
+/// let quota = SharedWindow::new(store, "github:search", 1000, second, Away::Closed)
+///     .max_share(750) // this process leases no more in any second
+///     .strict();
+/// let layer = WindowRateLimitLayer::shared(quota).max_wait(Duration::from_secs(5));
 /// # let _ = layer;
 /// ```
 ///

@@ -75,13 +75,13 @@ const CALLS: [Call; 21] = [
         |calls| call(calls, keyed(client().max_in_flight(1)).layer(Echo)),
         835,
     ),
-    ("shared quota", |calls| shared(calls, |calls, quota| call(calls, quota.layer(Echo))), 200),
+    ("shared quota", |calls| shared(calls, |calls, quota| call(calls, quota.layer(Echo))), 494),
     (
         "shared quota, clone",
         |calls| shared(calls, |calls, quota| oneshot(calls, &quota.layer(Echo))),
-        400,
+        536,
     ),
-    ("shared quota of a key", shared_key, 400),
+    ("shared quota of a key", shared_key, 795),
 ];
 
 fn main() -> ExitCode {
@@ -153,12 +153,12 @@ impl Store for Full {
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Returns a runtime in which a service was called often at once, so that it leases for all calls in
+/// Returns a runtime in which a service was called often at once, so that all calls are leased in
 /// advance.
 fn lease<S: Service<u64>>(service: &mut S) -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    // Half of the arrivals are leased in advance, for `2 * N` calls: the length of a lease is half of the time over
-    // which their rate is measured.
+    // Half of the arrivals are leased in advance, for `2 * N` calls: a lease is half as long as the
+    // time over which the rate of arrivals is measured.
     let burst: Vec<_> = (0..6 * N).map(|_| service.call(0)).collect();
     let responses = runtime.block_on(join_all(burst));
     assert!(responses.iter().all(Result::is_ok));

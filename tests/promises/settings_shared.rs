@@ -85,7 +85,8 @@ fn s1_c7_invalid_settings_of_a_shared_limit_name_the_field_the_value_and_the_rem
     );
     assert_eq!(
         refused(|settings| settings.away = Away::Share { processes: 1001 }),
-        "processes is 1001: it must be between 1 and the limit, 1000: each process has a share of it"
+        "processes is 1001: it must be between 1 and the limit, 1000: each process has a share of \
+         it"
     );
 }
 

@@ -238,3 +238,22 @@ fn d11_leased_permits_stay_usable_while_the_store_is_away() {
         });
     }
 }
+
+#[test]
+fn b6_d11_closed_limit_rejects_calls_during_an_outage_in_every_mode() {
+    for away in [Away::Closed, Away::Open, Away::Share { processes: 2 }] {
+        run(async {
+            let site = Site::new(1);
+            let service = site.service(&Quota::new(1000, SECOND).away(away).max_wait(ms(10)), 0);
+            site.server.set_fault(Some(Fault::Error("io")));
+            let _ = service.clone().oneshot(1).await;
+            assert!(service.handle().away_for().is_some());
+            service.handle().close();
+            let issued = site.issues.len();
+            let error = service.clone().oneshot(2).await.unwrap_err();
+            let rejected = Rejected::find(&*error).unwrap();
+            assert!(rejected.is_closed(), "{rejected} with {away:?}");
+            assert_eq!(site.issues.len(), issued);
+        });
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    convert::Infallible,
     panic,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::{
-    WindowRateLimitLayer,
+    Rejected, WindowRateLimitLayer,
     shared::{Away, SharedWindow, Store, StoreError},
 };
 
@@ -63,7 +64,8 @@ impl Store for Broken {
             Change::All(numbers) => reply = numbers,
         }
         let counts = reply.iter().skip(7).step_by(3).filter(|count| **count > 0);
-        *self.leased.lock().unwrap() += counts.fold(0_i64, |sum, count| sum.saturating_add(*count));
+        let leased = &mut *self.leased.lock().unwrap();
+        *leased = counts.fold(*leased, |sum, count| sum.saturating_add(*count));
         Ok(reply)
     }
 }
@@ -122,7 +124,7 @@ fn d11_replies_of_any_numbers_are_errors_or_leases_and_never_panic() {
             let issued = Arc::clone(&issued);
             let service = layer.layer(service_fn(move |(): ()| {
                 *issued.lock().unwrap() += 1;
-                async { Ok::<_, std::convert::Infallible>(()) }
+                async { Ok::<_, Infallible>(()) }
             }));
             for _ in 0..60 {
                 tokio::spawn(service.clone().oneshot(()));
@@ -139,4 +141,34 @@ fn d11_replies_of_any_numbers_are_errors_or_leases_and_never_panic() {
         Ok(steps)
     };
     hold_slowly(256, file!(), name_of(&test), cases, test);
+}
+
+/// Such a store is away as any other, and its panic is shown once for each request.
+#[test]
+fn d11_store_that_panics_is_away() {
+    struct Panicking;
+
+    impl Store for Panicking {
+        async fn acquire(&self, _: &str, _: &[i64]) -> Result<Vec<i64>, StoreError> {
+            panic!("a store that panics");
+        }
+    }
+
+    count_panics();
+    let panics = PANICS.get();
+    run(async {
+        let window = Duration::from_secs(1);
+        let quota = SharedWindow::new(Panicking, "quota", 10, window, Away::Closed);
+        let layer = WindowRateLimitLayer::shared(quota).max_wait(Duration::from_secs(10));
+        let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) }));
+        let calls: Vec<_> = (0..100).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+        for call in calls {
+            let error = call.await.unwrap().unwrap_err();
+            assert!(Rejected::find(&*error).unwrap().is_unavailable());
+        }
+        let fleet = service.handle().snapshot().fleet;
+        assert_eq!(fleet.store_requests, fleet.store_failures);
+        assert!((8..=40).contains(&fleet.store_requests), "{fleet:?}");
+        assert_eq!(fleet.store_requests, (PANICS.get() - panics) as u64);
+    });
 }

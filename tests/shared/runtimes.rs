@@ -9,12 +9,13 @@ use std::{
 
 use futures::FutureExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_floodgate::shared::Away;
 
 use crate::{
     paused_runtime::runtime,
     paused_time::settle,
     quota::{Quota, Site},
-    shared_store::fake::Network,
+    shared_store::fake::{Fault, Network},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +48,29 @@ fn d11_waiters_go_on_when_the_runtime_of_the_driver_is_shut_down() {
             .unwrap();
         let requests: Vec<_> = site.issues.all().iter().map(|issue| issue.request).collect();
         assert_eq!(requests, if is_in_flight { vec![3] } else { vec![1, 3] });
+    }
+}
+
+/// The driver is in the runtime that is shut down during an outage, in which no call waits for it.
+#[test]
+fn d11_outage_ends_although_the_runtime_of_its_driver_is_shut_down() {
+    for away in [Away::Open, Away::Share { processes: 1 }] {
+        let (ending, other) = (runtime(), runtime());
+        let (site, service) = ending.block_on(async {
+            let site = Site::new(1);
+            let service = site.service(&Quota::new(1000, SECOND).away(away), 0);
+            site.server.set_fault(Some(Fault::Error("io")));
+            service.clone().oneshot(1).await.unwrap();
+            (site, service)
+        });
+        assert!(service.handle().away_for().is_some());
+        drop(ending);
+        site.server.set_fault(None);
+        other.block_on(async {
+            service.clone().oneshot(2).await.unwrap();
+            tokio::time::sleep(2 * SECOND).await;
+        });
+        assert_eq!(service.handle().away_for(), None, "no probe is sent with {away:?}");
     }
 }
 

@@ -10,8 +10,10 @@ use super::{Pace, report::Table};
 
 type Tables = Pin<Box<dyn Future<Output = Vec<Table>>>>;
 
-/// The rows, by name.
-pub(crate) const ROWS: [(&str, fn(Pace) -> Tables); 9] = [
+/// A row: its name, and its run.
+type Row = (&'static str, fn(Pace) -> Tables);
+
+pub(crate) const ROWS: [Row; 9] = [
     ("hand", |pace| Box::pin(at_hand::cost(pace))),
     ("closed", |pace| Box::pin(at_hand::closed(pace))),
     ("keys", |pace| Box::pin(at_hand::keys(pace))),

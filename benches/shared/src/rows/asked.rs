@@ -62,7 +62,7 @@ async fn compared(pace: Pace, load: Load) -> Table {
     let time = pace.pick(SECOND / 10, 3 * SECOND);
     let load = Load { warm: pace.pick(SECOND / 20, load.warm), ..load };
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(), Vec::new(), Vec::new()];
-    for _ in 0..pace.pick(1, 5) {
+    for _ in 0..pace.pick(1, 3) {
         for turn in turns(3) {
             runs[turn].push(match turn {
                 0 => run(&server, Asking::nothing(&connection), load, time).await,

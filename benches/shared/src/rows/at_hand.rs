@@ -139,12 +139,12 @@ pub(super) async fn keys(pace: Pace) -> Vec<Table> {
     for count in [1, 1_000, 10_000] {
         let server = Server::start(&[]).await;
         let store = RedisStore::new(server.connect().await);
-        let windows = SharedWindows::new(store, "keys", 1_000_000, MINUTE, Away::Closed)
+        let windows = SharedWindows::new(store, "keys", PLENTY, MINUTE, Away::Closed)
             .request_timeout(SECOND)
             .keep(4 * count as usize + 1_000);
         let service = KeyedLimitLayer::shared(windows, key).max_queue(10_000).layer(Echo);
         let mut shared = Keyed { service, keys: count };
-        let rule = Rule::new("key", key).at_most(1_000_000, MINUTE);
+        let rule = Rule::new("key", key).at_most(PLENTY, MINUTE);
         let service = KeyedLimitLayer::new(rule).layer(Echo);
         let mut local = Keyed { service, keys: count };
         // All keys are known, and their rates, before the first round.
