@@ -258,6 +258,9 @@ impl Turn {
             Err(Refusal::Rejected(Reason::Closed)) => None,
             Err(Refusal::Rejected(reason)) => {
                 let rejected = local.rejection(reason, Some(&self.limits), 1);
+                if rejected.is_closed() {
+                    return None; // the store has come back since the wait ended
+                }
                 self.limiter.rejected(&rejected);
                 Some(Err(rejected))
             }

@@ -91,9 +91,11 @@ impl Site {
         assert_eq!(fleet.used + fleet.issued_alone + fleet.issued_unlimited, served);
         let state = self.store.state();
         assert_eq!(fleet.store_requests, state.requests);
-        assert_eq!((fleet.leased, fleet.refunded), (state.leased, state.refunded));
-        // Each permit was used, or has lapsed.
-        assert_eq!(fleet.leased, fleet.used + fleet.lapsed, "{snapshot:#?}");
+        assert_eq!(fleet.leased, state.leased);
+        // The store may have forgotten a lease right before the process does.
+        assert!(fleet.refunded >= state.refunded, "{snapshot:#?}");
+        // Each permit was used, has lapsed, or went back to the store before.
+        assert!(fleet.leased >= fleet.used + fleet.lapsed, "{snapshot:#?}");
         assert_eq!((snapshot.queued, snapshot.pooled, snapshot.held), (0, 0, 0));
         assert_eq!((snapshot.queue_age, snapshot.away_keys), (None, 0));
         assert_eq!(snapshot.kept, self.layer.handle().kept() as u64);
@@ -139,6 +141,9 @@ async fn d2_o1_counts_of_keys_that_went_or_were_never_kept_stay() {
         assert!(snapshot.kept <= 64 && snapshot.held > 0, "{snapshot:#?}");
         sleep(secs(3)).await; // all leases have lapsed
         site.check(outcomes);
+        let fleet = site.snapshot().fleet;
+        assert_eq!(fleet.refunded, site.store.state().refunded);
+        assert_eq!(fleet.leased, fleet.used + fleet.lapsed);
     }
     assert_eq!((outcomes.served, outcomes.wait_timeout), (4 * 600, 4 * 300));
     let [admitted, unused, _, cancelled, ..] = numbers(site.snapshot().counts.unwrap());
@@ -270,7 +275,7 @@ async fn scene(site: &Site, random: &mut Rng) -> Callers {
     let service = site.layer.layer(site.probe.clone());
     let mut callers = Callers::default();
     let mut before = [0; 6];
-    for _ in 0..400 {
+    for _ in 0..200 {
         match random.u32(0..20) {
             0..10 => {
                 for _ in 0..random.u32(1..20) {
@@ -286,7 +291,11 @@ async fn scene(site: &Site, random: &mut Rng) -> Callers {
                 pass(ms(random.u64(1..80))).await;
                 callers.poll_all();
             }
-            17 => pass(ms(random.u64(500..3_000))).await,
+            17 => {
+                for _ in 0..random.u32(10..40) {
+                    pass(ms(50)).await;
+                }
+            }
             18 => {
                 let mut state = site.store.state();
                 state.is_silent = random.u32(0..3) == 0;
@@ -310,7 +319,7 @@ async fn scene(site: &Site, random: &mut Rng) -> Callers {
         let mut state = site.store.state();
         (state.is_silent, state.error) = (false, None);
     }
-    for _ in 0..1_000 {
+    for _ in 0..500 {
         pass(ms(10)).await;
         callers.poll_all();
     }
@@ -321,7 +330,7 @@ async fn scene(site: &Site, random: &mut Rng) -> Callers {
 fn d11_o1_counts_of_random_schedules_of_keys_are_those_of_the_callers() {
     let fleet = [Away::Closed, Away::Open, Away::Share { processes: 2 }];
     let mut seen = [false; 6];
-    for seed in 0..24 {
+    for seed in 0..9 {
         let mut random = Rng::with_seed(seed);
         let of = paused_runtime::run(async {
             let site = Site::new(4, fleet[seed as usize % 3], 64).map(|layer| {
