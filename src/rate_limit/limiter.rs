@@ -242,7 +242,8 @@ impl fmt::Debug for RateLimiter {
 
 impl Limiter for RateLimiter {
     const LAYER: &'static str = "WindowRateLimitLayer";
-    const KIND: Kind = Kind { name: WindowSnapshot::KIND, can_pause: true, has_store: false };
+    const KIND: Kind =
+        Kind { name: WindowSnapshot::KIND, can_pause: true, has_store: false, has_keys: false };
 
     type Permit = Permit;
     type InFlight = ();

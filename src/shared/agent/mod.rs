@@ -155,6 +155,14 @@ impl Agent {
         self.ledger.refund(unused);
     }
 
+    /// Takes the leases that are not delivered, for the end of the agent.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn withdraw_pending(&mut self) {
+        for pending in self.pending.drain(..) {
+            self.counts.lapsed += u64::from(pending.lease.count);
+        }
+    }
+
     /// Counts permits that were issued without a lease in force: the store is told of them, and
     /// they count for a window.
     pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool, now: Nanos) {
