@@ -135,8 +135,8 @@ impl Limits {
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
     /// limits of one kind and name are added up; times are those of the greatest. Of retry policies
     /// of one name, the balances of the budgets are added up, each once, however many policies
-    /// share it. Of a rule, each slot is looked at, and of a shared quota for each key, each key that
-    /// is kept.
+    /// share it. Of a rule, each slot is looked at, and of a shared quota for each key, each key
+    /// that is kept.
     ///
     /// The metrics of events need no call. If they have not been registered yet, because the
     /// recorder was installed after the limits were named and no event has happened since, they

@@ -123,7 +123,7 @@ async fn d9_restart_that_kept_all_writes_counts_permits_again() {
 
 #[tokio::test]
 async fn d9_promotion_of_a_replica_is_noticed() {
-    let primary = Server::start_with_port(|| Vec::new()).await;
+    let primary = Server::start_with_port(Vec::new).await;
     let mut one = Process::of(&primary).await;
     let (_, first) = one.lease(10).await;
     let port = primary.port().to_string();

@@ -95,8 +95,8 @@ impl<K, P> SharedKeyedLimitLayer<K, P> {
         self
     }
 
-    /// Names the limits in metrics, traces and snapshots, and observes each admission. The keys have
-    /// one name, and their events are counted together.
+    /// Names the limits in metrics, traces and snapshots, and observes each admission. The keys
+    /// have one name, and their events are counted together.
     ///
     /// # Panics
     ///

@@ -116,8 +116,8 @@ impl Limiters {
         &self.observed
     }
 
-    /// Returns the readings of this moment. A part of the keys is locked at a time, against new keys
-    /// only.
+    /// Returns the readings of this moment. A part of the keys is locked at a time, against new
+    /// keys only.
     pub(super) fn sums(&self) -> Sums {
         let now = self.clock.now();
         let mut sums = Sums::default();

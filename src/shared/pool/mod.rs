@@ -416,8 +416,8 @@ impl LeasePool {
         self.low_mark.store(permits, Relaxed);
     }
 
-    /// Lets all waiters arrive again, and no request wait, but for the end of a pause, until the pool
-    /// has [come back](Self::come_back).
+    /// Lets all waiters arrive again, and no request wait, but for the end of a pause, until the
+    /// pool has [come back](Self::come_back).
     pub(super) fn go_away(&self, wakers: &mut Vec<Waker>) {
         self.end_all(Outcome::Again, wakers, |locked| locked.is_away = true);
     }
