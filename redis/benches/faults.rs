@@ -20,6 +20,7 @@ mod trail;
 use std::{ffi::OsString, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use tokio::join;
 use tower_floodgate::shared::Away;
 
 use self::{
@@ -80,10 +81,15 @@ async fn lengths() {
     for window in [SECOND / 10, SECOND, SECOND * 10] {
         for limit in [10, 100, 1000, 10_000] {
             let scene = Scene::new(limit, window, Fault::None);
-            let length = (window * 4).max(SECOND * 2);
-            let scene = Scene { before: window / 2, after: length + SECOND / 4, ..scene };
-            let saturating = play(scene).await;
-            let bursty = play(Scene { load: Load::Bursty, ..scene }).await;
+            let after = (window * 2).max(SECOND * 4);
+            let scene = Scene { before: window / 2, after, ..scene };
+            let bursty = Scene { load: Load::Bursty, ..scene };
+            let (saturating, bursty) = if window > SECOND {
+                // Both of them mostly wait.
+                join!(play(scene), play(bursty))
+            } else {
+                (play(scene).await, play(bursty).await)
+            };
             table.add_row([
                 grouped(limit as usize),
                 format!("{window:?}"),
@@ -121,9 +127,11 @@ async fn faults() {
                 after: SECOND * 7 / 2,
                 ..Scene::new(1000, SECOND, fault)
             };
-            let saturating = play(scene).await;
-            let bursty = play(Scene { load: Load::Bursty, ..scene }).await;
-            let steady = play(Scene { load: Load::Steady, ..scene }).await;
+            let (saturating, bursty, steady) = join!(
+                play(scene),
+                play(Scene { load: Load::Bursty, ..scene }),
+                play(Scene { load: Load::Steady, ..scene }),
+            );
             table.add_row([
                 format!("{fault}{}", if is_strict { ", strict" } else { "" }),
                 promised(&steady),
@@ -149,7 +157,7 @@ async fn modes() {
             load: Load::Heavy,
             before: SECOND * 5 / 2,
             after: SECOND * 7 / 2,
-            ..Scene::new(1000, SECOND, Fault::StopServer)
+            ..Scene::new(1000, SECOND, Fault::StopServerForLong)
         };
         let outcome = play(scene).await;
         table.add_row([

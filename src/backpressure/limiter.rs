@@ -107,7 +107,12 @@ impl fmt::Debug for ConcurrencyLimiter {
 
 impl Limiter for ConcurrencyLimiter {
     const LAYER: &'static str = "ConcurrencyBackpressureLayer";
-    const KIND: Kind = Kind { name: ConcurrencySnapshot::KIND, can_pause: false, has_store: false };
+    const KIND: Kind = Kind {
+        name: ConcurrencySnapshot::KIND,
+        can_pause: false,
+        has_store: false,
+        has_keys: false,
+    };
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;

@@ -35,7 +35,7 @@ pub(crate) use self::{
     bounds::{Bounds, QueueLimits},
     end::{End, Ends},
     in_flight::InFlight,
-    observer::{Event, Kind, Observer},
+    observer::{Event, Kind, Observer, RejectedCounter},
     readiness::Readiness,
     rejecting::Rejecting,
     waiter::Waiter,

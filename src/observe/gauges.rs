@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, with_recorder};
 
 use super::{Handle, Snapshot};
+#[cfg(feature = "shared-keys")]
+use crate::shared::SharedKeysSnapshot;
 use crate::{
     keyed::RuleSnapshot,
     limiter::{ADMITTED, labels},
@@ -83,6 +85,10 @@ impl RuleSum {
     }
 }
 
+#[cfg(feature = "shared-keys")]
+const KEPT_KEYS: Metric =
+    Metric::count("floodgate_kept_keys", "Keys of a shared quota that are kept in this process.");
+
 const FREE: Metric = Metric::count(
     "floodgate_permits_free",
     "Permits that no process had leased at the latest reply of the store.",
@@ -93,7 +99,8 @@ const HELD: Metric = Metric::count(
     "floodgate_permits_held",
     "Permits of this process that may count in the store, used or not.",
 );
-const AWAY: Metric = Metric::count("floodgate_store_away", "Limits whose store is away.");
+const AWAY: Metric =
+    Metric::count("floodgate_store_away", "Limits, or keys of a limit, whose store is away.");
 const AWAY_FOR: Metric = Metric::seconds(
     "floodgate_store_away_seconds",
     "Time since the store is away; 0 if it is not.",
@@ -136,7 +143,8 @@ const OTHER_TERMS: Metric = Metric::count(
 /// The readings of all shared limits of one name, between the process and the store.
 #[derive(Default)]
 struct StoreSum {
-    free: u64,
+    /// Of limits that have one number of them.
+    free: Option<u64>,
     pooled: u64,
     held: u64,
     away: u64,
@@ -146,7 +154,7 @@ struct StoreSum {
 
 impl StoreSum {
     fn add(&mut self, of: &SharedSnapshot) {
-        self.free += u64::from(of.free);
+        *self.free.get_or_insert(0) += u64::from(of.free);
         self.pooled += u64::from(of.pooled);
         self.held += of.held;
         self.away += u64::from(of.away_for.is_some());
@@ -154,8 +162,17 @@ impl StoreSum {
         self.fleet.add(of.fleet);
     }
 
+    #[cfg(feature = "shared-keys")]
+    fn add_keys(&mut self, of: &SharedKeysSnapshot) {
+        self.pooled += of.pooled;
+        self.held += of.held;
+        self.away += of.away_keys;
+        self.away_for = self.away_for.max(of.away_for.unwrap_or_default());
+        self.fleet.add(of.fleet);
+    }
+
     fn record(&self, count: impl Fn(Metric, u64), seconds: impl Fn(Metric, Duration)) {
-        count(FREE, self.free);
+        self.free.into_iter().for_each(|free| count(FREE, free));
         count(POOLED, self.pooled);
         count(HELD, self.held);
         count(AWAY, self.away);
@@ -185,13 +202,23 @@ impl StoreSum {
     }
 }
 
+/// The numbers of keys of all shared quotas of one name.
+#[cfg(feature = "shared-keys")]
+#[derive(Default)]
+struct KeysSum {
+    kept: u64,
+    keep: u64,
+}
+
 /// The readings of all limits of one kind and name.
 #[derive(Default)]
 struct Sum {
     in_flight: Option<u64>,
     queued: u64,
     limit: u64,
-    remaining: u64,
+    remaining: Option<u64>,
+    #[cfg(feature = "shared-keys")]
+    keys: Option<KeysSum>,
     window: Option<Duration>,
     queue_age: Duration,
     paused: Option<Duration>,
@@ -209,13 +236,13 @@ impl Sum {
                 // No newcomer overtakes a waiter.
                 let is_open = of.queued == 0 && !of.is_closed;
                 let remaining = if is_open { of.limit.saturating_sub(of.in_flight) } else { 0 };
-                self.remaining += u64::from(remaining);
+                *self.remaining.get_or_insert(0) += u64::from(remaining);
                 self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
             }
             Snapshot::Window(of) => {
                 self.queued += u64::from(of.queued);
                 self.limit += u64::from(of.limit);
-                self.remaining += u64::from(of.remaining);
+                *self.remaining.get_or_insert(0) += u64::from(of.remaining);
                 self.window = self.window.max(Some(of.window));
                 self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
                 self.paused = self.paused.max(Some(of.paused_for));
@@ -224,11 +251,22 @@ impl Sum {
             Snapshot::Shared(of) => {
                 self.queued += u64::from(of.queued);
                 self.limit += u64::from(of.limit);
-                self.remaining += u64::from(of.remaining);
+                *self.remaining.get_or_insert(0) += u64::from(of.remaining);
                 self.window = self.window.max(Some(of.window));
                 self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
                 self.paused = self.paused.max(Some(of.paused_for));
                 self.store.get_or_insert_default().add(of);
+            }
+            #[cfg(feature = "shared-keys")]
+            Snapshot::SharedKeys(of) => {
+                let keys = self.keys.get_or_insert_default();
+                keys.kept += of.kept;
+                keys.keep += of.keep;
+                self.queued += of.queued;
+                self.limit += u64::from(of.limit);
+                self.window = self.window.max(Some(of.window));
+                self.queue_age = self.queue_age.max(of.queue_age.unwrap_or_default());
+                self.store.get_or_insert_default().add_keys(of);
             }
             Snapshot::Retry(_) | Snapshot::Rule(_) => {}
         }
@@ -245,9 +283,14 @@ impl Sum {
             let count = |metric, value: u64| gauge(metric, value as f64);
             count(QUEUED, self.queued);
             count(LIMIT, self.limit);
-            count(REMAINING, self.remaining);
             seconds(QUEUE_AGE, self.queue_age);
+            self.remaining.into_iter().for_each(|value| count(REMAINING, value));
             self.in_flight.into_iter().for_each(|value| count(IN_FLIGHT, value));
+            #[cfg(feature = "shared-keys")]
+            if let Some(keys) = &self.keys {
+                count(KEPT_KEYS, keys.kept);
+                count(MAX_KEYS, keys.keep);
+            }
             self.window.into_iter().for_each(|value| seconds(WINDOW, value));
             self.paused.into_iter().for_each(|value| seconds(PAUSED, value));
             let total = |metric: Metric, value: u64| {
@@ -270,7 +313,7 @@ pub(super) fn record(snapshots: &[Snapshot]) {
         match snapshot {
             Snapshot::Retry(_) => {}
             Snapshot::Rule(of) => rules.entry(&of.name).or_default().add(of),
-            Snapshot::Concurrency(_) | Snapshot::Window(_) | Snapshot::Shared(_) => {
+            _ => {
                 if let Some(name) = snapshot.name() {
                     sums.entry((name, snapshot.kind())).or_default().add(snapshot);
                 }

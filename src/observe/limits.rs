@@ -4,6 +4,8 @@ use std::{
 };
 
 use super::Snapshot;
+#[cfg(feature = "shared-keys")]
+use crate::shared::SharedKeysHandle;
 use crate::{
     backpressure::ConcurrencyBackpressureHandle, keyed::RuleHandle,
     rate_limit::WindowRateLimitHandle, retry::ExponentialRetryHandle,
@@ -24,6 +26,9 @@ pub enum Handle {
     Rule(RuleHandle),
     /// Of a rate limit that many processes share.
     Shared(SharedRateLimitHandle),
+    /// Of the rate limits of keys that many processes share.
+    #[cfg(feature = "shared-keys")]
+    SharedKeys(SharedKeysHandle),
 }
 
 impl Handle {
@@ -36,6 +41,8 @@ impl Handle {
             Self::Retry(handle) => Snapshot::Retry(handle.snapshot()),
             Self::Rule(handle) => Snapshot::Rule(handle.snapshot()),
             Self::Shared(handle) => Snapshot::Shared(handle.snapshot()),
+            #[cfg(feature = "shared-keys")]
+            Self::SharedKeys(handle) => Snapshot::SharedKeys(handle.snapshot()),
         }
     }
 
@@ -47,6 +54,8 @@ impl Handle {
             Self::Retry(handle) => handle.register_metrics(),
             Self::Rule(handle) => handle.register_metrics(),
             Self::Shared(handle) => handle.register_metrics(),
+            #[cfg(feature = "shared-keys")]
+            Self::SharedKeys(handle) => handle.register_metrics(),
         }
     }
 }
@@ -78,6 +87,13 @@ impl From<RuleHandle> for Handle {
 impl From<SharedRateLimitHandle> for Handle {
     fn from(handle: SharedRateLimitHandle) -> Self {
         Self::Shared(handle)
+    }
+}
+
+#[cfg(feature = "shared-keys")]
+impl From<SharedKeysHandle> for Handle {
+    fn from(handle: SharedKeysHandle) -> Self {
+        Self::SharedKeys(handle)
     }
 }
 
@@ -119,7 +135,8 @@ impl Limits {
     /// the handler of a scrape, or before each export. See the [table](super#metrics). Several
     /// limits of one kind and name are added up; times are those of the greatest. Of retry policies
     /// of one name, the balances of the budgets are added up, each once, however many policies
-    /// share it. Of a rule, each slot is looked at.
+    /// share it. Of a rule, each slot is looked at, and of a shared quota for each key, each key that
+    /// is kept.
     ///
     /// The metrics of events need no call. If they have not been registered yet, because the
     /// recorder was installed after the limits were named and no event has happened since, they

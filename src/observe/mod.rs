@@ -29,7 +29,8 @@
 //! With the feature `axum`, `observe::page` draws a set of limits live in a browser. Retries are
 //! observed alike: [`retry`](crate::retry#observation-and-control) has their counts, metrics and
 //! events, and a set takes the handles of policies, too. So it does those of the
-//! [rules](#rules-of-keyed-limits) of keyed limits, and of [shared limits](#shared-limits).
+//! [rules](#rules-of-keyed-limits) of keyed limits, of [shared limits](#shared-limits), and of those
+//! [of keys](#shared-limits-of-keys).
 //!
 //! # Costs
 //!
@@ -48,7 +49,8 @@
 //! Metrics are recorded with the facade [`metrics`](https://docs.rs/metrics), so any of its
 //! exporters takes them. Each has the labels `limiter`, which is the name of the limit, and `kind`:
 //! `concurrency` or `window`. Those of [rules](#rules-of-keyed-limits) have the kind `rule`, and
-//! those of [shared limits](#shared-limits) the kind `shared`.
+//! those of [shared limits](#shared-limits) the kind `shared`, or `shared_keys` if they are [of
+//! keys](#shared-limits-of-keys).
 //!
 //! | metric | type | unit | meaning |
 //! | --- | --- | --- | --- |
@@ -272,10 +274,29 @@
 //! the task that talks to the store, and are in no span. A warning is no effect of a setting, and
 //! may cost the limit or the requests.
 //!
-//! The keys of a [quota for each key](crate::shared#a-quota-for-each-key) have no metrics: they
-//! would be a time series each. Their events have the name of the quota and no key. Of an event of
-//! the store that all keys notice, one is traced: an outage until its end, a change of the epoch
-//! and a step of the clock once a minute.
+//! # Shared limits of keys
+//!
+//! The keys of a [quota for each key](crate::shared#a-quota-for-each-key) would be a time series
+//! each. So they have one name, and their events and metrics have the kind `shared_keys`, and no
+//! key. They are those of a shared limit, each the sum over all keys, with these exceptions:
+//!
+//! | metric, of the kind `shared_keys` | type | unit | meaning |
+//! | --- | --- | --- | --- |
+//! | `floodgate_requests_rejected_total` | counter | requests | `reason` may be `no_key`, too: the request had none |
+//! | `floodgate_kept_keys` | gauge | keys | are kept in this process |
+//! | `floodgate_max_keys` | gauge | keys | that it keeps at most |
+//! | `floodgate_limit` | gauge | requests | of a key that all processes may issue in a window |
+//! | `floodgate_store_away` | gauge | keys | that are kept, and whose store is away |
+//! | `floodgate_store_outages_total` | counter | outages | of each key that noticed: one outage counts for many; and so in `floodgate_store_outage_seconds` |
+//!
+//! Times of gauges are those of the key with the greatest. `floodgate_remaining`,
+//! `floodgate_permits_free` and `floodgate_paused_seconds` are not recorded: they are of one key.
+//! The counters are those of the keys that are kept and of all that went. A key for which there was
+//! no room is added to the ones that `record_metrics` records when its last request and its leases
+//! are over.
+//!
+//! Of an event of the store that all keys notice, one is traced: an outage until its end, a change
+//! of the epoch and a step of the clock once a minute.
 //!
 //! # Cardinality
 //!
@@ -316,6 +337,8 @@ pub use self::{
 };
 #[cfg(feature = "metrics")]
 pub use crate::retry::{RETRY_ATTEMPTS_BUCKETS, RETRY_BACKOFF_BUCKETS};
+#[cfg(feature = "shared-keys")]
+pub use crate::shared::SharedKeysSnapshot;
 pub use crate::{
     backpressure::ConcurrencySnapshot,
     keyed::{PlanSnapshot, RuleRejectedCounts, RuleSnapshot, TopKey},

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+#[cfg(feature = "shared-keys")]
+use crate::shared::SharedKeysSnapshot;
 use crate::{
     backpressure::ConcurrencySnapshot, keyed::RuleSnapshot, rate_limit::WindowSnapshot,
     retry::RetrySnapshot, shared::SharedSnapshot,
@@ -24,6 +26,9 @@ pub enum Snapshot {
     Rule(RuleSnapshot),
     /// Of a rate limit that many processes share.
     Shared(SharedSnapshot),
+    /// Of the rate limits of keys that many processes share.
+    #[cfg(feature = "shared-keys")]
+    SharedKeys(SharedKeysSnapshot),
 }
 
 impl From<ConcurrencySnapshot> for Snapshot {
@@ -56,8 +61,16 @@ impl From<SharedSnapshot> for Snapshot {
     }
 }
 
+#[cfg(feature = "shared-keys")]
+impl From<SharedKeysSnapshot> for Snapshot {
+    fn from(snapshot: SharedKeysSnapshot) -> Self {
+        Self::SharedKeys(snapshot)
+    }
+}
+
 impl Snapshot {
-    /// Returns the kind: `concurrency`, `window`, `retry`, `rule` or `shared`.
+    /// Returns the kind: `concurrency`, `window`, `retry`, `rule`, `shared` or
+    /// `shared_keys`.
     ///
     /// It is the tag of a serialized snapshot, and the field `kind` of traces. That of a limit is
     /// the label `kind` of its metrics, too: those of a retry have none.
@@ -69,6 +82,8 @@ impl Snapshot {
             Self::Retry(_) => "retry",
             Self::Rule(_) => RuleSnapshot::KIND,
             Self::Shared(_) => SharedSnapshot::KIND,
+            #[cfg(feature = "shared-keys")]
+            Self::SharedKeys(_) => SharedKeysSnapshot::KIND,
         }
     }
 
@@ -81,6 +96,8 @@ impl Snapshot {
             Self::Retry(snapshot) => Some(&snapshot.name),
             Self::Rule(snapshot) => Some(&snapshot.name),
             Self::Shared(snapshot) => snapshot.name.as_ref(),
+            #[cfg(feature = "shared-keys")]
+            Self::SharedKeys(snapshot) => snapshot.name.as_ref(),
         }
     }
 }

@@ -86,6 +86,11 @@ impl RateLimiter {
         self.window.close();
     }
 
+    /// Pauses admission for a time from now.
+    pub(crate) fn pause_for(&self, time: Duration) {
+        self.pause(self.clock.now().after(time));
+    }
+
     /// Pauses admission until `until`.
     pub(super) fn pause(&self, until: Nanos) {
         if self.window.pause(until) {
@@ -237,7 +242,8 @@ impl fmt::Debug for RateLimiter {
 
 impl Limiter for RateLimiter {
     const LAYER: &'static str = "WindowRateLimitLayer";
-    const KIND: Kind = Kind { name: WindowSnapshot::KIND, can_pause: true, has_store: false };
+    const KIND: Kind =
+        Kind { name: WindowSnapshot::KIND, can_pause: true, has_store: false, has_keys: false };
 
     type Permit = Permit;
     type InFlight = ();

@@ -12,6 +12,8 @@ use super::{
     limiter::{Detour, Permit, SharedLimiter},
     pool::{Arrival, Arrived, Deadline, Outcome, Ticket},
 };
+#[cfg(feature = "shared-keys")]
+use crate::rejected::RuleReason;
 use crate::{
     current_deadline,
     limiter::{Event, Limiter, QueueLimits, Refusal, Waiter},
@@ -48,9 +50,12 @@ pub(super) struct Turn {
 
 enum Step {
     Arrive,
-    /// Of a request that depends on no limit.
+    /// Of a request that is rejected because it has no key.
     #[cfg(feature = "shared-keys")]
-    Decided(Result<(), Reason>),
+    WithoutKey,
+    /// Of a request that is not limited.
+    #[cfg(feature = "shared-keys")]
+    Exempt,
     Queued(Ticket),
     /// Waits at the limit of this process alone.
     Local(Box<(Arc<RateLimiter>, Waiter)>),
@@ -98,7 +103,7 @@ impl Turn {
         match mem::replace(&mut self.step, Step::Issued) {
             Step::Arrive | Step::Issued => {}
             #[cfg(feature = "shared-keys")]
-            Step::Decided(_) => {}
+            Step::WithoutKey | Step::Exempt => {}
             Step::Queued(ticket) => limiter.cancel(ticket),
             Step::Local(at) => {
                 let (local, waiter) = *at;
@@ -129,11 +134,20 @@ impl Turn {
         self.wait.get_or_insert_with(begin)
     }
 
-    /// Creates the admission of a request that is not limited, or is rejected at once.
+    /// Creates the admission of a request that is not limited. It acquires no permit, and is not
+    /// counted.
     #[cfg(feature = "shared-keys")]
-    pub(super) fn decided(limiter: Arc<SharedLimiter>, by: Result<(), Reason>) -> Self {
+    pub(super) fn exempt(limiter: Arc<SharedLimiter>) -> Self {
         let mut this = Self::new(limiter, QueueLimits::NONE);
-        this.step = Step::Decided(by);
+        this.step = Step::Exempt;
+        this
+    }
+
+    /// Creates the admission of a request that is rejected because it has no key.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn without_key(limiter: Arc<SharedLimiter>) -> Self {
+        let mut this = Self::new(limiter, QueueLimits::NONE);
+        this.step = Step::WithoutKey;
         this
     }
 
@@ -155,9 +169,11 @@ impl Turn {
         loop {
             match &mut self.step {
                 #[cfg(feature = "shared-keys")]
-                Step::Decided(by) => {
-                    let rejected = |reason| Rejected::new(Limit::Rate, reason, None);
-                    return Poll::Ready(by.map(|()| Permit::Exempt).map_err(rejected));
+                Step::WithoutKey => {
+                    let reason = Reason::Rule(RuleReason::NoKey);
+                    let rejected = Rejected::new(Limit::Rate, reason, None);
+                    self.limiter.observed.rejected_without_key(&rejected);
+                    return Poll::Ready(Err(rejected));
                 }
                 // Arrive => (Queued | Local), or the end.
                 Step::Arrive => {
@@ -212,6 +228,8 @@ impl Turn {
                         return Poll::Ready(result);
                     }
                 }
+                #[cfg(feature = "shared-keys")]
+                Step::Exempt => unreachable!("it does not wait"),
                 Step::Admitted(_) | Step::Issued => unreachable!("it waits"),
             }
         }
@@ -240,7 +258,10 @@ impl Turn {
             Err(Refusal::Rejected(Reason::Closed)) => None,
             Err(Refusal::Rejected(reason)) => {
                 let rejected = local.rejection(reason, Some(&self.limits), 1);
-                self.limiter.observed.observer.notify_rejected(&rejected);
+                if rejected.is_closed() {
+                    return None; // the store has come back since the wait ended
+                }
+                self.limiter.rejected(&rejected);
                 Some(Err(rejected))
             }
             Err(Refusal::TooMany { .. }) => unreachable!("it asks for one permit"),
@@ -252,7 +273,7 @@ impl Turn {
     fn arrive(&mut self, cx: &Context<'_>) -> Option<Result<Permit, Rejected>> {
         let limiter = &self.limiter;
         let now = limiter.clock().now();
-        limiter.paused_until(now);
+        let is_paused = limiter.paused_until(now).is_some();
         let limits = limiter.bounds.in_force(self.limits);
         let (since, deadline) = match &self.wait {
             Some(wait) => (wait.since, wait.deadline),
@@ -261,7 +282,7 @@ impl Turn {
                 (now, limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER)))
             }
         };
-        let detour = limiter.detour();
+        let detour = if is_paused { None } else { limiter.detour() };
         if detour.is_some() {
             limiter.replace_driver();
         }
@@ -333,7 +354,7 @@ impl Turn {
         let expected = expected.unwrap_or_else(|| limiter.pool.view(now).expected);
         let wait = (reason != Reason::Closed).then(|| expected.since(now));
         let rejected = Rejected::new(Limit::Rate, reason, wait.filter(|wait| !wait.is_zero()));
-        limiter.observed.rejected(&rejected);
+        limiter.rejected(&rejected);
         rejected
     }
 
@@ -396,8 +417,11 @@ impl Admit for Turn {
                 self.0.issued_alone(&self.1);
             }
         }
-        let Step::Admitted(permit) = mem::replace(&mut self.step, Step::Issued) else {
-            unreachable!("it is admitted")
+        let permit = match mem::replace(&mut self.step, Step::Issued) {
+            Step::Admitted(permit) => permit,
+            #[cfg(feature = "shared-keys")]
+            Step::Exempt => return (call(), ()),
+            _ => unreachable!("it is admitted"),
         };
         let _issued = Issued(&self.limiter, permit);
         (call(), ())
@@ -421,6 +445,8 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         let polled = match self.at_hand() {
             Some(permit) => Ok(permit),
+            #[cfg(feature = "shared-keys")]
+            None if matches!(self.step, Step::Exempt) => return Poll::Ready(Ok(())),
             None => ready!(self.poll(cx)),
         };
         match polled {

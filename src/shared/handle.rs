@@ -8,12 +8,11 @@ use super::{
     limiter::SharedLimiter,
     pool::PoolView,
     quota,
-    snapshot::FleetCounts,
 };
 #[cfg(feature = "server")]
 use crate::rate_limit_handle::Standing;
 use crate::{
-    limiter::{Closed, Drained, Event, QueueLimits, RejectedCounts},
+    limiter::{Closed, Drained, Event, Observer, QueueLimits, RejectedCounts},
     quota::Quota,
     settings::{self, InvalidSetting},
     time::Time,
@@ -131,7 +130,7 @@ impl SharedRateLimitHandle {
     /// Returns the name of the limit, if it [has](super::SharedRateLimitLayer::name) one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.limiter.observed.observer.name().map(|name| &**name)
+        self.limiter.own_observer()?.name().map(|name| &**name)
     }
 
     /// Returns the state and the counts of this moment.
@@ -145,7 +144,7 @@ impl SharedRateLimitHandle {
         let mut agent = limiter.agent();
         let (held, terms) = (agent.mine(now), agent.terms());
         SharedSnapshot {
-            name: limiter.observed.observer.name().cloned(),
+            name: limiter.own_observer().and_then(Observer::name).cloned(),
             quota: Arc::clone(&limiter.quota_name),
             limit: terms.limit,
             window: terms.window,
@@ -162,14 +161,8 @@ impl SharedRateLimitHandle {
             max_wait: limits.max_wait(),
             is_closed: pool.is_closed,
             rejected: self.rejected(),
-            fleet: FleetCounts {
-                used: agent.used(pool.permits),
-                issued_alone: limiter.observed.local(),
-                issued_unlimited: limiter.observed.unlimited(),
-                unavailable: limiter.observed.unavailable(),
-                ..agent.counts()
-            },
-            counts: limiter.observed.observer.counts(),
+            fleet: limiter.fleet(&pool, &agent),
+            counts: limiter.own_observer().and_then(Observer::counts),
         }
     }
 
@@ -177,7 +170,7 @@ impl SharedRateLimitHandle {
     /// store was away are in the [snapshot](Self::snapshot).
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
-        self.limiter.observed.observer.rejected()
+        self.limiter.tally.rejected()
     }
 
     #[cfg(feature = "metrics")]
@@ -326,7 +319,9 @@ fn remaining(pool: &PoolView, agent: &Agent, is_paused: bool) -> u32 {
 impl fmt::Debug for SharedRateLimitHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("SharedRateLimitHandle");
-        self.limiter.observed.observer.fmt_name(&mut fields);
+        if let Some(observer) = self.limiter.own_observer() {
+            observer.fmt_name(&mut fields);
+        }
         self.limiter.fmt_settings(&mut fields);
         fields
             .field("queued", &self.queued())

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     SharedWindow, group::Group, handle::SharedRateLimitHandle, limiter::SharedLimiter,
-    observed::Reports, service::SharedRateLimit,
+    observed::Observed, service::SharedRateLimit,
 };
 use crate::{
     Rejected, WindowRateLimitLayer,
@@ -45,9 +45,9 @@ impl SharedRateLimitLayer {
         let mut limits = QueueLimits::NONE;
         limits.set_max_queue(Some(MAX_QUEUE));
         limits.set_max_wait(Some(MAX_WAIT));
-        let reports = Arc::new(Reports::of_quota(&quota.name));
+        let observed = Arc::new(Observed::of_quota(&quota.name));
         let group = Arc::new(Group::new(Clock::start()));
-        let limiter = Arc::new(SharedLimiter::new(quota, group, reports));
+        let limiter = Arc::new(SharedLimiter::new(quota, group, observed));
         Self { limiter, limits, policy: RejectWithBoxError }
     }
 }

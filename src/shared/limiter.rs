@@ -10,19 +10,22 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "shared-keys")]
+use super::observed::Totals;
 use super::{
-    Away, SharedWindow, StoreError,
+    Away, FleetCounts, SharedWindow, StoreError,
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
     group::{Flag, Group},
-    observed::{Observed, Reports},
-    pool::{Acquired, Deadline, LeasePool, Schedule, Unused},
+    observed::{Observed, Tally},
+    pool::{Acquired, Deadline, LeasePool, PoolView, Schedule, Unused},
     store::AnyStore,
 };
 use crate::{
-    limiter::{Bounds, End, Ends},
+    limiter::{Bounds, End, Ends, Event, Observer},
     rate_limit::RateLimiter,
+    rejected::Rejected,
     semaphore::{Semaphore, View, WaiterKey},
     settings::InvalidSetting,
     time::{Clock, Nanos, Time},
@@ -48,7 +51,13 @@ pub(crate) struct SharedLimiter {
     /// As few permits are left as the low mark.
     is_low: Flag,
     pub(super) bounds: Bounds,
-    pub(super) observed: Observed,
+    /// Of keys, one for all of them.
+    pub(super) observed: Arc<Observed>,
+    pub(super) tally: Tally,
+    /// It is one of keys, and no map keeps it: its counts are added up when it is gone. Relaxed: its
+    /// last owner reads it.
+    #[cfg(feature = "shared-keys")]
+    is_apart: AtomicBool,
     /// Tasks that wait for the end of the limit. Of the semaphore, only its watchers are used.
     ends: Semaphore<Clock>,
 }
@@ -62,9 +71,6 @@ pub(super) enum Permit {
     Local(Arc<RateLimiter>),
     /// None: the store is away, and requests pass.
     Unlimited,
-    /// None: the request is not limited.
-    #[cfg(feature = "shared-keys")]
-    Exempt,
 }
 
 /// The way of a request that does not wait for leases.
@@ -74,10 +80,9 @@ pub(super) enum Detour {
 }
 
 impl SharedLimiter {
-    pub(super) fn new(quota: SharedWindow, group: Arc<Group>, reports: Arc<Reports>) -> Self {
+    pub(super) fn new(quota: SharedWindow, group: Arc<Group>, observed: Arc<Observed>) -> Self {
         let SharedWindow { store, name, terms, away, request_timeout } = quota;
         let clock = group.clock;
-        let observed = Observed::new(reports);
         Self {
             pool: LeasePool::new(),
             agent: Mutex::new(Agent::new(terms, clock.now())),
@@ -93,6 +98,9 @@ impl SharedLimiter {
             is_low: Flag::new(),
             bounds: Bounds::default(),
             observed,
+            tally: Tally::default(),
+            #[cfg(feature = "shared-keys")]
+            is_apart: AtomicBool::new(false),
             ends: Semaphore::new(1, clock, ()),
         }
     }
@@ -113,6 +121,21 @@ impl SharedLimiter {
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
         self.observed.set_name(name)
+    }
+
+    /// Returns the observer, whose name and counts are its own. `None` for the limiter of a key.
+    pub(super) fn own_observer(&self) -> Option<&Observer> {
+        #[cfg(feature = "shared-keys")]
+        if self.observed.is_of_keys() {
+            return None;
+        }
+        Some(&self.observed.observer)
+    }
+
+    /// Counts a rejection, and passes it on.
+    pub(super) fn rejected(&self, rejected: &Rejected) {
+        self.tally.count_rejected(rejected.reason());
+        self.observed.observer.notify(|| Event::Rejected(rejected));
     }
 
     pub(super) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -220,8 +243,6 @@ impl SharedLimiter {
             }
             Permit::Local(local) => local.release_one(),
             Permit::Unlimited => {}
-            #[cfg(feature = "shared-keys")]
-            Permit::Exempt => {}
         }
     }
 
@@ -241,11 +262,9 @@ impl SharedLimiter {
             Permit::Local(local) => {
                 local.commit_one();
                 self.agent().issued_late(1, false, self.clock().now());
-                self.observed.issued_alone(true);
+                self.tally.count_alone(true);
             }
-            Permit::Unlimited => self.observed.issued_alone(false),
-            #[cfg(feature = "shared-keys")]
-            Permit::Exempt => {}
+            Permit::Unlimited => self.tally.count_alone(false),
         }
     }
 
@@ -384,13 +403,42 @@ impl SharedLimiter {
         }
     }
 
+    // --- Counts.
+
+    /// Returns the counts of a moment, of which the readings are.
+    pub(super) fn fleet(&self, pool: &PoolView, agent: &Agent) -> FleetCounts {
+        self.tally.with(FleetCounts { used: agent.used(pool.permits), ..agent.counts() })
+    }
+
+    /// Returns all counts of a limiter that no request has any more. Permits that it holds have
+    /// lapsed: none will be used.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn last_totals(&self) -> Totals {
+        self.withdraw(Nanos::NEVER);
+        let mut agent = self.agent();
+        agent.withdraw_pending();
+        let fleet = self.fleet(&self.pool.view(Nanos::NEVER), &agent);
+        Totals { fleet, rejected: self.tally.rejected() }
+    }
+
+    /// Records that no map keeps the limiter.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn set_apart(&self) {
+        self.is_apart.store(true, Relaxed);
+    }
+
     // --- Pauses, changes and the close.
 
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
     /// is a change.
     pub(super) fn pause(self: &Arc<Self>, until: Nanos) -> bool {
-        let is_change = until > self.clock().now() && self.pool.pause(until);
+        let now = self.clock().now();
+        let is_change = until > now && self.pool.pause(until);
         if is_change {
+            let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+            if let Some(local) = local {
+                local.pause_for(until.since(now));
+            }
             self.group.notify(self);
         }
         is_change
@@ -431,6 +479,15 @@ impl SharedLimiter {
         }
         self.ends.close();
         self.group.notify(self);
+    }
+}
+
+#[cfg(feature = "shared-keys")]
+impl Drop for SharedLimiter {
+    fn drop(&mut self) {
+        if *self.is_apart.get_mut() {
+            self.observed.add_gone(self.last_totals());
+        }
     }
 }
 

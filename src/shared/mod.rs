@@ -173,7 +173,9 @@ mod wire;
 mod wire_tests;
 
 #[cfg(feature = "shared-keys")]
-pub use self::keyed::{SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedWindows};
+pub use self::keyed::{
+    SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedKeysSnapshot, SharedWindows,
+};
 pub(crate) use self::layer::{MAX_QUEUE, MAX_WAIT};
 pub use self::{
     away::Away,

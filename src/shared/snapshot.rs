@@ -106,7 +106,7 @@ pub struct FleetCounts {
     pub unavailable: u64,
 }
 
-#[cfg(feature = "metrics")]
+#[cfg(any(feature = "metrics", feature = "shared-keys"))]
 impl FleetCounts {
     /// Adds the counts of another limit.
     pub(crate) fn add(&mut self, of: Self) {

@@ -257,3 +257,24 @@ fn b6_d11_closed_limit_rejects_calls_during_an_outage_in_every_mode() {
         });
     }
 }
+
+/// A pause holds requests that would pass by without the store, and those that wait at a share.
+#[test]
+fn d11_pause_holds_requests_while_the_store_is_away() {
+    for away in [Away::Open, Away::Share { processes: 4 }] {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(100, SECOND).away(away).max_wait(10 * SECOND);
+            site.server.set_fault(Some(Fault::Error("io")));
+            let (handle, _ends) = site.start(&quota, 0, Load::Steady(ms(10)));
+            sleep(SECOND).await;
+            let issued = site.issues.len();
+            assert!(issued >= 25, "{issued} issued with {away:?}");
+            handle.pause_for(3 * SECOND);
+            sleep(3 * SECOND - ms(2)).await;
+            assert_eq!(site.issues.len(), issued, "{away:?}");
+            sleep(2 * SECOND).await;
+            assert!(site.issues.len() >= issued + 25, "{away:?}: the pause is over");
+        });
+    }
+}

@@ -196,8 +196,8 @@ fn d13_key_in_the_store_is_a_hash_that_all_processes_share() {
     });
 }
 
-/// A call that finds a permit of its key ends with its first poll, without an allocation, as that of
-/// a single quota does.
+/// A call that finds a permit of its key ends with its first poll, without an allocation, as a call
+/// of a single quota does.
 #[test]
 fn d5_call_with_a_leased_permit_of_a_kept_key_allocates_nothing() {
     run(async {

@@ -18,7 +18,7 @@ use tower_floodgate::{
     WindowRateLimitLayer,
     rate_limit::WindowRateLimit,
     reject::RejectWithBoxError,
-    shared::{Away, SharedRateLimit, SharedWindow},
+    shared::{Away, SharedRateLimit, SharedWindow, Store},
 };
 use tower_floodgate_redis::RedisStore;
 
@@ -108,6 +108,32 @@ where
     async fn issue(&mut self) {
         let key = fastrand::u32(..self.keys);
         let _ = self.service.ready().await.unwrap().call(key).await.unwrap();
+    }
+}
+
+/// Requests to the server as those of a driver, one for each call, and without one.
+#[derive(Clone)]
+pub(crate) struct Bare {
+    store: RedisStore<MultiplexedConnection>,
+    key: Arc<str>,
+    request: [i64; 12],
+}
+
+impl Bare {
+    /// Wants a permit each time of a quota with a window of a second.
+    pub(crate) fn new(connection: &MultiplexedConnection, limit: u32) -> Self {
+        let (window, length, longest, horizon) = (1_001_954, 7_813, 125_000, 250_000);
+        Self {
+            store: RedisStore::new(connection.clone()),
+            key: format!("bare-{}", fastrand::u64(..)).into(),
+            request: [1, limit.into(), window, length, longest, 1, horizon, 0, 0, 0, 0, 0],
+        }
+    }
+}
+
+impl Limit for Bare {
+    async fn issue(&mut self) {
+        self.store.acquire(&self.key, &self.request).await.unwrap();
     }
 }
 

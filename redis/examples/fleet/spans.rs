@@ -16,13 +16,16 @@ pub(crate) fn most_in_any_span(times: &[Duration], length: Duration) -> usize {
     most
 }
 
-/// Returns the share of `limit` that was issued, in the whole windows that follow the first issue.
+/// Returns the share of `limit` that was issued: the least time that the limit lets so many whole
+/// windows take, by the time that they took. `times` are sorted.
 pub(crate) fn used_share(times: &[Duration], limit: u32, window: Duration) -> f64 {
-    let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return 0.0 };
-    let windows = ((last - first).as_nanos() / window.as_nanos()).max(1);
-    let windows = u32::try_from(windows).unwrap_or(u32::MAX);
-    let issued = times.iter().filter(|&&at| at < first + window * windows).count();
-    issued as f64 / (f64::from(limit) * f64::from(windows))
+    let Some(last) = times.len().checked_sub(1) else { return 0.0 };
+    let issues = match last - last % limit as usize {
+        0 => last,
+        whole => whole,
+    };
+    let took = (times[issues] - times[0]).max(window);
+    issues as f64 / f64::from(limit) * window.as_secs_f64() / took.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -42,8 +45,14 @@ mod tests {
 
     #[test]
     fn the_used_share_is_that_of_whole_windows() {
-        let times = [0, 1, 10, 11, 20].map(ms);
-        assert!((used_share(&times, 2, ms(10)) - 1.0).abs() < 1e-9);
-        assert!((used_share(&times, 4, ms(10)) - 0.5).abs() < 1e-9);
+        let share = |times: &[u64], limit| {
+            let times: Vec<_> = times.iter().copied().map(ms).collect();
+            used_share(&times, limit, ms(10))
+        };
+        assert!((share(&[0, 1, 10, 11, 20], 2) - 1.0).abs() < 1e-9);
+        // The second window begins 2 ms late, and the third one by 4 ms more.
+        assert!((share(&[0, 0, 12, 13, 26], 2) - 20.0 / 26.0).abs() < 1e-9);
+        assert!((share(&[0, 5, 10], 4) - 0.5).abs() < 1e-9);
+        assert_eq!(share(&[], 4), 0.0);
     }
 }

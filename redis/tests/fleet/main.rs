@@ -193,6 +193,6 @@ async fn d11_open_fleet_issues_while_the_store_is_away() {
 #[tokio::test]
 async fn d11_sharing_fleet_issues_its_shares_while_the_store_is_away() {
     let away = Away::Share { processes: Scene::PROCESSES };
-    let outcome = play(Scene { away, ..Scene::new(1000, SECOND, Fault::StopServer) }).await;
+    let outcome = play(Scene { away, ..Scene::new(1000, SECOND, Fault::StopServerForLong) }).await;
     assert!(outcome.alone() > 0, "requests were issued without a lease");
 }

@@ -18,7 +18,7 @@ use crate::{
         server::Server,
         until,
     },
-    trail::{self, Trail, most_in_any_span},
+    trail::{self, Trail, most_in_any_span, used_share},
 };
 
 /// The key of the quota in the store.
@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     PauseClients,
     /// The server is stopped for 0.7 s by `SIGSTOP`.
     StopServer,
+    /// The server is stopped for 3 s.
+    StopServerForLong,
     /// `SCRIPT FLUSH`.
     FlushScripts,
     /// A process is stopped for 1.5 s by `SIGSTOP`.
@@ -81,10 +83,11 @@ impl fmt::Display for Fault {
             Self::Flush => "`FLUSHALL`",
             Self::Restore => "an older copy of the state is restored",
             Self::KillServer => "`kill -9` of the server, back after 0.3 s, no persistence",
-            Self::KillServerWithLog => "the same, with `appendfsync always`",
+            Self::KillServerWithLog => "`kill -9` of the server, with `appendfsync always`",
             Self::Promote => "promotion of a replica that lacks writes",
             Self::PauseClients => "`CLIENT PAUSE 400`",
             Self::StopServer => "server stopped for 0.7 s",
+            Self::StopServerForLong => "server stopped for 3 s",
             Self::FlushScripts => "`SCRIPT FLUSH`",
             Self::StopProcess => "process stopped for 1.5 s",
             Self::KillProcess => "`kill -9` of a process, and a successor",
@@ -159,7 +162,7 @@ impl Scene {
                 fleet[0].kill();
                 ended.push(std::mem::replace(&mut fleet[0], start()));
             }
-            fault => store.suffer(fault, &fleet).await,
+            fault => store.suffer(fault, self.away, &fleet).await,
         }
         let to = trail::now();
 
@@ -223,12 +226,16 @@ impl Store {
         }
     }
 
-    async fn suffer(&mut self, fault: Fault, fleet: &[Process]) {
+    async fn suffer(&mut self, fault: Fault, away: Away, fleet: &[Process]) {
         let Self { server, proxy, .. } = self;
         let millis = Duration::from_millis;
         // A fleet may need nothing of the store while a fault lasts. So it lasts until it is felt.
-        let before = failures(fleet);
-        let is_felt = async || failures(fleet) > before;
+        // Processes that may issue without a lease do so once their leases are some time ago.
+        let before = felt(fleet);
+        let is_felt = async || {
+            let (failures, alone) = felt(fleet);
+            failures > before.0 && (away == Away::Closed || alone > before.1)
+        };
         match fault {
             Fault::None | Fault::StopProcess | Fault::KillProcess => {}
             Fault::Flush => server.query::<()>("FLUSHALL").await,
@@ -257,9 +264,9 @@ impl Store {
                 proxy.cut();
                 server.kill();
             }
-            Fault::StopServer => {
+            Fault::StopServer | Fault::StopServerForLong => {
                 server.pause();
-                sleep(millis(700)).await;
+                sleep(millis(if fault == Fault::StopServer { 700 } else { 3000 })).await;
                 until("a request has failed", is_felt).await;
                 server.resume();
             }
@@ -293,9 +300,10 @@ impl Store {
     }
 }
 
-/// Returns the requests to the store that have failed so far.
-fn failures(fleet: &[Process]) -> u64 {
-    fleet.iter().map(|process| process.trail().failures).sum()
+/// Returns the requests to the store that have failed so far, and the issues without a lease.
+fn felt(fleet: &[Process]) -> (u64, u64) {
+    let trails = fleet.iter().map(Process::trail);
+    trails.fold((0, 0), |sum, trail| (sum.0 + trail.failures, sum.1 + trail.alone))
 }
 
 /// Lets a link lead to the socket of a server, in one step.
@@ -365,17 +373,9 @@ impl Outcome {
         }
     }
 
-    /// Returns the share of the limit that was issued, in the windows that follow the first issue.
+    /// Returns the share of the limit that was issued.
     pub(crate) fn used(&self) -> f64 {
-        let Scene { limit, window, .. } = self.scene;
-        let (Some(&first), Some(&last)) = (self.issues.first(), self.issues.last()) else {
-            return 0.0;
-        };
-        let windows = (last - first).as_secs_f64() / window.as_secs_f64();
-        let whole = windows.floor();
-        let end = first + window.mul_f64(whole);
-        let issued = self.issues.iter().filter(|&&at| at < end).count();
-        issued as f64 / (f64::from(limit) * whole)
+        used_share(&self.issues, self.scene.limit, self.scene.window)
     }
 
     /// Returns the requests to the store in a second, of a process.

@@ -131,3 +131,15 @@ pub(crate) fn most_in_any_span(times: &[Duration], length: Duration) -> usize {
     }
     most
 }
+
+/// Returns the share of `limit` that was issued: the least time that the limit lets so many whole
+/// windows take, by the time that they took. `times` are sorted.
+pub(crate) fn used_share(times: &[Duration], limit: u32, window: Duration) -> f64 {
+    let Some(last) = times.len().checked_sub(1) else { return 0.0 };
+    let issues = match last - last % limit as usize {
+        0 => last,
+        whole => whole,
+    };
+    let took = (times[issues] - times[0]).max(window);
+    issues as f64 / f64::from(limit) * window.as_secs_f64() / took.as_secs_f64()
+}

@@ -21,6 +21,15 @@ pub struct RejectedCounts {
 }
 
 impl RejectedCounts {
+    /// Adds the counts of another limit.
+    #[cfg(feature = "shared-keys")]
+    pub(crate) fn add(&mut self, of: Self) {
+        let Self { queue_full, wait_timeout, closed } = of;
+        self.queue_full += queue_full;
+        self.wait_timeout += wait_timeout;
+        self.closed += closed;
+    }
+
     /// Returns the sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -57,14 +66,14 @@ pub struct LimitCounts {
 
 /// Counts rejections.
 #[derive(Debug, Default)]
-pub(super) struct RejectedCounter {
+pub(crate) struct RejectedCounter {
     queue_full: AtomicU64,
     wait_timeout: AtomicU64,
     closed: AtomicU64,
 }
 
 impl RejectedCounter {
-    pub(super) fn counts(&self) -> RejectedCounts {
+    pub(crate) fn counts(&self) -> RejectedCounts {
         RejectedCounts {
             queue_full: self.queue_full.load(Relaxed),
             wait_timeout: self.wait_timeout.load(Relaxed),
@@ -72,7 +81,7 @@ impl RejectedCounter {
         }
     }
 
-    pub(super) fn count(&self, reason: Reason) {
+    pub(crate) fn count(&self, reason: Reason) {
         let count = match reason {
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,

@@ -7,7 +7,7 @@ use metrics::{Counter, Histogram, Label};
 use super::{Event, Kind};
 use crate::{
     metric::{LateHandle, Metric},
-    rejected::Reason,
+    rejected::{Reason, RuleReason},
 };
 
 pub(crate) const ADMITTED: Metric = Metric::count(
@@ -39,6 +39,8 @@ const LIMIT_CHANGES: Metric = Metric::count(
     "Settings of a limit or its window by a handle.",
 );
 
+const NO_KEY: Reason = Reason::Rule(RuleReason::NoKey);
+
 /// Returns the labels of the metrics of a limit.
 pub(crate) fn labels(name: &Arc<str>, kind: &'static str) -> [Label; 2] {
     [Label::new("limiter", Arc::clone(name)), Label::from_static_parts("kind", kind)]
@@ -51,6 +53,7 @@ pub(super) struct Metrics {
     wait_timeout: LateHandle<Counter>,
     closed: LateHandle<Counter>,
     unavailable: LateHandle<Counter>,
+    no_key: LateHandle<Counter>,
     cancelled: LateHandle<Counter>,
     unused: LateHandle<Counter>,
     queue_wait: LateHandle<Histogram>,
@@ -76,6 +79,7 @@ impl Metrics {
             wait_timeout: rejected(Reason::WaitTimeout),
             closed: rejected(Reason::Closed),
             unavailable: LateHandle::unregistered(REJECTED, &labels_of(Reason::Unavailable)),
+            no_key: LateHandle::unregistered(REJECTED, &labels_of(NO_KEY)),
             cancelled: counter(CANCELLED),
             unused: counter(UNUSED),
             queue_wait: LateHandle::new(QUEUE_WAIT, &labels),
@@ -95,6 +99,9 @@ impl Metrics {
         }
         if self.kind.has_store {
             self.unavailable.register();
+        }
+        if self.kind.has_keys {
+            self.no_key.register();
         }
     }
 
@@ -128,6 +135,7 @@ impl Metrics {
                     Reason::WaitTimeout => &self.wait_timeout,
                     Reason::Closed => &self.closed,
                     Reason::Unavailable => &self.unavailable,
+                    NO_KEY => &self.no_key,
                     Reason::Rule(_) => return, // counted by the rule
                 };
                 (counter, 1)

@@ -19,7 +19,8 @@ use std::{
     time::Duration,
 };
 
-use self::counts::{Counter, RejectedCounter};
+use self::counts::Counter;
+pub(crate) use self::counts::RejectedCounter;
 pub use self::counts::{LimitCounts, RejectedCounts};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{ADMITTED, REJECTED, labels};
@@ -59,6 +60,8 @@ pub(crate) struct Kind {
     pub(crate) can_pause: bool,
     /// It has a store, without which requests may be rejected.
     pub(crate) has_store: bool,
+    /// It has a limit for each key, and may reject requests without one.
+    pub(crate) has_keys: bool,
 }
 
 /// Observes the events of a limiter.

@@ -54,7 +54,9 @@
 //!
 //! Of a limit that many processes [share](crate::shared), it shows the permits that are leased by
 //! all of them, and those that this process holds. A store that is away is told in red, with the
-//! time since then. Without a name, the limit has that of its quota.
+//! time since then. Without a name, the limit has that of its quota. Of a [quota for each
+//! key](crate::shared#a-quota-for-each-key), it shows the number of keys that are kept, and the sums
+//! over them.
 //!
 //! # Mounting
 //!
@@ -72,9 +74,10 @@
 //!
 //! Without an open page, none. Each open page costs one snapshot of each limit per interval, and
 //! its serialization: ten pages cost ten. A snapshot at the limit takes the mutex that waiters
-//! take. That of a rule looks at each slot of its key table. An event is made when the connection
-//! has room for it, so a slow viewer gets fewer events, and none is kept. The stream of a page that
-//! was closed ends at the next write at the latest.
+//! take. That of a rule looks at each slot of its key table, that of a shared quota for each key at
+//! each key that is kept. An event is made when the connection has room for it, so a slow viewer
+//! gets fewer events, and none is kept. The stream of a page that was closed ends at the next write
+//! at the latest.
 //!
 //! Browsers open up to six connections to one server of HTTP/1.1, and an open page holds one: a
 //! seventh tab of one browser waits.

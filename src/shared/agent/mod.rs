@@ -155,6 +155,14 @@ impl Agent {
         self.ledger.refund(unused);
     }
 
+    /// Takes the leases that are not delivered, for the end of the agent.
+    #[cfg(feature = "shared-keys")]
+    pub(super) fn withdraw_pending(&mut self) {
+        for pending in self.pending.drain(..) {
+            self.counts.lapsed += u64::from(pending.lease.count);
+        }
+    }
+
     /// Counts permits that were issued without a lease in force: the store is told of them, and
     /// they count for a window.
     pub(super) fn issued_late(&mut self, permits: u64, is_fault: bool, now: Nanos) {
@@ -173,13 +181,18 @@ impl Agent {
 
     /// Decides the next step.
     pub(super) fn next(&mut self, now: Nanos, pool: &PoolView, may_ask: bool) -> Next {
-        if let Some(pending) = self.pending.front() {
-            if pending.begin > now {
-                return Next::Wait(pending.begin);
+        while let Some(&Pending { begin, lease }) = self.pending.front() {
+            if begin > now {
+                return Next::Wait(begin);
             }
-            let Pending { lease, .. } = self.pending.pop_front().expect("has a front");
-            self.used += u64::from(lease.count);
-            return Next::Deliver(lease);
+            self.pending.pop_front();
+            if !lease.deadline.has_passed(now) {
+                self.used += u64::from(lease.count);
+                return Next::Deliver(lease);
+            }
+            // The driver was late: its waiters would lose their turns.
+            self.counts.lapsed += u64::from(lease.count);
+            self.ledger.refund(lease);
         }
         let arrivals = self.used.saturating_sub(pool.permits.into()) + u64::from(pool.queued);
         self.pace.arrived(arrivals, now, &self.terms);
@@ -313,7 +326,7 @@ impl Agent {
             (at, at)
         } else if reply.leases.is_empty() && request.want > 0 {
             // The next permit expires beyond the horizon.
-            let when = from_micros(reply.when);
+            let when = from_micros(reply.when).min(terms.window * 2); // whatever a store replies
             let wait = when.saturating_sub(terms.horizon()).max(Duration::from_millis(1));
             (recv.after(wait), recv.after(when))
         } else {

@@ -8,6 +8,7 @@ use crate::{
     keyed::{KeyedLimitLayer, WithoutKey},
     limiter::QueueLimits,
     reject::{RejectWith, RejectWithBoxError, RejectWithError},
+    settings::{InvalidSetting, literal},
 };
 
 /// The bounds by default.
@@ -94,6 +95,28 @@ impl<K, P> SharedKeyedLimitLayer<K, P> {
         self
     }
 
+    /// Names the limits in metrics, traces and snapshots, and observes each admission. The keys have
+    /// one name, and their events are counted together.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is empty, or the limits have another one.
+    #[must_use]
+    #[track_caller]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        literal(self.try_name(name))
+    }
+
+    /// Names the limits as [`name`](Self::name) does, for a text that may be invalid.
+    ///
+    /// # Errors
+    ///
+    /// Where `name` panics.
+    pub fn try_name(self, name: impl Into<Arc<str>>) -> Result<Self, InvalidSetting> {
+        self.limiters.observed().set_name(name.into())?;
+        Ok(self)
+    }
+
     /// Decides on requests without a key. By default, they share a quota of their own.
     #[must_use]
     pub const fn without_key(mut self, without_key: WithoutKey) -> Self {
@@ -123,7 +146,7 @@ impl<K, P> SharedKeyedLimitLayer<K, P> {
         SharedKeyedLimitLayer { limiters, key, limits, without_key, policy }
     }
 
-    /// Returns a handle that reads the limits of the keys.
+    /// Returns a handle that finds and reads the limits of the keys.
     #[must_use]
     pub fn handle(&self) -> SharedKeysHandle {
         SharedKeysHandle::new(Arc::clone(&self.limiters), self.limits)

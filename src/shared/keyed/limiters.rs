@@ -5,6 +5,7 @@ use std::{
     fmt::Write,
     hash::{BuildHasher, BuildHasherDefault, Hasher},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -12,8 +13,13 @@ use sha2::{Digest, Sha256};
 use super::SharedWindows;
 use crate::{
     keyed::Key,
-    shared::{SharedWindow, group::Group, limiter::SharedLimiter, observed::Reports},
-    time::Clock,
+    shared::{
+        SharedWindow,
+        group::Group,
+        limiter::SharedLimiter,
+        observed::{Observed, Totals},
+    },
+    time::{Clock, Nanos, Time},
 };
 
 /// Parts of the keys, each behind a lock. Of two calls at a time, few find the same one.
@@ -27,16 +33,38 @@ pub(super) struct Limiters {
     hasher: RandomState,
     parts: Box<[RwLock<Part>; PARTS]>,
     groups: [Arc<Group>; GROUPS],
-    reports: Arc<Reports>,
+    clock: Clock,
+    observed: Arc<Observed>,
 }
 
-type Part = HashMap<u64, Arc<SharedLimiter>, BuildHasherDefault<HashedAlready>>;
+/// A part of the keys.
+#[derive(Default)]
+struct Part {
+    limiters: HashMap<u64, Arc<SharedLimiter>, BuildHasherDefault<HashedAlready>>,
+    /// The counts of the limiters that have gone from the map. Behind its lock, so that a reading
+    /// counts each of them once.
+    gone: Totals,
+}
+
+/// The readings of all keys that are kept, and the counts of those that went, too.
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) kept: u64,
+    pub(super) queued: u64,
+    pub(super) queue_age: Option<Duration>,
+    pub(super) pooled: u64,
+    pub(super) held: u64,
+    pub(super) away: u64,
+    pub(super) away_for: Option<Duration>,
+    pub(super) totals: Totals,
+}
 
 impl Limiters {
     pub(super) fn new(windows: SharedWindows) -> Self {
         let clock = Clock::start();
         Self {
-            reports: Arc::new(Reports::of_keys(&windows.quota.name, clock)),
+            observed: Arc::new(Observed::of_keys(&windows.quota.name, clock)),
+            clock,
             windows,
             hasher: RandomState::new(),
             parts: Box::new(std::array::from_fn(|_| RwLock::default())),
@@ -81,12 +109,30 @@ impl Limiters {
 
     /// Returns the number of keys that are kept.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| read(part).len()).sum()
+        self.parts.iter().map(|part| read(part).limiters.len()).sum()
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Returns the readings of this moment. A part of the keys is locked at a time, against new keys
+    /// only.
+    pub(super) fn sums(&self) -> Sums {
+        let now = self.clock.now();
+        let mut sums = Sums::default();
+        for part in &self.parts[..] {
+            let part = read(part);
+            part.limiters.values().for_each(|limiter| sums.add(limiter, now));
+            sums.totals.add(part.gone);
+        }
+        sums.totals.add(self.observed.gone());
+        sums
     }
 
     #[inline]
     fn known(&self, hash: u64) -> Option<Arc<SharedLimiter>> {
-        read(self.part(hash)).get(&hash).cloned()
+        read(self.part(hash)).limiters.get(&hash).cloned()
     }
 
     /// Adds the limiter of a key, if there is room.
@@ -95,27 +141,31 @@ impl Limiters {
         let quota = &self.windows.quota;
         let quota = SharedWindow { name: format!("{}:{key}", quota.name).into(), ..quota.clone() };
         let group = &self.groups[(hash >> 32) as usize % GROUPS];
-        let (group, reports) = (Arc::clone(group), Arc::clone(&self.reports));
-        let made = Arc::new(SharedLimiter::new(quota, group, reports));
+        let (group, observed) = (Arc::clone(group), Arc::clone(&self.observed));
+        let made = Arc::new(SharedLimiter::new(quota, group, observed));
         let room = self.windows.keep.div_ceil(PARTS);
         let mut part = self.part(hash).write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = part.get(&hash) {
+        let Part { limiters, gone } = &mut *part;
+        if let Some(known) = limiters.get(&hash) {
             return Arc::clone(known);
         }
         let mut idle = Vec::new();
-        if part.len() >= room {
+        if limiters.len() >= room {
             // A limiter is idle if only the map has it: no request does, nor a driver, which keeps
             // it while it has leases. Behind the lock, no request finds it anew.
-            part.retain(|_, limiter| {
+            limiters.retain(|_, limiter| {
                 let is_idle = Arc::strong_count(limiter) == 1;
                 if is_idle {
+                    gone.add(limiter.last_totals());
                     idle.push(Arc::clone(limiter));
                 }
                 !is_idle
             });
         }
-        if part.len() < room {
-            part.insert(hash, Arc::clone(&made));
+        if limiters.len() < room {
+            limiters.insert(hash, Arc::clone(&made));
+        } else {
+            made.set_apart();
         }
         drop(part);
         drop(idle); // after the lock
@@ -124,6 +174,24 @@ impl Limiters {
 
     fn part(&self, hash: u64) -> &RwLock<Part> {
         &self.parts[hash as usize % PARTS]
+    }
+}
+
+impl Sums {
+    fn add(&mut self, limiter: &SharedLimiter, now: Nanos) {
+        let away = limiter.outage().as_ref().map(|outage| now.since(outage.since));
+        let pool = limiter.pool.view(now);
+        let mut agent = limiter.agent();
+        let (held, fleet) = (agent.mine(now), limiter.fleet(&pool, &agent));
+        drop(agent);
+        self.kept += 1;
+        self.queued += u64::from(pool.queued);
+        self.queue_age = self.queue_age.max(pool.since.map(|since| now.since(since)));
+        self.pooled += u64::from(pool.permits);
+        self.held += held;
+        self.away += u64::from(away.is_some());
+        self.away_for = self.away_for.max(away);
+        self.totals.add(Totals { fleet, rejected: limiter.tally.rejected() });
     }
 }
 

@@ -6,9 +6,10 @@ mod handle;
 mod layer;
 mod limiters;
 mod service;
+mod snapshot;
 mod windows;
 
 pub use self::{
     handle::SharedKeysHandle, layer::SharedKeyedLimitLayer, service::SharedKeyedLimit,
-    windows::SharedWindows,
+    snapshot::SharedKeysSnapshot, windows::SharedWindows,
 };

@@ -12,7 +12,6 @@ use crate::{
     limiter::QueueLimits,
     macros::inner_access,
     reject::RejectPolicyFor,
-    rejected::{Reason, RuleReason},
     shared::{ResponseFuture, admission::Turn},
 };
 
@@ -64,11 +63,8 @@ where
         let turn = match (limiters.of_key(&**key, &request), *without_key) {
             (Some(limiter), _) => Turn::new(limiter, *limits),
             (None, WithoutKey::Share) => Turn::new(limiters.without_key(), *limits),
-            (None, WithoutKey::Exempt) => Turn::decided(limiters.without_key(), Ok(())),
-            (None, WithoutKey::Reject) => {
-                let reason = Reason::Rule(RuleReason::NoKey);
-                Turn::decided(limiters.without_key(), Err(reason))
-            }
+            (None, WithoutKey::Exempt) => Turn::exempt(limiters.without_key()),
+            (None, WithoutKey::Reject) => Turn::without_key(limiters.without_key()),
         };
         ResponseFuture::of(turn, inner.clone(), request, policy.clone())
     }

@@ -11,7 +11,6 @@ use ::metrics::{Counter, Histogram, Label};
 use crate::{
     limiter::labels,
     metric::{LateHandle, Metric},
-    shared::SharedSnapshot,
 };
 
 const REQUESTS: Metric = Metric::count(
@@ -40,8 +39,8 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(name: &Arc<str>) -> Self {
-        let labels = labels(name, SharedSnapshot::KIND);
+    pub(super) fn new(name: &Arc<str>, kind: &'static str) -> Self {
+        let labels = labels(name, kind);
         let this = Self {
             request: LateHandle::unregistered(REQUEST, &labels),
             outages: LateHandle::unregistered(OUTAGES, &labels),

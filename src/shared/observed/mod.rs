@@ -3,27 +3,27 @@
 //! Those of requests go through the [`Observer`] of all limits, once the limit has a name. Those
 //! between the process and the store come from the driver. They are traced without a name, too: an
 //! outage changes the fate of requests, and the quota has a name in the store. The quotas of keys
-//! report together, since they have one store.
+//! have one sink for all of them, since they have one name and one store.
 //!
 //! Permits that are leased, lapse or are refunded are counted by the agent, and recorded from its
 //! counts when the metrics are read. So a call that finds a permit meets nothing of this module but
 //! the observer.
 
+#[cfg(feature = "shared-keys")]
+mod keys;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod tally;
 #[cfg(feature = "tracing")]
 mod traces;
 
 #[cfg(feature = "metrics")]
 use std::sync::OnceLock;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+pub(super) use self::tally::Tally;
+#[cfg(feature = "shared-keys")]
+pub(super) use self::tally::Totals;
 use super::{
     SharedSnapshot, StoreError,
     agent::{Remark, Terms},
@@ -31,79 +31,68 @@ use super::{
 };
 use crate::{
     limiter::{Kind, Observer},
-    rejected::{Reason, Rejected},
     settings::InvalidSetting,
 };
 
-const KIND: Kind = Kind { name: SharedSnapshot::KIND, can_pause: true, has_store: true };
+const SHARED: Kind =
+    Kind { name: SharedSnapshot::KIND, can_pause: true, has_store: true, has_keys: false };
 
-/// The sinks of the events. All counters and flags are `Relaxed`: they order nothing.
+/// The sinks of the events of a quota, or of the quotas of all keys together. All counters and
+/// flags are `Relaxed`: they order nothing.
 #[derive(Debug)]
 pub(super) struct Observed {
-    /// Of the requests of the services.
+    /// Of the requests of the services. Its rejections are counted in [`Tally`].
     pub(super) observer: Observer,
-    unavailable: AtomicU64,
-    unlimited: AtomicU64,
-    local: AtomicU64,
+    kind: Kind,
     /// Of a limit with a name. In a box, whose words lie apart from those of each call.
     #[cfg(feature = "metrics")]
     metrics: OnceLock<Box<metrics::Metrics>>,
     #[cfg(feature = "tracing")]
-    reports: Arc<Reports>,
-}
-
-/// Reports of the store of a quota, or of the quotas of all keys together.
-#[derive(Debug)]
-pub(super) struct Reports {
-    #[cfg(feature = "tracing")]
-    traces: traces::Traces,
+    traces: Box<traces::Traces>,
+    /// In a box, as above.
+    #[cfg(feature = "shared-keys")]
+    keys: Option<Box<keys::Keys>>,
 }
 
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "nothing is reported"))]
-impl Reports {
+impl Observed {
     pub(super) fn of_quota(quota: &Arc<str>) -> Self {
         Self {
+            observer: Observer::default(),
+            kind: SHARED,
+            #[cfg(feature = "metrics")]
+            metrics: OnceLock::new(),
             #[cfg(feature = "tracing")]
-            traces: traces::Traces::new(Arc::clone(quota), None),
+            traces: Box::new(traces::Traces::new(Arc::clone(quota), SHARED.name, None)),
+            #[cfg(feature = "shared-keys")]
+            keys: None,
         }
     }
 
     /// Each key has a state in the store, and an event of the store is one of many of them.
     #[cfg(feature = "shared-keys")]
     pub(super) fn of_keys(quotas: &Arc<str>, clock: crate::time::Clock) -> Self {
+        let kind = keys::KIND;
         Self {
+            kind,
             #[cfg(feature = "tracing")]
-            traces: traces::Traces::new(Arc::clone(quotas), Some(clock)),
-        }
-    }
-}
-
-impl Observed {
-    #[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "nothing is reported"))]
-    pub(super) fn new(reports: Arc<Reports>) -> Self {
-        Self {
-            observer: Observer::default(),
-            unavailable: AtomicU64::new(0),
-            unlimited: AtomicU64::new(0),
-            local: AtomicU64::new(0),
-            #[cfg(feature = "metrics")]
-            metrics: OnceLock::new(),
-            #[cfg(feature = "tracing")]
-            reports,
+            traces: Box::new(traces::Traces::new(Arc::clone(quotas), kind.name, Some(clock))),
+            keys: Some(Box::default()),
+            ..Self::of_quota(quotas)
         }
     }
 
     /// Traces an event of the store, with the name of the limit if it has one.
     #[cfg(feature = "tracing")]
     fn trace(&self, event: traces::Event<'_>) {
-        self.reports.traces.record(self.observer.name().map(|name| &**name), event);
+        self.traces.record(self.observer.name().map(|name| &**name), event);
     }
 
     /// Names the limit, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
-        self.observer.set_name(Arc::clone(&name), KIND)?;
+        self.observer.set_name(Arc::clone(&name), self.kind)?;
         #[cfg(feature = "metrics")]
-        self.metrics.get_or_init(|| Box::new(metrics::Metrics::new(&name)));
+        self.metrics.get_or_init(|| Box::new(metrics::Metrics::new(&name, self.kind.name)));
         Ok(())
     }
 
@@ -114,34 +103,6 @@ impl Observed {
         if let Some(metrics) = self.metrics.get() {
             metrics.register();
         }
-    }
-
-    /// Counts a rejection, and passes it on.
-    pub(super) fn rejected(&self, rejected: &Rejected) {
-        if rejected.reason() == Reason::Unavailable {
-            self.unavailable.fetch_add(1, Relaxed);
-        }
-        self.observer.notify_rejected(rejected);
-    }
-
-    /// Requests that were rejected because the store was away.
-    pub(super) fn unavailable(&self) -> u64 {
-        self.unavailable.load(Relaxed)
-    }
-
-    /// Counts a request that was issued without a lease: by the limit of this process alone, or
-    /// without one.
-    pub(super) fn issued_alone(&self, is_limited: bool) {
-        let count = if is_limited { &self.local } else { &self.unlimited };
-        count.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn unlimited(&self) -> u64 {
-        self.unlimited.load(Relaxed)
-    }
-
-    pub(super) fn local(&self) -> u64 {
-        self.local.load(Relaxed)
     }
 
     /// A request was issued after the deadline of its lease.
@@ -208,6 +169,6 @@ impl Observed {
     #[cfg_attr(not(feature = "tracing"), allow(clippy::unused_self, reason = "only traces look"))]
     pub(super) fn terms_changed(&self) {
         #[cfg(feature = "tracing")]
-        self.reports.traces.terms_changed();
+        self.traces.terms_changed();
     }
 }

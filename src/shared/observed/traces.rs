@@ -17,14 +17,13 @@ use tracing::{debug, info, trace, warn};
 
 use crate::{
     shared::{
-        SharedSnapshot, StoreError,
+        StoreError,
         agent::{Remark, Terms},
     },
     time::{Clock, Time},
 };
 
 const TARGET: &str = "tower_floodgate";
-const KIND: &str = SharedSnapshot::KIND;
 
 /// The keys of a quota notice one event of their store within a time of each other.
 const ONCE_IN: Duration = Duration::from_secs(60);
@@ -56,6 +55,7 @@ pub(super) enum Event<'a> {
 #[derive(Debug)]
 pub(super) struct Traces {
     quota: Arc<str>,
+    kind: &'static str,
     /// Of a sink of keys.
     keys: Option<Keys>,
     /// Other terms have been reported, and those of this process are the same since.
@@ -88,7 +88,7 @@ impl Last {
 
 impl Traces {
     /// `clock` is that of keys.
-    pub(super) fn new(quota: Arc<str>, clock: Option<Clock>) -> Self {
+    pub(super) fn new(quota: Arc<str>, kind: &'static str, clock: Option<Clock>) -> Self {
         let keys = clock.map(|clock| Keys {
             clock,
             is_away: AtomicBool::new(false),
@@ -96,7 +96,7 @@ impl Traces {
             clock_step: Last::default(),
         });
         let [has_told_terms, has_told_right] = [const { AtomicBool::new(false) }; 2];
-        Self { quota, keys, has_told_terms, has_told_right }
+        Self { quota, kind, keys, has_told_terms, has_told_right }
     }
 
     pub(super) fn terms_changed(&self) {
@@ -105,58 +105,58 @@ impl Traces {
 
     /// Traces an event of the limit of this name, which is no field without one.
     pub(super) fn record(&self, limiter: Option<&str>, event: Event<'_>) {
-        let quota = &*self.quota;
+        let (quota, kind) = (&*self.quota, self.kind);
         match event {
             Event::Replied { code, took } => {
                 let took = took.as_secs_f64();
-                trace!(target: TARGET, limiter, kind = KIND, quota, code, took, "store request");
+                trace!(target: TARGET, limiter, kind, quota, code, took, "store request");
             }
             Event::Failed { error, is_new } => self.failed(limiter, error, is_new),
             Event::CameBack { away_for } => {
                 if self.keys.as_ref().is_none_or(|keys| keys.is_away.swap(false, Relaxed)) {
                     let away_for = away_for.as_secs_f64();
-                    info!(target: TARGET, limiter, kind = KIND, quota, away_for, "store back");
+                    info!(target: TARGET, limiter, kind, quota, away_for, "store back");
                 }
             }
             Event::Remark { remark, terms } => self.remark(limiter, remark, terms),
-            Event::IssuedLate => debug!(target: TARGET, limiter, kind = KIND, quota, "issued late"),
+            Event::IssuedLate => debug!(target: TARGET, limiter, kind, quota, "issued late"),
         }
     }
 
     fn failed(&self, limiter: Option<&str>, error: &StoreError, is_new: bool) {
-        let quota = &*self.quota;
+        let (quota, kind) = (&*self.quota, self.kind);
         let is_first = |keys: &Keys| !keys.is_away.swap(true, Relaxed);
         if is_new && self.keys.as_ref().is_none_or(is_first) {
             let code = error.code();
-            warn!(target: TARGET, limiter, kind = KIND, quota, code, %error, "store away");
+            warn!(target: TARGET, limiter, kind, quota, code, %error, "store away");
         }
         // An outage may begin by another error.
         if error.code() == "no_permission" && !self.has_told_right.swap(true, Relaxed) {
             let remedy = "grant the user of the connection the rights that the store needs";
             warn!(
-                target: TARGET, limiter, kind = KIND, quota, %error, remedy,
+                target: TARGET, limiter, kind, quota, %error, remedy,
                 "store denies a right"
             );
         }
     }
 
     fn remark(&self, limiter: Option<&str>, remark: Remark, terms: &Terms) {
-        let quota = &*self.quota;
+        let (quota, kind) = (&*self.quota, self.kind);
         let may_tell = |last: fn(&Keys) -> &Last| {
             self.keys.as_ref().is_none_or(|keys| last(keys).may_tell(keys.clock))
         };
         match remark {
             Remark::EpochChanged if may_tell(|keys| &keys.epoch_changed) => {
-                warn!(target: TARGET, limiter, kind = KIND, quota, "epoch changed");
+                warn!(target: TARGET, limiter, kind, quota, "epoch changed");
             }
             Remark::ClockStep(step) if may_tell(|keys| &keys.clock_step) => {
                 let step = step.as_secs_f64();
-                warn!(target: TARGET, limiter, kind = KIND, quota, step, "store clock set ahead");
+                warn!(target: TARGET, limiter, kind, quota, step, "store clock set ahead");
             }
             // Each reply tells of them while two processes ask in turns.
             Remark::OtherTerms if !self.has_told_terms.swap(true, Relaxed) => {
                 let (limit, window) = (terms.limit, terms.window.as_secs_f64());
-                warn!(target: TARGET, limiter, kind = KIND, quota, limit, window, "other terms");
+                warn!(target: TARGET, limiter, kind, quota, limit, window, "other terms");
             }
             Remark::EpochChanged | Remark::ClockStep(_) | Remark::OtherTerms => {}
         }

@@ -271,7 +271,7 @@ impl LeasePool {
                 return Arrived::Acquired(acquired);
             }
         }
-        if locked.is_away {
+        if locked.is_away && self.pause_end().is_none() {
             return Arrived::Away;
         }
         let has_turn = ticket.is_some() || is_first;
@@ -416,8 +416,8 @@ impl LeasePool {
         self.low_mark.store(permits, Relaxed);
     }
 
-    /// Lets all waiters arrive again, and no request wait until the pool has
-    /// [come back](Self::come_back).
+    /// Lets all waiters arrive again, and no request wait, but for the end of a pause, until the pool
+    /// has [come back](Self::come_back).
     pub(super) fn go_away(&self, wakers: &mut Vec<Waker>) {
         self.end_all(Outcome::Again, wakers, |locked| locked.is_away = true);
     }
@@ -442,10 +442,7 @@ impl LeasePool {
         if locked.is_closed {
             self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
         }
-        while let Some((ticket, waiter)) = locked.waiting.pop_first() {
-            locked.ended.insert(ticket, outcome);
-            wakers.push(waiter.waker);
-        }
+        locked.end_all(outcome, wakers);
         self.ungate(&locked);
     }
 
@@ -469,6 +466,9 @@ impl LeasePool {
             return Some(end);
         }
         self.paused_until.store(0, Relaxed);
+        if locked.is_away {
+            locked.end_all(Outcome::Again, wakers);
+        }
         while !locked.waiting.is_empty() {
             let Some(Acquired { deadline, .. }) = self.take(now, |_| true) else { break };
             let (&ticket, _) = locked.waiting.first_key_value().expect("is not empty");
@@ -536,6 +536,13 @@ impl Locked {
         }
         self.next += 1;
         Ticket(self.next - 1)
+    }
+
+    fn end_all(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
+        while let Some((ticket, waiter)) = self.waiting.pop_first() {
+            self.ended.insert(ticket, outcome);
+            wakers.push(waiter.waker);
+        }
     }
 
     fn end(&mut self, ticket: Ticket, outcome: Outcome, wakers: &mut Vec<Waker>) {

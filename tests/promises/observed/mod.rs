@@ -8,6 +8,8 @@ mod names;
 mod recorded;
 mod rules;
 mod shared;
+#[cfg(feature = "shared-keys")]
+mod shared_keys;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod storm;
 #[cfg(feature = "tracing")]

@@ -9,7 +9,7 @@ use tower_floodgate_redis::RedisStore;
 use super::{at_hand::shared, turns};
 use crate::{
     Pace,
-    limits::{Asking, Limit, Shared, quota},
+    limits::{Asking, Bare, Limit, Shared, quota},
     load::{Issue, Watch, Watched, closed, paced as paced_load},
     report::{Table, median, percent, quantile, ratio, short},
     support::server::Server,
@@ -61,13 +61,15 @@ async fn compared(pace: Pace, load: Load) -> Table {
     let connection = server.connect().await;
     let time = pace.pick(SECOND / 10, 3 * SECOND);
     let load = Load { warm: pace.pick(SECOND / 20, load.warm), ..load };
-    let mut runs: Vec<Vec<Run>> = vec![Vec::new(), Vec::new(), Vec::new()];
+    let labels = ["a round trip: return 1", "GCRA", "shared quota", "acquire, no driver"];
+    let mut runs: Vec<Vec<Run>> = labels.iter().map(|_| Vec::new()).collect();
     for _ in 0..pace.pick(1, 3) {
-        for turn in turns(3) {
+        for turn in turns(labels.len()) {
             runs[turn].push(match turn {
                 0 => run(&server, Asking::nothing(&connection), load, time).await,
                 1 => run(&server, Asking::gcra(&connection, load.limit, SECOND), load, time).await,
-                _ => run(&server, shared(&connection, load.limit, SECOND), load, time).await,
+                2 => run(&server, shared(&connection, load.limit, SECOND), load, time).await,
+                _ => run(&server, Bare::new(&connection, load.limit), load, time).await,
             });
         }
     }
@@ -78,7 +80,7 @@ async fn compared(pace: Pace, load: Load) -> Table {
         title,
         &["at once", "p50 ms", "to return 1", "to GCRA", "p99 ms", "to GCRA", "asked/s", "server"],
     );
-    for (turn, label) in ["a round trip: return 1", "GCRA", "shared quota"].iter().enumerate() {
+    for (turn, label) in labels.iter().enumerate() {
         let all = |turn: usize, read: fn(&Run) -> f64| runs[turn].iter().map(read).collect();
         let of = |read: fn(&Run) -> f64| -> Vec<f64> { all(turn, read) };
         let to = |to: usize, read: fn(&Run) -> f64| {
