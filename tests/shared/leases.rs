@@ -3,7 +3,10 @@
 use std::{convert::Infallible, time::Duration};
 
 use futures::{FutureExt, future::ready};
-use tokio::time::{advance, sleep};
+use tokio::{
+    sync::watch,
+    time::{advance, sleep},
+};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_floodgate::shared::FleetCounts;
 
@@ -97,6 +100,32 @@ fn d2_permit_that_lapses_before_the_service_is_ready_is_refunded() {
         println!("{:?}: {fleet:?}", site.now());
         assert!(site.now() < SECOND, "{:?}", site.now());
         assert!(fleet.lapsed > 20 && fleet.refunded > 0, "{fleet:?}");
+        assert_rules(&site.server, &site.issues);
+    });
+}
+
+/// It is issued before those that have queued meanwhile.
+#[test]
+fn d2_d6_request_whose_permit_lapses_while_its_service_gets_ready_is_the_next() {
+    run(async {
+        let site = Site::new(1);
+        let layer = Quota::new(1, SECOND).layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let quick = layer.layer(site.recorder(0));
+        let mut calls = vec![tokio::spawn(gated.oneshot(1))];
+        sleep(ms(100)).await;
+        for number in 2..5 {
+            calls.push(tokio::spawn(quick.clone().oneshot(number)));
+        }
+        sleep(ms(300)).await;
+        assert_eq!(site.issues.len(), 0);
+        gate.send_replace(true);
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        let requests: Vec<_> = site.issues.all().iter().map(|issue| issue.request).collect();
+        assert_eq!(requests, [1, 2, 3, 4]);
         assert_rules(&site.server, &site.issues);
     });
 }

@@ -82,6 +82,27 @@ fn d9_loss_costs_up_to_twice_the_limit_once() {
     }
 }
 
+/// Of a process alone, all permits count again: the excess is that of others.
+#[test]
+fn d9_loss_costs_a_process_alone_nothing() {
+    for (name, loss) in LOSSES {
+        run(async {
+            let site = Site::new(1);
+            site.start(&Quota::new(LIMIT, SECOND), 0, Load::Greedy(300));
+            for _ in 0..3 {
+                sleep(2 * SECOND + ms(30)).await;
+                let copy = site.server.copy();
+                sleep(ms(100)).await;
+                loss(&site.server, copy);
+            }
+            sleep(3 * SECOND).await;
+            let most = site.issues.most_in_any_span(SECOND);
+            assert!(most <= LIMIT as usize, "{name}: {most}");
+            assert!(site.issues.len() > 4 * LIMIT as usize, "{name}: {}", site.issues.len());
+        });
+    }
+}
+
 #[test]
 fn d9_strict_quota_holds_through_a_loss() {
     for (name, loss) in LOSSES {
