@@ -29,8 +29,8 @@
 //! With the feature `axum`, `observe::page` draws a set of limits live in a browser. Retries are
 //! observed alike: [`retry`](crate::retry#observation-and-control) has their counts, metrics and
 //! events, and a set takes the handles of policies, too. So it does those of the
-//! [rules](#rules-of-keyed-limits) of keyed limits, of [shared limits](#shared-limits), and of those
-//! [of keys](#shared-limits-of-keys).
+//! [rules](#rules-of-keyed-limits) of keyed limits, of [shared limits](#shared-limits), and of
+//! those [of keys](#shared-limits-of-keys).
 //!
 //! # Costs
 //!

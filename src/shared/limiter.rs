@@ -54,8 +54,8 @@ pub(crate) struct SharedLimiter {
     /// Of keys, one for all of them.
     pub(super) observed: Arc<Observed>,
     pub(super) tally: Tally,
-    /// It is one of keys, and no map keeps it: its counts are added up when it is gone. Relaxed: its
-    /// last owner reads it.
+    /// It is one of keys, and no map keeps it: its counts are added up when it is gone. Relaxed:
+    /// its last owner reads it.
     #[cfg(feature = "shared-keys")]
     is_apart: AtomicBool,
     /// Tasks that wait for the end of the limit. Of the semaphore, only its watchers are used.

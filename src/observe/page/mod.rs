@@ -55,8 +55,8 @@
 //! Of a limit that many processes [share](crate::shared), it shows the permits that are leased by
 //! all of them, and those that this process holds. A store that is away is told in red, with the
 //! time since then. Without a name, the limit has that of its quota. Of a [quota for each
-//! key](crate::shared#a-quota-for-each-key), it shows the number of keys that are kept, and the sums
-//! over them.
+//! key](crate::shared#a-quota-for-each-key), it shows the number of keys that are kept, and the
+//! sums over them.
 //!
 //! # Mounting
 //!
