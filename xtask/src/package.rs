@@ -17,8 +17,9 @@ pub(crate) const SUITES: &[&str] = &[
 /// The suite of the example that is a package of its own.
 const OBSERVED: &str = "observed";
 
-/// The suite of the store for Redis, which is a package of its own.
-const SERVER: &str = "server";
+/// The suite of the store for Redis, which is a package of its own. It shows promises, and beside
+/// them the codes of errors and the connections of the client.
+pub(crate) const SERVER: &str = "server";
 
 /// That of processes that share a quota through it.
 const FLEET: &str = "fleet";
