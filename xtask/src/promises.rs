@@ -28,7 +28,7 @@ pub(crate) fn faults(verbose: bool) -> anyhow::Result<Vec<String>> {
     for suite in SUITES {
         for test in tests(suite)? {
             let codes = codes(&test);
-            if codes.is_empty() && suite != SERVER {
+            if codes.is_empty() && *suite != SERVER {
                 faults.push(format!("{suite}: the name of {test} begins with no promise"));
             }
             for code in codes {
