@@ -21,6 +21,7 @@ pub mod serde;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "shared-keys")]
+#[path = "shared-keys.rs"]
 pub mod shared_keys;
 #[cfg(feature = "tracing")]
 pub mod tracing;
