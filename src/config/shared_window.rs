@@ -23,7 +23,7 @@ use crate::{
 /// | `max_share` | the limit | permits that this process leases in a window |
 /// | `strict` | false | an unknown state of the store counts as full |
 /// | `request_timeout` | 100 ms | longest wait for a reply of the store |
-/// | `max_queue` | 10,000 | requests that may wait in this process; 0 for none |
+/// | `max_queue` | 10,000 | requests that may wait in this process; with 0, each waits for one reply of the store at most |
 /// | `max_wait` | 30 s | longest wait |
 ///
 /// ```

@@ -14,8 +14,6 @@
 //!
 //! Limits of each client, tenant or host have a [page of their own](super::limits_per_key).
 //!
-//! **Not there yet:** a state that several machines share.
-//!
 //! # Any future through the layers
 //!
 //! The layers are for services, and a service need not have requests. One that takes a future, and
@@ -323,7 +321,7 @@
 //! | `key_func`, `hit(item, "user", id)` | [limits per key](super::limits_per_key#limits-and-slowapi) |
 //! | `cost=3` | `handle.try_acquire_many(3)?.commit()`; [`cost`](crate::keyed::Rule::cost) for the requests of a service |
 //! | `"10/minute;100/hour"` | [`Quotas`](crate::Quotas) reads it; [`Rule::quotas`](crate::keyed::Rule::quotas) of one rule, decided together |
-//! | `storage_uri="redis://..."` | not there: each process has its own limit |
+//! | `storage_uri="redis://..."` | [`WindowRateLimitLayer::shared`](crate::WindowRateLimitLayer::shared): see [below](#limiters-in-redis) |
 //!
 //! # governor and tower_governor
 //!
@@ -385,15 +383,15 @@
 //!
 //! # Limiters in Redis
 //!
-//! They ask Redis about each request: by GCRA (redis-cell, go-redis/redis_rate), by a sorted set of
+//! Other limiters ask Redis about each request: by GCRA (redis-cell, go-redis/redis_rate), by a sorted set of
 //! times (`limits` of Python in part), or by a counter with a time to live. A [shared
 //! quota](crate::shared) leases permits in advance, so most calls ask nothing, and its limit holds
 //! for the moment at which requests go out. The crate `tower-floodgate-redis` has the store.
 //!
 //! | there | here |
 //! | --- | --- |
-//! | a limiter with a Redis client | `SharedWindow::new(RedisStore::new(connection), name, n, window, away)` |
-//! | a key for each user | `SharedWindows`, with a [key](crate::keyed::Key) of the request |
+//! | a limiter with a Redis client | `WindowRateLimitLayer::shared(quota)` of a `SharedWindow::new(RedisStore::new(connection), name, n, window, away)` |
+//! | a key for each user | `KeyedLimitLayer::shared(windows, key)` of a `SharedWindows`, with the feature `shared-keys` |
 //! | sleep until the time of the reply, and try again | nothing: requests wait in order, up to `max_wait` |
 //! | reject at once | `.max_wait(Duration::ZERO)`: after one reply of the store, if no permit is at hand |
 //! | `in_memory_fallback` (Flask-Limiter, slowapi), `insuranceLimiter` (rate-limiter-flexible) | `Away::Share { processes }` |

@@ -241,7 +241,8 @@
 //!
 //! # Caveats
 //!
-//! - The table is of one process. With several, each has the quota.
+//! - The table is of one process. With several, each has the quota. A quota of each key over all
+//!   processes is a [shared](crate::shared#a-quota-for-each-key) one.
 //! - While several rules are decided, a request may be rejected for permits of another one that are
 //!   refunded a moment later.
 //! - The name of a rule stays in memory to the end of the process.

@@ -279,7 +279,9 @@ impl Turn {
             Some(wait) => (wait.since, wait.deadline),
             None => {
                 let request_end = current_deadline::current().map(|at| limiter.clock().read(at));
-                (now, limits.deadline(now).min(request_end.unwrap_or(Nanos::NEVER)))
+                // Without a queue, a request waits for the reply of the store, and no longer.
+                let end = if limits.max_queue() == Some(0) { now } else { limits.deadline(now) };
+                (now, end.min(request_end.unwrap_or(Nanos::NEVER)))
             }
         };
         let detour = if is_paused { None } else { limiter.detour() };
@@ -309,7 +311,7 @@ impl Turn {
             now,
             since,
             deadline,
-            max_queue: limits.max_queue().unwrap_or(u32::MAX),
+            max_queue: limits.max_queue().filter(|max| *max > 0).unwrap_or(u32::MAX),
             waker: &mut waker,
         };
         let arrived = limiter.pool.arrive(arrival);

@@ -4,29 +4,36 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{rate_limit::RateLimiter, time::Nanos};
 
-/// What becomes of requests while the store does not reply.
+/// The behaviour of requests while the store does not reply.
 ///
 /// The store is *away* from the first request to it that fails, or has no reply in time, until the
-/// next good reply. Permits that are leased stay usable until their deadline, in every mode. A
-/// probe is sent to the store after 50 ms to 1 s, one at a time, with exponential backoff and full
-/// jitter.
+/// next good reply. Permits that are leased stay usable until their deadline, in every mode. Until
+/// that first request has failed, calls wait for it, up to the
+/// [timeout](super::SharedWindow::request_timeout).
+///
+/// Probes are sent to the store one at a time, each after a random time of 5 ms up to a bound,
+/// which doubles from 50 ms to 1 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Away {
-    /// Requests wait, up to `max_wait`, and are rejected as
-    /// [unavailable](crate::Rejected::is_unavailable) then. The limit holds.
+    /// Fails closed: requests wait, up to `max_wait`, and are rejected as
+    /// [unavailable](crate::Rejected::is_unavailable) then. One whose `max_wait` ends before the
+    /// next probe is rejected at once. The limit holds.
     ///
     /// For clients of an API that bans those that exceed its quota.
     Closed,
-    /// Requests are issued without a limit, and counted. **The limit does not hold.**
+    /// Fails open: requests are issued without a limit, and counted. **The limit does not hold.**
     ///
     /// For servers that prefer to answer.
     Open,
-    /// Each process has a limit of its own: that of the quota divided by `processes`, exact and
-    /// sliding. Of processes that differ from that number, the limits add up to another one.
+    /// Each process has a limit of its own: that of the quota divided by `processes`, rounded down,
+    /// in a sliding window. If more processes run, they issue more than the limit.
+    /// [`max_share`](super::SharedWindow::max_share) has no effect on it.
     ///
-    /// Leases of other processes may be in use when the share begins, and when it ends. So up to
-    /// twice the limit may be issued in a window that contains either.
+    /// While some processes reach the store and others do not, the former lease up to the limit,
+    /// and each of the latter issues its share: up to twice the limit in any window, for as long as
+    /// that lasts. The same holds for windows that contain the begin or the end of an outage of
+    /// all.
     Share {
         /// The number of processes of the fleet, at least 1 and at most the limit.
         processes: u32,

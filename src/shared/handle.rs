@@ -21,7 +21,8 @@ use crate::{
 /// Reads, changes, pauses and closes a shared limit in this process.
 ///
 /// Cheap to clone. All clones, the layer and its services share one state. A reading takes a mutex
-/// that calls take only if they wait. A change holds for this process: others keep their settings.
+/// that calls take only if they wait. A change, a pause or a close holds for this process: the
+/// others go on.
 #[derive(Clone)]
 pub struct SharedRateLimitHandle {
     limiter: Arc<SharedLimiter>,
@@ -178,8 +179,9 @@ impl SharedRateLimitHandle {
         self.limiter.observed.register_metrics();
     }
 
-    /// Changes limit and window in one step, for the leases of this process from now on. A share
-    /// below the limit stays, and is at most the limit.
+    /// Changes limit and window in one step, for the leases of this process from now on. Change
+    /// each process: until then, the largest limit holds, and `other_terms` counts. A share below
+    /// the limit stays, and is at most the limit.
     ///
     /// Leases that were granted stay usable, and count as long as they would have.
     ///

@@ -32,7 +32,16 @@ impl WindowRateLimitLayer {
 ///
 /// Made by [`WindowRateLimitLayer::shared`]. All services that it is put on, all their clones and
 /// all clones of the layer share one pool of permits, and one driver that talks to the store. Two
-/// layers of one quota are to the store as two processes.
+/// layers of one quota count as two processes: each has its permits and its driver.
+///
+/// The inner service has to be `Clone`. Its service is always ready: `LoadShed` around it never
+/// sheds, and a concurrency limit around it holds its permit while a request waits here. Put it
+/// inside of a retry, so that each attempt counts.
+///
+/// # Panics
+///
+/// A request that finds no permit panics outside a tokio runtime with its timer enabled, and in one
+/// that is shut down.
 #[derive(Clone)]
 pub struct SharedRateLimitLayer<P = RejectWithBoxError> {
     limiter: Arc<SharedLimiter>,
@@ -53,8 +62,11 @@ impl SharedRateLimitLayer {
 }
 
 impl<P> SharedRateLimitLayer<P> {
-    /// Lets at most this many requests wait in this process; the next is rejected as *queue full*.
-    /// By default, 10,000.
+    /// Lets at most this many requests wait in this process, those included that wait for a reply
+    /// of the store. The next is rejected as *queue full*. By default, 10,000.
+    ///
+    /// With 0, requests wait for one reply of the store at most, as with a
+    /// [`max_wait`](Self::max_wait) of zero.
     #[must_use]
     pub fn max_queue(mut self, max_queue: u32) -> Self {
         self.limits.set_max_queue(Some(max_queue));
@@ -66,7 +78,12 @@ impl<P> SharedRateLimitLayer<P> {
     /// A request that finds no permit at hand learns from the next reply of the store when there is
     /// one, and is rejected then if that is later. So with zero, a request waits for one reply of
     /// the store at most, up to the [timeout](SharedWindow::request_timeout) of a request.
-    /// [`Duration::MAX`] is no bound: while the store is away, requests may wait for good then.
+    /// [`Duration::MAX`] is no bound: while the store is away, requests may wait without end then.
+    ///
+    /// For a server, zero fits. For a client, the time that its caller has, and at least two
+    /// windows if the fleet asks for more than the limit, or 1.4 windows with
+    /// [`strict`](SharedWindow::strict). A [deadline](crate::DeadlineLayer) of the request bounds
+    /// the wait, too.
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.limits.set_max_wait(Some(max_wait));

@@ -1,9 +1,9 @@
 //! A quota that many processes share, through a store such as Redis.
 //!
 //! At most N requests are issued in any span of W, by all processes that name the same quota of the
-//! same store together. A process obtains permits in advance, as a **lease**: so many permits, to
-//! be used from one moment to another. A call takes a permit of the lease by one atomic step, and
-//! the store is asked some dozen times in a window, not once for each call.
+//! same store together. A process obtains permits in advance, as a **lease**: a number of permits,
+//! valid for a small part of the window. A call takes a permit of the lease by one atomic step, and
+//! each process asks the store 5 to 100 times in a window, not once for each call.
 //!
 //! The store is a [`Store`]: the crate `tower-floodgate-redis` has one for Redis and Valkey.
 //!
@@ -38,15 +38,18 @@
 //! A request that finds no permit at hand waits in the queue of its process, first come, first
 //! served. The driver of the process, a task, asks the store for the permits of all that wait, with
 //! one request in flight at a time. If no permit is free, the store leases the next ones that
-//! expire: they begin in the future, so that nothing polls. A request learns from the reply when
-//! its permit comes, and is rejected at once if that is later than its `max_wait`.
+//! expire: they begin in the future, so that nothing polls. A request that a lease covers learns
+//! from the reply when its permit comes; any other one learns the earliest time of the next permit.
+//! It is rejected at once if that is later than its `max_wait`, and otherwise when `max_wait` has
+//! passed. The time of a rejection is the earliest one, too.
 //!
 //! By default, a request waits up to 30 s, and up to 10,000 wait in a process. With
 //! [`max_wait`](SharedRateLimitLayer::max_wait) of zero, a request waits for one reply of the store
 //! at most.
 //!
 //! A drop of the response future leaves the queue. A permit that it holds goes to the next request,
-//! or back to the store with the next request to it.
+//! or back to the store with the next request to it. A drop after the call returns nothing. A
+//! process that ends or dies costs the others the permits that it held, for up to 1.4 windows.
 //!
 //! # Admission in the call
 //!
@@ -73,32 +76,34 @@
 //! d` to `sent + d + L`: never too early, and never too late. Clocks whose rates are within 500 ppm
 //! of real time are allowed for by a longer window in the store, by `W / 512`.
 //!
-//! **The issue is what counts.** The deadline of a permit is compared with the time right before
-//! the call, and once more right after it. If a permit that was at hand is valid for another
-//! millisecond, and the inner service is ready at once, the look at its acquisition is the one
-//! before the call. A network may bring requests that were issued in two windows together to a
-//! server at once. For a server that counts arrivals strictly, state a limit with a margin.
+//! **The issue counts.** The deadline of a permit is compared with the time right before the call,
+//! and once more right after it. If a permit at hand is valid for another millisecond, and the
+//! inner service is ready at once, the clock is not read again before the call. A network may bring
+//! requests that were issued in two windows together to a server at once. For a server that counts
+//! arrivals strictly, state a limit with a margin.
 //!
-//! # Assumptions, and what becomes of the limit without them
+//! # Assumptions, and the limit without them
 //!
 //! | assumption | if it fails |
 //! | --- | --- |
 //! | the store keeps its state | at most 2 N in one window, once for each loss; [`strict`](SharedWindow::strict): N |
 //! | one store decides | with two primaries, 2 N until the old one is fenced |
-//! | clocks run within 500 ppm of real time | a window is shorter by as much as they are off |
-//! | the store's clock is not set forward | noticed by each process that has asked within two windows: it asks for nothing for a window, and the limit holds. A step below a round trip shortens the window by itself. A process that has not asked for longer: at most 2 N, once |
+//! | clocks run within 500 ppm of real time | N in any span that is shorter than W by the excess; in W itself up to 2 N, if all of N was issued in a burst |
+//! | the store's clock is not set forward | noticed by each process that has asked within two windows: it asks for nothing for a window, and the limit holds. A step below a round trip is not seen, and shortens the window by itself. A process that has not asked for longer: at most 2 N, once |
 //! | it is not set back | the time continues from the latest one: N |
 //! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](FleetCounts::issued_late), and the store is told |
-//! | all processes state the same N and W | each is judged by its own; counted as [`other_terms`](FleetCounts::other_terms) |
+//! | the clock of a process runs while its machine is suspended | N, and the permits that suspended machines held, once |
+//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one. Counted as [`other_terms`](FleetCounts::other_terms) |
 //!
-//! A process that is suspended issues nothing on leases that have lapsed. A process whose host was
-//! suspended with its clock sees the store's clock set forward, and pauses itself for a window.
+//! A process that is stopped while its clock runs issues nothing on leases that have lapsed. A
+//! machine that is suspended with its clock may issue the permits that it holds once it resumes. At
+//! its next reply it sees the store's clock set forward, and pauses itself for a window.
 //!
 //! **Lost state** is noticed by each process at its next request: the reply has another *epoch*, or
 //! a smaller total of permits than the process has seen. The process tells the permits of its own
-//! that may still count, and they count again. What is missing are permits of processes that have
-//! not asked since. An eviction of the key is a loss, too, so give the store a database of its own,
-//! or a policy without eviction.
+//! that may still count, and they count again. Permits of processes that have not asked since are
+//! missing. An eviction of the key is a loss, too, so give the store a server of its own, or a
+//! policy without eviction.
 //!
 //! # While the store is away
 //!
@@ -113,9 +118,11 @@
 //! - A share of N is not used, about `L / W`: 1 to 2 % with a window of a second. Leases are as
 //!   short as the round trip and timers allow: `L` is the greatest of `W / 128`, four round trips,
 //!   and 3 ms, and `W / 16` while permits are plenty. With a window of 100 ms, up to a tenth is
-//!   lost. With a round trip above an eighth of the window, most leases lapse unused.
-//! - Near the limit, a call waits for a round trip: permits are taken in advance only while more
-//!   than half of N is free.
+//!   lost. With round trips above an eighth of the window, every lease lapses before it arrives,
+//!   and no request is issued; the store does not count as away, and only `lapsed` shows it. Choose
+//!   a window of at least 32 round trips.
+//! - Near the limit, a call waits for one to two round trips: permits are taken in advance only
+//!   while more than half of N is free.
 //! - A process that takes all it can get empties the window in a burst, and the others wait for the
 //!   next permits that expire, a 64th of N for each in turn. With
 //!   [`max_share`](SharedWindow::max_share) on the greedy process, the rest is free at any time.
@@ -133,12 +140,18 @@
 //! pool of permits in this process, and its state in the store. Parts of the keys share a driver,
 //! which sends the requests of all its keys together.
 //!
-//! The limit of a key is found behind a lock that calls share, and take alone only for a new key.
+//! A call finds the limit of its key under a read lock; a new key takes the lock for writing.
+//!
+//! # Not offered
+//!
+//! A shared limit is for requests of a service: there are no permits of a handle and no costs.
+//! Several windows are several layers, the shortest one innermost. Quotas of keys have one window,
+//! and neither `max_share` nor `strict`. A pause, as after a 429, is that of one process.
 //!
 //! # Concurrency
 //!
 //! A limit of requests in flight over many machines is not offered. It would need holders with
-//! heartbeats, and be exact only if the work stops when a holder is given up for dead. A layer can
+//! heartbeats, and be exact only if the work stops when a holder is declared dead. A layer can
 //! drop the future of a response, and not the work at the server. Give each process a
 //! [`ConcurrencyBackpressure`](crate::backpressure) of its own: the limit of the fleet, divided by
 //! the number of processes.

@@ -120,11 +120,13 @@ impl SharedWindow {
         Ok(self)
     }
 
-    /// Takes a state that is unknown or may have lost something for full, so that the limit holds
-    /// through the loss. By default, up to twice the limit may be issued in the window of a loss.
+    /// Counts a state that is unknown, or may have lost leases, as full, so that the limit holds
+    /// through a loss. By default, up to twice the limit may be issued in the window of a loss.
     ///
-    /// The first permits after a loss are leased 1.375 windows later. A new quota waits as long, so
-    /// this is for quotas that live long.
+    /// All processes have to set it: the store does not compare it. After each loss, after each
+    /// start of the server, and at the first use of the quota, the next permits are leased 1.4
+    /// windows later: a day and a half for a window of a day. Requests with a shorter `max_wait`
+    /// are rejected until then.
     #[must_use]
     pub const fn strict(mut self) -> Self {
         self.terms.is_strict = true;
@@ -134,8 +136,8 @@ impl SharedWindow {
     /// Waits up to `timeout` for a reply of the store. By default, 100 ms.
     ///
     /// After that, the store is [away](Away). A reply that comes later brings no permit. Set it to
-    /// several round trips; leases are of use only while a round trip is shorter than an eighth of
-    /// the window.
+    /// at least four round trips: the first request after a start of the server may take two. With
+    /// a longer timeout, an outage is noticed later, and requests wait as long.
     ///
     /// # Panics
     ///

@@ -179,3 +179,22 @@ fn d6_request_beyond_the_bound_of_the_queue_is_rejected_at_once() {
         service.clone().oneshot(4).await.unwrap();
     });
 }
+
+/// Without a queue, a request waits for the reply of the store, which is no wait for a permit.
+#[test]
+fn d11_limit_without_a_queue_admits_what_the_store_leases_at_once() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(10, SECOND);
+        let layer = quota.layer(site.server.store(0)).max_queue(0);
+        let service = layer.layer(site.recorder(0));
+        for number in 0..10 {
+            service.clone().oneshot(number).await.unwrap();
+        }
+        let begin = now();
+        let rejected = rejection(service.clone().oneshot(10).await);
+        assert!(rejected.is_wait_timeout() && rejected.is_rate_limited(), "{rejected}");
+        assert!(begin.elapsed() < ms(100), "{:?}", begin.elapsed());
+        assert_eq!(site.issues.len(), 10);
+    });
+}

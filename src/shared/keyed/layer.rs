@@ -77,8 +77,11 @@ impl<K> SharedKeyedLimitLayer<K> {
 }
 
 impl<K, P> SharedKeyedLimitLayer<K, P> {
-    /// Lets at most this many requests of a key wait in this process; the next is rejected as
-    /// *queue full*. By default, 100.
+    /// Lets at most this many requests of a key wait in this process, those included that wait for
+    /// a reply of the store. The next is rejected as *queue full*. By default, 100.
+    ///
+    /// A burst above this is rejected, although the quota may be free. With 0, requests wait for
+    /// one reply of the store at most, as with a [`max_wait`](Self::max_wait) of zero.
     #[must_use]
     pub fn max_queue(mut self, max_queue: u32) -> Self {
         self.limits.set_max_queue(Some(max_queue));

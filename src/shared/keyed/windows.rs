@@ -19,6 +19,11 @@ const KEEP: usize = 10_000;
 /// The value of a key is fed to the hash as [`Key`](crate::keyed::Key) does. The processes of a
 /// quota are built by one version of Rust, for processors of one byte order and pointer width: with
 /// others, the same key may be another number, with a quota of its own.
+///
+/// The store has a state of each key that has asked, of about 100 bytes to 4.5 KB, for three to
+/// four windows and a minute. The number of keys there is not bounded. Use keys that clients cannot
+/// invent, such as a tenant that is authenticated, or put a local [keyed](crate::keyed) limit in
+/// front.
 #[derive(Clone)]
 pub struct SharedWindows {
     pub(super) quota: SharedWindow,
@@ -66,8 +71,9 @@ impl SharedWindows {
     /// Keeps the state of up to about `keys` keys in this process. By default, 10,000.
     ///
     /// A key takes about a kibibyte, from its first request on, and the queue of its requests. Of
-    /// more keys, those go that have neither a request nor a lease. If all have one, a new key is
-    /// kept by none, and each of its requests asks the store. The limit holds all the same.
+    /// more keys, those go that have neither a request nor a lease, and with them the changes of
+    /// their handles. If all have one, the limit of a further key is made anew for each request:
+    /// each asks the store, and its requests are not in one queue. The limit holds all the same.
     ///
     /// # Panics
     ///
