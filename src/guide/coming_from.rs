@@ -383,8 +383,8 @@
 //!
 //! # Limiters in Redis
 //!
-//! Other limiters ask Redis about each request: by GCRA (redis-cell, go-redis/redis_rate), by a sorted set of
-//! times (`limits` of Python in part), or by a counter with a time to live. A [shared
+//! Other limiters ask Redis about each request: by GCRA (redis-cell, go-redis/redis_rate), by a
+//! sorted set of times (`limits` of Python in part), or by a counter with a time to live. A [shared
 //! quota](crate::shared) leases permits in advance, so most calls ask nothing, and its limit holds
 //! for the moment at which requests go out. The crate `tower-floodgate-redis` has the store.
 //!
