@@ -90,7 +90,7 @@ impl Naive {
             Arrived::Closed
         } else if ahead == 0 && self.paused_until.is_none() && self.has_permit(asked.now) {
             Arrived::Acquired(self.acquire())
-        } else if self.is_away {
+        } else if self.is_away && self.paused_until.is_none() {
             Arrived::Away
         } else if !comes_back && self.waiting.len() >= asked.max_queue as usize {
             Arrived::QueueFull
@@ -195,7 +195,11 @@ impl Naive {
     }
 
     pub(super) fn end_pause(&mut self, now: Nanos) -> Option<Nanos> {
+        let was_paused = self.paused_until.is_some();
         self.paused_until = self.paused_until.filter(|until| *until > now);
+        if was_paused && self.paused_until.is_none() && self.is_away {
+            self.end_all(Outcome::Again);
+        }
         while self.has_permit(now) && self.serve(self.at_hand.deadline) {
             self.at_hand.count -= 1;
         }
