@@ -169,10 +169,12 @@ impl Driver {
                     Step::Again => continue,
                     Step::Ask(request) => {
                         requests.push((limiter, request));
-                        self.blocked.push(id);
+                        self.block(id);
                     }
-                    Step::Blocked => self.blocked.push(id),
+                    Step::Blocked => self.block(id),
                     Step::Wait(until) => self.set_due(id, until.max(Nanos::new(now.get() + 1))),
+                    // It has a request in flight, whose failure begins an outage.
+                    Step::End if self.blocked.contains(&id) => {}
                     Step::End => {
                         self.active.remove(&id);
                     }
@@ -238,6 +240,13 @@ impl Driver {
         }
     }
 
+    /// Lets a limiter be looked at when the batch has ended.
+    fn block(&mut self, id: Id) {
+        if !self.blocked.contains(&id) {
+            self.blocked.push(id);
+        }
+    }
+
     fn set_due(&mut self, id: Id, due: Nanos) {
         if let Some(active) = self.active.get_mut(&id) {
             self.dues.remove(&(mem::replace(&mut active.due, due), id));
@@ -292,6 +301,8 @@ impl SharedLimiter {
                 self.schedule(schedule, &mut wakers);
                 self.wake(wakers);
                 self.remark(&remarks);
+                // Leases are delivered in their time, though other requests of the batch take longer.
+                self.notify_driver();
                 true
             }
             Err(error) => {

@@ -207,6 +207,11 @@ impl SharedLimiter {
         }
     }
 
+    /// Lets the driver look at the limiter, if there is one.
+    pub(super) fn notify_driver(self: &Arc<Self>) {
+        self.group.notify(self);
+    }
+
     /// Spawns a driver if the last one has gone during an outage: only a probe ends that.
     ///
     /// # Panics

@@ -89,7 +89,7 @@
 //! | the store keeps its state | at most 2 N in one window, once for each loss; [`strict`](SharedWindow::strict): N |
 //! | one store decides | with two primaries, 2 N until the old one is fenced |
 //! | clocks run within 500 ppm of real time | N in any span that is shorter than W by the excess; in W itself up to 2 N, if all of N was issued in a burst |
-//! | the store's clock is not set forward | noticed by each process that has asked within two windows: it asks for nothing for a window, and the limit holds. A step below a round trip is not seen, and shortens the window by itself. A process that has not asked for longer: at most 2 N, once |
+//! | the store's clock is not set forward | noticed by each process that has asked within two windows: it asks for nothing for 1.4 windows, and the limit holds. A step below a round trip is not seen, and shortens the window by itself. A process that has not asked for longer: at most 2 N, once |
 //! | it is not set back | the time continues from the latest one: N |
 //! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](FleetCounts::issued_late), and the store is told |
 //! | the clock of a process runs while its machine is suspended | N, and the permits that suspended machines held, once |
@@ -97,7 +97,7 @@
 //!
 //! A process that is stopped while its clock runs issues nothing on leases that have lapsed. A
 //! machine that is suspended with its clock may issue the permits that it holds once it resumes. At
-//! its next reply it sees the store's clock set forward, and pauses itself for a window.
+//! its next reply it sees the store's clock set forward, and pauses itself for 1.4 windows.
 //!
 //! **Lost state** is noticed by each process at its next request: the reply has another *epoch*, or
 //! a smaller total of permits than the process has seen. The process tells the permits of its own

@@ -89,7 +89,7 @@ pub struct FleetCounts {
     pub refunded: u64,
     /// New histories of the state in the store: it was lost, or its server was started anew.
     pub epoch_changes: u64,
-    /// Steps of the store's clock ahead, for each of which this process has paused for a window.
+    /// Steps of the store's clock ahead, for each of which this process has paused for 1.4 windows.
     pub clock_steps: u64,
     /// Replies that told of another limit or window under the same name.
     pub other_terms: u64,

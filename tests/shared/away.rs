@@ -278,3 +278,25 @@ fn d11_pause_holds_requests_while_the_store_is_away() {
         });
     }
 }
+
+/// The call whose request is in flight is gone, and the driver has nothing to do but to wait for it.
+#[test]
+fn d11_outage_of_a_request_without_a_call_ends() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(10, SECOND).away(Away::Open);
+        let layer = quota.layer(site.server.store(0));
+        let (service, handle) = (layer.layer(site.recorder(0)), layer.handle());
+        site.server.set_fault(Some(Fault::Silent));
+        let mut call = Box::pin(service.clone().oneshot(0));
+        assert!((&mut call).now_or_never().is_none());
+        sleep(ms(5)).await;
+        drop(call);
+        handle.set_quota("10/1s".parse().unwrap()).unwrap();
+        sleep(TIMEOUT).await;
+        assert!(handle.away_for().is_some());
+        site.server.set_fault(None);
+        sleep(5 * SECOND).await;
+        assert_eq!(handle.away_for(), None);
+    });
+}

@@ -12,7 +12,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     Rejected,
     keyed::{KeyedLimitLayer, WithoutKey},
-    shared::{Away, SharedKeyedLimitLayer, SharedWindows},
+    shared::{Away, SharedKeyedLimitLayer, SharedWindows, Store, StoreError},
 };
 
 use crate::{
@@ -220,5 +220,41 @@ fn d5_call_with_a_leased_permit_of_a_kept_key_allocates_nothing() {
             }
         });
         assert_eq!((allocated.count_total, server.requests()), (0, requests));
+    });
+}
+
+/// A store that takes its time for one key.
+struct SlowFor {
+    store: FakeStore,
+    key: Mutex<Option<String>>,
+}
+
+impl Store for SlowFor {
+    async fn acquire(&self, key: &str, request: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let first = self.key.lock().unwrap().get_or_insert_with(|| key.to_owned()).clone();
+        if first == key {
+            sleep(Duration::from_millis(90)).await;
+        }
+        self.store.acquire(key, request).await
+    }
+}
+
+#[test]
+fn d3_key_whose_reply_is_late_delays_no_lease_of_another_one() {
+    run(async {
+        let server = server();
+        let store = SlowFor { store: server.store(0), key: Mutex::default() };
+        let windows = SharedWindows::new(store, "api", 10, SECOND, Away::Closed);
+        let service = layer(windows).layer(inner());
+        let real_time = RealTime::of_runtime();
+        let calls = (0..200).map(|key| {
+            let (call, real_time) = (service.clone().oneshot(Some(key)), real_time.clone());
+            async move {
+                call.await.unwrap();
+                real_time.elapsed() > Duration::from_millis(20)
+            }
+        });
+        let late = join_all(calls).await.into_iter().filter(|is_late| *is_late).count();
+        assert_eq!(late, 1);
     });
 }

@@ -136,6 +136,12 @@ impl Ledger {
         leased + self.alone.iter().map(|&(_, count)| count).sum::<u64>()
     }
 
+    /// Returns the number of permits without a lease that may still count.
+    pub(super) fn alone(&mut self, now: Nanos) -> u64 {
+        self.expire(now);
+        self.alone.iter().map(|&(_, count)| count).sum()
+    }
+
     /// Returns the time at which the next permits cease to count.
     pub(super) fn next_end(&self) -> Option<Nanos> {
         let leased = self.leases.iter().filter(|own| own.count > 0).map(|own| own.end);

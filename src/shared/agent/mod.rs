@@ -86,6 +86,8 @@ pub(super) struct Agent {
     ask_at: Nanos,
     /// No permit comes before.
     permit_at: Nanos,
+    /// The end of the pause after a step of the store's clock.
+    stepped_until: Nanos,
     /// Permits that were delivered, less those that came back.
     used: u64,
     /// The arrivals up to the latest request.
@@ -107,6 +109,7 @@ impl Agent {
             free: terms.limit,
             ask_at: Nanos::ZERO,
             permit_at: Nanos::ZERO,
+            stepped_until: Nanos::ZERO,
             used: 0,
             arrivals: 0,
             counts: FleetCounts::default(),
@@ -120,7 +123,7 @@ impl Agent {
     /// Replaces the settings. Leases that were granted stay.
     pub(super) fn set_terms(&mut self, terms: Terms) {
         self.terms = terms;
-        (self.ask_at, self.permit_at) = (Nanos::ZERO, Nanos::ZERO);
+        (self.ask_at, self.permit_at) = (self.stepped_until, self.stepped_until);
     }
 
     pub(super) const fn counts(&self) -> FleetCounts {
@@ -239,7 +242,9 @@ impl Agent {
     pub(super) fn probe(&mut self, queued: u32, now: Nanos) -> Box<Request> {
         let length = self.pace.length(now, &self.terms);
         let mine = self.ledger.mine(now);
+        let is_paused = now < self.stepped_until;
         let want = queued.min(self.terms.chunk()).min(self.share(mine));
+        let want = if is_paused { 0 } else { want };
         Box::new(self.request(want, length, now))
     }
 
@@ -257,6 +262,8 @@ impl Agent {
         self.counts.store_requests += 1;
         // Those of a request whose driver is gone are reported once more.
         self.late_in_flight += std::mem::take(&mut self.late);
+        // Those of a long outage have expired, but for the latest.
+        self.late_in_flight = self.late_in_flight.min(self.ledger.alone(now));
         let mine = self.ledger.mine(now);
         Request {
             limit: terms.limit,
@@ -322,15 +329,18 @@ impl Agent {
         (self.ask_at, self.permit_at) = if !step.is_zero() {
             self.counts.clock_steps += 1;
             remarks.push(Remark::ClockStep(step));
-            let at = recv.after(with_drift(terms.window + terms.max_length()));
-            (at, at)
+            // Other leases from before the step may begin as late as the horizon.
+            let rest = terms.window + terms.max_length() + terms.horizon();
+            self.stepped_until = recv.after(with_drift(rest));
+            (self.stepped_until, self.stepped_until)
         } else if reply.leases.is_empty() && request.want > 0 {
             // The next permit expires beyond the horizon.
             let when = from_micros(reply.when).min(terms.window * 2); // whatever a store replies
             let wait = when.saturating_sub(terms.horizon()).max(Duration::from_millis(1));
             (recv.after(wait), recv.after(when))
         } else {
-            (recv, recv)
+            let at = recv.max(self.stepped_until);
+            (at, at)
         };
         remarks
     }
