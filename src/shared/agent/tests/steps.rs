@@ -102,3 +102,42 @@ fn d12_leases_of_a_reply_with_one_deadline_are_refunded_each_to_its_mark() {
     let refunds = agent.probe(1, at(ms(2))).refunds;
     assert_eq!(refunds.iter().map(|of| (of.mark, of.count)).collect::<Vec<_>>(), [(marks[1], 1)]);
 }
+
+/// An agent of which the second reply shows that the store's clock is ten seconds ahead.
+fn agent_after_a_step() -> Agent {
+    let mut agent = agent();
+    let request = ask(&mut agent, 1);
+    take(&mut agent, &request, 1, &[]);
+    let request = ask(&mut agent, 300);
+    agent.reply(&request, &reply(&request, 10_300, &[1]), at(ms(300)), at(ms(300)));
+    agent
+}
+
+/// A lease from before the step may begin a quarter of a window later, and be as long as an eighth.
+#[test]
+fn d10_pause_after_a_step_outlasts_the_leases_from_before() {
+    let mut agent = agent_after_a_step();
+    let Next::Wait(until) = agent.next(at(ms(300)), &queued(1), true) else {
+        unreachable!("its lease is discarded")
+    };
+    assert!(until >= at(ms(300 + 1_375)), "{until:?}");
+    assert_eq!(agent.probe(1, at(ms(400))).want, 0);
+}
+
+#[test]
+fn d10_changed_quota_does_not_end_the_pause_after_a_step() {
+    let mut agent = agent_after_a_step();
+    agent.set_terms(terms(1_001, SECOND));
+    let next = agent.next(at(ms(300)), &queued(1), true);
+    assert!(matches!(next, Next::Wait(until) if until >= at(ms(300 + 1_375))), "{next:?}");
+}
+
+#[test]
+fn d2_late_permits_of_a_long_outage_count_for_one_window() {
+    let mut agent = agent();
+    for tenth in 0..100 {
+        agent.issued_late(1, false, at(ms(100 * tenth)));
+    }
+    let late = ask(&mut agent, 10_000).late;
+    assert!((9..=12).contains(&late), "{late} of 100");
+}
