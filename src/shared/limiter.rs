@@ -466,8 +466,13 @@ impl SharedLimiter {
         if terms != before {
             agent.set_terms(terms);
         }
+        let schedule = agent.schedule();
         drop(agent);
         if terms != before {
+            // What was expected by the terms of before rejects no request any more.
+            let mut wakers = Vec::new();
+            self.schedule(schedule, &mut wakers);
+            self.wake(wakers);
             self.observed.terms_changed();
         }
         self.group.notify(self);

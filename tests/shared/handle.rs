@@ -198,3 +198,19 @@ fn d11_limit_without_a_queue_admits_what_the_store_leases_at_once() {
         assert_eq!(site.issues.len(), 10);
     });
 }
+
+/// The store has told that no permit comes for a long time, by the limit of before.
+#[test]
+fn s2_d6_raised_limit_admits_requests_that_arrive_then() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(10, 60 * SECOND).max_wait(Duration::ZERO);
+        let service = site.service(&quota, 0);
+        for number in 0..10 {
+            service.clone().oneshot(number).await.unwrap();
+        }
+        rejection(service.clone().oneshot(10).await);
+        service.handle().set_quota(Terms::try_new(20, 60 * SECOND).unwrap()).unwrap();
+        service.clone().oneshot(11).await.unwrap();
+    });
+}
