@@ -301,7 +301,7 @@ impl SharedLimiter {
                 self.schedule(schedule, &mut wakers);
                 self.wake(wakers);
                 self.remark(&remarks);
-                // Leases are delivered in their time, though other requests of the batch take longer.
+                // Leases are delivered in their time, however long other requests of the batch take.
                 self.notify_driver();
                 true
             }

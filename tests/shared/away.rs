@@ -279,7 +279,7 @@ fn d11_pause_holds_requests_while_the_store_is_away() {
     }
 }
 
-/// The call whose request is in flight is gone, and the driver has nothing to do but to wait for it.
+/// The call is gone whose request is in flight, and the driver has nothing to do but to wait.
 #[test]
 fn d11_outage_of_a_request_without_a_call_ends() {
     run(async {
