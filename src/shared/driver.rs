@@ -301,7 +301,7 @@ impl SharedLimiter {
                 self.schedule(schedule, &mut wakers);
                 self.wake(wakers);
                 self.remark(&remarks);
-                // Leases are delivered in their time, however long other requests of the batch take.
+                // Leases are delivered in time, however long the rest of the batch takes.
                 self.notify_driver();
                 true
             }
