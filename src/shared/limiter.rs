@@ -234,13 +234,13 @@ impl SharedLimiter {
     }
 
     /// Ends a wait.
-    pub(super) fn cancel(&self, ticket: super::pool::Ticket) {
+    pub(super) fn cancel(self: &Arc<Self>, ticket: super::pool::Ticket) {
         let freed = self.pool.cancel(ticket, self.clock().now());
         self.free(freed);
     }
 
     /// Releases a permit that was not used.
-    pub(super) fn release(&self, permit: Permit) {
+    pub(super) fn release(self: &Arc<Self>, permit: Permit) {
         match permit {
             Permit::Leased(deadline) => {
                 let freed = self.pool.release(deadline, self.clock().now());
@@ -279,11 +279,31 @@ impl SharedLimiter {
         self.observed.issued_late();
     }
 
-    fn free(&self, freed: super::pool::Freed) {
-        if let Some(unused) = freed.unused {
-            self.agent().unused(unused, unused.deadline.has_passed(self.clock().now()));
+    fn free(self: &Arc<Self>, freed: super::pool::Freed) {
+        let mut wakers: Vec<_> = freed.waker.into_iter().collect();
+        let is_news = match freed.unused {
+            Some(unused) => {
+                let has_lapsed = unused.deadline.has_passed(self.clock().now());
+                self.refund(unused, has_lapsed, &mut wakers)
+            }
+            None => freed.is_back,
+        };
+        self.wake(wakers);
+        if is_news {
+            self.group.notify(self);
         }
-        self.wake(freed.waker);
+    }
+
+    /// Takes back permits, which the store leases again once it has learned of them. Returns true
+    /// if requests may get permits sooner by that.
+    fn refund(&self, unused: Unused, has_lapsed: bool, wakers: &mut Vec<Waker>) -> bool {
+        let schedule = {
+            let mut agent = self.agent();
+            agent.unused(unused, has_lapsed).then(|| agent.schedule())
+        };
+        let is_sooner = schedule.is_some();
+        schedule.into_iter().for_each(|schedule| self.schedule(schedule, wakers));
+        is_sooner
     }
 
     /// Wakes tasks, outside of all locks, and then those that wait until nothing waits.
@@ -317,7 +337,9 @@ impl SharedLimiter {
     /// Takes the permits that have lapsed out of the pool.
     pub(super) fn withdraw(&self, now: Nanos) {
         if let Some(unused) = self.pool.withdraw(now) {
-            self.agent().unused(unused, true);
+            let mut wakers = Vec::new();
+            self.refund(unused, true, &mut wakers);
+            self.wake(wakers);
         }
     }
 
@@ -350,9 +372,9 @@ impl SharedLimiter {
 
     /// Begins an outage, or goes on with it.
     pub(super) fn begin_outage(&self, now: Nanos) {
-        let (terms, mine, schedule) = {
+        let (terms, mine) = {
             let mut agent = self.agent();
-            (agent.terms(), agent.mine(now), agent.schedule())
+            (agent.terms(), agent.mine(now))
         };
         let is_new = {
             let mut outage = self.outage();
@@ -370,6 +392,8 @@ impl SharedLimiter {
         if is_new && self.away != Away::Closed {
             self.pool.go_away(&mut wakers);
         }
+        // Of the agent after the outage has begun, so that each newer one knows of it.
+        let schedule = self.agent().schedule();
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
     }

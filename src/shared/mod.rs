@@ -48,7 +48,8 @@
 //! at most.
 //!
 //! A drop of the response future leaves the queue. A permit that it holds goes to the next request,
-//! or back to the store with the next request to it. A drop after the call returns nothing. A
+//! or back to the store with the next request to it. If requests wait for a full quota, that one is
+//! sent at once, but one per length of a lease at most. A drop after the call returns nothing. A
 //! process that ends or dies costs the others the permits that it held, for up to 1.4 windows.
 //!
 //! # Admission in the call

@@ -88,6 +88,14 @@ impl Ledger {
         }
     }
 
+    /// Returns true if a request to a state with this `epoch` would refund permits.
+    pub(super) fn has_refunds(&self, epoch: Micros) -> bool {
+        self.unused.iter().any(|of| {
+            let is_of = |own: &Own| own.deadline == of.deadline && own.epoch == epoch;
+            self.leases.iter().any(|own| is_of(own) && own.refundable > 0)
+        })
+    }
+
     /// Returns the refunds of the next request, to a state with this `epoch`. Those of another one
     /// are given up, and so are those of leases that count no more.
     ///

@@ -88,6 +88,11 @@ pub(super) struct Agent {
     permit_at: Nanos,
     /// The end of the pause after a step of the store's clock.
     stepped_until: Nanos,
+    /// Permits that were given back bring about no request before: a lease after the latest that
+    /// told of some, so that a stream of cancelled calls brings few.
+    refund_at: Nanos,
+    /// The number of the latest schedule.
+    schedules: u64,
     /// Permits that were delivered, less those that came back.
     used: u64,
     /// The arrivals up to the latest request.
@@ -110,6 +115,8 @@ impl Agent {
             ask_at: Nanos::ZERO,
             permit_at: Nanos::ZERO,
             stepped_until: Nanos::ZERO,
+            refund_at: Nanos::ZERO,
+            schedules: 0,
             used: 0,
             arrivals: 0,
             counts: FleetCounts::default(),
@@ -149,13 +156,32 @@ impl Agent {
         self.ledger.mine(now)
     }
 
-    /// Takes back permits that will not be used.
-    pub(super) fn unused(&mut self, unused: Unused, has_lapsed: bool) {
+    /// Takes back permits that will not be used. Returns true if permits may come sooner than by
+    /// the latest schedule: the store leases these again once it has learned of them.
+    pub(super) fn unused(&mut self, unused: Unused, has_lapsed: bool) -> bool {
         self.used = self.used.saturating_sub(unused.count.into());
         if has_lapsed {
             self.counts.lapsed += u64::from(unused.count);
         }
+        let before = self.permit_from();
         self.ledger.refund(unused);
+        self.permit_from() < before
+    }
+
+    /// Returns the time before which nothing is asked.
+    fn ask_from(&self) -> Nanos {
+        self.or_refund(self.ask_at)
+    }
+
+    /// Returns the time before which no permit comes beyond the leases.
+    fn permit_from(&self) -> Nanos {
+        self.or_refund(self.permit_at)
+    }
+
+    /// Returns `at`, or the time at which the store is told of permits that were given back.
+    fn or_refund(&self, at: Nanos) -> Nanos {
+        let has_refunds = self.ledger.has_refunds(self.seen.epoch);
+        if has_refunds { at.min(self.refund_at.max(self.stepped_until)) } else { at }
     }
 
     /// Takes the leases that are not delivered, for the end of the agent.
@@ -210,7 +236,7 @@ impl Agent {
             };
         }
         // Before a request is made, which takes the refunds and the late permits with it.
-        let ask_at = pool.paused_until.map_or(self.ask_at, |end| end.max(self.ask_at));
+        let ask_at = self.ask_from().max(pool.paused_until.unwrap_or(Nanos::ZERO));
         if ask_at > now {
             return Next::Wait(ask_at);
         }
@@ -265,6 +291,10 @@ impl Agent {
         // Those of a long outage have expired, but for the latest.
         self.late_in_flight = self.late_in_flight.min(self.ledger.alone(now));
         let mine = self.ledger.mine(now);
+        let refunds = self.ledger.take_refunds(self.seen.epoch, now);
+        if !refunds.is_empty() {
+            self.refund_at = now.after(length);
+        }
         Request {
             limit: terms.limit,
             window: terms.window_on_wire(),
@@ -277,7 +307,7 @@ impl Agent {
             mine: mine.saturating_sub(self.late_in_flight),
             late: self.late_in_flight,
             is_strict: terms.is_strict,
-            refunds: self.ledger.take_refunds(self.seen.epoch, now),
+            refunds,
         }
     }
 
@@ -355,10 +385,11 @@ impl Agent {
     }
 
     /// Returns the leases that wait for their begins, for requests that arrive.
-    pub(super) fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&mut self) -> Schedule {
+        self.schedules += 1;
         let leases: Vec<_> = self.pending.iter().map(|of| (of.begin, of.lease.count)).collect();
         let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
-        Schedule { leases, then: last.max(self.permit_at) }
+        Schedule { number: self.schedules, leases, then: last.max(self.permit_from()) }
     }
 
     /// Returns the time until which the process holds leases.

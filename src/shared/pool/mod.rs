@@ -55,6 +55,8 @@
 //! - *A request queues while an outage begins.* Both hold the lock: the request is told, or finds
 //!   the pool away. Requests that find it so learn of the outage elsewhere. It is recorded there
 //!   before the pool goes away, and removed after the pool has come back, so none looks in vain.
+//! - *A schedule is set while a newer one is made.* Schedules are numbered by the state of which
+//!   they are, and an older one does not replace a newer one.
 //! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest,
 //!   or its time has come.
 //!
@@ -147,6 +149,8 @@ pub(super) enum Arrived {
 /// Leases that the store has granted for later: none is delivered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
+    /// One with a greater number is newer.
+    pub(super) number: u64,
     /// The begin and the number of permits of each, in the order of their begins.
     pub(super) leases: Vec<(Nanos, u32)>,
     /// Requests beyond the leases get no permit before.
@@ -155,7 +159,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Nothing is known.
-    const NONE: Self = Self { leases: Vec::new(), then: Nanos::ZERO };
+    const NONE: Self = Self { number: 0, leases: Vec::new(), then: Nanos::ZERO };
 
     /// Returns the earliest time at which a request with `ahead` others before it gets a permit.
     fn expected(&self, ahead: u64) -> Nanos {
@@ -332,14 +336,14 @@ impl LeasePool {
     }
 
     fn put_back(&self, locked: &mut Locked, deadline: Deadline, now: Nanos) -> Freed {
-        let unused = Freed { unused: Some(Unused { deadline, count: 1 }), waker: None };
+        let unused = Freed { unused: Some(Unused { deadline, count: 1 }), ..Freed::default() };
         if deadline.has_passed(now) {
             return unused;
         }
         if self.pause_end().is_none() {
             if let Some((ticket, waiter)) = locked.waiting.pop_first() {
                 locked.ended.insert(ticket, Outcome::Granted(deadline));
-                return Freed { unused: None, waker: Some(waiter.waker) };
+                return Freed { waker: Some(waiter.waker), ..Freed::default() };
             }
         }
         let put = |word| {
@@ -350,7 +354,7 @@ impl LeasePool {
             fits.then(|| Word::new(deadline, count, word.is_gated()).0)
         };
         match self.word.fetch_update(Relaxed, Relaxed, put) {
-            Ok(_) => Freed::default(),
+            Ok(before) => Freed { is_back: Word(before).count() == 0, ..Freed::default() },
             Err(_) => unused,
         }
     }
@@ -389,9 +393,13 @@ impl LeasePool {
     }
 
     /// Sets the leases that are granted for later. Waiters that would get a permit too late are
-    /// rejected, and those behind them move up.
+    /// rejected, and those behind them move up. An older schedule than the present one has no
+    /// effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
+        if schedule.number < locked.schedule.number {
+            return;
+        }
         let mut ahead = 0;
         let late: Vec<_> = (locked.waiting.iter())
             .filter_map(|(&ticket, waiter)| {
@@ -524,6 +532,8 @@ impl LeasePool {
 pub(super) struct Freed {
     /// To be refunded.
     pub(super) unused: Option<Unused>,
+    /// At hand again, in a pool that was empty: it is to be taken out when it lapses.
+    pub(super) is_back: bool,
     /// To be woken after the lock.
     pub(super) waker: Option<Waker>,
 }

@@ -46,7 +46,7 @@ impl Naive {
             at_hand: Unused { deadline: Deadline::at(Nanos::ZERO), count: 0 },
             waiting: Vec::new(),
             ended: Vec::new(),
-            schedule: Schedule { leases: Vec::new(), then: Nanos::ZERO },
+            schedule: Schedule { number: 0, leases: Vec::new(), then: Nanos::ZERO },
             paused_until: None,
             low_mark: 0,
             is_away: false,
@@ -177,6 +177,9 @@ impl Naive {
     }
 
     pub(super) fn set_schedule(&mut self, schedule: Schedule, now: Nanos) {
+        if schedule.number < self.schedule.number {
+            return;
+        }
         self.schedule = schedule;
         let mut index = 0;
         while let Some(&Waiting { request, deadline, .. }) = self.waiting.get(index) {

@@ -274,12 +274,14 @@ impl Scene {
     }
 
     fn schedule(&mut self) {
+        // Now and then an older one, of a thread that was preempted.
+        let number = (self.naive.schedule.number + self.random.u64(..4)).saturating_sub(1);
         let count = self.random.usize(..3);
         let mut begins: Vec<_> = (0..count).map(|_| self.soon()).collect();
         begins.sort();
         let leases: Vec<_> = begins.into_iter().map(|at| (at, self.random.u32(1..3))).collect();
         let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
-        let schedule = Schedule { then: last.max(self.soon()), leases };
+        let schedule = Schedule { number, then: last.max(self.soon()), leases };
         wakes(|wakers| self.pool.set_schedule(schedule.clone(), self.now(), wakers));
         self.naive.set_schedule(schedule, self.now());
     }
