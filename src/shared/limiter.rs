@@ -488,7 +488,7 @@ impl SharedLimiter {
         let before = agent.terms();
         let terms = change(before);
         if terms != before {
-            agent.set_terms(terms);
+            agent.set_terms(terms, self.clock().now());
         }
         let schedule = agent.schedule();
         drop(agent);

@@ -8,7 +8,7 @@ use tokio::{
     time::{advance, sleep},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_floodgate::shared::FleetCounts;
+use tower_floodgate::{Rejected, shared::FleetCounts};
 
 use crate::{
     fleet::Fleet,
@@ -301,5 +301,52 @@ fn d4_permits_that_are_given_back_bring_one_request_in_vain_per_lease_at_most() 
         let refusals = sent.iter().skip(requests).filter(|sent| sent.leases().count() == 0).count();
         assert!((1..=3).contains(&refusals), "{refusals} requests brought nothing");
         drop(waits);
+    });
+}
+
+/// A process whose share is full of permits that it does not use.
+#[test]
+fn d7_unused_permits_of_a_full_share_are_leased_again() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota { max_share: Some(5), ..Quota::new(100, 60 * SECOND) };
+        let layer = quota.layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let held: Vec<_> =
+            (0..5).map(|number| tokio::spawn(gated.clone().oneshot(number))).collect();
+        sleep(ms(100)).await;
+        let quick = layer.layer(site.recorder(0));
+        let waits = tokio::spawn(quick.clone().oneshot(5));
+        sleep(5 * SECOND).await; // a lease lasts for a 16th of the window at most
+        held.iter().for_each(|call| call.abort());
+        waits.await.unwrap().unwrap();
+        assert!(site.now() < 6 * SECOND, "{:?}", site.now());
+        for number in 6..10 {
+            quick.clone().oneshot(number).await.unwrap();
+            assert!(site.server.out() <= 5, "{} permits are out", site.server.out());
+        }
+        assert_eq!(quick.handle().snapshot().fleet.refunded, 5);
+        assert_rules(&site.server, &site.issues);
+    });
+}
+
+#[test]
+fn d6_d7_request_beyond_a_full_share_learns_the_time_of_the_next_permit_at_once() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota { max_share: Some(5), ..Quota::new(100, 60 * SECOND) };
+        let service = site.service(&quota.max_wait(SECOND), 0);
+        for number in 0..5 {
+            service.clone().oneshot(number).await.unwrap();
+        }
+        let (requests, begin) = (site.server.requests(), site.now());
+        let error = service.clone().oneshot(5).await.unwrap_err();
+        let rejected = Rejected::find(&*error).unwrap();
+        let wait = rejected.retry_after().unwrap_or_default();
+        assert!((59 * SECOND..66 * SECOND).contains(&wait), "{wait:?}");
+        assert_eq!((site.server.requests(), site.now()), (requests, begin));
+        sleep(wait).await;
+        service.clone().oneshot(6).await.unwrap();
     });
 }

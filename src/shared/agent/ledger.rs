@@ -88,12 +88,13 @@ impl Ledger {
         }
     }
 
-    /// Returns true if a request to a state with this `epoch` would refund permits.
-    pub(super) fn has_refunds(&self, epoch: Micros) -> bool {
-        self.unused.iter().any(|of| {
-            let is_of = |own: &Own| own.deadline == of.deadline && own.epoch == epoch;
-            self.leases.iter().any(|own| is_of(own) && own.refundable > 0)
-        })
+    /// Returns the number of permits that the next request refunds, to a state with this `epoch`.
+    pub(super) fn next_refunds(&self, epoch: Micros) -> u64 {
+        let refundable = |of: &Unused| {
+            let is_of = |own: &&Own| own.deadline == of.deadline && own.epoch == epoch;
+            self.leases.iter().find(is_of).map_or(0, |own| own.refundable.min(of.count))
+        };
+        self.unused.iter().take(MAX_REFUNDS).map(|of| u64::from(refundable(of))).sum()
     }
 
     /// Returns the refunds of the next request, to a state with this `epoch`. Those of another one

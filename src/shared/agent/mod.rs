@@ -128,9 +128,20 @@ impl Agent {
     }
 
     /// Replaces the settings. Leases that were granted stay.
-    pub(super) fn set_terms(&mut self, terms: Terms) {
+    pub(super) fn set_terms(&mut self, terms: Terms, now: Nanos) {
         self.terms = terms;
-        (self.ask_at, self.permit_at) = (self.stepped_until, self.stepped_until);
+        self.set_times(self.stepped_until, self.stepped_until, now);
+    }
+
+    /// Sets the times before which nothing is asked, and no permit comes beyond the leases.
+    ///
+    /// A full share brings no request, but a permit that is given back does.
+    fn set_times(&mut self, ask_at: Nanos, permit_at: Nanos, now: Nanos) {
+        let next_share = match self.share(now) {
+            0 => self.next_share(now),
+            _ => Nanos::ZERO,
+        };
+        (self.ask_at, self.permit_at) = (ask_at, permit_at.max(next_share));
     }
 
     pub(super) const fn counts(&self) -> FleetCounts {
@@ -180,7 +191,7 @@ impl Agent {
 
     /// Returns `at`, or the time at which the store is told of permits that were given back.
     fn or_refund(&self, at: Nanos) -> Nanos {
-        let has_refunds = self.ledger.has_refunds(self.seen.epoch);
+        let has_refunds = self.ledger.next_refunds(self.seen.epoch) > 0;
         if has_refunds { at.min(self.refund_at.max(self.stepped_until)) } else { at }
     }
 
@@ -225,7 +236,6 @@ impl Agent {
         }
         let arrivals = self.used.saturating_sub(pool.permits.into()) + u64::from(pool.queued);
         self.pace.arrived(arrivals, now, &self.terms);
-        let mine = self.ledger.mine(now);
         // Only calls bring requests: a pool that lapses unused is not filled again.
         let low_mark = self.low_mark(now);
         let is_low = low_mark > 0 && pool.permits <= low_mark && arrivals > self.arrivals;
@@ -243,7 +253,7 @@ impl Agent {
         let length = self.pace.length(now, &self.terms);
         let advance = self.pace.in_advance(self.free, length, now, &self.terms);
         let want = pool.queued.saturating_add(advance).min(self.terms.limit).min(MAX_PERMITS);
-        let share = self.share(mine);
+        let share = self.share(now);
         if share == 0 {
             return Next::Wait(self.next_share(now));
         }
@@ -267,19 +277,20 @@ impl Agent {
     /// Returns a request that only learns whether the store is there.
     pub(super) fn probe(&mut self, queued: u32, now: Nanos) -> Box<Request> {
         let length = self.pace.length(now, &self.terms);
-        let mine = self.ledger.mine(now);
         let is_paused = now < self.stepped_until;
-        let want = queued.min(self.terms.chunk()).min(self.share(mine));
+        let want = queued.min(self.terms.chunk()).min(self.share(now));
         let want = if is_paused { 0 } else { want };
         Box::new(self.request(want, length, now))
     }
 
-    /// Returns the permits that the process may lease within its share.
-    fn share(&self, mine: u64) -> u32 {
+    /// Returns the permits that the process may lease within its share. Those that the same request
+    /// gives back leave room.
+    fn share(&mut self, now: Nanos) -> u32 {
         let Terms { limit, max_share, .. } = self.terms;
         if max_share == limit {
             return limit; // the store decides
         }
+        let mine = self.ledger.mine(now).saturating_sub(self.ledger.next_refunds(self.seen.epoch));
         u32::try_from(mine).map_or(0, |mine| max_share.saturating_sub(mine))
     }
 
@@ -356,7 +367,7 @@ impl Agent {
                 self.ledger.refund(lease);
             }
         }
-        (self.ask_at, self.permit_at) = if !step.is_zero() {
+        let (ask_at, permit_at) = if !step.is_zero() {
             self.counts.clock_steps += 1;
             remarks.push(Remark::ClockStep(step));
             // Other leases from before the step may begin as late as the horizon.
@@ -372,6 +383,7 @@ impl Agent {
             let at = recv.max(self.stepped_until);
             (at, at)
         };
+        self.set_times(ask_at, permit_at, recv);
         remarks
     }
 

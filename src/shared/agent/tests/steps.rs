@@ -127,7 +127,7 @@ fn d10_pause_after_a_step_outlasts_the_leases_from_before() {
 #[test]
 fn d10_changed_quota_does_not_end_the_pause_after_a_step() {
     let mut agent = agent_after_a_step();
-    agent.set_terms(terms(1_001, SECOND));
+    agent.set_terms(terms(1_001, SECOND), at(ms(300)));
     let next = agent.next(at(ms(300)), &queued(1), true);
     assert!(matches!(next, Next::Wait(until) if until >= at(ms(300 + 1_375))), "{next:?}");
 }
