@@ -346,7 +346,9 @@ impl SharedLimiter {
     /// Sets the leases to come. During an outage, none comes before the next probe.
     pub(super) fn schedule(&self, mut schedule: Schedule, wakers: &mut Vec<Waker>) {
         if let Some(outage) = &*self.outage() {
-            schedule.then = schedule.then.max(outage.backoff.next_probe());
+            let next_probe = outage.backoff.next_probe();
+            schedule.then = schedule.then.max(next_probe);
+            schedule.at_least = schedule.at_least.max(next_probe);
         }
         self.pool.set_schedule(schedule, self.clock().now(), wakers);
     }

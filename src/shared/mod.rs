@@ -41,7 +41,9 @@
 //! expire: they begin in the future, so that nothing polls. A request that a lease covers learns
 //! from the reply when its permit comes; any other one learns the earliest time of the next permit.
 //! It is rejected at once if that is later than its `max_wait`, and otherwise when `max_wait` has
-//! passed. The time of a rejection is the earliest one, too.
+//! passed. The time of a rejection is the earliest one, too, unless another process gives permits
+//! back: so a reply is believed for a 16th of a window. The first request after that asks again,
+//! before it is rejected.
 //!
 //! By default, a request waits up to 30 s, and up to 10,000 wait in a process. With
 //! [`max_wait`](SharedRateLimitLayer::max_wait) of zero, a request waits for one reply of the store

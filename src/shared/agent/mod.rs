@@ -35,6 +35,10 @@ use super::{
 };
 use crate::time::Nanos;
 
+/// The part of a window for which a refusal of the store is believed: 1/16. Another process may give
+/// permits back at any time, and a full quota is asked for 16 times in a window at most.
+const BELIEVED_PART: u32 = 16;
+
 /// A lease that waits for its begin.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -84,8 +88,12 @@ pub(super) struct Agent {
     free: u32,
     /// Nothing is asked before: the next permit expires later, or the clock has been set.
     ask_at: Nanos,
-    /// No permit comes before.
+    /// No permit comes before, by a reply that is believed for a while only.
     permit_at: Nanos,
+    believed_until: Nanos,
+    /// No permit comes before, whatever the store leases to others: the share of the process is
+    /// full, or the clock has been set.
+    permit_at_least: Nanos,
     /// The end of the pause after a step of the store's clock.
     stepped_until: Nanos,
     /// Permits that were given back bring about no request before: a lease after the latest that
@@ -114,6 +122,8 @@ impl Agent {
             free: terms.limit,
             ask_at: Nanos::ZERO,
             permit_at: Nanos::ZERO,
+            believed_until: Nanos::ZERO,
+            permit_at_least: Nanos::ZERO,
             stepped_until: Nanos::ZERO,
             refund_at: Nanos::ZERO,
             schedules: 0,
@@ -141,7 +151,9 @@ impl Agent {
             0 => self.next_share(now),
             _ => Nanos::ZERO,
         };
-        (self.ask_at, self.permit_at) = (ask_at, permit_at.max(next_share));
+        self.permit_at_least = self.stepped_until.max(next_share);
+        (self.ask_at, self.permit_at) = (ask_at, permit_at.max(self.permit_at_least));
+        self.believed_until = now.after(self.terms.window / BELIEVED_PART);
     }
 
     pub(super) const fn counts(&self) -> FleetCounts {
@@ -184,7 +196,7 @@ impl Agent {
         self.or_refund(self.ask_at)
     }
 
-    /// Returns the time before which no permit comes beyond the leases.
+    /// Returns the time before which no permit comes beyond the leases, as far as is known.
     fn permit_from(&self) -> Nanos {
         self.or_refund(self.permit_at)
     }
@@ -246,7 +258,8 @@ impl Agent {
             };
         }
         // Before a request is made, which takes the refunds and the late permits with it.
-        let ask_at = self.ask_from().max(pool.paused_until.unwrap_or(Nanos::ZERO));
+        let ask_from = if pool.is_doubted { self.stepped_until } else { self.ask_from() };
+        let ask_at = ask_from.max(pool.paused_until.unwrap_or(Nanos::ZERO));
         if ask_at > now {
             return Next::Wait(ask_at);
         }
@@ -401,7 +414,13 @@ impl Agent {
         self.schedules += 1;
         let leases: Vec<_> = self.pending.iter().map(|of| (of.begin, of.lease.count)).collect();
         let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
-        Schedule { number: self.schedules, leases, then: last.max(self.permit_from()) }
+        Schedule {
+            number: self.schedules,
+            leases,
+            then: last.max(self.permit_from()),
+            until: self.believed_until,
+            at_least: last.max(self.or_refund(self.permit_at_least)),
+        }
     }
 
     /// Returns the time until which the process holds leases.

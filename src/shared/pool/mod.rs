@@ -153,22 +153,44 @@ pub(super) struct Schedule {
     pub(super) number: u64,
     /// The begin and the number of permits of each, in the order of their begins.
     pub(super) leases: Vec<(Nanos, u32)>,
-    /// Requests beyond the leases get no permit before.
+    /// Requests beyond the leases get no permit before, as far as is known.
     pub(super) then: Nanos,
+    /// `then` is believed until this time: other processes give permits back, too.
+    pub(super) until: Nanos,
+    /// Requests beyond the leases get no permit before, whatever others do.
+    pub(super) at_least: Nanos,
 }
 
 impl Schedule {
     /// Nothing is known.
-    const NONE: Self = Self { number: 0, leases: Vec::new(), then: Nanos::ZERO };
+    const NONE: Self = Self {
+        number: 0,
+        leases: Vec::new(),
+        then: Nanos::ZERO,
+        until: Nanos::ZERO,
+        at_least: Nanos::ZERO,
+    };
 
-    /// Returns the earliest time at which a request with `ahead` others before it gets a permit.
+    /// Returns the earliest time at which a request with `ahead` others before it gets a permit, as
+    /// far as is known.
     fn expected(&self, ahead: u64) -> Nanos {
+        self.begin(ahead).unwrap_or(self.then)
+    }
+
+    /// Returns the time before which such a request gets no permit, by what is believed at `now`.
+    fn believed(&self, ahead: u64, now: Nanos) -> Nanos {
+        let then = if now < self.until { self.then } else { self.at_least };
+        self.begin(ahead).unwrap_or(then)
+    }
+
+    /// Returns the begin of the lease that covers a request with `ahead` others before it.
+    fn begin(&self, ahead: u64) -> Option<Nanos> {
         let mut end = 0;
         let covers = |&&(_, count): &&(Nanos, u32)| {
             end += u64::from(count);
             ahead < end
         };
-        self.leases.iter().find(covers).map_or(self.then, |&(begin, _)| begin)
+        self.leases.iter().find(covers).map(|&(begin, _)| begin)
     }
 }
 
@@ -187,6 +209,8 @@ struct Locked {
     next: u64,
     front: u64,
     schedule: Schedule,
+    /// A request waits that would be late if the schedule was still believed.
+    is_doubted: bool,
     /// No request waits here.
     is_away: bool,
     is_closed: bool,
@@ -215,6 +239,9 @@ pub(super) struct PoolView {
     /// The earliest time at which a request that arrives now gets a permit, as far as that is
     /// known.
     pub(super) expected: Nanos,
+    /// A request waits that would be late by that, which was learned too long ago: the store is to
+    /// be asked again.
+    pub(super) is_doubted: bool,
     /// The end of the present pause.
     pub(super) paused_until: Option<Nanos>,
     pub(super) is_closed: bool,
@@ -228,6 +255,7 @@ impl LeasePool {
             next: FIRST,
             front: FIRST,
             schedule: Schedule::NONE,
+            is_doubted: false,
             is_away: false,
             is_closed: false,
         };
@@ -287,13 +315,14 @@ impl LeasePool {
             None if is_first => 0,
             None => locked.waiting.len(),
         };
-        let expected = locked.schedule.expected(ahead as u64);
-        if expected > deadline.max(now) {
+        let (expected, latest) = (locked.schedule.expected(ahead as u64), deadline.max(now));
+        if locked.schedule.believed(ahead as u64, now) > latest {
             return Arrived::Late(expected);
         }
         let Some(waker) = waker.take() else { return Arrived::QueueFull };
         let ticket = ticket.unwrap_or_else(|| locked.number(is_first));
         locked.waiting.insert(ticket, Waiter { waker, since, deadline });
+        locked.is_doubted |= expected > latest;
         self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
         Arrived::Queued(ticket)
     }
@@ -400,13 +429,14 @@ impl LeasePool {
         if schedule.number < locked.schedule.number {
             return;
         }
-        let mut ahead = 0;
+        let (mut ahead, mut is_doubted) = (0, false);
         let late: Vec<_> = (locked.waiting.iter())
             .filter_map(|(&ticket, waiter)| {
-                let expected = schedule.expected(ahead);
-                if expected > waiter.deadline.max(now) {
+                let (expected, latest) = (schedule.expected(ahead), waiter.deadline.max(now));
+                if schedule.believed(ahead, now) > latest {
                     return Some((ticket, expected));
                 }
+                is_doubted |= expected > latest;
                 ahead += 1;
                 None
             })
@@ -414,7 +444,7 @@ impl LeasePool {
         for (ticket, expected) in late {
             locked.end(ticket, Outcome::Late(expected), wakers);
         }
-        locked.schedule = schedule;
+        (locked.schedule, locked.is_doubted) = (schedule, is_doubted);
         self.ungate(&locked);
     }
 
@@ -520,6 +550,7 @@ impl LeasePool {
             queued: u32::try_from(ahead).unwrap_or(u32::MAX),
             since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
             expected: if is_at_hand { now } else { locked.schedule.expected(ahead) },
+            is_doubted: locked.is_doubted && ahead > 0,
             paused_until: self.pause_end(),
             is_closed: locked.is_closed,
         }

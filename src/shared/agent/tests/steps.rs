@@ -16,6 +16,7 @@ fn queued(queued: u32) -> PoolView {
         queued,
         since: Some(Nanos::ZERO),
         expected: Nanos::ZERO,
+        is_doubted: false,
         paused_until: None,
         is_closed: false,
     }
