@@ -81,8 +81,7 @@ impl SharedRateLimitHandle {
         if pool.is_closed {
             return Duration::MAX;
         }
-        let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
-        pool.expected.since(now).max(paused)
+        pool.expected.since(now)
     }
 
     /// Reads the state for headers.
@@ -262,7 +261,8 @@ impl SharedRateLimitHandle {
     /// Pauses the limit in this process until `instant`, for example because a server asks for it.
     ///
     /// A pause moves only forward: an instant before the end of the present pause has no effect.
-    /// Requests that have a permit by then are issued. Permits at hand may lapse unused.
+    /// Requests that have a permit by then are issued. Permits at hand may lapse unused. A request
+    /// that may not wait until the end is rejected at once.
     pub fn pause_until(&self, instant: Instant) {
         let limiter = &self.limiter;
         let until = limiter.clock().read(instant);

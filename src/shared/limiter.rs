@@ -466,6 +466,11 @@ impl SharedLimiter {
         let now = self.clock().now();
         let is_change = until > now && self.pool.pause(until);
         if is_change {
+            // Requests that may not wait for its end are rejected.
+            let schedule = self.agent().schedule();
+            let mut wakers = Vec::new();
+            self.schedule(schedule, &mut wakers);
+            self.wake(wakers);
             let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
             if let Some(local) = local {
                 local.pause_for(until.since(now));

@@ -214,3 +214,48 @@ fn s2_d6_raised_limit_admits_requests_that_arrive_then() {
         service.clone().oneshot(11).await.unwrap();
     });
 }
+
+/// A request that waits learns of a pause as it begins, and one that arrives at once.
+#[test]
+fn w7_d6_request_that_may_wait_for_less_than_a_pause_is_rejected_at_once() {
+    for is_away in [false, true] {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(1, 10 * SECOND);
+            let service = site.service(&quota.max_wait(SECOND), 0);
+            let handle = service.handle();
+            if is_away {
+                site.server.set_fault(Some(Fault::Error("io")));
+                rejection(service.clone().oneshot(0).await);
+            } else {
+                service.clone().oneshot(0).await.unwrap();
+            }
+            handle.pause_for(20 * SECOND);
+            assert_eq!(handle.estimated_wait(), 20 * SECOND);
+            let rejected = rejection(service.clone().oneshot(1).now_or_never().unwrap());
+            assert_eq!(rejected.is_wait_timeout(), !is_away, "{rejected}");
+            assert_eq!(rejected.retry_after(), Some(20 * SECOND));
+        });
+    }
+}
+
+#[test]
+fn w7_d6_request_in_the_queue_learns_of_a_pause_that_outlasts_its_wait() {
+    run(async {
+        let site = Site::new(1);
+        let layer = Quota::new(1, 10 * SECOND).layer(site.server.store(0));
+        let handle = layer.handle();
+        let hurried = layer.clone().max_wait(12 * SECOND).layer(site.recorder(0));
+        let patient = layer.max_wait(25 * SECOND).layer(site.recorder(0));
+        hurried.clone().oneshot(0).await.unwrap();
+        let waits = [hurried, patient].map(|service| tokio::spawn(service.oneshot(1)));
+        sleep(SECOND).await;
+        handle.pause_for(20 * SECOND);
+        settle().await;
+        let [hurried, patient] = waits;
+        let rejected = rejection(hurried.now_or_never().unwrap().unwrap());
+        assert_eq!(rejected.retry_after(), Some(20 * SECOND));
+        patient.await.unwrap().unwrap();
+        assert!(site.now() >= 21 * SECOND, "{:?}", site.now());
+    });
+}

@@ -315,8 +315,9 @@ impl LeasePool {
             None if is_first => 0,
             None => locked.waiting.len(),
         };
-        let (expected, latest) = (locked.schedule.expected(ahead as u64), deadline.max(now));
-        if locked.schedule.believed(ahead as u64, now) > latest {
+        let (ahead, latest, pause_end) = (ahead as u64, deadline.max(now), self.not_before());
+        let expected = locked.schedule.expected(ahead).max(pause_end);
+        if locked.schedule.believed(ahead, now).max(pause_end) > latest {
             return Arrived::Late(expected);
         }
         let Some(waker) = waker.take() else { return Arrived::QueueFull };
@@ -421,19 +422,20 @@ impl LeasePool {
         Some(Unused { deadline: before.deadline(), count: before.count() })
     }
 
-    /// Sets the leases that are granted for later. Waiters that would get a permit too late are
-    /// rejected, and those behind them move up. An older schedule than the present one has no
+    /// Sets the leases that are granted for later. Waiters that would get a permit too late, by them
+    /// or by a pause, are rejected, and those behind them move up. An older schedule than the present one has no
     /// effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
         if schedule.number < locked.schedule.number {
             return;
         }
-        let (mut ahead, mut is_doubted) = (0, false);
+        let (mut ahead, mut is_doubted, pause_end) = (0, false, self.not_before());
         let late: Vec<_> = (locked.waiting.iter())
             .filter_map(|(&ticket, waiter)| {
-                let (expected, latest) = (schedule.expected(ahead), waiter.deadline.max(now));
-                if schedule.believed(ahead, now) > latest {
+                let latest = waiter.deadline.max(now);
+                let expected = schedule.expected(ahead).max(pause_end);
+                if schedule.believed(ahead, now).max(pause_end) > latest {
                     return Some((ticket, expected));
                 }
                 is_doubted |= expected > latest;
@@ -522,6 +524,11 @@ impl LeasePool {
         (end != 0).then_some(Nanos::new(end))
     }
 
+    /// Returns the time before which no permit is granted because of a pause.
+    fn not_before(&self) -> Nanos {
+        self.pause_end().unwrap_or(Nanos::ZERO)
+    }
+
     fn needs_gate(&self, locked: &Locked) -> bool {
         !locked.waiting.is_empty() || locked.is_closed || self.pause_end().is_some()
     }
@@ -544,12 +551,13 @@ impl LeasePool {
         let has_lapsed = word.count() == 0 || word.deadline().has_passed(now);
         let ahead = locked.waiting.len() as u64;
         let is_at_hand = ahead == 0 && !has_lapsed;
+        let expected = if is_at_hand { now } else { locked.schedule.expected(ahead) };
         PoolView {
             permits: if has_lapsed { 0 } else { word.count() },
             lapse: if word.count() == 0 { Nanos::NEVER } else { word.deadline().lapse() },
             queued: u32::try_from(ahead).unwrap_or(u32::MAX),
             since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
-            expected: if is_at_hand { now } else { locked.schedule.expected(ahead) },
+            expected: expected.max(self.not_before()),
             is_doubted: locked.is_doubted && ahead > 0,
             paused_until: self.pause_end(),
             is_closed: locked.is_closed,

@@ -86,14 +86,18 @@ impl Naive {
     }
 
     pub(super) fn expected(&self, ahead: usize) -> Nanos {
-        self.begin(ahead).unwrap_or(self.schedule.then)
+        self.begin(ahead).unwrap_or(self.schedule.then).max(self.pause_end())
+    }
+
+    pub(super) fn pause_end(&self) -> Nanos {
+        self.paused_until.unwrap_or(Nanos::ZERO)
     }
 
     /// Returns true if a request learns that it gets no permit in time.
     fn is_late(&self, ahead: usize, now: Nanos, deadline: Nanos) -> bool {
         let Schedule { then, until, at_least, .. } = self.schedule;
         let then = if now < until { then } else { at_least };
-        self.begin(ahead).unwrap_or(then) > deadline.max(now)
+        self.begin(ahead).unwrap_or(then).max(self.pause_end()) > deadline.max(now)
     }
 
     /// Returns the outcome of an arrival, and the turn of a request that waits.

@@ -319,7 +319,11 @@ impl Scene {
         assert_eq!(lapse, naive_lapse.unwrap_or(Nanos::NEVER));
         assert_eq!(queued as usize, waiting.len());
         let is_at_hand = has_permit && waiting.is_empty();
-        let soonest = if is_at_hand { now } else { self.naive.expected(waiting.len()) };
+        let soonest = if is_at_hand {
+            now.max(self.naive.pause_end())
+        } else {
+            self.naive.expected(waiting.len())
+        };
         assert_eq!(expected, soonest);
         assert_eq!(is_doubted, self.naive.is_doubted && !waiting.is_empty());
         assert_eq!(self.pool.view(now).paused_until, *paused_until);
