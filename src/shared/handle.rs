@@ -182,7 +182,10 @@ impl SharedRateLimitHandle {
     /// each process: until then, the largest limit holds, and `other_terms` counts. A share below
     /// the limit stays, and is at most the limit.
     ///
-    /// Leases that were granted stay usable, and count as long as they would have.
+    /// Leases that were granted stay usable, and count as long as they would have. So a shorter
+    /// window is used in full once those of the longer one count no more: up to 1.4 of the longer
+    /// window later. Until then, little may be free. The same holds for a process that states a
+    /// shorter window than the others.
     ///
     /// # Errors
     ///

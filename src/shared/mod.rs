@@ -96,7 +96,7 @@
 //! | it is not set back | the time continues from the latest one: N |
 //! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](FleetCounts::issued_late), and the store is told |
 //! | the clock of a process runs while its machine is suspended | N, and the permits that suspended machines held, once |
-//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one. Counted as [`other_terms`](FleetCounts::other_terms) |
+//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one, once those of the longer W count no more. Counted as [`other_terms`](FleetCounts::other_terms) |
 //!
 //! A process that is stopped while its clock runs issues nothing on leases that have lapsed. A
 //! machine that is suspended with its clock may issue the permits that it holds once it resumes. At

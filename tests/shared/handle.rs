@@ -259,3 +259,25 @@ fn w7_d6_request_in_the_queue_learns_of_a_pause_that_outlasts_its_wait() {
         assert!(site.now() >= 21 * SECOND, "{:?}", site.now());
     });
 }
+
+/// Permits that were leased by the longer window count for up to 1.4 of it, and the quota is full
+/// until then.
+#[test]
+fn s2_d3_shortened_window_is_used_once_the_leases_of_the_longer_one_count_no_more() {
+    run(async {
+        let site = Site::new(1);
+        let long = 20 * SECOND;
+        let quota = Quota::new(100, long);
+        let handles = [0, 1].map(|process| site.start(&quota, process, Load::Greedy(60)).0);
+        sleep(3 * long).await;
+        for handle in &handles {
+            handle.set_quota(Terms::try_new(100, SECOND).unwrap()).unwrap();
+        }
+        let changed = site.now();
+        sleep(long * 14 / 10 + 5 * SECOND).await;
+        let used = site.issues.since(changed + long * 14 / 10).used_share(100, SECOND);
+        assert!(site.issues.most_in_any_span(SECOND) <= 100);
+        assert!(used > 0.95, "{used}");
+        assert_rules(&site.server, &site.issues);
+    });
+}
