@@ -423,8 +423,8 @@ impl LeasePool {
     }
 
     /// Sets the leases that are granted for later. Waiters that would get a permit too late, by them
-    /// or by a pause, are rejected, and those behind them move up. An older schedule than the present one has no
-    /// effect.
+    /// or by a pause, are rejected, and those behind them move up. An older schedule than the
+    /// present one has no effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
         if schedule.number < locked.schedule.number {
