@@ -69,7 +69,11 @@
 //! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
 //! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
+mod schedule;
 pub(super) mod word;
+
+#[cfg(test)]
+pub(super) mod looks;
 
 use std::{
     collections::BTreeMap,
@@ -77,8 +81,14 @@ use std::{
     task::{Poll, Waker},
 };
 
-use self::word::Word;
-pub(super) use self::word::{Deadline, MAX_PERMITS};
+pub(super) use self::{
+    schedule::Schedule,
+    word::{Deadline, MAX_PERMITS},
+};
+use self::{
+    schedule::{Expected, Plan},
+    word::Word,
+};
 use crate::{
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::Relaxed},
     time::Nanos,
@@ -146,54 +156,6 @@ pub(super) enum Arrived {
     Closed,
 }
 
-/// Leases that the store has granted for later: none is delivered yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
-    /// One with a greater number is newer.
-    pub(super) number: u64,
-    /// The begin and the number of permits of each, in the order of their begins.
-    pub(super) leases: Vec<(Nanos, u32)>,
-    /// Requests beyond the leases get no permit before, as far as is known.
-    pub(super) then: Nanos,
-    /// `then` is believed until this time: other processes give permits back, too.
-    pub(super) until: Nanos,
-    /// Requests beyond the leases get no permit before, whatever others do.
-    pub(super) at_least: Nanos,
-}
-
-impl Schedule {
-    /// Nothing is known.
-    const NONE: Self = Self {
-        number: 0,
-        leases: Vec::new(),
-        then: Nanos::ZERO,
-        until: Nanos::ZERO,
-        at_least: Nanos::ZERO,
-    };
-
-    /// Returns the earliest time at which a request with `ahead` others before it gets a permit, as
-    /// far as is known.
-    fn expected(&self, ahead: u64) -> Nanos {
-        self.begin(ahead).unwrap_or(self.then)
-    }
-
-    /// Returns the time before which such a request gets no permit, by what is believed at `now`.
-    fn believed(&self, ahead: u64, now: Nanos) -> Nanos {
-        let then = if now < self.until { self.then } else { self.at_least };
-        self.begin(ahead).unwrap_or(then)
-    }
-
-    /// Returns the begin of the lease that covers a request with `ahead` others before it.
-    fn begin(&self, ahead: u64) -> Option<Nanos> {
-        let mut end = 0;
-        let covers = |&&(_, count): &&(Nanos, u32)| {
-            end += u64::from(count);
-            ahead < end
-        };
-        self.leases.iter().find(covers).map(|&(begin, _)| begin)
-    }
-}
-
 struct Waiter {
     waker: Waker,
     since: Nanos,
@@ -208,7 +170,9 @@ struct Locked {
     ended: BTreeMap<Ticket, Outcome>,
     next: u64,
     front: u64,
-    schedule: Schedule,
+    /// No request that waits has an earlier deadline.
+    soonest: Nanos,
+    plan: Plan,
     /// A request waits that would be late if the schedule was still believed.
     is_doubted: bool,
     /// No request waits here.
@@ -254,7 +218,8 @@ impl LeasePool {
             ended: BTreeMap::new(),
             next: FIRST,
             front: FIRST,
-            schedule: Schedule::NONE,
+            soonest: Nanos::NEVER,
+            plan: Plan::NONE,
             is_doubted: false,
             is_away: false,
             is_closed: false,
@@ -311,19 +276,18 @@ impl LeasePool {
             return Arrived::QueueFull;
         }
         let ahead = match ticket {
-            Some(ticket) => locked.waiting.range(..ticket).count(),
+            Some(ticket) => locked.ahead(ticket, deadline.max(now)),
             None if is_first => 0,
-            None => locked.waiting.len(),
+            None => locked.waiting.len() as u64,
         };
-        let (ahead, latest, pause_end) = (ahead as u64, deadline.max(now), self.not_before());
-        let expected = locked.schedule.expected(ahead).max(pause_end);
-        if locked.schedule.believed(ahead, now).max(pause_end) > latest {
-            return Arrived::Late(expected);
+        let Expected { at, believed } = locked.plan.expected(ahead, now, self.not_before());
+        if believed > deadline.max(now) {
+            return Arrived::Late(at);
         }
         let Some(waker) = waker.take() else { return Arrived::QueueFull };
         let ticket = ticket.unwrap_or_else(|| locked.number(is_first));
-        locked.waiting.insert(ticket, Waiter { waker, since, deadline });
-        locked.is_doubted |= expected > latest;
+        locked.queue(ticket, Waiter { waker, since, deadline });
+        locked.is_doubted |= at > deadline.max(now);
         self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
         Arrived::Queued(ticket)
     }
@@ -427,26 +391,11 @@ impl LeasePool {
     /// present one has no effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
-        if schedule.number < locked.schedule.number {
+        if schedule.number < locked.plan.number {
             return;
         }
-        let (mut ahead, mut is_doubted, pause_end) = (0, false, self.not_before());
-        let late: Vec<_> = (locked.waiting.iter())
-            .filter_map(|(&ticket, waiter)| {
-                let latest = waiter.deadline.max(now);
-                let expected = schedule.expected(ahead).max(pause_end);
-                if schedule.believed(ahead, now).max(pause_end) > latest {
-                    return Some((ticket, expected));
-                }
-                is_doubted |= expected > latest;
-                ahead += 1;
-                None
-            })
-            .collect();
-        for (ticket, expected) in late {
-            locked.end(ticket, Outcome::Late(expected), wakers);
-        }
-        (locked.schedule, locked.is_doubted) = (schedule, is_doubted);
+        (locked.plan, locked.is_doubted) = (Plan::new(schedule), false);
+        locked.reject_late(now, self.not_before(), wakers);
         self.ungate(&locked);
     }
 
@@ -551,13 +500,17 @@ impl LeasePool {
         let has_lapsed = word.count() == 0 || word.deadline().has_passed(now);
         let ahead = locked.waiting.len() as u64;
         let is_at_hand = ahead == 0 && !has_lapsed;
-        let expected = if is_at_hand { now } else { locked.schedule.expected(ahead) };
+        let pause_end = self.not_before();
+        let expected = match is_at_hand {
+            true => now.max(pause_end),
+            false => locked.plan.expected(ahead, now, pause_end).at,
+        };
         PoolView {
             permits: if has_lapsed { 0 } else { word.count() },
             lapse: if word.count() == 0 { Nanos::NEVER } else { word.deadline().lapse() },
             queued: u32::try_from(ahead).unwrap_or(u32::MAX),
             since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
-            expected: expected.max(self.not_before()),
+            expected,
             is_doubted: locked.is_doubted && ahead > 0,
             paused_until: self.pause_end(),
             is_closed: locked.is_closed,
@@ -585,6 +538,52 @@ impl Locked {
         }
         self.next += 1;
         Ticket(self.next - 1)
+    }
+
+    fn queue(&mut self, ticket: Ticket, waiter: Waiter) {
+        if self.waiting.is_empty() {
+            self.soonest = Nanos::NEVER;
+        }
+        self.soonest = self.soonest.min(waiter.deadline);
+        self.waiting.insert(ticket, waiter);
+    }
+
+    /// Returns the number of requests ahead of one that arrives again: of a thousand that do so,
+    /// each would count all of those before it. So no more are counted than make a difference.
+    fn ahead(&self, ticket: Ticket, latest: Nanos) -> u64 {
+        if self.plan.is_in_time(latest) {
+            return 0;
+        }
+        let most = usize::try_from(self.plan.covered()).unwrap_or(usize::MAX);
+        let ahead = self.waiting.range(..ticket).take(most).count();
+        #[cfg(test)]
+        looks::add(ahead);
+        ahead as u64
+    }
+
+    /// Ends the waits of the requests that would get a permit too late.
+    fn reject_late(&mut self, now: Nanos, pause_end: Nanos, wakers: &mut Vec<Waker>) {
+        let least = self.soonest.max(now);
+        if self.plan.is_in_time(least) && pause_end <= least {
+            return;
+        }
+        #[cfg(test)]
+        looks::add(self.waiting.len());
+        let (mut ahead, mut late) = (0, Vec::new());
+        self.soonest = Nanos::NEVER;
+        for (&ticket, waiter) in &self.waiting {
+            let Expected { at, believed } = self.plan.expected(ahead, now, pause_end);
+            if believed > waiter.deadline.max(now) {
+                late.push((ticket, at));
+                continue;
+            }
+            self.is_doubted |= at > waiter.deadline.max(now);
+            self.soonest = self.soonest.min(waiter.deadline);
+            ahead += 1;
+        }
+        for (ticket, expected) in late {
+            self.end(ticket, Outcome::Late(expected), wakers);
+        }
     }
 
     fn end_all(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
