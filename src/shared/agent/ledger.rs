@@ -269,7 +269,8 @@ impl Ledger {
         Some(self.next_end.min(alone)).filter(|end| *end != Nanos::NEVER)
     }
 
-    fn expire(&mut self, now: Nanos) {
+    /// Forgets permits that count no more.
+    pub(super) fn expire(&mut self, now: Nanos) {
         self.alone.retain(|&(end, _)| end > now);
         if now >= self.next_end {
             self.retain(|own| own.end > now);

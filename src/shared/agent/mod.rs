@@ -248,6 +248,7 @@ impl Agent {
             self.counts.lapsed += u64::from(lease.count);
             self.ledger.refund(lease);
         }
+        self.ledger.expire(now);
         let arrivals = self.used.saturating_sub(pool.permits.into()) + u64::from(pool.queued);
         self.pace.arrived(arrivals, now, &self.terms);
         // Only calls bring requests: a pool that lapses unused is not filled again.

@@ -191,3 +191,17 @@ fn d10_permit_that_is_given_back_does_not_end_the_pause_after_a_step() {
     assert!(!agent.unused(Unused { deadline, count: 1 }, true), "permits come sooner");
     assert_eq!(agent.schedule().then, before);
 }
+
+/// The first lease counts no more, and the pool has permits of another one.
+#[test]
+fn o1_driver_does_not_end_before_the_permits_at_hand_have_lapsed() {
+    let mut agent = agent();
+    let request = ask(&mut agent, 1);
+    take(&mut agent, &request, 1, &[1]);
+    let request = agent.probe(1, at(ms(1_000)));
+    take(&mut agent, &request, 1_000, &[1]);
+    let pool = PoolView { permits: 1, lapse: at(ms(1_500)), ..queued(0) };
+    while let Next::Deliver(_) = agent.next(at(ms(1_000)), &pool, true) {}
+    let next = agent.next(at(ms(1_400)), &pool, true);
+    assert!(matches!(next, Next::Wait(until) if until == at(ms(1_500))), "{next:?}");
+}
