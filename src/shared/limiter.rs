@@ -282,10 +282,7 @@ impl SharedLimiter {
     fn free(self: &Arc<Self>, freed: super::pool::Freed) {
         let mut wakers: Vec<_> = freed.waker.into_iter().collect();
         let is_news = match freed.unused {
-            Some(unused) => {
-                let has_lapsed = unused.deadline.has_passed(self.clock().now());
-                self.refund(unused, has_lapsed, &mut wakers)
-            }
+            Some(unused) => self.refund(unused, &mut wakers),
             None => freed.is_back,
         };
         self.wake(wakers);
@@ -296,10 +293,10 @@ impl SharedLimiter {
 
     /// Takes back permits, which the store leases again once it has learned of them. Returns true
     /// if requests may get permits sooner by that.
-    fn refund(&self, unused: Unused, has_lapsed: bool, wakers: &mut Vec<Waker>) -> bool {
+    fn refund(&self, unused: Unused, wakers: &mut Vec<Waker>) -> bool {
         let schedule = {
             let mut agent = self.agent();
-            agent.unused(unused, has_lapsed).then(|| agent.schedule())
+            agent.unused(unused).then(|| agent.schedule())
         };
         let is_sooner = schedule.is_some();
         schedule.into_iter().for_each(|schedule| self.schedule(schedule, wakers));
@@ -325,20 +322,23 @@ impl SharedLimiter {
         let schedule = {
             let mut agent = self.agent();
             if let Some(left) = left {
-                agent.unused(left, false);
+                agent.unused(left);
             }
             agent.served(wakers.len() as u64, 0);
             agent.schedule()
         };
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
+        if self.pool.is_closed() {
+            self.withdraw(Nanos::NEVER); // closed since the driver looked
+        }
     }
 
     /// Takes the permits that have lapsed out of the pool.
     pub(super) fn withdraw(&self, now: Nanos) {
         if let Some(unused) = self.pool.withdraw(now) {
             let mut wakers = Vec::new();
-            self.refund(unused, true, &mut wakers);
+            self.refund(unused, &mut wakers);
             self.wake(wakers);
         }
     }
@@ -447,7 +447,7 @@ impl SharedLimiter {
     pub(super) fn last_totals(&self) -> Totals {
         self.withdraw(Nanos::NEVER);
         let mut agent = self.agent();
-        agent.withdraw_pending();
+        agent.close();
         let fleet = self.fleet(&self.pool.view(Nanos::NEVER), &agent);
         Totals { fleet, rejected: self.tally.rejected() }
     }
@@ -514,6 +514,9 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
+        // No request uses the permits of this process any more.
+        self.withdraw(Nanos::NEVER);
+        self.agent().close();
         let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
         if let Some(local) = local {
             local.end_waits(); // wakes tasks, so outside of the lock

@@ -12,7 +12,7 @@ use tower_floodgate::{Quota as Terms, Rejected};
 
 use crate::{
     judge::assert_rules,
-    load::Load,
+    load::{Load, Slowness, call},
     paused_runtime::run,
     paused_time::settle,
     quota::{Limited, Quota, Site},
@@ -280,4 +280,31 @@ fn s2_d3_shortened_window_is_used_once_the_leases_of_the_longer_one_count_no_mor
         assert!(used > 0.95, "{used}");
         assert_rules(&site.server, &site.issues);
     });
+}
+
+/// Permits at hand, leases that have not begun, and those of a reply that comes after the close.
+#[test]
+fn o1_permits_of_a_closed_limit_were_used_or_have_lapsed() {
+    let mut closed_with_some = 0;
+    for time in 0..60 {
+        run(async {
+            let site = Site::new(time);
+            let slow = site.recorder(0).slow(Slowness { ready: 3, respond: 0 });
+            let service = Quota::new(100, SECOND).layer(site.server.store(0)).layer(slow);
+            let handle = service.handle();
+            let load = if time % 2 == 0 { Load::Greedy(50) } else { Load::Steady(ms(2)) };
+            call(service, load, 0.2, time);
+            sleep(ms(1900) + Duration::from_micros(1_700 * time)).await;
+            let before = handle.snapshot().fleet;
+            handle.close();
+            let at_once = handle.snapshot();
+            assert_eq!(at_once.pooled, 0);
+            closed_with_some += usize::from(at_once.fleet.lapsed > before.lapsed);
+            sleep(SECOND).await;
+            let fleet = handle.snapshot().fleet;
+            assert_eq!(fleet.used, site.issues.len() as u64, "{fleet:?}");
+            assert_eq!(fleet.leased, fleet.used + fleet.lapsed, "{fleet:?}");
+        });
+    }
+    assert!(closed_with_some > 10, "{closed_with_some} had permits");
 }

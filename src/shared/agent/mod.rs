@@ -107,6 +107,8 @@ pub(super) struct Agent {
     used: u64,
     /// The arrivals up to the latest request.
     arrivals: u64,
+    /// No lease is delivered any more.
+    is_closed: bool,
     counts: FleetCounts,
 }
 
@@ -131,6 +133,7 @@ impl Agent {
             schedules: 0,
             used: 0,
             arrivals: 0,
+            is_closed: false,
             counts: FleetCounts::default(),
         }
     }
@@ -183,11 +186,9 @@ impl Agent {
 
     /// Takes back permits that will not be used. Returns true if permits may come sooner than by
     /// the latest schedule: the store leases these again once it has learned of them.
-    pub(super) fn unused(&mut self, unused: Unused, has_lapsed: bool) -> bool {
+    pub(super) fn unused(&mut self, unused: Unused) -> bool {
         self.used = self.used.saturating_sub(unused.count.into());
-        if has_lapsed {
-            self.counts.lapsed += u64::from(unused.count);
-        }
+        self.counts.lapsed += u64::from(unused.count);
         let before = self.permit_from();
         self.ledger.refund(unused);
         self.permit_from() < before
@@ -209,9 +210,9 @@ impl Agent {
         if has_refunds { at.min(self.refund_at.max(self.stepped_until)) } else { at }
     }
 
-    /// Takes the leases that are not delivered, for the end of the agent.
-    #[cfg(feature = "shared-keys")]
-    pub(super) fn withdraw_pending(&mut self) {
+    /// Records that no lease is delivered any more.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
         for pending in self.pending.drain(..) {
             self.counts.lapsed += u64::from(pending.lease.count);
         }
@@ -376,10 +377,12 @@ impl Agent {
                 self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
             let lease = Unused { deadline, count: leased.count };
             let begin = recv.after(delay);
-            if step.is_zero() && !deadline.has_passed(begin) {
+            if step.is_zero() && !deadline.has_passed(begin) && !self.is_closed {
                 self.pending.push_back(Pending { begin, lease });
-            } else if step.is_zero() {
-                self.counts.lapsed += u64::from(leased.count);
+                continue;
+            }
+            self.counts.lapsed += u64::from(leased.count);
+            if step.is_zero() {
                 self.ledger.refund(lease);
             }
         }

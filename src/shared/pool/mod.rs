@@ -16,7 +16,7 @@
 //! | *arrive* | yes | – | as *acquire* if no request waits, or else GATED |
 //! | *deliver* a lease | yes | – | its deadline, and the permits that no waiter gets |
 //! | *withdraw* | yes | the permits have lapsed | count 0 |
-//! | *release* a permit | yes | it has not lapsed, and no waiter gets it | count + 1 |
+//! | *release* a permit | yes | it has not lapsed, no waiter gets it, not closed | count + 1 |
 //! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
 //! | *go away*, *come back* | yes | – | not GATED, since no request waits |
 //! | *pause*, *close* | yes | – | GATED |
@@ -331,7 +331,7 @@ impl LeasePool {
 
     fn put_back(&self, locked: &mut Locked, deadline: Deadline, now: Nanos) -> Freed {
         let unused = Freed { unused: Some(Unused { deadline, count: 1 }), ..Freed::default() };
-        if deadline.has_passed(now) {
+        if deadline.has_passed(now) || locked.is_closed {
             return unused;
         }
         if self.pause_end().is_none() {

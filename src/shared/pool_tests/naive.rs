@@ -151,7 +151,7 @@ impl Naive {
     /// Returns the permit if it is to be refunded.
     pub(super) fn release(&mut self, deadline: Deadline, now: Nanos) -> Option<Unused> {
         let unused = Some(Unused { deadline, count: 1 });
-        if deadline.has_passed(now) {
+        if deadline.has_passed(now) || self.is_closed {
             return unused;
         }
         if self.serve(deadline) {

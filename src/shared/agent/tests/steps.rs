@@ -99,7 +99,7 @@ fn d12_leases_of_a_reply_with_one_deadline_are_refunded_each_to_its_mark() {
         }
     }
     assert!(deadlines[1] < deadlines[0], "{deadlines:?}");
-    agent.unused(Unused { deadline: deadlines[1], count: 1 }, false);
+    agent.unused(Unused { deadline: deadlines[1], count: 1 });
     let refunds = agent.probe(1, at(ms(2))).refunds;
     assert_eq!(refunds.iter().map(|of| (of.mark, of.count)).collect::<Vec<_>>(), [(marks[1], 1)]);
 }
@@ -123,6 +123,13 @@ fn d10_pause_after_a_step_outlasts_the_leases_from_before() {
     };
     assert!(until >= at(ms(300 + 1_375)), "{until:?}");
     assert_eq!(agent.probe(1, at(ms(400))).want, 0);
+}
+
+#[test]
+fn o1_leases_that_are_discarded_after_a_step_count_as_lapsed() {
+    let agent = agent_after_a_step();
+    let counts = agent.counts();
+    assert_eq!((counts.leased, counts.lapsed, counts.clock_steps), (1, 1, 1));
 }
 
 #[test]
@@ -167,14 +174,14 @@ fn agent_of_a_full_quota() -> (Agent, Deadline) {
 #[test]
 fn d6_permit_that_is_given_back_is_asked_for_at_once_and_then_once_per_lease() {
     let (mut agent, deadline) = agent_of_a_full_quota();
-    assert!(agent.unused(Unused { deadline, count: 1 }, true), "permits come sooner");
+    assert!(agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
     assert!(agent.schedule().then <= at(ms(20)));
     let request = ask(&mut agent, 20);
     assert_eq!(request.refunds.len(), 1);
     refuse(&mut agent, &request, 20, 880);
     assert_eq!(agent.schedule().then, at(ms(900)), "others have leased it");
     let next = at(ms(20) + SECOND / 128);
-    assert!(agent.unused(Unused { deadline, count: 1 }, true), "permits come sooner");
+    assert!(agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
     assert_eq!(agent.schedule().then, next);
     let waits = agent.next(at(ms(21)), &queued(1), true);
     assert!(matches!(waits, Next::Wait(until) if until == next), "{waits:?}");
@@ -188,7 +195,7 @@ fn d10_permit_that_is_given_back_does_not_end_the_pause_after_a_step() {
     agent.reply(&request, &reply(&request, 20_300, &[]), at(ms(300)), at(ms(300)));
     let before = agent.schedule().then;
     assert!(before >= at(ms(300 + 1_375)), "{before:?}");
-    assert!(!agent.unused(Unused { deadline, count: 1 }, true), "permits come sooner");
+    assert!(!agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
     assert_eq!(agent.schedule().then, before);
 }
 
