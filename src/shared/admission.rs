@@ -384,14 +384,16 @@ impl Turn {
 impl Admit for Turn {
     type InFlight = ();
 
-    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front.
+    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front. So
+    /// does one whose permit is of an outage that is over.
     #[inline]
     fn is_current(&mut self, is_at_once: bool) -> bool {
-        let Step::Admitted(Permit::Leased(deadline)) = &self.step else { return true };
-        if is_at_once && self.is_far {
-            return true;
-        }
-        let is_current = !self.limiter.clock().has_come(deadline.lapse());
+        let Step::Admitted(permit) = &self.step else { return true };
+        let is_current = match permit {
+            Permit::Leased(_) if is_at_once && self.is_far => true,
+            Permit::Leased(deadline) => !self.limiter.clock().has_come(deadline.lapse()),
+            Permit::Local(_) | Permit::Unlimited => self.limiter.is_of_outage(permit),
+        };
         if !is_current {
             self.lapse();
         }

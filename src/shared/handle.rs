@@ -228,7 +228,7 @@ impl SharedRateLimitHandle {
         let limiter = &*self.limiter;
         Lasting {
             name: Arc::clone(&limiter.quota_name),
-            away: limiter.away,
+            away: limiter.away(),
             is_strict: limiter.terms().is_strict,
             request_timeout: limiter.request_timeout,
         }

@@ -138,7 +138,7 @@
 //! With the feature `shared-keys`, `KeyedLimitLayer::shared` limits each key of the requests, such
 //! as a tenant, by a quota of its own. The keys are those of [`keyed`](crate::keyed). Each has its
 //! pool of permits in this process, and its state in the store. Parts of the keys share a driver,
-//! which sends the requests of all its keys together.
+//! which has one request of each key in flight at a time.
 //!
 //! A call finds the limit of its key under a read lock; a new key takes the lock for writing.
 //!
@@ -167,6 +167,7 @@ mod agent;
 mod away;
 mod driver;
 mod future;
+mod gate;
 mod group;
 mod handle;
 #[cfg(feature = "shared-keys")]
