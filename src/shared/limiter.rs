@@ -309,7 +309,16 @@ impl SharedLimiter {
     }
 
     fn is_drained(&self) -> bool {
-        self.pool.view(self.clock().now()).queued == 0
+        let now = self.clock().now();
+        self.queue(&self.pool.view(now), now).0 == 0
+    }
+
+    /// Returns the number of requests that wait, and the time that the first of them has waited:
+    /// for leases, as `pool` tells, or at the limit of this process alone.
+    pub(super) fn queue(&self, pool: &PoolView, now: Nanos) -> (u32, Option<Duration>) {
+        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+        let (queued, age) = local.map_or((0, None), |local| local.queue());
+        (pool.queued + queued, pool.since.map(|since| now.since(since)).max(age))
     }
 
     /// Delivers a lease.
