@@ -74,6 +74,8 @@ impl SharedWindows {
     /// more keys, those go that have neither a request nor a lease, and with them the changes of
     /// their handles. If all have one, the limit of a further key is made anew for each request:
     /// each asks the store, and its requests are not in one queue. The limit holds all the same.
+    /// While the store is away, such a key has no [share](Away::Share): its requests wait, as those
+    /// of a [closed](Away::Closed) quota do.
     ///
     /// # Panics
     ///

@@ -195,7 +195,8 @@ async fn d1_o1_missing_keys_are_counted_if_they_are_rejected_and_exempt_requests
 
 #[tokio::test(start_paused = true)]
 async fn o1_handle_of_a_key_counts_its_own_rejections_and_has_no_name() {
-    let site = Site::new(1, Away::Closed, 64).map(|layer| layer.name("tenants").max_wait(ms(1)));
+    let site =
+        Site::new(1, Away::Closed, 10_000).map(|layer| layer.name("tenants").max_wait(ms(1)));
     let outcomes = site.send([1, 1, 1, 2, 2, 3]).await;
     assert_eq!((outcomes.served, outcomes.wait_timeout), (3, 3));
     let handle = site.layer.handle();
