@@ -379,3 +379,23 @@ fn d11_requests_that_wait_at_a_share_are_in_the_queue_of_the_handle() {
         assert_eq!((handle.queued(), handle.queue_age()), (0, None));
     });
 }
+
+/// A pause may end at any moment of a probe.
+#[test]
+fn d11_pause_that_ends_during_a_probe_ends_in_time() {
+    run(async {
+        let site = Site::new(1);
+        let service = site.service(&Quota::new(100, SECOND).away(Away::Open), 0);
+        let handle = service.handle();
+        site.server.set_fault(Some(Fault::Silent));
+        service.clone().oneshot(0).await.unwrap();
+        for number in 1..60 {
+            let begin = site.now();
+            handle.pause_for(ms(40));
+            service.clone().oneshot(number).await.unwrap();
+            let took = site.now() - begin;
+            assert!(took >= ms(40) && took <= ms(42), "{took:?}");
+            sleep(ms(number)).await;
+        }
+    });
+}

@@ -143,6 +143,30 @@ fn d1_d13_keys_beyond_those_kept_are_limited_and_the_idle_ones_go() {
     });
 }
 
+/// The pause of a key that nothing uses is kept, however many keys come.
+#[test]
+fn d1_d13_paused_key_stays() {
+    run(async {
+        let server = server();
+        let layer = layer(windows(server.store(0)).keep(64));
+        let (service, handle) = (layer.layer(inner()), layer.handle());
+        let call = |key| service.clone().oneshot(Some(key));
+        call(0).await.unwrap();
+        handle.of(&0).unwrap().pause_for(SECOND * 60);
+        sleep(SECOND * 3).await;
+        for key in 1..1000 {
+            call(key).await.unwrap();
+        }
+        let wait = handle.of(&0).expect("it is kept").estimated_wait();
+        assert!(wait > SECOND * 50, "{wait:?}");
+        sleep(SECOND * 60).await;
+        for key in 1000..2000 {
+            call(key).await.unwrap();
+        }
+        assert!(handle.of(&0).is_none(), "the pause is over");
+    });
+}
+
 /// 500 keys, and a store that is away: few requests are sent, one at a time of each driver.
 #[test]
 fn d11_keys_of_one_driver_probe_the_store_together() {

@@ -153,8 +153,10 @@ impl Limiters {
         if limiters.len() >= room {
             // A limiter is idle if only the map has it: no request does, nor a driver, which keeps
             // it while it has leases. Behind the lock, no request finds it anew.
+            let now = self.clock.now();
             limiters.retain(|_, limiter| {
-                let is_idle = Arc::strong_count(limiter) == 1;
+                let is_idle =
+                    Arc::strong_count(limiter) == 1 && limiter.paused_until(now).is_none();
                 if is_idle {
                     gone.add(limiter.last_totals());
                     idle.push(Arc::clone(limiter));
