@@ -7,8 +7,8 @@
 //! # Requests in flight
 //!
 //! Each quota has one request in flight at most. Its next one leaves when the leases of the last
-//! reply have been delivered. So demand that comes up meanwhile is carried by one request. Quotas do
-//! not wait for each other: one whose node of a cluster hangs delays no other one.
+//! reply have been delivered. So demand that comes up meanwhile is carried by one request. Quotas
+//! do not wait for each other: one whose node of a cluster hangs delays no other one.
 //!
 //! # Outages
 //!

@@ -165,8 +165,8 @@
 //! The first request that finds no permit spawns the driver, in the tokio runtime of that request,
 //! which needs its timer. The driver ends when no request waits and no lease is held. If its
 //! runtime shuts down, the waiters of other runtimes spawn another. A runtime that is kept and not
-//! driven, such as a `current_thread` one outside of its `block_on`, holds up the waiters of others:
-//! call a shared limit first in a runtime that runs.
+//! driven, such as a `current_thread` one outside of its `block_on`, holds up the waiters of
+//! others: call a shared limit first in a runtime that runs.
 
 mod admission;
 mod agent;

@@ -72,10 +72,10 @@ impl SharedWindows {
     ///
     /// A key takes about a kibibyte, from its first request on, and the queue of its requests. Of
     /// more keys, those go that have neither a request nor a lease nor a pause, and with them the
-    /// changes of their handles. If all have one, the limit of a further key is made anew for each request:
-    /// each asks the store, and its requests are not in one queue. The limit holds all the same.
-    /// While the store is away, such a key has no [share](Away::Share): its requests wait, as those
-    /// of a [closed](Away::Closed) quota do.
+    /// changes of their handles. If all have one, the limit of a further key is made anew for each
+    /// request: each asks the store, and its requests are not in one queue. The limit holds all the
+    /// same. While the store is away, such a key has no [share](Away::Share): its requests wait, as
+    /// those of a [closed](Away::Closed) quota do.
     ///
     /// # Panics
     ///
