@@ -250,7 +250,7 @@
 //! | `floodgate_requests_issued_alone_total` | counter | requests | that were issued by the limit of this process alone, during an outage |
 //! | `floodgate_requests_issued_unlimited_total` | counter | requests | that were issued without a limit, during an outage |
 //! | `floodgate_store_epoch_changes_total` | counter | changes | of the history of the state: it was lost, or its server was started anew |
-//! | `floodgate_store_clock_steps_total` | counter | steps | of the store's clock ahead, after each of which the process pauses for a window |
+//! | `floodgate_store_clock_steps_total` | counter | steps | of the store's clock ahead, after each of which the process pauses for 1.4 windows |
 //! | `floodgate_store_other_terms_total` | counter | replies | that told of another limit or window under the same name |
 //!
 //! The first four are recorded when they happen, and all others by `record_metrics`: a request that

@@ -141,7 +141,11 @@
 //! With the feature `shared-keys`, `KeyedLimitLayer::shared` limits each key of the requests, such
 //! as a tenant, by a quota of its own. The keys are those of [`keyed`](crate::keyed). Each has its
 //! pool of permits in this process, and its state in the store. Parts of the keys share a driver,
-//! which sends the requests of all its keys together.
+//! which has one request of each key in flight at a time.
+//!
+//! If one key fails, as after the loss of a node of a cluster, only its own store is away. If
+//! several fail in turn, and none has a good reply, the store is taken to be gone: one probe at a
+//! time is sent for all keys of a driver, and the requests of up to four keys that have not failed.
 //!
 //! A call finds the limit of its key under a read lock; a new key takes the lock for writing.
 //!
@@ -163,13 +167,16 @@
 //!
 //! The first request that finds no permit spawns the driver, in the tokio runtime of that request,
 //! which needs its timer. The driver ends when no request waits and no lease is held. If its
-//! runtime shuts down, the waiters of other runtimes spawn another.
+//! runtime shuts down, the waiters of other runtimes spawn another. A runtime that is kept and not
+//! driven, such as a `current_thread` one outside of its `block_on`, holds up the waiters of
+//! others: call a shared limit first in a runtime that runs.
 
 mod admission;
 mod agent;
 mod away;
 mod driver;
 mod future;
+mod gate;
 mod group;
 mod handle;
 #[cfg(feature = "shared-keys")]
