@@ -37,8 +37,8 @@ use crate::time::Nanos;
 
 /// The part of a window for which a refusal of the store is believed: 1/16.
 ///
-/// Another process may give permits back at any time. A full quota is asked for 16 times in a window
-/// at most.
+/// Another process may give permits back at any time. A full quota is asked for 16 times in a
+/// window at most.
 const BELIEVED_PART: u32 = 16;
 
 /// A lease that waits for its begin.

@@ -386,9 +386,9 @@ impl LeasePool {
         Some(Unused { deadline: before.deadline(), count: before.count() })
     }
 
-    /// Sets the leases that are granted for later. Waiters that would get a permit too late, by them
-    /// or by a pause, are rejected, and those behind them move up. An older schedule than the
-    /// present one has no effect.
+    /// Sets the leases that are granted for later. Waiters that would get a permit too late are
+    /// rejected, by the leases or by a pause, and those behind them move up. An older schedule than
+    /// the present one has no effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
         if schedule.number < locked.plan.number {

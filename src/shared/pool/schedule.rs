@@ -17,7 +17,10 @@ pub(crate) struct Schedule {
     pub(crate) at_least: Nanos,
 }
 
-/// A schedule that tells of any request when it gets a permit, in a step per doubling of the leases.
+/// A schedule with sums, by which it tells when a request gets a permit.
+///
+/// A look takes one step for each doubling of the leases, and one for all requests together whether
+/// one may be late.
 pub(super) struct Plan {
     pub(super) number: u64,
     /// The begin of each lease, and the number of requests that it and those before it cover.
