@@ -9,8 +9,8 @@
 //!
 //! A permit that comes back later than that may be of several merged leases. It is refunded to the
 //! one with the earliest mark. Let that be `a`, while the permit is of `b`. Until the mark of `a`,
-//! the store counts one permit less of `a`, and the unused one of `b` in its place. From then on, it
-//! counts the latter in vain. A refund to a later mark would free a permit that is in use. Permits
+//! the store counts one permit less of `a`, and the unused one of `b` in its place. From then on,
+//! the latter counts in vain. A refund to a later mark would free a permit that is in use. Permits
 //! that may be of two epochs are not refunded.
 
 use std::{collections::VecDeque, mem, time::Duration};
