@@ -76,6 +76,9 @@ impl SharedRateLimitHandle {
 
     /// Returns the time that a request would wait at least if it arrived now; zero if there is a
     /// permit at hand, or the store has to be asked. At a closed limit, it is [`Duration::MAX`].
+    ///
+    /// It knows of pauses, and of the permits of other processes by the latest reply of the store:
+    /// they may give some back sooner.
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
         let now = self.limiter.clock().now();
