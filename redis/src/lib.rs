@@ -38,7 +38,7 @@
 //!
 //! - **Use a `ConnectionManager`** with `set_max_delay`, as above: by default, the pauses between
 //!   its attempts grow up to some seconds, and the quota is away as long.
-//! - **A request waits up to the `request_timeout` of the quota**, 100 ms by default, with any
+//! - **A request waits up to the `store_timeout` of the quota**, 100 ms by default, with any
 //!   connection: one that waits longer is dropped, and the quota is away. Above 500 ms, raise the
 //!   response timeout of the connection, too: `ConnectionManagerConfig::set_response_timeout`.
 //! - **A start without Redis**: `get_connection_manager_with_config` fails if the server is away.
@@ -108,7 +108,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | `io` | no connection, a lost one, or no node for the key |
-//! | `timeout` | no response within the `request_timeout` of the quota, or the response timeout of the connection; the request may have been applied |
+//! | `timeout` | no response within the `store_timeout` of the quota, or the response timeout of the connection; the request may have been applied |
 //! | `loading` | the server reads its data after a start |
 //! | `busy` | another script keeps the server busy |
 //! | `readonly` | the server takes no writes: a replica, or one that can't save (`MISCONF`) or has lost its replicas. If it lasts after a failover, the connection leads to the former primary, and has to be made anew |

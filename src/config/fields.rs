@@ -69,9 +69,9 @@ pub(super) fn shared_quota<'de, D: Deserializer<'de>>(from: D) -> Result<Quota, 
     quota::window(quota.window()).map(|_| quota).map_err(D::Error::custom)
 }
 
-pub(super) fn request_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let timeout = serde_fields::duration("request_timeout", from)?;
-    quota::request_timeout(timeout).map_err(D::Error::custom)
+pub(super) fn store_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let timeout = serde_fields::duration("store_timeout", from)?;
+    quota::store_timeout(timeout).map_err(D::Error::custom)
 }
 
 pub(super) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

@@ -22,7 +22,7 @@ use crate::{
 /// | `away` | | `closed`, `open`, or `{ share = 8 }` of so many processes |
 /// | `max_share` | the limit | permits that this process leases in a window |
 /// | `strict` | false | an unknown state of the store counts as full |
-/// | `request_timeout` | 100 ms | longest wait for a reply of the store |
+/// | `store_timeout` | 100 ms | longest wait for a reply of the store |
 /// | `max_queue` | 10,000 | requests that may wait in this process; with 0, each waits for one reply of the store at most |
 /// | `max_wait` | 30 s | longest wait |
 ///
@@ -72,10 +72,10 @@ pub struct SharedWindowConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub strict: bool,
     /// The longest wait for a reply of the store. It cannot change at run time.
-    #[cfg_attr(feature = "serde", serde(default = "request_timeout"))]
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::request_timeout"))]
+    #[cfg_attr(feature = "serde", serde(default = "store_timeout"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::store_timeout"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_fields::text"))]
-    pub request_timeout: Duration,
+    pub store_timeout: Duration,
     /// The largest number of requests that wait in this process.
     #[cfg_attr(feature = "serde", serde(default = "max_queue"))]
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_queue_of_keys"))]
@@ -88,7 +88,7 @@ pub struct SharedWindowConfig {
 }
 
 #[cfg(feature = "serde")]
-const fn request_timeout() -> Duration {
+const fn store_timeout() -> Duration {
     quota::REQUEST_TIMEOUT
 }
 
@@ -112,7 +112,7 @@ impl SharedWindowConfig {
             away,
             max_share: None,
             strict: false,
-            request_timeout: quota::REQUEST_TIMEOUT,
+            store_timeout: quota::REQUEST_TIMEOUT,
             max_queue: MAX_QUEUE,
             max_wait: MAX_WAIT,
         }
@@ -124,10 +124,10 @@ impl SharedWindowConfig {
     ///
     /// If a setting is one at which [`SharedWindow`] would panic.
     pub fn try_quota(&self, store: impl Store) -> Result<SharedWindow, InvalidSetting> {
-        let Self { quota, away, max_share, strict, request_timeout, .. } = *self;
+        let Self { quota, away, max_share, strict, store_timeout, .. } = *self;
         let (limit, window) = (quota.limit(), quota.window());
         let mut shared = SharedWindow::try_new(store, &*self.name, limit, window, away)?
-            .try_request_timeout(request_timeout)?;
+            .try_request_timeout(store_timeout)?;
         if let Some(max_share) = max_share {
             shared = shared.try_max_share(max_share)?;
         }
@@ -154,7 +154,7 @@ impl SharedWindowConfig {
     ///
     /// Those of `apply`.
     pub fn check(&self, handle: &SharedRateLimitHandle) -> Result<(), ApplyError> {
-        let Self { quota, away, max_share, strict, request_timeout, .. } = *self;
+        let Self { quota, away, max_share, strict, store_timeout, .. } = *self;
         quota::window(quota.window())?;
         quota::away(away, quota.limit())?;
         max_share.map_or(Ok(0), |share| quota::max_share(share, quota.limit()))?;
@@ -163,7 +163,7 @@ impl SharedWindowConfig {
         keeps("name", &name, &running.name)?;
         keeps("away", &away, &running.away)?;
         keeps("strict", &strict, &running.is_strict)?;
-        keeps("request_timeout", &request_timeout, &running.request_timeout)?;
+        keeps("store_timeout", &store_timeout, &running.store_timeout)?;
         Ok(())
     }
 

@@ -391,7 +391,7 @@
 //! | there | here |
 //! | --- | --- |
 //! | a limiter with a Redis client | `WindowRateLimitLayer::shared(quota)` of a `SharedWindow::new(RedisStore::new(connection), name, n, window, away)` |
-//! | a key for each user | `KeyedLimitLayer::shared(windows, key)` of a `SharedWindows`, with the feature `shared-keys` |
+//! | a key for each user | `KeyedLimitLayer::shared(windows, key)` of a `SharedKeyedWindow`, with the feature `shared-keys` |
 //! | sleep until the time of the reply, and try again | nothing: requests wait in order, up to `max_wait` |
 //! | reject at once | `.max_wait(Duration::ZERO)`: after one reply of the store, if no permit is at hand |
 //! | `in_memory_fallback` (Flask-Limiter, slowapi), `insuranceLimiter` (rate-limiter-flexible) | `Away::Share { processes }` |

@@ -12,7 +12,7 @@ use crate::{
     limiter::{ADMITTED, labels},
     metric::Metric,
     retry::RetryBudget,
-    shared::{FleetCounts, SharedSnapshot},
+    shared::{SharedSnapshot, StoreCounts},
 };
 
 const IN_FLIGHT: Metric =
@@ -149,7 +149,7 @@ struct StoreSum {
     held: u64,
     away: u64,
     away_for: Duration,
-    fleet: FleetCounts,
+    store: StoreCounts,
 }
 
 impl StoreSum {
@@ -159,7 +159,7 @@ impl StoreSum {
         self.held += of.held;
         self.away += u64::from(of.away_for.is_some());
         self.away_for = self.away_for.max(of.away_for.unwrap_or_default());
-        self.fleet.add(of.fleet);
+        self.store.add(of.store);
     }
 
     #[cfg(feature = "shared-keys")]
@@ -168,7 +168,7 @@ impl StoreSum {
         self.held += of.held;
         self.away += of.away_keys;
         self.away_for = self.away_for.max(of.away_for.unwrap_or_default());
-        self.fleet.add(of.fleet);
+        self.store.add(of.store);
     }
 
     fn record(&self, count: impl Fn(Metric, u64), seconds: impl Fn(Metric, Duration)) {
@@ -181,12 +181,12 @@ impl StoreSum {
 
     /// Requests of which some are about to be issued: a count at the issue would cost each call.
     const fn issued(&self) -> u64 {
-        let FleetCounts { used, issued_alone, issued_unlimited, .. } = self.fleet;
+        let StoreCounts { used, issued_alone, issued_unlimited, .. } = self.store;
         used + issued_alone + issued_unlimited
     }
 
     const fn totals(&self) -> [(Metric, u64); 10] {
-        let of = &self.fleet;
+        let of = &self.store;
         [
             (ISSUED, self.issued()),
             (LEASED, of.leased),

@@ -255,7 +255,7 @@
 //!
 //! The first four are recorded when they happen, and all others by `record_metrics`: a request that
 //! finds a permit at hand records no more than one of a window does. The counters are the
-//! [`FleetCounts`] of the snapshot, which count from the creation of the limit. A store has few
+//! [`StoreCounts`] of the snapshot, which count from the creation of the limit. A store has few
 //! codes; from the 17th on, they are one, `other`.
 //!
 //! | event | level | further fields |
@@ -345,5 +345,5 @@ pub use crate::{
     limiter::LimitCounts,
     rate_limit::WindowSnapshot,
     retry::{RetryBudgetSnapshot, RetrySnapshot},
-    shared::{FleetCounts, SharedSnapshot},
+    shared::{SharedSnapshot, StoreCounts},
 };

@@ -343,7 +343,7 @@ impl Turn {
         if wait.deadline == Nanos::NEVER {
             return Poll::Pending;
         }
-        let end = wait.deadline.after(self.limiter.request_timeout);
+        let end = wait.deadline.after(self.limiter.store_timeout);
         // A new one each time, because the task may have moved to another runtime.
         wait.timer.insert(self.limiter.clock().timer(end, &TIMER)).poll(cx)
     }

@@ -9,7 +9,7 @@ use crate::{rate_limit::RateLimiter, time::Nanos};
 /// The store is *away* from the first request to it that fails, or has no reply in time, until the
 /// next good reply. Permits that are leased stay usable until their deadline, in every mode. Until
 /// that first request has failed, calls wait for it, up to the
-/// [timeout](super::SharedWindow::request_timeout).
+/// [timeout](super::SharedWindow::store_timeout).
 ///
 /// Probes are sent to the store one at a time, each after a random time of 5 ms up to a bound,
 /// which doubles from 50 ms to 1 s.

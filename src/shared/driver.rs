@@ -334,7 +334,7 @@ impl SharedLimiter {
             let polled = catch_unwind(AssertUnwindSafe(poll));
             polled.unwrap_or_else(|_| Poll::Ready(Err(StoreError::new("panic"))))
         });
-        let reply = match timeout(self.request_timeout, asked).await {
+        let reply = match timeout(self.store_timeout, asked).await {
             Ok(reply) => reply.and_then(|reply| Reply::decode(&reply, &request)),
             Err(_) => Err(StoreError::new("timeout")),
         };

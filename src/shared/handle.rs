@@ -156,7 +156,7 @@ impl SharedRateLimitHandle {
         let (held, terms) = (agent.mine(now), agent.terms());
         SharedSnapshot {
             name: limiter.own_observer().and_then(Observer::name).cloned(),
-            quota: Arc::clone(&limiter.quota_name),
+            quota_name: Arc::clone(&limiter.quota_name),
             limit: terms.limit,
             window: terms.window,
             remaining: remaining(&pool, queued, &agent, !paused_for.is_zero()),
@@ -172,7 +172,7 @@ impl SharedRateLimitHandle {
             max_wait: limits.max_wait(),
             is_closed: pool.is_closed,
             rejected: self.rejected(),
-            fleet: limiter.fleet(&pool, &agent),
+            store: limiter.counts(&pool, &agent),
             counts: limiter.own_observer().and_then(Observer::counts),
         }
     }
@@ -243,7 +243,7 @@ impl SharedRateLimitHandle {
             name: Arc::clone(&limiter.quota_name),
             away: limiter.away(),
             is_strict: limiter.terms().is_strict,
-            request_timeout: limiter.request_timeout,
+            store_timeout: limiter.store_timeout,
         }
     }
 
@@ -321,7 +321,7 @@ pub(crate) struct Lasting {
     pub(crate) name: Arc<str>,
     pub(crate) away: Away,
     pub(crate) is_strict: bool,
-    pub(crate) request_timeout: Duration,
+    pub(crate) store_timeout: Duration,
 }
 
 /// Returns the number of requests that could be issued, by readings of one moment.

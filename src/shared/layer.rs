@@ -77,7 +77,7 @@ impl<P> SharedRateLimitLayer<P> {
     ///
     /// A request that finds no permit at hand learns from the next reply of the store when there is
     /// one, and is rejected then if that is later. So with zero, a request waits for one reply of
-    /// the store at most, up to the [timeout](SharedWindow::request_timeout) of a request.
+    /// the store at most, up to the [timeout](SharedWindow::store_timeout) of a request.
     /// [`Duration::MAX`] is no bound: while the store is away, requests may wait without end then.
     ///
     /// For a server, zero fits. For a client, the time that its caller has, and at least two

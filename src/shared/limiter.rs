@@ -13,7 +13,7 @@ use std::{
 #[cfg(feature = "shared-keys")]
 use super::observed::Totals;
 use super::{
-    Away, FleetCounts, SharedWindow, StoreError,
+    Away, SharedWindow, StoreCounts, StoreError,
     agent::{Agent, Remark, Terms},
     away::{Backoff, Outage},
     driver::Driver,
@@ -38,7 +38,7 @@ pub(crate) struct SharedLimiter {
     pub(super) store: Arc<dyn AnyStore>,
     pub(super) quota_name: Arc<str>,
     away: Away,
-    pub(super) request_timeout: Duration,
+    pub(super) store_timeout: Duration,
     outage: Mutex<Option<Outage>>,
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads
     /// an old value finds the pool away, whose lock orders the next reading, or finds no outage.
@@ -81,7 +81,7 @@ pub(super) enum Detour {
 
 impl SharedLimiter {
     pub(super) fn new(quota: SharedWindow, group: Arc<Group>, observed: Arc<Observed>) -> Self {
-        let SharedWindow { store, name, terms, away, request_timeout } = quota;
+        let SharedWindow { store, name, terms, away, store_timeout } = quota;
         let clock = group.clock;
         Self {
             pool: LeasePool::new(),
@@ -89,7 +89,7 @@ impl SharedLimiter {
             store,
             quota_name: name,
             away,
-            request_timeout,
+            store_timeout,
             outage: Mutex::new(None),
             is_away: AtomicBool::new(false),
             is_orphan: AtomicBool::new(false),
@@ -494,8 +494,8 @@ impl SharedLimiter {
     // --- Counts.
 
     /// Returns the counts of a moment, of which the readings are.
-    pub(super) fn fleet(&self, pool: &PoolView, agent: &Agent) -> FleetCounts {
-        self.tally.with(FleetCounts { used: agent.used(pool.permits), ..agent.counts() })
+    pub(super) fn counts(&self, pool: &PoolView, agent: &Agent) -> StoreCounts {
+        self.tally.with(StoreCounts { used: agent.used(pool.permits), ..agent.counts() })
     }
 
     /// Returns all counts of a limiter that no request has any more. Permits that it holds have
@@ -505,8 +505,8 @@ impl SharedLimiter {
         self.withdraw(Nanos::NEVER);
         let mut agent = self.agent();
         agent.close();
-        let fleet = self.fleet(&self.pool.view(Nanos::NEVER), &agent);
-        Totals { fleet, rejected: self.tally.rejected() }
+        let store = self.counts(&self.pool.view(Nanos::NEVER), &agent);
+        Totals { store, rejected: self.tally.rejected() }
     }
 
     /// Records that no map keeps the limiter.

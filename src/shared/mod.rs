@@ -94,9 +94,9 @@
 //! | clocks run within 500 ppm of real time | N in any span that is shorter than W by the excess; in W itself up to 2 N, if all of N was issued in a burst |
 //! | the store's clock is not set forward | noticed by each process that has asked within two windows: it asks for nothing for 1.4 windows, and the limit holds. A step below a round trip is not seen, and shortens the window by itself. A process that has not asked for longer: at most 2 N, once |
 //! | it is not set back | the time continues from the latest one: N |
-//! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](FleetCounts::issued_late), and the store is told |
+//! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](StoreCounts::issued_late), and the store is told |
 //! | the clock of a process runs while its machine is suspended | N, and the permits that suspended machines held, once |
-//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one, once those of the longer W count no more. Counted as [`other_terms`](FleetCounts::other_terms) |
+//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one, once those of the longer W count no more. Counted as [`other_terms`](StoreCounts::other_terms) |
 //!
 //! A process that is stopped while its clock runs issues nothing on leases that have lapsed. A
 //! machine that is suspended with its clock may issue the permits that it holds once it resumes. At
@@ -113,7 +113,7 @@
 //! [`Away`] is chosen, and has no default: requests wait and are rejected as
 //! [unavailable](crate::Rejected::is_unavailable), are issued without a limit, or pass a limit of
 //! this process alone. A timeout is never an admission. No call waits for longer than its
-//! `max_wait` and the [timeout](SharedWindow::request_timeout) of one request to the store. The
+//! `max_wait` and the [timeout](SharedWindow::store_timeout) of one request to the store. The
 //! driver probes the store by itself, one request at a time.
 //!
 //! # The price
@@ -197,7 +197,8 @@ mod wire_tests;
 
 #[cfg(feature = "shared-keys")]
 pub use self::keyed::{
-    SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeysHandle, SharedKeysSnapshot, SharedWindows,
+    SharedKeyedLimit, SharedKeyedLimitLayer, SharedKeyedWindow, SharedKeysHandle,
+    SharedKeysSnapshot,
 };
 pub(crate) use self::layer::{MAX_QUEUE, MAX_WAIT};
 pub use self::{
@@ -207,6 +208,6 @@ pub use self::{
     layer::SharedRateLimitLayer,
     quota::SharedWindow,
     service::SharedRateLimit,
-    snapshot::{FleetCounts, SharedSnapshot},
+    snapshot::{SharedSnapshot, StoreCounts},
     store::{Store, StoreError},
 };

@@ -46,7 +46,7 @@ pub struct SharedWindow {
     pub(super) name: Arc<str>,
     pub(super) terms: Terms,
     pub(super) away: Away,
-    pub(super) request_timeout: Duration,
+    pub(super) store_timeout: Duration,
 }
 
 impl SharedWindow {
@@ -91,7 +91,7 @@ impl SharedWindow {
             name,
             terms: Terms { limit, window, max_share: limit, is_strict: false },
             away,
-            request_timeout: REQUEST_TIMEOUT,
+            store_timeout: REQUEST_TIMEOUT,
         })
     }
 
@@ -144,18 +144,18 @@ impl SharedWindow {
     /// If `timeout` is zero or longer than 10 s.
     #[must_use]
     #[track_caller]
-    pub fn request_timeout(self, timeout: Duration) -> Self {
+    pub fn store_timeout(self, timeout: Duration) -> Self {
         literal(self.try_request_timeout(timeout))
     }
 
-    /// Sets the timeout as [`request_timeout`](Self::request_timeout) does, for a value that may be
+    /// Sets the timeout as [`store_timeout`](Self::store_timeout) does, for a value that may be
     /// invalid.
     ///
     /// # Errors
     ///
-    /// Where `request_timeout` panics.
+    /// Where `store_timeout` panics.
     pub fn try_request_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
-        self.request_timeout = self::request_timeout(timeout)?;
+        self.store_timeout = self::store_timeout(timeout)?;
         Ok(self)
     }
 }
@@ -191,10 +191,10 @@ pub(crate) fn max_share(max_share: u32, limit: u32) -> Result<u32, InvalidSettin
 }
 
 /// Checks the timeout of a request to the store.
-pub(crate) fn request_timeout(timeout: Duration) -> Result<Duration, InvalidSetting> {
+pub(crate) fn store_timeout(timeout: Duration) -> Result<Duration, InvalidSetting> {
     if timeout.is_zero() || timeout > MAX_REQUEST_TIMEOUT {
         let expected = "longer than zero and at most 10s";
-        return Err(InvalidSetting::new("request_timeout", timeout, expected));
+        return Err(InvalidSetting::new("store_timeout", timeout, expected));
     }
     Ok(timeout)
 }
@@ -217,7 +217,7 @@ impl fmt::Debug for SharedWindow {
             .field("max_share", &self.terms.max_share)
             .field("is_strict", &self.terms.is_strict)
             .field("away", &self.away)
-            .field("request_timeout", &self.request_timeout)
+            .field("store_timeout", &self.store_timeout)
             .finish_non_exhaustive()
     }
 }

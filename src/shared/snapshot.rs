@@ -14,7 +14,7 @@ pub struct SharedSnapshot {
     /// The name of the limit, if it has one.
     pub name: Option<Arc<str>>,
     /// The name of the quota in the store.
-    pub quota: Arc<str>,
+    pub quota_name: Arc<str>,
     /// The number of requests that all processes may issue in a window.
     pub limit: u32,
     /// The length of the window.
@@ -60,7 +60,7 @@ pub struct SharedSnapshot {
     /// The number of rejections of other reasons than the store, by reason.
     pub rejected: RejectedCounts,
     /// The numbers of events between this process and the store.
-    pub fleet: FleetCounts,
+    pub store: StoreCounts,
     /// The numbers of other events, counted since the limit was named; `None` without a name.
     pub counts: Option<LimitCounts>,
 }
@@ -74,7 +74,7 @@ impl SharedSnapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct FleetCounts {
+pub struct StoreCounts {
     /// Requests to the store.
     pub store_requests: u64,
     /// Requests to the store that failed, or had no reply in time.
@@ -109,7 +109,7 @@ pub struct FleetCounts {
 }
 
 #[cfg(any(feature = "metrics", feature = "shared-keys"))]
-impl FleetCounts {
+impl StoreCounts {
     /// Adds the counts of another limit.
     pub(crate) fn add(&mut self, of: Self) {
         let Self {

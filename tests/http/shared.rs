@@ -123,8 +123,8 @@ async fn o7_json_of_a_shared_limit_has_its_state_and_its_counts() {
         "is_closed": false,
         "rejected": { "queue_full": 0, "wait_timeout": 0, "closed": 0 },
         "fleet": {
-            "store_requests": snapshot.fleet.store_requests,
-            "store_failures": snapshot.fleet.store_failures,
+            "store_requests": snapshot.store.store_requests,
+            "store_failures": snapshot.store.store_failures,
             "leased": 0,
             "used": 0,
             "lapsed": 0,

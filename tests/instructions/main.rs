@@ -20,7 +20,7 @@ use tower_floodgate::{
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
-    shared::{Away, SharedRateLimitLayer, SharedWindow, SharedWindows, Store, StoreError},
+    shared::{Away, SharedKeyedWindow, SharedRateLimitLayer, SharedWindow, Store, StoreError},
 };
 
 include!("harness.rs");
@@ -174,7 +174,7 @@ fn shared(calls: u64, run: fn(u64, SharedRateLimitLayer)) {
 }
 
 fn shared_key(calls: u64) {
-    let windows = SharedWindows::new(Full, "full", i32::MAX as u32, MONTH, Away::Closed);
+    let windows = SharedKeyedWindow::new(Full, "full", i32::MAX as u32, MONTH, Away::Closed);
     let key = |_: &u64| Some([1_u64, 1]);
     let mut service = KeyedLimitLayer::shared(windows, key).max_queue(u32::MAX).layer(Echo);
     let _runtime = lease(&mut service);

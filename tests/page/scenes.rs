@@ -240,9 +240,9 @@ pub(crate) async fn states_are_told(browser: &Browser) {
 /// Returns what the handle of a shared limit of an hour says whose store is there.
 fn of_shared(handle: &SharedRateLimitHandle) -> Numbers {
     let snapshot = handle.snapshot();
-    let fleet = snapshot.fleet;
+    let store = snapshot.store;
     let state = [
-        ("Quota", handle.quota_name().to_owned()),
+        ("Quota name", handle.quota_name().to_owned()),
         ("Limit", grouped(handle.limit())),
         ("Window", "60 min 0 s".to_owned()),
         ("Remaining", grouped(handle.remaining())),
@@ -257,19 +257,19 @@ fn of_shared(handle: &SharedRateLimitHandle) -> Numbers {
         ("Max queue", bound(handle.max_queue().map(grouped))),
         ("Max wait", bound(handle.max_wait().map(millis))),
         ("Closed", yes(handle.is_closed())),
-        ("Store requests", grouped(fleet.store_requests)),
-        ("Store failures", grouped(fleet.store_failures)),
-        ("Leased", grouped(fleet.leased)),
-        ("Used", grouped(fleet.used)),
-        ("Lapsed", grouped(fleet.lapsed)),
-        ("Refunded", grouped(fleet.refunded)),
-        ("Epoch changes", grouped(fleet.epoch_changes)),
-        ("Clock steps", grouped(fleet.clock_steps)),
-        ("Other terms", grouped(fleet.other_terms)),
-        ("Issued late", grouped(fleet.issued_late)),
-        ("Issued alone", grouped(fleet.issued_alone)),
-        ("Issued unlimited", grouped(fleet.issued_unlimited)),
-        ("Unavailable", grouped(fleet.unavailable)),
+        ("Store requests", grouped(store.store_requests)),
+        ("Store failures", grouped(store.store_failures)),
+        ("Leased", grouped(store.leased)),
+        ("Used", grouped(store.used)),
+        ("Lapsed", grouped(store.lapsed)),
+        ("Refunded", grouped(store.refunded)),
+        ("Epoch changes", grouped(store.epoch_changes)),
+        ("Clock steps", grouped(store.clock_steps)),
+        ("Other terms", grouped(store.other_terms)),
+        ("Issued late", grouped(store.issued_late)),
+        ("Issued alone", grouped(store.issued_alone)),
+        ("Issued unlimited", grouped(store.issued_unlimited)),
+        ("Unavailable", grouped(store.unavailable)),
     ];
     numbers(state.into_iter().chain(rejections(handle.rejected())).chain(events(snapshot.counts)))
 }

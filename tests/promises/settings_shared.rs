@@ -14,7 +14,7 @@ quota = "1000/1s"
 away = { share = 8 }
 max_share = 750
 strict = true
-request_timeout = "50ms"
+store_timeout = "50ms"
 max_queue = 20
 max_wait = "5s"
 "#;
@@ -26,7 +26,7 @@ fn settings() -> SharedWindowConfig {
     let away = Away::Share { processes: 8 };
     let mut settings = SharedWindowConfig::new("github:search", "1000/1s".parse().unwrap(), away);
     (settings.max_share, settings.strict) = (Some(750), true);
-    settings.request_timeout = ms(50);
+    settings.store_timeout = ms(50);
     (settings.max_queue, settings.max_wait) = (20, secs(5));
     settings
 }
@@ -61,7 +61,7 @@ fn s1_c7_invalid_settings_of_a_shared_limit_name_the_field_the_value_and_the_rem
         ("away = { share = 0 }", "share is 0: it must be a whole number between 1 and 2147483647"),
         ("away = \"shut\"", "unknown variant `shut`, expected one of `closed`, `open`, `share`"),
         ("max_share = 0", "max_share is 0: it must be a whole number between 1 and 2147483647"),
-        ("request_timeout = \"11s\"", "request_timeout is 11s: it must be longer than zero"),
+        ("store_timeout = \"11s\"", "store_timeout is 11s: it must be longer than zero"),
         ("max_wait = 5", "max_wait"),
         ("max_wiat = \"5s\"", "unknown field `max_wiat`"),
     ];
@@ -142,8 +142,8 @@ fn s2_settings_of_a_shared_limit_that_cannot_change_are_refused_and_nothing_chan
             "strict is false: it must be true, as that of the running limit: it cannot change",
         ),
         (
-            |settings| settings.request_timeout = ms(60),
-            "request_timeout is 60ms: it must be 50ms, as that of the running limit: it cannot \
+            |settings| settings.store_timeout = ms(60),
+            "store_timeout is 60ms: it must be 50ms, as that of the running limit: it cannot \
              change",
         ),
         (

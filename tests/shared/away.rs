@@ -58,7 +58,7 @@ fn d11_closed_quota_rejects_calls_within_their_time_and_issues_none() {
                 let rejected = Rejected::find(&**error).unwrap();
                 assert!(rejected.is_unavailable(), "{rejected}");
             }
-            assert_eq!(handle.snapshot().fleet.unavailable, ends.failed() as u64);
+            assert_eq!(handle.snapshot().store.unavailable, ends.failed() as u64);
             site.server.set_fault(None);
             // The next probe.
             sleep(SECOND + TIMEOUT).await;
@@ -106,15 +106,15 @@ fn d11_open_quota_issues_calls_at_once_and_counts_them() {
             let (handle, ends) = site.start(&quota, 0, Load::Steady(ms(5)));
             sleep(3 * SECOND).await;
             assert!(site.issues.most_in_any_span(SECOND) <= 100);
-            assert_eq!(handle.snapshot().fleet.issued_unlimited, 0);
+            assert_eq!(handle.snapshot().store.issued_unlimited, 0);
             site.server.set_fault(Some(fault));
             sleep(SECOND).await;
             // Waiters are issued when the outage begins.
             assert!(handle.away_for().is_some() && ends.open() == 0, "{} open", ends.open());
-            let (issued, unlimited) = (site.issues.len(), handle.snapshot().fleet.issued_unlimited);
+            let (issued, unlimited) = (site.issues.len(), handle.snapshot().store.issued_unlimited);
             sleep(10 * SECOND).await;
             assert_eq!(site.issues.len() - issued, 2000);
-            assert_eq!(handle.snapshot().fleet.issued_unlimited - unlimited, 2000);
+            assert_eq!(handle.snapshot().store.issued_unlimited - unlimited, 2000);
             assert_eq!((ends.failed(), ends.open()), (0, 0));
             site.server.set_fault(None);
             sleep(SECOND + TIMEOUT).await;
@@ -144,7 +144,7 @@ fn d11_share_holds_the_limit_of_each_process_alone() {
             let inside = site.issues.since(begin);
             for (process, handle) in handles.iter().enumerate() {
                 let most = inside.of(process).most_in_any_span(SECOND);
-                let alone = handle.snapshot().fleet.issued_alone;
+                let alone = handle.snapshot().store.issued_alone;
                 assert!(most == 25 && alone >= 100, "{most}, {alone} by {process}");
             }
             assert!(inside.used_share(limit, SECOND) > 0.95);
@@ -238,8 +238,8 @@ fn d11_leased_permits_stay_usable_while_the_store_is_away() {
                 let response = service.call(number.into()).now_or_never();
                 assert!(response.is_some_and(|response| response.is_ok()), "{away:?}");
             }
-            let fleet = service.handle().snapshot().fleet;
-            let beyond = snapshot.fleet.issued_alone + snapshot.fleet.issued_unlimited;
+            let fleet = service.handle().snapshot().store;
+            let beyond = snapshot.store.issued_alone + snapshot.store.issued_unlimited;
             assert_eq!(fleet.issued_alone + fleet.issued_unlimited, beyond, "{away:?}");
             println!("{away:?}: {} at hand", snapshot.pooled);
         });

@@ -33,12 +33,12 @@ fn steps(steps: &[i64]) -> (usize, u64, f64) {
         for handle in &handles {
             // The leases of a reply that shows a step are discarded, and others are under way.
             let snapshot = handle.snapshot();
-            let fleet = snapshot.fleet;
+            let fleet = snapshot.store;
             let known = fleet.used + fleet.lapsed + u64::from(snapshot.pooled);
             let open = fleet.leased - known;
             assert!(open <= u64::from(LIMIT / 64).max(1) * 2, "{open} of {fleet:?}");
         }
-        let noticed = handles.iter().map(|handle| handle.snapshot().fleet.clock_steps).sum();
+        let noticed = handles.iter().map(|handle| handle.snapshot().store.clock_steps).sum();
         let used = site.issues.used_share(LIMIT, SECOND);
         (site.issues.most_in_any_span(SECOND), noticed, used)
     })
@@ -83,7 +83,7 @@ fn d10_clock_that_is_slewed_forward_is_noticed() {
             site.server.step_clock(MS);
         }
         sleep(2 * SECOND).await;
-        assert!(handles.iter().all(|handle| handle.snapshot().fleet.clock_steps > 0));
+        assert!(handles.iter().all(|handle| handle.snapshot().store.clock_steps > 0));
         assert!(site.issues.most_in_any_span(SECOND) <= LIMIT as usize);
     });
 }

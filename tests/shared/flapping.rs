@@ -26,7 +26,7 @@ fn d11_share_holds_its_bound_while_the_store_comes_and_goes() {
             site.server.set_fault(None);
             sleep(window / 8).await;
         }
-        let alone: u64 = handles.iter().map(|handle| handle.snapshot().fleet.issued_alone).sum();
+        let alone: u64 = handles.iter().map(|handle| handle.snapshot().store.issued_alone).sum();
         assert!(alone > 100, "{alone} issued alone");
         let most = site.issues.most_in_any_span(window);
         assert!(most <= 2 * limit as usize, "{most}");

@@ -57,7 +57,7 @@ fn d1_s2_limit_that_is_changed_holds_across_the_change() {
             assert!(later.used_share(after.0, SECOND) > 0.95);
             assert_rules(&site.server, &site.issues);
             let others: u64 =
-                handles.iter().map(|handle| handle.snapshot().fleet.other_terms).sum();
+                handles.iter().map(|handle| handle.snapshot().store.other_terms).sum();
             assert!(others > 0);
         });
     }
@@ -295,13 +295,13 @@ fn o1_permits_of_a_closed_limit_were_used_or_have_lapsed() {
             let load = if time % 2 == 0 { Load::Greedy(50) } else { Load::Steady(ms(2)) };
             call(service, load, 0.2, time);
             sleep(ms(1900) + Duration::from_micros(1_700 * time)).await;
-            let before = handle.snapshot().fleet;
+            let before = handle.snapshot().store;
             handle.close();
             let at_once = handle.snapshot();
             assert_eq!(at_once.pooled, 0);
-            closed_with_some += usize::from(at_once.fleet.lapsed > before.lapsed);
+            closed_with_some += usize::from(at_once.store.lapsed > before.lapsed);
             sleep(SECOND).await;
-            let fleet = handle.snapshot().fleet;
+            let fleet = handle.snapshot().store;
             assert_eq!(fleet.used, site.issues.len() as u64, "{fleet:?}");
             assert_eq!(fleet.leased, fleet.used + fleet.lapsed, "{fleet:?}");
         });

@@ -12,7 +12,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     Rejected,
     keyed::{KeyedLimitLayer, WithoutKey},
-    shared::{Away, SharedKeyedLimitLayer, SharedWindows, Store, StoreError},
+    shared::{Away, SharedKeyedLimitLayer, SharedKeyedWindow, Store, StoreError},
 };
 
 use crate::{
@@ -32,12 +32,12 @@ fn server() -> Server {
     Server::new(1, RealTime::of_runtime())
 }
 
-fn windows(store: impl Store) -> SharedWindows {
-    SharedWindows::new(store, "api", 10, SECOND, Away::Closed)
+fn windows(store: impl Store) -> SharedKeyedWindow {
+    SharedKeyedWindow::new(store, "api", 10, SECOND, Away::Closed)
 }
 
 fn layer(
-    windows: SharedWindows,
+    windows: SharedKeyedWindow,
 ) -> SharedKeyedLimitLayer<impl tower_floodgate::keyed::Key<Key> + Clone> {
     KeyedLimitLayer::shared(windows, |key: &Key| *key)
 }
@@ -226,7 +226,7 @@ fn d13_key_in_the_store_is_a_hash_that_all_processes_share() {
 fn d5_call_with_a_leased_permit_of_a_kept_key_allocates_nothing() {
     run(async {
         let server = server();
-        let windows = SharedWindows::new(server.store(0), "api", 10_000, SECOND, Away::Closed);
+        let windows = SharedKeyedWindow::new(server.store(0), "api", 10_000, SECOND, Away::Closed);
         let layer = layer(windows);
         let inner = service_fn(|_: Key| std::future::ready(Ok::<_, Infallible>(())));
         let mut service = layer.clone().layer(inner);
@@ -384,7 +384,7 @@ fn d11_d13_requests_of_unkept_keys_take_no_memory_in_an_outage() {
     for away in [Away::Open, Away::Share { processes: 1 }, Away::Closed] {
         let peak = |keys| {
             let scene = async {
-                let windows = SharedWindows::new(Gone, "api", 10, SECOND, away).keep(1);
+                let windows = SharedKeyedWindow::new(Gone, "api", 10, SECOND, away).keep(1);
                 let layer = layer(windows).max_wait(Duration::ZERO);
                 let service = layer.layer(inner());
                 for key in 0..keys {
@@ -405,7 +405,7 @@ fn d11_unkept_key_has_no_share_while_the_store_is_away() {
     run(async {
         let server = server();
         let share = Away::Share { processes: 1 };
-        let windows = SharedWindows::new(server.store(0), "api", 10, SECOND, share).keep(1);
+        let windows = SharedKeyedWindow::new(server.store(0), "api", 10, SECOND, share).keep(1);
         let layer = layer(windows).max_wait(Duration::from_millis(100));
         let (service, handle) = (layer.layer(inner()), layer.handle());
         // All parts of the map are taken by keys with leases.

@@ -8,7 +8,7 @@ use tokio::{
     time::{advance, sleep},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_floodgate::{Rejected, shared::FleetCounts};
+use tower_floodgate::{Rejected, shared::StoreCounts};
 
 use crate::{
     fleet::Fleet,
@@ -38,7 +38,7 @@ fn d2_lease_of_a_late_reply_is_not_used() {
         let snapshot = handle.snapshot();
         let first = &site.server.sent()[0];
         assert!(first.leases().all(|lease| lease.until < first.replied_at));
-        assert!(snapshot.fleet.lapsed >= 50, "{:?}", snapshot.fleet);
+        assert!(snapshot.store.lapsed >= 50, "{:?}", snapshot.store);
         assert!(site.issues.used_share(100, SECOND) > 0.85);
         assert!(site.issues.all().is_sorted_by_key(|issue| issue.request));
         assert!(site.issues.most_in_any_span(SECOND) <= 100);
@@ -54,12 +54,12 @@ fn d2_process_that_was_suspended_issues_nothing_on_lapsed_leases() {
     let quota = Quota::new(100, SECOND);
     let (handle, _) = quota.start(&mut fleet, Load::Greedy(50));
     quota.start(&mut fleet, Load::Greedy(50));
-    let counts = |fleet: &Fleet| fleet.within(0, || handle.snapshot().fleet);
+    let counts = |fleet: &Fleet| fleet.within(0, || handle.snapshot().store);
     for round in 0..12 {
         let is_time = |fleet: &Fleet| {
             let sent = fleet.server.sent_by(0);
             let is_in_flight = sent.last().is_some_and(|sent| sent.reply.is_none());
-            let FleetCounts { leased, used, lapsed, .. } = counts(fleet);
+            let StoreCounts { leased, used, lapsed, .. } = counts(fleet);
             if round % 2 == 0 { is_in_flight } else { leased > used + lapsed }
         };
         fleet.run(ms(100 + round));
@@ -97,7 +97,7 @@ fn d2_permit_that_lapses_before_the_service_is_ready_is_refunded() {
             call.await.unwrap().unwrap();
         }
         // Nearly each takes a second permit, in one window. So the first ones were refunded.
-        let fleet = service.handle().snapshot().fleet;
+        let fleet = service.handle().snapshot().store;
         println!("{:?}: {fleet:?}", site.now());
         assert!(site.now() < SECOND, "{:?}", site.now());
         assert!(fleet.lapsed > 20 && fleet.refunded > 0, "{fleet:?}");
@@ -145,14 +145,14 @@ fn d2_issue_after_the_deadline_is_counted_and_reported_to_the_store() {
         });
         let service = quota.layer(site.server.store(0)).layer(inner);
         service.clone().oneshot(0).await.unwrap();
-        assert_eq!(service.handle().snapshot().fleet.issued_late, 1);
+        assert_eq!(service.handle().snapshot().store.issued_late, 1);
         service.clone().oneshot(1).await.unwrap();
         let late: Vec<_> = site.server.sent().iter().map(|sent| sent.late()).collect();
         assert_eq!(late, [0, 1]);
         // Both leases, and the late one once more.
-        let leased = service.handle().snapshot().fleet.leased;
+        let leased = service.handle().snapshot().store.leased;
         assert_eq!(site.server.out(), i64::try_from(leased).unwrap() + 1);
-        assert_eq!(service.handle().snapshot().fleet.issued_late, 1);
+        assert_eq!(service.handle().snapshot().store.issued_late, 1);
     });
 }
 
@@ -326,7 +326,7 @@ fn d7_unused_permits_of_a_full_share_are_leased_again() {
             quick.clone().oneshot(number).await.unwrap();
             assert!(site.server.out() <= 5, "{} permits are out", site.server.out());
         }
-        assert_eq!(quick.handle().snapshot().fleet.refunded, 5);
+        assert_eq!(quick.handle().snapshot().store.refunded, 5);
         assert_rules(&site.server, &site.issues);
     });
 }

@@ -130,7 +130,7 @@ fn d9_every_process_notices_a_loss() {
             loss(&site.server, copy);
             sleep(3 * SECOND).await;
             for (process, handle) in handles.iter().enumerate() {
-                let changes = handle.snapshot().fleet.epoch_changes;
+                let changes = handle.snapshot().store.epoch_changes;
                 assert!((1..=3).contains(&changes), "{name}: {changes} by {process}");
             }
         });

@@ -166,7 +166,7 @@ fn d11_store_that_panics_is_away() {
             let error = call.await.unwrap().unwrap_err();
             assert!(Rejected::find(&*error).unwrap().is_unavailable());
         }
-        let fleet = service.handle().snapshot().fleet;
+        let fleet = service.handle().snapshot().store;
         assert_eq!(fleet.store_requests, fleet.store_failures);
         assert!((8..=40).contains(&fleet.store_requests), "{fleet:?}");
         assert_eq!(fleet.store_requests, (PANICS.get() - panics) as u64);

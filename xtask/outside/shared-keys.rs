@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::BoxError;
 use tower_floodgate::{
     keyed::KeyedLimitLayer,
-    shared::{Away, SharedWindows, Store, StoreError},
+    shared::{Away, SharedKeyedWindow, Store, StoreError},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,7 +19,7 @@ impl Store for NoStore {
 }
 
 pub fn limited() -> impl Service<u32, Response = u32, Error = BoxError> {
-    let windows = SharedWindows::new(NoStore, "api", 9, Duration::from_secs(1), Away::Open);
+    let windows = SharedKeyedWindow::new(NoStore, "api", 9, Duration::from_secs(1), Away::Open);
     let layer = KeyedLimitLayer::shared(windows, |request: &u32| Some(request % 3));
     shared::<u32, _>(layer.layer(Respond(1)))
 }

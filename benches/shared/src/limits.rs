@@ -56,7 +56,7 @@ pub(crate) fn quota(
     let store = RedisStore::new(connection.clone());
     // The callers take all processors at times, so that a reply may be late.
     SharedWindow::new(store, name, limit, window, Away::Closed)
-        .request_timeout(Duration::from_secs(1))
+        .store_timeout(Duration::from_secs(1))
 }
 
 /// A process of a shared quota.

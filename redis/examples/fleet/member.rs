@@ -174,7 +174,7 @@ fn verdict(_: &Call, result: &Result<Response, BoxError>) -> Verdict {
 }
 
 fn counts(handle: &SharedRateLimitHandle, succeeded: u64) -> Record {
-    let fleet = handle.snapshot().fleet;
+    let fleet = handle.snapshot().store;
     Record::Counts {
         requests: fleet.store_requests,
         failures: fleet.store_failures,

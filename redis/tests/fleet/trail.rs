@@ -65,7 +65,7 @@ impl Recorder {
         let issues = std::mem::take(&mut *lock(&self.issues));
         // After the issues were taken, so that those which were late are known as such, even if the
         // process is killed right after the write.
-        let fleet = writer.handle.snapshot().fleet;
+        let fleet = writer.handle.snapshot().store;
         let alone = fleet.issued_alone + fleet.issued_unlimited;
         let counts = [fleet.issued_late, fleet.store_requests, fleet.store_failures, alone];
         let mut records = Vec::new();

@@ -29,7 +29,7 @@ use self::{
     terms::{from_micros, micros_down, micros_up, with_drift},
 };
 use super::{
-    FleetCounts,
+    StoreCounts,
     pool::{Deadline, MAX_PERMITS, PoolView, Schedule, Unused},
     wire::{History, Reply, Request},
 };
@@ -109,7 +109,7 @@ pub(super) struct Agent {
     arrivals: u64,
     /// No lease is delivered any more.
     is_closed: bool,
-    counts: FleetCounts,
+    counts: StoreCounts,
 }
 
 impl Agent {
@@ -134,7 +134,7 @@ impl Agent {
             used: 0,
             arrivals: 0,
             is_closed: false,
-            counts: FleetCounts::default(),
+            counts: StoreCounts::default(),
         }
     }
 
@@ -161,7 +161,7 @@ impl Agent {
         self.believed_until = now.after(self.terms.window / BELIEVED_PART);
     }
 
-    pub(super) const fn counts(&self) -> FleetCounts {
+    pub(super) const fn counts(&self) -> StoreCounts {
         self.counts
     }
 

@@ -69,7 +69,7 @@ impl fmt::Debug for SharedKeysHandle {
         let mut fields = f.debug_struct("SharedKeysHandle");
         self.limiters.observed().observer.fmt_name(&mut fields);
         fields
-            .field("windows", self.limiters.windows())
+            .field("window", self.limiters.window())
             .field("kept", &self.kept())
             .finish_non_exhaustive()
     }

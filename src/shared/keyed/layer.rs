@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{SharedKeysHandle, SharedWindows, limiters::Limiters, service::SharedKeyedLimit};
+use super::{SharedKeyedWindow, SharedKeysHandle, limiters::Limiters, service::SharedKeyedLimit};
 use crate::{
     Rejected,
     keyed::{KeyedLimitLayer, WithoutKey},
@@ -19,8 +19,8 @@ impl KeyedLimitLayer<()> {
     /// Bounds the requests of each key that all processes of a fleet issue in a window of time,
     /// through a store such as Redis. See [`shared`](crate::shared#a-quota-for-each-key).
     #[must_use]
-    pub fn shared<K>(windows: SharedWindows, key: K) -> SharedKeyedLimitLayer<K> {
-        SharedKeyedLimitLayer::new(windows, key)
+    pub fn shared<K>(window: SharedKeyedWindow, key: K) -> SharedKeyedLimitLayer<K> {
+        SharedKeyedLimitLayer::new(window, key)
     }
 }
 
@@ -43,11 +43,11 @@ impl KeyedLimitLayer<()> {
 /// use tower_floodgate::{
 ///     keyed::{Header, KeyedLimitLayer},
 ///     server::http_rejection,
-///     shared::{Away, SharedWindows},
+///     shared::{Away, SharedKeyedWindow},
 /// };
 ///
 /// let share = Away::Share { processes: 8 };
-/// let tenants = SharedWindows::new(store, "api", 100, Duration::from_secs(60), share);
+/// let tenants = SharedKeyedWindow::new(store, "api", 100, Duration::from_secs(60), share);
 /// let layer = KeyedLimitLayer::shared(tenants, Header::named("x-tenant"))
 ///     .max_wait(Duration::ZERO) // reject what would wait
 ///     .reject_with(http_rejection::<String>);
@@ -62,12 +62,12 @@ pub struct SharedKeyedLimitLayer<K, P = RejectWithBoxError> {
 }
 
 impl<K> SharedKeyedLimitLayer<K> {
-    fn new(windows: SharedWindows, key: K) -> Self {
+    fn new(window: SharedKeyedWindow, key: K) -> Self {
         let mut limits = QueueLimits::NONE;
         limits.set_max_queue(Some(MAX_QUEUE));
         limits.set_max_wait(Some(MAX_WAIT));
         Self {
-            limiters: Arc::new(Limiters::new(windows)),
+            limiters: Arc::new(Limiters::new(window)),
             key: Arc::new(key),
             limits,
             without_key: WithoutKey::default(),
@@ -188,7 +188,7 @@ impl<K, P: Clone> Clone for SharedKeyedLimitLayer<K, P> {
 impl<K, P: fmt::Debug> fmt::Debug for SharedKeyedLimitLayer<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("SharedKeyedLimitLayer");
-        fields.field("windows", self.limiters.windows());
+        fields.field("window", self.limiters.window());
         self.limits.fmt_fields(&mut fields);
         fields.field("without_key", &self.without_key).field("policy", &self.policy).finish()
     }

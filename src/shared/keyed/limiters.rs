@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::SharedWindows;
+use super::SharedKeyedWindow;
 use crate::{
     keyed::Key,
     shared::{
@@ -29,7 +29,7 @@ const GROUPS: usize = 16;
 
 /// The limiters of the keys, by a hash of the key with a random seed.
 pub(super) struct Limiters {
-    windows: SharedWindows,
+    window: SharedKeyedWindow,
     hasher: RandomState,
     parts: Box<[RwLock<Part>; PARTS]>,
     groups: [Arc<Group>; GROUPS],
@@ -60,20 +60,20 @@ pub(super) struct Sums {
 }
 
 impl Limiters {
-    pub(super) fn new(windows: SharedWindows) -> Self {
+    pub(super) fn new(window: SharedKeyedWindow) -> Self {
         let clock = Clock::start();
         Self {
-            observed: Arc::new(Observed::of_keys(&windows.quota.name, clock)),
+            observed: Arc::new(Observed::of_keys(&window.quota.name, clock)),
             clock,
-            windows,
+            window,
             hasher: RandomState::new(),
             parts: Box::new(std::array::from_fn(|_| RwLock::default())),
             groups: std::array::from_fn(|_| Arc::new(Group::new(clock))),
         }
     }
 
-    pub(super) const fn windows(&self) -> &SharedWindows {
-        &self.windows
+    pub(super) const fn window(&self) -> &SharedKeyedWindow {
+        &self.window
     }
 
     /// Returns the limiter of the key that `feed` feeds to a hasher. `None` if that returns false:
@@ -138,12 +138,12 @@ impl Limiters {
     /// Adds the limiter of a key, if there is room.
     #[cold]
     fn add(&self, hash: u64, key: &str) -> Arc<SharedLimiter> {
-        let quota = &self.windows.quota;
+        let quota = &self.window.quota;
         let quota = SharedWindow { name: format!("{}:{key}", quota.name).into(), ..quota.clone() };
         let group = &self.groups[(hash >> 32) as usize % GROUPS];
         let (group, observed) = (Arc::clone(group), Arc::clone(&self.observed));
         let made = Arc::new(SharedLimiter::new(quota, group, observed));
-        let room = self.windows.keep.div_ceil(PARTS);
+        let room = self.window.keep.div_ceil(PARTS);
         let mut part = self.part(hash).write().unwrap_or_else(PoisonError::into_inner);
         let Part { limiters, gone } = &mut *part;
         if let Some(known) = limiters.get(&hash) {
@@ -185,7 +185,7 @@ impl Sums {
         let pool = limiter.pool.view(now);
         let (queued, queue_age) = limiter.queue(&pool, now);
         let mut agent = limiter.agent();
-        let (held, fleet) = (agent.mine(now), limiter.fleet(&pool, &agent));
+        let (held, store) = (agent.mine(now), limiter.counts(&pool, &agent));
         drop(agent);
         self.kept += 1;
         self.queued += u64::from(queued);
@@ -194,7 +194,7 @@ impl Sums {
         self.held += held;
         self.away += u64::from(away.is_some());
         self.away_for = self.away_for.max(away);
-        self.totals.add(Totals { fleet, rejected: limiter.tally.rejected() });
+        self.totals.add(Totals { store, rejected: limiter.tally.rejected() });
     }
 }
 

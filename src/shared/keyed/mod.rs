@@ -7,9 +7,9 @@ mod layer;
 mod limiters;
 mod service;
 mod snapshot;
-mod windows;
+mod window;
 
 pub use self::{
     handle::SharedKeysHandle, layer::SharedKeyedLimitLayer, service::SharedKeyedLimit,
-    snapshot::SharedKeysSnapshot, windows::SharedWindows,
+    snapshot::SharedKeysSnapshot, window::SharedKeyedWindow,
 };

@@ -87,7 +87,7 @@ impl<S: Clone, K, P: Clone> Clone for SharedKeyedLimit<S, K, P> {
 impl<S: fmt::Debug, K, P: fmt::Debug> fmt::Debug for SharedKeyedLimit<S, K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("SharedKeyedLimit");
-        fields.field("inner", &self.inner).field("windows", self.limiters.windows());
+        fields.field("inner", &self.inner).field("window", self.limiters.window());
         self.limits.fmt_fields(&mut fields);
         fields.field("without_key", &self.without_key).field("policy", &self.policy).finish()
     }

@@ -1,9 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{SharedWindows, limiters::Limiters};
+use super::{SharedKeyedWindow, limiters::Limiters};
 use crate::{
     limiter::{LimitCounts, QueueLimits, RejectedCounts},
-    shared::{FleetCounts, agent::Terms},
+    shared::{StoreCounts, agent::Terms},
 };
 
 /// The state and the counts of the shared limits of all keys in this process, at one moment.
@@ -17,14 +17,14 @@ pub struct SharedKeysSnapshot {
     /// The name of the limits, if they have one.
     pub name: Option<Arc<str>>,
     /// The name of the quotas in the store.
-    pub quota: Arc<str>,
+    pub quota_name: Arc<str>,
     /// The number of requests of a key that all processes may issue in a window.
     pub limit: u32,
     /// The length of the window.
     #[cfg_attr(feature = "serde", serde(rename = "window_seconds"))]
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_seconds::serialize"))]
     pub window: Duration,
-    /// The number of keys that are kept at most, or some more: see [`SharedWindows::keep`].
+    /// The number of keys that are kept at most, or some more: see [`SharedKeyedWindow::keep`].
     pub keep: u64,
     /// The number of keys that are kept.
     pub kept: u64,
@@ -58,7 +58,7 @@ pub struct SharedKeysSnapshot {
     /// The numbers of events between this process and the store, since the limits were created:
     /// of the keys that are kept, and of all that went. Those of a key for which there was no room
     /// are added when its last request and its leases are over.
-    pub fleet: FleetCounts,
+    pub store: StoreCounts,
     /// The numbers of other events, counted since the limits were named; `None` without a name.
     /// Requests that are exempt because they have no key are not counted.
     pub counts: Option<LimitCounts>,
@@ -69,13 +69,13 @@ impl SharedKeysSnapshot {
     pub(crate) const KIND: &'static str = "shared_keys";
 
     pub(super) fn of(limiters: &Limiters, limits: QueueLimits) -> Self {
-        let SharedWindows { quota, keep } = limiters.windows();
+        let SharedKeyedWindow { quota, keep } = limiters.window();
         let Terms { limit, window, .. } = quota.terms;
         let observed = limiters.observed();
         let sums = limiters.sums();
         Self {
             name: observed.observer.name().cloned(),
-            quota: Arc::clone(&quota.name),
+            quota_name: Arc::clone(&quota.name),
             limit,
             window,
             keep: *keep as u64,
@@ -90,7 +90,7 @@ impl SharedKeysSnapshot {
             max_wait: limits.max_wait(),
             no_key: observed.no_key(),
             rejected: sums.totals.rejected,
-            fleet: sums.totals.fleet,
+            store: sums.totals.store,
             counts: observed.observer.counts(),
         }
     }

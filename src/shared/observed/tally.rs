@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::{
     limiter::{RejectedCounter, RejectedCounts},
     rejected::Reason,
-    shared::FleetCounts,
+    shared::StoreCounts,
 };
 
 /// Counts requests that were issued without a lease, and rejections.
@@ -42,8 +42,8 @@ impl Tally {
     }
 
     /// Returns the counts with those of the agent.
-    pub(in crate::shared) fn with(&self, agent: FleetCounts) -> FleetCounts {
-        FleetCounts {
+    pub(in crate::shared) fn with(&self, agent: StoreCounts) -> StoreCounts {
+        StoreCounts {
             issued_alone: self.local.load(Relaxed),
             issued_unlimited: self.unlimited.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
@@ -56,15 +56,15 @@ impl Tally {
 #[cfg(feature = "shared-keys")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::shared) struct Totals {
-    pub(in crate::shared) fleet: FleetCounts,
+    pub(in crate::shared) store: StoreCounts,
     pub(in crate::shared) rejected: RejectedCounts,
 }
 
 #[cfg(feature = "shared-keys")]
 impl Totals {
     pub(in crate::shared) fn add(&mut self, of: Self) {
-        let Self { fleet, rejected } = of;
-        self.fleet.add(fleet);
+        let Self { store, rejected } = of;
+        self.store.add(store);
         self.rejected.add(rejected);
     }
 }

@@ -91,7 +91,7 @@ async fn d2_o1_counts_are_those_of_the_callers_and_of_the_store() {
     sleep(secs(3)).await;
 
     let snapshot = site.snapshot();
-    let (fleet, counts) = (snapshot.fleet, snapshot.counts.expect("it has a name"));
+    let (fleet, counts) = (snapshot.store, snapshot.counts.expect("it has a name"));
     let calls = site.notes().calls().len() as u64;
     assert_eq!(outcomes.served + 1, calls);
     assert_eq!((counts.admitted, counts.unused, counts.cancelled), (calls, 0, 0));
@@ -121,7 +121,7 @@ async fn d11_o1_requests_without_a_store_are_counted_by_their_fate() {
         let calls = site.notes().calls().len() as u64;
         assert_eq!((outcomes.served, outcomes.queue_full), (calls, 0), "{away:?}");
         let snapshot = site.snapshot();
-        let fleet = snapshot.fleet;
+        let fleet = snapshot.store;
         assert!(snapshot.away_for.is_some());
         assert_eq!(fleet.unavailable, outcomes.unavailable, "{away:?}");
         assert_eq!(snapshot.rejected.total(), outcomes.wait_timeout, "{away:?}");
@@ -156,7 +156,7 @@ async fn d9_d10_o1_losses_steps_and_other_terms_are_counted() {
     send(&|| state().epoch += 1_000_000).await;
     send(&|| state().stepped += 5_000_000).await;
     send(&|| state().is_other = true).await;
-    let fleet = site.snapshot().fleet;
+    let fleet = site.snapshot().store;
     assert_eq!((fleet.epoch_changes, fleet.clock_steps), (1, 1));
     assert!(fleet.other_terms >= 1);
 }
@@ -170,7 +170,7 @@ async fn d4_o1_snapshot_tells_the_permits_of_the_latest_reply() {
         other => panic!("{other:?}"),
     };
     let snapshot = read();
-    assert_eq!((snapshot.limit, snapshot.window, &*snapshot.quota), (10, secs(1), "api"));
+    assert_eq!((snapshot.limit, snapshot.window, &*snapshot.quota_name), (10, secs(1), "api"));
     assert_eq!((snapshot.free, snapshot.remaining, snapshot.held), (10, 10, 0));
     assert_eq!((snapshot.name, snapshot.away_for), (None, None));
     site.send(4).await;
@@ -324,7 +324,7 @@ mod metrics {
         // A reading begins the counts of events anew.
         let counter = |metric: &str| before.counter(&key(metric)) + total(metric);
         let snapshot = site.snapshot();
-        let fleet = snapshot.fleet;
+        let fleet = snapshot.store;
         let calls = site.notes().calls().len() as u64;
         let rejected = ["closed", "queue_full", "unavailable", "wait_timeout"]
             .map(|reason| counter(&format!("requests_rejected_total/reason={reason}")));
@@ -416,7 +416,7 @@ mod traces {
             site.send(1).await;
             sleep(ms(100)).await;
         }
-        assert!(site.snapshot().fleet.store_failures > 1, "probes failed, too");
+        assert!(site.snapshot().store.store_failures > 1, "probes failed, too");
         let [away] = take(&trace).try_into().expect("one event");
         assert_eq!((away.level, away.message(), away.span), (Level::WARN, "store away", None));
         assert_eq!(away.field("limiter"), Some("\"fleet\""));
@@ -497,11 +497,11 @@ mod traces {
     #[cfg(feature = "shared-keys")]
     #[tokio::test(start_paused = true)]
     async fn d9_d11_o1_keys_of_a_quota_report_their_store_together() {
-        use tower_floodgate::{keyed::KeyedLimitLayer, shared::SharedWindows};
+        use tower_floodgate::{keyed::KeyedLimitLayer, shared::SharedKeyedWindow};
 
         let trace = Trace::start();
         let store = SmallStore::new();
-        let tenants = SharedWindows::new(store.clone(), "tenants", 10, secs(1), Away::Open);
+        let tenants = SharedKeyedWindow::new(store.clone(), "tenants", 10, secs(1), Away::Open);
         let layer = KeyedLimitLayer::shared(tenants, |tenant: &u32| Some(*tenant));
         let service = layer.layer(Probe::new());
         let each = async || {
@@ -539,7 +539,7 @@ mod traces {
         let site = Site::new(10, Away::Closed);
         site.send(3).await;
         let events = trace.take();
-        assert_eq!(events.len() as u64, site.snapshot().fleet.store_requests);
+        assert_eq!(events.len() as u64, site.snapshot().store.store_requests);
         for event in events {
             assert_eq!((event.level, event.message()), (Level::TRACE, "store request"));
             assert_eq!(event.field("code"), Some("\"ok\""));
@@ -669,7 +669,7 @@ mod storm {
             };
             let of = |metric: &str| recorded.counter(&key(metric, ""));
             let snapshot = site.snapshot();
-            let fleet = snapshot.fleet;
+            let fleet = snapshot.store;
             let rejected = ["unavailable", "queue_full", "wait_timeout", "closed"].map(|reason| {
                 let label = format!(",reason={reason:?}");
                 recorded.counter(&key("requests_rejected_total", &label))

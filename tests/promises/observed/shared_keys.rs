@@ -14,7 +14,7 @@ use tower_floodgate::{
     Rejected,
     keyed::{KeyedLimitLayer, WithoutKey},
     observe::{Limits, Snapshot},
-    shared::{Away, SharedKeyedLimitLayer, SharedKeysSnapshot, SharedWindows},
+    shared::{Away, SharedKeyedLimitLayer, SharedKeyedWindow, SharedKeysSnapshot},
 };
 
 use super::numbers;
@@ -51,7 +51,8 @@ impl Site {
     /// Keeps about as many keys as `keep`.
     fn new(limit: u32, away: Away, keep: usize) -> Self {
         let store = SmallStore::new();
-        let windows = SharedWindows::new(store.clone(), "tenants", limit, secs(1), away).keep(keep);
+        let windows =
+            SharedKeyedWindow::new(store.clone(), "tenants", limit, secs(1), away).keep(keep);
         let layer = KeyedLimitLayer::shared(windows, key_of as fn(&u32) -> Option<u32>);
         Self { store, layer, probe: Probe::new() }
     }
@@ -80,7 +81,7 @@ impl Site {
     /// Compares the counts of limits at rest with those of the callers and of the store.
     fn check(&self, outcomes: Outcomes) {
         let snapshot = self.snapshot();
-        let fleet = snapshot.fleet;
+        let fleet = snapshot.store;
         let Outcomes { served, unavailable, queue_full, wait_timeout, no_key } = outcomes;
         assert_eq!(served, self.calls());
         assert_eq!(fleet.unavailable, unavailable);
@@ -141,7 +142,7 @@ async fn d2_o1_counts_of_keys_that_went_or_were_never_kept_stay() {
         assert!(snapshot.kept <= 64 && snapshot.held > 0, "{snapshot:#?}");
         sleep(secs(3)).await; // all leases have lapsed
         site.check(outcomes);
-        let fleet = site.snapshot().fleet;
+        let fleet = site.snapshot().store;
         assert_eq!(fleet.refunded, site.store.state().refunded);
         assert_eq!(fleet.leased, fleet.used + fleet.lapsed);
     }
@@ -164,7 +165,7 @@ async fn d11_o1_requests_of_keys_without_a_store_are_counted_by_their_fate() {
         site.store.state().error = None;
         sleep(secs(5)).await;
         site.check(outcomes);
-        let fleet = site.snapshot().fleet;
+        let fleet = site.snapshot().store;
         let without = [fleet.issued_alone > 0, fleet.issued_unlimited > 0];
         assert_eq!(without, [away == Away::Share { processes: 2 }, away == Away::Open]);
     }
@@ -184,7 +185,7 @@ async fn d1_o1_missing_keys_are_counted_if_they_are_rejected_and_exempt_requests
     sleep(secs(3)).await;
     let snapshot = exempt.snapshot();
     assert_eq!(exempt.calls(), 1 + 5);
-    assert_eq!((snapshot.no_key, snapshot.fleet.used), (3, 1));
+    assert_eq!((snapshot.no_key, snapshot.store.used), (3, 1));
     assert_eq!(numbers(snapshot.counts.unwrap())[..2], [1, 0]);
     // With a quota of their own, they are counted as those of a key.
     let sharing = exempt.map(|layer| layer.without_key(WithoutKey::Share));
@@ -202,7 +203,7 @@ async fn o1_handle_of_a_key_counts_its_own_rejections_and_has_no_name() {
     let handle = site.layer.handle();
     let of = |key: u32| handle.of(&key).unwrap();
     assert_eq!([1, 2, 3].map(|key| of(key).rejected().wait_timeout), [2, 1, 0]);
-    assert_eq!([1, 2, 3].map(|key| of(key).snapshot().fleet.used), [1, 1, 1]);
+    assert_eq!([1, 2, 3].map(|key| of(key).snapshot().store.used), [1, 1, 1]);
     assert_eq!((of(1).name(), of(1).snapshot().name, of(1).snapshot().counts), (None, None, None));
     // Its events are those of all keys.
     of(1).pause_for(secs(1));
@@ -225,7 +226,7 @@ fn o3_shared_limits_of_keys_have_one_name() {
         let Snapshot::SharedKeys(of) = Limits::from_iter([before]).snapshots().remove(0) else {
             panic!("another kind")
         };
-        assert_eq!((of.limit, of.window, &*of.quota), (10, secs(1), "tenants"));
+        assert_eq!((of.limit, of.window, &*of.quota_name), (10, secs(1), "tenants"));
         assert_eq!((of.keep, of.kept, of.max_queue), (100, 0, Some(100)));
         assert_eq!(of.max_wait, Some(secs(30)));
         let snapshot = Snapshot::from(of);
@@ -304,7 +305,7 @@ async fn scene(site: &Site, random: &mut Rng) -> Callers {
             }
             _ => site.store.state().epoch += i64::from(random.u32(0..4) == 0),
         }
-        let SharedKeysSnapshot { fleet, rejected, .. } = site.snapshot();
+        let SharedKeysSnapshot { store: fleet, rejected, .. } = site.snapshot();
         let counts = [
             fleet.store_requests,
             fleet.leased,
@@ -344,7 +345,7 @@ fn d11_o1_counts_of_random_schedules_of_keys_are_those_of_the_callers() {
             let snapshot = site.snapshot();
             let [_, _, waited, cancelled, ..] = numbers(snapshot.counts.unwrap());
             assert_eq!((waited, cancelled), (callers.waited, callers.cancelled));
-            let (fleet, rejected) = (snapshot.fleet, snapshot.rejected);
+            let (fleet, rejected) = (snapshot.store, snapshot.rejected);
             [
                 fleet.issued_alone,
                 fleet.issued_unlimited,
@@ -395,7 +396,7 @@ mod metrics {
         assert_eq!(total("requests_admitted_total"), sent.served + held.served);
         assert_eq!(total("requests_issued_total"), site.calls());
         assert_eq!(total("permits_leased_total"), site.store.state().leased);
-        assert_eq!(total("permits_lapsed_total"), snapshot.fleet.lapsed);
+        assert_eq!(total("permits_lapsed_total"), snapshot.store.lapsed);
         let requests = counter("store_requests_total", ",code=\"ok\"");
         assert_eq!(requests, site.store.state().requests);
 
@@ -426,10 +427,10 @@ mod metrics {
         let site = Site::new(2, Away::Open, 10_000).map(|layer| layer.name("fleet"));
         site.store.state().is_silent = true;
         assert_eq!(site.send(0..400).await.served, 400);
-        let before = site.snapshot().fleet.store_requests;
+        let before = site.snapshot().store.store_requests;
         assert_eq!(site.send(400..1400).await.served, 1000);
         let snapshot = site.snapshot();
-        let asked = snapshot.fleet.store_requests - before;
+        let asked = snapshot.store.store_requests - before;
         assert!(asked < 200, "{asked} requests of 1000 keys");
         let outages = recorder.read().counter(&key("store_outages_total", ""));
         assert_eq!((outages, snapshot.away_keys), (1400, 1400));

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use tower::{Layer, Service};
 use tower_floodgate::{
     keyed::{KeyedLimitLayer, Rule},
-    shared::{Away, SharedWindows},
+    shared::{Away, SharedKeyedWindow},
 };
 use tower_floodgate_redis::RedisStore;
 
@@ -139,8 +139,8 @@ pub(super) async fn keys(pace: Pace) -> Vec<Table> {
     for count in [1, 1_000, 10_000] {
         let server = Server::start(&[]).await;
         let store = RedisStore::new(server.connect().await);
-        let windows = SharedWindows::new(store, "keys", PLENTY, MINUTE, Away::Closed)
-            .request_timeout(SECOND)
+        let windows = SharedKeyedWindow::new(store, "keys", PLENTY, MINUTE, Away::Closed)
+            .store_timeout(SECOND)
             .keep(4 * count as usize + 1_000);
         let service = KeyedLimitLayer::shared(windows, key).max_queue(10_000).layer(Echo);
         let mut shared = Keyed { service, keys: count };

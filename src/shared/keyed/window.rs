@@ -25,12 +25,12 @@ const KEEP: usize = 10_000;
 /// invent, such as a tenant that is authenticated, or put a local [keyed](crate::keyed) limit in
 /// front.
 #[derive(Clone)]
-pub struct SharedWindows {
+pub struct SharedKeyedWindow {
     pub(super) quota: SharedWindow,
     pub(super) keep: usize,
 }
 
-impl SharedWindows {
+impl SharedKeyedWindow {
     /// Creates the quotas `name` of a store, and states the behaviour while the store is away.
     ///
     /// # Panics
@@ -99,31 +99,31 @@ impl SharedWindows {
         Ok(self)
     }
 
-    /// Waits up to `timeout` for a reply of the store. See [`SharedWindow::request_timeout`].
+    /// Waits up to `timeout` for a reply of the store. See [`SharedWindow::store_timeout`].
     ///
     /// # Panics
     ///
     /// If `timeout` is zero or longer than 10 s.
     #[must_use]
     #[track_caller]
-    pub fn request_timeout(self, timeout: Duration) -> Self {
+    pub fn store_timeout(self, timeout: Duration) -> Self {
         literal(self.try_request_timeout(timeout))
     }
 
-    /// Sets the timeout as [`request_timeout`](Self::request_timeout) does, for a value that may be
+    /// Sets the timeout as [`store_timeout`](Self::store_timeout) does, for a value that may be
     /// invalid.
     ///
     /// # Errors
     ///
-    /// Where `request_timeout` panics.
+    /// Where `store_timeout` panics.
     pub fn try_request_timeout(self, timeout: Duration) -> Result<Self, InvalidSetting> {
         Ok(Self { quota: self.quota.try_request_timeout(timeout)?, ..self })
     }
 }
 
-impl fmt::Debug for SharedWindows {
+impl fmt::Debug for SharedKeyedWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedWindows")
+        f.debug_struct("SharedKeyedWindow")
             .field("quota", &self.quota)
             .field("keep", &self.keep)
             .finish()
