@@ -1,0 +1,145 @@
+//! Limits of requests in flight before a real server, under more load than it can serve.
+//!
+//! ```text
+//! cargo run --release --example overload
+//! cargo run --release --example overload -- --out overload.svg
+//! cargo run --release --example overload -- --for 25s
+//! cargo run --release --example overload -- --cpu
+//! ```
+//!
+//! The server is an axum router on a socket (`server`). Its work needs a bottleneck (`bottleneck`):
+//! one of 40 permits, for a time around 20 ms, or with `--cpu` one thread. The work goes on if the
+//! request is dropped, as a query does in a database.
+//!
+//! ```text
+//!                 ┌───────────────────── server ─────────────────────┐
+//!  load generator │ axum ─► limit ─► route ─► task ─► bottleneck      │
+//!  (open loop)   ─►        rejects            outlives the request    │
+//!                 └──────────────────────────────────────────────────┘
+//! ```
+//!
+//! The load generator (`load`) follows a schedule and never waits for responses, as many clients
+//! together do. The latency of a request counts from its time in the schedule. A response is good
+//! if it comes within the deadline; the *goodput* is the rate of good responses. The capacity is
+//! measured first, and the scenes (`scene`) are multiples of it: half the load, all of it, twice
+//! and five times; a loss of capacity on the way, and one with clients that give up in time.
+//!
+//! Each candidate (`candidate`, the part to copy) meets the same requests:
+//!
+//! - **No limit**: beyond the capacity the queue grows until each response is too late. The server
+//!   works as hard as ever, for nothing.
+//! - **A fixed limit, too high**: the same, behind a bound.
+//! - **A fixed limit, well chosen**: the goodput is the capacity, and the rest is rejected at once.
+//!   When the capacity falls to a tenth and requests time out, this limit is too high as well: it
+//!   sends requests until they are late.
+//!
+//! The first half of each scene belongs to limits that search, the second half is compared. The
+//! run checks its own figures (`claims`) as ratios of one candidate to another, so it says the same
+//! on a busy machine.
+
+mod bottleneck;
+mod candidate;
+mod claims;
+mod figures;
+mod load;
+mod plot;
+mod run;
+mod scene;
+mod server;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser;
+use futures::future::try_join_all;
+use humantime::format_duration;
+use tokio::time::Instant;
+use tower::BoxError;
+
+use self::{bottleneck::Kind, candidate::Candidate, plot::Results, scene::DEADLINE};
+
+/// Compares limits of requests in flight before an overloaded server.
+#[derive(Debug, Parser)]
+#[command(name = "overload", after_help = EXIT_CODES)]
+struct Args {
+    /// Time of the whole run, of all candidates: from 20s to 1h
+    #[arg(long = "for", value_name = "TIME", default_value = "110s", value_parser = time)]
+    time: Duration,
+
+    /// Seed of the requests and of the work
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+
+    /// Writes an SVG of goodput, latency and limits over time
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+
+    /// The work needs one thread for a computation, in the place of one of 40 permits for a sleep
+    #[arg(long)]
+    cpu: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every claim about the limits holds
+  1  the server could not be started, or the plot not be written
+  2  an option or its value is wrong
+  3  a claim about the limits does not hold";
+
+/// The time in which the capacity is measured.
+const MEASUREMENT: Duration = Duration::from_secs(2);
+/// The goodput of the good fixed limit at twice the load, of the capacity, below which something
+/// else than the bottleneck is too slow.
+const USABLE: f64 = 0.8;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    let args = Args::parse();
+    let kind = if args.cpu { Kind::Processor } else { Kind::Permits };
+    let groups = Candidate::groups(kind);
+    let capacity = bottleneck::capacity(kind, args.seed, MEASUREMENT).await;
+    let scenes = scene::scenes((args.time - MEASUREMENT) / groups.len() as u32);
+    println!(
+        "A server of {capacity:.0} requests per second. Responses are in time within {}.",
+        format_duration(DEADLINE)
+    );
+
+    let schedule: Arc<[_]> = load::schedule(&scenes, capacity, args.seed).into();
+    let mut runs = Vec::new();
+    for group in groups {
+        // Those of a group run at the same time, each with a server of its own.
+        let all = group
+            .iter()
+            .map(|&candidate| run::run(candidate, kind, args.seed, &scenes, Arc::clone(&schedule)));
+        runs.extend(try_join_all(all).await?);
+    }
+
+    let results = Results { kind, capacity, scenes: &scenes, runs: &runs };
+    for scene in &scenes {
+        println!("\n{}\n{}", scene.name, table::scene(scene, results));
+    }
+    let broken = claims::broken(results);
+    for broken in &broken {
+        eprintln!("broken: {broken}");
+    }
+    if let Some(path) = &args.out {
+        plot::draw(path, results)?;
+        println!("\nWrote goodput, latency and limits over time to {}.", path.display());
+    }
+    println!("\nclaims broken: {}", broken.len());
+    Ok(ExitCode::from(if broken.is_empty() { 0 } else { 3 }))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (20..=3600).contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err("expected a time from 20s to 1h".to_owned())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the example measures time")]
+fn now() -> Instant {
+    Instant::now()
+}
