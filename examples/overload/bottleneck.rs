@@ -11,37 +11,46 @@ use std::{
 use fastrand::Rng;
 use futures::future::join_all;
 use tokio::{
-    runtime::{self, Runtime},
     sync::{Semaphore, SemaphorePermit},
-    time::{Instant, sleep, timeout_at},
+    task::spawn_blocking,
+    time::{sleep, timeout_at},
 };
 
 use super::now;
 
-/// Requests that are worked on at a time.
-pub(crate) const PERMITS: usize = 40;
-/// The mean time of the work on one request.
-const WORK: Duration = Duration::from_millis(20);
-/// The spread of the work: the standard deviation of its logarithm.
-const SPREAD: f64 = 0.5;
-/// The mean time on the processor, beside a wait of [`WORK`] for something else.
+/// The mean time of the sleep.
+const SLEEP: Duration = Duration::from_millis(20);
+/// Requests that sleep at a time.
+const SLEEPERS: usize = 40;
+/// The mean time of a computation, behind a sleep that needs no permit.
 const COMPUTATION: Duration = Duration::from_millis(1);
+/// The standard deviation of the logarithm of these times.
+const SPREAD: f64 = 0.5;
 
 /// The resource that the work needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One of a number of permits, for a sleep.
-    Permits,
-    /// One thread, for a computation, after a wait that needs nothing.
-    Processor,
+    /// One of many permits, for a sleep.
+    Sleep,
+    /// The only permit, for a computation.
+    Computation,
 }
 
 impl Kind {
     /// Returns the least number of requests at a time with which the bottleneck is fully used.
     pub(crate) const fn knee(self) -> u32 {
         match self {
-            Self::Permits => PERMITS as u32,
-            Self::Processor => 1 + (WORK.as_micros() / COMPUTATION.as_micros()) as u32,
+            Self::Sleep => SLEEPERS as u32,
+            Self::Computation => 1 + (SLEEP.as_micros() / COMPUTATION.as_micros()) as u32,
+        }
+    }
+
+    /// Returns the permits with this share of the capacity, in percent.
+    const fn permits(self, left: usize) -> usize {
+        match self {
+            Self::Sleep => SLEEPERS * left / 100,
+            // Computations take longer instead.
+            Self::Computation => 1,
         }
     }
 }
@@ -53,10 +62,6 @@ pub(crate) struct Bottleneck {
     queue: Mutex<Arc<Queue>>,
     /// The times of the work.
     random: Mutex<Rng>,
-    /// The thread of computations; its queue is first come, first served.
-    processor: Option<Runtime>,
-    /// Rounds of a computation of a microsecond.
-    rounds: u64,
     /// The share of the capacity that is left, in percent.
     left: AtomicUsize,
 }
@@ -71,16 +76,10 @@ struct Queue {
 
 impl Bottleneck {
     pub(crate) fn new(kind: Kind, seed: u64) -> Self {
-        let processor = (kind == Kind::Processor).then(|| {
-            let mut runtime = runtime::Builder::new_current_thread();
-            runtime.max_blocking_threads(1).build().expect("a runtime without drivers")
-        });
         Self {
             kind,
-            queue: Mutex::new(Arc::new(Queue::new(PERMITS))),
+            queue: Mutex::new(Arc::new(Queue::new(kind))),
             random: Mutex::new(Rng::with_seed(seed)),
-            processor,
-            rounds: rounds_per_microsecond(),
             left: AtomicUsize::new(100),
         }
     }
@@ -91,18 +90,16 @@ impl Bottleneck {
     pub(crate) async fn work(self: Arc<Self>) -> bool {
         let queue = Arc::clone(&self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         let work = async move {
-            if self.kind == Kind::Processor {
-                sleep(self.draw(WORK)).await;
+            if self.kind == Kind::Computation {
+                sleep(self.draw(SLEEP)).await;
             }
             let Ok(permit) = queue.permits.acquire().await else { return false };
-            match &self.processor {
-                None => sleep(self.draw(WORK)).await,
-                Some(processor) => {
-                    let mean = COMPUTATION * 100 / self.left.load(Relaxed) as u32;
-                    let rounds = self.rounds * self.draw(mean).as_micros() as u64;
-                    if processor.spawn_blocking(move || compute(rounds)).await.is_err() {
-                        return false;
-                    }
+            match self.kind {
+                Kind::Sleep => sleep(self.draw(SLEEP)).await,
+                Kind::Computation => {
+                    let time = self.draw(COMPUTATION) * 100 / self.left.load(Relaxed) as u32;
+                    // Fails only while the runtime shuts down.
+                    let _ = spawn_blocking(move || compute(time)).await;
                 }
             }
             queue.release(permit);
@@ -114,11 +111,8 @@ impl Bottleneck {
     /// Leaves this share of the capacity, in percent.
     pub(crate) fn leave(&self, percent: usize) {
         let before = self.left.swap(percent, Relaxed);
-        if self.kind == Kind::Permits {
-            let permits = |percent| PERMITS * percent / 100;
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.resize(permits(before), permits(percent));
-        }
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.resize(self.kind.permits(before), self.kind.permits(percent));
     }
 
     /// Loses the requests that wait, with the full capacity, as a process that starts anew.
@@ -126,7 +120,7 @@ impl Bottleneck {
         self.left.store(100, Relaxed);
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.permits.close();
-        *queue = Arc::new(Queue::new(PERMITS));
+        *queue = Arc::new(Queue::new(self.kind));
     }
 
     /// Draws a time from a lognormal distribution.
@@ -140,8 +134,8 @@ impl Bottleneck {
 }
 
 impl Queue {
-    fn new(permits: usize) -> Self {
-        Self { permits: Semaphore::new(permits), removed: AtomicUsize::new(0) }
+    fn new(kind: Kind) -> Self {
+        Self { permits: Semaphore::new(kind.permits(100)), removed: AtomicUsize::new(0) }
     }
 
     fn release(&self, permit: SemaphorePermit<'_>) {
@@ -170,7 +164,7 @@ pub(crate) async fn capacity(kind: Kind, seed: u64, time: Duration) -> f64 {
     let bottleneck = Arc::new(Bottleneck::new(kind, seed));
     let start = now();
     let (from, to) = (start + time / 4, start + time);
-    let callers = (0..2 * PERMITS).map(|_| async {
+    let callers = (0..2 * kind.knee()).map(|_| async {
         let mut completed = 0;
         while timeout_at(to, Arc::clone(&bottleneck).work()).await.is_ok() {
             completed += u32::from(now() >= from);
@@ -181,16 +175,16 @@ pub(crate) async fn capacity(kind: Kind, seed: u64, time: Duration) -> f64 {
     f64::from(completed) / (to - from).as_secs_f64()
 }
 
-fn rounds_per_microsecond() -> u64 {
-    let rounds = 2_000_000;
-    let start: Instant = now();
-    compute(rounds);
-    (rounds / start.elapsed().as_micros().max(1) as u64).max(1)
-}
-
-fn compute(rounds: u64) {
-    let mut random = Rng::with_seed(rounds);
-    for _ in 0..rounds {
-        std::hint::black_box(random.u64(..));
+/// Uses a processor for this time.
+///
+/// A fixed amount of work would take longer beside other programs, and the capacity would change
+/// from one candidate to the next.
+fn compute(time: Duration) {
+    let end = now() + time;
+    let mut random = Rng::with_seed(0);
+    while now() < end {
+        for _ in 0..1000 {
+            std::hint::black_box(random.u64(..));
+        }
     }
 }

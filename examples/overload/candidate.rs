@@ -29,9 +29,9 @@ impl Candidate {
     /// Returns the candidates in groups that run at the same time.
     pub(crate) const fn groups(kind: Kind) -> &'static [&'static [Self]] {
         match kind {
-            Kind::Permits => &[&[Self::Unlimited, Self::FixedTooHigh], &[Self::Fixed]],
+            Kind::Sleep => &[&[Self::Unlimited, Self::FixedTooHigh], &[Self::Fixed]],
             // A thread each is too much for a small machine.
-            Kind::Processor => &[&[Self::Unlimited], &[Self::FixedTooHigh], &[Self::Fixed]],
+            Kind::Computation => &[&[Self::Unlimited], &[Self::FixedTooHigh], &[Self::Fixed]],
         }
     }
 

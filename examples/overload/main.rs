@@ -95,7 +95,7 @@ const USABLE: f64 = 0.8;
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
     let args = Args::parse();
-    let kind = if args.cpu { Kind::Processor } else { Kind::Permits };
+    let kind = if args.cpu { Kind::Computation } else { Kind::Sleep };
     let groups = Candidate::groups(kind);
     let capacity = bottleneck::capacity(kind, args.seed, MEASUREMENT).await;
     let scenes = scene::scenes((args.time - MEASUREMENT) / groups.len() as u32);
