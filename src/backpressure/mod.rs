@@ -195,11 +195,16 @@
 //! - There are no priorities, and each request of a service acquires one permit. A task that needs
 //!   several acquires them [by the handle](#permits-without-a-request).
 
+mod arrival;
 mod handle;
 mod layer;
 mod limiter;
+mod pace;
 mod permit;
+mod reserve;
+mod service_times;
 mod snapshot;
+mod terms;
 
 use self::limiter::ConcurrencyLimiter;
 pub use self::{
@@ -207,8 +212,14 @@ pub use self::{
     layer::ConcurrencyBackpressureLayer,
     permit::{Acquire, AcquireMany, ConcurrencyPermit},
     snapshot::ConcurrencySnapshot,
+    terms::{
+        ByRequest, ByRequestFuture, ByRequestLayer, Class, ReadTerms, Terms, TermsBackpressure,
+        TermsLayer,
+    },
 };
-pub use crate::limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained};
+pub use crate::limiter::{
+    AcquireManyError, BoundError, CloseError, Closed, Drained, RejectedByClass,
+};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,
@@ -219,6 +230,9 @@ pub type ConcurrencyBackpressure<S, P = NeverReject> = Limited<S, ConcurrencyLim
 
 /// The future of [`ConcurrencyBackpressure`].
 pub type ResponseFuture<F, P> = middleware::ResponseFuture<F, ConcurrencyLimiter, P>;
+
+#[cfg(feature = "server")]
+pub(crate) use self::terms::{Measured, TermsLimiter};
 
 /// A permit of a request in flight.
 #[cfg(feature = "server")]

@@ -15,6 +15,8 @@ mod backoff;
 mod budget;
 #[path = "../../src/cause.rs"]
 mod cause;
+#[path = "../../src/class.rs"]
+mod class;
 #[cfg(feature = "grpc")]
 #[path = "../../src/grpc_status.rs"]
 mod grpc_status;
