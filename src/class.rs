@@ -4,12 +4,11 @@
 ///
 /// A class may join the queue while it is shorter than its share of `max_queue`. No waiter is
 /// overtaken, whatever its class. See [classes](crate::backpressure#classes).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// May fill the whole queue, by default.
     Critical,
     /// May queue while the queue is less than half full, by default.
-    #[default]
     Normal,
     /// May queue while the queue is less than a quarter full, by default.
     Sheddable,

@@ -127,8 +127,8 @@ impl Rejected {
         Self { scope, ..self }
     }
 
-    pub(crate) const fn of_class(self, class: Class) -> Self {
-        Self { class: Some(class), ..self }
+    pub(crate) const fn of_class(self, class: Option<Class>) -> Self {
+        Self { class, ..self }
     }
 
     /// Creates the rejection of a request whose deadline has passed.
@@ -236,8 +236,7 @@ impl Rejected {
         }
     }
 
-    /// Returns the class of the request. `None` for a layer without
-    /// [classes](crate::backpressure#classes).
+    /// Returns the [class](crate::backpressure#classes) of the request, if it has one.
     #[must_use]
     pub const fn class(&self) -> Option<Class> {
         self.class

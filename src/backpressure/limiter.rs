@@ -131,6 +131,7 @@ impl ConcurrencyLimiter {
 
     /// Acquires `permits`, or queues `waiter` for them, as [`Limiter::poll_acquire`] says, for a
     /// request with these terms.
+    #[track_caller]
     pub(super) fn poll_ask(
         &self,
         waiter: &mut Waiter,
@@ -250,6 +251,7 @@ impl Limiter for ConcurrencyLimiter {
         self.semaphore.try_acquire_many(permits)
     }
 
+    #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,

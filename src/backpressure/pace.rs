@@ -30,11 +30,15 @@ const KNOWN_FROM: u32 = 8;
 /// The pace of the grants to queued waiters, under the lock of the queue.
 pub(crate) struct Pace<C> {
     clock: C,
-    /// An arrival has asked for it. Without one, no grant has a stamp.
-    is_used: bool,
     /// The grants that are possible at this moment are those of a raised limit.
     is_raised: bool,
-    /// The times of grants, a stride apart, the oldest first.
+    /// From the first arrival that asks for the pace. Without one, no grant has a stamp.
+    record: Option<Box<Record>>,
+}
+
+/// The times of grants.
+struct Record {
+    /// A stride apart, the oldest first.
     stamps: [Nanos; STAMPS],
     len: usize,
     stride: u32,
@@ -44,31 +48,17 @@ pub(crate) struct Pace<C> {
 
 impl<C: Time> Pace<C> {
     pub(crate) const fn new(clock: C) -> Self {
-        Self {
-            clock,
-            is_used: false,
-            is_raised: false,
-            stamps: [Nanos::ZERO; STAMPS],
-            len: 0,
-            stride: 1,
-            since: 0,
-        }
+        Self { clock, is_raised: false, record: None }
     }
 
     /// A waiter queues with `ahead` waiters before it. If it `uses` the pace, grants are recorded
     /// from now on.
-    pub(crate) const fn queued(&mut self, ahead: u32, uses: bool) {
-        self.is_used |= uses;
-        if ahead == 0 {
-            (self.len, self.stride, self.since) = (0, 1, 0);
+    pub(crate) fn queued(&mut self, ahead: u32, uses: bool) {
+        match &mut self.record {
+            Some(record) if ahead == 0 => **record = Record::NONE,
+            None if uses => self.record = Some(Box::new(Record::NONE)),
+            _ => {}
         }
-    }
-
-    /// Returns the time from one grant to the next; `None` while too few are recorded.
-    pub(crate) fn interval(&self) -> Option<Duration> {
-        let newest = *self.stamps[..self.len].last()?;
-        let steps = self.stride * u32::try_from(self.len - 1).expect("at most 16");
-        (steps + 1 >= KNOWN_FROM).then(|| newest.since(self.stamps[0]) / steps)
     }
 
     /// Returns the time until the grant of an arrival with `ahead` waiters before it. `None` if it
@@ -77,26 +67,39 @@ impl<C: Time> Pace<C> {
         if ahead == 0 {
             return None;
         }
-        Some(self.interval()?.saturating_mul(ahead.saturating_add(1)))
+        let interval = self.record.as_ref()?.interval()?;
+        Some(interval.saturating_mul(ahead.saturating_add(1)))
+    }
+}
+
+impl Record {
+    const NONE: Self = Self { stamps: [Nanos::ZERO; STAMPS], len: 0, stride: 1, since: 0 };
+
+    /// Returns the time from one grant to the next; `None` while too few are recorded.
+    fn interval(&self) -> Option<Duration> {
+        let newest = *self.stamps[..self.len].last()?;
+        let steps = self.stride * u32::try_from(self.len - 1).expect("at most 16");
+        (steps + 1 >= KNOWN_FROM).then(|| newest.since(self.stamps[0]) / steps)
     }
 
-    fn record(&mut self) {
+    /// Records a grant. `now` is called for one that has a stamp.
+    fn push(&mut self, now: impl FnOnce() -> Nanos) {
         self.since += 1;
         if self.len > 0 && self.since < self.stride {
             return;
         }
         if self.len == STAMPS && self.stride < LONGEST_STRIDE {
+            // The newest stamp is left out. So this grant, a stride after it, is a stride of twice
+            // the length after the newest one that is kept.
             for kept in 1..STAMPS / 2 {
                 self.stamps[kept] = self.stamps[2 * kept];
             }
             (self.len, self.stride) = (STAMPS / 2, 2 * self.stride);
-            // The newest stamp was left out: this grant is a stride of twice the length from the
-            // one before it.
         } else if self.len == STAMPS {
             self.stamps.copy_within(1.., 0);
             self.len -= 1;
         }
-        self.stamps[self.len] = self.clock.now();
+        self.stamps[self.len] = now();
         (self.len, self.since) = (self.len + 1, 0);
     }
 }
@@ -109,8 +112,8 @@ impl<C: Time> Tags for Pace<C> {
     fn granted(&mut self, has_next: bool) {
         if self.is_raised {
             self.is_raised = has_next;
-        } else if self.is_used {
-            self.record();
+        } else if let Some(record) = &mut self.record {
+            record.push(|| self.clock.now());
         }
     }
 

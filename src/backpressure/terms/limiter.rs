@@ -103,6 +103,7 @@ impl Limiter for TermsLimiter {
         self.limiter.try_acquire_many(permits)
     }
 
+    #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,

@@ -26,7 +26,8 @@ use crate::{
 /// The deadline and the class of one request. See [deadlines](crate::backpressure#deadlines) and
 /// [classes](crate::backpressure#classes).
 ///
-/// The default has no deadline, and the class [`Normal`](Class::Normal).
+/// The default has neither. A request without a class may fill the whole queue, so give one to each
+/// request where some have one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,14 +40,14 @@ use crate::{
 pub struct Terms {
     left: Option<Duration>,
     at: Option<Instant>,
-    class: Class,
+    class: Option<Class>,
 }
 
 impl Terms {
-    /// Creates terms without a deadline, of the class [`Normal`](Class::Normal).
+    /// Creates terms without a deadline and without a class.
     #[must_use]
     pub const fn new() -> Self {
-        Self { left: None, at: None, class: Class::Normal }
+        Self { left: None, at: None, class: None }
     }
 
     /// Sets the time in which the request is to be done, counted from its arrival at the layer.
@@ -70,7 +71,7 @@ impl Terms {
     /// Sets the class.
     #[must_use]
     pub const fn class(self, class: Class) -> Self {
-        Self { class, ..self }
+        Self { class: Some(class), ..self }
     }
 
     /// Returns the terms of a request that arrives now. The [current
@@ -87,12 +88,12 @@ impl Terms {
 #[derive(Clone, Copy)]
 pub(crate) struct ArrivalTerms {
     done_by: Nanos,
-    class: Class,
+    class: Option<Class>,
 }
 
 impl Default for ArrivalTerms {
     fn default() -> Self {
-        Self { done_by: Nanos::NEVER, class: Class::default() }
+        Self { done_by: Nanos::NEVER, class: None }
     }
 }
 

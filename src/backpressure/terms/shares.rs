@@ -26,7 +26,8 @@ impl Shares {
         Ok(Self([critical, normal, sheddable].map(Share)))
     }
 
-    pub(super) const fn of(&self, class: Class) -> Share {
-        self.0[class.index()]
+    /// Returns the share of a class. A request without one may fill the queue.
+    pub(super) fn of(&self, class: Option<Class>) -> Share {
+        class.map_or(Share::WHOLE, |class| self.0[class.index()])
     }
 }

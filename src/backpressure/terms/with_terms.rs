@@ -19,9 +19,7 @@ impl<S, P> Limited<S, TermsLimiter, P> {
     /// then; a clone starts without. A service that waits leaves the queue, and one that is ready
     /// releases its permit. A wait that is abandoned takes its terms along.
     ///
-    /// Without terms, a request has no deadline, and the class
-    /// [`Normal`](super::Class::Normal). If the deadline passes after the service became ready,
-    /// the call rejects the request.
+    /// If the deadline passes after the service became ready, the call rejects the request.
     pub fn terms(&mut self, terms: Terms) {
         let readiness = self.readiness_mut();
         let terms = terms.of_arrival(readiness.limiter().clock());

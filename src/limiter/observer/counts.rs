@@ -46,7 +46,7 @@ impl RejectedCounts {
 /// The numbers of requests that a limit has rejected since it was created, by the class of the
 /// request.
 ///
-/// Requests of a layer without [classes](crate::backpressure#classes) are not among them.
+/// Requests without a [class](crate::backpressure#classes) are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
