@@ -79,6 +79,9 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
 
     /// Lets a request wait for at most `max_wait`, then rejects it as *wait timeout*.
     ///
+    /// A request whose wait is [known to be longer](crate::backpressure#predicted-waits) is rejected
+    /// at once, with the time after which it would not be.
+    ///
     /// By default, the wait is unbounded. With this bound, waiting panics outside a tokio runtime
     /// with its timer enabled.
     ///

@@ -19,7 +19,7 @@ use crate::{
     join,
     semaphore::{Arrival, Deadline, Deadlines, Semaphore, Tag, Tags, WaiterKey},
     spawn,
-    time::{GRACE, Nanos},
+    time::{GRACE, Nanos, Time},
 };
 
 const PREEMPTIONS: usize = 3;
@@ -1160,6 +1160,19 @@ fn a11_c12_permit_taken_back_too_late_for_the_next_waiter_is_available() {
         let polled = guarded.semaphore.poll_until(&late, &noop_waker(), soon.into());
         assert_eq!(polled, Polled::TooLate);
         guarded.semaphore.cancel(abandoned);
+        guarded.assert_idle(1);
+    });
+}
+
+/// A11, C4: a waiter that is cancelled as it is passed over has no permit to release.
+#[test]
+fn a11_c4_cancelled_waiter_that_was_passed_over_releases_no_permit() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let (guarded, _clock) = Guarded::reserving();
+        let late = guarded.queue_late();
+        let releasing = spawn(&guarded, |guarded| guarded.semaphore.release(1));
+        guarded.semaphore.cancel(late);
+        join([releasing]);
         guarded.assert_idle(1);
     });
 }
