@@ -282,6 +282,7 @@ mod arc_cache;
 pub mod backpressure;
 mod builder_ext;
 mod cause;
+mod class;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

@@ -3,7 +3,7 @@
 //! | the layer | a rejected request | error type of the service |
 //! | --- | --- | --- |
 //! | as created by `new` | none: by [`NeverReject`] all requests wait | the inner one, untouched |
-//! | bounded by `max_queue` or `max_wait` | fails, by [`RejectWithBoxError`] | `BoxError`, in which [`Rejected::find`] finds the rejection |
+//! | bounded by `max_queue` or `max_wait`, or with the terms of requests | fails, by [`RejectWithBoxError`] | `BoxError`, in which [`Rejected::find`] finds the rejection |
 //! | with `.reject_with_error::<E>()` | fails, by [`RejectWithError<E>`] | `E`, made from either error by `From` |
 //! | with `.reject_with(f)` | gets a response, by [`RejectWith<F>`] | the inner one, untouched |
 //!

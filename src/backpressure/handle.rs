@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
-    limiter::{BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts},
+    limiter::{
+        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedByClass,
+        RejectedCounts,
+    },
     macros::bounds_of_handle,
     middleware::Limited,
     settings::{self, InvalidSetting},
@@ -126,6 +129,7 @@ impl ConcurrencyBackpressureHandle {
             max_wait: limits.max_wait(),
             is_closed: view.is_closed,
             rejected: self.rejected(),
+            rejected_by_class: self.rejected_by_class(),
             counts: self.limiter.observer.counts(),
         }
     }
@@ -140,6 +144,14 @@ impl ConcurrencyBackpressureHandle {
     #[must_use]
     pub fn rejected(&self) -> RejectedCounts {
         self.limiter.observer.rejected()
+    }
+
+    /// Returns the numbers of rejections since the limit was created, by the class of the request.
+    ///
+    /// `None` for a limit without a layer for requests with [terms](super::Terms).
+    #[must_use]
+    pub fn rejected_by_class(&self) -> Option<RejectedByClass> {
+        self.limiter.rejected_by_class()
     }
 
     /// Changes the number of requests that may be in flight.

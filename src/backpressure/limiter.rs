@@ -7,17 +7,23 @@ use std::{
     time::Duration,
 };
 
-use super::ConcurrencySnapshot;
+use super::{
+    ConcurrencySnapshot,
+    arrival::{self, Ask, Unfit},
+    pace::Pace,
+    reserve::Reserve,
+    service_times::ServiceTimes,
+};
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{
         Bounds, CloseError, End, Ends, Event, InFlight, Kind, Limiter, Observer, QueueLimits,
-        Refusal, Rejecting, Waiter,
+        Refusal, RejectedByClass, Rejecting, Waiter,
     },
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, Semaphore, Tag, Turn, View, WaiterKey},
+    semaphore::{Arrival, Ended, Semaphore, Tag, Turn, View, WaiterKey},
     time::{Clock, Nanos, Time, TimerUse},
 };
 
@@ -27,7 +33,7 @@ use crate::{
 /// both, and usually finds them in one cache line.
 #[repr(C)]
 pub struct ConcurrencyLimiter {
-    pub(super) semaphore: Semaphore<Clock>,
+    pub(super) semaphore: Semaphore<Reserve, Pace<Clock>>,
     pub(super) observer: Observer,
     clock: Clock,
     pub(super) bounds: Bounds,
@@ -39,8 +45,8 @@ pub struct ConcurrencyLimiter {
 arc_cache!(ConcurrencyLimiter);
 
 const TIMER: TimerUse = TimerUse {
-    what: "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds",
-    otherwise: "leave `max_wait` out",
+    what: "ConcurrencyBackpressureLayer: a wait that `max_wait` or a deadline bounds",
+    otherwise: "leave both out",
 };
 
 /// A permit of a limiter of requests in flight.
@@ -51,7 +57,7 @@ impl ConcurrencyLimiter {
     pub(super) fn new(max_in_flight: u32) -> Self {
         let clock = Clock::start();
         Self {
-            semaphore: Semaphore::new(max_in_flight, clock, ()),
+            semaphore: Semaphore::new(max_in_flight, Reserve::new(clock), Pace::new(clock)),
             observer: Observer::default(),
             clock,
             bounds: Bounds::default(),
@@ -94,6 +100,119 @@ impl ConcurrencyLimiter {
         self.semaphore.close();
         Ok(())
     }
+
+    /// A service of this limit has requests with terms.
+    pub(super) fn has_terms(&self) {
+        self.semaphore.deadlines().has_terms();
+    }
+
+    /// Returns the rejections by class, if requests have terms.
+    pub(super) fn rejected_by_class(&self) -> Option<RejectedByClass> {
+        let may_have_terms = self.semaphore.deadlines().may_have_terms();
+        may_have_terms.then(|| self.observer.rejected_by_class())
+    }
+
+    /// Returns the times in service of requests with a deadline.
+    pub(super) fn service_times(&self) -> &ServiceTimes {
+        self.semaphore.deadlines().service_times()
+    }
+
+    /// Decides whether a request may queue.
+    fn decide(
+        &self,
+        ask: &Ask,
+        limits: &QueueLimits,
+        view: View,
+        wait: impl FnOnce() -> Option<Duration>,
+    ) -> Result<(), Unfit> {
+        let reserve = || self.semaphore.deadlines().reserve();
+        arrival::decide(ask, limits, view, wait, reserve, || self.clock.now())
+    }
+
+    /// Acquires `permits`, or queues `waiter` for them, as [`Limiter::poll_acquire`] says, for a
+    /// request with these terms.
+    #[track_caller]
+    pub(super) fn poll_ask(
+        &self,
+        waiter: &mut Waiter,
+        permits: u32,
+        limits: &QueueLimits,
+        ask: &Ask,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit, Refusal>> {
+        let arrival = Arrival { done_by: ask.done_by.into(), ..waiter.arrival(permits) };
+        waiter.poll_at = waiter.deadline;
+        let admit = |view: View, _: &dyn Fn() -> Turn, pace: &Pace<Clock>| {
+            Refusal::check(view, permits)?;
+            let decided = self.decide(ask, limits, view, || pace.wait(view.ahead));
+            decided.map(|()| view.ahead).map_err(|unfit| Refusal::from(unfit.reason))
+        };
+        let uses_pace = waiter.deadline != Nanos::NEVER;
+        let note = |pace: &mut Pace<Clock>, ahead| {
+            pace.queued(ahead, uses_pace);
+            Tag::NONE
+        };
+        loop {
+            self.semaphore.remove_overdue();
+            let polled = match &waiter.key {
+                None => match self.semaphore.queue(cx.waker(), arrival, admit, note) {
+                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                    Ok(key) => {
+                        waiter.key = key;
+                        Poll::Pending
+                    }
+                    Err(refusal) => return Poll::Ready(Err(refusal)),
+                },
+                Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
+            };
+            let Poll::Ready(ended) = polled else {
+                ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
+                continue;
+            };
+            waiter.key = None;
+            let reason = match ended {
+                Ok(()) => return Poll::Ready(Ok(Permit(()))),
+                Err(Ended::Closed) => Reason::Closed,
+                Err(Ended::TooMany { limit }) => {
+                    return Poll::Ready(Err(Refusal::TooMany { limit }));
+                }
+                Err(Ended::TooLate) => Reason::TooLate,
+                Err(Ended::Overdue) => {
+                    let now = self.clock.now();
+                    match () {
+                        // The deadline was that of an earlier request: this one queues anew.
+                        () if now < waiter.deadline => continue,
+                        () if ask.done_by <= now => Reason::TooLate,
+                        () if self.try_acquire_many(permits) => {
+                            return Poll::Ready(Ok(Permit(())));
+                        }
+                        () => Reason::WaitTimeout,
+                    }
+                }
+            };
+            return Poll::Ready(Err(reason.into()));
+        }
+    }
+
+    /// Creates a rejection of this moment, as [`Limiter::rejection`] says, of a request with these
+    /// terms.
+    pub(super) fn reject_ask(
+        &self,
+        reason: Reason,
+        limits: Option<&QueueLimits>,
+        ask: &Ask,
+    ) -> Rejected {
+        let view = self.semaphore.glance();
+        // The lock of the queue is taken only for a prediction.
+        let wait = || self.semaphore.with_waiters(|waiters| waiters.tags().wait(view.ahead));
+        let decided = limits.map_or(Ok(()), |limits| self.decide(ask, limits, view, wait));
+        let unfit = match decided {
+            _ if view.is_closed => Reason::Closed.into(),
+            Err(unfit) => unfit,
+            Ok(()) => reason.into(),
+        };
+        Rejected::new(Limit::Concurrency, unfit.reason, unfit.after)
+    }
 }
 
 /// The settings. The handle reads the state.
@@ -116,6 +235,7 @@ impl Limiter for ConcurrencyLimiter {
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;
+    type Terms = ();
 
     #[inline]
     fn try_acquire_unobserved(&self) -> Option<Permit> {
@@ -131,54 +251,16 @@ impl Limiter for ConcurrencyLimiter {
         self.semaphore.try_acquire_many(permits)
     }
 
+    #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
         permits: u32,
         limits: &QueueLimits,
+        (): &(),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
-        let arrival = waiter.arrival(permits);
-        waiter.poll_at = waiter.deadline;
-        let admit = |view: View, _: &dyn Fn() -> Turn| {
-            Refusal::check(view, permits)?;
-            Ok(admit(limits, view)?)
-        };
-        loop {
-            self.semaphore.remove_overdue();
-            let polled = match &waiter.key {
-                None => {
-                    match self.semaphore.queue(cx.waker(), arrival, admit, |(), ()| Tag::NONE) {
-                        Ok(None) => return Poll::Ready(Ok(Permit(()))),
-                        Ok(key) => {
-                            waiter.key = key;
-                            Poll::Pending
-                        }
-                        Err(refusal) => return Poll::Ready(Err(refusal)),
-                    }
-                }
-                Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
-            };
-            let Poll::Ready(ended) = polled else {
-                ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
-                continue;
-            };
-            waiter.key = None;
-            match ended {
-                Ok(()) => return Poll::Ready(Ok(Permit(()))),
-                Err(Ended::Closed) => return Poll::Ready(Err(Reason::Closed.into())),
-                Err(Ended::TooMany { limit }) => {
-                    return Poll::Ready(Err(Refusal::TooMany { limit }));
-                }
-                // The deadline was that of an earlier request: this one queues anew.
-                Err(Ended::Overdue) if self.clock.now() < waiter.deadline => {}
-                Err(Ended::Overdue) => {
-                    let is_acquired = self.try_acquire_many(permits);
-                    let result = is_acquired.then_some(Permit(()));
-                    return Poll::Ready(result.ok_or(Reason::WaitTimeout.into()));
-                }
-            }
-        }
+        self.poll_ask(waiter, permits, limits, &Ask::PLAIN, cx)
     }
 
     fn cancel(&self, waiter: Waiter) {
@@ -205,20 +287,15 @@ impl Limiter for ConcurrencyLimiter {
     fn call<R>(
         limiter: &CachedArc<Self>,
         permit: Permit,
+        (): &(),
         call: impl FnOnce() -> R,
     ) -> (R, InFlight<Self>) {
         let permit = InFlight::new(limiter, permit);
         (call(), permit)
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32) -> Rejected {
-        let view = self.semaphore.glance();
-        let reason = match limits.map_or(Ok(()), |limits| admit(limits, view)) {
-            _ if view.is_closed => Reason::Closed,
-            Err(reason) => reason,
-            Ok(()) => reason,
-        };
-        Rejected::new(Limit::Concurrency, reason, None)
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32, (): &()) -> Rejected {
+        self.reject_ask(reason, limits, &Ask::PLAIN)
     }
 
     fn limit(&self) -> u32 {
@@ -265,12 +342,6 @@ impl Limiter for ConcurrencyLimiter {
     #[cfg(debug_assertions)]
     const NESTED: &'static str =
         "Once such requests hold all permits, each waits for another, and none proceeds";
-}
-
-/// Decides whether a request may queue.
-fn admit(limits: &QueueLimits, view: View) -> Result<(), Reason> {
-    limits.admit(view)?;
-    if limits.has_zero_wait() { Err(Reason::WaitTimeout) } else { Ok(()) }
 }
 
 impl Ends for ConcurrencyLimiter {

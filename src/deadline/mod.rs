@@ -44,7 +44,7 @@
 //!
 //! | timeout | begins | ends | when it is over |
 //! | --- | --- | --- | --- |
-//! | [`max_wait`](crate::ConcurrencyBackpressureLayer::max_wait) of a limit | as a request queues | as it acquires its permit | rejects the request; a window does so on arrival |
+//! | [`max_wait`](crate::ConcurrencyBackpressureLayer::max_wait) of a limit | as a request queues | as it acquires its permit | rejects the request; on arrival, if the wait is known to be longer |
 //! | tower's `TimeoutLayer` next to the client | at the call of an attempt | with its response | fails the attempt, which is retried |
 //! | tower's `TimeoutLayer` outermost | at `call`, *after* the first waits for queue and window | with the response | fails the request |
 //! | [`max_elapsed`](crate::ExponentialRetry::max_elapsed) of a retry | at the first attempt | with a backoff | begins no backoff that would end later |
@@ -77,6 +77,9 @@
 //! - A [`WindowRateLimit`](crate::WindowRateLimit) with a bound rejects at once a request whose
 //!   permit is expected at or after the deadline, with the time until there is room. It judges on
 //!   arrival, as if all waiters before it get their permits.
+//! - A [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer) that [knows
+//!   deadlines](crate::backpressure#deadlines) rejects at once a request that could not be done by
+//!   the deadline, and sends none that has too little time left at its turn.
 //! - `client::send_grpc_timeout` (feature `grpc`) tells the server of each attempt the time that is
 //!   left.
 //! - A handler of a server with this layer passes its deadline on to the clients that it calls

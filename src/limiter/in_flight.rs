@@ -17,6 +17,11 @@ impl<L: Limiter> InFlight<L> {
         Self(Some((arc_cache::clone_cached(limiter.arc()), permit)))
     }
 
+    /// Returns the limiter of the permit, if there is one.
+    pub(crate) fn limiter(&self) -> Option<&L> {
+        self.0.as_ref().map(|(limiter, _)| &**limiter)
+    }
+
     /// Marks the request of this permit as the one being driven.
     #[cfg(all(debug_assertions, feature = "server"))]
     pub(crate) fn driven(&self) -> Option<super::nested::Driven> {

@@ -32,6 +32,14 @@ pub(crate) trait Admit {
         true
     }
 
+    /// Polled while the service of an admitted request is not ready. Ready ends the admission, which
+    /// is polled for again.
+    #[inline]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// Issues a request that was admitted, by `call`, and commits its permit.
     fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Self::InFlight);
 }
@@ -148,8 +156,14 @@ where
                         *is_admitted = true;
                         is_at_once = true;
                     }
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
+                    match service.poll_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => break Err(P::pass(error)),
+                        Poll::Pending => {
+                            ready!(admission.poll_end(cx));
+                            *is_admitted = false;
+                            continue;
+                        }
                     }
                     if !admission.is_current(is_at_once) {
                         *is_admitted = false;

@@ -38,6 +38,10 @@ impl<S, L: Limiter, P> Limited<S, L, P> {
         &self.readiness
     }
 
+    pub(crate) const fn readiness_mut(&mut self) -> &mut Readiness<L> {
+        &mut self.readiness
+    }
+
     inner_access!();
 }
 
@@ -77,9 +81,9 @@ where
             self.inner.poll_ready(cx)
         });
         match permit {
-            Ok(permit) => {
+            Ok((permit, terms)) => {
                 let limiter = self.readiness.limiter();
-                let (future, permit) = L::call(limiter, permit, || {
+                let (future, permit) = L::call(limiter, permit, &terms, || {
                     #[cfg(debug_assertions)]
                     let _driven = limit.driven();
                     self.inner.call(request)

@@ -77,7 +77,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         F: Future<Output = Result<Response, Error>>,
         P: RejectPolicyFor<Response, Error>,
     {
-        self.poll_with(cx, |_| {})
+        self.poll_with(cx, L::completed)
     }
 
     /// Polls, and calls `completed` with the permit once the inner future has completed.
@@ -108,7 +108,10 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_with(cx, |permit| *permit = L::InFlight::default())
+        self.poll_with(cx, |permit| {
+            L::completed(permit);
+            *permit = L::InFlight::default();
+        })
     }
 }
 

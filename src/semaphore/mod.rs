@@ -64,6 +64,7 @@
 //! | *remove an overdue waiter* | its deadline has passed | waiters - 1, then *grant* |
 //! | *take a grant* of n *back* | its deadline has passed, the permits are not acquired yet | permits + n, then *grant* |
 //! | *grant* | the n permits of the first waiter are available, not blocked | permits - n, waiters - 1 |
+//! | *pass over* | as for *grant*, but the request of the first waiter could not be done in time | waiters - 1 |
 //! | *refuse* | the first waiter asks for more than the limit, not closed | waiters - 1 |
 //! | *dismiss* | closed, a waiter | waiters - 1 |
 //! | *wake a watcher of the close* | closed | – |
@@ -98,6 +99,11 @@
 //! let waiters acquire: a grant that is taken back frees permits, and a waiter that leaves is no
 //! longer in front of others that ask for fewer. The grants that become possible are made before
 //! the next deadline ends a wait, because their waiters were in time.
+//!
+//! A request may have a deadline by which it is to be done, beside that of its wait. At its turn,
+//! the limiter [decides](Deadlines::is_too_late) whether the time that is left suffices. If it does
+//! not, the waiter leaves the queue without a permit, under the lock that grants, and the permit
+//! goes to the next one.
 //!
 //! # Races
 //!
@@ -268,6 +274,8 @@ impl View {
 pub(crate) enum Ended {
     /// The deadline of the wait, or of a grant, has passed.
     Overdue,
+    /// At its turn, its request could not be done in time any more.
+    TooLate,
     /// It asked for more permits than this limit, which was set meanwhile.
     TooMany { limit: u32 },
     /// The semaphore is closed.
@@ -275,9 +283,20 @@ pub(crate) enum Ended {
 }
 
 /// State of a limiter under the lock of the queue, which is told of tagged waiters that leave.
+///
+/// It may measure the pace of the queue, too: it is told of grants.
 pub(crate) trait Tags {
     /// A waiter with `tag` has left the queue. Returns a waker, to be woken after the lock.
     fn waiter_left(&mut self, tag: Tag) -> Option<Waker>;
+
+    /// The first waiter is granted its permits. The next one can be granted some as well if
+    /// `has_next`.
+    fn granted(&mut self, has_next: bool) {
+        let _ = has_next;
+    }
+
+    /// A raised limit lets at least the first waiter be granted its permits.
+    fn raised(&mut self) {}
 }
 
 impl Tags for () {
@@ -322,6 +341,8 @@ struct Locked<T> {
 enum FirstStep {
     /// Of this number of permits.
     Grant(u32),
+    /// It leaves without a permit that it could not use in time.
+    PassOver,
     /// By this limit.
     Refuse { limit: u32 },
 }
@@ -433,14 +454,15 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Acquires permits, or queues a waiter that `admit` accepts. Returns the key of a waiter.
     ///
-    /// `admit` may be called several times, each time with a newer view and a function that returns
-    /// the turn of the waiter. It must reject a waiter for more permits than the limit of the view.
+    /// `admit` may be called several times, each time with a newer view, a function that returns
+    /// the turn of the waiter, and the tags. It must reject a waiter for more permits than the
+    /// limit of the view.
     /// `tag` is called once for a waiter that queues, with the value that `admit` returned.
     pub(crate) fn queue<A, R>(
         &self,
         waker: &Waker,
         arrival: Arrival,
-        mut admit: impl FnMut(View, &dyn Fn() -> Turn) -> Result<A, R>,
+        mut admit: impl FnMut(View, &dyn Fn() -> Turn, &T) -> Result<A, R>,
         tag: impl FnOnce(&mut T, A) -> Tag,
     ) -> Result<Option<WaiterKey>, R> {
         let permits = arrival.permits;
@@ -460,7 +482,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             let ahead = waiters(state);
             let view = self.view_of(&locked, state, ahead);
             let turn = || locked.queue.turn_of_next(ahead, permits, view.limit);
-            let admitted = admit(view, &turn)?;
+            let admitted = admit(view, &turn, &locked.tags)?;
             debug_assert!(permits <= view.limit, "a waiter that could never acquire is admitted");
             assert!(
                 u64::from(ahead) < WAITERS,
@@ -519,6 +541,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 locked.queue.free(key);
                 return Poll::Ready(Err(Ended::Overdue));
             }
+            State::TooLate => {
+                locked.queue.free(key);
+                return Poll::Ready(Err(Ended::TooLate));
+            }
             State::TooMany { limit } => {
                 locked.queue.free(key);
                 return Poll::Ready(Err(Ended::TooMany { limit }));
@@ -551,7 +577,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     pub(crate) fn cancel(&self, key: WaiterKey) -> bool {
         let mut locked = self.locked.lock();
         let granted = match locked.queue.state(&key) {
-            State::Queued | State::Overdue | State::TooMany { .. } => 0,
+            State::Queued | State::Overdue | State::TooLate | State::TooMany { .. } => 0,
             State::Granted => locked.queue.permits(&key),
             State::Gone => u32::from(!key.keeps_entry && self.is_granted(&key)),
         };
@@ -580,7 +606,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     fn first_step(&self, locked: &Locked<T>, state: u64) -> Option<FirstStep> {
         let permits = locked.queue.first_permits()?;
         if grants(state, permits) {
-            return Some(FirstStep::Grant(permits));
+            let is_too_late = locked.queue.first_done_by().is_some_and(|done_by| {
+                // Reads the time, which only a waiter with such a deadline needs.
+                self.deadlines.is_too_late(done_by)
+            });
+            return Some(if is_too_late { FirstStep::PassOver } else { FirstStep::Grant(permits) });
         }
         let limit = self.limit();
         (permits > limit && !locked.is_closed).then_some(FirstStep::Refuse { limit })
@@ -643,14 +673,18 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 // so. The other steps are not possible: permits are held, so no drain is woken, and
                 // a closed semaphore grants nothing, so no waiter is dismissed.
                 let has_next = self.first_step(&locked, state).is_some();
+                locked.tags.granted(has_next);
                 locked.is_in_time = is_in_time && has_next;
                 let is_last = !has_next && !is_in_time;
                 let wake_too = locked.tags.waiter_left(tag);
                 return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
             }
-            Some(FirstStep::Refuse { limit }) => {
-                let refused = locked.queue.refuse(limit).expect("there is a waiter");
-                let Removed { waker, tag, .. } = refused;
+            Some(step @ (FirstStep::PassOver | FirstStep::Refuse { .. })) => {
+                let removed = match step {
+                    FirstStep::Refuse { limit } => locked.queue.refuse(limit),
+                    _ => locked.queue.pass_over(),
+                };
+                let Removed { waker, tag, .. } = removed.expect("there is a waiter");
                 self.state.fetch_sub(WAITER, Relaxed);
                 self.update_earliest(&locked);
                 locked.is_in_time = is_in_time;
@@ -713,7 +747,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         before: impl FnOnce(),
         after: impl FnOnce(),
     ) {
-        let locked = self.locked.lock();
+        let mut locked = self.locked.lock();
         let word = self.limit.load(Relaxed);
         let limit = limit(limit_of(word));
         let delta = i64::from(limit) - i64::from(limit_of(word));
@@ -730,6 +764,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         // Release: to the Acquire of the limit in `try_read_with`, for the permits.
         let steps = during.wrapping_add(STEP) & !u64::from(u32::MAX);
         self.limit.store(steps | u64::from(limit), Release);
+        // Relaxed: a permit that is released right now is granted with those of the raise.
+        if delta > 0 && self.first_step(&locked, self.state.load(Relaxed)).is_some() {
+            locked.tags.raised();
+        }
         drop(locked);
         self.advance();
     }
@@ -893,6 +931,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// the lock, as by [`poll_drained`](Self::poll_drained).
     pub(crate) fn wake_drains(&self, is_drained: &IsDrained<'_>) {
         self.advance_with(is_drained);
+    }
+
+    /// Returns the meaning of the deadlines.
+    pub(crate) const fn deadlines(&self) -> &D {
+        &self.deadlines
     }
 
     /// Ends a wait for the drained semaphore.
