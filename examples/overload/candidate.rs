@@ -1,18 +1,27 @@
 //! The candidates: a server without a limit, and the limits before it.
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    time::Duration,
+};
 
-use axum::Router;
+use axum::{Router, extract::Request};
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, backpressure::ConcurrencyBackpressureHandle,
+    ConcurrencyBackpressureLayer,
+    backpressure::{Class, ConcurrencyBackpressureHandle, Terms},
     server::http_rejection,
 };
 
-use super::bottleneck::Kind;
+use super::{
+    bottleneck::Kind,
+    load::{CLASS, TIME_LEFT},
+};
 
 /// Requests that wait for a permit. A length that was chosen well: with a tenth of the capacity the
 /// last of them is still in time.
 const QUEUE: u32 = 20;
+/// With deadlines, any length will do.
+const QUEUE_OF_TERMS: u32 = 200;
 /// A guess that is wrong: so many requests at a time take longer than the deadline.
 const TOO_HIGH: u32 = 16;
 
@@ -23,20 +32,25 @@ pub(crate) enum Candidate {
     Fixed,
     /// A multiple of it.
     FixedTooHigh,
+    AdaptiveTerms,
 }
 
 impl Candidate {
     /// Returns the candidates in groups that run at the same time.
     pub(crate) const fn groups(kind: Kind) -> &'static [&'static [Self]] {
         match kind {
-            Kind::Sleep => &[&[Self::Unlimited, Self::FixedTooHigh], &[Self::Fixed]],
+            Kind::Sleep => {
+                &[&[Self::Unlimited, Self::FixedTooHigh], &[Self::Fixed], &[Self::AdaptiveTerms]]
+            }
             // A thread each is too much for a small machine.
-            Kind::Computation => &[&[Self::Unlimited], &[Self::FixedTooHigh], &[Self::Fixed]],
+            Kind::Computation => {
+                &[&[Self::Unlimited], &[Self::FixedTooHigh], &[Self::Fixed], &[Self::AdaptiveTerms]]
+            }
         }
     }
 
     pub(crate) const fn is_adaptive(self) -> bool {
-        false
+        matches!(self, Self::AdaptiveTerms)
     }
 
     pub(crate) fn name(self, kind: Kind) -> String {
@@ -44,7 +58,12 @@ impl Candidate {
             Self::Unlimited => "no limit".to_owned(),
             Self::Fixed => format!("fixed, {}", kind.knee()),
             Self::FixedTooHigh => format!("fixed, {}", kind.knee() * TOO_HIGH),
+            Self::AdaptiveTerms => "adaptive, deadlines, classes".to_owned(),
         }
+    }
+
+    pub(crate) const fn has_classes(self) -> bool {
+        matches!(self, Self::AdaptiveTerms)
     }
 
     /// Puts the limit on the routes.
@@ -58,8 +77,28 @@ impl Candidate {
             Self::Unlimited => Limited { app: routes.clone(), limit: Box::new(|| None) },
             Self::Fixed => fixed(kind.knee()),
             Self::FixedTooHigh => fixed(kind.knee() * TOO_HIGH),
+            Self::AdaptiveTerms => {
+                let layer =
+                    ConcurrencyBackpressureLayer::new(kind.knee()).max_queue(QUEUE_OF_TERMS);
+                let handle = layer.handle();
+                let layer = layer.by_request(terms).reject_with(http_rejection);
+                Limited::new(routes.layer(layer), handle)
+            }
         }
     }
+}
+
+/// Reads the terms of a request. A server takes the class from a source that it trusts, such as the
+/// account or the route.
+fn terms(request: &Request) -> Terms {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let left = header(TIME_LEFT).and_then(|left| left.parse().ok()).map(Duration::from_millis);
+    let class = match header(CLASS) {
+        Some("critical") => Class::Critical,
+        Some("sheddable") => Class::Sheddable,
+        _ => Class::Normal,
+    };
+    Terms::new().deadline(left).class(class)
 }
 
 /// A server with its limit, and a reading of the limit.

@@ -15,9 +15,9 @@ pub(crate) struct Figures {
     pub(crate) offered: f64,
     /// Responses in time, per second.
     pub(crate) goodput: f64,
-    /// Of the requests that were not rejected; the time until it was dropped for one that was.
-    pub(crate) median: Duration,
-    pub(crate) p99: Duration,
+    /// Of the requests that were not rejected, if any; the time until it was dropped for one that was.
+    pub(crate) median: Option<Duration>,
+    pub(crate) p99: Option<Duration>,
     /// Shares of the requests: rejected, and neither rejected nor in time.
     pub(crate) rejected: f64,
     pub(crate) late: f64,
@@ -50,7 +50,7 @@ impl Figures {
         latencies.sort_unstable();
         let quantile = |share: f64| {
             let index = (latencies.len() as f64 * share) as usize;
-            latencies.get(index).or(latencies.last()).copied().unwrap_or_default()
+            latencies.get(index).or(latencies.last()).copied()
         };
         let limits = run.limits.iter().filter(|(at, _)| span.contains(at));
         let limits: Vec<f64> = limits.map(|&(_, limit)| f64::from(limit)).collect();

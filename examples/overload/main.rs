@@ -118,6 +118,9 @@ async fn main() -> Result<ExitCode, BoxError> {
     for scene in &scenes {
         println!("\n{}\n{}", scene.name, table::scene(scene, results));
     }
+    for run in runs.iter().filter(|run| run.candidate.has_classes()) {
+        println!("\n{}\n{}", run.candidate.name(kind), table::classes(&scenes, run));
+    }
     let broken = claims::broken(results);
     for broken in &broken {
         eprintln!("broken: {broken}");

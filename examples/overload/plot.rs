@@ -67,6 +67,7 @@ const fn style(candidate: Candidate) -> (RGBColor, u32) {
         Candidate::Unlimited => (RGBColor(150, 150, 150), 4),
         Candidate::FixedTooHigh => (RGBColor(213, 94, 0), 2),
         Candidate::Fixed => (RGBColor(240, 170, 50), 4),
+        Candidate::AdaptiveTerms => (BLACK, 1),
     }
 }
 
@@ -121,7 +122,7 @@ fn draw_goodput(area: &Area<'_>, results: Results<'_>) -> Drawn {
         let ends = [scene.time.start, scene.time.end].map(|time| (time.as_secs_f64(), capacity));
         dashed(&mut chart, ends)?;
     }
-    lines(&mut chart, results, |figures| figures.goodput)
+    lines(&mut chart, results, |figures| Some(figures.goodput))
 }
 
 fn draw_latency(area: &Area<'_>, results: Results<'_>) -> Drawn {
@@ -131,7 +132,7 @@ fn draw_latency(area: &Area<'_>, results: Results<'_>) -> Drawn {
     let end = results.scenes.last().map_or(0.0, |scene| scene.time.end.as_secs_f64());
     let deadline = 1000.0 * DEADLINE.as_secs_f64();
     dashed(&mut chart, [(0.0, deadline), (end, deadline)])?;
-    lines(&mut chart, results, |figures| 1000.0 * figures.p99.as_secs_f64().clamp(0.01, 2.0))
+    lines(&mut chart, results, |figures| Some(1000.0 * figures.p99?.as_secs_f64().min(2.0)))
 }
 
 fn draw_limits(area: &Area<'_>, results: Results<'_>) -> Drawn {
@@ -188,14 +189,14 @@ where
 fn lines<Y: Ranged<ValueType = f64>>(
     chart: &mut Chart<'_, '_, Y>,
     results: Results<'_>,
-    of: impl Fn(&Figures) -> f64,
+    of: impl Fn(&Figures) -> Option<f64>,
 ) -> Drawn {
     let end = results.scenes.last().map_or(Duration::ZERO, |scene| scene.time.end);
     let steps = (end.as_millis() / STEP.as_millis()) as u32;
     for run in results.runs {
-        let points = (0..steps).map(|step| {
+        let points = (0..steps).filter_map(|step| {
             let span = step * STEP..(step + 1) * STEP;
-            ((span.start + STEP / 2).as_secs_f64(), of(&Figures::of(run, &span)))
+            Some(((span.start + STEP / 2).as_secs_f64(), of(&Figures::of(run, &span))?))
         });
         chart.draw_series(LineSeries::new(points, line(run.candidate)))?;
     }

@@ -53,8 +53,8 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-fn milliseconds(time: Duration) -> String {
-    format!("{:.0}", 1000.0 * time.as_secs_f64())
+fn milliseconds(time: Option<Duration>) -> String {
+    time.map_or("-".to_owned(), |time| format!("{:.0}", 1000.0 * time.as_secs_f64()))
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

@@ -219,7 +219,8 @@ impl Turn {
                 Step::Local(at) => {
                     let (local, waiter) = &mut **at;
                     let limits = self.limiter.bounds.in_force(self.limits);
-                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &limits, &(), cx) else {
+                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &limits, &(), cx)
+                    else {
                         self.notify_queued();
                         return Poll::Pending;
                     };
