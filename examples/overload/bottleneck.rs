@@ -13,7 +13,7 @@ use futures::future::join_all;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
-    time::{sleep, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::now;
@@ -72,6 +72,8 @@ struct Queue {
     permits: Semaphore,
     /// Permits that are removed as soon as they are released.
     removed: AtomicUsize,
+    /// The end of the last computation, by the capacity.
+    busy_until: Mutex<Instant>,
 }
 
 impl Bottleneck {
@@ -93,13 +95,15 @@ impl Bottleneck {
             if self.kind == Kind::Computation {
                 sleep(self.draw(SLEEP)).await;
             }
+            let arrived = now();
             let Ok(permit) = queue.permits.acquire().await else { return false };
             match self.kind {
                 Kind::Sleep => sleep(self.draw(SLEEP)).await,
                 Kind::Computation => {
                     let time = self.draw(COMPUTATION) * 100 / self.left.load(Relaxed) as u32;
+                    let end = queue.end_of_next(arrived, time);
                     // Fails only while the runtime shuts down.
-                    let _ = spawn_blocking(move || compute(time)).await;
+                    let _ = spawn_blocking(move || compute(end)).await;
                 }
             }
             queue.release(permit);
@@ -135,7 +139,21 @@ impl Bottleneck {
 
 impl Queue {
     fn new(kind: Kind) -> Self {
-        Self { permits: Semaphore::new(kind.permits(100)), removed: AtomicUsize::new(0) }
+        Self {
+            permits: Semaphore::new(kind.permits(100)),
+            removed: AtomicUsize::new(0),
+            busy_until: Mutex::new(now()),
+        }
+    }
+
+    /// Returns the end of a computation that arrived at `arrived` and takes `time`.
+    ///
+    /// It begins when the one before it should have ended. So the time that other programs take from
+    /// the processor is made up for, and the capacity stays the same from candidate to candidate.
+    fn end_of_next(&self, arrived: Instant, time: Duration) -> Instant {
+        let mut busy_until = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *busy_until = arrived.max(*busy_until) + time;
+        *busy_until
     }
 
     fn release(&self, permit: SemaphorePermit<'_>) {
@@ -175,12 +193,8 @@ pub(crate) async fn capacity(kind: Kind, seed: u64, time: Duration) -> f64 {
     f64::from(completed) / (to - from).as_secs_f64()
 }
 
-/// Uses a processor for this time.
-///
-/// A fixed amount of work would take longer beside other programs, and the capacity would change
-/// from one candidate to the next.
-fn compute(time: Duration) {
-    let end = now() + time;
+/// Uses a processor until this time.
+fn compute(end: Instant) {
     let mut random = Rng::with_seed(0);
     while now() < end {
         for _ in 0..1000 {

@@ -32,24 +32,31 @@ pub(crate) enum Candidate {
     Fixed,
     /// A multiple of it.
     FixedTooHigh,
+    Adaptive,
     AdaptiveTerms,
 }
 
 impl Candidate {
-    /// Returns the candidates in groups that run at the same time.
-    pub(crate) const fn groups(kind: Kind) -> &'static [&'static [Self]] {
-        match kind {
-            Kind::Sleep => {
-                &[&[Self::Unlimited, Self::FixedTooHigh], &[Self::Fixed], &[Self::AdaptiveTerms]]
+    /// Returns the candidates in groups that run at the same time, of a short run in fewer.
+    pub(crate) const fn groups(kind: Kind, is_short: bool) -> &'static [&'static [Self]] {
+        use Candidate::{Adaptive, AdaptiveTerms, Fixed, FixedTooHigh, Unlimited};
+        match (kind, is_short) {
+            (Kind::Sleep, false) => {
+                &[&[Unlimited, FixedTooHigh], &[Fixed, Adaptive], &[AdaptiveTerms]]
             }
-            // A thread each is too much for a small machine.
-            Kind::Computation => {
-                &[&[Self::Unlimited], &[Self::FixedTooHigh], &[Self::Fixed], &[Self::AdaptiveTerms]]
+            (Kind::Sleep, true) => &[&[Unlimited, FixedTooHigh], &[Fixed, Adaptive, AdaptiveTerms]],
+            // A processor for each is too much for a small machine.
+            (Kind::Computation, _) => {
+                &[&[Unlimited], &[FixedTooHigh], &[Fixed], &[Adaptive], &[AdaptiveTerms]]
             }
         }
     }
 
     pub(crate) const fn is_adaptive(self) -> bool {
+        matches!(self, Self::Adaptive | Self::AdaptiveTerms)
+    }
+
+    pub(crate) const fn has_classes(self) -> bool {
         matches!(self, Self::AdaptiveTerms)
     }
 
@@ -58,12 +65,9 @@ impl Candidate {
             Self::Unlimited => "no limit".to_owned(),
             Self::Fixed => format!("fixed, {}", kind.knee()),
             Self::FixedTooHigh => format!("fixed, {}", kind.knee() * TOO_HIGH),
+            Self::Adaptive => "adaptive".to_owned(),
             Self::AdaptiveTerms => "adaptive, deadlines, classes".to_owned(),
         }
-    }
-
-    pub(crate) const fn has_classes(self) -> bool {
-        matches!(self, Self::AdaptiveTerms)
     }
 
     /// Puts the limit on the routes.
@@ -77,6 +81,7 @@ impl Candidate {
             Self::Unlimited => Limited { app: routes.clone(), limit: Box::new(|| None) },
             Self::Fixed => fixed(kind.knee()),
             Self::FixedTooHigh => fixed(kind.knee() * TOO_HIGH),
+            Self::Adaptive => fixed(kind.knee()),
             Self::AdaptiveTerms => {
                 let layer =
                     ConcurrencyBackpressureLayer::new(kind.knee()).max_queue(QUEUE_OF_TERMS);

@@ -3,6 +3,7 @@
 use super::{
     candidate::Candidate,
     figures::Figures,
+    load::Importance,
     plot::Results,
     run::Run,
     scene::{DEADLINE, Scene},
@@ -14,58 +15,99 @@ const AS_GOOD: f64 = 0.9;
 const NOT_LOCKED_IN: f64 = 0.7;
 /// The most goodput without a limit, of that of the good fixed limit.
 const VISIBLY_WORSE: f64 = 0.5;
-/// The longest p99 of an adaptive limit beyond the deadline, of that of the good fixed limit.
+/// The longest p99 of an adaptive limit, of the deadline or, if that is longer, of the p99 of the good
+/// fixed limit.
 const AS_FAST: f64 = 1.25;
+/// The least share of critical requests in time, of that of sheddable ones.
+const FIRST: f64 = 2.0;
 
 /// Returns the claims that do not hold.
 pub(crate) fn broken(results: Results<'_>) -> Vec<String> {
-    let Results { kind, capacity, scenes, runs } = results;
-    let run = |candidate| runs.iter().find(|run| run.candidate == candidate);
-    let (Some(fixed), Some(unlimited)) = (run(Candidate::Fixed), run(Candidate::Unlimited)) else {
-        return vec!["the candidates to compare with are missing".to_owned()];
+    let Some(fixed) = results.runs.iter().find(|run| run.candidate == Candidate::Fixed) else {
+        return vec!["the candidate to compare with is missing".to_owned()];
     };
-    let figures = |run: &Run, scene: &Scene| Figures::of(run, &scene.settled());
     let mut broken = Vec::new();
-    for scene in scenes {
-        let good = figures(fixed, scene);
-        let mut claim = |name: &str, is_true: bool, text: String| {
-            if !is_true {
-                broken.push(format!("{}, {name}: {text}", scene.name));
+    for scene in results.scenes {
+        let good = Figures::of(fixed, &scene.settled());
+        for run in results.runs {
+            let mut claims = Claims { results, scene, run, good, broken: &mut broken };
+            if run.candidate.is_adaptive() {
+                claims.of_goodput();
+                claims.of_latency();
+                claims.of_loss();
             }
-        };
-        for run in runs.iter().filter(|run| run.candidate.is_adaptive()) {
-            let (name, own) = (run.candidate.name(kind), figures(run, scene));
-            claim(
-                &name,
-                own.goodput >= AS_GOOD * good.goodput,
-                format!("{:.0} per s in time, the fixed limit {:.0}", own.goodput, good.goodput),
-            );
-            if scene.is_loss() && scene.has_outer_timeout() {
-                let left = capacity * scene.share();
-                claim(
-                    &name,
-                    own.goodput >= NOT_LOCKED_IN * left,
-                    format!("{:.0} per s in time, of a capacity of {left:.0}", own.goodput),
-                );
+            if run.candidate.has_classes() {
+                claims.of_classes();
             }
-            if let (Some(p99), Some(of_good), false) =
-                (own.p99, good.p99, scene.has_outer_timeout())
-            {
-                claim(
-                    &name,
-                    p99 <= DEADLINE.max(of_good.mul_f64(AS_FAST)),
-                    format!("a p99 of {p99:.0?}, the fixed limit {of_good:.0?}"),
-                );
+            if run.candidate == Candidate::Unlimited {
+                claims.of_no_limit();
             }
-        }
-        if scene.load == 2.0 && !scene.is_loss() {
-            let own = figures(unlimited, scene);
-            claim(
-                "no limit",
-                own.goodput <= VISIBLY_WORSE * good.goodput,
-                format!("{:.0} per s in time, the fixed limit {:.0}", own.goodput, good.goodput),
-            );
         }
     }
     broken
+}
+
+/// The claims about a candidate in a scene.
+struct Claims<'a> {
+    results: Results<'a>,
+    scene: &'a Scene,
+    run: &'a Run,
+    /// The figures of the good fixed limit.
+    good: Figures,
+    broken: &'a mut Vec<String>,
+}
+
+impl Claims<'_> {
+    fn claim(&mut self, is_true: bool, found: &str) {
+        if !is_true {
+            let name = self.run.candidate.name(self.results.kind);
+            self.broken.push(format!("{}: {name}: {found}", self.scene.name));
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::of(self.run, &self.scene.settled())
+    }
+
+    fn of_goodput(&mut self) {
+        let [own, good] = [self.figures(), self.good].map(|figures| figures.goodput);
+        let found = format!("{own:.0} per s in time, {good:.0} with the fixed limit");
+        self.claim(own >= AS_GOOD * good, &found);
+    }
+
+    fn of_latency(&mut self) {
+        // With an outer timeout no latency is longer than that.
+        if let (Some(own), Some(good), false) =
+            (self.figures().p99, self.good.p99, self.scene.has_outer_timeout())
+        {
+            let found = format!("a p99 of {own:.0?}, {good:.0?} with the fixed limit");
+            self.claim(own <= DEADLINE.max(good).mul_f64(AS_FAST), &found);
+        }
+    }
+
+    fn of_loss(&mut self) {
+        if self.scene.is_loss() && self.scene.has_outer_timeout() {
+            let (own, left) = (self.figures().goodput, self.results.capacity * self.scene.share());
+            let found = format!("{own:.0} per s in time, of a capacity of {left:.0}");
+            self.claim(own >= NOT_LOCKED_IN * left, &found);
+        }
+    }
+
+    fn of_classes(&mut self) {
+        if self.scene.is_twice() {
+            let span = self.scene.settled();
+            let in_time = |class| Figures::of_class(self.run, &span, class).in_time();
+            let [first, last] = [Importance::Critical, Importance::Sheddable].map(in_time);
+            let found = format!("{first:.2} of the critical in time, {last:.2} of the sheddable");
+            self.claim(first >= FIRST * last, &found);
+        }
+    }
+
+    fn of_no_limit(&mut self) {
+        if self.scene.is_twice() {
+            let [own, good] = [self.figures(), self.good].map(|figures| figures.goodput);
+            let found = format!("{own:.0} per s in time, {good:.0} with the fixed limit");
+            self.claim(own <= VISIBLY_WORSE * good, &found);
+        }
+    }
 }

@@ -50,19 +50,21 @@ mod table;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use futures::future::try_join_all;
 use humantime::format_duration;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use self::{bottleneck::Kind, candidate::Candidate, plot::Results, scene::DEADLINE};
+use self::{
+    bottleneck::Kind, candidate::Candidate, figures::Figures, plot::Results, scene::DEADLINE,
+};
 
 /// Compares limits of requests in flight before an overloaded server.
 #[derive(Debug, Parser)]
 #[command(name = "overload", after_help = EXIT_CODES)]
 struct Args {
-    /// Time of the whole run, of all candidates: from 20s to 1h
+    /// Time of the whole run, of all candidates: from 20s to 1h; below 1m with fewer scenes
     #[arg(long = "for", value_name = "TIME", default_value = "110s", value_parser = time)]
     time: Duration,
 
@@ -88,6 +90,8 @@ Exit codes:
 
 /// The time in which the capacity is measured.
 const MEASUREMENT: Duration = Duration::from_secs(2);
+/// A run of less has fewer scenes, and more candidates at the same time.
+const SHORT: Duration = Duration::from_secs(60);
 /// The goodput of the good fixed limit at twice the load, of the capacity, below which something
 /// else than the bottleneck is too slow.
 const USABLE: f64 = 0.8;
@@ -96,9 +100,14 @@ const USABLE: f64 = 0.8;
 async fn main() -> Result<ExitCode, BoxError> {
     let args = Args::parse();
     let kind = if args.cpu { Kind::Computation } else { Kind::Sleep };
-    let groups = Candidate::groups(kind);
+    let is_short = args.time < SHORT;
+    if args.cpu && is_short {
+        let text = "--cpu runs one candidate after the other: give it --for 1m or more";
+        Args::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    let groups = Candidate::groups(kind, is_short);
     let capacity = bottleneck::capacity(kind, args.seed, MEASUREMENT).await;
-    let scenes = scene::scenes((args.time - MEASUREMENT) / groups.len() as u32);
+    let scenes = scene::scenes((args.time - MEASUREMENT) / groups.len() as u32, is_short);
     println!(
         "A server of {capacity:.0} requests per second. Responses are in time within {}.",
         format_duration(DEADLINE)
@@ -121,6 +130,11 @@ async fn main() -> Result<ExitCode, BoxError> {
     for run in runs.iter().filter(|run| run.candidate.has_classes()) {
         println!("\n{}\n{}", run.candidate.name(kind), table::classes(&scenes, run));
     }
+    if is_too_slow(results) {
+        println!(
+            "\nSomething else than the bottleneck is too slow: take an idle machine, and `--release`."
+        );
+    }
     let broken = claims::broken(results);
     for broken in &broken {
         eprintln!("broken: {broken}");
@@ -131,6 +145,15 @@ async fn main() -> Result<ExitCode, BoxError> {
     }
     println!("\nclaims broken: {}", broken.len());
     Ok(ExitCode::from(if broken.is_empty() { 0 } else { 3 }))
+}
+
+/// Whether the good fixed limit misses the capacity at twice the load.
+fn is_too_slow(results: Results<'_>) -> bool {
+    let fixed = results.runs.iter().find(|run| run.candidate == Candidate::Fixed);
+    let scene = results.scenes.iter().find(|scene| scene.is_twice());
+    fixed.zip(scene).is_some_and(|(fixed, scene)| {
+        Figures::of(fixed, &scene.settled()).goodput < USABLE * results.capacity
+    })
 }
 
 fn time(text: &str) -> Result<Duration, String> {

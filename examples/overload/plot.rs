@@ -67,6 +67,7 @@ const fn style(candidate: Candidate) -> (RGBColor, u32) {
         Candidate::Unlimited => (RGBColor(150, 150, 150), 4),
         Candidate::FixedTooHigh => (RGBColor(213, 94, 0), 2),
         Candidate::Fixed => (RGBColor(240, 170, 50), 4),
+        Candidate::Adaptive => (RGBColor(0, 114, 178), 2),
         Candidate::AdaptiveTerms => (BLACK, 1),
     }
 }

@@ -38,12 +38,19 @@ impl Scene {
         self.left < 100
     }
 
+    /// Whether the load is twice the capacity, and all of that is there.
+    pub(crate) fn is_twice(&self) -> bool {
+        self.load == 2.0 && !self.is_loss()
+    }
+
     /// Whether clients drop a request at its deadline, as an outer timeout does.
     pub(crate) fn has_outer_timeout(&self) -> bool {
         self.patience == DEADLINE
     }
 }
 
+/// The part of a run that becomes a scene.
+#[derive(Clone, Copy)]
 struct Part {
     name: &'static str,
     load: f64,
@@ -54,7 +61,7 @@ struct Part {
     length: f64,
 }
 
-const PARTS: [Part; 8] = [
+const LONG: &[Part] = &[
     part("half the load", 0.5, 1.0).anew(),
     part("full load", 1.0, 1.5).anew(),
     part("twice the load", 2.0, 2.5).anew(),
@@ -62,7 +69,14 @@ const PARTS: [Part; 8] = [
     part("...with the capacity back", 2.0, 3.5),
     part("five times the load", 5.0, 1.5).anew(),
     part("a tenth of the capacity, and an outer timeout", 1.0, 3.5).anew().left(10).impatient(),
-    part("...with the capacity back", 1.0, 3.0).impatient(),
+    part("...with the capacity back", 1.0, 3.5).impatient(),
+];
+
+/// The scenes that show most, each with the time that a limit needs to settle.
+const SHORT: &[Part] = &[
+    part("twice the load", 2.0, 2.5).anew(),
+    part("a tenth of the capacity, and an outer timeout", 1.0, 4.0).anew().left(10).impatient(),
+    part("...with the capacity back", 1.0, 4.0).impatient(),
 ];
 
 const fn part(name: &'static str, load: f64, length: f64) -> Part {
@@ -83,12 +97,13 @@ impl Part {
     }
 }
 
-/// Returns the scenes of a run of this length.
-pub(crate) fn scenes(length: Duration) -> Vec<Scene> {
-    let units: f64 = PARTS.iter().map(|part| part.length).sum();
+/// Returns the scenes of a run of this length: all of them, or those of a short run.
+pub(crate) fn scenes(length: Duration, is_short: bool) -> Vec<Scene> {
+    let parts = if is_short { SHORT } else { LONG };
+    let units: f64 = parts.iter().map(|part| part.length).sum();
     let mut from = Duration::ZERO;
     let mut scenes = Vec::new();
-    for &Part { name, load, left, restart, patience, length: own } in &PARTS {
+    for &Part { name, load, left, restart, patience, length: own } in parts {
         let to = from + length.mul_f64(own / units);
         scenes.push(Scene { name, load, left, restart, patience, time: from..to });
         from = to;
