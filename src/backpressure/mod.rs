@@ -195,7 +195,9 @@
 //! - There are no priorities, and each request of a service acquires one permit. A task that needs
 //!   several acquires them [by the handle](#permits-without-a-request).
 
+mod adaptive;
 mod handle;
+mod knee;
 mod layer;
 mod limiter;
 mod permit;
@@ -203,12 +205,16 @@ mod snapshot;
 
 use self::limiter::ConcurrencyLimiter;
 pub use self::{
+    adaptive::{Adaptive, AdaptiveSnapshot, Judged},
     handle::ConcurrencyBackpressureHandle,
     layer::ConcurrencyBackpressureLayer,
     permit::{Acquire, AcquireMany, ConcurrencyPermit},
     snapshot::ConcurrencySnapshot,
 };
-pub use crate::limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained};
+pub use crate::{
+    judge::{Judge, Outcome, ServedIfOk},
+    limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained},
+};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,

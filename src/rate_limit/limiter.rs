@@ -1,6 +1,7 @@
 //! The limiter of requests issued in a window.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -247,6 +248,7 @@ impl Limiter for RateLimiter {
 
     type Permit = Permit;
     type InFlight = ();
+    type Measurement = Infallible;
 
     #[inline]
     fn try_acquire_unobserved(&self) -> Option<Permit> {
@@ -310,6 +312,10 @@ impl Limiter for RateLimiter {
         }
         let _commit = Commit(limiter);
         (call(), ())
+    }
+
+    fn measure(_: &CachedArc<Self>, _: Permit) -> Option<Infallible> {
+        None
     }
 
     fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected {

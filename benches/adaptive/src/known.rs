@@ -30,7 +30,10 @@ pub fn worlds() -> Vec<World> {
                 at("latency back", 30.0),
             ],
         ),
-        fifo("drift", vec![lead(), Phase { course: Course::Drift(3.0), ..at("drift x 3 in 2 min", 120.0) }]),
+        fifo(
+            "drift",
+            vec![lead(), Phase { course: Course::Drift(3.0), ..at("drift x 3 in 2 min", 120.0) }],
+        ),
         fifo(
             "bimodal",
             vec![
@@ -38,7 +41,13 @@ pub fn worlds() -> Vec<World> {
                 Phase { times: Times::Bimodal(0.4), ..at("slow share 10 to 40 %", 120.0) },
             ],
         ),
-        fifo("pauses", vec![lead(), Phase { course: Course::Pauses, ..at("pauses of 200 ms every 5 s", 60.0) }]),
+        fifo(
+            "pauses",
+            vec![
+                lead(),
+                Phase { course: Course::Pauses, ..at("pauses of 200 ms every 5 s", 60.0) },
+            ],
+        ),
         fifo(
             "failures",
             vec![
@@ -47,7 +56,14 @@ pub fn worlds() -> Vec<World> {
                 at("after the failures", 20.0),
             ],
         ),
-        fifo("idle", vec![lead(), Phase { load: 0.1, ..Phase::new("", 60.0) }, at("idle at 10 %, then burst", 20.0)]),
+        fifo(
+            "idle",
+            vec![
+                lead(),
+                Phase { load: 0.1, ..Phase::new("", 60.0) },
+                at("idle at 10 %, then burst", 20.0),
+            ],
+        ),
         fifo(
             "timeout",
             vec![
@@ -60,14 +76,30 @@ pub fn worlds() -> Vec<World> {
                 },
             ],
         ),
-        fifo("breathing", vec![lead(), Phase { course: Course::Breathing, ..at("time breathes ± 50 % in 1 s", 60.0) }]),
+        fifo(
+            "breathing",
+            vec![
+                lead(),
+                Phase { course: Course::Breathing, ..at("time breathes ± 50 % in 1 s", 60.0) },
+            ],
+        ),
         fifo("three", vec![Phase { capacity: 3, service: 0.3, ..at("3 permits, 300 ms", 300.0) }]),
         fifo("fast", vec![Phase { capacity: 8, service: 0.001, ..at("8 permits, 1 ms", 10.0) }]),
-        world("shared", Server::Shared, vec![Phase { capacity: 16, ..at("shared CPU, 16", 120.0) }]),
+        world(
+            "shared",
+            Server::Shared,
+            vec![Phase { capacity: 16, ..at("shared CPU, 16", 120.0) }],
+        ),
         world("retrograde", Server::Retrograde(1.0), vec![at("retrograde", 60.0)]),
         fifo("exponential", vec![Phase { times: Times::Exponential, ..at("exponential", 60.0) }]),
         fifo("constant", vec![Phase { times: Times::Constant, ..at("all times equal", 60.0) }]),
-        fifo("below", vec![Phase { load: 0.9, ..at("load 0.9", 60.0) }, Phase { load: 1.1, ..at("load 1.1", 60.0) }]),
+        fifo(
+            "below",
+            vec![
+                Phase { load: 0.9, ..at("load 0.9", 60.0) },
+                Phase { load: 1.1, ..at("load 1.1", 60.0) },
+            ],
+        ),
         fifo(
             "overload status",
             vec![Phase { sheds_above: Some(40), ..at("server sheds above its permits", 60.0) }],
@@ -77,6 +109,10 @@ pub fn worlds() -> Vec<World> {
         let phase = at(&format!("{limiters} limiters"), 60.0);
         worlds.push(World { limiters, ..fifo("limiters", vec![phase]) });
     }
-    worlds.push(world("replicas", Server::Replicas, vec![at("40 random replicas (soft knee)", 60.0)]));
+    worlds.push(world(
+        "replicas",
+        Server::Replicas,
+        vec![at("40 random replicas (soft knee)", 60.0)],
+    ));
     worlds
 }

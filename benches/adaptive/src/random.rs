@@ -33,7 +33,8 @@ pub fn world(seed: u64) -> World {
             if number > 0 {
                 match rng.u32(0..6) {
                     0 => {
-                        phase.capacity = (capacity * log(&mut rng, 0.1, 2.0)).round().max(2.0) as u32;
+                        phase.capacity =
+                            (capacity * log(&mut rng, 0.1, 2.0)).round().max(2.0) as u32;
                         phase.name = "capacity".into();
                     }
                     1 => {

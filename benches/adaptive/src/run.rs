@@ -126,7 +126,11 @@ struct Run<'a> {
 }
 
 /// Runs a world. `algorithm` creates the limit of each limiter; it is told the phases.
-pub fn run(world: &World, seed: u64, algorithm: &mut dyn FnMut(u32) -> Box<dyn Algorithm>) -> Vec<Figures> {
+pub fn run(
+    world: &World,
+    seed: u64,
+    algorithm: &mut dyn FnMut(u32) -> Box<dyn Algorithm>,
+) -> Vec<Figures> {
     let servers = match world.server {
         Server::Replicas => {
             world.phases.iter().map(|phase| phase.capacity).max().unwrap_or(1) as usize
@@ -190,9 +194,7 @@ impl Run<'_> {
                     self.done(request);
                 }
                 Event::Shared(version) if self.shared_version == version => self.shared_done(),
-                Event::Timeout(request, version)
-                    if self.requests[request].version == version =>
-                {
+                Event::Timeout(request, version) if self.requests[request].version == version => {
                     self.abandon(request);
                 }
                 Event::Done(..) | Event::Shared(_) | Event::Timeout(..) => {}
@@ -389,9 +391,7 @@ impl Run<'_> {
         let (capacity, number) = (f64::from(self.phase().capacity), f64::from(self.in_shared));
         let share = (capacity / number.max(1.0)).min(1.0);
         match self.world.server {
-            Server::Retrograde(fall) => {
-                share / (1.0 + fall * (number / capacity - 1.0).max(0.0))
-            }
+            Server::Retrograde(fall) => share / (1.0 + fall * (number / capacity - 1.0).max(0.0)),
             _ => share,
         }
     }

@@ -1,7 +1,7 @@
 //! The names that the core takes from its `sync`.
 
-use std::sync::{MutexGuard, PoisonError};
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 

@@ -21,7 +21,7 @@ pub(crate) const fn of_sample(nanos: u64) -> u64 {
     // The bits behind the leading one: m in [0, 1), in 1 / 2^16.
     let m = ((nanos << zeros) >> (u64::BITS - 1 - 16) & 0xFFFF) as i64;
     // log2(1 + m) = m + m (1 - m) (0.4427 - 0.2476 m + 0.0836 m²)
-    let factor = 29_013 - ((16_227 - ((5_479 * m) >> 16)) * m >> 16);
+    let factor = 29_013 - (((16_227 - ((5_479 * m) >> 16)) * m) >> 16);
     let bend = (((m * (65_536 - m)) >> 16) * factor) >> 16;
     ((whole << SAMPLE_BITS) + ((m + bend) >> (16 - SAMPLE_BITS))) as u64
 }

@@ -37,6 +37,8 @@ mod log2;
 mod samples;
 mod search;
 
+use std::fmt;
+
 use self::{
     samples::Samples,
     search::{HalfRound, Search},
@@ -46,10 +48,7 @@ pub(crate) use self::{
     search::{ELASTICITY_ONE, MAX_LIMIT, Range},
 };
 use crate::{
-    sync::{
-        AtomicU64, Mutex,
-        Ordering::Relaxed,
-    },
+    sync::{AtomicU64, Mutex, Ordering::Relaxed},
     time::Nanos,
 };
 
@@ -73,6 +72,7 @@ pub(crate) struct Rounds {
 }
 
 pub(crate) struct Knee {
+    start: u32,
     samples: Samples,
     /// The number of rounds, and the elasticity of the last one. A reading of its own moment, so
     /// all of its orderings are `Relaxed`.
@@ -83,7 +83,8 @@ pub(crate) struct Knee {
 
 struct State {
     search: Search,
-    is_held: bool,
+    /// The limit that is pinned.
+    held: Option<u32>,
     /// The start of this half round; `None` before the first step.
     since: Option<Nanos>,
     stride: u32,
@@ -93,17 +94,33 @@ impl Knee {
     /// Creates a search that starts at a limit inside the range.
     pub(crate) fn new(range: Range, start: u32) -> Self {
         let search = Search::new(range, start);
-        let state = State { search, is_held: false, since: None, stride: 1 };
+        let state = State { search, held: None, since: None, stride: 1 };
         Self {
+            start,
             samples: Samples::new(&search),
             last: AtomicU64::new(0),
             state: Mutex::new(state),
         }
     }
 
+    /// Creates a search of the same settings: held at the same limit, or at its start.
+    pub(crate) fn separate(&self) -> Self {
+        let state = self.state.lock();
+        let separate = Self::new(state.search.range(), self.start);
+        if let Some(limit) = state.held {
+            separate.hold(limit);
+        }
+        separate
+    }
+
     /// Returns the limit to begin with, or to go on with.
     pub(crate) fn limit(&self) -> u32 {
-        self.state.lock().search.limit()
+        let state = self.state.lock();
+        state.held.unwrap_or_else(|| state.search.limit())
+    }
+
+    pub(crate) fn range(&self) -> Range {
+        self.state.lock().search.range()
     }
 
     /// Returns the half round of a request that is about to take a permit. It is carried by the
@@ -162,7 +179,7 @@ impl Knee {
     /// Pins `limit`: nothing is measured any more.
     pub(crate) fn hold(&self, limit: u32) {
         let mut state = self.state.lock();
-        state.is_held = true;
+        state.held = Some(limit);
         state.search.restart_at(limit);
         self.samples.stop();
     }
@@ -170,16 +187,13 @@ impl Knee {
     /// Resumes the search. Returns its next limit, or `None` if it is not held.
     pub(crate) fn adapt(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        if !state.is_held {
-            return None;
-        }
-        state.is_held = false;
+        state.held.take()?;
         state.since = None;
         Some(state.search.limit())
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.state.lock().is_held
+        self.state.lock().held.is_some()
     }
 
     /// Returns the rounds until now.
@@ -188,6 +202,12 @@ impl Knee {
         let number = last / ROUND;
         let elasticity = (number > 0).then(|| of_bits(last) as f64 / ELASTICITY_ONE as f64);
         Rounds { number, elasticity }
+    }
+
+    /// Writes the fields of the settings.
+    pub(crate) fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        let Range { min, max, sharers } = self.range();
+        f.field("between", &(min, max)).field("shared_by", &sharers);
     }
 
     /// Notes a round. Called under the lock.

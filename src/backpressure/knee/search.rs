@@ -102,9 +102,13 @@ enum Direction {
 enum Stage {
     First,
     /// With the mean of the first half round.
-    Second { first: i64 },
+    Second {
+        first: i64,
+    },
     /// At this limit.
-    Rest { limit: u32 },
+    Rest {
+        limit: u32,
+    },
 }
 
 /// The state of the search.
@@ -130,6 +134,10 @@ impl Search {
             is_high_first: true,
             stage: Stage::First,
         }
+    }
+
+    pub(crate) fn range(&self) -> Range {
+        self.range
     }
 
     /// Begins a round anew at `limit`, clamped to the range.
