@@ -296,6 +296,7 @@ mod grpc_status;
 pub mod guide;
 #[cfg(any(feature = "client", feature = "server"))]
 mod headers;
+mod judge;
 pub mod keyed;
 mod limiter;
 mod macros;

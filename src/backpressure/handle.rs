@@ -8,7 +8,7 @@ use crate::{
     },
     macros::bounds_of_handle,
     middleware::Limited,
-    settings::{self, InvalidSetting},
+    settings::InvalidSetting,
 };
 
 /// Reads, changes and closes the limit of a
@@ -131,6 +131,7 @@ impl ConcurrencyBackpressureHandle {
             rejected: self.rejected(),
             rejected_by_class: self.rejected_by_class(),
             counts: self.limiter.observer.counts(),
+            adaptive: self.limiter.adaptive_snapshot(),
         }
     }
 
@@ -158,13 +159,15 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// A raised limit grants permits to waiters at once. With a lowered one, requests in flight end
     /// as usual, and no request is admitted until there is room. A wait for more permits than the
-    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many).
+    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many). A limit that adapts is
+    /// pinned, as by [`hold`](Self::hold).
     ///
     /// # Errors
     ///
-    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
+    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1, or outside the range of a limit that
+    /// adapts. The limit stays as it was.
     pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
-        let limit = settings::permits("max_in_flight", max_in_flight)?;
+        let limit = self.check_limit(max_in_flight)?;
         self.limiter.set_limit(limit, |_| {});
         Ok(())
     }

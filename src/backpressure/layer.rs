@@ -26,7 +26,9 @@ use crate::{
 /// A request that passes two services of one layer acquires two permits of its limit, by which
 /// requests can block each other [for good](crate::backpressure#one-layer-twice-on-a-request).
 #[derive(Clone)]
-pub struct ConcurrencyBackpressureLayer<P = NeverReject>(LimitLayer<ConcurrencyLimiter, P>);
+pub struct ConcurrencyBackpressureLayer<P = NeverReject>(
+    pub(super) LimitLayer<ConcurrencyLimiter, P>,
+);
 
 impl ConcurrencyBackpressureLayer {
     /// Admits at most `max_in_flight` requests at a time; the others wait, in order of arrival.

@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     ConcurrencySnapshot,
+    adaptive::Measurement,
     arrival::{self, Ask, Unfit},
+    knee::{Knee, Stamp},
     pace::Pace,
     reserve::Reserve,
     service_times::ServiceTimes,
@@ -38,6 +40,8 @@ pub struct ConcurrencyLimiter {
     clock: Clock,
     pub(super) bounds: Bounds,
     rejecting: Rejecting,
+    /// The search of a limit that adapts.
+    pub(super) knee: Option<Knee>,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -50,14 +54,25 @@ const TIMER: TimerUse = TimerUse {
 };
 
 /// A permit of a limiter of requests in flight.
+///
+/// With the half round in which it was taken as the last one, if its request is measured.
 #[derive(Clone, Copy)]
-pub(crate) struct Permit(());
+pub(crate) struct Permit(Option<Stamp>);
+
+impl Permit {
+    const UNMEASURED: Self = Self(None);
+
+    pub(super) fn stamp(self) -> Option<Stamp> {
+        self.0
+    }
+}
 
 impl ConcurrencyLimiter {
     pub(super) fn new(max_in_flight: u32) -> Self {
         let clock = Clock::start();
         Self {
             semaphore: Semaphore::new(max_in_flight, Reserve::new(clock), Pace::new(clock)),
+            knee: None,
             observer: Observer::default(),
             clock,
             bounds: Bounds::default(),
@@ -65,6 +80,17 @@ impl ConcurrencyLimiter {
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
+    }
+
+    /// Creates a limiter whose limit is that of a search.
+    pub(super) fn adaptive(knee: Knee) -> Self {
+        let limiter = Self::new(knee.limit());
+        let semaphore = limiter.semaphore.telling_last();
+        Self { semaphore, knee: Some(knee), ..limiter }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.clock.now()
     }
 
     /// Returns the time that the first waiter has waited.
@@ -88,11 +114,26 @@ impl ConcurrencyLimiter {
         self.semaphore.try_read_with(&settings).unwrap_or_else(read)
     }
 
-    /// Changes the limit, and `bounds` in the same step.
+    /// Changes the limit, and `bounds` in the same step. A limit that adapts is pinned.
     pub(super) fn set_limit(&self, limit: u32, bounds: impl FnOnce(&Bounds)) {
-        if self.semaphore.set_limit(limit, || bounds(&self.bounds)) {
+        let before = || {
+            bounds(&self.bounds);
+            self.knee.iter().for_each(|knee| knee.hold(limit));
+        };
+        if self.semaphore.set_limit(limit, before) {
             self.observer.notify(|| Event::LimitChanged { limit, window: None });
         }
+    }
+
+    /// Returns the half round of a request that is about to take a permit.
+    pub(super) fn half_round(&self) -> Option<Stamp> {
+        self.knee.as_ref()?.present()
+    }
+
+    /// Returns a permit that was taken in this half round.
+    fn permit(&self, half_round: Option<Stamp>, is_last: bool) -> Permit {
+        let is_chosen = || self.knee.as_ref().is_some_and(Knee::is_chosen);
+        Permit(half_round.filter(|_| is_last && is_chosen()))
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
@@ -154,9 +195,11 @@ impl ConcurrencyLimiter {
         };
         loop {
             self.semaphore.remove_overdue();
+            // Before the grant is looked for, as before a permit is acquired.
+            let half_round = self.half_round();
             let polled = match &waiter.key {
                 None => match self.semaphore.queue(cx.waker(), arrival, admit, note) {
-                    Ok(None) => return Poll::Ready(Ok(Permit(()))),
+                    Ok(None) => return Poll::Ready(Ok(Permit::UNMEASURED)),
                     Ok(key) => {
                         waiter.key = key;
                         Poll::Pending
@@ -169,9 +212,13 @@ impl ConcurrencyLimiter {
                 ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
                 continue;
             };
-            waiter.key = None;
+            let key = waiter.key.take();
             let reason = match ended {
-                Ok(()) => return Poll::Ready(Ok(Permit(()))),
+                Ok(()) => {
+                    let is_last = || key.is_some_and(|key| self.semaphore.was_last(&key));
+                    let is_last = half_round.is_some() && is_last();
+                    return Poll::Ready(Ok(self.permit(half_round, is_last)));
+                }
                 Err(Ended::Closed) => Reason::Closed,
                 Err(Ended::TooMany { limit }) => {
                     return Poll::Ready(Err(Refusal::TooMany { limit }));
@@ -184,7 +231,7 @@ impl ConcurrencyLimiter {
                         () if now < waiter.deadline => continue,
                         () if ask.done_by <= now => Reason::TooLate,
                         () if self.try_acquire_many(permits) => {
-                            return Poll::Ready(Ok(Permit(())));
+                            return Poll::Ready(Ok(Permit::UNMEASURED));
                         }
                         () => Reason::WaitTimeout,
                     }
@@ -239,12 +286,13 @@ impl Limiter for ConcurrencyLimiter {
 
     #[inline]
     fn try_acquire_unobserved(&self) -> Option<Permit> {
-        self.semaphore.try_acquire_unobserved().then_some(Permit(()))
+        self.semaphore.try_acquire_unobserved().then_some(Permit::UNMEASURED)
     }
 
-    #[inline]
     fn try_acquire(&self) -> Option<Permit> {
-        self.semaphore.try_acquire().then_some(Permit(()))
+        let half_round = self.half_round();
+        let is_last = self.semaphore.try_acquire_telling()?;
+        Some(self.permit(half_round, is_last))
     }
 
     fn try_acquire_many(&self, permits: u32) -> bool {
@@ -286,12 +334,19 @@ impl Limiter for ConcurrencyLimiter {
     #[inline]
     fn call<R>(
         limiter: &CachedArc<Self>,
-        permit: Permit,
+        _: Permit,
         (): &(),
         call: impl FnOnce() -> R,
     ) -> (R, InFlight<Self>) {
-        let permit = InFlight::new(limiter, permit);
+        let permit = InFlight::new(limiter);
         (call(), permit)
+    }
+
+    type Measurement = Measurement;
+
+    #[inline]
+    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
+        permit.stamp().map(|stamp| Measurement::begin(limiter, stamp))
     }
 
     fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32, (): &()) -> Rejected {
@@ -305,7 +360,10 @@ impl Limiter for ConcurrencyLimiter {
     fn separate(&self) -> Self {
         // In one step, as they are changed.
         let (limit, bounds) = self.semaphore.read(|view| (view.limit, self.bounds.separate()));
-        let mut separate = Self::new(limit);
+        let mut separate = match &self.knee {
+            None => Self::new(limit),
+            Some(knee) => Self::adaptive(knee.separate()),
+        };
         (separate.bounds, separate.rejecting) = bounds;
         separate
     }
@@ -332,6 +390,9 @@ impl Limiter for ConcurrencyLimiter {
 
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
         f.field("max_in_flight", &self.semaphore.limit());
+        if let Some(knee) = &self.knee {
+            knee.fmt_settings(f);
+        }
     }
 
     #[cfg(debug_assertions)]

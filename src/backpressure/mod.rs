@@ -303,8 +303,10 @@
 //!   acquires one permit. A task that needs several acquires them [by the
 //!   handle](#permits-without-a-request).
 
+mod adaptive;
 mod arrival;
 mod handle;
+mod knee;
 mod layer;
 mod limiter;
 mod pace;
@@ -316,6 +318,7 @@ mod terms;
 
 use self::limiter::ConcurrencyLimiter;
 pub use self::{
+    adaptive::{Adaptive, AdaptiveSnapshot, Judged},
     handle::ConcurrencyBackpressureHandle,
     layer::ConcurrencyBackpressureLayer,
     permit::{Acquire, AcquireMany, ConcurrencyPermit},
@@ -325,8 +328,9 @@ pub use self::{
         TermsLayer,
     },
 };
-pub use crate::limiter::{
-    AcquireManyError, BoundError, CloseError, Closed, Drained, RejectedByClass,
+pub use crate::{
+    judge::{Judge, Outcome, ServedIfOk},
+    limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained, RejectedByClass},
 };
 use crate::{
     middleware::{self, Limited},

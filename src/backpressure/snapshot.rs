@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use super::AdaptiveSnapshot;
 use crate::limiter::{LimitCounts, RejectedByClass, RejectedCounts};
 
 /// The state and the counts of a concurrency limit at one moment.
@@ -41,6 +42,9 @@ pub struct ConcurrencySnapshot {
     pub rejected_by_class: Option<RejectedByClass>,
     /// The numbers of other events, counted since the limit was named; `None` without a name.
     pub counts: Option<LimitCounts>,
+    /// The search of a limit that adapts; `None` for a fixed one.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub adaptive: Option<AdaptiveSnapshot>,
 }
 
 impl ConcurrencySnapshot {

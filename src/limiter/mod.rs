@@ -42,6 +42,7 @@ pub(crate) use self::{
 };
 use crate::{
     arc_cache::{Cached, CachedArc},
+    judge::Measurement,
     rejected::{Reason, Rejected},
     semaphore::View,
     settings::InvalidSetting,
@@ -62,6 +63,9 @@ pub(crate) trait Limiter: Cached {
 
     /// The permit as the response holds it, released by its drop. The default holds none.
     type InFlight: Default;
+
+    /// A measurement of a request in flight.
+    type Measurement: Measurement;
 
     /// The terms of a request, which its wait and its rejection depend on.
     type Terms: Terms;
@@ -117,6 +121,9 @@ pub(crate) trait Limiter: Cached {
         terms: &Self::Terms,
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
+
+    /// Begins to measure the request that is called with this permit, if it is to be.
+    fn measure(limiter: &CachedArc<Self>, permit: Self::Permit) -> Option<Self::Measurement>;
 
     /// Is told that the response of a request has come, before its permit is released. Without it,
     /// the request was abandoned.

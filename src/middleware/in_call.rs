@@ -55,7 +55,7 @@ pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
     ) -> Poll<Result<(), Rejected>>;
 
     /// Is called with the result of the inner service.
-    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>);
+    fn settle(in_flight: &mut Self::InFlight, result: &Result<Response, Error>);
 }
 
 /// Admits every request.
@@ -77,7 +77,7 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited 
     }
 
     #[inline]
-    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+    fn settle((): &mut (), _: &Result<Response, Error>) {}
 }
 
 /// A response future that acquires a permit first.
@@ -181,7 +181,7 @@ where
                 StepProj::Respond(future) => {
                     let output = future.poll(cx);
                     if let (Poll::Ready(result), Some(in_flight)) = (&output, this.in_flight) {
-                        A::settle(in_flight, result.as_ref());
+                        A::settle(in_flight, result);
                     }
                     break ready!(P::pass_on(output));
                 }

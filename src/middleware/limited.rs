@@ -83,12 +83,13 @@ where
         match permit {
             Ok((permit, terms)) => {
                 let limiter = self.readiness.limiter();
+                let measured = self.policy.measure(|| L::measure(limiter, permit));
                 let (future, permit) = L::call(limiter, permit, &terms, || {
                     #[cfg(debug_assertions)]
                     let _driven = limit.driven();
                     self.inner.call(request)
                 });
-                let response = ResponseFuture::admitted(future, permit);
+                let response = ResponseFuture::admitted(future, measured, permit);
                 #[cfg(debug_assertions)]
                 let response = response.of(limit);
                 response

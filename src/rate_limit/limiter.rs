@@ -1,6 +1,7 @@
 //! The limiter of requests issued in a window.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -254,6 +255,7 @@ impl Limiter for RateLimiter {
 
     type Permit = Permit;
     type InFlight = ();
+    type Measurement = Infallible;
     type Terms = ();
 
     #[inline]
@@ -319,6 +321,10 @@ impl Limiter for RateLimiter {
         }
         let _commit = Commit(limiter);
         (call(), ())
+    }
+
+    fn measure(_: &CachedArc<Self>, _: Permit) -> Option<Infallible> {
+        None
     }
 
     fn rejection(

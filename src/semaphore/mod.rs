@@ -28,8 +28,15 @@
 //! step. A limiter whose admissions are observed thus leads them to a path of its own, and the
 //! check costs the other limiters nothing: it is one more bit in a mask.
 //!
+//! A limiter that has to know which request took the last permit is [told](Semaphore::telling_last)
+//! by [`try_acquire_telling`](Semaphore::try_acquire_telling). There, `try_acquire_unobserved`
+//! leaves the last permit alone, so that a request which finds another one left over takes the same
+//! steps as ever: it compares with a number that is one permit, or two.
+//!
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted its
-//! permits. Waiters are served in sequence order, so a waiter for one permit without a deadline
+//! permits. Its upper 16 bits count the grants of the last permit since one that was not, or since
+//! the limit was set; at most 65,535. So a waiter knows by its number whether its own was one. One
+//! that is polled too late for the count takes it for no. Waiters are served in sequence order, so a waiter for one permit without a deadline
 //! owns it exactly if its number is at most `granted`. It checks that without the lock. The outcome
 //! of any other waiter is in its entry of the queue, under the lock.
 //!
@@ -191,6 +198,9 @@ use crate::{
 
 /// One available permit.
 const PERMIT: u64 = 1 << 32;
+/// The smallest state with an available permit, and with two.
+const ONE: i64 = PERMIT as i64;
+const TWO: i64 = 2 * ONE;
 /// No permit is acquired or granted. Set by a pause and by a close.
 const BLOCKED: u64 = 1 << 31;
 /// A task waits until the semaphore is drained.
@@ -200,6 +210,9 @@ const OBSERVED: u64 = 1 << 29;
 /// One waiter.
 const WAITER: u64 = 1;
 const WAITERS: u64 = OBSERVED - 1;
+
+/// In `granted`, one grant of the last permit.
+const LAST: u64 = 1 << Seq48::BITS;
 
 /// In `limit`, one step of a change.
 const STEP: u64 = 1 << 32;
@@ -223,9 +236,11 @@ const fn admits(state: u64) -> bool {
     available(state) > 0 && state & (WAITERS | BLOCKED) == 0
 }
 
-/// Returns true if a request may acquire a permit without queueing, unobserved.
-const fn admits_unobserved(state: u64) -> bool {
-    available(state) > 0 && state & (WAITERS | BLOCKED | OBSERVED) == 0
+/// Returns true if a request may acquire a permit without queueing, unobserved, and leaves
+/// `least - 1` permits.
+#[allow(clippy::cast_possible_wrap, reason = "the upper half is signed")]
+const fn admits_unobserved(state: u64, least: i64) -> bool {
+    state as i64 >= least && state & (WAITERS | BLOCKED | OBSERVED) == 0
 }
 
 /// Returns true if a request may acquire `permits` without queueing.
@@ -320,6 +335,9 @@ pub(crate) struct Semaphore<D, T = ()> {
     earliest: AtomicU64,
     /// Written under the lock.
     limit: AtomicU64,
+    /// The smallest state by which [`try_acquire_unobserved`](Self::try_acquire_unobserved)
+    /// acquires: of one permit, or of two.
+    least: i64,
     locked: Mutex<Locked<T>>,
     deadlines: D,
 }
@@ -367,6 +385,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             granted: AtomicU64::new(BEFORE_FIRST.get()),
             earliest: AtomicU64::new(Deadline::NEVER.get()),
             limit: AtomicU64::new(limit.into()),
+            least: ONE,
             locked: Mutex::new(Locked {
                 is_closed: false,
                 is_in_time: false,
@@ -379,29 +398,41 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         }
     }
 
+    /// Leaves the last permit to [`try_acquire_telling`](Self::try_acquire_telling) and to waiters.
+    pub(crate) fn telling_last(self) -> Self {
+        Self { least: TWO, ..self }
+    }
+
     /// Acquires a permit if that needs no wait, and the semaphore is not [observed](Self::observe).
     #[inline]
     pub(crate) fn try_acquire_unobserved(&self) -> bool {
-        self.try_acquire_if(admits_unobserved)
+        let least = self.least;
+        self.try_acquire_if(|state| admits_unobserved(state, least)).is_some()
+    }
+
+    /// Acquires a permit if that needs no wait. Returns true if it was the last one.
+    pub(crate) fn try_acquire_telling(&self) -> Option<bool> {
+        self.try_acquire_if(admits).map(|state| available(state) == 1)
     }
 
     /// Acquires a permit if that needs no wait.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.try_acquire_if(admits)
+        self.try_acquire_if(admits).is_some()
     }
 
+    /// Returns the state before.
     #[inline(always)]
-    fn try_acquire_if(&self, admits: fn(u64) -> bool) -> bool {
+    fn try_acquire_if(&self, admits: impl Fn(u64) -> bool) -> Option<u64> {
         let mut state = self.state.load(Relaxed);
         while admits(state) {
             // Acquire: what the last holder of the permit did happens before what this one does.
             match self.state.compare_exchange_weak(state, state - PERMIT, Acquire, Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Some(state),
                 Err(newer) => state = newer,
             }
         }
-        false
+        None
     }
 
     /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.
@@ -572,6 +603,14 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         !key.number().is_after(Seq48::of(self.granted.load(Acquire)))
     }
 
+    /// Returns true if a waiter that was granted its permits was granted the last one, and the limit
+    /// was not set since. False if that is not known any more.
+    pub(crate) fn was_last(&self, key: &WaiterKey) -> bool {
+        // Relaxed: the waiter has found its grant.
+        let granted = self.granted.load(Relaxed);
+        u64::from(Seq48::of(granted).since(key.number())) < granted / LAST
+    }
+
     /// Cancels a waiter. Permits that were granted to it are released. Returns true if the waiters
     /// behind it may be served earlier now.
     pub(crate) fn cancel(&self, key: WaiterKey) -> bool {
@@ -667,8 +706,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 let granted = locked.queue.grant(&self.deadlines).expect("there is a waiter");
                 let Removed { number, waker, tag, .. } = granted;
                 self.update_earliest(&locked);
+                // Relaxed: it is written under the lock.
+                let last = self.granted.load(Relaxed) / LAST;
+                let last = if available(state) == 0 { (last + 1).min(u64::MAX / LAST) } else { 0 };
                 // Release: to the Acquire in `is_granted`.
-                self.granted.store(number.get(), Release);
+                self.granted.store((last * LAST) | number.get(), Release);
                 // A grant that becomes possible from now on is the duty of the step that makes it
                 // so. The other steps are not possible: permits are held, so no drain is woken, and
                 // a closed semaphore grants nothing, so no waiter is dismissed.
@@ -754,6 +796,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         let during = word.wrapping_add(STEP);
         // Relaxed: the next Release orders it.
         self.limit.store(during, Relaxed);
+        // The last permit is another one now. Relaxed: it continues the release sequence.
+        self.granted.fetch_and(LAST - 1, Relaxed);
         before();
         // In two's complement, adding a negative number subtracts. Release: to the Acquire of the
         // state in `try_read_with`, for the step before. Later steps on the state continue the

@@ -472,5 +472,5 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     }
 
     #[inline]
-    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+    fn settle((): &mut (), _: &Result<Response, Error>) {}
 }

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    backpressure::Adaptive,
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
@@ -29,10 +30,12 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 21] = [
+const CALLS: [Call; 23] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
+    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 85),
+    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 229),
     ("concurrency limit, large response", |calls| call(calls, concurrency().layer(Large)), 409),
     (
         "concurrency limit, bounded, large response",
@@ -90,6 +93,11 @@ fn main() -> ExitCode {
 
 fn concurrency() -> ConcurrencyBackpressureLayer {
     ConcurrencyBackpressureLayer::new(100)
+}
+
+/// Returns a limit that adapts, of which a call never takes the last permit.
+fn adaptive() -> impl Layer<Echo, Service: Service<u64, Response = u64> + Clone> {
+    ConcurrencyBackpressureLayer::adaptive(Adaptive::new())
 }
 
 fn bounded() -> ConcurrencyBackpressureLayer<RejectWithBoxError> {

@@ -19,7 +19,7 @@ use super::{
 use crate::limiter::nested::{LimitId, report};
 use crate::{
     arc_cache::CachedArc,
-    backpressure::ConcurrencyBackpressureHandle,
+    backpressure::{ConcurrencyBackpressureHandle, adaptive::Measurement},
     limiter::{Acquiring, Limiter, QueueLimits, Unissued},
     macros::inner_access,
     middleware::{Admit, AdmitFor, CallFuture},
@@ -102,8 +102,15 @@ where
         let limit = report(&*self.limiter);
         let acquiring = Acquiring::on_terms(self.limiter.arc(), self.limits, 1, terms);
         let limiter = self.limiter.clone();
-        let admission =
-            Admission { acquiring, permit: None, limiter, limits: self.limits, terms, timer: None };
+        let admission = Admission {
+            acquiring,
+            permit: None,
+            limiter,
+            limits: self.limits,
+            policy: self.policy.clone(),
+            terms,
+            timer: None,
+        };
         ByRequestFuture {
             call: CallFuture::new(admission, self.inner.clone(), request, self.policy.clone()),
             #[cfg(debug_assertions)]
@@ -140,19 +147,23 @@ impl<S: fmt::Debug, F, P: fmt::Debug> fmt::Debug for ByRequest<S, F, P> {
 /// outcome of the reject policy. A drop leaves the queue, or releases the permit.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ByRequestFuture<S: Service<Request>, Request, P> {
+pub struct ByRequestFuture<S: Service<Request>, Request, P: RejectPolicy> {
     #[pin]
-    call: CallFuture<Admission, S, Request, P>,
+    call: CallFuture<Admission<P>, S, Request, P>,
     /// For a request inside that acquires a second permit.
     #[cfg(debug_assertions)]
     limit: LimitId,
 }
 
-impl<S: Service<Request>, Request, P> ByRequestFuture<S, Request, P> {
+impl<S: Service<Request>, Request, P: RejectPolicy> ByRequestFuture<S, Request, P> {
     /// Takes the permit, to keep it beyond this future. A rejected request has none.
     #[cfg(feature = "server")]
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Measured {
-        self.project().call.take_in_flight().unwrap_or_default()
+        self.project()
+            .call
+            .take_in_flight()
+            .map(|in_service| in_service.measured)
+            .unwrap_or_default()
     }
 }
 
@@ -200,18 +211,27 @@ const READYING: TimerUse = TimerUse {
     otherwise: "leave deadlines out",
 };
 
+/// A request from its call until its response.
+struct InService<P: RejectPolicy> {
+    /// Ended with the result. If this is dropped before, the request is abandoned.
+    judged: P::Measured<Measurement>,
+    /// Behind it, because fields are dropped in order, and this one holds the permit.
+    measured: Measured,
+}
+
 /// The admission of a request on its terms.
-struct Admission {
+struct Admission<P> {
     acquiring: Acquiring<TermsLimiter>,
     permit: Option<Unissued<TermsLimiter>>,
     limiter: CachedArc<TermsLimiter>,
     limits: QueueLimits,
+    policy: P,
     terms: ArrivalTerms,
     /// Wakes the task at the deadline, while the inner service is not ready.
     timer: Option<RuntimeTimer>,
 }
 
-impl Admission {
+impl<P> Admission<P> {
     fn is_late(&self) -> bool {
         let done_by = self.terms.done_by;
         done_by != Nanos::NEVER && self.limiter.clock().has_come(done_by)
@@ -225,8 +245,8 @@ impl Admission {
     }
 }
 
-impl Admit for Admission {
-    type InFlight = Measured;
+impl<P: RejectPolicy> Admit for Admission<P> {
+    type InFlight = InService<P>;
 
     fn is_current(&mut self, is_at_once: bool) -> bool {
         let is_late = !is_at_once && self.is_late();
@@ -247,19 +267,25 @@ impl Admit for Admission {
         Poll::Ready(())
     }
 
-    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Measured) {
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, InService<P>) {
         let permit = self.permit.expect("it is admitted").take();
-        TermsLimiter::call(&self.limiter, permit, &self.terms, call)
+        let judged = self.policy.measure(|| TermsLimiter::measure(&self.limiter, permit));
+        let (future, measured) = TermsLimiter::call(&self.limiter, permit, &self.terms, call);
+        (future, InService { judged, measured })
     }
 }
 
-impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Admission {
+impl<P, Request, Response, Error> AdmitFor<Request, Response, Error> for Admission<P>
+where
+    P: RejectPolicyFor<Response, Error>,
+{
     fn poll_acquire(&mut self, _: &Request, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         self.permit = Some(ready!(self.acquiring.poll_unissued(cx))?);
         Poll::Ready(Ok(()))
     }
 
-    fn settle(in_flight: &mut Measured, _: Result<&Response, &Error>) {
-        TermsLimiter::completed(in_flight);
+    fn settle(in_service: &mut InService<P>, result: &Result<Response, Error>) {
+        P::judge(&mut in_service.judged, result);
+        TermsLimiter::completed(&mut in_service.measured);
     }
 }

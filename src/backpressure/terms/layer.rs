@@ -149,23 +149,23 @@ impl<F, P: RejectPolicy> ByRequestLayer<F, P> {
     /// Rejects with the error `E`, into which the errors of the inner service are made, too. See
     /// [`RejectWithError`].
     #[must_use]
-    pub fn reject_with_error<E>(self) -> ByRequestLayer<F, RejectWithError<E>> {
+    pub fn reject_with_error<E>(self) -> ByRequestLayer<F, P::With<RejectWithError<E>>> {
         self.with_policy(RejectWithError::new())
     }
 
     /// Rejects with a response made by `respond`. The types of the error and the response stay
     /// those of the inner service. See [`RejectWith`].
     #[must_use]
-    pub fn reject_with<M, R>(self, respond: M) -> ByRequestLayer<F, RejectWith<M>>
+    pub fn reject_with<M, R>(self, respond: M) -> ByRequestLayer<F, P::With<RejectWith<M>>>
     where
         M: Fn(Rejected) -> R + Clone,
     {
         self.with_policy(RejectWith::new(respond))
     }
 
-    fn with_policy<Q>(self, policy: Q) -> ByRequestLayer<F, Q> {
+    fn with_policy<Q: RejectPolicy>(self, policy: Q) -> ByRequestLayer<F, P::With<Q>> {
         let Self { layer, read } = self;
-        ByRequestLayer { layer: layer.with_policy(|_| policy), read }
+        ByRequestLayer { layer: layer.with_policy(|before| before.with(policy)), read }
     }
 
     /// Returns a handle that reads, changes and closes the limit.

@@ -13,6 +13,7 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     backpressure::{
+        adaptive::Measurement,
         arrival::Ask,
         limiter::{ConcurrencyLimiter, Permit},
     },
@@ -87,6 +88,7 @@ impl Limiter for TermsLimiter {
 
     type Permit = Permit;
     type InFlight = Measured;
+    type Measurement = Measurement;
     type Terms = ArrivalTerms;
 
     #[inline]
@@ -142,6 +144,11 @@ impl Limiter for TermsLimiter {
         let called = (terms.done_by != Nanos::NEVER).then(|| limiter.clock().now());
         let (result, in_flight) = ConcurrencyLimiter::call(&limiter.limiter, permit, &(), call);
         (result, Measured { called, in_flight })
+    }
+
+    #[inline]
+    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
+        ConcurrencyLimiter::measure(&limiter.limiter, permit)
     }
 
     fn completed(in_flight: &mut Measured) {

@@ -142,7 +142,7 @@ where
     }
 }
 
-impl<S: Service<Request>, Request, P> sealed::Sealed
+impl<S: Service<Request>, Request, P: RejectPolicy> sealed::Sealed
     for backpressure::ByRequestFuture<S, Request, P>
 {
 }
