@@ -41,7 +41,8 @@ impl Kind {
     pub(crate) const fn knee(self) -> u32 {
         match self {
             Self::Sleep => SLEEPERS as u32,
-            Self::Computation => 1 + (SLEEP.as_micros() / COMPUTATION.as_micros()) as u32,
+            // A third more than the times tell, for the delays of a thread among others.
+            Self::Computation => (SLEEP.as_micros() / COMPUTATION.as_micros()) as u32 * 4 / 3,
         }
     }
 
@@ -148,8 +149,8 @@ impl Queue {
 
     /// Returns the end of a computation that arrived at `arrived` and takes `time`.
     ///
-    /// It begins when the one before it should have ended. So the time that other programs take from
-    /// the processor is made up for, and the capacity stays the same from candidate to candidate.
+    /// It begins when the one before it should have ended. So the time that other programs take
+    /// from the processor is made up for, and each candidate has the same capacity.
     fn end_of_next(&self, arrived: Instant, time: Duration) -> Instant {
         let mut busy_until = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
         *busy_until = arrived.max(*busy_until) + time;

@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, extract::Request};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer,
-    backpressure::{Class, ConcurrencyBackpressureHandle, Terms},
+    backpressure::{Adaptive, Class, ConcurrencyBackpressureHandle, Terms},
     server::http_rejection,
 };
 
@@ -75,16 +75,27 @@ impl Candidate {
         let fixed = |limit| {
             let layer = ConcurrencyBackpressureLayer::new(limit).max_queue(QUEUE);
             let handle = layer.handle();
-            Limited::new(routes.clone().layer(layer.reject_with(http_rejection)), handle)
+            (layer.reject_with(http_rejection), handle)
         };
+        // It begins at 20, and searches from 1 to 1,000.
+        let adaptive = || ConcurrencyBackpressureLayer::adaptive(Adaptive::new());
         match self {
-            Self::Unlimited => Limited { app: routes.clone(), limit: Box::new(|| None) },
-            Self::Fixed => fixed(kind.knee()),
-            Self::FixedTooHigh => fixed(kind.knee() * TOO_HIGH),
-            Self::Adaptive => fixed(kind.knee()),
+            Self::Unlimited => Limited { app: routes, limit: Box::new(|| None) },
+            Self::Fixed => {
+                let (layer, handle) = fixed(kind.knee());
+                Limited::new(routes.layer(layer), handle)
+            }
+            Self::FixedTooHigh => {
+                let (layer, handle) = fixed(kind.knee() * TOO_HIGH);
+                Limited::new(routes.layer(layer), handle)
+            }
+            Self::Adaptive => {
+                let layer = adaptive().max_queue(QUEUE);
+                let handle = layer.handle();
+                Limited::new(routes.layer(layer.reject_with(http_rejection)), handle)
+            }
             Self::AdaptiveTerms => {
-                let layer =
-                    ConcurrencyBackpressureLayer::new(kind.knee()).max_queue(QUEUE_OF_TERMS);
+                let layer = adaptive().max_queue(QUEUE_OF_TERMS);
                 let handle = layer.handle();
                 let layer = layer.by_request(terms).reject_with(http_rejection);
                 Limited::new(routes.layer(layer), handle)

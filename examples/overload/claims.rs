@@ -15,8 +15,7 @@ const AS_GOOD: f64 = 0.9;
 const NOT_LOCKED_IN: f64 = 0.7;
 /// The most goodput without a limit, of that of the good fixed limit.
 const VISIBLY_WORSE: f64 = 0.5;
-/// The longest p99 of an adaptive limit, of the deadline or, if that is longer, of the p99 of the good
-/// fixed limit.
+/// The longest p99 of an adaptive limit, of the deadline.
 const AS_FAST: f64 = 1.25;
 /// The least share of critical requests in time, of that of sheddable ones.
 const FIRST: f64 = 2.0;
@@ -76,12 +75,12 @@ impl Claims<'_> {
     }
 
     fn of_latency(&mut self) {
-        // With an outer timeout no latency is longer than that.
-        if let (Some(own), Some(good), false) =
-            (self.figures().p99, self.good.p99, self.scene.has_outer_timeout())
-        {
+        let (Some(own), Some(good)) = (self.figures().p99, self.good.p99) else { return };
+        // With an outer timeout no latency is longer than that. Where the good fixed limit is late,
+        // something else than the bottleneck is too slow.
+        if !self.scene.has_outer_timeout() && good <= DEADLINE {
             let found = format!("a p99 of {own:.0?}, {good:.0?} with the fixed limit");
-            self.claim(own <= DEADLINE.max(good).mul_f64(AS_FAST), &found);
+            self.claim(own <= DEADLINE.mul_f64(AS_FAST), &found);
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Figures {
     pub(crate) offered: f64,
     /// Responses in time, per second.
     pub(crate) goodput: f64,
-    /// Of the requests that were not rejected, if any; the time until it was dropped for one that was.
+    /// Of the requests that were not rejected, if any; of a dropped one, the time until its drop.
     pub(crate) median: Option<Duration>,
     pub(crate) p99: Option<Duration>,
     /// Shares of the requests: rejected, and neither rejected nor in time.

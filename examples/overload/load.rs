@@ -1,4 +1,4 @@
-//! The load generator: an open loop, whose requests follow a schedule whatever the server does.
+//! The load generator: an open loop, which follows a schedule and never waits for responses.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) const CLASS: &str = "x-class";
 pub(crate) const TIME_LEFT: &str = "x-time-left-ms";
 
 /// Connections of the generator. The requests of one share a task and a lock.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 2;
 
 /// How much a request matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

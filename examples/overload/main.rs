@@ -8,34 +8,37 @@
 //! ```
 //!
 //! The server is an axum router on a socket (`server`). Its work needs a bottleneck (`bottleneck`):
-//! one of 40 permits, for a time around 20 ms, or with `--cpu` one thread. The work goes on if the
-//! request is dropped, as a query does in a database.
+//! one of 40 permits, for a sleep of 20 ms in the mean, or with `--cpu` a processor. The work goes
+//! on if the request is dropped, as a query does in a database.
 //!
 //! ```text
-//!                 ┌───────────────────── server ─────────────────────┐
-//!  load generator │ axum ─► limit ─► route ─► task ─► bottleneck      │
-//!  (open loop)   ─►        rejects            outlives the request    │
-//!                 └──────────────────────────────────────────────────┘
+//!                       ┌──────────────────────── server ─────────────────────────┐
+//!  load generator ─────►│ axum ─► limit ─► route ─► task with the work: bottleneck │
+//!  (an open loop)       │         rejects           outlives its request           │
+//!                       └─────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! The load generator (`load`) follows a schedule and never waits for responses, as many clients
-//! together do. The latency of a request counts from its time in the schedule. A response is good
-//! if it comes within the deadline; the *goodput* is the rate of good responses. The capacity is
-//! measured first, and the scenes (`scene`) are multiples of it: half the load, all of it, twice
-//! and five times; a loss of capacity on the way, and one with clients that give up in time.
+//! together do. The latency of a request counts from its time in the schedule. The *goodput* is the
+//! rate of responses within the deadline. The capacity is measured first, and the loads of the
+//! scenes (`scene`) are multiples of it: a half, one, two and five. In two scenes a part of the
+//! capacity is lost: once three quarters, and once nine tenths, with clients that drop a request at
+//! its deadline.
 //!
-//! Each candidate (`candidate`, the part to copy) meets the same requests:
+//! Each candidate (`candidate` is the part to copy) meets the same requests:
 //!
-//! - **No limit**: beyond the capacity the queue grows until each response is too late. The server
-//!   works as hard as ever, for nothing.
-//! - **A fixed limit, too high**: the same, behind a bound.
-//! - **A fixed limit, well chosen**: the goodput is the capacity, and the rest is rejected at once.
-//!   When the capacity falls to a tenth and requests time out, this limit is too high as well: it
-//!   sends requests until they are late.
+//! - **No limit.** Beyond the capacity the queue grows until each response is late. The server
+//!   works as hard as ever, in vain.
+//! - **A fixed limit that is too high.** The same, behind a bound.
+//! - **A fixed limit that is right.** The goodput is the capacity, and the other requests are
+//!   rejected at once. With a tenth of the capacity, this limit is too high as well.
+//! - **An adaptive limit.** It finds the right one by itself, at the start and after each change.
+//! - **An adaptive limit with deadlines and classes.** Its queue may be of any length, because a
+//!   request that would be late is rejected on arrival. Critical requests go first.
 //!
-//! The first half of each scene belongs to limits that search, the second half is compared. The
-//! run checks its own figures (`claims`) as ratios of one candidate to another, so it says the same
-//! on a busy machine.
+//! In the first half of each scene limits may search; the second half is compared. The run checks
+//! its own figures (`claims`), as ratios of one candidate to another, or to the capacity: other
+//! work on the machine slows all of them.
 
 mod bottleneck;
 mod candidate;
@@ -132,7 +135,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     }
     if is_too_slow(results) {
         println!(
-            "\nSomething else than the bottleneck is too slow: take an idle machine, and `--release`."
+            "\nNot the bottleneck is too slow, but the machine: take an idle one, and `--release`."
         );
     }
     let broken = claims::broken(results);

@@ -15,7 +15,7 @@ pub(crate) struct Scene {
     pub(crate) load: f64,
     /// The share of the capacity that is left, in percent.
     pub(crate) left: usize,
-    /// Whether the scene begins with an empty queue, whatever came before.
+    /// Whether the scene begins with an empty queue, as after a restart of the bottleneck.
     pub(crate) restart: bool,
     /// The time after which clients drop a request.
     pub(crate) patience: Duration,

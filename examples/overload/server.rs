@@ -30,7 +30,7 @@ async fn handle(State(bottleneck): State<Arc<Bottleneck>>) -> (StatusCode, &'sta
 pub(crate) async fn serve(app: Router) -> Result<(SocketAddr, JoinHandle<()>), BoxError> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    // `axum::serve` bounds the requests of a connection, and closes one with many cancelled requests.
+    // `axum::serve` bounds the requests of a connection, and closes one with many dropped requests.
     // Nothing but the limit of the candidate should hold back the load.
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.max_concurrent_streams(None)

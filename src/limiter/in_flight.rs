@@ -19,7 +19,7 @@ impl<L: Limiter> InFlight<L> {
 
     /// Returns the limiter of the permit, if there is one.
     pub(crate) fn limiter(&self) -> Option<&L> {
-        self.0.as_ref().map(|limiter| &**limiter)
+        self.0.as_deref()
     }
 
     /// Marks the request of this permit as the one being driven.

@@ -59,6 +59,7 @@ mod sealed {
 
 /// A permit of a [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer), or none.
 #[derive(Debug, Default)]
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "held for its drop"))]
 pub struct ConcurrencyBodyPermit(InFlight);
 
 impl sealed::Sealed for ConcurrencyBodyPermit {}
@@ -101,6 +102,7 @@ where
 ///
 /// The time in service has ended with the response: a slow reader is no slow service.
 #[derive(Debug, Default)]
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "held for its drop"))]
 pub struct TermsBodyPermit(Measured);
 
 impl sealed::Sealed for TermsBodyPermit {}
