@@ -2,10 +2,10 @@
 
 use fastrand::Rng;
 
-use crate::queue::{RUN, Run, exponential, lognormal};
+use crate::queue::{Draw, RUN, Run, exponential, lognormal};
 
 /// Times in service, and their 95th percentile at a mean of 1 s.
-const SHAPES: [(&str, fn(&mut Rng) -> f64, f64); 4] = [
+const SHAPES: [(&str, Draw, f64); 4] = [
     ("equal", |_| 1.0, 1.0),
     ("exponential", exponential, 3.0),
     ("lognormal", lognormal, 2.5),
