@@ -46,11 +46,15 @@ fn of_server(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the code of an error of which the first word is `ERR`: denials, and, before Redis 7,
-/// errors of commands in the script.
+/// Returns the code of an error of which the first word is `ERR`: denials, in the words of Redis 7
+/// and 8, and, before Redis 7, errors of commands in the script.
 fn of_text(text: &str) -> Option<&'static str> {
-    // The second one is that of a command with more arguments than a login has.
-    let denials = ["The user executing the script", "unauthenticated multibulk length"];
+    // The last one is that of a command with more arguments than a login has.
+    let denials = [
+        "The user executing the script",
+        "ACL failure in script",
+        "unauthenticated multibulk length",
+    ];
     if denials.iter().any(|denial| text.contains(denial)) {
         return Some("no_permission");
     }

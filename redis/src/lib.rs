@@ -95,8 +95,9 @@
 //!   own latest leases again. A restart that has lost nothing costs quota for one window, too.
 //! - **Writes**: a request that leases writes its key once, mostly some 100 bytes of it. A refusal
 //!   writes nothing.
-//! - **Versions**: tested with Redis 7.0. The script uses nothing that Redis 6 and Valkey lack, but
-//!   neither is tested. A server without a `run_id` in its `INFO` fails each request.
+//! - **Versions**: tested with Redis 7.0 and 8.2, and, but for two tests of cluster clients and one
+//!   of a server that loads, with 6.2. The script uses nothing that Valkey lacks, which is not
+//!   tested. A server without a `run_id` in its `INFO` fails each request.
 //!
 //! # Errors
 //!

@@ -244,13 +244,13 @@
 //! | `floodgate_permits_pooled` | gauge | permits | at hand in this process |
 //! | `floodgate_permits_held` | gauge | permits | of this process that may count in the store, used or not |
 //! | `floodgate_permits_leased_total` | counter | permits | that the store has leased to this process |
-//! | `floodgate_permits_lapsed_total` | counter | permits | that lapsed before they were used |
+//! | `floodgate_permits_lapsed_total` | counter | permits | that lapsed, or were given back, before they were used |
 //! | `floodgate_permits_refunded_total` | counter | permits | unused ones that the store has taken back |
 //! | `floodgate_requests_issued_late_total` | counter | requests | that were issued after the deadline of their lease |
 //! | `floodgate_requests_issued_alone_total` | counter | requests | that were issued by the limit of this process alone, during an outage |
 //! | `floodgate_requests_issued_unlimited_total` | counter | requests | that were issued without a limit, during an outage |
 //! | `floodgate_store_epoch_changes_total` | counter | changes | of the history of the state: it was lost, or its server was started anew |
-//! | `floodgate_store_clock_steps_total` | counter | steps | of the store's clock ahead, after each of which the process pauses for a window |
+//! | `floodgate_store_clock_steps_total` | counter | steps | of the store's clock ahead, after each of which the process pauses for 1.4 windows |
 //! | `floodgate_store_other_terms_total` | counter | replies | that told of another limit or window under the same name |
 //!
 //! The first four are recorded when they happen, and all others by `record_metrics`: a request that

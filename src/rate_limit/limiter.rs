@@ -86,6 +86,12 @@ impl RateLimiter {
         self.window.close();
     }
 
+    /// Returns the number of requests that wait, and the time that the first of them has waited.
+    pub(crate) fn queue(&self) -> (u32, Option<Duration>) {
+        let (Reading { queued, queue_age, .. }, _) = self.read(QueueLimits::NONE);
+        (queued, queue_age)
+    }
+
     /// Pauses admission for a time from now.
     pub(crate) fn pause_for(&self, time: Duration) {
         self.pause(self.clock.now().after(time));

@@ -108,6 +108,7 @@ impl Turn {
             Step::Local(at) => {
                 let (local, waiter) = *at;
                 local.cancel(waiter);
+                limiter.wake([]); // those that wait for the end of the queue
             }
             Step::Admitted(permit) => {
                 limiter.release(permit);
@@ -217,14 +218,16 @@ impl Turn {
                 // Local => Arrive, or the end.
                 Step::Local(at) => {
                     let (local, waiter) = &mut **at;
-                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &self.limits, &(), cx)
+                    let limits = self.limiter.bounds.in_force(self.limits);
+                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &limits, &(), cx)
                     else {
                         self.notify_queued();
                         return Poll::Pending;
                     };
                     let local = Arc::clone(local);
                     self.step = Step::Arrive;
-                    if let Some(result) = self.passed(local, polled) {
+                    self.limiter.wake([]); // those that wait for the end of the queue
+                    if let Some(result) = self.passed(local, polled, &limits) {
                         return Poll::Ready(result);
                     }
                 }
@@ -251,13 +254,14 @@ impl Turn {
         &self,
         local: Arc<RateLimiter>,
         outcome: Result<impl Sized, Refusal>,
+        limits: &QueueLimits,
     ) -> Option<Result<Permit, Rejected>> {
         match outcome {
             Ok(_) => Some(Ok(Permit::Local(local))),
             // The store is back, or the limit is closed.
             Err(Refusal::Rejected(Reason::Closed)) => None,
             Err(Refusal::Rejected(reason)) => {
-                let rejected = local.rejection(reason, Some(&self.limits), 1, &());
+                let rejected = local.rejection(reason, Some(limits), 1, &());
                 if rejected.is_closed() {
                     return None; // the store has come back since the wait ended
                 }
@@ -384,14 +388,16 @@ impl Turn {
 impl Admit for Turn {
     type InFlight = ();
 
-    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front.
+    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front. So
+    /// does one whose permit is of an outage that is over.
     #[inline]
     fn is_current(&mut self, is_at_once: bool) -> bool {
-        let Step::Admitted(Permit::Leased(deadline)) = &self.step else { return true };
-        if is_at_once && self.is_far {
-            return true;
-        }
-        let is_current = !self.limiter.clock().has_come(deadline.lapse());
+        let Step::Admitted(permit) = &self.step else { return true };
+        let is_current = match permit {
+            Permit::Leased(_) if is_at_once && self.is_far => true,
+            Permit::Leased(deadline) => !self.limiter.clock().has_come(deadline.lapse()),
+            Permit::Local(_) | Permit::Unlimited => self.limiter.is_of_outage(permit),
+        };
         if !is_current {
             self.lapse();
         }

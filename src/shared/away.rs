@@ -65,8 +65,14 @@ impl Backoff {
 
     /// Records that a request has failed.
     pub(super) fn failed(&mut self, now: Nanos) {
-        let longest = FIRST_PROBE.saturating_mul(1 << self.failures.min(10)).min(MAX_PROBE);
         self.failures = self.failures.saturating_add(1);
+        self.draw(now);
+    }
+
+    /// Draws the time of the next probe.
+    pub(super) fn draw(&mut self, now: Nanos) {
+        let doublings = self.failures.saturating_sub(1).min(10);
+        let longest = FIRST_PROBE.saturating_mul(1 << doublings).min(MAX_PROBE);
         // Full jitter, so that the processes of a fleet do not probe at once. The least wait keeps
         // a random number near zero from a probe right behind the failure.
         let wait = longest.mul_f64(fastrand::f64()).max(FIRST_PROBE / 10);
@@ -83,6 +89,8 @@ impl Backoff {
 pub(super) struct Outage {
     pub(super) since: Nanos,
     pub(super) backoff: Backoff,
+    /// A request of the quota itself has failed, and not those of others only.
+    pub(super) has_failed: bool,
     /// The limit of this process alone.
     pub(super) local: Option<Arc<RateLimiter>>,
 }

@@ -4,19 +4,20 @@
 //! ends when the process holds no lease and no request waits. If its runtime shuts down before,
 //! the waiters of other runtimes are woken, and the first of them spawns another.
 //!
-//! # One batch in flight
+//! # Requests in flight
 //!
-//! All quotas that have something to ask send their requests together, and none is sent before all
-//! of them have ended. Of a quota, the next request leaves when the leases of the last reply have
-//! been delivered. So demand that comes up meanwhile is carried by one request.
+//! Each quota has one request in flight at most. Its next one leaves when the leases of the last
+//! reply have been delivered. So demand that comes up meanwhile is carried by one request. Quotas
+//! do not wait for each other: one whose node of a cluster hangs delays no other one.
 //!
 //! # Outages
 //!
-//! A quota is in an outage from its first failure to its next reply. If all requests of a batch
-//! have failed, the store is taken to be gone: a quota that has something to ask begins its outage
-//! at once, and one probe at a time is sent for all of them, with backoff. The reply to a probe
-//! brings them back. If only some have failed, as in a cluster of which a node is gone, each probes
-//! for itself.
+//! A quota is in an outage from its first failure to its next reply, and probes for itself, with
+//! backoff. While the [gate](super::gate) is closed, the store is taken to be gone: one probe at a
+//! time is sent for all quotas that have failed, by the one whose latest request is the oldest. A
+//! few of the others may send a request, and the rest wait for the end of one of these: if it has
+//! failed, they begin their outages without a request, and are the first to probe. When the gate
+//! opens, these outages end, and the other ones go on with their own backoff.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,13 +29,13 @@ use std::{
     task::Poll,
 };
 
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use super::{
     StoreError,
     agent::Next,
-    away::Backoff,
+    gate::{Failure, Gate},
     group::Group,
     limiter::SharedLimiter,
     wire::{Reply, Request},
@@ -49,11 +50,15 @@ pub(super) const TIMER: TimerUse = TimerUse {
     otherwise: "call the service inside one",
 };
 
-/// The requests in flight. Resolves to whether any had a good reply.
-type Batch = Pin<Box<dyn Future<Output = bool> + Send>>;
-
 /// The address of a limiter.
 type Id = usize;
+
+/// The end of a request.
+struct Asked {
+    id: Id,
+    sent: Nanos,
+    is_good: bool,
+}
 
 /// The driver of a group. A drop before its end lets another one take its place.
 pub(super) struct Driver {
@@ -61,26 +66,23 @@ pub(super) struct Driver {
     /// The limiters with something to do, and the times at which they are looked at next.
     active: HashMap<Id, Active>,
     dues: BTreeSet<(Nanos, Id)>,
-    /// The limiters to be looked at when the batch has ended.
-    blocked: Vec<Id>,
-    /// Set while all requests fail.
-    gate: Option<Backoff>,
+    /// The requests in flight.
+    asking: FuturesUnordered<Pin<Box<dyn Future<Output = Asked> + Send>>>,
+    /// The number of requests sent.
+    asked: u64,
+    gate: Gate<Id>,
+    /// The limiters that wait for the end of a request of another one.
+    behind_gate: BTreeSet<Id>,
     is_done: bool,
 }
 
 struct Active {
     limiter: Arc<SharedLimiter>,
     due: Nanos,
-}
-
-/// The next step of a limiter.
-enum Step {
-    Again,
-    Ask(Box<Request>),
-    /// To be looked at when the batch has ended.
-    Blocked,
-    Wait(Nanos),
-    End,
+    /// Its request is in flight.
+    is_asking: bool,
+    /// The number of its latest request.
+    asked: u64,
 }
 
 impl Driver {
@@ -96,8 +98,10 @@ impl Driver {
             group: Arc::clone(group),
             active: HashMap::new(),
             dues: BTreeSet::new(),
-            blocked: Vec::new(),
-            gate: None,
+            asking: FuturesUnordered::new(),
+            asked: 0,
+            gate: Gate::new(),
+            behind_gate: BTreeSet::new(),
             is_done: false,
         };
         let runtime = TIMER.runtime();
@@ -112,138 +116,184 @@ impl Driver {
     }
 
     async fn run(mut self, mut timer: Timer) {
-        let mut batch: Option<Batch> = None;
         loop {
-            let requests = self.step(self.group.clock.now(), batch.is_none());
-            if !requests.is_empty() {
-                let asked = requests.into_iter().map(|(limiter, request)| limiter.ask(request));
-                let has_reply = |replies: Vec<bool>| replies.into_iter().any(|is_good| is_good);
-                batch = Some(Box::pin(join_all(asked).map(has_reply)));
-            }
-            if batch.is_none() && self.active.is_empty() && self.group.end() {
+            self.step(self.group.clock.now());
+            if self.active.is_empty() && self.group.end() {
                 break;
             }
-            let next = self.dues.first().map_or(Nanos::NEVER, |&(due, _)| due);
+            let next = self.dues.first().map_or(Nanos::NEVER, |&(due, _)| due).min(self.gate.due());
             self.group.clock.set(&mut timer, next);
-            let group = Arc::clone(&self.group);
-            let has_ended = poll_fn(|cx| {
-                if let Some(Poll::Ready(is_good)) = batch.as_mut().map(|batch| batch.poll_unpin(cx))
-                {
-                    return Poll::Ready(Some(is_good));
+            let asked = poll_fn(|cx| {
+                if let Poll::Ready(Some(asked)) = self.asking.poll_next_unpin(cx) {
+                    return Poll::Ready(Some(asked));
                 }
-                let has_news = group.poll_news(cx.waker()).is_ready();
+                let has_news = self.group.poll_news(cx.waker()).is_ready();
                 let is_due = next != Nanos::NEVER && timer.poll(cx).is_ready();
                 if has_news || is_due { Poll::Ready(None) } else { Poll::Pending }
             })
             .await;
-            if let Some(is_good) = has_ended {
-                batch = None;
-                self.end_batch(is_good);
+            if let Some(asked) = asked {
+                self.end_request(&asked);
             }
         }
         self.is_done = true;
     }
 
-    /// Makes the steps that are due, and returns the requests to send.
-    fn step(&mut self, now: Nanos, may_ask: bool) -> Vec<(Arc<SharedLimiter>, Box<Request>)> {
+    /// Makes the steps that are due.
+    fn step(&mut self, now: Nanos) {
         for limiter in self.group.take_news() {
             let id = Arc::as_ptr(&limiter).addr();
-            let due = self.active.insert(id, Active { limiter, due: Nanos::ZERO });
-            self.dues.remove(&(due.map_or(Nanos::ZERO, |active| active.due), id));
-            self.dues.insert((Nanos::ZERO, id));
+            let new = || Active { limiter, due: Nanos::NEVER, is_asking: false, asked: 0 };
+            self.active.entry(id).or_insert_with(new);
+            self.set_due(id, Nanos::ZERO);
         }
         if self.group.take_low() {
             let is_low = |(id, active): (&Id, &Active)| active.limiter.take_low().then_some(*id);
             let low: Vec<_> = self.active.iter().filter_map(is_low).collect();
             low.into_iter().for_each(|id| self.set_due(id, Nanos::ZERO));
         }
-        let mut requests = Vec::new();
         while let Some(&(due, id)) = self.dues.first() {
             if due > now {
                 break;
             }
             self.set_due(id, Nanos::NEVER);
-            let limiter = Arc::clone(&self.active[&id].limiter);
-            loop {
-                match self.step_of(&limiter, now, may_ask, requests.is_empty()) {
-                    Step::Again => continue,
-                    Step::Ask(request) => {
-                        requests.push((limiter, request));
-                        self.block(id);
-                    }
-                    Step::Blocked => self.block(id),
-                    Step::Wait(until) => self.set_due(id, until.max(Nanos::new(now.get() + 1))),
-                    // It has a request in flight, whose failure begins an outage.
-                    Step::End if self.blocked.contains(&id) => {}
-                    Step::End => {
-                        self.active.remove(&id);
-                    }
+            match self.look_at(id, now) {
+                Some(due) => self.set_due(id, due.max(Nanos::new(now.get() + 1))),
+                None => {
+                    self.active.remove(&id);
                 }
-                break;
             }
         }
-        requests
-    }
-
-    /// Makes one step of a limiter.
-    fn step_of(&self, limiter: &SharedLimiter, now: Nanos, may_ask: bool, is_first: bool) -> Step {
-        limiter.withdraw(now);
-        let paused_until = limiter.paused_until(now);
-        let wait = |until| Step::Wait(paused_until.map_or(until, |end| end.min(until)));
-        let pool = limiter.pool.view(now);
-        if pool.is_closed {
-            return Step::End; // no timer for leases that nothing uses
-        }
-        if let Some(own) = limiter.next_probe() {
-            let next_probe = self.gate.as_ref().map_or(own, |gate| gate.next_probe());
-            return match () {
-                () if next_probe > now => wait(next_probe),
-                () if !may_ask || (self.gate.is_some() && !is_first) => Step::Blocked,
-                () => Step::Ask(limiter.agent().probe(pool.queued, now)),
-            };
-        }
-        let mut agent = limiter.agent();
-        limiter.pool.set_low_mark(agent.low_mark(now));
-        let may_ask = may_ask && self.gate.is_none();
-        match agent.next(now, &pool, may_ask) {
-            Next::Deliver(lease) => {
-                drop(agent);
-                limiter.deliver(lease);
-                Step::Again
-            }
-            Next::Ask(request) => Step::Ask(request),
-            Next::Blocked if self.gate.is_some() => {
-                drop(agent);
-                limiter.begin_outage(now);
-                Step::Again
-            }
-            Next::Blocked => Step::Blocked,
-            Next::Wait(until) => wait(until),
-            Next::End => Step::End,
+        if self.gate.due() <= now {
+            self.probe_for_all(now);
         }
     }
 
-    /// Takes the end of a batch, of which a request had a good reply, or none.
-    fn end_batch(&mut self, is_good: bool) {
+    /// Makes the steps of a limiter. Returns the time at which it is to be looked at again, or
+    /// `None` if it has nothing to do.
+    fn look_at(&mut self, id: Id, now: Nanos) -> Option<Nanos> {
+        let Active { limiter, is_asking, .. } = &self.active[&id];
+        let (limiter, is_asking) = (Arc::clone(limiter), *is_asking);
+        loop {
+            limiter.withdraw(now);
+            let pause_end = limiter.paused_until(now).unwrap_or(Nanos::NEVER);
+            let pool = limiter.pool.view(now);
+            let is_unused = pool.queued == 0 && pool.permits == 0;
+            if pool.is_closed || (limiter.is_apart() && is_unused) {
+                // No timer for leases that nothing uses. The failure of a request in flight begins
+                // an outage, which has to be ended.
+                return is_asking.then_some(Nanos::NEVER);
+            }
+            if let Some(next_probe) = limiter.next_probe() {
+                if is_asking || self.gate.is_closed() {
+                    return Some(pause_end);
+                }
+                if next_probe > now {
+                    return Some(next_probe.min(pause_end));
+                }
+                self.probe(id, now);
+                return Some(pause_end);
+            }
+            let mut agent = limiter.agent();
+            limiter.pool.set_low_mark(agent.low_mark(now));
+            match agent.next(now, &pool, !is_asking && self.gate.may_try()) {
+                Next::Deliver(lease) => {
+                    drop(agent);
+                    limiter.deliver(lease);
+                }
+                Next::Ask(request) => {
+                    drop(agent);
+                    self.gate.tries(id);
+                    self.ask(id, request);
+                    return Some(pause_end);
+                }
+                Next::Blocked => {
+                    drop(agent);
+                    if !is_asking {
+                        self.behind_gate.insert(id);
+                    }
+                    return Some(pause_end);
+                }
+                Next::Wait(until) => return Some(until.min(pause_end)),
+                Next::End => return is_asking.then_some(pause_end),
+            }
+        }
+    }
+
+    /// Sends a probe of the limiter whose latest request is the oldest.
+    fn probe_for_all(&mut self, now: Nanos) {
+        let may_probe = |(_, active): &(&Id, &Active)| {
+            !active.is_asking && active.limiter.is_away() && !active.limiter.pool.is_closed()
+        };
+        let oldest = self.active.iter().filter(may_probe).min_by_key(|(_, active)| active.asked);
+        match oldest.map(|(id, _)| *id) {
+            Some(id) => {
+                self.gate.probes(id);
+                self.probe(id, now);
+            }
+            // The next one that has something to ask does so.
+            None => {
+                self.gate.open();
+                for id in mem::take(&mut self.behind_gate) {
+                    self.set_due(id, Nanos::ZERO);
+                }
+            }
+        }
+    }
+
+    fn probe(&mut self, id: Id, now: Nanos) {
+        let limiter = &self.active[&id].limiter;
+        let queued = limiter.pool.view(now).queued;
+        let request = limiter.agent().probe(queued, now);
+        self.ask(id, request);
+    }
+
+    /// Sends a request of a limiter that has none in flight.
+    fn ask(&mut self, id: Id, request: Box<Request>) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        self.asked += 1;
+        (active.is_asking, active.asked) = (true, self.asked);
+        let sent = self.group.clock.now();
+        let asked = Arc::clone(&active.limiter).ask(request);
+        self.asking.push(Box::pin(asked.map(move |is_good| Asked { id, sent, is_good })));
+    }
+
+    /// Takes the end of a request.
+    fn end_request(&mut self, asked: &Asked) {
         let now = self.group.clock.now();
-        if is_good {
-            if self.gate.take().is_some() {
-                self.active.values().for_each(|active| active.limiter.probe_at(now));
-                let all: Vec<_> = self.active.keys().copied().collect();
-                all.into_iter().for_each(|id| self.set_due(id, Nanos::ZERO));
-            }
-        } else {
-            self.gate.get_or_insert_default().failed(now);
-        }
-        for id in mem::take(&mut self.blocked) {
+        let &Asked { id, sent, is_good } = asked;
+        if let Some(active) = self.active.get_mut(&id) {
+            active.is_asking = false;
             self.set_due(id, Nanos::ZERO);
         }
+        if is_good {
+            if self.gate.replied(now) {
+                self.behind_gate.clear();
+                self.for_all(|limiter| limiter.gate_opened(now));
+            }
+            return;
+        }
+        match (self.gate.failed(id, sent, now), self.gate.next_probe()) {
+            (Failure::Gate(next_probe), _) => self.for_all(|limiter| limiter.probe_at(next_probe)),
+            (Failure::Untried, Some(next_probe)) => {
+                for id in mem::take(&mut self.behind_gate) {
+                    let waits = self.active.get(&id).filter(|active| !active.is_asking);
+                    if let Some(active) = waits {
+                        active.limiter.begin_outage(now, next_probe);
+                        self.set_due(id, Nanos::ZERO);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
-    /// Lets a limiter be looked at when the batch has ended.
-    fn block(&mut self, id: Id) {
-        if !self.blocked.contains(&id) {
-            self.blocked.push(id);
+    /// Changes all limiters, and lets them be looked at.
+    fn for_all(&mut self, change: impl Fn(&SharedLimiter)) {
+        let all: Vec<_> = self.active.keys().copied().collect();
+        for id in all {
+            change(&self.active[&id].limiter);
+            self.set_due(id, Nanos::ZERO);
         }
     }
 
@@ -301,8 +351,6 @@ impl SharedLimiter {
                 self.schedule(schedule, &mut wakers);
                 self.wake(wakers);
                 self.remark(&remarks);
-                // Leases are delivered in time, however long the rest of the batch takes.
-                self.notify_driver();
                 true
             }
             Err(error) => {

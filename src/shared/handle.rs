@@ -69,11 +69,16 @@ impl SharedRateLimitHandle {
     pub fn remaining(&self) -> u32 {
         let now = self.limiter.clock().now();
         let is_paused = self.limiter.paused_until(now).is_some();
-        remaining(&self.limiter.pool.view(now), &self.limiter.agent(), is_paused)
+        let pool = self.limiter.pool.view(now);
+        let (queued, _) = self.limiter.queue(&pool, now);
+        remaining(&pool, queued, &self.limiter.agent(), is_paused)
     }
 
     /// Returns the time that a request would wait at least if it arrived now; zero if there is a
     /// permit at hand, or the store has to be asked. At a closed limit, it is [`Duration::MAX`].
+    ///
+    /// It knows of pauses, and of the permits of other processes by the latest reply of the store:
+    /// they may give some back sooner.
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
         let now = self.limiter.clock().now();
@@ -81,8 +86,7 @@ impl SharedRateLimitHandle {
         if pool.is_closed {
             return Duration::MAX;
         }
-        let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
-        pool.expected.since(now).max(paused)
+        pool.expected.since(now)
     }
 
     /// Reads the state for headers.
@@ -95,9 +99,10 @@ impl SharedRateLimitHandle {
         let now = limiter.clock().now();
         let paused = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         let pool = limiter.pool.view(now);
+        let (queued, _) = limiter.queue(&pool, now);
         let (terms, remaining) = {
             let agent = limiter.agent();
-            (agent.terms(), remaining(&pool, &agent, !paused.is_zero()))
+            (agent.terms(), remaining(&pool, queued, &agent, !paused.is_zero()))
         };
         let reset = match remaining {
             0 => pool.expected.since(now).min(terms.window).max(paused),
@@ -110,14 +115,18 @@ impl SharedRateLimitHandle {
     /// Returns the number of requests that wait in this process.
     #[must_use]
     pub fn queued(&self) -> u32 {
-        self.limiter.pool.view(self.limiter.clock().now()).queued
+        self.queue().0
     }
 
     /// Returns the time that the first request in the queue has waited; `None` for an empty queue.
     #[must_use]
     pub fn queue_age(&self) -> Option<Duration> {
+        self.queue().1
+    }
+
+    fn queue(&self) -> (u32, Option<Duration>) {
         let now = self.limiter.clock().now();
-        self.limiter.pool.view(now).since.map(|since| now.since(since))
+        self.limiter.queue(&self.limiter.pool.view(now), now)
     }
 
     /// Returns the time since the store is [away](super::Away); `None` if it is not, or was never
@@ -142,6 +151,7 @@ impl SharedRateLimitHandle {
         let paused_for = limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
         let (limits, away_for) = (limiter.bounds.in_force(self.limits), self.away_for());
         let pool = limiter.pool.view(now);
+        let (queued, queue_age) = limiter.queue(&pool, now);
         let mut agent = limiter.agent();
         let (held, terms) = (agent.mine(now), agent.terms());
         SharedSnapshot {
@@ -149,12 +159,12 @@ impl SharedRateLimitHandle {
             quota: Arc::clone(&limiter.quota_name),
             limit: terms.limit,
             window: terms.window,
-            remaining: remaining(&pool, &agent, !paused_for.is_zero()),
+            remaining: remaining(&pool, queued, &agent, !paused_for.is_zero()),
             free: agent.free(),
             pooled: pool.permits,
             held,
-            queued: pool.queued,
-            queue_age: pool.since.map(|since| now.since(since)),
+            queued,
+            queue_age,
             paused_for,
             away_for,
             round_trip: agent.round_trip(),
@@ -183,7 +193,10 @@ impl SharedRateLimitHandle {
     /// each process: until then, the largest limit holds, and `other_terms` counts. A share below
     /// the limit stays, and is at most the limit.
     ///
-    /// Leases that were granted stay usable, and count as long as they would have.
+    /// Leases that were granted stay usable, and count as long as they would have. So a shorter
+    /// window is used in full once those of the longer one count no more: up to 1.4 of the longer
+    /// window later. Until then, little may be free. The same holds for a process that states a
+    /// shorter window than the others.
     ///
     /// # Errors
     ///
@@ -228,7 +241,7 @@ impl SharedRateLimitHandle {
         let limiter = &*self.limiter;
         Lasting {
             name: Arc::clone(&limiter.quota_name),
-            away: limiter.away,
+            away: limiter.away(),
             is_strict: limiter.terms().is_strict,
             request_timeout: limiter.request_timeout,
         }
@@ -262,7 +275,8 @@ impl SharedRateLimitHandle {
     /// Pauses the limit in this process until `instant`, for example because a server asks for it.
     ///
     /// A pause moves only forward: an instant before the end of the present pause has no effect.
-    /// Requests that have a permit by then are issued. Permits at hand may lapse unused.
+    /// Requests that have a permit by then are issued. Permits at hand may lapse unused. A request
+    /// that may not wait until the end is rejected at once.
     pub fn pause_until(&self, instant: Instant) {
         let limiter = &self.limiter;
         let until = limiter.clock().read(instant);
@@ -311,8 +325,8 @@ pub(crate) struct Lasting {
 }
 
 /// Returns the number of requests that could be issued, by readings of one moment.
-fn remaining(pool: &PoolView, agent: &Agent, is_paused: bool) -> u32 {
-    if pool.queued > 0 || pool.is_closed || is_paused {
+fn remaining(pool: &PoolView, queued: u32, agent: &Agent, is_paused: bool) -> u32 {
+    if queued > 0 || pool.is_closed || is_paused {
         return 0;
     }
     pool.permits.saturating_add(agent.free()).min(agent.terms().limit)

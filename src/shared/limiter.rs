@@ -37,7 +37,7 @@ pub(crate) struct SharedLimiter {
     agent: Mutex<Agent>,
     pub(super) store: Arc<dyn AnyStore>,
     pub(super) quota_name: Arc<str>,
-    pub(super) away: Away,
+    away: Away,
     pub(super) request_timeout: Duration,
     outage: Mutex<Option<Outage>>,
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads
@@ -118,6 +118,15 @@ impl SharedLimiter {
         self.agent().terms()
     }
 
+    /// The behaviour while the store is away. A limit that is gone with its request has no share:
+    /// the next request of its key would have one of its own.
+    pub(super) fn away(&self) -> Away {
+        match self.away {
+            Away::Share { .. } if self.is_apart() => Away::Closed,
+            away => away,
+        }
+    }
+
     /// Names the limiter, whose events are observed from now on.
     pub(super) fn set_name(&self, name: Arc<str>) -> Result<(), InvalidSetting> {
         self.observed.set_name(name)
@@ -179,12 +188,22 @@ impl SharedLimiter {
 
     /// Returns the way of a request that finds no permit at hand, if the store is away.
     pub(super) fn detour(&self) -> Option<Detour> {
-        if !self.is_away() || self.away == Away::Closed {
+        if !self.is_away() || self.away() == Away::Closed {
             return None;
         }
         let outage = self.outage();
         let Outage { local, .. } = outage.as_ref()?;
         Some(local.clone().map_or(Detour::Unlimited, Detour::Local))
+    }
+
+    /// Returns true if a permit that is none of a lease is one of the present outage.
+    #[cold]
+    pub(super) fn is_of_outage(&self, permit: &Permit) -> bool {
+        match (self.detour(), permit) {
+            (Some(Detour::Unlimited), Permit::Unlimited) => true,
+            (Some(Detour::Local(local)), Permit::Local(own)) => Arc::ptr_eq(&local, own),
+            _ => false,
+        }
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -205,11 +224,6 @@ impl SharedLimiter {
         if self.group.tell(self) {
             Driver::spawn(&self.group);
         }
-    }
-
-    /// Lets the driver look at the limiter, if there is one.
-    pub(super) fn notify_driver(self: &Arc<Self>) {
-        self.group.notify(self);
     }
 
     /// Spawns a driver if the last one has gone during an outage: only a probe ends that.
@@ -234,13 +248,13 @@ impl SharedLimiter {
     }
 
     /// Ends a wait.
-    pub(super) fn cancel(&self, ticket: super::pool::Ticket) {
+    pub(super) fn cancel(self: &Arc<Self>, ticket: super::pool::Ticket) {
         let freed = self.pool.cancel(ticket, self.clock().now());
         self.free(freed);
     }
 
     /// Releases a permit that was not used.
-    pub(super) fn release(&self, permit: Permit) {
+    pub(super) fn release(self: &Arc<Self>, permit: Permit) {
         match permit {
             Permit::Leased(deadline) => {
                 let freed = self.pool.release(deadline, self.clock().now());
@@ -279,11 +293,28 @@ impl SharedLimiter {
         self.observed.issued_late();
     }
 
-    fn free(&self, freed: super::pool::Freed) {
-        if let Some(unused) = freed.unused {
-            self.agent().unused(unused, unused.deadline.has_passed(self.clock().now()));
+    fn free(self: &Arc<Self>, freed: super::pool::Freed) {
+        let mut wakers: Vec<_> = freed.waker.into_iter().collect();
+        let is_news = match freed.unused {
+            Some(unused) => self.refund(unused, &mut wakers),
+            None => freed.is_back,
+        };
+        self.wake(wakers);
+        if is_news {
+            self.group.notify(self);
         }
-        self.wake(freed.waker);
+    }
+
+    /// Takes back permits, which the store leases again once it has learned of them. Returns true
+    /// if requests may get permits sooner by that.
+    fn refund(&self, unused: Unused, wakers: &mut Vec<Waker>) -> bool {
+        let schedule = {
+            let mut agent = self.agent();
+            agent.unused(unused).then(|| agent.schedule())
+        };
+        let is_sooner = schedule.is_some();
+        schedule.into_iter().for_each(|schedule| self.schedule(schedule, wakers));
+        is_sooner
     }
 
     /// Wakes tasks, outside of all locks, and then those that wait until nothing waits.
@@ -295,7 +326,16 @@ impl SharedLimiter {
     }
 
     fn is_drained(&self) -> bool {
-        self.pool.view(self.clock().now()).queued == 0
+        let now = self.clock().now();
+        self.queue(&self.pool.view(now), now).0 == 0
+    }
+
+    /// Returns the number of requests that wait, and the time that the first of them has waited:
+    /// for leases, as `pool` tells, or at the limit of this process alone.
+    pub(super) fn queue(&self, pool: &PoolView, now: Nanos) -> (u32, Option<Duration>) {
+        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
+        let (queued, age) = local.map_or((0, None), |local| local.queue());
+        (pool.queued + queued, pool.since.map(|since| now.since(since)).max(age))
     }
 
     /// Delivers a lease.
@@ -305,26 +345,33 @@ impl SharedLimiter {
         let schedule = {
             let mut agent = self.agent();
             if let Some(left) = left {
-                agent.unused(left, false);
+                agent.unused(left);
             }
             agent.served(wakers.len() as u64, 0);
             agent.schedule()
         };
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
+        if self.pool.is_closed() {
+            self.withdraw(Nanos::NEVER); // closed since the driver looked
+        }
     }
 
     /// Takes the permits that have lapsed out of the pool.
     pub(super) fn withdraw(&self, now: Nanos) {
         if let Some(unused) = self.pool.withdraw(now) {
-            self.agent().unused(unused, true);
+            let mut wakers = Vec::new();
+            self.refund(unused, &mut wakers);
+            self.wake(wakers);
         }
     }
 
     /// Sets the leases to come. During an outage, none comes before the next probe.
     pub(super) fn schedule(&self, mut schedule: Schedule, wakers: &mut Vec<Waker>) {
         if let Some(outage) = &*self.outage() {
-            schedule.then = schedule.then.max(outage.backoff.next_probe());
+            let next_probe = outage.backoff.next_probe();
+            schedule.then = schedule.then.max(next_probe);
+            schedule.at_least = schedule.at_least.max(next_probe);
         }
         self.pool.set_schedule(schedule, self.clock().now(), wakers);
     }
@@ -339,20 +386,50 @@ impl SharedLimiter {
         if let Some(outage) = &mut *self.outage() {
             outage.backoff.probe_at(at);
         }
+        self.renew_schedule();
     }
 
-    /// A request to the store has failed.
+    /// The store has replied to another quota. Ends an outage that began without a request. Any
+    /// other one goes on with its own backoff.
+    pub(super) fn gate_opened(&self, now: Nanos) {
+        let is_over = {
+            let mut outage = self.outage();
+            let Some(outage) = &mut *outage else { return };
+            outage.backoff.draw(now);
+            !outage.has_failed
+        };
+        if is_over {
+            self.came_back(now);
+        }
+        self.renew_schedule();
+    }
+
+    fn renew_schedule(&self) {
+        let schedule = self.agent().schedule();
+        let mut wakers = Vec::new();
+        self.schedule(schedule, &mut wakers);
+        self.wake(wakers);
+    }
+
+    /// A request to the store has failed. Begins an outage, or goes on with it.
     pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
         self.agent().failed();
         self.observed.failed(error, !self.is_away());
-        self.begin_outage(now);
+        self.go_away(now, |outage| {
+            outage.has_failed = true;
+            outage.backoff.failed(now);
+        });
     }
 
-    /// Begins an outage, or goes on with it.
-    pub(super) fn begin_outage(&self, now: Nanos) {
-        let (terms, mine, schedule) = {
+    /// Begins an outage, because the store is away for other quotas.
+    pub(super) fn begin_outage(&self, now: Nanos, next_probe: Nanos) {
+        self.go_away(now, |outage| outage.backoff.probe_at(next_probe));
+    }
+
+    fn go_away(&self, now: Nanos, change: impl FnOnce(&mut Outage)) {
+        let (terms, mine) = {
             let mut agent = self.agent();
-            (agent.terms(), agent.mine(now), agent.schedule())
+            (agent.terms(), agent.mine(now))
         };
         let is_new = {
             let mut outage = self.outage();
@@ -360,16 +437,22 @@ impl SharedLimiter {
             let begin = || Outage {
                 since: now,
                 backoff: Backoff::default(),
+                has_failed: false,
                 local: self.local(terms, mine),
             };
-            outage.get_or_insert_with(begin).backoff.failed(now);
+            change(outage.get_or_insert_with(begin));
             self.is_away.store(true, Relaxed);
             is_new
         };
         let mut wakers = Vec::new();
-        if is_new && self.away != Away::Closed {
-            self.pool.go_away(&mut wakers);
+        if is_new {
+            self.observed.went_away();
+            if self.away() != Away::Closed {
+                self.pool.go_away(&mut wakers);
+            }
         }
+        // Of the agent after the outage has begun, so that each newer one knows of it.
+        let schedule = self.agent().schedule();
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
     }
@@ -377,7 +460,7 @@ impl SharedLimiter {
     /// Creates the limit of this process alone. It begins with the permits that the process may
     /// have issued in the last window: of its leases, and of its limit in an outage before.
     fn local(&self, terms: Terms, mine: u64) -> Option<Arc<RateLimiter>> {
-        let Away::Share { processes } = self.away else { return None };
+        let Away::Share { processes } = self.away() else { return None };
         let share = (terms.limit / processes).max(1);
         let issued = u32::try_from(mine).unwrap_or(u32::MAX).min(share);
         Some(Arc::new(RateLimiter::with_issued(share, terms.window, issued)))
@@ -421,7 +504,7 @@ impl SharedLimiter {
     pub(super) fn last_totals(&self) -> Totals {
         self.withdraw(Nanos::NEVER);
         let mut agent = self.agent();
-        agent.withdraw_pending();
+        agent.close();
         let fleet = self.fleet(&self.pool.view(Nanos::NEVER), &agent);
         Totals { fleet, rejected: self.tally.rejected() }
     }
@@ -432,6 +515,14 @@ impl SharedLimiter {
         self.is_apart.store(true, Relaxed);
     }
 
+    /// Returns true if no map keeps the limiter: it is gone with its last request.
+    pub(super) fn is_apart(&self) -> bool {
+        #[cfg(feature = "shared-keys")]
+        return self.is_apart.load(Relaxed);
+        #[cfg(not(feature = "shared-keys"))]
+        false
+    }
+
     // --- Pauses, changes and the close.
 
     /// Pauses admission until `until`, unless it is paused for longer already. Returns true if it
@@ -440,6 +531,11 @@ impl SharedLimiter {
         let now = self.clock().now();
         let is_change = until > now && self.pool.pause(until);
         if is_change {
+            // Requests that may not wait for its end are rejected.
+            let schedule = self.agent().schedule();
+            let mut wakers = Vec::new();
+            self.schedule(schedule, &mut wakers);
+            self.wake(wakers);
             let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
             if let Some(local) = local {
                 local.pause_for(until.since(now));
@@ -464,7 +560,7 @@ impl SharedLimiter {
         let before = agent.terms();
         let terms = change(before);
         if terms != before {
-            agent.set_terms(terms);
+            agent.set_terms(terms, self.clock().now());
         }
         let schedule = agent.schedule();
         drop(agent);
@@ -483,6 +579,9 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
+        // No request uses the permits of this process any more.
+        self.withdraw(Nanos::NEVER);
+        self.agent().close();
         let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
         if let Some(local) = local {
             local.end_waits(); // wakes tasks, so outside of the lock

@@ -1,6 +1,13 @@
 //! The store is away.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
@@ -298,5 +305,97 @@ fn d11_outage_of_a_request_without_a_call_ends() {
         site.server.set_fault(None);
         sleep(5 * SECOND).await;
         assert_eq!(handle.away_for(), None);
+    });
+}
+
+/// A service that is ready once it is told so.
+#[derive(Clone)]
+struct Slow<S>(S, Arc<AtomicBool>);
+
+impl<S: Service<u64>> Service<u64> for Slow<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.1.load(SeqCst) { self.0.poll_ready(cx) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, request: u64) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+/// The service becomes ready after the outage in which its request was admitted.
+#[test]
+fn d11_d1_permit_of_an_outage_that_is_over_issues_nothing() {
+    for away in [Away::Open, Away::Share { processes: 1 }] {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(1, 60 * SECOND).away(away);
+            let layer = quota.layer(site.server.store(0));
+            let is_ready = Arc::new(AtomicBool::new(false));
+            let slow = layer.layer(Slow(site.recorder(0), Arc::clone(&is_ready)));
+            site.server.set_fault(Some(Fault::Error("io")));
+            let mut call = tokio_test::task::spawn(slow.oneshot(0));
+            for _ in 0..20 {
+                assert!(call.poll().is_pending());
+                sleep(ms(10)).await;
+            }
+            site.server.set_fault(None);
+            sleep(3 * SECOND).await;
+            assert_eq!(layer.handle().away_for(), None);
+            layer.layer(site.recorder(0)).oneshot(1).await.unwrap();
+            is_ready.store(true, SeqCst);
+            let issued = tokio::time::timeout(50 * SECOND, call).await;
+            assert!(issued.is_err(), "{away:?}: issued within the window of another one");
+        });
+    }
+}
+
+/// The queue of a share counts, and has the bounds of the handle.
+#[test]
+fn d11_requests_that_wait_at_a_share_are_in_the_queue_of_the_handle() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(4, 10 * SECOND).away(Away::Share { processes: 4 });
+        let service = site.service(&quota, 0);
+        let handle = service.handle();
+        site.server.set_fault(Some(Fault::Error("io")));
+        service.clone().oneshot(0).await.unwrap();
+        handle.set_max_queue(Some(2));
+        let calls: Vec<_> =
+            (1..5).map(|number| tokio::spawn(service.clone().oneshot(number))).collect();
+        sleep(SECOND).await;
+        assert_eq!((handle.queued(), handle.snapshot().queued), (2, 2));
+        assert!(handle.queue_age().is_some_and(|age| age >= SECOND));
+        assert_eq!(handle.remaining(), 0);
+        let mut drained = Box::pin(handle.drained());
+        assert!((&mut drained).now_or_never().is_none());
+        let full = calls.iter().filter(|call| call.is_finished()).count();
+        assert_eq!((full, handle.rejected().queue_full), (2, 2));
+        calls.iter().for_each(tokio::task::JoinHandle::abort);
+        drained.await;
+        assert_eq!((handle.queued(), handle.queue_age()), (0, None));
+    });
+}
+
+/// A pause may end at any moment of a probe.
+#[test]
+fn d11_pause_that_ends_during_a_probe_ends_in_time() {
+    run(async {
+        let site = Site::new(1);
+        let service = site.service(&Quota::new(100, SECOND).away(Away::Open), 0);
+        let handle = service.handle();
+        site.server.set_fault(Some(Fault::Silent));
+        service.clone().oneshot(0).await.unwrap();
+        for number in 1..60 {
+            let begin = site.now();
+            handle.pause_for(ms(40));
+            service.clone().oneshot(number).await.unwrap();
+            let took = site.now() - begin;
+            assert!(took >= ms(40) && took <= ms(42), "{took:?}");
+            sleep(ms(number)).await;
+        }
     });
 }

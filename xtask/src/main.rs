@@ -9,6 +9,7 @@
 //! cargo xtask protocol      steps of the protocols broken: the named models have to fail
 //! cargo xtask mutants       cargo-mutants, all or a sample
 //! cargo xtask fuzz          headers and bodies, guided by coverage
+//! cargo xtask redis-servers the store against other versions of Redis
 //! cargo xtask verify        all of them, and the suites in their long form
 //! ```
 
@@ -21,6 +22,7 @@ mod package;
 mod promises;
 mod prose;
 mod protocol;
+mod redis_servers;
 mod suites;
 mod tree;
 
@@ -98,6 +100,8 @@ enum Check {
         #[arg(long, value_name = "FILE", conflicts_with = "keep")]
         input: Option<PathBuf>,
     },
+    /// Runs the tests of the store against the oldest and the newest Redis that PyPI has
+    RedisServers,
     /// Runs every suite in its long form, and all other checks
     Verify,
 }
@@ -113,6 +117,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Check::Mutants { only, every } => mutants::faults(&only, every)?,
         Check::Fuzz { only, input: Some(input), .. } => fuzz::crashes(&only, &input)?,
         Check::Fuzz { only, seconds, keep, input: None } => fuzz::faults(&only, seconds, keep)?,
+        Check::RedisServers => redis_servers::faults()?,
         Check::Verify => verify()?,
     };
     for fault in &faults {
@@ -127,6 +132,7 @@ fn verify() -> anyhow::Result<Vec<String>> {
     faults.extend(builds::faults()?);
     faults.extend(crate_file::faults()?);
     faults.extend(suites::faults()?);
+    faults.extend(redis_servers::faults()?);
     faults.extend(fuzz::faults("", 600, false)?);
     faults.extend(orderings::faults("", 1)?);
     faults.extend(protocol::faults("", 1)?);

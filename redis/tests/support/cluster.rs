@@ -1,7 +1,7 @@
 //! A cluster of real servers on the loopback.
 
 use super::{
-    server::{Server, field_of, free_port},
+    server::{Server, field_of, free_port, major_version},
     until,
 };
 
@@ -19,17 +19,21 @@ impl Cluster {
         let mut nodes = Vec::new();
         for _ in 0..size {
             let node = Server::start_with_port(|| {
-                // The default is 10,000 above the other port, which may be too high or taken.
-                let bus = free_port().to_string();
-                let bus = ["--cluster-port", &bus];
                 let own = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
-                own.iter().chain(&bus).map(|&text| text.to_owned()).collect()
+                let mut arguments = own.map(str::to_owned).to_vec();
+                // The default is 10,000 above the other port, which may be taken. Before Redis 7,
+                // there is no other one.
+                if major_version() >= 7 {
+                    arguments.extend(["--cluster-port".to_owned(), free_port().to_string()]);
+                }
+                arguments
             });
             nodes.push(node.await);
         }
         for (index, node) in nodes.iter().enumerate() {
             let (from, to) = (index * SLOTS / size, (index + 1) * SLOTS / size - 1);
-            let () = node.query(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")).await;
+            let slots: Vec<_> = (from..=to).map(|slot| slot.to_string()).collect();
+            let () = node.query(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
             let () = node.query(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)).await;
             if index > 0 {
                 // The port of the bus is the last word of the address, behind an `@`.

@@ -42,7 +42,10 @@ impl Server {
     pub(crate) async fn start_with_port(arguments: impl Fn() -> Vec<String>) -> Self {
         // Another process may bind a port before the server does.
         for _ in 0..5 {
-            if let Some(server) = Self::try_start(Some(free_port()), arguments()).await {
+            // That of a cluster's bus may be 10,000 above.
+            let port = free_port();
+            let port = if port > 55_535 { port - 20_000 } else { port };
+            if let Some(server) = Self::try_start(Some(port), arguments()).await {
                 return server;
             }
         }
@@ -181,18 +184,37 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn run(folder: &Path, port: Option<u16>, arguments: &[String]) -> Child {
+fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
+    PROGRAM.get_or_init(|| {
         find_or_install("redis-server", "redis-server").unwrap_or_else(|remedy| panic!("{remedy}"))
-    });
-    Command::new(program)
+    })
+}
+
+/// The version of the server, which tells it as `Redis server v=7.0.15 sha=...`.
+pub(crate) fn major_version() -> u32 {
+    static MAJOR: OnceLock<u32> = OnceLock::new();
+    *MAJOR.get_or_init(|| {
+        let output = Command::new(program()).arg("--version").output().expect("it is there");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let version = text.split_once("v=").and_then(|(_, version)| version.split_once('.'));
+        version.and_then(|(major, _)| major.parse().ok()).expect("a version")
+    })
+}
+
+fn run(folder: &Path, port: Option<u16>, arguments: &[String]) -> Child {
+    let mut command = Command::new(program());
+    // Before Redis 7, DEBUG is there, and there is no such setting.
+    if major_version() >= 7 {
+        command.args(["--enable-debug-command", "yes"]);
+    }
+    command
         .args(["--bind", "127.0.0.1", "--port", &port.unwrap_or(0).to_string()])
         .arg("--unixsocket")
         .arg(folder.join("socket"))
         .arg("--dir")
         .arg(folder)
-        .args(["--save", "", "--enable-debug-command", "yes", "--logfile", "log"])
+        .args(["--save", "", "--logfile", "log"])
         .args(arguments)
         .stdout(Stdio::null())
         .spawn()

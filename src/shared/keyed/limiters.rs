@@ -153,8 +153,10 @@ impl Limiters {
         if limiters.len() >= room {
             // A limiter is idle if only the map has it: no request does, nor a driver, which keeps
             // it while it has leases. Behind the lock, no request finds it anew.
+            let now = self.clock.now();
             limiters.retain(|_, limiter| {
-                let is_idle = Arc::strong_count(limiter) == 1;
+                let is_idle =
+                    Arc::strong_count(limiter) == 1 && limiter.paused_until(now).is_none();
                 if is_idle {
                     gone.add(limiter.last_totals());
                     idle.push(Arc::clone(limiter));
@@ -181,12 +183,13 @@ impl Sums {
     fn add(&mut self, limiter: &SharedLimiter, now: Nanos) {
         let away = limiter.outage().as_ref().map(|outage| now.since(outage.since));
         let pool = limiter.pool.view(now);
+        let (queued, queue_age) = limiter.queue(&pool, now);
         let mut agent = limiter.agent();
         let (held, fleet) = (agent.mine(now), limiter.fleet(&pool, &agent));
         drop(agent);
         self.kept += 1;
-        self.queued += u64::from(pool.queued);
-        self.queue_age = self.queue_age.max(pool.since.map(|since| now.since(since)));
+        self.queued += u64::from(queued);
+        self.queue_age = self.queue_age.max(queue_age);
         self.pooled += u64::from(pool.permits);
         self.held += held;
         self.away += u64::from(away.is_some());

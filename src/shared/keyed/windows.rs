@@ -71,9 +71,11 @@ impl SharedWindows {
     /// Keeps the state of up to about `keys` keys in this process. By default, 10,000.
     ///
     /// A key takes about a kibibyte, from its first request on, and the queue of its requests. Of
-    /// more keys, those go that have neither a request nor a lease, and with them the changes of
-    /// their handles. If all have one, the limit of a further key is made anew for each request:
-    /// each asks the store, and its requests are not in one queue. The limit holds all the same.
+    /// more keys, those go that have neither a request nor a lease nor a pause, and with them the
+    /// changes of their handles. If all have one, the limit of a further key is made anew for each
+    /// request: each asks the store, and its requests are not in one queue. The limit holds all the
+    /// same. While the store is away, such a key has no [share](Away::Share): its requests wait, as
+    /// those of a [closed](Away::Closed) quota do.
     ///
     /// # Panics
     ///

@@ -127,16 +127,21 @@ impl Observed {
         self.trace(traces::Event::Replied { code, took });
     }
 
+    /// The store is away, for one quota more.
+    #[cfg_attr(not(feature = "metrics"), allow(clippy::unused_self, reason = "nothing is counted"))]
+    pub(super) fn went_away(&self) {
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = self.metrics.get() {
+            metrics.went_away();
+        }
+    }
+
     /// A request to the store has failed. `is_new` tells that the store was not away before.
     #[cfg_attr(
-        not(all(feature = "metrics", feature = "tracing")),
+        not(feature = "tracing"),
         allow(unused_variables, clippy::unused_self, reason = "the agent counts")
     )]
     pub(super) fn failed(&self, error: &StoreError, is_new: bool) {
-        #[cfg(feature = "metrics")]
-        if let Some(metrics) = self.metrics.get().filter(|_| is_new) {
-            metrics.went_away();
-        }
         #[cfg(feature = "tracing")]
         self.trace(traces::Event::Failed { error, is_new });
     }
