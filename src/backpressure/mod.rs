@@ -81,11 +81,11 @@
 //! # }
 //! ```
 //!
-//! Sources of deadlines: [`GrpcTimeout`](crate::deadline::ReadDeadline) (feature `grpc`) and other
-//! readers of a [`DeadlineLayer`](crate::DeadlineLayer), whose result
-//! [`Terms::deadline`] takes as it is; any function of the request; and the
-//! [current deadline](crate::deadline::current), which is one of each request without being named.
-//! A header that cannot be read makes no deadline.
+//! Sources of deadlines: `GrpcTimeout` (feature `grpc`), `HeaderTimeout` (features `client`,
+//! `server`) and other readers of a [`DeadlineLayer`](crate::DeadlineLayer), whose result
+//! [`Terms::deadline`] takes as it is; any function of the request; and the [current
+//! deadline](crate::deadline::current), which is one of each request without being named. A header
+//! that cannot be read makes no deadline.
 //!
 //! # Classes
 //!
@@ -94,7 +94,8 @@
 //! requests, a half for normal ones, a quarter for sheddable ones, by default. No waiter is
 //! overtaken. With deadlines, the wait by which a class is judged is that of its share, too: a
 //! sheddable request is rejected unless four times its expected wait would fit. So classes differ
-//! also where the queue is never long, or has no bound.
+//! also where the queue is never long, or has no bound. A free permit admits a request of any
+//! class.
 //!
 //! At twice the capacity, with a fifth critical, three tenths normal and a half sheddable requests,
 //! all critical and nine of ten normal requests are served in time, and sheddable ones have the
@@ -153,6 +154,9 @@
 //! abandoned wait cannot be told from one that goes on, so the deadline stays. A request that
 //! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
 //! with a clone for each request.
+//!
+//! A wait on [terms](#two-ways-to-tell-terms) that another task polls is left: the request of that
+//! task begins anew, behind the others and without the terms.
 //!
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.

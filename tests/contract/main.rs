@@ -2,7 +2,8 @@
 //!
 //! One suite of checks runs over our three layers alone and in **all combinations and orders**
 //! (fifteen), each without bounds, with an error and with a response for rejections, and with terms
-//! of the requests of a concurrency limit. As a control it runs over eight stacks of tower's own layers. A check knows only the order of the layers.
+//! of the requests of a concurrency limit. As a control it runs over eight stacks of tower's own
+//! layers. A check knows only the order of the layers.
 //!
 //! | file | subject |
 //! | --- | --- |

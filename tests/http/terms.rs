@@ -2,13 +2,13 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderName, Request, Response, StatusCode, header::RETRY_AFTER};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer,
     backpressure::Terms,
-    deadline::{GrpcTimeout, ReadDeadline},
+    deadline::{GrpcTimeout, HeaderTimeout, ReadDeadline},
     server::{grpc_rejection, http_rejection},
 };
 
@@ -99,4 +99,27 @@ async fn a11_b1_body_keeps_its_permit_and_takes_no_time_in_service() {
     sleep(SECOND).await;
     drop(response);
     assert_eq!(waiter.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[test]
+fn r10_a11_header_with_a_timeout_is_a_whole_number() {
+    const NAME: HeaderName = HeaderName::from_static("x-timeout");
+    let read = |values: &[&str]| {
+        let mut request = Request::new(());
+        for value in values {
+            request.headers_mut().append(NAME, value.parse().unwrap());
+        }
+        let millis = HeaderTimeout::in_millis(NAME).read_deadline(&request);
+        let seconds = HeaderTimeout::in_seconds(NAME).read_deadline(&request);
+        assert_eq!(millis.map(|millis| millis * 1_000), seconds);
+        millis
+    };
+    assert_eq!(read(&["250"]), Some(Duration::from_millis(250)));
+    assert_eq!(read(&["0"]), Some(Duration::ZERO));
+    assert_eq!(read(&["4294967295"]), Some(Duration::from_millis(u32::MAX.into())));
+    for unreadable in ["", " ", "+1", "-1", "1.5", "0x10", "4294967296", "1s"] {
+        assert_eq!(read(&[unreadable]), None, "{unreadable:?}");
+    }
+    assert_eq!(read(&["1", "1"]), None, "which one counts is not known");
+    assert_eq!(read(&[]), None);
 }

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    backpressure::{Class, Terms},
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
@@ -29,7 +30,7 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 21] = [
+const CALLS: [Call; 23] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
@@ -38,6 +39,13 @@ const CALLS: [Call; 21] = [
         "concurrency limit, bounded, large response",
         |calls| call(calls, bounded().layer(Large)),
         588,
+    ),
+    // Terms without a deadline read no clock, which is a system call under valgrind.
+    ("concurrency limit, with terms", |calls| call(calls, bounded().with_terms().layer(Echo)), 89),
+    (
+        "concurrency limit, by request",
+        |calls| call(calls, bounded().by_request(terms).layer(Echo)),
+        755,
     ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
     ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 186),
@@ -86,6 +94,10 @@ const CALLS: [Call; 21] = [
 
 fn main() -> ExitCode {
     check(&CALLS)
+}
+
+fn terms(_: &u64) -> Terms {
+    Terms::new().class(Class::Normal)
 }
 
 fn concurrency() -> ConcurrencyBackpressureLayer {

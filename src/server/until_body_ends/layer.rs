@@ -34,8 +34,8 @@ impl<P> TermsLayer<P> {
     /// Holds the permit until the response's **body** has ended, failed, or is dropped.
     ///
     /// As [`ConcurrencyBackpressureLayer::until_body_ends`]. The [time in
-    /// service](crate::backpressure#deadlines) ends with the head of the response all the same. With
-    /// the feature `server`.
+    /// service](crate::backpressure#deadlines) ends with the head of the response all the same.
+    /// With the feature `server`.
     #[must_use]
     pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
         UntilBodyEndsLayer(self)
@@ -46,8 +46,8 @@ impl<F, P> ByRequestLayer<F, P> {
     /// Holds the permit until the response's **body** has ended, failed, or is dropped.
     ///
     /// As [`ConcurrencyBackpressureLayer::until_body_ends`]. The [time in
-    /// service](crate::backpressure#deadlines) ends with the head of the response all the same. With
-    /// the feature `server`.
+    /// service](crate::backpressure#deadlines) ends with the head of the response all the same.
+    /// With the feature `server`.
     #[must_use]
     pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
         UntilBodyEndsLayer(self)
