@@ -41,7 +41,7 @@ const CALLS: [Call; 23] = [
         588,
     ),
     // Terms without a deadline read no clock, which is a system call under valgrind.
-    ("concurrency limit, with terms", |calls| call(calls, bounded().with_terms().layer(Echo)), 89),
+    ("concurrency limit, with terms", |calls| call(calls, bounded().with_terms().layer(Echo)), 175),
     (
         "concurrency limit, by request",
         |calls| call(calls, bounded().by_request(terms).layer(Echo)),
