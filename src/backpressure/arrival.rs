@@ -75,8 +75,8 @@ impl From<Reason> for Unfit {
 
 /// Decides whether a request may queue.
 ///
-/// `wait` returns the predicted wait, if there is one, and `reserve` the time in service that has to
-/// be left. `now` is called for a request that is to be done by a time.
+/// `wait` returns the predicted wait, if there is one, and `reserve` the time in service that has
+/// to be left. `now` is called for a request that is to be done by a time.
 pub(crate) fn decide(
     ask: &Ask,
     limits: &QueueLimits,

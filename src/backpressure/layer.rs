@@ -81,8 +81,8 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
 
     /// Lets a request wait for at most `max_wait`, then rejects it as *wait timeout*.
     ///
-    /// A request whose wait is [known to be longer](crate::backpressure#predicted-waits) is rejected
-    /// at once, with the time after which it would not be.
+    /// A request whose wait is [known to be longer](crate::backpressure#predicted-waits) is
+    /// rejected at once, with the time after which it would not be.
     ///
     /// By default, the wait is unbounded. With this bound, waiting panics outside a tokio runtime
     /// with its timer enabled.
@@ -101,13 +101,13 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// [terms](super::Terms).
     ///
     /// For servers. `read` is a `Fn(&Request) -> Terms` with an annotated argument. It is called
-    /// before anything is acquired, so its panic leaks nothing. A deadline counts from the call. The
-    /// [current deadline](crate::deadline::current) holds as well; the earlier one counts.
+    /// before anything is acquired, so its panic leaks nothing. A deadline counts from the call.
+    /// The [current deadline](crate::deadline::current) holds as well; the earlier one counts.
     ///
     /// **The service is always ready**, and its request waits in the call: the terms are not known
-    /// before. The inner service is cloned for each request, as servers do, and driven ready once the
-    /// request has its permit. If the deadline passes before it is, the permit is released and the
-    /// request is rejected.
+    /// before. The inner service is cloned for each request, as servers do, and driven ready once
+    /// the request has its permit. If the deadline passes before it is, the permit is released and
+    /// the request is rejected.
     ///
     /// Changes the [reject policy](crate::reject) as a bound does. Set bounds and name before: the
     /// layer that is returned has neither.
@@ -135,13 +135,14 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
         ByRequestLayer::new(self.0, read)
     }
 
-    /// Admits requests on [terms](super::Terms) that are set on a service before it is polled ready.
+    /// Admits requests on [terms](super::Terms) that are set on a service before it is polled
+    /// ready.
     ///
-    /// For clients: see [`terms`](super::TermsBackpressure::terms). A request waits in `poll_ready`,
-    /// so a caller at the limit is held back.
+    /// For clients: see [`terms`](super::TermsBackpressure::terms). A request waits in
+    /// `poll_ready`, so a caller at the limit is held back.
     ///
-    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before: the layer that
-    /// is returned has none.
+    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before: the layer
+    /// that is returned has none.
     ///
     /// ```
     /// use std::time::Duration;

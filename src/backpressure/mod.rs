@@ -23,8 +23,8 @@
 //! - **`max_wait`** rejects a request at once if its expected wait is longer, with the time after
 //!   which it would not be. It rejects each waiter after `max_wait` at the latest.
 //! - **The first waiter is never rejected by prediction.** Its turn tells the pace again.
-//! - **Without a measured pace, no request is**: while there are fewer than 8 grants since the queue
-//!   was empty. Grants of a raised limit come all at once, and do not count.
+//! - **Without a measured pace, no request is**: while there are fewer than 8 grants since the
+//!   queue was empty. Grants of a raised limit come all at once, and do not count.
 //!
 //! # Deadlines
 //!
@@ -42,13 +42,14 @@
 //!
 //! The time in service is the 95th percentile of the last 128, from the call to the response, of
 //! requests with a deadline; zero with fewer than 16. A body that keeps its permit [until it
-//! ends](crate::server::until_body_ends) (feature `server`) does not count: a slow reader is no slow
-//! service.
+//! ends](crate::server::until_body_ends) (feature `server`) does not count: a slow reader is no
+//! slow service.
 //!
 //! A request that finds a free permit is admitted unless its deadline has passed. So a service that
-//! has become slower than all deadlines is still measured, and used again once it is fast. A request
-//! whose deadline passes before its call is rejected, and one in service goes on: to end it, put a
-//! [`DeadlineLayer`](crate::DeadlineLayer) outermost, whose deadline the limit then knows, too.
+//! has become slower than all deadlines is still measured, and used again once it is fast. A
+//! request whose deadline passes before its call is rejected, and one in service goes on: to end
+//! it, put a [`DeadlineLayer`](crate::DeadlineLayer) outermost, whose deadline the limit then
+//! knows, too.
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,11 +81,11 @@
 //! # }
 //! ```
 //!
-//! Sources of deadlines: [`GrpcTimeout`](crate::deadline::ReadDeadline) (feature `grpc`) and other
-//! readers of a [`DeadlineLayer`](crate::DeadlineLayer), whose result
-//! [`Terms::deadline`] takes as it is; any function of the request; and the
-//! [current deadline](crate::deadline::current), which is one of each request without being named.
-//! A header that cannot be read makes no deadline.
+//! Sources of deadlines: `GrpcTimeout` (feature `grpc`), `HeaderTimeout` (features `client`,
+//! `server`) and other readers of a [`DeadlineLayer`](crate::DeadlineLayer), whose result
+//! [`Terms::deadline`] takes as it is; any function of the request; and the [current
+//! deadline](crate::deadline::current), which is one of each request without being named. A header
+//! that cannot be read makes no deadline.
 //!
 //! # Classes
 //!
@@ -93,13 +94,14 @@
 //! requests, a half for normal ones, a quarter for sheddable ones, by default. No waiter is
 //! overtaken. With deadlines, the wait by which a class is judged is that of its share, too: a
 //! sheddable request is rejected unless four times its expected wait would fit. So classes differ
-//! also where the queue is never long, or has no bound.
+//! also where the queue is never long, or has no bound. A free permit admits a request of any
+//! class.
 //!
 //! At twice the capacity, with a fifth critical, three tenths normal and a half sheddable requests,
 //! all critical and nine of ten normal requests are served in time, and sheddable ones have the
-//! rest. A class is served in full while it fits into the capacity with the more critical ones, with
-//! a tenth to spare. [`shares`](ByRequestLayer::shares) sets other shares. Take the class from a
-//! trusted source: a client that names its own is always critical.
+//! rest. A class is served nearly in full while it fits into the capacity with the more critical
+//! ones, with a tenth to spare. [`shares`](ByRequestLayer::shares) sets other shares. Take the
+//! class from a trusted source: a client that names its own is always critical.
 //!
 //! # Two ways to tell terms
 //!
@@ -152,6 +154,9 @@
 //! abandoned wait cannot be told from one that goes on, so the deadline stays. A request that
 //! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
 //! with a clone for each request.
+//!
+//! A wait on [terms](#two-ways-to-tell-terms) that another task polls is left: the request of that
+//! task begins anew, behind the others and without the terms.
 //!
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.
@@ -291,12 +296,12 @@
 //!   in front of the `Balance`.
 //! - The queue keeps the memory of its greatest length: 48 bytes for each waiter, 20 more with a
 //!   `max_wait` or a deadline, and 8 more with a deadline.
-//! - A prediction rejects some requests that would have been in time, at most when all deadlines are
-//!   equal and the queue stands just at the edge. It costs nothing while the permits are in use.
-//!   With few permits, and times in service that differ by a factor of a hundred, an expected wait
-//!   may be wrong by a factor of two.
-//! - A time in service that most deadlines hardly allow leaves permits unused: all waiters are passed
-//!   over, and the permit waits for an arrival.
+//! - A prediction rejects some requests that would have been in time, at most when all deadlines
+//!   are equal and the queue stands just at the edge. It costs nothing while the permits are in
+//!   use. With few permits, and times in service that differ by a factor of a hundred, an expected
+//!   wait may be wrong by a factor of two.
+//! - A time in service that most deadlines hardly allow leaves permits unused: all waiters are
+//!   passed over, and the permit waits for an arrival.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This
 //!   saves the next call the counting of references.
 //! - No request overtakes another, whatever its class or deadline, and each request of a service

@@ -3,8 +3,8 @@
 //! A request with a deadline is admitted if its wait and this time fit into the time that is left.
 //! A mean would be too short for half of the requests, and each of those would be served too late.
 //!
-//! All orderings are `Relaxed`: a time is a number that nothing else depends on. A percentile over a
-//! mixture of older and newer times is one of recent times, too.
+//! All orderings are `Relaxed`: a time is a number that nothing else depends on. A percentile over
+//! a mixture of older and newer times is one of recent times, too.
 
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ impl ServiceTimes {
         }
     }
 
-    /// Records the time of a request that was abandoned. It would have taken longer, so a time below
-    /// the percentile tells nothing.
+    /// Records the time of a request that was abandoned. It would have taken longer, so a time
+    /// below the percentile tells nothing.
     pub(crate) fn record_abandoned(&self, time: Duration) {
         if time > self.p95() {
             self.record(time);

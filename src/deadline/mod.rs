@@ -64,7 +64,8 @@
 //!
 //! [`DeadlineLayer::from_request`] reads the time from each request, with a function or any other
 //! [`ReadDeadline`]. `GrpcTimeout` (feature `grpc`) reads gRPC's `grpc-timeout`, on servers and on
-//! clients. [`at_most`](DeadlineLayer::at_most) is the default of requests without a deadline, and
+//! clients, and `HeaderTimeout` (features `client`, `server`) a header of your own.
+//! [`at_most`](DeadlineLayer::at_most) is the default of requests without a deadline, and
 //! bounds those of the others.
 //!
 //! # Propagation
@@ -125,6 +126,8 @@ mod service;
 
 #[cfg(feature = "grpc")]
 pub use self::read_deadline::GrpcTimeout;
+#[cfg(any(feature = "client", feature = "server"))]
+pub use self::read_deadline::HeaderTimeout;
 pub use self::{
     layer::DeadlineLayer,
     read_deadline::{NoDeadline, ReadDeadline},

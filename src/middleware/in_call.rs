@@ -32,8 +32,8 @@ pub(crate) trait Admit {
         true
     }
 
-    /// Polled while the service of an admitted request is not ready. Ready ends the admission, which
-    /// is polled for again.
+    /// Polled while the service of an admitted request is not ready. Ready ends the admission,
+    /// which is polled for again.
     #[inline]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;

@@ -69,7 +69,7 @@ where
         })
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
         #[cfg(debug_assertions)]

@@ -111,7 +111,7 @@ const LEASED: Metric = Metric::count(
 );
 const LAPSED: Metric = Metric::count(
     "floodgate_permits_lapsed_total",
-    "Leased permits that lapsed before they were used.",
+    "Leased permits that lapsed, or were given back, before they were used.",
 );
 const REFUNDED: Metric = Metric::count(
     "floodgate_permits_refunded_total",

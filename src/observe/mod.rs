@@ -244,7 +244,7 @@
 //! | `floodgate_permits_pooled` | gauge | permits | at hand in this process |
 //! | `floodgate_permits_held` | gauge | permits | of this process that may count in the store, used or not |
 //! | `floodgate_permits_leased_total` | counter | permits | that the store has leased to this process |
-//! | `floodgate_permits_lapsed_total` | counter | permits | that lapsed before they were used |
+//! | `floodgate_permits_lapsed_total` | counter | permits | that lapsed, or were given back, before they were used |
 //! | `floodgate_permits_refunded_total` | counter | permits | unused ones that the store has taken back |
 //! | `floodgate_requests_issued_late_total` | counter | requests | that were issued after the deadline of their lease |
 //! | `floodgate_requests_issued_alone_total` | counter | requests | that were issued by the limit of this process alone, during an outage |

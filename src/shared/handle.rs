@@ -76,6 +76,9 @@ impl SharedRateLimitHandle {
 
     /// Returns the time that a request would wait at least if it arrived now; zero if there is a
     /// permit at hand, or the store has to be asked. At a closed limit, it is [`Duration::MAX`].
+    ///
+    /// It knows of pauses, and of the permits of other processes by the latest reply of the store:
+    /// they may give some back sooner.
     #[must_use]
     pub fn estimated_wait(&self) -> Duration {
         let now = self.limiter.clock().now();
@@ -83,8 +86,7 @@ impl SharedRateLimitHandle {
         if pool.is_closed {
             return Duration::MAX;
         }
-        let paused = self.limiter.paused_until(now).map_or(Duration::ZERO, |end| end.since(now));
-        pool.expected.since(now).max(paused)
+        pool.expected.since(now)
     }
 
     /// Reads the state for headers.
@@ -191,7 +193,10 @@ impl SharedRateLimitHandle {
     /// each process: until then, the largest limit holds, and `other_terms` counts. A share below
     /// the limit stays, and is at most the limit.
     ///
-    /// Leases that were granted stay usable, and count as long as they would have.
+    /// Leases that were granted stay usable, and count as long as they would have. So a shorter
+    /// window is used in full once those of the longer one count no more: up to 1.4 of the longer
+    /// window later. Until then, little may be free. The same holds for a process that states a
+    /// shorter window than the others.
     ///
     /// # Errors
     ///
@@ -270,7 +275,8 @@ impl SharedRateLimitHandle {
     /// Pauses the limit in this process until `instant`, for example because a server asks for it.
     ///
     /// A pause moves only forward: an instant before the end of the present pause has no effect.
-    /// Requests that have a permit by then are issued. Permits at hand may lapse unused.
+    /// Requests that have a permit by then are issued. Permits at hand may lapse unused. A request
+    /// that may not wait until the end is rejected at once.
     pub fn pause_until(&self, instant: Instant) {
         let limiter = &self.limiter;
         let until = limiter.clock().read(instant);

@@ -248,13 +248,13 @@ impl SharedLimiter {
     }
 
     /// Ends a wait.
-    pub(super) fn cancel(&self, ticket: super::pool::Ticket) {
+    pub(super) fn cancel(self: &Arc<Self>, ticket: super::pool::Ticket) {
         let freed = self.pool.cancel(ticket, self.clock().now());
         self.free(freed);
     }
 
     /// Releases a permit that was not used.
-    pub(super) fn release(&self, permit: Permit) {
+    pub(super) fn release(self: &Arc<Self>, permit: Permit) {
         match permit {
             Permit::Leased(deadline) => {
                 let freed = self.pool.release(deadline, self.clock().now());
@@ -293,11 +293,28 @@ impl SharedLimiter {
         self.observed.issued_late();
     }
 
-    fn free(&self, freed: super::pool::Freed) {
-        if let Some(unused) = freed.unused {
-            self.agent().unused(unused, unused.deadline.has_passed(self.clock().now()));
+    fn free(self: &Arc<Self>, freed: super::pool::Freed) {
+        let mut wakers: Vec<_> = freed.waker.into_iter().collect();
+        let is_news = match freed.unused {
+            Some(unused) => self.refund(unused, &mut wakers),
+            None => freed.is_back,
+        };
+        self.wake(wakers);
+        if is_news {
+            self.group.notify(self);
         }
-        self.wake(freed.waker);
+    }
+
+    /// Takes back permits, which the store leases again once it has learned of them. Returns true
+    /// if requests may get permits sooner by that.
+    fn refund(&self, unused: Unused, wakers: &mut Vec<Waker>) -> bool {
+        let schedule = {
+            let mut agent = self.agent();
+            agent.unused(unused).then(|| agent.schedule())
+        };
+        let is_sooner = schedule.is_some();
+        schedule.into_iter().for_each(|schedule| self.schedule(schedule, wakers));
+        is_sooner
     }
 
     /// Wakes tasks, outside of all locks, and then those that wait until nothing waits.
@@ -328,26 +345,33 @@ impl SharedLimiter {
         let schedule = {
             let mut agent = self.agent();
             if let Some(left) = left {
-                agent.unused(left, false);
+                agent.unused(left);
             }
             agent.served(wakers.len() as u64, 0);
             agent.schedule()
         };
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
+        if self.pool.is_closed() {
+            self.withdraw(Nanos::NEVER); // closed since the driver looked
+        }
     }
 
     /// Takes the permits that have lapsed out of the pool.
     pub(super) fn withdraw(&self, now: Nanos) {
         if let Some(unused) = self.pool.withdraw(now) {
-            self.agent().unused(unused, true);
+            let mut wakers = Vec::new();
+            self.refund(unused, &mut wakers);
+            self.wake(wakers);
         }
     }
 
     /// Sets the leases to come. During an outage, none comes before the next probe.
     pub(super) fn schedule(&self, mut schedule: Schedule, wakers: &mut Vec<Waker>) {
         if let Some(outage) = &*self.outage() {
-            schedule.then = schedule.then.max(outage.backoff.next_probe());
+            let next_probe = outage.backoff.next_probe();
+            schedule.then = schedule.then.max(next_probe);
+            schedule.at_least = schedule.at_least.max(next_probe);
         }
         self.pool.set_schedule(schedule, self.clock().now(), wakers);
     }
@@ -403,9 +427,9 @@ impl SharedLimiter {
     }
 
     fn go_away(&self, now: Nanos, change: impl FnOnce(&mut Outage)) {
-        let (terms, mine, schedule) = {
+        let (terms, mine) = {
             let mut agent = self.agent();
-            (agent.terms(), agent.mine(now), agent.schedule())
+            (agent.terms(), agent.mine(now))
         };
         let is_new = {
             let mut outage = self.outage();
@@ -427,6 +451,8 @@ impl SharedLimiter {
                 self.pool.go_away(&mut wakers);
             }
         }
+        // Of the agent after the outage has begun, so that each newer one knows of it.
+        let schedule = self.agent().schedule();
         self.schedule(schedule, &mut wakers);
         self.wake(wakers);
     }
@@ -478,7 +504,7 @@ impl SharedLimiter {
     pub(super) fn last_totals(&self) -> Totals {
         self.withdraw(Nanos::NEVER);
         let mut agent = self.agent();
-        agent.withdraw_pending();
+        agent.close();
         let fleet = self.fleet(&self.pool.view(Nanos::NEVER), &agent);
         Totals { fleet, rejected: self.tally.rejected() }
     }
@@ -505,6 +531,11 @@ impl SharedLimiter {
         let now = self.clock().now();
         let is_change = until > now && self.pool.pause(until);
         if is_change {
+            // Requests that may not wait for its end are rejected.
+            let schedule = self.agent().schedule();
+            let mut wakers = Vec::new();
+            self.schedule(schedule, &mut wakers);
+            self.wake(wakers);
             let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
             if let Some(local) = local {
                 local.pause_for(until.since(now));
@@ -529,7 +560,7 @@ impl SharedLimiter {
         let before = agent.terms();
         let terms = change(before);
         if terms != before {
-            agent.set_terms(terms);
+            agent.set_terms(terms, self.clock().now());
         }
         let schedule = agent.schedule();
         drop(agent);
@@ -548,6 +579,9 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
         self.wake(wakers);
+        // No request uses the permits of this process any more.
+        self.withdraw(Nanos::NEVER);
+        self.agent().close();
         let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
         if let Some(local) = local {
             local.end_waits(); // wakes tasks, so outside of the lock

@@ -41,14 +41,17 @@
 //! expire: they begin in the future, so that nothing polls. A request that a lease covers learns
 //! from the reply when its permit comes; any other one learns the earliest time of the next permit.
 //! It is rejected at once if that is later than its `max_wait`, and otherwise when `max_wait` has
-//! passed. The time of a rejection is the earliest one, too.
+//! passed. The time of a rejection is the earliest one, too, unless another process gives permits
+//! back: so a reply is believed for a 16th of a window. The first request after that asks again,
+//! before it is rejected.
 //!
 //! By default, a request waits up to 30 s, and up to 10,000 wait in a process. With
 //! [`max_wait`](SharedRateLimitLayer::max_wait) of zero, a request waits for one reply of the store
 //! at most.
 //!
 //! A drop of the response future leaves the queue. A permit that it holds goes to the next request,
-//! or back to the store with the next request to it. A drop after the call returns nothing. A
+//! or back to the store with the next request to it. If requests wait for a full quota, that one is
+//! sent at once, but one per length of a lease at most. A drop after the call returns nothing. A
 //! process that ends or dies costs the others the permits that it held, for up to 1.4 windows.
 //!
 //! # Admission in the call
@@ -93,7 +96,7 @@
 //! | it is not set back | the time continues from the latest one: N |
 //! | a process runs when its call is due | a thread that is preempted between its last look at the deadline and the call issues late: counted as [`issued_late`](FleetCounts::issued_late), and the store is told |
 //! | the clock of a process runs while its machine is suspended | N, and the permits that suspended machines held, once |
-//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one. Counted as [`other_terms`](FleetCounts::other_terms) |
+//! | all processes state the same N and W | the store leases to each process the rest of its own N: together up to the largest; with a shorter W, permits are leased again after that one, once those of the longer W count no more. Counted as [`other_terms`](FleetCounts::other_terms) |
 //!
 //! A process that is stopped while its clock runs issues nothing on leases that have lapsed. A
 //! machine that is suspended with its clock may issue the permits that it holds once it resumes. At

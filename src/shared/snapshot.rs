@@ -83,9 +83,11 @@ pub struct FleetCounts {
     pub leased: u64,
     /// Permits on which requests were issued, or are about to be.
     pub used: u64,
-    /// Permits that lapsed before they were used.
+    /// Permits that were not used: their lease lapsed before, another one took its place in the
+    /// process, or the limit was closed. The others that were leased are used, at hand, or of a
+    /// lease that has not begun.
     pub lapsed: u64,
-    /// Unused permits that the store has taken back.
+    /// Those of the lapsed permits that the store has taken back.
     pub refunded: u64,
     /// New histories of the state in the store: it was lost, or its server was started anew.
     pub epoch_changes: u64,

@@ -43,6 +43,9 @@ use tower::BoxError;
 /// until the store's time reaches `mark`. A lease from `at` on has the mark `at + L + W`, rounded
 /// up to a multiple of `W / 256`, and no mark is before that of the entry in front of it.
 ///
+/// So behind leases of a longer window, those of a shorter one count as long. The marks are not
+/// moved: a refund names its lease by the mark, and other processes may rely on the longer window.
+///
 /// 1. The time does not go back: if the clock is set back, the time continues from that of the
 ///    latest write.
 /// 2. Entries whose mark has come are removed.

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    backpressure::Adaptive,
+    backpressure::{Adaptive, Class, Terms},
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
@@ -41,6 +41,13 @@ const CALLS: [Call; 23] = [
         "concurrency limit, bounded, large response",
         |calls| call(calls, bounded().layer(Large)),
         588,
+    ),
+    // Terms without a deadline read no clock, which is a system call under valgrind.
+    ("concurrency limit, with terms", |calls| call(calls, bounded().with_terms().layer(Echo)), 175),
+    (
+        "concurrency limit, by request",
+        |calls| call(calls, bounded().by_request(terms).layer(Echo)),
+        755,
     ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
     ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 186),
@@ -89,6 +96,10 @@ const CALLS: [Call; 23] = [
 
 fn main() -> ExitCode {
     check(&CALLS)
+}
+
+fn terms(_: &u64) -> Terms {
+    Terms::new().class(Class::Normal)
 }
 
 fn concurrency() -> ConcurrencyBackpressureLayer {

@@ -7,7 +7,7 @@ const MIXED: Run = Run { deadline: (5.0, 100.0), ..RUN };
 
 #[tokio::test(start_paused = true)]
 async fn a13_equal_deadlines_at_twice_the_capacity_are_met_up_to_the_capacity() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let outcomes = RUN.run("equal deadlines", seed).await;
         assert!(outcomes.goodput() >= 0.96, "{outcomes:?}");
         assert!(outcomes.idle() <= 0.02, "{outcomes:?}");
@@ -16,7 +16,7 @@ async fn a13_equal_deadlines_at_twice_the_capacity_are_met_up_to_the_capacity() 
 
 #[tokio::test(start_paused = true)]
 async fn a13_mixed_deadlines_at_twice_the_capacity_are_met_up_to_the_capacity() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let outcomes = MIXED.run("mixed deadlines", seed).await;
         assert!(outcomes.goodput() >= 0.97, "{outcomes:?}");
         assert!(outcomes.idle() <= 0.02, "{outcomes:?}");
@@ -35,7 +35,7 @@ async fn a13_skipping_expired_requests_alone_serves_most_of_them_too_late() {
 #[tokio::test(start_paused = true)]
 async fn a13_deadlines_are_met_across_steps_of_the_time_in_service() {
     let mean = |at: f64| if at % 100.0 < 50.0 { 1.0 } else { 3.0 };
-    let steps = Run { mean, deadline: (20.0, 20.0), measured: (50.0, 350.0), ..RUN };
+    let steps = Run { mean, deadline: (20.0, 20.0), measured: (50.0, 250.0), ..RUN };
     let outcomes = steps.run("times in service of 1 and 3 s, by turns", 0).await;
     assert!(outcomes.goodput() >= 0.9, "{outcomes:?}");
     assert!(outcomes.idle() <= 0.02, "{outcomes:?}");
@@ -43,7 +43,7 @@ async fn a13_deadlines_are_met_across_steps_of_the_time_in_service() {
 
 #[tokio::test(start_paused = true)]
 async fn a13_deadlines_are_met_with_bimodal_times_and_few_permits() {
-    let run = Run { permits: 4, shape: bimodal, measured: (100.0, 1_100.0), ..RUN };
+    let run = Run { permits: 4, shape: bimodal, measured: (100.0, 700.0), ..RUN };
     let outcomes = run.run("bimodal, 4 permits", 0).await;
     assert!(outcomes.goodput() >= 0.9, "{outcomes:?}");
 }
@@ -65,7 +65,7 @@ async fn a13_forgotten_pace_costs_nothing_at_loads_near_the_capacity() {
 #[tokio::test(start_paused = true)]
 async fn a12_gaps_between_bursts_lock_no_request_out() {
     let load = |at: f64| if at % 100.0 < 20.0 { 5.0 } else { 0.2 };
-    let outcomes = Run { load, measured: (100.0, 500.0), ..RUN }.run("bursts", 0).await;
+    let outcomes = Run { load, measured: (100.0, 300.0), ..RUN }.run("bursts", 0).await;
     // 20 s of each 100 s at the capacity, 9 s more from the queue, and 0.2 of the rest.
     assert!(outcomes.goodput() >= 0.38, "{outcomes:?}");
 }

@@ -16,6 +16,9 @@ use tower_floodgate::{
 /// Numbers of seconds, at a number of seconds since the beginning.
 pub(crate) type At = fn(f64) -> f64;
 
+/// Draws a number.
+pub(crate) type Draw = fn(&mut Rng) -> f64;
+
 /// A run: its load and its settings.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
@@ -26,7 +29,7 @@ pub(crate) struct Run {
     /// The mean time in service.
     pub(crate) mean: At,
     /// Draws a time in service with a mean of 1.
-    pub(crate) shape: fn(&mut Rng) -> f64,
+    pub(crate) shape: Draw,
     /// The time from an arrival to its deadline: evenly between these.
     pub(crate) deadline: (f64, f64),
     pub(crate) class: fn(&mut Rng) -> Option<Class>,

@@ -2,10 +2,10 @@
 
 use fastrand::Rng;
 
-use crate::queue::{RUN, Run, exponential, lognormal};
+use crate::queue::{Draw, RUN, Run, exponential, lognormal};
 
 /// Times in service, and their 95th percentile at a mean of 1 s.
-const SHAPES: [(&str, fn(&mut Rng) -> f64, f64); 4] = [
+const SHAPES: [(&str, Draw, f64); 4] = [
     ("equal", |_| 1.0, 1.0),
     ("exponential", exponential, 3.0),
     ("lognormal", lognormal, 2.5),
@@ -17,12 +17,12 @@ const LOADS: [fn(f64) -> f64; 3] = [|_| 1.5, |_| 2.0, |_| 3.0];
 #[tokio::test(start_paused = true)]
 async fn a13_deadlines_are_met_in_worlds_that_are_drawn_at_random() {
     let mut rng = Rng::with_seed(17);
-    for seed in 0..12 {
+    for seed in 0..6 {
         let (shape, draw, p95) = SHAPES[rng.usize(..SHAPES.len())];
         let least = p95 * (1.5 + 6.0 * rng.f64());
         let most = if rng.bool() { least } else { least * (1.0 + 9.0 * rng.f64()) };
         let run = Run {
-            permits: rng.u32(4..=32),
+            permits: rng.u32(4..=24),
             max_queue: rng.u32(256..=2_000),
             load: LOADS[rng.usize(..LOADS.len())],
             shape: draw,

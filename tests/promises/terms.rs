@@ -1,4 +1,5 @@
-//! Deadlines and classes of a concurrency limit, in scenes. `tests/overload` has the same under load.
+//! Deadlines and classes of a concurrency limit, in scenes. `tests/overload` has the same under
+//! load.
 
 use std::{
     convert::Infallible,

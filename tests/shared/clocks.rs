@@ -30,6 +30,14 @@ fn steps(steps: &[i64]) -> (usize, u64, f64) {
         }
         sleep(3 * SECOND).await;
         assert_rules(&site.server, &site.issues);
+        for handle in &handles {
+            // The leases of a reply that shows a step are discarded, and others are under way.
+            let snapshot = handle.snapshot();
+            let fleet = snapshot.fleet;
+            let known = fleet.used + fleet.lapsed + u64::from(snapshot.pooled);
+            let open = fleet.leased - known;
+            assert!(open <= u64::from(LIMIT / 64).max(1) * 2, "{open} of {fleet:?}");
+        }
         let noticed = handles.iter().map(|handle| handle.snapshot().fleet.clock_steps).sum();
         let used = site.issues.used_share(LIMIT, SECOND);
         (site.issues.most_in_any_span(SECOND), noticed, used)

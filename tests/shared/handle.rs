@@ -12,7 +12,7 @@ use tower_floodgate::{Quota as Terms, Rejected};
 
 use crate::{
     judge::assert_rules,
-    load::Load,
+    load::{Load, Slowness, call},
     paused_runtime::run,
     paused_time::settle,
     quota::{Limited, Quota, Site},
@@ -213,4 +213,98 @@ fn s2_d6_raised_limit_admits_requests_that_arrive_then() {
         service.handle().set_quota(Terms::try_new(20, 60 * SECOND).unwrap()).unwrap();
         service.clone().oneshot(11).await.unwrap();
     });
+}
+
+/// A request that waits learns of a pause as it begins, and one that arrives at once.
+#[test]
+fn w7_d6_request_that_may_wait_for_less_than_a_pause_is_rejected_at_once() {
+    for is_away in [false, true] {
+        run(async {
+            let site = Site::new(1);
+            let quota = Quota::new(1, 10 * SECOND);
+            let service = site.service(&quota.max_wait(SECOND), 0);
+            let handle = service.handle();
+            if is_away {
+                site.server.set_fault(Some(Fault::Error("io")));
+                rejection(service.clone().oneshot(0).await);
+            } else {
+                service.clone().oneshot(0).await.unwrap();
+            }
+            handle.pause_for(20 * SECOND);
+            assert_eq!(handle.estimated_wait(), 20 * SECOND);
+            let rejected = rejection(service.clone().oneshot(1).now_or_never().unwrap());
+            assert_eq!(rejected.is_wait_timeout(), !is_away, "{rejected}");
+            assert_eq!(rejected.retry_after(), Some(20 * SECOND));
+        });
+    }
+}
+
+#[test]
+fn w7_d6_request_in_the_queue_learns_of_a_pause_that_outlasts_its_wait() {
+    run(async {
+        let site = Site::new(1);
+        let layer = Quota::new(1, 10 * SECOND).layer(site.server.store(0));
+        let handle = layer.handle();
+        let hurried = layer.clone().max_wait(12 * SECOND).layer(site.recorder(0));
+        let patient = layer.max_wait(25 * SECOND).layer(site.recorder(0));
+        hurried.clone().oneshot(0).await.unwrap();
+        let waits = [hurried, patient].map(|service| tokio::spawn(service.oneshot(1)));
+        sleep(SECOND).await;
+        handle.pause_for(20 * SECOND);
+        settle().await;
+        let [hurried, patient] = waits;
+        let rejected = rejection(hurried.now_or_never().unwrap().unwrap());
+        assert_eq!(rejected.retry_after(), Some(20 * SECOND));
+        patient.await.unwrap().unwrap();
+        assert!(site.now() >= 21 * SECOND, "{:?}", site.now());
+    });
+}
+
+/// Permits that were leased by the longer window count for up to 1.4 of it, and the quota is full
+/// until then.
+#[test]
+fn s2_d3_shortened_window_is_used_once_the_leases_of_the_longer_one_count_no_more() {
+    run(async {
+        let site = Site::new(1);
+        let long = 20 * SECOND;
+        let quota = Quota::new(100, long);
+        let handles = [0, 1].map(|process| site.start(&quota, process, Load::Greedy(60)).0);
+        sleep(3 * long).await;
+        for handle in &handles {
+            handle.set_quota(Terms::try_new(100, SECOND).unwrap()).unwrap();
+        }
+        let changed = site.now();
+        sleep(long * 14 / 10 + 5 * SECOND).await;
+        let used = site.issues.since(changed + long * 14 / 10).used_share(100, SECOND);
+        assert!(site.issues.most_in_any_span(SECOND) <= 100);
+        assert!(used > 0.95, "{used}");
+        assert_rules(&site.server, &site.issues);
+    });
+}
+
+/// Permits at hand, leases that have not begun, and those of a reply that comes after the close.
+#[test]
+fn o1_permits_of_a_closed_limit_were_used_or_have_lapsed() {
+    let mut closed_with_some = 0;
+    for time in 0..60 {
+        run(async {
+            let site = Site::new(time);
+            let slow = site.recorder(0).slow(Slowness { ready: 3, respond: 0 });
+            let service = Quota::new(100, SECOND).layer(site.server.store(0)).layer(slow);
+            let handle = service.handle();
+            let load = if time % 2 == 0 { Load::Greedy(50) } else { Load::Steady(ms(2)) };
+            call(service, load, 0.2, time);
+            sleep(ms(1900) + Duration::from_micros(1_700 * time)).await;
+            let before = handle.snapshot().fleet;
+            handle.close();
+            let at_once = handle.snapshot();
+            assert_eq!(at_once.pooled, 0);
+            closed_with_some += usize::from(at_once.fleet.lapsed > before.lapsed);
+            sleep(SECOND).await;
+            let fleet = handle.snapshot().fleet;
+            assert_eq!(fleet.used, site.issues.len() as u64, "{fleet:?}");
+            assert_eq!(fleet.leased, fleet.used + fleet.lapsed, "{fleet:?}");
+        });
+    }
+    assert!(closed_with_some > 10, "{closed_with_some} had permits");
 }

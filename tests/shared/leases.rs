@@ -8,13 +8,14 @@ use tokio::{
     time::{advance, sleep},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_floodgate::shared::FleetCounts;
+use tower_floodgate::{Rejected, shared::FleetCounts};
 
 use crate::{
     fleet::Fleet,
     judge::assert_rules,
     load::{Load, Slowness, call},
     paused_runtime::run,
+    paused_time::settle,
     quota::{Quota, Site},
     shared_store::fake::{Network, Sent},
 };
@@ -220,5 +221,132 @@ fn d12_refunds_of_a_request_without_a_reply_are_not_sent_again() {
         assert!(refunds > 50 && lost > 5, "{refunds}, {lost}");
         assert!(site.issues.most_in_any_span(SECOND) <= 100);
         assert_rules(&site.server, &site.issues);
+    });
+}
+
+/// Two requests of which the service does not get ready hold the whole quota of a minute. They are
+/// cancelled after their leases have lapsed.
+#[test]
+fn d3_d6_permits_that_a_process_gives_back_are_leased_again_before_the_window_is_over() {
+    let scene = |max_wait| {
+        run(async move {
+            let site = Site::new(1);
+            let quota = Quota::new(2, 60 * SECOND);
+            let layer = quota.layer(site.server.store(0)).max_wait(max_wait);
+            let gate = watch::Sender::new(false);
+            let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+            let held = [0, 1].map(|number| tokio::spawn(gated.clone().oneshot(number)));
+            sleep(ms(100)).await;
+            let quick = layer.layer(site.recorder(0));
+            let waits = tokio::spawn(quick.clone().oneshot(2));
+            sleep(5 * SECOND).await; // a lease lasts for a 16th of the window at most
+            held.iter().for_each(|call| call.abort());
+            settle().await;
+            if max_wait.is_zero() {
+                assert!(waits.await.unwrap().is_err());
+                quick.clone().oneshot(3).await.unwrap();
+            } else {
+                waits.await.unwrap().unwrap();
+            }
+            assert!(site.now() < 6 * SECOND, "{:?}", site.now());
+            assert_rules(&site.server, &site.issues);
+        });
+    };
+    scene(Duration::ZERO);
+    scene(Duration::MAX);
+}
+
+/// They are cancelled before their leases have lapsed, so the permits lapse in the pool.
+#[test]
+fn d3_d6_permits_that_lapse_in_the_pool_of_a_full_quota_are_leased_again() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(2, 60 * SECOND).max_wait(Duration::ZERO);
+        let layer = quota.layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let held = [0, 1].map(|number| tokio::spawn(gated.clone().oneshot(number)));
+        sleep(ms(100)).await;
+        let quick = layer.layer(site.recorder(0));
+        quick.clone().oneshot(2).await.unwrap_err();
+        held.iter().for_each(|call| call.abort());
+        sleep(5 * SECOND).await; // a lease lasts for a 16th of the window at most
+        quick.clone().oneshot(3).await.unwrap();
+        assert_rules(&site.server, &site.issues);
+    });
+}
+
+/// A stream of requests that are cancelled with their permits, beside one that waits.
+#[test]
+fn d4_permits_that_are_given_back_bring_one_request_in_vain_per_lease_at_most() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(100, 60 * SECOND);
+        let layer = quota.layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let mut held: Vec<_> =
+            (0..100).map(|number| tokio::spawn(gated.clone().oneshot(number))).collect();
+        sleep(SECOND).await;
+        let waits: Vec<_> =
+            (0..50).map(|number| tokio::spawn(gated.clone().oneshot(100 + number))).collect();
+        sleep(SECOND).await;
+        let requests = site.server.requests();
+        for call in held.drain(..) {
+            call.abort();
+            sleep(ms(10)).await;
+        }
+        // A second, and leases of half a second. A request that brings permits is followed by one.
+        let sent = site.server.sent();
+        let refusals = sent.iter().skip(requests).filter(|sent| sent.leases().count() == 0).count();
+        assert!((1..=3).contains(&refusals), "{refusals} requests brought nothing");
+        drop(waits);
+    });
+}
+
+/// A process whose share is full of permits that it does not use.
+#[test]
+fn d7_unused_permits_of_a_full_share_are_leased_again() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota { max_share: Some(5), ..Quota::new(100, 60 * SECOND) };
+        let layer = quota.layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let held: Vec<_> =
+            (0..5).map(|number| tokio::spawn(gated.clone().oneshot(number))).collect();
+        sleep(ms(100)).await;
+        let quick = layer.layer(site.recorder(0));
+        let waits = tokio::spawn(quick.clone().oneshot(5));
+        sleep(5 * SECOND).await; // a lease lasts for a 16th of the window at most
+        held.iter().for_each(|call| call.abort());
+        waits.await.unwrap().unwrap();
+        assert!(site.now() < 6 * SECOND, "{:?}", site.now());
+        for number in 6..10 {
+            quick.clone().oneshot(number).await.unwrap();
+            assert!(site.server.out() <= 5, "{} permits are out", site.server.out());
+        }
+        assert_eq!(quick.handle().snapshot().fleet.refunded, 5);
+        assert_rules(&site.server, &site.issues);
+    });
+}
+
+#[test]
+fn d6_d7_request_beyond_a_full_share_learns_the_time_of_the_next_permit_at_once() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota { max_share: Some(5), ..Quota::new(100, 60 * SECOND) };
+        let service = site.service(&quota.max_wait(SECOND), 0);
+        for number in 0..5 {
+            service.clone().oneshot(number).await.unwrap();
+        }
+        let (requests, begin) = (site.server.requests(), site.now());
+        let error = service.clone().oneshot(5).await.unwrap_err();
+        let rejected = Rejected::find(&*error).unwrap();
+        let wait = rejected.retry_after().unwrap_or_default();
+        assert!((59 * SECOND..66 * SECOND).contains(&wait), "{wait:?}");
+        assert_eq!((site.server.requests(), site.now()), (requests, begin));
+        sleep(wait).await;
+        service.clone().oneshot(6).await.unwrap();
     });
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-use tower::ServiceExt;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tower::{Layer, ServiceExt};
 
 use crate::{
     load::Load,
@@ -151,4 +154,52 @@ fn d7_max_share_of_a_process_leaves_the_rest_to_others_at_any_time() {
     assert!(longest_wait(Some(750)) <= Duration::from_millis(10));
     // Without it, the window is empty most of the time.
     assert!(longest_wait(None) > Duration::from_millis(100));
+}
+
+/// A process is told that the quota is full for a minute, and another one then gives permits back.
+#[test]
+fn d6_request_asks_again_a_while_after_the_store_has_refused_another() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(2, 60 * SECOND);
+        let layer = quota.layer(site.server.store(0));
+        let gate = watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        let held = [0, 1].map(|number| tokio::spawn(gated.clone().oneshot(number)));
+        sleep(SECOND).await;
+        let refused = site.service(&quota.max_wait(SECOND), 1);
+        refused.clone().oneshot(0).await.unwrap_err();
+        // One of the two permits is used by the process itself.
+        let waits = tokio::spawn(layer.layer(site.recorder(0)).oneshot(2));
+        sleep(5 * SECOND).await; // a lease lasts for a 16th of the window at most
+        held.iter().for_each(|call| call.abort());
+        waits.await.unwrap().unwrap();
+        refused.oneshot(1).await.unwrap();
+        assert!(site.now() < 7 * SECOND, "{:?}", site.now());
+    });
+}
+
+/// Each is rejected at once, but for one in a 16th of a window.
+#[test]
+fn d4_d6_requests_to_a_full_quota_ask_the_store_16_times_in_a_window() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(2, 60 * SECOND).max_wait(SECOND);
+        let services = [0, 1].map(|process| site.service(&quota, process));
+        for number in 0..2 {
+            services[0].clone().oneshot(number).await.unwrap();
+        }
+        let (requests, begin) = (site.server.requests(), now());
+        let mut at_once = 0;
+        while begin.elapsed() < 50 * SECOND {
+            let called = now();
+            services[1].clone().oneshot(2).await.unwrap_err();
+            at_once += usize::from(called.elapsed().is_zero());
+            sleep(Duration::from_millis(10)).await;
+        }
+        let requests = site.server.requests() - requests;
+        println!("{requests} requests, {at_once} rejected at once");
+        assert!((10..=15).contains(&requests), "{requests} requests");
+        assert!(at_once > 4900, "{at_once} rejected at once");
+    });
 }

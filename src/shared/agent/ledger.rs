@@ -1,6 +1,19 @@
 //! CORE: the leases of a process that may still count against the limit (pure).
+//!
+//! # Old leases
+//!
+//! A permit names its lease by the deadline, and the store knows the lease by its mark. A busy
+//! process has thousands of leases in a window, of a few hundred marks. So a lease that has lapsed
+//! for a while is merged with the others of its epoch and mark. Of these, only the first and the
+//! last deadline are kept.
+//!
+//! A permit that comes back later than that may be of several merged leases. It is refunded to the
+//! one with the earliest mark. Let that be `a`, while the permit is of `b`. Until the mark of `a`,
+//! the store counts one permit less of `a`, and the unused one of `b` in its place. From then on,
+//! the latter counts in vain. A refund to a later mark would free a permit that is in use. Permits
+//! that may be of two epochs are not refunded.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use crate::{
     shared::{
@@ -10,16 +23,22 @@ use crate::{
     time::Nanos,
 };
 
-/// A lease, as long as its permits may count. No two have the same deadline.
+/// A lease, or several old ones with one epoch and mark, as long as its permits may count.
 #[derive(Clone, Copy, Debug)]
 struct Own {
-    deadline: Deadline,
+    /// The deadlines. No lease has one in the range of another one.
+    first: Deadline,
+    last: Deadline,
     epoch: Micros,
     mark: Micros,
     /// Permits that may count: those that were leased, less those whose refund is confirmed.
-    count: u32,
+    count: u64,
     /// Permits that no request has refunded.
-    refundable: u32,
+    refundable: u64,
+    /// Those of them that will not be used, to be refunded by the next request.
+    unused: u64,
+    /// Permits that the request in flight refunds.
+    in_flight: u64,
     /// The time from which on they count no more.
     end: Nanos,
 }
@@ -27,21 +46,70 @@ struct Own {
 /// The most leases of which a request refunds permits.
 const MAX_REFUNDS: usize = 16;
 
-/// The leases of a process, in the order of their replies.
-#[derive(Debug, Default)]
+/// The number of leases that are not looked at one by one whether they are old.
+const FEW: usize = 32;
+
+/// The leases of a process.
+#[derive(Debug)]
 pub(super) struct Ledger {
-    leases: VecDeque<Own>,
-    /// Permits to be refunded by the next request.
-    unused: Vec<Unused>,
-    /// Permits that the request in flight refunds.
-    in_flight: Vec<Unused>,
+    /// In the order of their replies.
+    leases: Vec<Own>,
+    /// Merged ones.
+    old: Vec<Own>,
+    /// The number of leases above which old ones are merged.
+    merged_above: usize,
+    /// Of all leases, the sums of the permits that may count, of the unused ones, and of those that
+    /// the request in flight refunds.
+    count: u64,
+    unused: u64,
+    in_flight: u64,
+    /// The earliest end of a lease.
+    next_end: Nanos,
     /// Numbers of permits that were issued without a lease, and when they count no more.
     alone: VecDeque<(Nanos, u64)>,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            leases: Vec::new(),
+            old: Vec::new(),
+            merged_above: FEW,
+            count: 0,
+            unused: 0,
+            in_flight: 0,
+            next_end: Nanos::NEVER,
+            alone: VecDeque::new(),
+        }
+    }
+}
+
+impl Own {
+    fn has(&self, deadline: Deadline) -> bool {
+        (self.first..=self.last).contains(&deadline)
+    }
+
+    /// Returns true if the lease has lapsed for a 64th of the time for which it counts after that.
+    fn is_old(&self, now: Nanos) -> bool {
+        let lapse = self.last.lapse();
+        now >= lapse.after(self.end.since(lapse) / 64)
+    }
+
+    fn merge(&mut self, of: &Self) {
+        let Self { first, last, epoch: _, mark: _, count, refundable, unused, in_flight, end } = of;
+        self.first = self.first.min(*first);
+        self.last = self.last.max(*last);
+        self.count += count;
+        self.refundable += refundable;
+        self.unused += unused;
+        self.in_flight += in_flight;
+        self.end = self.end.max(*end);
+    }
+}
+
 impl Ledger {
-    /// Adds a lease, and returns the deadline that stands for it from now on: a tick earlier than
-    /// that of another lease which has the same.
+    /// Adds a lease, and returns the deadline that stands for it from now on: earlier than that of
+    /// another lease which has the same.
     pub(super) fn add(
         &mut self,
         deadline: Deadline,
@@ -51,12 +119,26 @@ impl Ledger {
         end: Nanos,
     ) -> Deadline {
         let mut free = deadline;
-        while self.is_known(free) {
-            let Some(earlier) = free.earlier() else { break };
+        while let Some(own) = self.all().find(|own| own.has(free)) {
+            let Some(earlier) = own.first.earlier() else { break };
             free = earlier;
         }
-        let own = Own { deadline: free, epoch, mark, count, refundable: count, end };
-        self.leases.push_back(own);
+        let count = u64::from(count);
+        let (first, last) = (free, free);
+        let own = Own {
+            first,
+            last,
+            epoch,
+            mark,
+            count,
+            refundable: count,
+            unused: 0,
+            in_flight: 0,
+            end,
+        };
+        self.leases.push(own);
+        self.count += count;
+        self.next_end = self.next_end.min(end);
         free
     }
 
@@ -72,20 +154,46 @@ impl Ledger {
         }
     }
 
-    fn is_known(&self, deadline: Deadline) -> bool {
-        self.leases.iter().any(|own| own.deadline == deadline)
+    fn all(&self) -> impl Iterator<Item = &Own> {
+        self.old.iter().chain(&self.leases)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Own> {
+        self.old.iter_mut().chain(&mut self.leases)
+    }
+
+    /// Returns the lease to which a permit with this deadline is refunded.
+    fn find(&mut self, deadline: Deadline) -> Option<&mut Own> {
+        if let Some(own) = self.leases.iter_mut().find(|own| own.has(deadline)) {
+            return Some(own);
+        }
+        let mut found: Vec<_> = self.old.iter_mut().filter(|own| own.has(deadline)).collect();
+        let epoch = found.first()?.epoch;
+        if found.iter().any(|own| own.epoch != epoch) {
+            return None;
+        }
+        found.sort_by_key(|own| own.mark);
+        Some(found.swap_remove(0))
     }
 
     /// Records permits that will not be used. Of a lease that is unknown by now, they are
     /// forgotten: they do not count any more.
     pub(super) fn refund(&mut self, unused: Unused) {
-        if !self.is_known(unused.deadline) {
-            return;
+        if let Some(own) = self.find(unused.deadline) {
+            let before = own.unused;
+            own.unused = (before + u64::from(unused.count)).min(own.refundable);
+            let more = own.unused - before;
+            self.unused += more;
         }
-        match self.unused.iter_mut().find(|of| of.deadline == unused.deadline) {
-            Some(of) => of.count += unused.count,
-            None => self.unused.push(unused),
+    }
+
+    /// Returns the number of permits that the next request refunds, to a state with this `epoch`.
+    pub(super) fn next_refunds(&self, epoch: Micros) -> u64 {
+        if self.unused == 0 {
+            return 0;
         }
+        let unused = self.all().filter(|own| own.unused > 0 && own.epoch == epoch);
+        unused.take(MAX_REFUNDS).map(|own| own.unused).sum()
     }
 
     /// Returns the refunds of the next request, to a state with this `epoch`. Those of another one
@@ -95,45 +203,58 @@ impl Ledger {
     /// have taken back already would be taken from others.
     pub(super) fn take_refunds(&mut self, epoch: Micros, now: Nanos) -> Vec<Refund> {
         self.expire(now);
-        self.in_flight.clear();
-        let taken = self.unused.len().min(MAX_REFUNDS);
-        let mut refunds = Vec::with_capacity(taken);
-        for Unused { deadline, count } in self.unused.drain(..taken) {
-            let of = self.leases.iter_mut().find(|own| own.deadline == deadline);
-            let Some(of) = of.filter(|own| own.epoch == epoch) else { continue };
-            let count = count.min(of.refundable);
-            if count > 0 {
-                of.refundable -= count;
-                refunds.push(Refund { mark: of.mark, count });
-                self.in_flight.push(Unused { deadline, count });
+        self.forget_refunds();
+        let mut refunds = Vec::new();
+        if self.unused == 0 {
+            return refunds;
+        }
+        for own in self.all_mut().filter(|own| own.unused > 0) {
+            if own.epoch != epoch {
+                own.unused = 0;
+            } else if refunds.len() < MAX_REFUNDS {
+                // A store that leases more than fits tells of no less than is used.
+                let count = u32::try_from(own.unused).unwrap_or(u32::MAX);
+                own.in_flight = u64::from(count);
+                own.refundable -= own.in_flight;
+                own.unused -= own.in_flight;
+                refunds.push(Refund { mark: own.mark, count });
             }
         }
+        self.unused = self.all().map(|own| own.unused).sum();
+        self.in_flight = self.all().map(|own| own.in_flight).sum();
         refunds
     }
 
     /// The store has received the refunds in flight.
     pub(super) fn confirm_refunds(&mut self, epoch: Micros) -> u64 {
+        if self.in_flight == 0 {
+            return 0;
+        }
         let mut confirmed = 0;
-        for Unused { deadline, count } in self.in_flight.drain(..) {
-            let is_of = |own: &&mut Own| own.deadline == deadline && own.epoch == epoch;
-            if let Some(own) = self.leases.iter_mut().find(is_of) {
-                own.count -= count;
-                confirmed += u64::from(count);
-            }
+        for own in self.all_mut().filter(|own| own.epoch == epoch) {
+            let count = mem::take(&mut own.in_flight);
+            own.count -= count;
+            confirmed += count;
+        }
+        self.forget_refunds();
+        if confirmed > 0 {
+            self.count -= confirmed;
+            self.retain(|own| own.count > 0); // all of its permits were refunded
         }
         confirmed
     }
 
     /// The fate of the refunds in flight is unknown.
     pub(super) fn forget_refunds(&mut self) {
-        self.in_flight.clear();
+        if mem::take(&mut self.in_flight) > 0 {
+            self.all_mut().for_each(|own| own.in_flight = 0);
+        }
     }
 
     /// Returns the number of permits that may still count.
     pub(super) fn mine(&mut self, now: Nanos) -> u64 {
-        self.expire(now);
-        let leased: u64 = self.leases.iter().map(|own| u64::from(own.count)).sum();
-        leased + self.alone.iter().map(|&(_, count)| count).sum::<u64>()
+        let alone = self.alone(now);
+        self.count + alone
     }
 
     /// Returns the number of permits without a lease that may still count.
@@ -144,14 +265,51 @@ impl Ledger {
 
     /// Returns the time at which the next permits cease to count.
     pub(super) fn next_end(&self) -> Option<Nanos> {
-        let leased = self.leases.iter().filter(|own| own.count > 0).map(|own| own.end);
-        leased.chain(self.alone.front().map(|&(end, _)| end)).min()
+        let alone = self.alone.front().map_or(Nanos::NEVER, |&(end, _)| end);
+        Some(self.next_end.min(alone)).filter(|end| *end != Nanos::NEVER)
     }
 
-    fn expire(&mut self, now: Nanos) {
-        self.leases.retain(|own| own.end > now);
+    /// Forgets permits that count no more.
+    pub(super) fn expire(&mut self, now: Nanos) {
         self.alone.retain(|&(end, _)| end > now);
-        let leases = &self.leases;
-        self.unused.retain(|of| leases.iter().any(|own| own.deadline == of.deadline));
+        if now >= self.next_end {
+            self.retain(|own| own.end > now);
+        }
+        if self.leases.len() > self.merged_above {
+            self.merge(now);
+        }
+    }
+
+    fn retain(&mut self, keeps: impl Fn(&Own) -> bool) {
+        self.leases.retain(&keeps);
+        self.old.retain(&keeps);
+        self.count = self.all().map(|own| own.count).sum();
+        self.unused = self.all().map(|own| own.unused).sum();
+        self.in_flight = self.all().map(|own| own.in_flight).sum();
+        self.next_end = self.all().map(|own| own.end).min().unwrap_or(Nanos::NEVER);
+    }
+
+    /// Merges old leases. Twice as many as are left are looked at next, so that each is looked at
+    /// twice on average.
+    fn merge(&mut self, now: Nanos) {
+        let Self { leases, old, .. } = self;
+        leases.retain(|own| {
+            if !own.is_old(now) {
+                return true;
+            }
+            match old.iter_mut().find(|of| (of.epoch, of.mark) == (own.epoch, own.mark)) {
+                Some(of) => of.merge(own),
+                None => old.push(*own),
+            }
+            false
+        });
+        self.merged_above = 2 * self.leases.len() + FEW;
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub(super) fn len(&self) -> usize {
+        self.leases.len() + self.old.len()
     }
 }

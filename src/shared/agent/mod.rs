@@ -35,6 +35,12 @@ use super::{
 };
 use crate::time::Nanos;
 
+/// The part of a window for which a refusal of the store is believed: 1/16.
+///
+/// Another process may give permits back at any time. A full quota is asked for 16 times in a
+/// window at most.
+const BELIEVED_PART: u32 = 16;
+
 /// A lease that waits for its begin.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -84,14 +90,25 @@ pub(super) struct Agent {
     free: u32,
     /// Nothing is asked before: the next permit expires later, or the clock has been set.
     ask_at: Nanos,
-    /// No permit comes before.
+    /// No permit comes before, by a reply that is believed for a while only.
     permit_at: Nanos,
+    believed_until: Nanos,
+    /// No permit comes before, whatever the store leases to others: the share of the process is
+    /// full, or the clock has been set.
+    permit_at_least: Nanos,
     /// The end of the pause after a step of the store's clock.
     stepped_until: Nanos,
+    /// Permits that were given back bring about no request before: a lease after the latest that
+    /// told of some, so that a stream of cancelled calls brings few.
+    refund_at: Nanos,
+    /// The number of the latest schedule.
+    schedules: u64,
     /// Permits that were delivered, less those that came back.
     used: u64,
     /// The arrivals up to the latest request.
     arrivals: u64,
+    /// No lease is delivered any more.
+    is_closed: bool,
     counts: FleetCounts,
 }
 
@@ -109,9 +126,14 @@ impl Agent {
             free: terms.limit,
             ask_at: Nanos::ZERO,
             permit_at: Nanos::ZERO,
+            believed_until: Nanos::ZERO,
+            permit_at_least: Nanos::ZERO,
             stepped_until: Nanos::ZERO,
+            refund_at: Nanos::ZERO,
+            schedules: 0,
             used: 0,
             arrivals: 0,
+            is_closed: false,
             counts: FleetCounts::default(),
         }
     }
@@ -121,9 +143,22 @@ impl Agent {
     }
 
     /// Replaces the settings. Leases that were granted stay.
-    pub(super) fn set_terms(&mut self, terms: Terms) {
+    pub(super) fn set_terms(&mut self, terms: Terms, now: Nanos) {
         self.terms = terms;
-        (self.ask_at, self.permit_at) = (self.stepped_until, self.stepped_until);
+        self.set_times(self.stepped_until, self.stepped_until, now);
+    }
+
+    /// Sets the times before which nothing is asked, and no permit comes beyond the leases.
+    ///
+    /// A full share brings no request, but a permit that is given back does.
+    fn set_times(&mut self, ask_at: Nanos, permit_at: Nanos, now: Nanos) {
+        let next_share = match self.share(now) {
+            0 => self.next_share(now),
+            _ => Nanos::ZERO,
+        };
+        self.permit_at_least = self.stepped_until.max(next_share);
+        (self.ask_at, self.permit_at) = (ask_at, permit_at.max(self.permit_at_least));
+        self.believed_until = now.after(self.terms.window / BELIEVED_PART);
     }
 
     pub(super) const fn counts(&self) -> FleetCounts {
@@ -149,18 +184,35 @@ impl Agent {
         self.ledger.mine(now)
     }
 
-    /// Takes back permits that will not be used.
-    pub(super) fn unused(&mut self, unused: Unused, has_lapsed: bool) {
+    /// Takes back permits that will not be used. Returns true if permits may come sooner than by
+    /// the latest schedule: the store leases these again once it has learned of them.
+    pub(super) fn unused(&mut self, unused: Unused) -> bool {
         self.used = self.used.saturating_sub(unused.count.into());
-        if has_lapsed {
-            self.counts.lapsed += u64::from(unused.count);
-        }
+        self.counts.lapsed += u64::from(unused.count);
+        let before = self.permit_from();
         self.ledger.refund(unused);
+        self.permit_from() < before
     }
 
-    /// Takes the leases that are not delivered, for the end of the agent.
-    #[cfg(feature = "shared-keys")]
-    pub(super) fn withdraw_pending(&mut self) {
+    /// Returns the time before which nothing is asked.
+    fn ask_from(&self) -> Nanos {
+        self.or_refund(self.ask_at)
+    }
+
+    /// Returns the time before which no permit comes beyond the leases, as far as is known.
+    fn permit_from(&self) -> Nanos {
+        self.or_refund(self.permit_at)
+    }
+
+    /// Returns `at`, or the time at which the store is told of permits that were given back.
+    fn or_refund(&self, at: Nanos) -> Nanos {
+        let has_refunds = self.ledger.next_refunds(self.seen.epoch) > 0;
+        if has_refunds { at.min(self.refund_at.max(self.stepped_until)) } else { at }
+    }
+
+    /// Records that no lease is delivered any more.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
         for pending in self.pending.drain(..) {
             self.counts.lapsed += u64::from(pending.lease.count);
         }
@@ -197,9 +249,9 @@ impl Agent {
             self.counts.lapsed += u64::from(lease.count);
             self.ledger.refund(lease);
         }
+        self.ledger.expire(now);
         let arrivals = self.used.saturating_sub(pool.permits.into()) + u64::from(pool.queued);
         self.pace.arrived(arrivals, now, &self.terms);
-        let mine = self.ledger.mine(now);
         // Only calls bring requests: a pool that lapses unused is not filled again.
         let low_mark = self.low_mark(now);
         let is_low = low_mark > 0 && pool.permits <= low_mark && arrivals > self.arrivals;
@@ -210,14 +262,15 @@ impl Agent {
             };
         }
         // Before a request is made, which takes the refunds and the late permits with it.
-        let ask_at = pool.paused_until.map_or(self.ask_at, |end| end.max(self.ask_at));
+        let ask_from = if pool.is_doubted { self.stepped_until } else { self.ask_from() };
+        let ask_at = ask_from.max(pool.paused_until.unwrap_or(Nanos::ZERO));
         if ask_at > now {
             return Next::Wait(ask_at);
         }
         let length = self.pace.length(now, &self.terms);
         let advance = self.pace.in_advance(self.free, length, now, &self.terms);
         let want = pool.queued.saturating_add(advance).min(self.terms.limit).min(MAX_PERMITS);
-        let share = self.share(mine);
+        let share = self.share(now);
         if share == 0 {
             return Next::Wait(self.next_share(now));
         }
@@ -241,19 +294,20 @@ impl Agent {
     /// Returns a request that only learns whether the store is there.
     pub(super) fn probe(&mut self, queued: u32, now: Nanos) -> Box<Request> {
         let length = self.pace.length(now, &self.terms);
-        let mine = self.ledger.mine(now);
         let is_paused = now < self.stepped_until;
-        let want = queued.min(self.terms.chunk()).min(self.share(mine));
+        let want = queued.min(self.terms.chunk()).min(self.share(now));
         let want = if is_paused { 0 } else { want };
         Box::new(self.request(want, length, now))
     }
 
-    /// Returns the permits that the process may lease within its share.
-    fn share(&self, mine: u64) -> u32 {
+    /// Returns the permits that the process may lease within its share. Those that the same request
+    /// gives back leave room.
+    fn share(&mut self, now: Nanos) -> u32 {
         let Terms { limit, max_share, .. } = self.terms;
         if max_share == limit {
             return limit; // the store decides
         }
+        let mine = self.ledger.mine(now).saturating_sub(self.ledger.next_refunds(self.seen.epoch));
         u32::try_from(mine).map_or(0, |mine| max_share.saturating_sub(mine))
     }
 
@@ -265,6 +319,10 @@ impl Agent {
         // Those of a long outage have expired, but for the latest.
         self.late_in_flight = self.late_in_flight.min(self.ledger.alone(now));
         let mine = self.ledger.mine(now);
+        let refunds = self.ledger.take_refunds(self.seen.epoch, now);
+        if !refunds.is_empty() {
+            self.refund_at = now.after(length);
+        }
         Request {
             limit: terms.limit,
             window: terms.window_on_wire(),
@@ -277,7 +335,7 @@ impl Agent {
             mine: mine.saturating_sub(self.late_in_flight),
             late: self.late_in_flight,
             is_strict: terms.is_strict,
-            refunds: self.ledger.take_refunds(self.seen.epoch, now),
+            refunds,
         }
     }
 
@@ -319,14 +377,16 @@ impl Agent {
                 self.ledger.add(deadline, reply.seen.epoch, leased.mark, leased.count, end);
             let lease = Unused { deadline, count: leased.count };
             let begin = recv.after(delay);
-            if step.is_zero() && !deadline.has_passed(begin) {
+            if step.is_zero() && !deadline.has_passed(begin) && !self.is_closed {
                 self.pending.push_back(Pending { begin, lease });
-            } else if step.is_zero() {
-                self.counts.lapsed += u64::from(leased.count);
+                continue;
+            }
+            self.counts.lapsed += u64::from(leased.count);
+            if step.is_zero() {
                 self.ledger.refund(lease);
             }
         }
-        (self.ask_at, self.permit_at) = if !step.is_zero() {
+        let (ask_at, permit_at) = if !step.is_zero() {
             self.counts.clock_steps += 1;
             remarks.push(Remark::ClockStep(step));
             // Other leases from before the step may begin as late as the horizon.
@@ -342,6 +402,7 @@ impl Agent {
             let at = recv.max(self.stepped_until);
             (at, at)
         };
+        self.set_times(ask_at, permit_at, recv);
         remarks
     }
 
@@ -355,10 +416,17 @@ impl Agent {
     }
 
     /// Returns the leases that wait for their begins, for requests that arrive.
-    pub(super) fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&mut self) -> Schedule {
+        self.schedules += 1;
         let leases: Vec<_> = self.pending.iter().map(|of| (of.begin, of.lease.count)).collect();
         let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
-        Schedule { leases, then: last.max(self.permit_at) }
+        Schedule {
+            number: self.schedules,
+            leases,
+            then: last.max(self.permit_from()),
+            until: self.believed_until,
+            at_least: last.max(self.or_refund(self.permit_at_least)),
+        }
     }
 
     /// Returns the time until which the process holds leases.

@@ -16,7 +16,7 @@
 //! | *arrive* | yes | – | as *acquire* if no request waits, or else GATED |
 //! | *deliver* a lease | yes | – | its deadline, and the permits that no waiter gets |
 //! | *withdraw* | yes | the permits have lapsed | count 0 |
-//! | *release* a permit | yes | it has not lapsed, and no waiter gets it | count + 1 |
+//! | *release* a permit | yes | it has not lapsed, no waiter gets it, not closed | count + 1 |
 //! | *cancel* | yes | a request leaves the queue | not GATED if it was the last one |
 //! | *go away*, *come back* | yes | – | not GATED, since no request waits |
 //! | *pause*, *close* | yes | – | GATED |
@@ -55,6 +55,8 @@
 //! - *A request queues while an outage begins.* Both hold the lock: the request is told, or finds
 //!   the pool away. Requests that find it so learn of the outage elsewhere. It is recorded there
 //!   before the pool goes away, and removed after the pool has come back, so none looks in vain.
+//! - *A schedule is set while a newer one is made.* Schedules are numbered by the state of which
+//!   they are, and an older one does not replace a newer one.
 //! - *A pause ends while another one begins.* Both hold the lock: the one that ends is the latest,
 //!   or its time has come.
 //!
@@ -67,7 +69,11 @@
 //! The end of a pause is `Relaxed`, too. It is written behind the lock, and whatever depends on it
 //! is read behind the lock. Without the lock, it only tells that no pause is to be ended.
 
+mod schedule;
 pub(super) mod word;
+
+#[cfg(test)]
+pub(super) mod looks;
 
 use std::{
     collections::BTreeMap,
@@ -75,8 +81,14 @@ use std::{
     task::{Poll, Waker},
 };
 
-use self::word::Word;
-pub(super) use self::word::{Deadline, MAX_PERMITS};
+pub(super) use self::{
+    schedule::Schedule,
+    word::{Deadline, MAX_PERMITS},
+};
+use self::{
+    schedule::{Expected, Plan},
+    word::Word,
+};
 use crate::{
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::Relaxed},
     time::Nanos,
@@ -144,30 +156,6 @@ pub(super) enum Arrived {
     Closed,
 }
 
-/// Leases that the store has granted for later: none is delivered yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
-    /// The begin and the number of permits of each, in the order of their begins.
-    pub(super) leases: Vec<(Nanos, u32)>,
-    /// Requests beyond the leases get no permit before.
-    pub(super) then: Nanos,
-}
-
-impl Schedule {
-    /// Nothing is known.
-    const NONE: Self = Self { leases: Vec::new(), then: Nanos::ZERO };
-
-    /// Returns the earliest time at which a request with `ahead` others before it gets a permit.
-    fn expected(&self, ahead: u64) -> Nanos {
-        let mut end = 0;
-        let covers = |&&(_, count): &&(Nanos, u32)| {
-            end += u64::from(count);
-            ahead < end
-        };
-        self.leases.iter().find(covers).map_or(self.then, |&(begin, _)| begin)
-    }
-}
-
 struct Waiter {
     waker: Waker,
     since: Nanos,
@@ -182,7 +170,11 @@ struct Locked {
     ended: BTreeMap<Ticket, Outcome>,
     next: u64,
     front: u64,
-    schedule: Schedule,
+    /// No request that waits has an earlier deadline.
+    soonest: Nanos,
+    plan: Plan,
+    /// A request waits that would be late if the schedule was still believed.
+    is_doubted: bool,
     /// No request waits here.
     is_away: bool,
     is_closed: bool,
@@ -211,6 +203,9 @@ pub(super) struct PoolView {
     /// The earliest time at which a request that arrives now gets a permit, as far as that is
     /// known.
     pub(super) expected: Nanos,
+    /// A request waits that would be late by that, which was learned too long ago: the store is to
+    /// be asked again.
+    pub(super) is_doubted: bool,
     /// The end of the present pause.
     pub(super) paused_until: Option<Nanos>,
     pub(super) is_closed: bool,
@@ -223,7 +218,9 @@ impl LeasePool {
             ended: BTreeMap::new(),
             next: FIRST,
             front: FIRST,
-            schedule: Schedule::NONE,
+            soonest: Nanos::NEVER,
+            plan: Plan::NONE,
+            is_doubted: false,
             is_away: false,
             is_closed: false,
         };
@@ -279,17 +276,18 @@ impl LeasePool {
             return Arrived::QueueFull;
         }
         let ahead = match ticket {
-            Some(ticket) => locked.waiting.range(..ticket).count(),
+            Some(ticket) => locked.ahead(ticket, deadline.max(now)),
             None if is_first => 0,
-            None => locked.waiting.len(),
+            None => locked.waiting.len() as u64,
         };
-        let expected = locked.schedule.expected(ahead as u64);
-        if expected > deadline.max(now) {
-            return Arrived::Late(expected);
+        let Expected { at, believed } = locked.plan.expected(ahead, now, self.not_before());
+        if believed > deadline.max(now) {
+            return Arrived::Late(at);
         }
         let Some(waker) = waker.take() else { return Arrived::QueueFull };
         let ticket = ticket.unwrap_or_else(|| locked.number(is_first));
-        locked.waiting.insert(ticket, Waiter { waker, since, deadline });
+        locked.queue(ticket, Waiter { waker, since, deadline });
+        locked.is_doubted |= at > deadline.max(now);
         self.word.fetch_or(Word::EMPTY.gated().0, Relaxed);
         Arrived::Queued(ticket)
     }
@@ -332,14 +330,14 @@ impl LeasePool {
     }
 
     fn put_back(&self, locked: &mut Locked, deadline: Deadline, now: Nanos) -> Freed {
-        let unused = Freed { unused: Some(Unused { deadline, count: 1 }), waker: None };
-        if deadline.has_passed(now) {
+        let unused = Freed { unused: Some(Unused { deadline, count: 1 }), ..Freed::default() };
+        if deadline.has_passed(now) || locked.is_closed {
             return unused;
         }
         if self.pause_end().is_none() {
             if let Some((ticket, waiter)) = locked.waiting.pop_first() {
                 locked.ended.insert(ticket, Outcome::Granted(deadline));
-                return Freed { unused: None, waker: Some(waiter.waker) };
+                return Freed { waker: Some(waiter.waker), ..Freed::default() };
             }
         }
         let put = |word| {
@@ -350,7 +348,7 @@ impl LeasePool {
             fits.then(|| Word::new(deadline, count, word.is_gated()).0)
         };
         match self.word.fetch_update(Relaxed, Relaxed, put) {
-            Ok(_) => Freed::default(),
+            Ok(before) => Freed { is_back: Word(before).count() == 0, ..Freed::default() },
             Err(_) => unused,
         }
     }
@@ -389,24 +387,15 @@ impl LeasePool {
     }
 
     /// Sets the leases that are granted for later. Waiters that would get a permit too late are
-    /// rejected, and those behind them move up.
+    /// rejected, by the leases or by a pause, and those behind them move up. An older schedule than
+    /// the present one has no effect.
     pub(super) fn set_schedule(&self, schedule: Schedule, now: Nanos, wakers: &mut Vec<Waker>) {
         let mut locked = self.locked.lock();
-        let mut ahead = 0;
-        let late: Vec<_> = (locked.waiting.iter())
-            .filter_map(|(&ticket, waiter)| {
-                let expected = schedule.expected(ahead);
-                if expected > waiter.deadline.max(now) {
-                    return Some((ticket, expected));
-                }
-                ahead += 1;
-                None
-            })
-            .collect();
-        for (ticket, expected) in late {
-            locked.end(ticket, Outcome::Late(expected), wakers);
+        if schedule.number < locked.plan.number {
+            return;
         }
-        locked.schedule = schedule;
+        (locked.plan, locked.is_doubted) = (Plan::new(schedule), false);
+        locked.reject_late(now, self.not_before(), wakers);
         self.ungate(&locked);
     }
 
@@ -484,6 +473,11 @@ impl LeasePool {
         (end != 0).then_some(Nanos::new(end))
     }
 
+    /// Returns the time before which no permit is granted because of a pause.
+    fn not_before(&self) -> Nanos {
+        self.pause_end().unwrap_or(Nanos::ZERO)
+    }
+
     fn needs_gate(&self, locked: &Locked) -> bool {
         !locked.waiting.is_empty() || locked.is_closed || self.pause_end().is_some()
     }
@@ -506,12 +500,18 @@ impl LeasePool {
         let has_lapsed = word.count() == 0 || word.deadline().has_passed(now);
         let ahead = locked.waiting.len() as u64;
         let is_at_hand = ahead == 0 && !has_lapsed;
+        let pause_end = self.not_before();
+        let expected = match is_at_hand {
+            true => now.max(pause_end),
+            false => locked.plan.expected(ahead, now, pause_end).at,
+        };
         PoolView {
             permits: if has_lapsed { 0 } else { word.count() },
             lapse: if word.count() == 0 { Nanos::NEVER } else { word.deadline().lapse() },
             queued: u32::try_from(ahead).unwrap_or(u32::MAX),
             since: locked.waiting.first_key_value().map(|(_, waiter)| waiter.since),
-            expected: if is_at_hand { now } else { locked.schedule.expected(ahead) },
+            expected,
+            is_doubted: locked.is_doubted && ahead > 0,
             paused_until: self.pause_end(),
             is_closed: locked.is_closed,
         }
@@ -524,6 +524,8 @@ impl LeasePool {
 pub(super) struct Freed {
     /// To be refunded.
     pub(super) unused: Option<Unused>,
+    /// At hand again, in a pool that was empty: it is to be taken out when it lapses.
+    pub(super) is_back: bool,
     /// To be woken after the lock.
     pub(super) waker: Option<Waker>,
 }
@@ -536,6 +538,52 @@ impl Locked {
         }
         self.next += 1;
         Ticket(self.next - 1)
+    }
+
+    fn queue(&mut self, ticket: Ticket, waiter: Waiter) {
+        if self.waiting.is_empty() {
+            self.soonest = Nanos::NEVER;
+        }
+        self.soonest = self.soonest.min(waiter.deadline);
+        self.waiting.insert(ticket, waiter);
+    }
+
+    /// Returns the number of requests ahead of one that arrives again: of a thousand that do so,
+    /// each would count all of those before it. So no more are counted than make a difference.
+    fn ahead(&self, ticket: Ticket, latest: Nanos) -> u64 {
+        if self.plan.is_in_time(latest) {
+            return 0;
+        }
+        let most = usize::try_from(self.plan.covered()).unwrap_or(usize::MAX);
+        let ahead = self.waiting.range(..ticket).take(most).count();
+        #[cfg(test)]
+        looks::add(ahead);
+        ahead as u64
+    }
+
+    /// Ends the waits of the requests that would get a permit too late.
+    fn reject_late(&mut self, now: Nanos, pause_end: Nanos, wakers: &mut Vec<Waker>) {
+        let least = self.soonest.max(now);
+        if self.plan.is_in_time(least) && pause_end <= least {
+            return;
+        }
+        #[cfg(test)]
+        looks::add(self.waiting.len());
+        let (mut ahead, mut late) = (0, Vec::new());
+        self.soonest = Nanos::NEVER;
+        for (&ticket, waiter) in &self.waiting {
+            let Expected { at, believed } = self.plan.expected(ahead, now, pause_end);
+            if believed > waiter.deadline.max(now) {
+                late.push((ticket, at));
+                continue;
+            }
+            self.is_doubted |= at > waiter.deadline.max(now);
+            self.soonest = self.soonest.min(waiter.deadline);
+            ahead += 1;
+        }
+        for (ticket, expected) in late {
+            self.end(ticket, Outcome::Late(expected), wakers);
+        }
     }
 
     fn end_all(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {

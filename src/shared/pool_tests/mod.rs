@@ -1,5 +1,6 @@
 //! The pool of leases against a naive version, and its word.
 
+mod cost;
 mod naive;
 mod schedule;
 mod word;

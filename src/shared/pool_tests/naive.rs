@@ -21,6 +21,7 @@ pub(super) struct Naive {
     /// The ends of waits, by request.
     pub(super) ended: Vec<(usize, Outcome)>,
     pub(super) schedule: Schedule,
+    pub(super) is_doubted: bool,
     pub(super) paused_until: Option<Nanos>,
     pub(super) low_mark: u32,
     pub(super) is_away: bool,
@@ -46,7 +47,14 @@ impl Naive {
             at_hand: Unused { deadline: Deadline::at(Nanos::ZERO), count: 0 },
             waiting: Vec::new(),
             ended: Vec::new(),
-            schedule: Schedule { leases: Vec::new(), then: Nanos::ZERO },
+            schedule: Schedule {
+                number: 0,
+                leases: Vec::new(),
+                then: Nanos::ZERO,
+                until: Nanos::ZERO,
+                at_least: Nanos::ZERO,
+            },
+            is_doubted: false,
             paused_until: None,
             low_mark: 0,
             is_away: false,
@@ -72,10 +80,24 @@ impl Naive {
     }
 
     /// Returns the earliest begin of a lease that covers the request behind `ahead` others.
-    pub(super) fn expected(&self, ahead: usize) -> Nanos {
+    fn begin(&self, ahead: usize) -> Option<Nanos> {
         let leases = self.schedule.leases.iter();
-        let mut begins = leases.flat_map(|&(begin, count)| (0..count).map(move |_| begin));
-        begins.nth(ahead).unwrap_or(self.schedule.then)
+        leases.flat_map(|&(begin, count)| (0..count).map(move |_| begin)).nth(ahead)
+    }
+
+    pub(super) fn expected(&self, ahead: usize) -> Nanos {
+        self.begin(ahead).unwrap_or(self.schedule.then).max(self.pause_end())
+    }
+
+    pub(super) fn pause_end(&self) -> Nanos {
+        self.paused_until.unwrap_or(Nanos::ZERO)
+    }
+
+    /// Returns true if a request learns that it gets no permit in time.
+    fn is_late(&self, ahead: usize, now: Nanos, deadline: Nanos) -> bool {
+        let Schedule { then, until, at_least, .. } = self.schedule;
+        let then = if now < until { then } else { at_least };
+        self.begin(ahead).unwrap_or(then).max(self.pause_end()) > deadline.max(now)
     }
 
     /// Returns the outcome of an arrival, and the turn of a request that waits.
@@ -94,11 +116,12 @@ impl Naive {
             Arrived::Away
         } else if !comes_back && self.waiting.len() >= asked.max_queue as usize {
             Arrived::QueueFull
-        } else if self.expected(ahead) > asked.deadline.max(asked.now) {
+        } else if self.is_late(ahead, asked.now, asked.deadline) {
             Arrived::Late(self.expected(ahead))
         } else {
             let turn = asked.turn.unwrap_or_else(|| self.turn(asked.is_first));
-            let Asked { request, deadline, .. } = asked;
+            let Asked { request, deadline, now, .. } = asked;
+            self.is_doubted |= self.expected(ahead) > deadline.max(now);
             self.waiting.push(Waiting { request, turn, deadline });
             self.waiting.sort_by_key(|of| of.turn);
             return (None, Some(turn));
@@ -128,7 +151,7 @@ impl Naive {
     /// Returns the permit if it is to be refunded.
     pub(super) fn release(&mut self, deadline: Deadline, now: Nanos) -> Option<Unused> {
         let unused = Some(Unused { deadline, count: 1 });
-        if deadline.has_passed(now) {
+        if deadline.has_passed(now) || self.is_closed {
             return unused;
         }
         if self.serve(deadline) {
@@ -177,14 +200,18 @@ impl Naive {
     }
 
     pub(super) fn set_schedule(&mut self, schedule: Schedule, now: Nanos) {
-        self.schedule = schedule;
+        if schedule.number < self.schedule.number {
+            return;
+        }
+        (self.schedule, self.is_doubted) = (schedule, false);
         let mut index = 0;
         while let Some(&Waiting { request, deadline, .. }) = self.waiting.get(index) {
             let expected = self.expected(index);
-            if expected > deadline.max(now) {
+            if self.is_late(index, now, deadline) {
                 self.waiting.remove(index);
                 self.ended.push((request, Outcome::Late(expected)));
             } else {
+                self.is_doubted |= expected > deadline.max(now);
                 index += 1;
             }
         }

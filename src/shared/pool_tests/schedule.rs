@@ -274,12 +274,16 @@ impl Scene {
     }
 
     fn schedule(&mut self) {
+        // Now and then an older one, of a thread that was preempted.
+        let number = (self.naive.schedule.number + self.random.u64(..4)).saturating_sub(1);
         let count = self.random.usize(..3);
         let mut begins: Vec<_> = (0..count).map(|_| self.soon()).collect();
         begins.sort();
         let leases: Vec<_> = begins.into_iter().map(|at| (at, self.random.u32(1..3))).collect();
         let last = leases.last().map_or(Nanos::ZERO, |&(begin, _)| begin);
-        let schedule = Schedule { then: last.max(self.soon()), leases };
+        let (one, other) = (last.max(self.soon()), last.max(self.soon()));
+        let (then, at_least) = (one.max(other), one.min(other));
+        let schedule = Schedule { number, leases, then, until: self.soon(), at_least };
         wakes(|wakers| self.pool.set_schedule(schedule.clone(), self.now(), wakers));
         self.naive.set_schedule(schedule, self.now());
     }
@@ -309,14 +313,19 @@ impl Scene {
         let now = self.now();
         let Naive { at_hand, waiting, paused_until, is_closed, .. } = &self.naive;
         let has_permit = self.naive.has_permit(now);
-        let PoolView { permits, queued, expected, lapse, .. } = self.pool.view(now);
+        let PoolView { permits, queued, expected, is_doubted, lapse, .. } = self.pool.view(now);
         assert_eq!(permits, if has_permit { at_hand.count } else { 0 });
         let naive_lapse = (at_hand.count > 0).then(|| at_hand.deadline.lapse());
         assert_eq!(lapse, naive_lapse.unwrap_or(Nanos::NEVER));
         assert_eq!(queued as usize, waiting.len());
         let is_at_hand = has_permit && waiting.is_empty();
-        let soonest = if is_at_hand { now } else { self.naive.expected(waiting.len()) };
+        let soonest = if is_at_hand {
+            now.max(self.naive.pause_end())
+        } else {
+            self.naive.expected(waiting.len())
+        };
         assert_eq!(expected, soonest);
+        assert_eq!(is_doubted, self.naive.is_doubted && !waiting.is_empty());
         assert_eq!(self.pool.view(now).paused_until, *paused_until);
         assert_eq!(self.pool.is_closed(), *is_closed);
         assert!(

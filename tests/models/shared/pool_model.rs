@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 
 use super::{
-    pool::{Arrived, Deadline, LeasePool, Outcome, Unused},
+    pool::{Arrived, Deadline, LeasePool, Outcome, Schedule, Unused},
     requests::{PLAIN, Request, Tally, Terms, deliver, lease, ms, not_before, waking},
 };
 use crate::{
@@ -288,6 +288,23 @@ fn d6_request_that_arrives_beside_a_schedule_learns_that_it_is_late() {
         assert_eq!(patient.poll(&pool), None, "it is in time");
         deliver(&pool, lease(10, 1));
         assert!(patient.permit(&pool).is_some(), "a request that is gone has its permit");
+    });
+}
+
+/// D6: a schedule that is set late, by a thread that was preempted, does not replace a newer one.
+#[test]
+fn d6_older_schedule_rejects_no_request_that_a_newer_one_lets_wait() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let pool = empty();
+        let scheduling = spawn(&pool, |pool| {
+            waking(|wakers| pool.set_schedule(not_before(100), Nanos::ZERO, wakers));
+        });
+        let newer = Schedule { number: 1, ..not_before(0) };
+        waking(|wakers| pool.set_schedule(newer, Nanos::ZERO, wakers));
+        let request = Request::arrive(&pool, Terms { deadline: 99, ..PLAIN });
+        join([scheduling]);
+        assert!(request.is_queued(), "{:?}", request.arrived);
+        assert_eq!(request.poll(&pool), None, "the older schedule holds");
     });
 }
 

@@ -19,7 +19,8 @@ pub(super) fn lease(end: u64, count: u32) -> Unused {
 
 /// A schedule by which no request gets a permit before `then` milliseconds.
 pub(super) fn not_before(then: u64) -> Schedule {
-    Schedule { leases: Vec::new(), then: ms(then) }
+    let (then, until) = (ms(then), Nanos::NEVER);
+    Schedule { number: 0, leases: Vec::new(), then, until, at_least: Nanos::ZERO }
 }
 
 /// A request, and the wakes of its task.

@@ -701,9 +701,9 @@ mod storm {
             let without = fleet.issued_alone + fleet.issued_unlimited;
             assert_eq!(fleet.used + without, served);
             assert_eq!(fleet.leased, site.store.state().leased);
-            // Each permit was used, has lapsed, or went back to the store before.
+            // Each permit was used, has lapsed, or is at hand.
             let known = fleet.used + fleet.lapsed + u64::from(snapshot.pooled);
-            assert!(fleet.leased >= known, "{snapshot:#?}");
+            assert_eq!(fleet.leased, known, "{snapshot:#?}");
             assert_eq!(fleet.store_requests, site.store.state().requests);
             let by_code = ["ok", "timeout", "io"].map(|code| {
                 let key = key("store_requests_total", &format!(",code={code:?}"));

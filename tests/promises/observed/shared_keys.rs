@@ -94,8 +94,8 @@ impl Site {
         assert_eq!(fleet.leased, state.leased);
         // The store may have forgotten a lease right before the process does.
         assert!(fleet.refunded >= state.refunded, "{snapshot:#?}");
-        // Each permit was used, has lapsed, or went back to the store before.
-        assert!(fleet.leased >= fleet.used + fleet.lapsed, "{snapshot:#?}");
+        // Each permit was used, or has lapsed.
+        assert_eq!(fleet.leased, fleet.used + fleet.lapsed, "{snapshot:#?}");
         assert_eq!((snapshot.queued, snapshot.pooled, snapshot.held), (0, 0, 0));
         assert_eq!((snapshot.queue_age, snapshot.away_keys), (None, 0));
         assert_eq!(snapshot.kept, self.layer.handle().kept() as u64);

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use fastrand::Rng;
 
@@ -58,7 +61,10 @@ fn d12_permit_is_refunded_once_at_most_and_never_in_another_epoch() {
                     let (epoch, leased) = (random.i64(1..3), random.u32(1..5));
                     let mark = 1_000_000 + step;
                     let deadline = ledger.add(deadline, epoch, mark, leased, end);
-                    let is_same = |of: &Naive| of.deadline == deadline && of.counts(now);
+                    let is_same = |of: &Naive| {
+                        let has_permits = of.leased > of.confirmed;
+                        of.deadline == deadline && of.counts(now) && has_permits
+                    };
                     assert!(!list.iter().any(is_same), "two leases by one name");
                     list.push(Naive::new(deadline, epoch, mark, end, leased));
                 }
@@ -190,4 +196,110 @@ fn d9_permit_issued_without_a_lease_counts_for_its_window_and_little_longer() {
             assert!((since(1_000)..=since(1_016)).contains(&mine), "{mine} at {now} of {seed}");
         }
     }
+}
+
+/// A lease in the ledger, and its number of permits that have not come back.
+struct Marked {
+    deadline: Deadline,
+    epoch: i64,
+    mark: i64,
+    held: u32,
+}
+
+/// Sums of permits, by the epoch and the mark of their lease.
+type Sums = BTreeMap<(i64, i64), u32>;
+
+/// Asserts that from each mark on, no more permits were refunded than are unused: so the store
+/// counts all of the others.
+fn assert_counted(unused: &Sums, refunded: &Sums, seed: u64) {
+    let (mut epoch, mut free, mut back) = (0, 0, 0);
+    let marks: BTreeSet<_> = unused.keys().chain(refunded.keys()).collect();
+    for of in marks.into_iter().rev() {
+        if of.0 != epoch {
+            (epoch, free, back) = (of.0, 0, 0);
+        }
+        free += unused.get(of).copied().unwrap_or(0);
+        back += refunded.get(of).copied().unwrap_or(0);
+        assert!(back <= free, "{back} of {free} from {of:?} on, by {seed}");
+    }
+}
+
+/// Leases of few marks, of which few permits come back, at any time. No mark is before the one of
+/// the lease before, so their deadlines overlap.
+#[test]
+fn d1_d12_merged_leases_refund_no_permit_beyond_those_that_are_unused() {
+    let (mut merged, mut all_refunded) = (0, 0);
+    for seed in 0..cases() {
+        let mut random = Rng::with_seed(seed);
+        let mut ledger = Ledger::default();
+        let mut leases: Vec<Marked> = Vec::new();
+        let (mut unused_of, mut refunded_of) = (Sums::new(), Sums::new());
+        let (mut now, mut epoch, mut mark) = (1_000, 1, 0);
+        for _ in 0..1_000 {
+            match random.u32(..10) {
+                0..=5 => {
+                    let lapse = now + random.u64(1..300);
+                    mark = mark.max(i64::try_from((lapse + 1_000) / 50).unwrap());
+                    let (held, end) = (random.u32(1..5), at(ms(lapse + 1_350)));
+                    let deadline = Deadline::at(at(ms(lapse)));
+                    let deadline = ledger.add(deadline, epoch, mark, held, end);
+                    leases.push(Marked { deadline, epoch, mark, held });
+                }
+                6 => {
+                    let Some(of) = random.choice(leases.iter_mut()) else { continue };
+                    let count = random.u32(..=of.held);
+                    of.held -= count;
+                    *unused_of.entry((of.epoch, of.mark)).or_default() += count;
+                    ledger.refund(unused(of.deadline, count));
+                }
+                7 => {
+                    for Refund { mark, count } in ledger.take_refunds(epoch, at(ms(now))) {
+                        *refunded_of.entry((epoch, mark)).or_default() += count;
+                        all_refunded += count;
+                    }
+                    ledger.confirm_refunds(epoch);
+                    assert_counted(&unused_of, &refunded_of, seed);
+                    if random.u32(..10) == 0 {
+                        (epoch, mark) = (epoch + 1, 0);
+                    }
+                }
+                _ => now += random.u64(..20),
+            }
+            leases.retain(|of| of.mark > i64::try_from(now / 50).unwrap());
+            merged += leases.len().saturating_sub(ledger.len());
+        }
+    }
+    assert!(merged > 1_000 && all_refunded > 1_000, "{merged} merged, {all_refunded} refunded");
+}
+
+/// Ten thousand leases in a window, of which a request waits with each tenth permit.
+#[test]
+fn d5_ledger_of_many_leases_stays_small_and_refunds_late_permits() {
+    let mut ledger = Ledger::default();
+    let (mut held, mut refunded) = (Vec::new(), 0);
+    for step in 0..15_000_u64 {
+        let now = Duration::from_micros(step * 100);
+        let lapse = now + ms(8);
+        // As the store rounds them, for a window of a second.
+        let mark = i64::try_from((lapse + ms(1_000)).as_micros() / 3_900).unwrap();
+        let deadline = ledger.add(Deadline::at(at(lapse)), 1, mark, 1, at(lapse + ms(1_004)));
+        if step % 10 == 0 {
+            held.push((now, deadline));
+        }
+        held.retain(|&(since, deadline)| {
+            let is_over = now >= since + ms(500);
+            if is_over {
+                ledger.refund(unused(deadline, 1));
+            }
+            !is_over
+        });
+        if step % 20 == 0 {
+            ledger.take_refunds(1, at(now));
+            refunded += ledger.confirm_refunds(1);
+        }
+        // Twice those of the last 24 ms, and one for each mark.
+        let len = ledger.len();
+        assert!(len <= 2 * 240 + 32 + 270, "{len} entries");
+    }
+    assert!(refunded >= 990, "{refunded} of 1,000 late permits were refunded");
 }

@@ -16,6 +16,7 @@ fn queued(queued: u32) -> PoolView {
         queued,
         since: Some(Nanos::ZERO),
         expected: Nanos::ZERO,
+        is_doubted: false,
         paused_until: None,
         is_closed: false,
     }
@@ -98,7 +99,7 @@ fn d12_leases_of_a_reply_with_one_deadline_are_refunded_each_to_its_mark() {
         }
     }
     assert!(deadlines[1] < deadlines[0], "{deadlines:?}");
-    agent.unused(Unused { deadline: deadlines[1], count: 1 }, false);
+    agent.unused(Unused { deadline: deadlines[1], count: 1 });
     let refunds = agent.probe(1, at(ms(2))).refunds;
     assert_eq!(refunds.iter().map(|of| (of.mark, of.count)).collect::<Vec<_>>(), [(marks[1], 1)]);
 }
@@ -125,9 +126,16 @@ fn d10_pause_after_a_step_outlasts_the_leases_from_before() {
 }
 
 #[test]
+fn o1_leases_that_are_discarded_after_a_step_count_as_lapsed() {
+    let agent = agent_after_a_step();
+    let counts = agent.counts();
+    assert_eq!((counts.leased, counts.lapsed, counts.clock_steps), (1, 1, 1));
+}
+
+#[test]
 fn d10_changed_quota_does_not_end_the_pause_after_a_step() {
     let mut agent = agent_after_a_step();
-    agent.set_terms(terms(1_001, SECOND));
+    agent.set_terms(terms(1_001, SECOND), at(ms(300)));
     let next = agent.next(at(ms(300)), &queued(1), true);
     assert!(matches!(next, Next::Wait(until) if until >= at(ms(300 + 1_375))), "{next:?}");
 }
@@ -140,4 +148,67 @@ fn d2_late_permits_of_a_long_outage_count_for_one_window() {
     }
     let late = ask(&mut agent, 10_000).late;
     assert!((9..=12).contains(&late), "{late} of 100");
+}
+
+/// Takes a reply without leases, of which the next permit expires this many milliseconds later.
+fn refuse(agent: &mut Agent, request: &Request, now: u64, when: u64) {
+    let when = i64::try_from(when * 1_000).unwrap();
+    let refusal = Reply { when, free: 0, ..reply(request, now, &[]) };
+    agent.reply(request, &refusal, at(ms(now)), at(ms(now)));
+}
+
+/// An agent with a lease of two permits, which next learns that the quota is full.
+fn agent_of_a_full_quota() -> (Agent, Deadline) {
+    let mut agent = agent();
+    let request = ask(&mut agent, 1);
+    take(&mut agent, &request, 1, &[2]);
+    let Next::Deliver(Unused { deadline, .. }) = agent.next(at(ms(1)), &queued(1), true) else {
+        unreachable!("its lease has begun")
+    };
+    let request = ask(&mut agent, 2);
+    refuse(&mut agent, &request, 2, 900);
+    assert_eq!(agent.schedule().then, at(ms(902)));
+    (agent, deadline)
+}
+
+#[test]
+fn d6_permit_that_is_given_back_is_asked_for_at_once_and_then_once_per_lease() {
+    let (mut agent, deadline) = agent_of_a_full_quota();
+    assert!(agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
+    assert!(agent.schedule().then <= at(ms(20)));
+    let request = ask(&mut agent, 20);
+    assert_eq!(request.refunds.len(), 1);
+    refuse(&mut agent, &request, 20, 880);
+    assert_eq!(agent.schedule().then, at(ms(900)), "others have leased it");
+    let next = at(ms(20) + SECOND / 128);
+    assert!(agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
+    assert_eq!(agent.schedule().then, next);
+    let waits = agent.next(at(ms(21)), &queued(1), true);
+    assert!(matches!(waits, Next::Wait(until) if until == next), "{waits:?}");
+    assert_eq!(ask(&mut agent, 28).refunds.len(), 1);
+}
+
+#[test]
+fn d10_permit_that_is_given_back_does_not_end_the_pause_after_a_step() {
+    let (mut agent, deadline) = agent_of_a_full_quota();
+    let request = agent.probe(1, at(ms(300)));
+    agent.reply(&request, &reply(&request, 20_300, &[]), at(ms(300)), at(ms(300)));
+    let before = agent.schedule().then;
+    assert!(before >= at(ms(300 + 1_375)), "{before:?}");
+    assert!(!agent.unused(Unused { deadline, count: 1 }), "permits come sooner");
+    assert_eq!(agent.schedule().then, before);
+}
+
+/// The first lease counts no more, and the pool has permits of another one.
+#[test]
+fn o1_driver_does_not_end_before_the_permits_at_hand_have_lapsed() {
+    let mut agent = agent();
+    let request = ask(&mut agent, 1);
+    take(&mut agent, &request, 1, &[1]);
+    let request = agent.probe(1, at(ms(1_000)));
+    take(&mut agent, &request, 1_000, &[1]);
+    let pool = PoolView { permits: 1, lapse: at(ms(1_500)), ..queued(0) };
+    while let Next::Deliver(_) = agent.next(at(ms(1_000)), &pool, true) {}
+    let next = agent.next(at(ms(1_400)), &pool, true);
+    assert!(matches!(next, Next::Wait(until) if until == at(ms(1_500))), "{next:?}");
 }
