@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod adaptive;
 mod classes;
 mod deadlines;
 mod queue;
