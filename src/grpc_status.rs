@@ -39,12 +39,13 @@ impl Error for Rejected {
 /// Returns the status of all rejections for a reason, without a time: a source is a reference, and
 /// a rejection has no room for a status of its own.
 fn status_of(rejected: &Rejected) -> &'static Status {
-    static STATUSES: [OnceLock<Status>; 14] = [const { OnceLock::new() }; 14];
+    static STATUSES: [OnceLock<Status>; 15] = [const { OnceLock::new() }; 15];
     let (limit, reason) = (rejected.limit(), rejected.status_reason());
     let scope = Scope { rule: None, is_shared: rejected.is_shared() };
     let index = match (limit, reason) {
         (_, Reason::Closed) => 0,
         (_, Reason::Unavailable) => 13,
+        (_, Reason::TooLate) => 14,
         (_, Reason::Rule(RuleReason::TooLarge)) => 6,
         (_, Reason::Rule(RuleReason::TableFull)) => 7,
         (_, Reason::Rule(RuleReason::NoKey)) => 8,

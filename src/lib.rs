@@ -282,6 +282,7 @@ mod arc_cache;
 pub mod backpressure;
 mod builder_ext;
 mod cause;
+mod class;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
@@ -295,6 +296,7 @@ mod grpc_status;
 pub mod guide;
 #[cfg(any(feature = "client", feature = "server"))]
 mod headers;
+mod judge;
 pub mod keyed;
 mod limiter;
 mod macros;

@@ -31,27 +31,28 @@ macro_rules! shared_by_layers {
         /// A bound has the same effect on a layer without a reject policy. A layer without bounds
         /// needs a policy if its limit is to be closed.
         #[must_use]
-        pub fn reject_with_box_error(self) -> $layer<crate::reject::RejectWithBoxError> {
-            $layer(self.0.with_policy(|_| crate::reject::RejectWithBoxError))
+        pub fn reject_with_box_error(self) -> $layer<P::With<crate::reject::RejectWithBoxError>> {
+            $layer(self.0.with_policy(|policy| policy.with(crate::reject::RejectWithBoxError)))
         }
 
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
         /// Only a bound, or closing, rejects. See
         /// [`RejectWithError`](crate::reject::RejectWithError).
         #[must_use]
-        pub fn reject_with_error<E>(self) -> $layer<crate::reject::RejectWithError<E>> {
-            $layer(self.0.with_policy(|_| crate::reject::RejectWithError::new()))
+        pub fn reject_with_error<E>(self) -> $layer<P::With<crate::reject::RejectWithError<E>>> {
+            $layer(self.0.with_policy(|policy| policy.with(crate::reject::RejectWithError::new())))
         }
 
         /// Rejects with a response made by `respond`. The types of the error and the response stay
         /// those of the inner service. Only a bound, or closing, rejects. See
         /// [`RejectWith`](crate::reject::RejectWith).
         #[must_use]
-        pub fn reject_with<F, R>(self, respond: F) -> $layer<crate::reject::RejectWith<F>>
+        pub fn reject_with<F, R>(self, respond: F) -> $layer<P::With<crate::reject::RejectWith<F>>>
         where
             F: Fn(crate::Rejected) -> R + Clone,
         {
-            $layer(self.0.with_policy(|_| crate::reject::RejectWith::new(respond)))
+            let policy = crate::reject::RejectWith::new(respond);
+            $layer(self.0.with_policy(|before| before.with(policy)))
         }
 
         /// Names the limit, and observes it: its events are [counted, recorded as metrics, and

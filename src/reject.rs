@@ -3,7 +3,7 @@
 //! | the layer | a rejected request | error type of the service |
 //! | --- | --- | --- |
 //! | as created by `new` | none: by [`NeverReject`] all requests wait | the inner one, untouched |
-//! | bounded by `max_queue` or `max_wait` | fails, by [`RejectWithBoxError`] | `BoxError`, in which [`Rejected::find`] finds the rejection |
+//! | bounded by `max_queue` or `max_wait`, or with the terms of requests | fails, by [`RejectWithBoxError`] | `BoxError`, in which [`Rejected::find`] finds the rejection |
 //! | with `.reject_with_error::<E>()` | fails, by [`RejectWithError<E>`] | `E`, made from either error by `From` |
 //! | with `.reject_with(f)` | gets a response, by [`RejectWith<F>`] | the inner one, untouched |
 //!
@@ -49,12 +49,12 @@ use std::{convert::Infallible, fmt, marker::PhantomData, task::Poll};
 
 use tower::BoxError;
 
-use crate::rejected::Rejected;
+use crate::{judge::Measurement, rejected::Rejected};
 
 /// A reject policy, the type parameter of a limiting layer.
 ///
 /// Sealed. It is implemented by [`NeverReject`], [`RejectWithBoxError`], [`RejectWithError`] and
-/// [`RejectWith`].
+/// [`RejectWith`], and by [`Judged`](crate::backpressure::Judged) around one of them.
 pub trait RejectPolicy: Clone + sealed::Sealed {
     /// The policy of the same layer once it has a bound.
     type Bounded: RejectPolicy;
@@ -73,6 +73,24 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
 
     #[doc(hidden)]
     fn hold(rejected: Rejected) -> Self::Rejection;
+
+    /// The policy of the same layer once it rejects by `Q`.
+    type With<Q: RejectPolicy>: RejectPolicy;
+
+    #[doc(hidden)]
+    fn with<Q: RejectPolicy>(self, policy: Q) -> Self::With<Q>;
+
+    /// What a request in flight is measured by; nothing but for a limit that adapts.
+    #[doc(hidden)]
+    type Measured<M>;
+
+    /// Begins to measure a request, if `begin` returns a measurement.
+    #[doc(hidden)]
+    fn measure<M>(&self, begin: impl FnOnce() -> Option<M>) -> Self::Measured<M>;
+
+    /// Measures nothing, of a rejected request.
+    #[doc(hidden)]
+    fn unmeasured<M>() -> Self::Measured<M>;
 }
 
 /// A reject policy for inner services with this response type and error type.
@@ -95,10 +113,39 @@ pub trait RejectPolicyFor<Response, InnerError>: RejectPolicy {
     fn pass_on(output: Poll<Result<Response, InnerError>>) -> Poll<Result<Response, Self::Error>> {
         output.map_err(Self::pass)
     }
+
+    /// Judges the result of a measured request.
+    #[doc(hidden)]
+    #[inline]
+    fn judge<M: Measurement>(
+        measured: &mut Self::Measured<M>,
+        result: &Result<Response, InnerError>,
+    ) {
+        let _ = (measured, result);
+    }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
+}
+
+/// The items of a policy that measures nothing.
+macro_rules! unmeasured {
+    () => {
+        type With<Q: RejectPolicy> = Q;
+
+        fn with<Q: RejectPolicy>(self, policy: Q) -> Q {
+            policy
+        }
+
+        type Measured<M> = ();
+
+        #[inline]
+        fn measure<M>(&self, _: impl FnOnce() -> Option<M>) {}
+
+        #[inline]
+        fn unmeasured<M>() {}
+    };
 }
 
 /// Rejects no request: all of them wait. The error type is the inner service's.
@@ -204,6 +251,8 @@ impl RejectPolicy for NeverReject {
         // A queue without a policy has no bound and no time limit, and its limit cannot be closed.
         unreachable!("rejected ({rejected}) by a layer without a reject policy")
     }
+
+    unmeasured!();
 }
 
 impl RejectPolicy for RejectWithBoxError {
@@ -218,6 +267,8 @@ impl RejectPolicy for RejectWithBoxError {
     fn hold(rejected: Rejected) -> Option<Rejected> {
         Some(rejected)
     }
+
+    unmeasured!();
 }
 
 impl<E> RejectPolicy for RejectWithError<E> {
@@ -232,6 +283,8 @@ impl<E> RejectPolicy for RejectWithError<E> {
     fn hold(rejected: Rejected) -> Option<Rejected> {
         Some(rejected)
     }
+
+    unmeasured!();
 }
 
 impl<F: Clone> RejectPolicy for RejectWith<F> {
@@ -246,6 +299,8 @@ impl<F: Clone> RejectPolicy for RejectWith<F> {
     fn hold(rejected: Rejected) -> Option<Rejected> {
         Some(rejected)
     }
+
+    unmeasured!();
 }
 
 impl<Response, InnerError> RejectPolicyFor<Response, InnerError> for NeverReject {

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::{
+    class::Class,
     rule_name::RuleName,
     time::{Nanos, whole_secs},
 };
@@ -45,6 +46,7 @@ pub struct Rejected {
     limit: Limit,
     reason: Reason,
     scope: Scope,
+    class: Option<Class>,
     /// [`Nanos::NEVER`] means unknown. In nanoseconds, because the futures of all requests have
     /// room for a rejection.
     retry_after: Nanos,
@@ -63,6 +65,8 @@ pub(crate) enum Limit {
 pub(crate) enum Reason {
     QueueFull,
     WaitTimeout,
+    /// The request could not be done by its deadline.
+    TooLate,
     Closed,
     /// The store of a shared quota is away.
     Unavailable,
@@ -99,6 +103,7 @@ impl Reason {
         match self {
             Self::QueueFull => "queue_full",
             Self::WaitTimeout => "wait_timeout",
+            Self::TooLate => "too_late",
             Self::Closed => "closed",
             Self::Unavailable => "unavailable",
             Self::Rule(RuleReason::LimitReached) => "limit_reached",
@@ -115,11 +120,15 @@ impl Rejected {
         // A wait beyond the range is as long as the range, and known all the same.
         let known = |wait| Nanos::ZERO.after(wait).min(Nanos::new(Nanos::NEVER.get() - 1));
         let retry_after = retry_after.map_or(Nanos::NEVER, known);
-        Self { limit, reason, scope: Scope::default(), retry_after }
+        Self { limit, reason, scope: Scope::default(), class: None, retry_after }
     }
 
     pub(crate) const fn in_scope(self, scope: Scope) -> Self {
         Self { scope, ..self }
+    }
+
+    pub(crate) const fn of_class(self, class: Option<Class>) -> Self {
+        Self { class, ..self }
     }
 
     /// Creates the rejection of a request whose deadline has passed.
@@ -146,6 +155,16 @@ impl Rejected {
     #[must_use]
     pub fn is_wait_timeout(&self) -> bool {
         self.reason == Reason::WaitTimeout
+    }
+
+    /// Returns true if the request could not be done by its deadline, and was not sent: see
+    /// [deadlines](crate::backpressure#deadlines) of a concurrency limit.
+    ///
+    /// On arrival, [`retry_after`](Self::retry_after) is the time after which it would fit, if no
+    /// other request arrives. It has none if the time in service alone exceeds the deadline.
+    #[must_use]
+    pub fn is_too_late(&self) -> bool {
+        self.reason == Reason::TooLate
     }
 
     /// Returns true if the deadline of the request has passed: see
@@ -217,6 +236,12 @@ impl Rejected {
         }
     }
 
+    /// Returns the [class](crate::backpressure#classes) of the request, if it has one.
+    #[must_use]
+    pub const fn class(&self) -> Option<Class> {
+        self.class
+    }
+
     /// Returns true if the limit was closed by its handle.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -237,7 +262,10 @@ impl Rejected {
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         match self.reason {
-            Reason::Closed | Reason::Unavailable | Reason::Rule(RuleReason::TableFull) => false,
+            Reason::TooLate
+            | Reason::Closed
+            | Reason::Unavailable
+            | Reason::Rule(RuleReason::TableFull) => false,
             Reason::Rule(_) => self.limit == Limit::Rate || !self.scope.is_shared,
             Reason::QueueFull | Reason::WaitTimeout => {
                 self.limit == Limit::Rate || self.is_of_key_in_flight()
@@ -264,7 +292,7 @@ impl Rejected {
     }
 
     /// Returns the time from the rejection until there is room for this request. `None` if it is
-    /// unknown, as at a concurrency limit, and at a closed limit.
+    /// unknown, as at a closed limit, and at a concurrency limit that has not predicted the wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after != Nanos::NEVER).then(|| self.retry_after.since(Nanos::ZERO))
@@ -325,6 +353,7 @@ impl fmt::Display for Rejected {
         })?;
         f.write_str(match self.reason {
             Reason::QueueFull => ", and the queue is full",
+            Reason::TooLate => ", and the request could not be done by its deadline",
             Reason::Rule(RuleReason::LimitReached | RuleReason::Paused) => "",
             _ => ", and the wait is too long",
         })?;

@@ -2,10 +2,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{ConcurrencySnapshot, limiter::ConcurrencyLimiter};
 use crate::{
-    limiter::{BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedCounts},
+    limiter::{
+        BoundError, CloseError, Closed, Drained, Limiter, QueueLimits, RejectedByClass,
+        RejectedCounts,
+    },
     macros::bounds_of_handle,
     middleware::Limited,
-    settings::{self, InvalidSetting},
+    settings::InvalidSetting,
 };
 
 /// Reads, changes and closes the limit of a
@@ -126,7 +129,9 @@ impl ConcurrencyBackpressureHandle {
             max_wait: limits.max_wait(),
             is_closed: view.is_closed,
             rejected: self.rejected(),
+            rejected_by_class: self.rejected_by_class(),
             counts: self.limiter.observer.counts(),
+            adaptive: self.limiter.adaptive_snapshot(),
         }
     }
 
@@ -142,17 +147,27 @@ impl ConcurrencyBackpressureHandle {
         self.limiter.observer.rejected()
     }
 
+    /// Returns the numbers of rejections since the limit was created, by the class of the request.
+    ///
+    /// `None` for a limit without a layer for requests with [terms](super::Terms).
+    #[must_use]
+    pub fn rejected_by_class(&self) -> Option<RejectedByClass> {
+        self.limiter.rejected_by_class()
+    }
+
     /// Changes the number of requests that may be in flight.
     ///
     /// A raised limit grants permits to waiters at once. With a lowered one, requests in flight end
     /// as usual, and no request is admitted until there is room. A wait for more permits than the
-    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many).
+    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many). A limit that adapts is
+    /// pinned, as by [`hold`](Self::hold).
     ///
     /// # Errors
     ///
-    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1. The limit stays as it was.
+    /// If `max_in_flight` is 0 or above 2<sup>31</sup> - 1, or outside the range of a limit that
+    /// adapts. The limit stays as it was.
     pub fn set_limit(&self, max_in_flight: u32) -> Result<(), InvalidSetting> {
-        let limit = settings::permits("max_in_flight", max_in_flight)?;
+        let limit = self.check_limit(max_in_flight)?;
         self.limiter.set_limit(limit, |_| {});
         Ok(())
     }

@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{ConcurrencyBackpressure, ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter};
+use super::{
+    ByRequestLayer, ConcurrencyBackpressure, ConcurrencyBackpressureHandle, TermsLayer,
+    limiter::ConcurrencyLimiter,
+};
 use crate::{
     macros::shared_by_layers,
     middleware::LimitLayer,
@@ -23,7 +26,9 @@ use crate::{
 /// A request that passes two services of one layer acquires two permits of its limit, by which
 /// requests can block each other [for good](crate::backpressure#one-layer-twice-on-a-request).
 #[derive(Clone)]
-pub struct ConcurrencyBackpressureLayer<P = NeverReject>(LimitLayer<ConcurrencyLimiter, P>);
+pub struct ConcurrencyBackpressureLayer<P = NeverReject>(
+    pub(super) LimitLayer<ConcurrencyLimiter, P>,
+);
 
 impl ConcurrencyBackpressureLayer {
     /// Admits at most `max_in_flight` requests at a time; the others wait, in order of arrival.
@@ -76,6 +81,9 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
 
     /// Lets a request wait for at most `max_wait`, then rejects it as *wait timeout*.
     ///
+    /// A request whose wait is [known to be longer](crate::backpressure#predicted-waits) is
+    /// rejected at once, with the time after which it would not be.
+    ///
     /// By default, the wait is unbounded. With this bound, waiting panics outside a tokio runtime
     /// with its timer enabled.
     ///
@@ -87,6 +95,82 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> ConcurrencyBackpressureLayer<P::Bounded> {
         ConcurrencyBackpressureLayer(self.0.max_wait(max_wait))
+    }
+
+    /// Reads the deadline and the class of each request by `read`, and admits it on these
+    /// [terms](super::Terms).
+    ///
+    /// For servers. `read` is a `Fn(&Request) -> Terms` with an annotated argument. It is called
+    /// before anything is acquired, so its panic leaks nothing. A deadline counts from the call.
+    /// The [current deadline](crate::deadline::current) holds as well; the earlier one counts.
+    ///
+    /// **The service is always ready**, and its request waits in the call: the terms are not known
+    /// before. The inner service is cloned for each request, as servers do, and driven ready once
+    /// the request has its permit. If the deadline passes before it is, the permit is released and
+    /// the request is rejected.
+    ///
+    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds and name before: the
+    /// layer that is returned has neither.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::Request;
+    /// use tower_floodgate::{
+    ///     ConcurrencyBackpressureLayer,
+    ///     backpressure::{Class, Terms},
+    /// };
+    ///
+    /// let layer = ConcurrencyBackpressureLayer::new(40).max_queue(200).by_request(
+    ///     |request: &Request<String>| {
+    ///         let is_checkout = request.uri().path().starts_with("/checkout");
+    ///         Terms::new()
+    ///             .deadline(Duration::from_millis(500))
+    ///             .class(if is_checkout { Class::Critical } else { Class::Normal })
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn by_request<F>(self, read: F) -> ByRequestLayer<F, P::Bounded> {
+        ByRequestLayer::new(self.0, read)
+    }
+
+    /// Admits requests on [terms](super::Terms) that are set on a service before it is polled
+    /// ready.
+    ///
+    /// For clients: see [`terms`](super::TermsBackpressure::terms). A request waits in
+    /// `poll_ready`, so a caller at the limit is held back.
+    ///
+    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before: the layer
+    /// that is returned has none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::{Layer, Service, ServiceExt, service_fn};
+    /// use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected, backpressure::Terms};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// let client = ConcurrencyBackpressureLayer::new(1).with_terms().layer(service_fn(
+    ///     |n: u32| async move {
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///         Ok::<_, std::io::Error>(n)
+    ///     },
+    /// ));
+    /// let busy = tokio::spawn(client.clone().oneshot(1));
+    /// tokio::task::yield_now().await;
+    ///
+    /// let mut client = client.clone();
+    /// client.terms(Terms::new().deadline(Duration::from_millis(250))); // before it is ready
+    /// let error = client.ready().await?.call(2).await.unwrap_err();
+    /// assert!(Rejected::find(&*error).unwrap().is_too_late());
+    /// # busy.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_terms(self) -> TermsLayer<P::Bounded> {
+        TermsLayer::new(self.0)
     }
 
     shared_by_layers!(ConcurrencyBackpressureLayer);

@@ -7,17 +7,25 @@ use std::{
     time::Duration,
 };
 
-use super::ConcurrencySnapshot;
+use super::{
+    ConcurrencySnapshot,
+    adaptive::Measurement,
+    arrival::{self, Ask, Unfit},
+    knee::{Knee, Stamp},
+    pace::Pace,
+    reserve::Reserve,
+    service_times::ServiceTimes,
+};
 #[cfg(debug_assertions)]
 use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     limiter::{
         Bounds, CloseError, End, Ends, Event, InFlight, Kind, Limiter, Observer, QueueLimits,
-        Refusal, Rejecting, Waiter,
+        Refusal, RejectedByClass, Rejecting, Waiter,
     },
     rejected::{Limit, Reason, Rejected},
-    semaphore::{Ended, Semaphore, Tag, Turn, View, WaiterKey},
+    semaphore::{Arrival, Ended, Semaphore, Tag, Turn, View, WaiterKey},
     time::{Clock, Nanos, Time, TimerUse},
 };
 
@@ -27,11 +35,13 @@ use crate::{
 /// both, and usually finds them in one cache line.
 #[repr(C)]
 pub struct ConcurrencyLimiter {
-    pub(super) semaphore: Semaphore<Clock>,
+    pub(super) semaphore: Semaphore<Reserve, Pace<Clock>>,
     pub(super) observer: Observer,
     clock: Clock,
     pub(super) bounds: Bounds,
     rejecting: Rejecting,
+    /// The search of a limit that adapts.
+    pub(super) knee: Option<Knee>,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -39,19 +49,30 @@ pub struct ConcurrencyLimiter {
 arc_cache!(ConcurrencyLimiter);
 
 const TIMER: TimerUse = TimerUse {
-    what: "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds",
-    otherwise: "leave `max_wait` out",
+    what: "ConcurrencyBackpressureLayer: a wait that `max_wait` or a deadline bounds",
+    otherwise: "leave both out",
 };
 
 /// A permit of a limiter of requests in flight.
+///
+/// With the half round in which it was taken as the last one, if its request is measured.
 #[derive(Clone, Copy)]
-pub(crate) struct Permit(());
+pub(crate) struct Permit(Option<Stamp>);
+
+impl Permit {
+    const UNMEASURED: Self = Self(None);
+
+    pub(super) fn stamp(self) -> Option<Stamp> {
+        self.0
+    }
+}
 
 impl ConcurrencyLimiter {
     pub(super) fn new(max_in_flight: u32) -> Self {
         let clock = Clock::start();
         Self {
-            semaphore: Semaphore::new(max_in_flight, clock, ()),
+            semaphore: Semaphore::new(max_in_flight, Reserve::new(clock), Pace::new(clock)),
+            knee: None,
             observer: Observer::default(),
             clock,
             bounds: Bounds::default(),
@@ -59,6 +80,17 @@ impl ConcurrencyLimiter {
             #[cfg(debug_assertions)]
             nested: Nested::new(),
         }
+    }
+
+    /// Creates a limiter whose limit is that of a search.
+    pub(super) fn adaptive(knee: Knee) -> Self {
+        let limiter = Self::new(knee.limit());
+        let semaphore = limiter.semaphore.telling_last();
+        Self { semaphore, knee: Some(knee), ..limiter }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.clock.now()
     }
 
     /// Returns the time that the first waiter has waited.
@@ -82,17 +114,151 @@ impl ConcurrencyLimiter {
         self.semaphore.try_read_with(&settings).unwrap_or_else(read)
     }
 
-    /// Changes the limit, and `bounds` in the same step.
+    /// Changes the limit, and `bounds` in the same step. A limit that adapts is pinned.
     pub(super) fn set_limit(&self, limit: u32, bounds: impl FnOnce(&Bounds)) {
-        if self.semaphore.set_limit(limit, || bounds(&self.bounds)) {
+        let before = || {
+            bounds(&self.bounds);
+            self.knee.iter().for_each(|knee| knee.hold(limit));
+        };
+        if self.semaphore.set_limit(limit, before) {
             self.observer.notify(|| Event::LimitChanged { limit, window: None });
         }
+    }
+
+    /// Returns the half round of a request that is about to take a permit.
+    pub(super) fn half_round(&self) -> Option<Stamp> {
+        self.knee.as_ref()?.present()
+    }
+
+    /// Returns a permit that was taken in this half round.
+    fn permit(&self, half_round: Option<Stamp>, is_last: bool) -> Permit {
+        let is_chosen = || self.knee.as_ref().is_some_and(Knee::is_chosen);
+        Permit(half_round.filter(|_| is_last && is_chosen()))
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
         self.rejecting.close()?;
         self.semaphore.close();
         Ok(())
+    }
+
+    /// A service of this limit has requests with terms.
+    pub(super) fn has_terms(&self) {
+        self.semaphore.deadlines().has_terms();
+    }
+
+    /// Returns the rejections by class, if requests have terms.
+    pub(super) fn rejected_by_class(&self) -> Option<RejectedByClass> {
+        let may_have_terms = self.semaphore.deadlines().may_have_terms();
+        may_have_terms.then(|| self.observer.rejected_by_class())
+    }
+
+    /// Returns the times in service of requests with a deadline.
+    pub(super) fn service_times(&self) -> &ServiceTimes {
+        self.semaphore.deadlines().service_times()
+    }
+
+    /// Decides whether a request may queue.
+    fn decide(
+        &self,
+        ask: &Ask,
+        limits: &QueueLimits,
+        view: View,
+        wait: impl FnOnce() -> Option<Duration>,
+    ) -> Result<(), Unfit> {
+        let reserve = || self.semaphore.deadlines().reserve();
+        arrival::decide(ask, limits, view, wait, reserve, || self.clock.now())
+    }
+
+    /// Acquires `permits`, or queues `waiter` for them, as [`Limiter::poll_acquire`] says, for a
+    /// request with these terms.
+    #[track_caller]
+    pub(super) fn poll_ask(
+        &self,
+        waiter: &mut Waiter,
+        permits: u32,
+        limits: &QueueLimits,
+        ask: &Ask,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit, Refusal>> {
+        let arrival = Arrival { done_by: ask.done_by.into(), ..waiter.arrival(permits) };
+        waiter.poll_at = waiter.deadline;
+        let admit = |view: View, _: &dyn Fn() -> Turn, pace: &Pace<Clock>| {
+            Refusal::check(view, permits)?;
+            let decided = self.decide(ask, limits, view, || pace.wait(view.ahead));
+            decided.map(|()| view.ahead).map_err(|unfit| Refusal::from(unfit.reason))
+        };
+        let uses_pace = waiter.deadline != Nanos::NEVER;
+        let note = |pace: &mut Pace<Clock>, ahead| {
+            pace.queued(ahead, uses_pace);
+            Tag::NONE
+        };
+        loop {
+            self.semaphore.remove_overdue();
+            // Before the grant is looked for, as before a permit is acquired.
+            let half_round = self.half_round();
+            let polled = match &waiter.key {
+                None => match self.semaphore.queue(cx.waker(), arrival, admit, note) {
+                    Ok(None) => return Poll::Ready(Ok(Permit::UNMEASURED)),
+                    Ok(key) => {
+                        waiter.key = key;
+                        Poll::Pending
+                    }
+                    Err(refusal) => return Poll::Ready(Err(refusal)),
+                },
+                Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
+            };
+            let Poll::Ready(ended) = polled else {
+                ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
+                continue;
+            };
+            let key = waiter.key.take();
+            let reason = match ended {
+                Ok(()) => {
+                    let is_last = || key.is_some_and(|key| self.semaphore.was_last(&key));
+                    let is_last = half_round.is_some() && is_last();
+                    return Poll::Ready(Ok(self.permit(half_round, is_last)));
+                }
+                Err(Ended::Closed) => Reason::Closed,
+                Err(Ended::TooMany { limit }) => {
+                    return Poll::Ready(Err(Refusal::TooMany { limit }));
+                }
+                Err(Ended::TooLate) => Reason::TooLate,
+                Err(Ended::Overdue) => {
+                    let now = self.clock.now();
+                    match () {
+                        // The deadline was that of an earlier request: this one queues anew.
+                        () if now < waiter.deadline => continue,
+                        () if ask.done_by <= now => Reason::TooLate,
+                        () if self.try_acquire_many(permits) => {
+                            return Poll::Ready(Ok(Permit::UNMEASURED));
+                        }
+                        () => Reason::WaitTimeout,
+                    }
+                }
+            };
+            return Poll::Ready(Err(reason.into()));
+        }
+    }
+
+    /// Creates a rejection of this moment, as [`Limiter::rejection`] says, of a request with these
+    /// terms.
+    pub(super) fn reject_ask(
+        &self,
+        reason: Reason,
+        limits: Option<&QueueLimits>,
+        ask: &Ask,
+    ) -> Rejected {
+        let view = self.semaphore.glance();
+        // The lock of the queue is taken only for a prediction.
+        let wait = || self.semaphore.with_waiters(|waiters| waiters.tags().wait(view.ahead));
+        let decided = limits.map_or(Ok(()), |limits| self.decide(ask, limits, view, wait));
+        let unfit = match decided {
+            _ if view.is_closed => Reason::Closed.into(),
+            Err(unfit) => unfit,
+            Ok(()) => reason.into(),
+        };
+        Rejected::new(Limit::Concurrency, unfit.reason, unfit.after)
     }
 }
 
@@ -116,69 +282,33 @@ impl Limiter for ConcurrencyLimiter {
 
     type Permit = Permit;
     type InFlight = InFlight<Self>;
+    type Terms = ();
 
     #[inline]
     fn try_acquire_unobserved(&self) -> Option<Permit> {
-        self.semaphore.try_acquire_unobserved().then_some(Permit(()))
+        self.semaphore.try_acquire_unobserved().then_some(Permit::UNMEASURED)
     }
 
-    #[inline]
     fn try_acquire(&self) -> Option<Permit> {
-        self.semaphore.try_acquire().then_some(Permit(()))
+        let half_round = self.half_round();
+        let is_last = self.semaphore.try_acquire_telling()?;
+        Some(self.permit(half_round, is_last))
     }
 
     fn try_acquire_many(&self, permits: u32) -> bool {
         self.semaphore.try_acquire_many(permits)
     }
 
+    #[track_caller]
     fn poll_acquire(
         self: &Arc<Self>,
         waiter: &mut Waiter,
         permits: u32,
         limits: &QueueLimits,
+        (): &(),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
-        let arrival = waiter.arrival(permits);
-        waiter.poll_at = waiter.deadline;
-        let admit = |view: View, _: &dyn Fn() -> Turn| {
-            Refusal::check(view, permits)?;
-            Ok(admit(limits, view)?)
-        };
-        loop {
-            self.semaphore.remove_overdue();
-            let polled = match &waiter.key {
-                None => {
-                    match self.semaphore.queue(cx.waker(), arrival, admit, |(), ()| Tag::NONE) {
-                        Ok(None) => return Poll::Ready(Ok(Permit(()))),
-                        Ok(key) => {
-                            waiter.key = key;
-                            Poll::Pending
-                        }
-                        Err(refusal) => return Poll::Ready(Err(refusal)),
-                    }
-                }
-                Some(key) => self.semaphore.poll(key, cx.waker(), arrival.deadline, |_, _| {}),
-            };
-            let Poll::Ready(ended) = polled else {
-                ready!(waiter.poll_timer(cx, &self.clock, &TIMER));
-                continue;
-            };
-            waiter.key = None;
-            match ended {
-                Ok(()) => return Poll::Ready(Ok(Permit(()))),
-                Err(Ended::Closed) => return Poll::Ready(Err(Reason::Closed.into())),
-                Err(Ended::TooMany { limit }) => {
-                    return Poll::Ready(Err(Refusal::TooMany { limit }));
-                }
-                // The deadline was that of an earlier request: this one queues anew.
-                Err(Ended::Overdue) if self.clock.now() < waiter.deadline => {}
-                Err(Ended::Overdue) => {
-                    let is_acquired = self.try_acquire_many(permits);
-                    let result = is_acquired.then_some(Permit(()));
-                    return Poll::Ready(result.ok_or(Reason::WaitTimeout.into()));
-                }
-            }
-        }
+        self.poll_ask(waiter, permits, limits, &Ask::PLAIN, cx)
     }
 
     fn cancel(&self, waiter: Waiter) {
@@ -204,21 +334,23 @@ impl Limiter for ConcurrencyLimiter {
     #[inline]
     fn call<R>(
         limiter: &CachedArc<Self>,
-        permit: Permit,
+        _: Permit,
+        (): &(),
         call: impl FnOnce() -> R,
     ) -> (R, InFlight<Self>) {
-        let permit = InFlight::new(limiter, permit);
+        let permit = InFlight::new(limiter);
         (call(), permit)
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32) -> Rejected {
-        let view = self.semaphore.glance();
-        let reason = match limits.map_or(Ok(()), |limits| admit(limits, view)) {
-            _ if view.is_closed => Reason::Closed,
-            Err(reason) => reason,
-            Ok(()) => reason,
-        };
-        Rejected::new(Limit::Concurrency, reason, None)
+    type Measurement = Measurement;
+
+    #[inline]
+    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
+        permit.stamp().map(|stamp| Measurement::begin(limiter, stamp))
+    }
+
+    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32, (): &()) -> Rejected {
+        self.reject_ask(reason, limits, &Ask::PLAIN)
     }
 
     fn limit(&self) -> u32 {
@@ -228,7 +360,10 @@ impl Limiter for ConcurrencyLimiter {
     fn separate(&self) -> Self {
         // In one step, as they are changed.
         let (limit, bounds) = self.semaphore.read(|view| (view.limit, self.bounds.separate()));
-        let mut separate = Self::new(limit);
+        let mut separate = match &self.knee {
+            None => Self::new(limit),
+            Some(knee) => Self::adaptive(knee.separate()),
+        };
         (separate.bounds, separate.rejecting) = bounds;
         separate
     }
@@ -255,6 +390,9 @@ impl Limiter for ConcurrencyLimiter {
 
     fn fmt_settings(&self, f: &mut fmt::DebugStruct<'_, '_>) {
         f.field("max_in_flight", &self.semaphore.limit());
+        if let Some(knee) = &self.knee {
+            knee.fmt_settings(f);
+        }
     }
 
     #[cfg(debug_assertions)]
@@ -265,12 +403,6 @@ impl Limiter for ConcurrencyLimiter {
     #[cfg(debug_assertions)]
     const NESTED: &'static str =
         "Once such requests hold all permits, each waits for another, and none proceeds";
-}
-
-/// Decides whether a request may queue.
-fn admit(limits: &QueueLimits, view: View) -> Result<(), Reason> {
-    limits.admit(view)?;
-    if limits.has_zero_wait() { Err(Reason::WaitTimeout) } else { Ok(()) }
 }
 
 impl Ends for ConcurrencyLimiter {

@@ -10,8 +10,111 @@
 //! | --- | --- |
 //! | `new(n)` | waits, however many requests wait already |
 //! | `.max_queue(m)` | waits, or is rejected as *queue full* if `m` requests wait already; with `max_queue(0)`, no request waits |
-//! | `.max_wait(d)` | waits, and is rejected as *wait timeout* after `d` |
+//! | `.max_wait(d)` | waits, and is rejected as *wait timeout* after `d`, or at once if its wait is [known to be longer](#predicted-waits) |
 //! | both | waits, or is rejected for either reason |
+//! | `.by_request(f)`, `.with_terms()` | the same, or is rejected as *too late* by its [deadline](#deadlines), or sooner as *queue full* by its [class](#classes) |
+//!
+//! # Predicted waits
+//!
+//! With `max_wait` or deadlines, the limit measures its pace: the grants per second to queued
+//! waiters, over the last 120 to 128 of them. A request with `n` waiters before it is expected to
+//! wait for `n + 1` grants at this pace.
+//!
+//! - **`max_wait`** rejects a request at once if its expected wait is longer, with the time after
+//!   which it would not be. It rejects each waiter after `max_wait` at the latest.
+//! - **The first waiter is never rejected by prediction.** Its turn tells the pace again.
+//! - **Without a measured pace, no request is**: while there are fewer than 8 grants since the
+//!   queue was empty. Grants of a raised limit come all at once, and do not count.
+//!
+//! # Deadlines
+//!
+//! A request whose response would come too late wastes its permit, and lets those behind it come
+//! too late as well. At twice the capacity, a queue that only skips expired requests serves one in
+//! seven in time, because each of the others is served *just* too late. A limit that knows the
+//! deadlines serves nearly as many in time as it can serve at all.
+//!
+//! A request that cannot be **done** in time is rejected as *too late*, at one of two times:
+//!
+//! | time | rejected if | the rejection has |
+//! | --- | --- | --- |
+//! | arrival, no permit free | its expected wait and the time in service are longer than the time left | the time after which it would fit, if nothing else arrives; none if the time in service alone is too long |
+//! | its turn | the time in service is longer than the time left | no time; the permit goes to the next waiter |
+//!
+//! The time in service is the 95th percentile of the last 128, from the call to the response, of
+//! requests with a deadline; zero with fewer than 16. A body that keeps its permit [until it
+//! ends](crate::server::until_body_ends) (feature `server`) does not count: a slow reader is no
+//! slow service.
+//!
+//! A request that finds a free permit is admitted unless its deadline has passed. So a service that
+//! has become slower than all deadlines is still measured, and used again once it is fast. A
+//! request whose deadline passes before its call is rejected, and one in service goes on: to end
+//! it, put a [`DeadlineLayer`](crate::DeadlineLayer) outermost, whose deadline the limit then
+//! knows, too.
+//!
+//! ```
+//! use std::time::Duration;
+//! use futures::future::join_all;
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_floodgate::{ConcurrencyBackpressureLayer, Rejected, backpressure::Terms};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! // Requests are the times for which their callers wait. Each takes a second.
+//! let layer = ConcurrencyBackpressureLayer::new(1)
+//!     .by_request(|seconds: &u64| Terms::new().deadline(Duration::from_secs(*seconds)));
+//! let mut service = layer.layer(service_fn(|seconds: u64| async move {
+//!     tokio::time::sleep(Duration::from_secs(1)).await;
+//!     Ok::<_, std::io::Error>(seconds)
+//! }));
+//!
+//! // One is in service, and 29 wait. After 20 s, 9 wait, and the pace is known.
+//! let patient = tokio::spawn(join_all((0..30).map(|_| service.call(60))));
+//! tokio::time::sleep(Duration::from_millis(20_001)).await;
+//! assert_eq!(layer.handle().queued(), 9);
+//!
+//! let error = service.call(5).await.unwrap_err(); // at once
+//! let rejected = Rejected::find(&*error).unwrap();
+//! assert!(rejected.is_too_late());
+//! assert_eq!(rejected.retry_after(), Some(Duration::from_secs(10 + 1 - 5)));
+//! assert!(patient.await?.iter().all(Result::is_ok));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Sources of deadlines: `GrpcTimeout` (feature `grpc`), `HeaderTimeout` (features `client`,
+//! `server`) and other readers of a [`DeadlineLayer`](crate::DeadlineLayer), whose result
+//! [`Terms::deadline`] takes as it is; any function of the request; and the [current
+//! deadline](crate::deadline::current), which is one of each request without being named. A header
+//! that cannot be read makes no deadline.
+//!
+//! # Classes
+//!
+//! Requests of several [classes](Class) share one queue, first come, first served. A class may join
+//! the queue while that is shorter than its share of `max_queue`: the whole of it for critical
+//! requests, a half for normal ones, a quarter for sheddable ones, by default. No waiter is
+//! overtaken. With deadlines, the wait by which a class is judged is that of its share, too: a
+//! sheddable request is rejected unless four times its expected wait would fit. So classes differ
+//! also where the queue is never long, or has no bound. A free permit admits a request of any
+//! class.
+//!
+//! At twice the capacity, with a fifth critical, three tenths normal and a half sheddable requests,
+//! all critical and nine of ten normal requests are served in time, and sheddable ones have the
+//! rest. A class is served nearly in full while it fits into the capacity with the more critical
+//! ones, with a tenth to spare. [`shares`](ByRequestLayer::shares) sets other shares. Take the
+//! class from a trusted source: a client that names its own is always critical.
+//!
+//! # Two ways to tell terms
+//!
+//! | | [`by_request`](ConcurrencyBackpressureLayer::by_request) | [`with_terms`](ConcurrencyBackpressureLayer::with_terms) |
+//! | --- | --- | --- |
+//! | use | servers | clients, workers with a queue |
+//! | terms | are read from the request | are [set](TermsBackpressure::terms) on a clone of the service before it is ready |
+//! | a request waits | in its call; the service is always ready | in `poll_ready`, which holds the caller back |
+//! | the inner service | is cloned for each request | is that of the clone |
+//!
+//! Layers of both kinds and plain ones may share a limit: `layer.clone().by_request(f)` and
+//! `layer` admit to the same permits, in one queue. Put the limit inside a retry, so that each
+//! attempt is judged and measured by itself.
 //!
 //! # Permits
 //!
@@ -51,6 +154,9 @@
 //! abandoned wait cannot be told from one that goes on, so the deadline stays. A request that
 //! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
 //! with a clone for each request.
+//!
+//! A wait on [terms](#two-ways-to-tell-terms) that another task polls is left: the request of that
+//! task begins anew, behind the others and without the terms.
 //!
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.
@@ -188,27 +294,49 @@
 //!   with `max_queue(0)` rejects at once, so its load looks low, and `Balance` prefers it. Without
 //!   a bound, a full endpoint is pending, and `Balance` chooses another. Put the bound on a layer
 //!   in front of the `Balance`.
-//! - The queue keeps the memory of its greatest length: 48 bytes for each waiter, and 20 more with
-//!   a `max_wait`.
+//! - The queue keeps the memory of its greatest length: 48 bytes for each waiter, 20 more with a
+//!   `max_wait` or a deadline, and 8 more with a deadline.
+//! - A prediction rejects some requests that would have been in time, at most when all deadlines
+//!   are equal and the queue stands just at the edge. It costs nothing while the permits are in
+//!   use. With few permits, and times in service that differ by a factor of a hundred, an expected
+//!   wait may be wrong by a factor of two.
+//! - A time in service that most deadlines hardly allow leaves permits unused: all waiters are
+//!   passed over, and the permit waits for an arrival.
 //! - A thread may keep the limit that it used last in memory until it uses another or ends. This
 //!   saves the next call the counting of references.
-//! - There are no priorities, and each request of a service acquires one permit. A task that needs
-//!   several acquires them [by the handle](#permits-without-a-request).
+//! - No request overtakes another, whatever its class or deadline, and each request of a service
+//!   acquires one permit. A task that needs several acquires them [by the
+//!   handle](#permits-without-a-request).
 
+mod adaptive;
+mod arrival;
 mod handle;
+mod knee;
 mod layer;
 mod limiter;
+mod pace;
 mod permit;
+mod reserve;
+mod service_times;
 mod snapshot;
+mod terms;
 
 use self::limiter::ConcurrencyLimiter;
 pub use self::{
+    adaptive::{Adaptive, AdaptiveSnapshot, Judged},
     handle::ConcurrencyBackpressureHandle,
     layer::ConcurrencyBackpressureLayer,
     permit::{Acquire, AcquireMany, ConcurrencyPermit},
     snapshot::ConcurrencySnapshot,
+    terms::{
+        ByRequest, ByRequestFuture, ByRequestLayer, Class, ReadTerms, Terms, TermsBackpressure,
+        TermsLayer,
+    },
 };
-pub use crate::limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained};
+pub use crate::{
+    judge::{Judge, Outcome, ServedIfOk},
+    limiter::{AcquireManyError, BoundError, CloseError, Closed, Drained, RejectedByClass},
+};
 use crate::{
     middleware::{self, Limited},
     reject::NeverReject,
@@ -219,6 +347,9 @@ pub type ConcurrencyBackpressure<S, P = NeverReject> = Limited<S, ConcurrencyLim
 
 /// The future of [`ConcurrencyBackpressure`].
 pub type ResponseFuture<F, P> = middleware::ResponseFuture<F, ConcurrencyLimiter, P>;
+
+#[cfg(feature = "server")]
+pub(crate) use self::terms::{Measured, TermsLimiter};
 
 /// A permit of a request in flight.
 #[cfg(feature = "server")]

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::limiter::{LimitCounts, RejectedCounts};
+use super::AdaptiveSnapshot;
+use crate::limiter::{LimitCounts, RejectedByClass, RejectedCounts};
 
 /// The state and the counts of a concurrency limit at one moment.
 ///
@@ -35,8 +36,15 @@ pub struct ConcurrencySnapshot {
     pub is_closed: bool,
     /// The number of rejections, by reason.
     pub rejected: RejectedCounts,
+    /// The number of rejections, by the class of the request; `None` for a limit without
+    /// [classes](crate::backpressure#classes).
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub rejected_by_class: Option<RejectedByClass>,
     /// The numbers of other events, counted since the limit was named; `None` without a name.
     pub counts: Option<LimitCounts>,
+    /// The search of a limit that adapts; `None` for a fixed one.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub adaptive: Option<AdaptiveSnapshot>,
 }
 
 impl ConcurrencySnapshot {

@@ -145,11 +145,14 @@ mod grpc_headers;
 #[cfg(feature = "grpc")]
 mod grpc_hints;
 #[cfg(feature = "grpc")]
+mod grpc_judge;
+#[cfg(feature = "grpc")]
 mod grpc_retry_info;
 #[cfg(feature = "grpc")]
 pub mod grpc_trailers;
 pub mod hints;
 mod http_classifier;
+mod http_judge;
 pub mod http_retry;
 mod message;
 mod method_classifier;

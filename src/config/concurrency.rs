@@ -6,7 +6,7 @@ use super::fields;
 use crate::{
     backpressure::{ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer},
     reject::RejectWithBoxError,
-    settings::{self, InvalidSetting},
+    settings::InvalidSetting,
 };
 
 /// The settings of a [`ConcurrencyBackpressureLayer`].
@@ -95,7 +95,7 @@ impl ConcurrencyConfig {
     /// policy is made in between.
     pub fn check(&self, handle: &ConcurrencyBackpressureHandle) -> Result<(), ApplyError> {
         let Self { max_in_flight, max_queue, max_wait } = *self;
-        settings::permits("max_in_flight", max_in_flight)?;
+        handle.check_limit(max_in_flight)?;
         Ok(handle.check_bounds(max_queue, max_wait)?)
     }
 

@@ -44,7 +44,7 @@
 //!
 //! | timeout | begins | ends | when it is over |
 //! | --- | --- | --- | --- |
-//! | [`max_wait`](crate::ConcurrencyBackpressureLayer::max_wait) of a limit | as a request queues | as it acquires its permit | rejects the request; a window does so on arrival |
+//! | [`max_wait`](crate::ConcurrencyBackpressureLayer::max_wait) of a limit | as a request queues | as it acquires its permit | rejects the request; on arrival, if the wait is known to be longer |
 //! | tower's `TimeoutLayer` next to the client | at the call of an attempt | with its response | fails the attempt, which is retried |
 //! | tower's `TimeoutLayer` outermost | at `call`, *after* the first waits for queue and window | with the response | fails the request |
 //! | [`max_elapsed`](crate::ExponentialRetry::max_elapsed) of a retry | at the first attempt | with a backoff | begins no backoff that would end later |
@@ -64,7 +64,8 @@
 //!
 //! [`DeadlineLayer::from_request`] reads the time from each request, with a function or any other
 //! [`ReadDeadline`]. `GrpcTimeout` (feature `grpc`) reads gRPC's `grpc-timeout`, on servers and on
-//! clients. [`at_most`](DeadlineLayer::at_most) is the default of requests without a deadline, and
+//! clients, and `HeaderTimeout` (features `client`, `server`) a header of your own.
+//! [`at_most`](DeadlineLayer::at_most) is the default of requests without a deadline, and
 //! bounds those of the others.
 //!
 //! # Propagation
@@ -77,6 +78,9 @@
 //! - A [`WindowRateLimit`](crate::WindowRateLimit) with a bound rejects at once a request whose
 //!   permit is expected at or after the deadline, with the time until there is room. It judges on
 //!   arrival, as if all waiters before it get their permits.
+//! - A [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer) that [knows
+//!   deadlines](crate::backpressure#deadlines) rejects at once a request that could not be done by
+//!   the deadline, and sends none that has too little time left at its turn.
 //! - `client::send_grpc_timeout` (feature `grpc`) tells the server of each attempt the time that is
 //!   left.
 //! - A handler of a server with this layer passes its deadline on to the clients that it calls
@@ -122,6 +126,8 @@ mod service;
 
 #[cfg(feature = "grpc")]
 pub use self::read_deadline::GrpcTimeout;
+#[cfg(any(feature = "client", feature = "server"))]
+pub use self::read_deadline::HeaderTimeout;
 pub use self::{
     layer::DeadlineLayer,
     read_deadline::{NoDeadline, ReadDeadline},

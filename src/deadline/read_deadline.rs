@@ -58,3 +58,54 @@ impl<B> ReadDeadline<http::Request<B>> for GrpcTimeout {
         crate::headers::grpc_timeout::read(request.headers())
     }
 }
+
+/// Reads the time of a request from a header that holds a whole number, in milliseconds or seconds.
+///
+/// An unreadable value counts as absent, and so does a header that occurs several times.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::HeaderName;
+/// use tower_floodgate::deadline::{HeaderTimeout, ReadDeadline};
+///
+/// // Envoy tells the servers behind it for how long it waits.
+/// const LEFT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+///
+/// let request = http::Request::builder().header(LEFT, "1500").body(()).unwrap();
+/// let left = HeaderTimeout::in_millis(LEFT).read_deadline(&request);
+/// assert_eq!(left, Some(Duration::from_millis(1_500)));
+/// ```
+#[cfg(any(feature = "client", feature = "server"))]
+#[derive(Clone, Debug)]
+pub struct HeaderTimeout {
+    name: http::HeaderName,
+    unit: Duration,
+}
+
+#[cfg(any(feature = "client", feature = "server"))]
+impl HeaderTimeout {
+    /// Reads a number of milliseconds.
+    #[must_use]
+    pub const fn in_millis(name: http::HeaderName) -> Self {
+        Self { name, unit: Duration::from_millis(1) }
+    }
+
+    /// Reads a number of seconds.
+    #[must_use]
+    pub const fn in_seconds(name: http::HeaderName) -> Self {
+        Self { name, unit: Duration::from_secs(1) }
+    }
+}
+
+#[cfg(any(feature = "client", feature = "server"))]
+impl<B> ReadDeadline<http::Request<B>> for HeaderTimeout {
+    fn read_deadline(&self, request: &http::Request<B>) -> Option<Duration> {
+        let mut values = request.headers().get_all(&self.name).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        let digits = value.to_str().ok()?;
+        // `parse` accepts a sign, which a time has not.
+        let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+        let number: u32 = if is_number { digits.parse().ok()? } else { return None };
+        Some(self.unit * number)
+    }
+}

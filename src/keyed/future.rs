@@ -78,7 +78,7 @@ impl<F, R: RuleList, P: RejectPolicy> ResponseFuture<F, R, P> {
         let this = self.project();
         this.outcome.poll_with(cx, |result| {
             if let Some(in_flight) = this.in_flight {
-                in_flight.settle(result);
+                in_flight.settle(result.as_ref());
             }
             completed(this.in_flight);
         })

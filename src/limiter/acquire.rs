@@ -7,11 +7,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{Event, Limiter, QueueLimits, Refusal, Waiter};
+use super::{Event, Limiter, QueueLimits, Refusal, Terms, Waiter};
 use crate::{
     rejected::{Reason, Rejected},
     settings::InvalidSetting,
-    time::Time,
+    time::{Nanos, Time},
 };
 
 /// The error of acquiring several permits at once.
@@ -115,6 +115,32 @@ impl<L: Limiter> Drop for Held<L> {
     }
 }
 
+/// A permit of a request that is admitted in its call, until the call. Its drop releases it.
+pub(crate) struct Unissued<L: Limiter> {
+    limiter: Arc<L>,
+    permit: Option<L::Permit>,
+}
+
+impl<L: Limiter> Unissued<L> {
+    fn new(limiter: &Arc<L>, permit: L::Permit) -> Self {
+        Self { limiter: Arc::clone(limiter), permit: Some(permit) }
+    }
+
+    /// Takes the permit out, so that the drop releases none.
+    pub(crate) fn take(mut self) -> L::Permit {
+        self.permit.take().expect("taken once")
+    }
+}
+
+impl<L: Limiter> Drop for Unissued<L> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.limiter.release(permit);
+            self.limiter.observer().notify(|| Event::Unused { permits: 1 });
+        }
+    }
+}
+
 /// Acquires a permit that is available now.
 pub(crate) fn try_acquire<L: Limiter>(limiter: &Arc<L>) -> Result<Held<L>, Rejected> {
     try_acquire_many(limiter, 1).map_err(AcquireManyError::into_rejected)
@@ -135,7 +161,7 @@ pub(crate) fn try_acquire_many<L: Limiter>(
             return Err(if permits > limit {
                 AcquireManyError::invalid(permits, limit)
             } else {
-                reject(&**limiter, Reason::QueueFull, permits)
+                reject(&**limiter, Reason::QueueFull, permits, &L::Terms::default())
             });
         }
     }
@@ -144,8 +170,24 @@ pub(crate) fn try_acquire_many<L: Limiter>(
     Ok(held)
 }
 
-fn reject(limiter: &impl Limiter, reason: Reason, permits: u32) -> AcquireManyError {
-    let rejected = limiter.rejection(reason, None, permits);
+fn reject<L: Limiter>(
+    limiter: &L,
+    reason: Reason,
+    permits: u32,
+    terms: &L::Terms,
+) -> AcquireManyError {
+    reject_arrival(limiter, reason, None, permits, terms)
+}
+
+/// Rejects a request that arrives now, if the `limits` that it is rejected by are given.
+fn reject_arrival<L: Limiter>(
+    limiter: &L,
+    reason: Reason,
+    limits: Option<&QueueLimits>,
+    permits: u32,
+    terms: &L::Terms,
+) -> AcquireManyError {
+    let rejected = limiter.rejection(reason, limits, permits, terms);
     limiter.observer().notify_rejected(&rejected);
     AcquireManyError::Rejected(rejected)
 }
@@ -159,6 +201,7 @@ pub(crate) struct Acquiring<L: Limiter> {
     permits: u32,
     /// The bounds of the layer or the service that the handle was taken from.
     limits: QueueLimits,
+    terms: L::Terms,
     /// The wait, from the first poll that finds too few permits.
     waiter: Option<Waiter>,
     is_done: bool,
@@ -166,7 +209,18 @@ pub(crate) struct Acquiring<L: Limiter> {
 
 impl<L: Limiter> Acquiring<L> {
     pub(crate) fn new(limiter: &Arc<L>, limits: QueueLimits, permits: u32) -> Self {
-        Self { limiter: Arc::clone(limiter), permits, limits, waiter: None, is_done: false }
+        Self::on_terms(limiter, limits, permits, L::Terms::default())
+    }
+
+    /// Creates the acquisition of permits for a request with these terms.
+    pub(crate) fn on_terms(
+        limiter: &Arc<L>,
+        limits: QueueLimits,
+        permits: u32,
+        terms: L::Terms,
+    ) -> Self {
+        let limiter = Arc::clone(limiter);
+        Self { limiter, permits, limits, terms, waiter: None, is_done: false }
     }
 
     pub(crate) const fn is_done(&self) -> bool {
@@ -180,49 +234,87 @@ impl<L: Limiter> Acquiring<L> {
 
     /// Polls for the permits. Pending after the end.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
+        let permits = self.permits;
+        let held = |limiter: &Arc<L>| Held::new(limiter, permits);
+        self.poll_with(
+            cx,
+            |limiter| limiter.try_acquire_many(permits).then(|| held(limiter)),
+            |limiter, _| held(limiter),
+        )
+    }
+
+    /// Polls for the permit of a request that is admitted in its call. Pending after the end.
+    pub(crate) fn poll_unissued(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Unissued<L>, Rejected>> {
+        self.poll_with(
+            cx,
+            |limiter| limiter.try_acquire().map(|permit| Unissued::new(limiter, permit)),
+            Unissued::new,
+        )
+        .map_err(AcquireManyError::into_rejected)
+    }
+
+    /// Polls for the permits, of which `try_acquire` makes a guard, or `guard` after a wait.
+    fn poll_with<G>(
+        &mut self,
+        cx: &mut Context<'_>,
+        try_acquire: impl Fn(&Arc<L>) -> Option<G>,
+        guard: impl Fn(&Arc<L>, L::Permit) -> G,
+    ) -> Poll<Result<G, AcquireManyError>> {
         if self.is_done {
             return Poll::Pending;
         }
-        let result = ready!(self.poll_permits(cx));
+        let result = ready!(self.poll_permits(cx, try_acquire, guard));
         (self.waiter, self.is_done) = (None, true);
         Poll::Ready(result)
     }
 
-    fn poll_permits(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<L>, AcquireManyError>> {
-        let Self { limiter, permits, limits, waiter, .. } = self;
+    fn poll_permits<G>(
+        &mut self,
+        cx: &mut Context<'_>,
+        try_acquire: impl Fn(&Arc<L>) -> Option<G>,
+        guard: impl Fn(&Arc<L>, L::Permit) -> G,
+    ) -> Poll<Result<G, AcquireManyError>> {
+        let Self { limiter, permits, limits, terms, waiter, .. } = self;
         let (limiter, permits, observer) = (&*limiter, *permits, limiter.observer());
         if permits == 0 {
             return Poll::Ready(Err(AcquireManyError::invalid(permits, limiter.limit())));
         }
-        let is_available = || {
-            limiter.try_acquire_many(permits)
-                || limiter.bounds().are_set() && {
-                    // So that no lock is taken for permits that have expired.
-                    limiter.refill();
-                    limiter.try_acquire_many(permits)
-                }
-        };
-        if waiter.is_none() && is_available() {
-            let held = Held::new(limiter, permits);
-            observer.notify(|| Event::Acquired { permits });
-            return Poll::Ready(Ok(held));
+        let done_by = terms.done_by();
+        if waiter.is_none() {
+            if done_by != Nanos::NEVER && limiter.clock().has_come(done_by) {
+                return Poll::Ready(Err(reject(&**limiter, Reason::TooLate, permits, terms)));
+            }
+            let mut held = try_acquire(limiter);
+            if held.is_none() && limiter.bounds().are_set() {
+                // So that no lock is taken for permits that have expired.
+                limiter.refill();
+                held = try_acquire(limiter);
+            }
+            if let Some(held) = held {
+                observer.notify(|| Event::Acquired { permits });
+                return Poll::Ready(Ok(held));
+            }
         }
         loop {
             let in_force = limiter.bounds().in_force(*limits);
             // The waiter stays in its place until the outcome is known, because wakers and timers
             // may panic.
-            let waiting =
-                waiter.get_or_insert_with(|| Waiter::new(&in_force, limiter.clock(), cx.waker()));
+            let waiting = waiter.get_or_insert_with(|| {
+                Waiter::new(&in_force, done_by, limiter.clock(), cx.waker())
+            });
             let was_queued = waiting.key.is_some();
-            match limiter.poll_acquire(waiting, permits, &in_force, cx) {
+            match limiter.poll_acquire(waiting, permits, &in_force, terms, cx) {
                 Poll::Pending => {
                     if !was_queued {
                         observer.notify(|| Event::Queued);
                     }
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(_)) => {
-                    let held = Held::new(limiter, permits);
+                Poll::Ready(Ok(permit)) => {
+                    let held = guard(limiter, permit);
                     let since = waiting.since;
                     observer.notify(|| {
                         if was_queued {
@@ -240,7 +332,9 @@ impl<L: Limiter> Acquiring<L> {
                     *waiter = None;
                 }
                 Poll::Ready(Err(Refusal::Rejected(reason))) => {
-                    return Poll::Ready(Err(reject(&**limiter, reason, permits)));
+                    let limits = (!was_queued).then_some(&in_force);
+                    let rejected = reject_arrival(&**limiter, reason, limits, permits, terms);
+                    return Poll::Ready(Err(rejected));
                 }
                 Poll::Ready(Err(Refusal::TooMany { limit })) => {
                     if was_queued {

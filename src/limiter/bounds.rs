@@ -37,6 +37,14 @@ impl QueueLimits {
         self.max_wait = max_wait.map_or(u64::MAX, nanos);
     }
 
+    /// Returns the limits with another bound of the queue, if there is one.
+    pub(crate) fn map_max_queue(mut self, map: impl FnOnce(u32) -> u32) -> Self {
+        if self.max_queue != u32::MAX {
+            self.max_queue = map(self.max_queue);
+        }
+        self
+    }
+
     /// Decides whether a new waiter may queue.
     pub(crate) fn admit(&self, view: View) -> Result<(), Reason> {
         if view.is_closed {

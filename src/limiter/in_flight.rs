@@ -9,18 +9,23 @@ use crate::arc_cache::{self, CachedArc};
 ///
 /// The option is inside, because the drop moves the reference out. An option around it would need a
 /// word of its own in each response future.
-pub(crate) struct InFlight<L: Limiter>(Option<(Arc<L>, L::Permit)>);
+pub(crate) struct InFlight<L: Limiter>(Option<Arc<L>>);
 
 impl<L: Limiter> InFlight<L> {
     #[inline]
-    pub(crate) fn new(limiter: &CachedArc<L>, permit: L::Permit) -> Self {
-        Self(Some((arc_cache::clone_cached(limiter.arc()), permit)))
+    pub(crate) fn new(limiter: &CachedArc<L>) -> Self {
+        Self(Some(arc_cache::clone_cached(limiter.arc())))
+    }
+
+    /// Returns the limiter of the permit, if there is one.
+    pub(crate) fn limiter(&self) -> Option<&L> {
+        self.0.as_deref()
     }
 
     /// Marks the request of this permit as the one being driven.
     #[cfg(all(debug_assertions, feature = "server"))]
     pub(crate) fn driven(&self) -> Option<super::nested::Driven> {
-        self.0.as_ref().map(|(limiter, _)| limiter.nested().id().driven())
+        self.0.as_ref().map(|limiter| limiter.nested().id().driven())
     }
 }
 
@@ -33,16 +38,16 @@ impl<L: Limiter> Default for InFlight<L> {
 impl<L: Limiter> Drop for InFlight<L> {
     #[inline]
     fn drop(&mut self) {
-        if let Some((limiter, permit)) = self.0.take() {
-            release(limiter, permit);
+        if let Some(limiter) = self.0.take() {
+            release(limiter);
         }
     }
 }
 
 /// Out of line and by value, so that the drops of the futures are short enough to be inlined.
 #[inline(never)]
-fn release<L: Limiter>(limiter: Arc<L>, permit: L::Permit) {
-    limiter.release(permit);
+fn release<L: Limiter>(limiter: Arc<L>) {
+    limiter.release_many(1);
     arc_cache::drop_cached(limiter);
 }
 

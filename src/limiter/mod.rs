@@ -27,11 +27,11 @@ pub(crate) use self::observer::{ADMITTED, REJECTED, labels};
 pub use self::{
     acquire::AcquireManyError,
     end::{Closed, Drained},
-    observer::{LimitCounts, RejectedCounts},
+    observer::{LimitCounts, RejectedByClass, RejectedCounts},
     rejecting::{BoundError, CloseError},
 };
 pub(crate) use self::{
-    acquire::{Acquiring, Held, acquire_futures, try_acquire, try_acquire_many},
+    acquire::{Acquiring, Held, Unissued, acquire_futures, try_acquire, try_acquire_many},
     bounds::{Bounds, QueueLimits},
     end::{End, Ends},
     in_flight::InFlight,
@@ -42,10 +42,11 @@ pub(crate) use self::{
 };
 use crate::{
     arc_cache::{Cached, CachedArc},
+    judge::Measurement,
     rejected::{Reason, Rejected},
     semaphore::View,
     settings::InvalidSetting,
-    time::Clock,
+    time::{Clock, Nanos},
 };
 
 /// A source of permits, shared by all clones of a service. Sealed.
@@ -62,6 +63,12 @@ pub(crate) trait Limiter: Cached {
 
     /// The permit as the response holds it, released by its drop. The default holds none.
     type InFlight: Default;
+
+    /// A measurement of a request in flight.
+    type Measurement: Measurement;
+
+    /// The terms of a request, which its wait and its rejection depend on.
+    type Terms: Terms;
 
     /// The kind of the limit.
     const KIND: Kind;
@@ -91,6 +98,7 @@ pub(crate) trait Limiter: Cached {
         waiter: &mut Waiter,
         permits: u32,
         limits: &QueueLimits,
+        terms: &Self::Terms,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Permit, Refusal>>;
 
@@ -110,14 +118,31 @@ pub(crate) trait Limiter: Cached {
     fn call<R>(
         limiter: &CachedArc<Self>,
         permit: Self::Permit,
+        terms: &Self::Terms,
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
+
+    /// Begins to measure the request that is called with this permit, if it is to be.
+    fn measure(limiter: &CachedArc<Self>, permit: Self::Permit) -> Option<Self::Measurement>;
+
+    /// Is told that the response of a request has come, before its permit is released. Without it,
+    /// the request was abandoned.
+    #[inline]
+    fn completed(in_flight: &mut Self::InFlight) {
+        let _ = in_flight;
+    }
 
     /// Creates a rejection of this moment, of a request for `permits`.
     ///
     /// `reason` is that of the readiness, which may be older. A close that came since replaces it
     /// and so does, with `limits`, the reason for which they reject a request that comes now.
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected;
+    fn rejection(
+        &self,
+        reason: Reason,
+        limits: Option<&QueueLimits>,
+        permits: u32,
+        terms: &Self::Terms,
+    ) -> Rejected;
 
     /// Returns the number of permits.
     fn limit(&self) -> u32;
@@ -157,6 +182,20 @@ pub(crate) trait Limiter: Cached {
     /// Describes the consequence of a second permit.
     #[cfg(debug_assertions)]
     const NESTED: &'static str;
+}
+
+/// The terms of a request. The default are those of a request that has none.
+pub(crate) trait Terms: Copy + Default {
+    /// Returns the time by which the request is to be done; [`Nanos::NEVER`] for none.
+    fn done_by(&self) -> Nanos;
+}
+
+/// No request has terms.
+impl Terms for () {
+    #[inline]
+    fn done_by(&self) -> Nanos {
+        Nanos::NEVER
+    }
 }
 
 /// The end of a wait without permits.

@@ -25,7 +25,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use super::{Event, Limiter, QueueLimits, Refusal, Waiter};
+use super::{Event, Limiter, QueueLimits, Refusal, Terms, Waiter};
 use crate::{
     arc_cache::CachedArc,
     rejected::{Reason, Rejected},
@@ -37,6 +37,8 @@ use crate::{
 pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
+    /// Of the next call.
+    terms: L::Terms,
     state: State<L::Permit>,
     /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
     /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
@@ -61,8 +63,14 @@ enum State<P> {
 }
 
 impl<L: Limiter> Readiness<L> {
-    pub(crate) const fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, state: State::Idle, waiter: None }
+    pub(crate) fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
+        Self { limiter, limits, terms: L::Terms::default(), state: State::Idle, waiter: None }
+    }
+
+    /// Sets the terms of the next call. Leads to *idle*, from any state.
+    pub(crate) fn set_terms(&mut self, terms: L::Terms) {
+        self.reset();
+        self.terms = terms;
     }
 
     /// Returns the bounds that the layer has set.
@@ -105,9 +113,12 @@ impl<L: Limiter> Readiness<L> {
         // Idle => Acquired
         if let State::Idle = self.state {
             let limiter = &*self.limiter;
-            if let Some(permit) = limiter.try_acquire_unobserved() {
-                self.state = State::Acquired(permit);
-                return Poll::Ready(Some(permit));
+            // The deadline of a request may have passed.
+            if self.terms.done_by() == Nanos::NEVER {
+                if let Some(permit) = limiter.try_acquire_unobserved() {
+                    self.state = State::Acquired(permit);
+                    return Poll::Ready(Some(permit));
+                }
             }
         }
         if let State::Acquired(permit) | State::Ready(permit) = self.state {
@@ -122,8 +133,13 @@ impl<L: Limiter> Readiness<L> {
         let mut known = None;
         loop {
             match &mut self.state {
-                // Idle => (Acquired | Waiting)
+                // Idle => (Acquired | Waiting | Rejected)
                 State::Idle => {
+                    if self.is_late() {
+                        let at = self.limiter.clock().now();
+                        self.state = State::Rejected { reason: Reason::TooLate, at };
+                        return Poll::Ready(None);
+                    }
                     // Of an observed limit, requests that need no wait get here, too. For them no
                     // lock is taken, so the bounds are looked up behind them.
                     let mut permit = self.limiter.try_acquire();
@@ -134,7 +150,8 @@ impl<L: Limiter> Readiness<L> {
                         return Poll::Ready(Some(self.acquired(permit)));
                     }
                     let limits = known.insert(self.limits_in_force());
-                    let waiter = Waiter::new(limits, self.limiter.clock(), cx.waker());
+                    let (done_by, clock) = (self.terms.done_by(), self.limiter.clock());
+                    let waiter = Waiter::new(limits, done_by, clock, cx.waker());
                     self.waiter = Some(waiter);
                     self.state = State::Waiting { is_renewed: false };
                 }
@@ -144,9 +161,16 @@ impl<L: Limiter> Readiness<L> {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let (clock, bounds) = (self.limiter.clock(), self.limiter.bounds());
                     let limits = *known.get_or_insert_with(|| bounds.in_force(self.limits));
-                    waiter.polled_by(cx.waker(), &limits, clock);
+                    if waiter.polled_by(cx.waker(), &limits, clock)
+                        && self.terms.done_by() != Nanos::NEVER
+                    {
+                        // The deadline is not that of the request of another task.
+                        self.reset();
+                        continue;
+                    }
                     let was_queued = waiter.key.is_some();
-                    let poll = self.limiter.arc().poll_acquire(waiter, 1, &limits, cx);
+                    let (limiter, terms) = (self.limiter.arc(), &self.terms);
+                    let poll = limiter.poll_acquire(waiter, 1, &limits, terms, cx);
                     match poll {
                         Poll::Pending => {
                             if !was_queued {
@@ -170,10 +194,12 @@ impl<L: Limiter> Readiness<L> {
                             self.state = State::Idle;
                         }
                         Poll::Ready(Err(Refusal::Rejected(reason))) => {
-                            let is_gone = reason == Reason::WaitTimeout
+                            let is_gone = matches!(reason, Reason::WaitTimeout | Reason::TooLate)
                                 && waiter.is_of_gone_request(*is_renewed, &limits, clock);
                             if is_gone {
-                                *waiter = Waiter::new(&limits, clock, cx.waker());
+                                // Without the terms of that request.
+                                self.terms = L::Terms::default();
+                                *waiter = Waiter::new(&limits, Nanos::NEVER, clock, cx.waker());
                                 *is_renewed = true;
                                 if was_queued {
                                     self.limiter.observer().notify(|| Event::Cancelled);
@@ -194,7 +220,7 @@ impl<L: Limiter> Readiness<L> {
                 &mut State::Rejected { at, .. } => {
                     if self.is_old(at) {
                         self.reset();
-                    } else if let Some(permit) = self.acquire_now() {
+                    } else if let Some(permit) = self.acquire_in_time() {
                         return Poll::Ready(Some(self.acquired(permit)));
                     } else {
                         return Poll::Ready(None);
@@ -232,13 +258,28 @@ impl<L: Limiter> Readiness<L> {
         self.limiter.clock().now() >= at.after(GRACE)
     }
 
+    /// Returns true if the deadline of the request has passed.
+    #[inline]
+    fn is_late(&self) -> bool {
+        let done_by = self.terms.done_by();
+        done_by != Nanos::NEVER && self.limiter.clock().has_come(done_by)
+    }
+
+    /// Acquires a permit as [`acquire_now`](Self::acquire_now) does, for a request that is not
+    /// late.
+    fn acquire_in_time(&self) -> Option<L::Permit> {
+        if self.is_late() { None } else { self.acquire_now() }
+    }
+
     /// Acquires a permit that is available now, after a refill.
     fn acquire_now(&self) -> Option<L::Permit> {
         self.limiter.refill();
         self.limiter.try_acquire()
     }
 
-    /// Ready => Idle, with the permit; Rejected => Idle, with a rejection.
+    /// Ready => Idle, with the permit and the terms; Rejected => Idle, with a rejection.
+    ///
+    /// A request whose deadline has passed since is rejected, too.
     ///
     /// `inner` polls the inner service. It is called only if a permit has become available since
     /// the rejection.
@@ -251,35 +292,37 @@ impl<L: Limiter> Readiness<L> {
     pub(crate) fn take<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
-    ) -> Result<L::Permit, Rejected> {
+    ) -> Result<(L::Permit, L::Terms), Rejected> {
         let permit = match self.state {
-            State::Ready(permit) => permit,
+            State::Ready(permit) if !self.is_late() => permit,
             _ => self.recheck(inner)?,
         };
         self.state = State::Idle;
-        Ok(permit)
+        Ok((permit, mem::take(&mut self.terms)))
     }
 
-    /// Rejected => (Acquired | Idle, with a rejection)
+    /// Rejected => (Acquired | Idle, with a rejection); Ready => Idle, with a rejection
     #[cold]
     #[track_caller]
     fn recheck<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Result<L::Permit, Rejected> {
-        let State::Rejected { reason, at } = self.state else {
-            panic!(
+        let (reason, at) = match self.state {
+            State::Rejected { reason, at } => (reason, at),
+            State::Ready(_) => return Err(self.too_late()),
+            _ => panic!(
                 "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use `oneshot`, \
                  or `ready` on this clone (a service of {})",
                 L::LAYER
-            )
+            ),
         };
         // A request that has waited is rejected for that. Any other one comes now.
         if self.is_old(at) {
             self.reset();
         }
         let comes_now = self.waiter.is_none();
-        if let Some(permit) = self.acquire_now() {
+        if let Some(permit) = self.acquire_in_time() {
             self.acquired(permit); // released if the inner service panics
             // The call cannot wait, so there is no task to wake. An error is left to the next
             // `poll_ready`.
@@ -287,20 +330,36 @@ impl<L: Limiter> Readiness<L> {
             if let Poll::Ready(Ok(())) = poll {
                 return Ok(permit);
             }
+            let terms = self.terms;
             self.reset();
+            self.terms = terms;
         }
         self.waiter = None;
         self.state = State::Idle;
         let limits = comes_now.then(|| self.limits_in_force());
-        let rejected = self.limiter.rejection(reason, limits.as_ref(), 1);
-        self.limiter.observer().notify_rejected(&rejected);
-        Err(rejected)
+        Err(self.reject(reason, limits.as_ref()))
     }
 
-    /// Leads to *idle*: cancels a wait, releases a permit, or forgets a rejection.
+    /// Ready => Idle, with a rejection, because the deadline of the request has passed.
+    fn too_late(&mut self) -> Rejected {
+        let terms = self.terms;
+        self.reset();
+        self.terms = terms;
+        self.reject(Reason::TooLate, None)
+    }
+
+    fn reject(&mut self, reason: Reason, limits: Option<&QueueLimits>) -> Rejected {
+        let terms = mem::take(&mut self.terms);
+        let rejected = self.limiter.rejection(reason, limits, 1, &terms);
+        self.limiter.observer().notify_rejected(&rejected);
+        rejected
+    }
+
+    /// Leads to *idle*: cancels a wait, releases a permit, or forgets a rejection, and the terms.
     ///
     /// Notifies last, because a sink is foreign code that may panic.
     fn reset(&mut self) {
+        self.terms = L::Terms::default();
         let waiter = self.waiter.take();
         let observer = self.limiter.observer();
         match mem::replace(&mut self.state, State::Idle) {

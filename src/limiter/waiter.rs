@@ -29,9 +29,10 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn new(limits: &QueueLimits, clock: &Clock, waker: &Waker) -> Self {
+    /// Begins a wait that ends by the limits, or with the time by which its request is to be done.
+    pub(crate) fn new(limits: &QueueLimits, done_by: Nanos, clock: &Clock, waker: &Waker) -> Self {
         let since = clock.now();
-        let deadline = limits.deadline(since);
+        let deadline = limits.deadline(since).min(done_by);
         Self { key: None, since, deadline, poll_at: deadline, task: TaskId::of(waker), timer: None }
     }
 
@@ -40,18 +41,19 @@ impl Waiter {
     /// The number is not a field, which keeps every clone of a service small: it is 1 for those.
     pub(crate) fn arrival(&self, permits: u32) -> Arrival {
         let since = Stamp::new(self.since.get());
-        Arrival { permits, since, deadline: self.deadline.into() }
+        Arrival { permits, since, deadline: self.deadline.into(), ..Arrival::PLAIN }
     }
 
     /// Records the task that polls. With another task than before, beginning and deadline become
     /// those of a request that comes now, unless the deadline has passed. A wait without a deadline
     /// stays one, because the queue keeps no outcome for it.
     ///
-    /// A new deadline may be earlier than the next poll, if the bound was lowered.
-    pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) {
+    /// A new deadline may be earlier than the next poll, if the bound was lowered. Returns true for
+    /// another task.
+    pub(super) fn polled_by(&mut self, waker: &Waker, limits: &QueueLimits, clock: &Clock) -> bool {
         let before = mem::replace(&mut self.task, TaskId::of(waker));
         if before == self.task {
-            return;
+            return false;
         }
         let now = clock.now();
         if self.deadline == Nanos::NEVER {
@@ -61,6 +63,7 @@ impl Waiter {
             let is_bounded = self.deadline != Nanos::NEVER;
             self.poll_at = if is_bounded { self.poll_at.min(self.deadline) } else { Nanos::NEVER };
         }
+        true
     }
 
     /// Returns true if a wait was polled so long after its deadline that the poll is that of a new

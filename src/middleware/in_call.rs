@@ -32,6 +32,14 @@ pub(crate) trait Admit {
         true
     }
 
+    /// Polled while the service of an admitted request is not ready. Ready ends the admission,
+    /// which is polled for again.
+    #[inline]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// Issues a request that was admitted, by `call`, and commits its permit.
     fn issue<F>(self, call: impl FnOnce() -> F) -> (F, Self::InFlight);
 }
@@ -47,7 +55,7 @@ pub(crate) trait AdmitFor<Request, Response, Error>: Admit {
     ) -> Poll<Result<(), Rejected>>;
 
     /// Is called with the result of the inner service.
-    fn settle(in_flight: &mut Self::InFlight, result: Result<&Response, &Error>);
+    fn settle(in_flight: &mut Self::InFlight, result: &Result<Response, Error>);
 }
 
 /// Admits every request.
@@ -69,7 +77,7 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Unlimited 
     }
 
     #[inline]
-    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+    fn settle((): &mut (), _: &Result<Response, Error>) {}
 }
 
 /// A response future that acquires a permit first.
@@ -148,8 +156,14 @@ where
                         *is_admitted = true;
                         is_at_once = true;
                     }
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        break Err(P::pass(error));
+                    match service.poll_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => break Err(P::pass(error)),
+                        Poll::Pending => {
+                            ready!(admission.poll_end(cx));
+                            *is_admitted = false;
+                            continue;
+                        }
                     }
                     if !admission.is_current(is_at_once) {
                         *is_admitted = false;
@@ -167,7 +181,7 @@ where
                 StepProj::Respond(future) => {
                     let output = future.poll(cx);
                     if let (Poll::Ready(result), Some(in_flight)) = (&output, this.in_flight) {
-                        A::settle(in_flight, result.as_ref());
+                        A::settle(in_flight, result);
                     }
                     break ready!(P::pass_on(output));
                 }

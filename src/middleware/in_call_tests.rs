@@ -75,7 +75,7 @@ impl<R, Response, Error> AdmitFor<R, Response, Error> for Acquire {
         future.poll_unpin(cx).map_ok(|acquired| *permit = Some(acquired))
     }
 
-    fn settle(_: &mut OwnedSemaphorePermit, _: Result<&Response, &Error>) {}
+    fn settle(_: &mut OwnedSemaphorePermit, _: &Result<Response, Error>) {}
 }
 
 /// The service under test: admits in `call`.

@@ -40,6 +40,17 @@ impl<L, P> LimitLayer<L, P> {
         self.limits
     }
 
+    /// Returns the reject policy.
+    pub(crate) const fn policy(&self) -> &P {
+        &self.policy
+    }
+
+    /// Replaces the limiter by one that is made of it.
+    pub(crate) fn with_limiter<M>(self, make: impl FnOnce(&Arc<L>) -> M) -> LimitLayer<M, P> {
+        let Self { limiter, limits, policy } = self;
+        LimitLayer { limiter: Arc::new(make(&limiter)), limits, policy }
+    }
+
     pub(crate) fn with_policy<Q>(self, policy: impl FnOnce(P) -> Q) -> LimitLayer<L, Q> {
         let Self { limiter, limits, policy: before } = self;
         LimitLayer { limiter, limits, policy: policy(before) }

@@ -38,6 +38,10 @@ impl<S, L: Limiter, P> Limited<S, L, P> {
         &self.readiness
     }
 
+    pub(crate) const fn readiness_mut(&mut self) -> &mut Readiness<L> {
+        &mut self.readiness
+    }
+
     inner_access!();
 }
 
@@ -65,7 +69,7 @@ where
         })
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn call(&mut self, request: Request) -> Self::Future {
         #[cfg(debug_assertions)]
@@ -77,14 +81,15 @@ where
             self.inner.poll_ready(cx)
         });
         match permit {
-            Ok(permit) => {
+            Ok((permit, terms)) => {
                 let limiter = self.readiness.limiter();
-                let (future, permit) = L::call(limiter, permit, || {
+                let measured = self.policy.measure(|| L::measure(limiter, permit));
+                let (future, permit) = L::call(limiter, permit, &terms, || {
                     #[cfg(debug_assertions)]
                     let _driven = limit.driven();
                     self.inner.call(request)
                 });
-                let response = ResponseFuture::admitted(future, permit);
+                let response = ResponseFuture::admitted(future, measured, permit);
                 #[cfg(debug_assertions)]
                 let response = response.of(limit);
                 response

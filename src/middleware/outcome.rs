@@ -34,7 +34,7 @@ impl<F, P: RejectPolicy> Outcome<F, P> {
     pub(crate) fn poll_with<Response, Error>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        completed: impl FnOnce(Result<&Response, &Error>),
+        completed: impl FnOnce(&Result<Response, Error>),
     ) -> Poll<Result<Response, P::Error>>
     where
         F: Future<Output = Result<Response, Error>>,
@@ -43,7 +43,7 @@ impl<F, P: RejectPolicy> Outcome<F, P> {
         match self.project() {
             OutcomeProj::Admitted(future) => {
                 let result = ready!(future.poll(cx));
-                completed(result.as_ref());
+                completed(&result);
                 P::pass_on(Poll::Ready(result))
             }
             OutcomeProj::Rejected(policy, rejection) => Poll::Ready(policy.reject(rejection)),

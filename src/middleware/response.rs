@@ -28,6 +28,8 @@ use crate::{
 pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     #[pin]
     outcome: Outcome<F, P>,
+    /// Ended with the result. If this is dropped before, the request is abandoned.
+    measured: P::Measured<L::Measurement>,
     /// Released as soon as the inner future has completed. If this is dropped before, the inner
     /// future is dropped first, because fields are dropped in order.
     permit: L::InFlight,
@@ -37,9 +39,14 @@ pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
 }
 
 impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
-    pub(super) const fn admitted(future: F, permit: L::InFlight) -> Self {
+    pub(super) const fn admitted(
+        future: F,
+        measured: P::Measured<L::Measurement>,
+        permit: L::InFlight,
+    ) -> Self {
         Self {
             outcome: Outcome::Admitted(future),
+            measured,
             permit,
             #[cfg(debug_assertions)]
             limit: None,
@@ -54,6 +61,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
         Self {
             outcome: Outcome::rejected(policy, rejected),
+            measured: P::unmeasured(),
             permit: L::InFlight::default(),
             #[cfg(debug_assertions)]
             limit: None,
@@ -77,7 +85,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         F: Future<Output = Result<Response, Error>>,
         P: RejectPolicyFor<Response, Error>,
     {
-        self.poll_with(cx, |_| {})
+        self.poll_with(cx, L::completed)
     }
 
     /// Polls, and calls `completed` with the permit once the inner future has completed.
@@ -94,7 +102,10 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         let this = self.project();
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
-        this.outcome.poll_with(cx, |_| completed(this.permit))
+        this.outcome.poll_with(cx, |result| {
+            P::judge(this.measured, result);
+            completed(this.permit);
+        })
     }
 }
 
@@ -108,7 +119,10 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_with(cx, |permit| *permit = L::InFlight::default())
+        self.poll_with(cx, |permit| {
+            L::completed(permit);
+            *permit = L::InFlight::default();
+        })
     }
 }
 

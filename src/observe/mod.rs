@@ -55,7 +55,7 @@
 //! | metric | type | unit | meaning |
 //! | --- | --- | --- | --- |
 //! | `floodgate_requests_admitted_total` | counter | requests | acquired a permit, with a wait or without; `acquire_many(n)` of a handle counts as `n` of them |
-//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `queue_full`, `wait_timeout` or `closed` |
+//! | `floodgate_requests_rejected_total` | counter | requests | were rejected; label `reason`: `queue_full`, `wait_timeout`, `closed`, or `too_late`, `concurrency` only; label `class` of a request with a [class](crate::backpressure#classes) |
 //! | `floodgate_requests_cancelled_total` | counter | requests | were queued, and went away neither admitted nor rejected |
 //! | `floodgate_permits_unused_total` | counter | permits | were acquired and released without a call |
 //! | `floodgate_queue_wait_seconds` | histogram | seconds | of each admitted request, from its arrival to its permit; 0 without a wait; once for `acquire_many` |

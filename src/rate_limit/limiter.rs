@@ -1,6 +1,7 @@
 //! The limiter of requests issued in a window.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -220,6 +221,7 @@ impl RateLimiter {
                     Ok(()) => Poll::Ready(Ok(Permit(()))),
                     Err(Ended::Closed) => Poll::Ready(Err(Reason::Closed.into())),
                     Err(Ended::TooMany { limit }) => Poll::Ready(Err(Refusal::TooMany { limit })),
+                    Err(Ended::TooLate) => unreachable!("no request here is to be done by a time"),
                     // The deadline was that of an earlier request: this one queues anew.
                     Err(Ended::Overdue) if self.clock.now() < deadline => {
                         self.poll_queue(waiter, permits, limits, cx)
@@ -253,6 +255,8 @@ impl Limiter for RateLimiter {
 
     type Permit = Permit;
     type InFlight = ();
+    type Measurement = Infallible;
+    type Terms = ();
 
     #[inline]
     fn try_acquire_unobserved(&self) -> Option<Permit> {
@@ -274,6 +278,7 @@ impl Limiter for RateLimiter {
         waiter: &mut Waiter,
         permits: u32,
         limits: &QueueLimits,
+        (): &(),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Refusal>> {
         loop {
@@ -306,7 +311,7 @@ impl Limiter for RateLimiter {
 
     /// The permit is committed after the call, even by a panic: the request may have gone out.
     #[inline]
-    fn call<R>(limiter: &CachedArc<Self>, _: Permit, call: impl FnOnce() -> R) -> (R, ()) {
+    fn call<R>(limiter: &CachedArc<Self>, _: Permit, (): &(), call: impl FnOnce() -> R) -> (R, ()) {
         struct Commit<'a>(&'a RateLimiter);
         impl Drop for Commit<'_> {
             #[inline]
@@ -318,7 +323,17 @@ impl Limiter for RateLimiter {
         (call(), ())
     }
 
-    fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, permits: u32) -> Rejected {
+    fn measure(_: &CachedArc<Self>, _: Permit) -> Option<Infallible> {
+        None
+    }
+
+    fn rejection(
+        &self,
+        reason: Reason,
+        limits: Option<&QueueLimits>,
+        permits: u32,
+        (): &(),
+    ) -> Rejected {
         let (view, wait) = self.window.estimate(permits);
         if view.is_closed {
             return Rejected::new(Limit::Rate, Reason::Closed, None);

@@ -29,6 +29,13 @@ pub(crate) trait Deadlines {
 
     /// Returns the deadline for acquiring a permit that is granted to a waiter with `deadline`.
     fn of_grant(&self, deadline: Deadline) -> Deadline;
+
+    /// Returns true if a request that is to be done by this time would be late with a permit of
+    /// this moment. By default, it never is.
+    fn is_too_late(&self, done_by: Deadline) -> bool {
+        let _ = done_by;
+        false
+    }
 }
 
 /// The position of an entry without a deadline.

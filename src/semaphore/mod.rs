@@ -28,8 +28,15 @@
 //! step. A limiter whose admissions are observed thus leads them to a path of its own, and the
 //! check costs the other limiters nothing: it is one more bit in a mask.
 //!
+//! A limiter that has to know which request took the last permit is [told](Semaphore::telling_last)
+//! by [`try_acquire_telling`](Semaphore::try_acquire_telling). There, `try_acquire_unobserved`
+//! leaves the last permit alone, so that a request which finds another one left over takes the same
+//! steps as ever: it compares with a number that is one permit, or two.
+//!
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted its
-//! permits. Waiters are served in sequence order, so a waiter for one permit without a deadline
+//! permits. Its upper 16 bits count the grants of the last permit since one that was not, or since
+//! the limit was set; at most 65,535. So a waiter knows by its number whether its own was one. One
+//! that is polled too late for the count takes it for no. Waiters are served in sequence order, so a waiter for one permit without a deadline
 //! owns it exactly if its number is at most `granted`. It checks that without the lock. The outcome
 //! of any other waiter is in its entry of the queue, under the lock.
 //!
@@ -64,6 +71,7 @@
 //! | *remove an overdue waiter* | its deadline has passed | waiters - 1, then *grant* |
 //! | *take a grant* of n *back* | its deadline has passed, the permits are not acquired yet | permits + n, then *grant* |
 //! | *grant* | the n permits of the first waiter are available, not blocked | permits - n, waiters - 1 |
+//! | *pass over* | as for *grant*, but the request of the first waiter could not be done in time | waiters - 1 |
 //! | *refuse* | the first waiter asks for more than the limit, not closed | waiters - 1 |
 //! | *dismiss* | closed, a waiter | waiters - 1 |
 //! | *wake a watcher of the close* | closed | – |
@@ -98,6 +106,11 @@
 //! let waiters acquire: a grant that is taken back frees permits, and a waiter that leaves is no
 //! longer in front of others that ask for fewer. The grants that become possible are made before
 //! the next deadline ends a wait, because their waiters were in time.
+//!
+//! A request may have a deadline by which it is to be done, beside that of its wait. At its turn,
+//! the limiter [decides](Deadlines::is_too_late) whether the time that is left suffices. If it does
+//! not, the waiter leaves the queue without a permit, under the lock that grants, and the permit
+//! goes to the next one.
 //!
 //! # Races
 //!
@@ -185,6 +198,9 @@ use crate::{
 
 /// One available permit.
 const PERMIT: u64 = 1 << 32;
+/// The smallest state with an available permit, and with two.
+const ONE: i64 = PERMIT as i64;
+const TWO: i64 = 2 * ONE;
 /// No permit is acquired or granted. Set by a pause and by a close.
 const BLOCKED: u64 = 1 << 31;
 /// A task waits until the semaphore is drained.
@@ -194,6 +210,9 @@ const OBSERVED: u64 = 1 << 29;
 /// One waiter.
 const WAITER: u64 = 1;
 const WAITERS: u64 = OBSERVED - 1;
+
+/// In `granted`, one grant of the last permit.
+const LAST: u64 = 1 << Seq48::BITS;
 
 /// In `limit`, one step of a change.
 const STEP: u64 = 1 << 32;
@@ -217,9 +236,11 @@ const fn admits(state: u64) -> bool {
     available(state) > 0 && state & (WAITERS | BLOCKED) == 0
 }
 
-/// Returns true if a request may acquire a permit without queueing, unobserved.
-const fn admits_unobserved(state: u64) -> bool {
-    available(state) > 0 && state & (WAITERS | BLOCKED | OBSERVED) == 0
+/// Returns true if a request may acquire a permit without queueing, unobserved, and leaves
+/// `least - 1` permits.
+#[allow(clippy::cast_possible_wrap, reason = "the upper half is signed")]
+const fn admits_unobserved(state: u64, least: i64) -> bool {
+    state as i64 >= least && state & (WAITERS | BLOCKED | OBSERVED) == 0
 }
 
 /// Returns true if a request may acquire `permits` without queueing.
@@ -268,6 +289,8 @@ impl View {
 pub(crate) enum Ended {
     /// The deadline of the wait, or of a grant, has passed.
     Overdue,
+    /// At its turn, its request could not be done in time any more.
+    TooLate,
     /// It asked for more permits than this limit, which was set meanwhile.
     TooMany { limit: u32 },
     /// The semaphore is closed.
@@ -275,9 +298,20 @@ pub(crate) enum Ended {
 }
 
 /// State of a limiter under the lock of the queue, which is told of tagged waiters that leave.
+///
+/// It may measure the pace of the queue, too: it is told of grants.
 pub(crate) trait Tags {
     /// A waiter with `tag` has left the queue. Returns a waker, to be woken after the lock.
     fn waiter_left(&mut self, tag: Tag) -> Option<Waker>;
+
+    /// The first waiter is granted its permits. The next one can be granted some as well if
+    /// `has_next`.
+    fn granted(&mut self, has_next: bool) {
+        let _ = has_next;
+    }
+
+    /// A raised limit lets at least the first waiter be granted its permits.
+    fn raised(&mut self) {}
 }
 
 impl Tags for () {
@@ -301,6 +335,9 @@ pub(crate) struct Semaphore<D, T = ()> {
     earliest: AtomicU64,
     /// Written under the lock.
     limit: AtomicU64,
+    /// The smallest state by which [`try_acquire_unobserved`](Self::try_acquire_unobserved)
+    /// acquires: of one permit, or of two.
+    least: i64,
     locked: Mutex<Locked<T>>,
     deadlines: D,
 }
@@ -322,6 +359,8 @@ struct Locked<T> {
 enum FirstStep {
     /// Of this number of permits.
     Grant(u32),
+    /// It leaves without a permit that it could not use in time.
+    PassOver,
     /// By this limit.
     Refuse { limit: u32 },
 }
@@ -346,6 +385,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             granted: AtomicU64::new(BEFORE_FIRST.get()),
             earliest: AtomicU64::new(Deadline::NEVER.get()),
             limit: AtomicU64::new(limit.into()),
+            least: ONE,
             locked: Mutex::new(Locked {
                 is_closed: false,
                 is_in_time: false,
@@ -358,29 +398,41 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         }
     }
 
+    /// Leaves the last permit to [`try_acquire_telling`](Self::try_acquire_telling) and to waiters.
+    pub(crate) fn telling_last(self) -> Self {
+        Self { least: TWO, ..self }
+    }
+
     /// Acquires a permit if that needs no wait, and the semaphore is not [observed](Self::observe).
     #[inline]
     pub(crate) fn try_acquire_unobserved(&self) -> bool {
-        self.try_acquire_if(admits_unobserved)
+        let least = self.least;
+        self.try_acquire_if(|state| admits_unobserved(state, least)).is_some()
+    }
+
+    /// Acquires a permit if that needs no wait. Returns true if it was the last one.
+    pub(crate) fn try_acquire_telling(&self) -> Option<bool> {
+        self.try_acquire_if(admits).map(|state| available(state) == 1)
     }
 
     /// Acquires a permit if that needs no wait.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.try_acquire_if(admits)
+        self.try_acquire_if(admits).is_some()
     }
 
+    /// Returns the state before.
     #[inline(always)]
-    fn try_acquire_if(&self, admits: fn(u64) -> bool) -> bool {
+    fn try_acquire_if(&self, admits: impl Fn(u64) -> bool) -> Option<u64> {
         let mut state = self.state.load(Relaxed);
         while admits(state) {
             // Acquire: what the last holder of the permit did happens before what this one does.
             match self.state.compare_exchange_weak(state, state - PERMIT, Acquire, Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Some(state),
                 Err(newer) => state = newer,
             }
         }
-        false
+        None
     }
 
     /// Lets [`try_acquire_unobserved`](Self::try_acquire_unobserved) acquire no more permits.
@@ -433,14 +485,15 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Acquires permits, or queues a waiter that `admit` accepts. Returns the key of a waiter.
     ///
-    /// `admit` may be called several times, each time with a newer view and a function that returns
-    /// the turn of the waiter. It must reject a waiter for more permits than the limit of the view.
+    /// `admit` may be called several times, each time with a newer view, a function that returns
+    /// the turn of the waiter, and the tags. It must reject a waiter for more permits than the
+    /// limit of the view.
     /// `tag` is called once for a waiter that queues, with the value that `admit` returned.
     pub(crate) fn queue<A, R>(
         &self,
         waker: &Waker,
         arrival: Arrival,
-        mut admit: impl FnMut(View, &dyn Fn() -> Turn) -> Result<A, R>,
+        mut admit: impl FnMut(View, &dyn Fn() -> Turn, &T) -> Result<A, R>,
         tag: impl FnOnce(&mut T, A) -> Tag,
     ) -> Result<Option<WaiterKey>, R> {
         let permits = arrival.permits;
@@ -460,7 +513,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
             let ahead = waiters(state);
             let view = self.view_of(&locked, state, ahead);
             let turn = || locked.queue.turn_of_next(ahead, permits, view.limit);
-            let admitted = admit(view, &turn)?;
+            let admitted = admit(view, &turn, &locked.tags)?;
             debug_assert!(permits <= view.limit, "a waiter that could never acquire is admitted");
             assert!(
                 u64::from(ahead) < WAITERS,
@@ -519,6 +572,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 locked.queue.free(key);
                 return Poll::Ready(Err(Ended::Overdue));
             }
+            State::TooLate => {
+                locked.queue.free(key);
+                return Poll::Ready(Err(Ended::TooLate));
+            }
             State::TooMany { limit } => {
                 locked.queue.free(key);
                 return Poll::Ready(Err(Ended::TooMany { limit }));
@@ -546,12 +603,20 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         !key.number().is_after(Seq48::of(self.granted.load(Acquire)))
     }
 
+    /// Returns true if a waiter that was granted its permits was granted the last one, and the limit
+    /// was not set since. False if that is not known any more.
+    pub(crate) fn was_last(&self, key: &WaiterKey) -> bool {
+        // Relaxed: the waiter has found its grant.
+        let granted = self.granted.load(Relaxed);
+        u64::from(Seq48::of(granted).since(key.number())) < granted / LAST
+    }
+
     /// Cancels a waiter. Permits that were granted to it are released. Returns true if the waiters
     /// behind it may be served earlier now.
     pub(crate) fn cancel(&self, key: WaiterKey) -> bool {
         let mut locked = self.locked.lock();
         let granted = match locked.queue.state(&key) {
-            State::Queued | State::Overdue | State::TooMany { .. } => 0,
+            State::Queued | State::Overdue | State::TooLate | State::TooMany { .. } => 0,
             State::Granted => locked.queue.permits(&key),
             State::Gone => u32::from(!key.keeps_entry && self.is_granted(&key)),
         };
@@ -580,7 +645,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     fn first_step(&self, locked: &Locked<T>, state: u64) -> Option<FirstStep> {
         let permits = locked.queue.first_permits()?;
         if grants(state, permits) {
-            return Some(FirstStep::Grant(permits));
+            let is_too_late = locked.queue.first_done_by().is_some_and(|done_by| {
+                // Reads the time, which only a waiter with such a deadline needs.
+                self.deadlines.is_too_late(done_by)
+            });
+            return Some(if is_too_late { FirstStep::PassOver } else { FirstStep::Grant(permits) });
         }
         let limit = self.limit();
         (permits > limit && !locked.is_closed).then_some(FirstStep::Refuse { limit })
@@ -637,20 +706,27 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
                 let granted = locked.queue.grant(&self.deadlines).expect("there is a waiter");
                 let Removed { number, waker, tag, .. } = granted;
                 self.update_earliest(&locked);
+                // Relaxed: it is written under the lock.
+                let last = self.granted.load(Relaxed) / LAST;
+                let last = if available(state) == 0 { (last + 1).min(u64::MAX / LAST) } else { 0 };
                 // Release: to the Acquire in `is_granted`.
-                self.granted.store(number.get(), Release);
+                self.granted.store((last * LAST) | number.get(), Release);
                 // A grant that becomes possible from now on is the duty of the step that makes it
                 // so. The other steps are not possible: permits are held, so no drain is woken, and
                 // a closed semaphore grants nothing, so no waiter is dismissed.
                 let has_next = self.first_step(&locked, state).is_some();
+                locked.tags.granted(has_next);
                 locked.is_in_time = is_in_time && has_next;
                 let is_last = !has_next && !is_in_time;
                 let wake_too = locked.tags.waiter_left(tag);
                 return Some(Wakes { wake: waker, wake_too, is_last, drop: None });
             }
-            Some(FirstStep::Refuse { limit }) => {
-                let refused = locked.queue.refuse(limit).expect("there is a waiter");
-                let Removed { waker, tag, .. } = refused;
+            Some(step @ (FirstStep::PassOver | FirstStep::Refuse { .. })) => {
+                let removed = match step {
+                    FirstStep::Refuse { limit } => locked.queue.refuse(limit),
+                    _ => locked.queue.pass_over(),
+                };
+                let Removed { waker, tag, .. } = removed.expect("there is a waiter");
                 self.state.fetch_sub(WAITER, Relaxed);
                 self.update_earliest(&locked);
                 locked.is_in_time = is_in_time;
@@ -713,13 +789,15 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         before: impl FnOnce(),
         after: impl FnOnce(),
     ) {
-        let locked = self.locked.lock();
+        let mut locked = self.locked.lock();
         let word = self.limit.load(Relaxed);
         let limit = limit(limit_of(word));
         let delta = i64::from(limit) - i64::from(limit_of(word));
         let during = word.wrapping_add(STEP);
         // Relaxed: the next Release orders it.
         self.limit.store(during, Relaxed);
+        // The last permit is another one now. Relaxed: it continues the release sequence.
+        self.granted.fetch_and(LAST - 1, Relaxed);
         before();
         // In two's complement, adding a negative number subtracts. Release: to the Acquire of the
         // state in `try_read_with`, for the step before. Later steps on the state continue the
@@ -730,6 +808,10 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         // Release: to the Acquire of the limit in `try_read_with`, for the permits.
         let steps = during.wrapping_add(STEP) & !u64::from(u32::MAX);
         self.limit.store(steps | u64::from(limit), Release);
+        // Relaxed: a permit that is released right now is granted with those of the raise.
+        if delta > 0 && self.first_step(&locked, self.state.load(Relaxed)).is_some() {
+            locked.tags.raised();
+        }
         drop(locked);
         self.advance();
     }
@@ -893,6 +975,11 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
     /// the lock, as by [`poll_drained`](Self::poll_drained).
     pub(crate) fn wake_drains(&self, is_drained: &IsDrained<'_>) {
         self.advance_with(is_drained);
+    }
+
+    /// Returns the meaning of the deadlines.
+    pub(crate) const fn deadlines(&self) -> &D {
+        &self.deadlines
     }
 
     /// Ends a wait for the drained semaphore.

@@ -24,6 +24,8 @@ const GRANTED: u32 = u32::MAX - 2;
 const OVERDUE: u32 = u32::MAX - 3;
 /// As [`VACANT`].
 const TOO_MANY: u32 = u32::MAX - 4;
+/// As [`VACANT`].
+const TOO_LATE: u32 = u32::MAX - 5;
 
 /// The sequence number before any waiter's. The second waiter has number 0.
 pub(super) const BEFORE_FIRST: Seq48 = Seq48::below(2);
@@ -78,12 +80,19 @@ pub(crate) struct Arrival {
     pub(crate) since: Stamp,
     /// The end of its wait; [`Deadline::NEVER`] for none.
     pub(crate) deadline: Deadline,
+    /// The time by which its request is to be done, which is no earlier than the end of its wait;
+    /// [`Deadline::NEVER`] for none.
+    pub(crate) done_by: Deadline,
 }
 
 impl Arrival {
     /// A request for one permit without a deadline.
-    pub(crate) const PLAIN: Self =
-        Self { permits: 1, since: Stamp::new(0), deadline: Deadline::NEVER };
+    pub(crate) const PLAIN: Self = Self {
+        permits: 1,
+        since: Stamp::new(0),
+        deadline: Deadline::NEVER,
+        done_by: Deadline::NEVER,
+    };
 }
 
 /// The turn of a waiter: the permit that completes those it asks for.
@@ -119,6 +128,8 @@ pub(super) enum State {
     Granted,
     /// The deadline of its wait, or of its grant, has passed.
     Overdue,
+    /// At its turn, its request could not be done in time any more.
+    TooLate,
     /// It asked for more permits than this limit, which a change has set.
     TooMany { limit: u32 },
     /// The entry is vacant or another waiter's. A waiter that keeps its entry was dismissed. Any
@@ -148,7 +159,9 @@ pub(super) struct Removed {
 ///    │                │  ├─► overdue ◄────┘               │
 ///    │                │  │      └─────────────────────────┤ poll, cancel
 ///    │                │  │ refuse                         │
-///    │                │  └─► too many ────────────────────┘ poll, cancel
+///    │                │  ├─► too many ────────────────────┤ poll, cancel
+///    │                │  │ pass over                      │
+///    │                │  └─► too late ────────────────────┘ poll, cancel
 /// ```
 ///
 /// A queued entry has a waker and is linked. In any other, `prev` is the state, and `next` of a
@@ -181,6 +194,9 @@ pub(super) struct Queue {
     granted: u32,
     /// The number of queued waiters that ask for several permits.
     weighted: u32,
+    /// The time by which the request of each entry is to be done. As long as the highest entry that
+    /// ever had one: a queue without such requests allocates none.
+    done_by: Vec<Deadline>,
 }
 
 impl Queue {
@@ -194,6 +210,7 @@ impl Queue {
             deadlines: Heap::new(),
             granted: 0,
             weighted: 0,
+            done_by: Vec::new(),
         }
     }
 
@@ -203,7 +220,9 @@ impl Queue {
 
     /// Appends a waiter.
     pub(super) fn push(&mut self, waker: Waker, arrival: Arrival, tag: Tag) -> WaiterKey {
-        let Arrival { permits, since, deadline } = arrival;
+        let Arrival { permits, since, deadline, done_by } = arrival;
+        // So that a waiter with one of them keeps its entry.
+        debug_assert!(deadline <= done_by, "the wait ends after the request");
         let number = self.number.after(1);
         self.number = number;
         let entry =
@@ -230,12 +249,30 @@ impl Queue {
         if has_deadline {
             self.deadlines.set(index, deadline);
         }
+        self.set_done_by(index, done_by);
         WaiterKey { index, number, keeps_entry: has_deadline || is_weighted }
     }
 
     /// Returns the number of permits that the first waiter asks for.
     pub(super) fn first_permits(&self) -> Option<u32> {
         (!self.is_empty()).then(|| self[self.first].permits)
+    }
+
+    fn set_done_by(&mut self, index: u32, done_by: Deadline) {
+        let index = index as usize;
+        if index >= self.done_by.len() {
+            if done_by == Deadline::NEVER {
+                return;
+            }
+            self.done_by.resize(index + 1, Deadline::NEVER);
+        }
+        self.done_by[index] = done_by;
+    }
+
+    /// Returns the time by which the request of the first waiter is to be done, if there is one.
+    pub(super) fn first_done_by(&self) -> Option<Deadline> {
+        let done_by = *self.done_by.get(self.first as usize)?;
+        (done_by != Deadline::NEVER).then_some(done_by)
     }
 
     /// Returns the time at which the wait of the first waiter began.
@@ -265,6 +302,14 @@ impl Queue {
         self.deadlines.remove(index);
         let entry = &mut self[index];
         (entry.prev, entry.permits) = (TOO_MANY, limit);
+        Some(removed)
+    }
+
+    /// Takes the first waiter out, whose request could not be done in time.
+    pub(super) fn pass_over(&mut self) -> Option<Removed> {
+        let (index, removed) = self.take_first()?;
+        self.deadlines.remove(index);
+        self[index].prev = TOO_LATE;
         Some(removed)
     }
 
@@ -343,6 +388,7 @@ impl Queue {
             VACANT => State::Gone,
             GRANTED => State::Granted,
             OVERDUE => State::Overdue,
+            TOO_LATE => State::TooLate,
             TOO_MANY => State::TooMany { limit: entry.permits },
             _ => State::Queued,
         }
@@ -440,7 +486,7 @@ impl Queue {
     pub(super) fn cancel(&mut self, key: WaiterKey) -> Option<Removed> {
         let removed = match self.state(&key) {
             State::Queued => Some(self.take(key.index)),
-            State::Granted | State::Overdue | State::TooMany { .. } => None,
+            State::Granted | State::Overdue | State::TooLate | State::TooMany { .. } => None,
             State::Gone => return None,
         };
         self.vacate(key.index);

@@ -9,6 +9,7 @@ use crate::rejected::Rejected;
 /// | --- | --- | --- |
 /// | a rate limit | 8, RESOURCE_EXHAUSTED | milliseconds until the next permit, rounded up, at most 2<sup>31</sup> - 1 (gRFC A6) |
 /// | a full concurrency limit, or a closed limit | 14, UNAVAILABLE | none: the time is unknown, and the client's own backoff applies |
+/// | a concurrency limit, by a [predicted wait](crate::backpressure#predicted-waits) | 14, UNAVAILABLE: the call was not begun, and another server may have room | milliseconds until the wait would fit, if it ever would |
 /// | a [deadline](crate::deadline) | 4, DEADLINE_EXCEEDED | none |
 ///
 /// The response is *trailers only* (gRPC over HTTP/2, *Responses*): status 200, an empty body, all

@@ -10,6 +10,7 @@ use crate::{rejected::Rejected, time::whole_secs};
 /// | --- | --- | --- |
 /// | a rate limit | 429 Too Many Requests (RFC 6585, 4) | whole seconds until the next permit, rounded up, never 0 (RFC 9110, 10.2.3) |
 /// | a full concurrency limit, or a closed limit | 503 Service Unavailable (RFC 9110, 15.6.4) | none: the time is unknown |
+/// | a concurrency limit, by a [predicted wait](crate::backpressure#predicted-waits) | 503 | as of a rate limit, until the wait would fit, if it ever would |
 /// | a [deadline](crate::deadline) | 504 Gateway Timeout (RFC 9110, 15.6.5) | none |
 ///
 /// The body is empty and of the inner service's type, which is inferred. It needs a `Default`, as
@@ -44,7 +45,8 @@ pub fn http_rejection<B: Default>(rejected: Rejected) -> Response<B> {
 /// Makes an [`http_rejection`](http_rejection()) with a `Retry-After` of `fallback` where the time
 /// is unknown.
 ///
-/// It is unknown at a full concurrency limit and at a closed limit. `fallback` is rounded up to
+/// It is unknown at a full concurrency limit, unless it has predicted the wait, and at a closed
+/// limit. `fallback` is rounded up to
 /// whole seconds.
 ///
 /// ```

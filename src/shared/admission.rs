@@ -219,7 +219,8 @@ impl Turn {
                 Step::Local(at) => {
                     let (local, waiter) = &mut **at;
                     let limits = self.limiter.bounds.in_force(self.limits);
-                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &limits, cx) else {
+                    let Poll::Ready(polled) = local.poll_acquire(waiter, 1, &limits, &(), cx)
+                    else {
                         self.notify_queued();
                         return Poll::Pending;
                     };
@@ -260,7 +261,7 @@ impl Turn {
             // The store is back, or the limit is closed.
             Err(Refusal::Rejected(Reason::Closed)) => None,
             Err(Refusal::Rejected(reason)) => {
-                let rejected = local.rejection(reason, Some(limits), 1);
+                let rejected = local.rejection(reason, Some(limits), 1, &());
                 if rejected.is_closed() {
                     return None; // the store has come back since the wait ended
                 }
@@ -298,7 +299,7 @@ impl Turn {
             }
             Some(Detour::Unlimited) => return Some(Ok(Permit::Unlimited)),
             Some(Detour::Local(local)) => {
-                let mut waiter = Waiter::new(&limits, local.clock(), cx.waker());
+                let mut waiter = Waiter::new(&limits, Nanos::NEVER, local.clock(), cx.waker());
                 // By the clock of the other limiter, and no later than the wait began by this one.
                 let end = waiter.deadline.min(waiter.since.after(deadline.since(now)));
                 (waiter.deadline, waiter.poll_at) = (end, end);
@@ -471,5 +472,5 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
     }
 
     #[inline]
-    fn settle((): &mut (), _: Result<&Response, &Error>) {}
+    fn settle((): &mut (), _: &Result<Response, Error>) {}
 }

@@ -1,8 +1,9 @@
 //! The Tower `Service` contract, which every stack of layers has to keep.
 //!
 //! One suite of checks runs over our three layers alone and in **all combinations and orders**
-//! (fifteen), each without bounds, with an error and with a response for rejections. As a control
-//! it runs over eight stacks of tower's own layers. A check knows only the order of the layers.
+//! (fifteen), each without bounds, with an error and with a response for rejections, and with terms
+//! of the requests of a concurrency limit. As a control it runs over eight stacks of tower's own
+//! layers. A check knows only the order of the layers.
 //!
 //! | file | subject |
 //! | --- | --- |
@@ -13,6 +14,7 @@
 //! | `wakers.rs` | every pending task is woken; repeated polls change nothing |
 //! | `failures.rs` | readiness errors, and panics |
 //! | `drops.rs` | drops in each state |
+//! | `by_request.rs` | a concurrency limit that admits in `call` |
 //! | `keyed.rs` | limits of keys, which are decided in `call` |
 //! | `buffer.rs` | tower's rate limit behind a `Buffer`, which shares it |
 //!
@@ -32,6 +34,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod buffer;
+mod by_request;
 mod drops;
 mod failures;
 mod keyed;

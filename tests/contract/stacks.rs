@@ -18,7 +18,9 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_floodgate::{
-    ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExponentialRetry,
+    ExponentialRetryLayer, WindowRateLimitLayer,
+    backpressure::{Class, Terms, TermsBackpressure},
     reject::RejectPolicyFor,
     retry::{Backoff, Jitter, Verdict},
 };
@@ -61,8 +63,10 @@ pub(crate) enum Rejects {
     Never,
     WithError,
     WithResponse,
+    /// As `WithError`. The requests of the concurrency limit have terms.
+    WithTerms,
 }
-use Rejects::{Never, WithError, WithResponse};
+use Rejects::{Never, WithError, WithResponse, WithTerms};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -100,6 +104,13 @@ fn ours(rejects: Rejects, bounds: Bounds) -> Vec<Stack> {
     stacks
 }
 
+/// Our stacks with a concurrency limit, whose requests have terms.
+fn with_terms(bounds: Bounds) -> Vec<Stack> {
+    let mut stacks = ours(WithTerms, bounds);
+    stacks.retain(|stack| stack.has(Bound));
+    stacks
+}
+
 /// Stacks of tower's layers, as the control.
 fn towers() -> Vec<Stack> {
     let stacks: [&[Layer]; 8] = [
@@ -117,12 +128,14 @@ fn towers() -> Vec<Stack> {
 
 /// All stacks: the fifteen with each reject policy, and tower's.
 pub(crate) fn all() -> Vec<Stack> {
-    [ours(Never, WIDE), ours(WithError, WIDE), ours(WithResponse, WIDE), towers()].concat()
+    let stacks = [Never, WithError, WithResponse].map(|rejects| ours(rejects, WIDE));
+    [stacks.concat(), with_terms(WIDE), towers()].concat()
 }
 
 /// The limits of our stacks with bounds.
 pub(crate) fn bounded(bounds: Bounds) -> Vec<(Stack, Does)> {
-    limits([ours(WithError, bounds), ours(WithResponse, bounds)].concat())
+    let with_terms = with_terms(bounds);
+    limits([ours(WithError, bounds), ours(WithResponse, bounds), with_terms].concat())
 }
 
 /// The stacks with a retry.
@@ -220,7 +233,12 @@ impl Handles {
             (Ours(Bound), WithError) => {
                 self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner)
             }
-            (Ours(Rate), WithError) => {
+            (Ours(Bound), WithTerms) => {
+                let bound = bound.max_queue(max_queue).max_wait(max_wait);
+                self.read_bound(bound.handle());
+                Boxed::new(WithTermsAlways::new(bound.with_terms().layer(inner)))
+            }
+            (Ours(Rate), WithError | WithTerms) => {
                 self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner)
             }
             (Ours(Bound), WithResponse) => {
@@ -263,13 +281,16 @@ impl Handles {
     where
         A: RejectPolicyFor<u32, BoxError, Error = BoxError> + Send + 'static,
     {
-        let handle = layer.handle();
+        self.read_bound(layer.handle());
+        Boxed::new(layer.layer(inner))
+    }
+
+    fn read_bound(&mut self, handle: ConcurrencyBackpressureHandle) {
         self.bound = Some(Box::new(move || Counts {
             taken: handle.in_flight(),
             queued: handle.queued(),
             rejected: handle.rejected().total(),
         }));
-        Boxed::new(layer.layer(inner))
     }
 
     fn rate<A>(&mut self, layer: WindowRateLimitLayer<A>, inner: Boxed) -> Boxed
@@ -283,6 +304,43 @@ impl Handles {
             rejected: handle.rejected().total(),
         }));
         Boxed::new(layer.layer(inner))
+    }
+}
+
+/// Sets terms for each request before it polls: a deadline that is far away, and a class.
+struct WithTermsAlways {
+    inner: TermsBackpressure<Boxed>,
+    is_set: bool,
+}
+
+impl WithTermsAlways {
+    const fn new(inner: TermsBackpressure<Boxed>) -> Self {
+        Self { inner, is_set: false }
+    }
+}
+
+impl Clone for WithTermsAlways {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone())
+    }
+}
+
+impl Service<u32> for WithTermsAlways {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = <TermsBackpressure<Boxed> as Service<u32>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if !std::mem::replace(&mut self.is_set, true) {
+            let terms = Terms::new().deadline(24 * 60 * WINDOW).class(Class::Critical);
+            self.inner.terms(terms);
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.is_set = false;
+        self.inner.call(request)
     }
 }
 

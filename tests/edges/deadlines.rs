@@ -24,7 +24,7 @@ fn c12_waiters_leave_the_queue_by_their_deadlines() {
         assert!(semaphore.try_acquire());
         let queue = |until: u64| -> WaiterKey {
             let arrival = Arrival { deadline: Deadline::new(until), ..Arrival::PLAIN };
-            let admit = |_, _: &dyn Fn() -> _| Ok::<_, ()>(());
+            let admit = |_, _: &dyn Fn() -> _, _: &()| Ok::<_, ()>(());
             let queued = semaphore.queue(Waker::noop(), arrival, admit, |(), ()| Tag::NONE);
             queued.unwrap().expect("the permit is held")
         };

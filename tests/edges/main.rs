@@ -15,6 +15,8 @@ mod backoff;
 mod budget;
 #[path = "../../src/cause.rs"]
 mod cause;
+#[path = "../../src/class.rs"]
+mod class;
 #[cfg(feature = "grpc")]
 #[path = "../../src/grpc_status.rs"]
 mod grpc_status;
@@ -25,6 +27,8 @@ mod headers;
 mod hold;
 #[path = "../../src/retry/waits.rs"]
 mod listed_waits;
+#[path = "../../src/backpressure/pace.rs"]
+mod pace;
 #[path = "../support/paused_runtime.rs"]
 mod paused_runtime;
 #[path = "../../src/rejected.rs"]
@@ -35,6 +39,8 @@ mod rule_name;
 mod semaphore;
 #[path = "../../src/seq48.rs"]
 mod seq48;
+#[path = "../../src/backpressure/service_times.rs"]
+mod service_times;
 #[path = "../../src/settings.rs"]
 mod settings;
 #[allow(unused_imports, reason = "the cores here need some of them")]
@@ -50,6 +56,7 @@ mod window;
 mod deadlines;
 mod layers;
 mod limits;
+mod paces;
 mod refill;
 mod times;
 mod waits;

@@ -43,6 +43,8 @@ mod servers;
 mod shared;
 #[path = "../support/small_store.rs"]
 mod small_store;
+#[cfg(feature = "grpc")]
+mod terms;
 mod until_body_ends;
 
 use std::{

@@ -121,7 +121,7 @@ async fn o7_json_of_a_shared_limit_has_its_state_and_its_counts() {
         "max_queue": 7,
         "max_wait_seconds": 30.0,
         "is_closed": false,
-        "rejected": { "queue_full": 0, "wait_timeout": 0, "closed": 0 },
+        "rejected": { "queue_full": 0, "wait_timeout": 0, "too_late": 0, "closed": 0 },
         "fleet": {
             "store_requests": snapshot.store.store_requests,
             "store_failures": snapshot.store.store_failures,

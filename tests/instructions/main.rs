@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
+    backpressure::{Adaptive, Class, Terms},
     keyed::{KeyedLimitLayer, Rule},
     reject::RejectWithBoxError,
     retry::RetryBudget,
@@ -29,15 +30,24 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 21] = [
+const CALLS: [Call; 23] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
+    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 85),
+    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 229),
     ("concurrency limit, large response", |calls| call(calls, concurrency().layer(Large)), 409),
     (
         "concurrency limit, bounded, large response",
         |calls| call(calls, bounded().layer(Large)),
         588,
+    ),
+    // Terms without a deadline read no clock, which is a system call under valgrind.
+    ("concurrency limit, with terms", |calls| call(calls, bounded().with_terms().layer(Echo)), 175),
+    (
+        "concurrency limit, by request",
+        |calls| call(calls, bounded().by_request(terms).layer(Echo)),
+        755,
     ),
     ("window", |calls| call(calls, window().layer(Echo)), 50),
     ("window, clone", |calls| oneshot(calls, &window().layer(Echo)), 186),
@@ -88,8 +98,17 @@ fn main() -> ExitCode {
     check(&CALLS)
 }
 
+fn terms(_: &u64) -> Terms {
+    Terms::new().class(Class::Normal)
+}
+
 fn concurrency() -> ConcurrencyBackpressureLayer {
     ConcurrencyBackpressureLayer::new(100)
+}
+
+/// Returns a limit that adapts, of which a call never takes the last permit.
+fn adaptive() -> impl Layer<Echo, Service: Service<u64, Response = u64> + Clone> {
+    ConcurrencyBackpressureLayer::adaptive(Adaptive::new())
 }
 
 fn bounded() -> ConcurrencyBackpressureLayer<RejectWithBoxError> {

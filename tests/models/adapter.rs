@@ -102,6 +102,7 @@ pub(crate) enum Polled {
     Granted,
     Queued,
     Overdue,
+    TooLate,
     TooMany,
     Closed,
 }
@@ -111,6 +112,7 @@ impl From<Poll<Result<(), Ended>>> for Polled {
         match poll {
             Poll::Ready(Ok(())) => Self::Granted,
             Poll::Ready(Err(Ended::Overdue)) => Self::Overdue,
+            Poll::Ready(Err(Ended::TooLate)) => Self::TooLate,
             Poll::Ready(Err(Ended::TooMany { .. })) => Self::TooMany,
             Poll::Ready(Err(Ended::Closed)) => Self::Closed,
             Poll::Pending => Self::Queued,
@@ -154,7 +156,7 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
 
     /// Queues, or acquires permits that become available before.
     pub(crate) fn queue_as(&self, waker: &Waker, arrival: Arrival) -> Acquired {
-        let admit = |view, _: &dyn Fn() -> _| admit(view, arrival.permits);
+        let admit = |view, _: &dyn Fn() -> _, _: &T| admit(view, arrival.permits);
         Acquired::of(self.queue(waker, arrival, admit, |_, ()| Tag::NONE))
     }
 

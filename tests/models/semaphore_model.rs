@@ -19,7 +19,7 @@ use crate::{
     join,
     semaphore::{Arrival, Deadline, Deadlines, Semaphore, Tag, Tags, WaiterKey},
     spawn,
-    time::{GRACE, Nanos},
+    time::{GRACE, Nanos, Time},
 };
 
 const PREEMPTIONS: usize = 3;
@@ -65,7 +65,9 @@ impl Guarded {
                 Polled::Granted => Poll::Ready(true),
                 Polled::Closed => Poll::Ready(false),
                 Polled::Queued => Poll::Pending,
-                Polled::Overdue | Polled::TooMany => unreachable!("one permit, without a deadline"),
+                Polled::Overdue | Polled::TooLate | Polled::TooMany => {
+                    unreachable!("one permit, without a deadline")
+                }
             }
         })
         .await
@@ -1047,5 +1049,173 @@ fn p1_b1_request_for_several_permits_sees_writes_made_before_release() {
         }
         join(releasing);
         guarded.assert_idle(2);
+    });
+}
+
+/// Deadlines of which a part is kept in reserve for the request itself.
+#[derive(Clone)]
+struct WithReserve(TestClock);
+
+/// The reserve. A waiter that is to be done by [`DEADLINE`] is late from the start.
+const RESERVE: u64 = 2;
+
+impl Deadlines for WithReserve {
+    fn has_passed(&self, deadline: Deadline) -> bool {
+        self.0.has_passed(deadline)
+    }
+
+    fn of_grant(&self, deadline: Deadline) -> Deadline {
+        self.0.of_grant(deadline)
+    }
+
+    fn is_too_late(&self, done_by: Deadline) -> bool {
+        done_by.get() < self.0.now().get() + RESERVE
+    }
+}
+
+/// A request that is to be done by [`DEADLINE`], with the end of its wait.
+const LATE: Arrival = Arrival {
+    deadline: Deadline::new(DEADLINE.get()),
+    done_by: Deadline::new(DEADLINE.get()),
+    ..Arrival::PLAIN
+};
+
+impl Guarded<WithReserve> {
+    /// Creates a cell whose only permit is held, with a clock at zero.
+    fn reserving() -> (Arc<Self>, TestClock) {
+        let clock = TestClock::new();
+        let guarded = Self::with_deadlines(1, WithReserve(clock.clone()));
+        assert!(guarded.semaphore.try_acquire());
+        (guarded, clock)
+    }
+
+    fn queue_late(&self) -> WaiterKey {
+        self.semaphore.queue_as(&noop_waker(), LATE).key()
+    }
+}
+
+/// A11, C4: a permit that the first waiter could not use in time goes to the next one, whether that
+/// waiter is passed over, cancelled, or past its deadline first.
+#[test]
+fn a11_c4_permit_that_comes_too_late_goes_to_the_next_waiter() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let (guarded, clock) = Guarded::reserving();
+        let (late, next) = (guarded.queue_late(), guarded.semaphore.acquire(&noop_waker()).key());
+        let releasing = spawn(&guarded, |guarded| guarded.semaphore.release(1));
+        let expiring = spawn(&guarded, move |guarded| {
+            clock.set(DEADLINE);
+            guarded.semaphore.remove_overdue();
+        });
+        match guarded.semaphore.poll_until(&late, &noop_waker(), DEADLINE.into()) {
+            Polled::TooLate | Polled::Overdue => {}
+            Polled::Queued => {
+                guarded.semaphore.cancel(late);
+            }
+            other => unreachable!("it never has a permit: {other:?}"),
+        }
+        join([releasing]);
+        join([expiring]);
+        let polled = guarded.semaphore.poll_waiter(&next, &noop_waker());
+        assert_eq!(polled, Polled::Granted);
+        guarded.semaphore.release(1);
+        guarded.assert_idle(1);
+    });
+}
+
+/// A11, B6: the last waiter is passed over, and the semaphore is drained: the release that has done
+/// it wakes those that wait for that.
+#[test]
+fn a11_b6_drained_completes_when_the_last_waiter_is_passed_over() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (guarded, _clock) = Guarded::reserving();
+        let late = guarded.queue_late();
+        let releasing = spawn(&guarded, |guarded| guarded.semaphore.release(1));
+        let mut key = None;
+        block_on(poll_fn(|cx| guarded.semaphore.poll_idle(&mut key, cx.waker())));
+        join([releasing]);
+        let polled = guarded.semaphore.poll_until(&late, &noop_waker(), DEADLINE.into());
+        assert_eq!(polled, Polled::TooLate);
+        guarded.assert_idle(1);
+    });
+}
+
+/// A11, C12: a permit that is taken back from one waiter passes over the next one, which it reaches
+/// too late, and is available then.
+#[test]
+fn a11_c12_permit_taken_back_too_late_for_the_next_waiter_is_available() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let (guarded, clock) = Guarded::reserving();
+        let abandoned = guarded.semaphore.queue_until(&noop_waker(), DEADLINE.into()).key();
+        let end = DEADLINE.after(GRACE);
+        let soon = Nanos::new(end.get() + 1);
+        let arrival = Arrival { deadline: soon.into(), done_by: soon.into(), ..Arrival::PLAIN };
+        let late = guarded.semaphore.queue_as(&noop_waker(), arrival).key();
+        guarded.semaphore.release(1);
+        clock.set(end);
+        let looking = spawn(&guarded, |guarded| {
+            guarded.semaphore.remove_overdue();
+        });
+        guarded.semaphore.remove_overdue();
+        join([looking]);
+        let polled = guarded.semaphore.poll_until(&late, &noop_waker(), soon.into());
+        assert_eq!(polled, Polled::TooLate);
+        guarded.semaphore.cancel(abandoned);
+        guarded.assert_idle(1);
+    });
+}
+
+/// A11, C4: a waiter that is cancelled as it is passed over has no permit to release.
+#[test]
+fn a11_c4_cancelled_waiter_that_was_passed_over_releases_no_permit() {
+    Model { threads: 2, preemptions: DEEP }.check(|| {
+        let (guarded, _clock) = Guarded::reserving();
+        let late = guarded.queue_late();
+        let releasing = spawn(&guarded, |guarded| guarded.semaphore.release(1));
+        guarded.semaphore.cancel(late);
+        join([releasing]);
+        guarded.assert_idle(1);
+    });
+}
+
+/// Records of grants, and of the raises that they are due to.
+#[derive(Clone, Default)]
+struct Grants(StdArc<StdMutex<(u32, u32)>>);
+
+impl Tags for Grants {
+    fn waiter_left(&mut self, _: Tag) -> Option<Waker> {
+        None
+    }
+
+    fn granted(&mut self, _: bool) {
+        self.0.lock().expect("a panic ends the model").0 += 1;
+    }
+
+    fn raised(&mut self) {
+        self.0.lock().expect("a panic ends the model").1 += 1;
+    }
+}
+
+/// A11: each grant is told once, and a raise that no waiter profits from is not told.
+#[test]
+fn a11_each_grant_is_told_once_beside_a_raised_limit() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let grants = Grants::default();
+        let semaphore = Arc::new(Semaphore::new(1, Untimed, grants.clone()));
+        assert!(semaphore.try_acquire());
+        let keys = [0, 1].map(|_| semaphore.acquire(&noop_waker()).key());
+        let releasing = spawn(&semaphore, |semaphore| semaphore.release(1));
+        let raising = spawn(&semaphore, |semaphore| {
+            semaphore.set_limit(2, || {});
+        });
+        join([releasing]);
+        join([raising]);
+        for key in keys {
+            let polled = semaphore.poll_waiter(&key, &noop_waker());
+            assert_eq!(polled, Polled::Granted);
+        }
+        semaphore.set_limit(3, || {});
+        assert_eq!(*grants.0.lock().expect("no panic"), (2, 1));
+        semaphore.release(2);
+        assert_eq!(semaphore.view().held(), 0);
     });
 }

@@ -58,10 +58,11 @@ fn numbers<'a>(values: impl IntoIterator<Item = (&'a str, String)>) -> Numbers {
     values.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()
 }
 
-fn rejections(counts: RejectedCounts) -> [(&'static str, String); 3] {
+fn rejections(counts: RejectedCounts) -> [(&'static str, String); 4] {
     [
         ("Rejected: queue full", grouped(counts.queue_full)),
         ("Rejected: wait timeout", grouped(counts.wait_timeout)),
+        ("Rejected: too late", grouped(counts.too_late)),
         ("Rejected: closed", grouped(counts.closed)),
     ]
 }

@@ -57,5 +57,6 @@ mod settings_rules;
 #[cfg(feature = "serde")]
 mod settings_shared;
 mod settings_text;
+mod terms;
 mod traits;
 mod wake_ups;

@@ -82,8 +82,8 @@ fn c2_bounded_wait_without_a_timer_names_layer_and_remedy() {
         assert_eq!(
             message,
             format!(
-                "ConcurrencyBackpressureLayer: a wait that `max_wait` bounds needs a Tokio runtime with a timer, \
-                 and {missing}: {REMEDY}leave `max_wait` out"
+                "ConcurrencyBackpressureLayer: a wait that `max_wait` or a deadline bounds needs a \
+                 Tokio runtime with a timer, and {missing}: {REMEDY}leave both out"
             )
         );
         assert!(file.ends_with("tests/promises/support.rs"), "at the poll, not in {file}");

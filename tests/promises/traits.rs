@@ -61,6 +61,14 @@ assert_not_impl_any!(rate_limit::ResponseFuture<PhantomPinned, NeverReject>: Unp
 assert_impl_all!(ExponentialRetry: Clone, Send, Sync);
 assert_impl_all!(ExponentialRetry<AnyError, ByClone, DecisionHook>: Clone, Send, Sync);
 assert_impl_all!(ExponentialRetry<AnyError, ByClone, SharedHook<NotClone>>: Clone, Send, Sync);
+assert_impl_all!(backpressure::TermsLayer: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(backpressure::TermsBackpressure<()>: Clone, Send, Sync, Unpin);
+assert_impl_all!(backpressure::ByRequestLayer<fn()>: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_not_impl_any!(backpressure::ByRequestLayer<NotClone>: Clone);
+assert_impl_all!(backpressure::ByRequest<(), fn(), RejectWithBoxError>: Clone, Send, Sync, Unpin);
+assert_not_impl_any!(backpressure::ByRequest<Rc<()>, fn(), RejectWithBoxError>: Send, Sync);
+assert_impl_all!(backpressure::Terms: Copy, Send, Sync, Unpin, Default, std::fmt::Debug);
+assert_impl_all!(backpressure::Class: Copy, Send, Sync, Unpin, Eq, std::hash::Hash);
 assert_impl_all!(RetryBudget: Clone, Send, Sync);
 assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Waits: Clone, Send, Sync, UnwindSafe, RefUnwindSafe);

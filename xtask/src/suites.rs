@@ -9,6 +9,9 @@ const LONG: &[(&str, &str)] =
 /// The simulated outage checks itself.
 const OUTAGE: &[&str] = &["run", "--release", "--example", "storm", "--", "--outage", "10m"];
 
+/// So does the overloaded server.
+const OVERLOAD: &[&str] = &["run", "--release", "--example", "overload"];
+
 /// Returns the suites that fail.
 pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
@@ -25,6 +28,9 @@ pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     }
     if !cargo(&root(), OUTAGE).status()?.success() {
         faults.push("the outage overdraws the budget".to_owned());
+    }
+    if !cargo(&root(), OVERLOAD).status()?.success() {
+        faults.push("a claim about limits before an overloaded server is broken".to_owned());
     }
     Ok(faults)
 }

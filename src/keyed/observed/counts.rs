@@ -76,7 +76,8 @@ impl RejectedCounter {
             Reason::Rule(RuleReason::Paused) => &self.paused,
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
-            Reason::Closed | Reason::Unavailable => return, // a rule has no end, and no store
+            // A rule has no end, no store, and no deadline.
+            Reason::Closed | Reason::Unavailable | Reason::TooLate => return,
         };
         count.fetch_add(1, Relaxed);
     }

@@ -219,9 +219,9 @@ where
     }
 
     #[inline]
-    fn settle(in_flight: &mut Option<InFlight<R>>, result: Result<&Response, &Error>) {
+    fn settle(in_flight: &mut Option<InFlight<R>>, result: &Result<Response, Error>) {
         if let Some(in_flight) = in_flight {
-            in_flight.settle(result);
+            in_flight.settle(result.as_ref());
         }
     }
 }

@@ -5,7 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Event;
-use crate::rejected::Reason;
+use crate::{
+    class::Class,
+    rejected::{Reason, Rejected},
+};
 
 /// The numbers of requests that a limit has rejected since it was created, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct RejectedCounts {
     pub queue_full: u64,
     /// The wait was longer than allowed, or known to become so.
     pub wait_timeout: u64,
+    /// The request could not be done by its deadline. Always 0 for a rate limit.
+    pub too_late: u64,
     /// The limit was closed.
     pub closed: u64,
 }
@@ -24,16 +29,45 @@ impl RejectedCounts {
     /// Adds the counts of another limit.
     #[cfg(feature = "shared-keys")]
     pub(crate) fn add(&mut self, of: Self) {
-        let Self { queue_full, wait_timeout, closed } = of;
+        let Self { queue_full, wait_timeout, too_late, closed } = of;
         self.queue_full += queue_full;
         self.wait_timeout += wait_timeout;
+        self.too_late += too_late;
         self.closed += closed;
     }
 
     /// Returns the sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.queue_full + self.wait_timeout + self.closed
+        self.queue_full + self.wait_timeout + self.too_late + self.closed
+    }
+}
+
+/// The numbers of requests that a limit has rejected since it was created, by the class of the
+/// request.
+///
+/// Requests without a [class](crate::backpressure#classes) are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RejectedByClass {
+    /// The number of [`Critical`](Class::Critical) requests.
+    pub critical: u64,
+    /// The number of [`Normal`](Class::Normal) requests.
+    pub normal: u64,
+    /// The number of [`Sheddable`](Class::Sheddable) requests.
+    pub sheddable: u64,
+}
+
+impl RejectedByClass {
+    /// Returns the number of requests of a class.
+    #[must_use]
+    pub const fn of(&self, class: Class) -> u64 {
+        match class {
+            Class::Critical => self.critical,
+            Class::Normal => self.normal,
+            Class::Sheddable => self.sheddable,
+        }
     }
 }
 
@@ -69,6 +103,7 @@ pub struct LimitCounts {
 pub(crate) struct RejectedCounter {
     queue_full: AtomicU64,
     wait_timeout: AtomicU64,
+    too_late: AtomicU64,
     closed: AtomicU64,
 }
 
@@ -77,6 +112,7 @@ impl RejectedCounter {
         RejectedCounts {
             queue_full: self.queue_full.load(Relaxed),
             wait_timeout: self.wait_timeout.load(Relaxed),
+            too_late: self.too_late.load(Relaxed),
             closed: self.closed.load(Relaxed),
         }
     }
@@ -85,10 +121,28 @@ impl RejectedCounter {
         let count = match reason {
             Reason::QueueFull => &self.queue_full,
             Reason::WaitTimeout => &self.wait_timeout,
+            Reason::TooLate => &self.too_late,
             Reason::Closed => &self.closed,
             Reason::Rule(_) | Reason::Unavailable => return, // counted by the rule, or the shared quota
         };
         count.fetch_add(1, Relaxed);
+    }
+}
+
+/// Counts rejections of requests with a class.
+#[derive(Debug, Default)]
+pub(super) struct ClassCounter([AtomicU64; 3]);
+
+impl ClassCounter {
+    pub(super) fn counts(&self) -> RejectedByClass {
+        let [critical, normal, sheddable] = Class::ALL.map(|of| self.0[of.index()].load(Relaxed));
+        RejectedByClass { critical, normal, sheddable }
+    }
+
+    pub(super) fn count(&self, rejected: &Rejected) {
+        if let Some(class) = rejected.class() {
+            self.0[class.index()].fetch_add(1, Relaxed);
+        }
     }
 }
 

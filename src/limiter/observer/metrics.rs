@@ -1,11 +1,15 @@
 //! Metrics of the events of a limiter, recorded as they happen.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use metrics::{Counter, Histogram, Label};
 
 use super::{Event, Kind};
 use crate::{
+    class::Class,
     metric::{LateHandle, Metric},
     rejected::{Reason, RuleReason},
 };
@@ -51,6 +55,7 @@ pub(super) struct Metrics {
     admitted: LateHandle<Counter>,
     queue_full: LateHandle<Counter>,
     wait_timeout: LateHandle<Counter>,
+    too_late: LateHandle<Counter>,
     closed: LateHandle<Counter>,
     unavailable: LateHandle<Counter>,
     no_key: LateHandle<Counter>,
@@ -62,6 +67,45 @@ pub(super) struct Metrics {
     /// Events that other kinds have are not registered before the first one, which never comes.
     kind: Kind,
     limit_changes: LateHandle<Counter>,
+    labels: [Label; 2],
+    /// Rejections of requests with a class, once there is one.
+    by_class: OnceLock<Box<[ByClass; 3]>>,
+}
+
+/// The rejections of one class, with its label.
+struct ByClass {
+    queue_full: LateHandle<Counter>,
+    wait_timeout: LateHandle<Counter>,
+    too_late: LateHandle<Counter>,
+    closed: LateHandle<Counter>,
+}
+
+impl ByClass {
+    fn new(labels: &[Label; 2], class: Class) -> Self {
+        let counter = |reason: Reason| {
+            let [limiter, kind] = labels.clone();
+            let reason = Label::from_static_parts("reason", reason.name());
+            let class = Label::from_static_parts("class", class.name());
+            LateHandle::unregistered(REJECTED, &[limiter, kind, reason, class])
+        };
+        Self {
+            queue_full: counter(Reason::QueueFull),
+            wait_timeout: counter(Reason::WaitTimeout),
+            too_late: counter(Reason::TooLate),
+            closed: counter(Reason::Closed),
+        }
+    }
+
+    fn count(&self, reason: Reason) {
+        let counter = match reason {
+            Reason::QueueFull => &self.queue_full,
+            Reason::WaitTimeout => &self.wait_timeout,
+            Reason::TooLate => &self.too_late,
+            Reason::Closed => &self.closed,
+            Reason::Unavailable | Reason::Rule(_) => return, // not of a limit with classes
+        };
+        counter.with(|counter| counter.increment(1));
+    }
 }
 
 impl Metrics {
@@ -77,6 +121,7 @@ impl Metrics {
             admitted: counter(ADMITTED),
             queue_full: rejected(Reason::QueueFull),
             wait_timeout: rejected(Reason::WaitTimeout),
+            too_late: LateHandle::unregistered(REJECTED, &labels_of(Reason::TooLate)),
             closed: rejected(Reason::Closed),
             unavailable: LateHandle::unregistered(REJECTED, &labels_of(Reason::Unavailable)),
             no_key: LateHandle::unregistered(REJECTED, &labels_of(NO_KEY)),
@@ -87,6 +132,8 @@ impl Metrics {
             pause: LateHandle::unregistered(PAUSE, &labels),
             limit_changes: counter(LIMIT_CHANGES),
             kind,
+            by_class: OnceLock::new(),
+            labels: labels.clone(),
         };
         this.register_of_kind();
         this
@@ -130,9 +177,14 @@ impl Metrics {
             }
             Event::Unused { permits } => (&self.unused, permits),
             Event::Rejected(rejected) => {
+                if let Some(class) = rejected.class() {
+                    let new = || Box::new(Class::ALL.map(|of| ByClass::new(&self.labels, of)));
+                    return self.by_class.get_or_init(new)[class.index()].count(rejected.reason());
+                }
                 let counter = match rejected.reason() {
                     Reason::QueueFull => &self.queue_full,
                     Reason::WaitTimeout => &self.wait_timeout,
+                    Reason::TooLate => &self.too_late,
                     Reason::Closed => &self.closed,
                     Reason::Unavailable => &self.unavailable,
                     NO_KEY => &self.no_key,

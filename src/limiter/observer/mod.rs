@@ -19,9 +19,9 @@ use std::{
     time::Duration,
 };
 
-use self::counts::Counter;
 pub(crate) use self::counts::RejectedCounter;
-pub use self::counts::{LimitCounts, RejectedCounts};
+use self::counts::{ClassCounter, Counter};
+pub use self::counts::{LimitCounts, RejectedByClass, RejectedCounts};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{ADMITTED, REJECTED, labels};
 use crate::{rejected::Rejected, settings::InvalidSetting};
@@ -68,6 +68,7 @@ pub(crate) struct Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     rejected: RejectedCounter,
+    classes: ClassCounter,
     /// Of a limiter with a name. In a box, whose words lie apart from those of each call.
     named: OnceLock<Box<Named>>,
 }
@@ -122,6 +123,10 @@ impl Observer {
         self.rejected.counts()
     }
 
+    pub(crate) fn rejected_by_class(&self) -> RejectedByClass {
+        self.classes.counts()
+    }
+
     /// Passes an event on to all sinks. `event` is called only if there is one: it may read the
     /// time.
     #[inline]
@@ -134,6 +139,7 @@ impl Observer {
     /// Counts a rejection, and passes it on.
     pub(crate) fn notify_rejected(&self, rejected: &Rejected) {
         self.rejected.count(rejected.reason());
+        self.classes.count(rejected);
         self.notify(|| Event::Rejected(rejected));
     }
 

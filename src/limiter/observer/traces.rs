@@ -7,6 +7,7 @@
 use tracing::{debug, info, trace};
 
 use super::Event;
+use crate::class::Class;
 
 const TARGET: &str = "tower_floodgate";
 
@@ -27,7 +28,8 @@ pub(super) fn record(limiter: &str, kind: &'static str, event: Event<'_>) {
         Event::Rejected(rejected) => {
             let reason = rejected.reason().name();
             let retry_after = rejected.retry_after().map(|wait| wait.as_secs_f64());
-            info!(target: TARGET, limiter, kind, reason, retry_after, "rejected");
+            let class = rejected.class().map(Class::name);
+            info!(target: TARGET, limiter, kind, reason, class, retry_after, "rejected");
         }
         Event::LimitChanged { limit, window } => {
             let window = window.map(|window| window.as_secs_f64());

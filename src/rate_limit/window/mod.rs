@@ -250,8 +250,9 @@ impl<T: Time + Clone, K: Copy + Eq> Window<T, K> {
             return Ok(None); // expired permits, without the lock
         }
         let mut is_missing = false;
-        let admit =
-            |view, turn: &dyn Fn() -> Turn| admit(view, &|| self.expected(view, turn(), moment));
+        let admit = |view, turn: &dyn Fn() -> Turn, _: &RefillTasks<K>| {
+            admit(view, &|| self.expected(view, turn(), moment))
+        };
         let tag = |tasks: &mut RefillTasks<K>, runtime| {
             let (tag, missing) = tasks.assign_new(runtime);
             is_missing = missing;

@@ -3,6 +3,7 @@ use tower_layer::Layer;
 use super::UntilBodyEnds;
 use crate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, PerService,
+    backpressure::{ByRequestLayer, TermsLayer},
     keyed::{KeyedLimitLayer, KeyedQueueLayer, RuleHandle},
     per_service::Separate,
     reject::RejectPolicy,
@@ -26,6 +27,46 @@ impl<A> ConcurrencyBackpressureLayer<A> {
     #[must_use]
     pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
         UntilBodyEndsLayer(self)
+    }
+}
+
+impl<P> TermsLayer<P> {
+    /// Holds the permit until the response's **body** has ended, failed, or is dropped.
+    ///
+    /// As [`ConcurrencyBackpressureLayer::until_body_ends`]. The [time in
+    /// service](crate::backpressure#deadlines) ends with the head of the response all the same.
+    /// With the feature `server`.
+    #[must_use]
+    pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
+        UntilBodyEndsLayer(self)
+    }
+}
+
+impl<F, P> ByRequestLayer<F, P> {
+    /// Holds the permit until the response's **body** has ended, failed, or is dropped.
+    ///
+    /// As [`ConcurrencyBackpressureLayer::until_body_ends`]. The [time in
+    /// service](crate::backpressure#deadlines) ends with the head of the response all the same.
+    /// With the feature `server`.
+    #[must_use]
+    pub fn until_body_ends(self) -> UntilBodyEndsLayer<Self> {
+        UntilBodyEndsLayer(self)
+    }
+}
+
+impl<P: RejectPolicy> UntilBodyEndsLayer<TermsLayer<P>> {
+    /// Returns a handle that reads and changes the limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
+        self.0.handle()
+    }
+}
+
+impl<F, P: RejectPolicy> UntilBodyEndsLayer<ByRequestLayer<F, P>> {
+    /// Returns a handle that reads and changes the limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
+        self.0.handle()
     }
 }
 

@@ -97,6 +97,6 @@ mod service;
 pub use self::{
     body::PermitBody,
     layer::UntilBodyEndsLayer,
-    permit::{BodyPermit, ConcurrencyBodyPermit, KeyedBodyPermit, LimitedFuture},
+    permit::{BodyPermit, ConcurrencyBodyPermit, KeyedBodyPermit, LimitedFuture, TermsBodyPermit},
     service::UntilBodyEnds,
 };

@@ -11,8 +11,9 @@ use tower_service::Service;
 
 use super::PermitBody;
 use crate::{
-    backpressure::{self, InFlight},
+    backpressure::{self, InFlight, Measured, TermsLimiter},
     keyed::{self, RuleList, Rules, SettleRules},
+    middleware,
     reject::{RejectPolicy, RejectPolicyFor},
     wrap_body::HttpResponse,
 };
@@ -58,6 +59,7 @@ mod sealed {
 
 /// A permit of a [`ConcurrencyBackpressureLayer`](crate::ConcurrencyBackpressureLayer), or none.
 #[derive(Debug, Default)]
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "held for its drop"))]
 pub struct ConcurrencyBodyPermit(InFlight);
 
 impl sealed::Sealed for ConcurrencyBodyPermit {}
@@ -93,6 +95,80 @@ where
     #[inline]
     fn take_permit(self: Pin<&mut Self>) -> ConcurrencyBodyPermit {
         ConcurrencyBodyPermit(self.take_permit())
+    }
+}
+
+/// A permit of a request with [terms](backpressure::Terms), or none.
+///
+/// The time in service has ended with the response: a slow reader is no slow service.
+#[derive(Debug, Default)]
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "held for its drop"))]
+pub struct TermsBodyPermit(Measured);
+
+impl sealed::Sealed for TermsBodyPermit {}
+
+impl BodyPermit for TermsBodyPermit {
+    #[inline]
+    fn drive<T>(&self, poll: impl FnOnce() -> T) -> T {
+        #[cfg(debug_assertions)]
+        let _driven = self.0.in_flight.driven();
+        poll()
+    }
+}
+
+/// The future of a service with terms that are set before it is ready.
+type TermsFuture<F, P> = middleware::ResponseFuture<F, TermsLimiter, P>;
+
+impl<F, P: RejectPolicy> sealed::Sealed for TermsFuture<F, P> {}
+
+impl<F, P, Response, Error> LimitedFuture for TermsFuture<F, P>
+where
+    F: Future<Output = Result<Response, Error>>,
+    P: RejectPolicyFor<Response, Error>,
+{
+    type Response = Response;
+    type Error = P::Error;
+    type Permit = TermsBodyPermit;
+
+    #[inline]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, P::Error>> {
+        self.poll_holding(cx)
+    }
+
+    #[inline]
+    fn take_permit(self: Pin<&mut Self>) -> TermsBodyPermit {
+        TermsBodyPermit(self.take_permit())
+    }
+}
+
+impl<S: Service<Request>, Request, P: RejectPolicy> sealed::Sealed
+    for backpressure::ByRequestFuture<S, Request, P>
+{
+}
+
+impl<S, Request, P> LimitedFuture for backpressure::ByRequestFuture<S, Request, P>
+where
+    S: Service<Request>,
+    P: RejectPolicyFor<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = P::Error;
+    type Permit = TermsBodyPermit;
+
+    #[inline]
+    fn poll_holding(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, P::Error>> {
+        self.poll_holding(cx)
+    }
+
+    #[inline]
+    fn take_permit(self: Pin<&mut Self>) -> TermsBodyPermit {
+        TermsBodyPermit(self.take_permit())
     }
 }
 

@@ -4,6 +4,7 @@ use metrics::Unit;
 use tower::{Layer, Service, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, WindowRateLimitLayer,
+    backpressure::{Class, Terms},
     keyed::{KeyedLimitLayer, Rule},
     observe::{self, Limits},
 };
@@ -199,4 +200,31 @@ fn o1_buckets_rise_and_tell_waits_from_none() {
     }
     // A wait takes a tick of tokio's timer at least.
     assert!(Duration::from_secs_f64(observe::QUEUE_WAIT_BUCKETS[0]) <= ms(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn o1_a14_rejections_of_a_class_are_recorded_with_its_name() {
+    let recorder = TestRecorder::new();
+    let _guard = recorder.install();
+    let layer = ConcurrencyBackpressureLayer::new(1).name("api").max_queue(0).by_request(
+        |class: &Option<Class>| class.map_or(Terms::new(), |of| Terms::new().class(of)),
+    );
+    let handle = layer.handle();
+    let _permit = handle.try_acquire().unwrap();
+    let service =
+        layer.layer(tower::service_fn(async |_: Option<Class>| Ok::<_, std::io::Error>(())));
+    let [critical, sheddable] = [Some(Class::Critical), Some(Class::Sheddable)];
+    for class in [critical, sheddable, sheddable, None] {
+        service.clone().oneshot(class).await.unwrap_err();
+    }
+    let recorded = recorder.read();
+    let of = |labels: &str| {
+        let labels = format!("limiter=\"api\",kind=\"concurrency\",reason=\"queue_full\"{labels}");
+        recorded.counter(&format!("floodgate_requests_rejected_total{{{labels}}}"))
+    };
+    assert_eq!(of(",class=\"critical\""), 1);
+    assert_eq!(of(",class=\"sheddable\""), 2);
+    assert_eq!(of(""), 1);
+    let by_class = handle.rejected_by_class().unwrap();
+    assert_eq!((by_class.critical, by_class.normal, by_class.sheddable), (1, 0, 2));
 }

@@ -1,5 +1,6 @@
 //! The scenarios, each in a file of its own.
 
+mod adaptive;
 mod cancelled;
 mod growth;
 mod issues;
@@ -35,7 +36,7 @@ impl Scenario {
     }
 }
 
-pub(crate) static SCENARIOS: [Scenario; 10] = [
+pub(crate) static SCENARIOS: [Scenario; 11] = [
     Scenario::new("s1", uncontended::run),
     Scenario::new("s2", two_threads::run),
     Scenario::new("s3", saturated::run).plotted(
@@ -49,6 +50,7 @@ pub(crate) static SCENARIOS: [Scenario; 10] = [
     Scenario::new("s7", cancelled::run),
     Scenario::new("s8", keyed::run),
     Scenario::new("s9", keyed::flood::run),
+    Scenario::new("s10", adaptive::run),
     Scenario::new("growth", growth::run),
 ];
 

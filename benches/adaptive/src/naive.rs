@@ -1,0 +1,148 @@
+//! The search in floating point, step by step as it is described: the oracle of the core.
+
+use crate::algorithm::{Algorithm, End, Number, Stamp};
+
+/// The search, without a word of it packed.
+#[derive(Clone, Debug)]
+pub struct Naive {
+    min: f64,
+    max: f64,
+    threshold: f64,
+    /// L.
+    pub middle: f64,
+    step: f64,
+    direction: i32,
+    is_high_first: bool,
+    half_round: u32,
+    n: f64,
+    sum: f64,
+    lost: f64,
+    first: Option<f64>,
+    rest_at: Option<f64>,
+    /// The elasticity of the last round.
+    pub elasticity: Option<f64>,
+}
+
+impl Naive {
+    /// Creates a search with these settings of `Adaptive`.
+    pub fn new(min: u32, max: u32, start: u32, sharers: u32) -> Self {
+        Self {
+            min: f64::from(min),
+            max: f64::from(max),
+            threshold: 1.0 / (f64::from(sharers) + 1.0),
+            middle: f64::from(start),
+            step: 0.5,
+            direction: 0,
+            is_high_first: true,
+            half_round: 1,
+            n: 0.0,
+            sum: 0.0,
+            lost: 0.0,
+            first: None,
+            rest_at: None,
+            elasticity: None,
+        }
+    }
+
+    fn limits(&self) -> (f64, f64) {
+        let low = (self.middle / (1.0 + self.step)).round().max(self.min);
+        let high = (self.middle * (1.0 + self.step)).round().max(low + 1.0).min(self.max);
+        (low.min(high - 1.0).max(self.min), high)
+    }
+
+    fn half_step(&self) -> f64 {
+        let (low, high) = self.limits();
+        (high / low).sqrt() - 1.0
+    }
+
+    fn need(&self) -> f64 {
+        let by_distance = (40.0 * 0.25 / self.half_step()).floor().clamp(10.0, 160.0);
+        let need = by_distance.max((2.0 * self.middle).ceil());
+        (if self.rest_at.is_some() { 2.0 * need } else { need }).min(16_382.0)
+    }
+
+    fn begin(&mut self) {
+        self.half_round += 1;
+        (self.n, self.sum, self.lost) = (0.0, 0.0, 0.0);
+    }
+
+    fn complete(&mut self) {
+        let n = self.n;
+        let mean = (self.sum + n * ((n + self.lost) / n).ln()) / n;
+        if self.rest_at.take().is_some() {
+            return;
+        }
+        let Some(first) = self.first.take() else {
+            self.first = Some(mean);
+            return;
+        };
+        let (low, high) = self.limits();
+        let (of_high, of_low) = if self.is_high_first { (first, mean) } else { (mean, first) };
+        let distance = (high / low).ln();
+        let elasticity = (of_high - of_low) / distance;
+        self.elasticity = Some(elasticity);
+        let deviation = (self.threshold - elasticity) * distance;
+        let direction = if deviation > 0.0 { 1 } else { -1 };
+        let weight = (deviation.abs() * 2.0 * n.sqrt()).min(1.0);
+        let factor = 1.0 + self.step.max(self.half_step()) * weight;
+        let moved = if direction > 0 { self.middle * factor } else { self.middle / factor };
+        self.middle = moved.clamp(self.min, self.max);
+        let has_turned = self.direction == -direction || self.middle != moved;
+        if has_turned {
+            self.step = (self.step / 2.0).max(0.03);
+            self.rest_at = Some(if direction > 0 { high } else { low });
+        } else if self.direction == direction {
+            self.step = (self.step * (1.0 + weight / 2.0)).min(1.0);
+        }
+        self.direction = direction;
+        self.is_high_first = !self.is_high_first;
+    }
+
+    fn lower(&mut self) {
+        let step = self.step.max(0.1);
+        self.middle = (self.middle / (1.0 + step)).max(self.min);
+        self.step = (1.5 * step).min(1.0);
+        self.direction = -1;
+        (self.first, self.rest_at) = (None, None);
+    }
+}
+
+impl Algorithm for Naive {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a limit")]
+    fn limit(&self) -> u32 {
+        let (low, high) = self.limits();
+        let is_high = self.is_high_first == self.first.is_none();
+        let of_round = if is_high { high } else { low };
+        self.rest_at.unwrap_or(of_round) as u32
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        (self.min < self.max).then_some(Stamp(Number::Naive(self.half_round)))
+    }
+
+    fn ended(&mut self, stamp: Stamp, end: End, nanos: u64, _: u64) {
+        let Stamp(Number::Naive(half_round)) = stamp else { return };
+        if half_round != self.half_round {
+            return;
+        }
+        match end {
+            End::Ignored => {}
+            End::Served => {
+                self.n += 1.0;
+                self.sum += (nanos.max(1) as f64).ln();
+                if self.n >= self.need() {
+                    self.complete();
+                    self.begin();
+                }
+            }
+            End::Abandoned | End::Overload => {
+                self.lost += 1.0;
+                let most = self.lost > self.n;
+                if most && self.lost >= 8.0 && self.lost >= self.middle / 2.0 {
+                    self.lower();
+                    self.begin();
+                }
+            }
+        }
+    }
+}

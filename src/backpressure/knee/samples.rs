@@ -1,0 +1,261 @@
+//! CORE: the measured requests of a half round, counted without a lock.
+//!
+//! # State
+//!
+//! ```text
+//!  63              48   47            34   33                                            0
+//! +-------------------+-----------------+-------------------------------------------------+
+//! | half round        | n               | sum of log2 of the times, in 1 / 2^13           |   sum
+//! +-------------------+-----------------+-------------------------------------------------+
+//! | half round        | number of lost requests                                           |  lost
+//! +-------------------+-------------------------------------------------------------------+
+//! ```
+//!
+//! A half round has a number from 1 to 65,535, and they wrap: a request in flight for exactly
+//! 65,535 half rounds is taken for one of this half round. With n = [`CLAIMED`], the half round
+//! measures no more.
+//!
+//! | step | condition | `sum` | `lost` |
+//! | --- | --- | --- | --- |
+//! | *measure* | same half round, not claimed | n + 1, sum + log2; with n + 1 = need: n = CLAIMED | – |
+//! | *lose* | same half round | if most are lost, and not claimed: n = CLAIMED | lost + 1 |
+//! | *begin* (by the lock of the limiter) | – | next half round, n = sum = 0 | the same, lost = 0 |
+//! | *stop* (by the lock of the limiter) | – | next half round, n = CLAIMED | the same, lost = 0 |
+//!
+//! Each condition and its change of a word are one compare-exchange. The sum cannot run over: it has at most
+//! 16,382 logarithms of less than 2^19 each.
+//!
+//! # Races
+//!
+//! - *Two requests complete the half round.* The compare-exchange of one of them writes CLAIMED. The
+//!   other one fails, reads CLAIMED, and is not measured.
+//! - *A request is measured while another half round begins.* Its compare-exchange fails, because
+//!   the number of the half round has changed. The same holds for a request that is lost.
+//! - *A request is lost while the half round is completed.* Its number may be read before or after.
+//!   The search tolerates a difference of one.
+//! - *A stop comes between a claim and its step.* The step finds another half round than that of
+//!   its claim, and has no effect.
+//!
+//! # Memory ordering
+//!
+//! **`sum`.** A *begin* is a `Release`: the limit was set before. A reading of the
+//! [present half round](Samples::present) is an `Acquire`, so a request that reads a number and
+//! takes a permit then has one of the limit of that half round, or of a later one. The loads of
+//! *measure* and *lose* are an `Acquire` too: they read `need` and `least_lost` next, which *begin*
+//! has stored before. The compare-exchanges are `Relaxed`: they carry their data, and the lock of
+//! the limiter orders the steps that follow a claim.
+//!
+//! **`lost`, `need`, `least_lost`, `stride`, `number`** guard no other memory, so all of their
+//! orderings are `Relaxed`.
+
+use std::num::NonZeroU16;
+
+use super::{
+    log2,
+    search::{HalfRound, MAX_NEED, Search},
+};
+use crate::sync::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+const HALF_ROUND: u32 = 48;
+const N: u32 = 34;
+const SUM: u64 = (1 << N) - 1;
+const LOST: u64 = (1 << HALF_ROUND) - 1;
+
+/// The number of a half round that measures no more.
+const CLAIMED: u32 = MAX_NEED + 1;
+
+/// The number of a half round, as it is carried by a request that took the last permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(NonZeroU16);
+
+impl Stamp {
+    const FIRST: Self = Self(NonZeroU16::MIN);
+
+    const fn of(word: u64) -> Option<Self> {
+        #[allow(clippy::cast_possible_truncation, reason = "the upper 16 bits")]
+        match NonZeroU16::new((word >> HALF_ROUND) as u16) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    const fn bits(self) -> u64 {
+        (self.0.get() as u64) << HALF_ROUND
+    }
+
+    /// Returns the number of the next half round, which is never 0.
+    const fn next(self) -> Self {
+        Self(match self.0.checked_add(1) {
+            Some(number) => number,
+            None => NonZeroU16::MIN,
+        })
+    }
+}
+
+/// The right to make the step that ends a half round.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the search stands still until the step is made"]
+pub(crate) struct Claim {
+    stamp: Stamp,
+    half: HalfRound,
+    /// Most requests were lost.
+    is_overload: bool,
+}
+
+impl Claim {
+    pub(crate) fn half(&self) -> HalfRound {
+        self.half
+    }
+
+    pub(crate) fn is_overload(&self) -> bool {
+        self.is_overload
+    }
+}
+
+pub(crate) struct Samples {
+    sum: AtomicU64,
+    lost: AtomicU64,
+    /// The number of measured requests that completes the half round.
+    need: AtomicU32,
+    /// The number of lost requests that ends it, if they are most.
+    least_lost: AtomicU32,
+    /// Of the requests that take the last permit, every n-th is measured: a power of two.
+    stride: AtomicU32,
+    /// The number of requests that took the last permit, as long as the stride is above 1.
+    number: AtomicU32,
+}
+
+impl Samples {
+    /// Creates the samples of the first half round, or of one that measures nothing.
+    pub(crate) fn new(search: &Search) -> Self {
+        let n = if search.is_fixed() { CLAIMED } else { 0 };
+        Self {
+            sum: AtomicU64::new(word(Stamp::FIRST, n, 0)),
+            lost: AtomicU64::new(Stamp::FIRST.bits()),
+            need: AtomicU32::new(search.need()),
+            least_lost: AtomicU32::new(search.least_lost()),
+            stride: AtomicU32::new(1),
+            number: AtomicU32::new(0),
+        }
+    }
+
+    /// Returns the half round that measures now.
+    #[inline]
+    pub(crate) fn present(&self) -> Option<Stamp> {
+        // Acquire: to the Release of `begin`. A permit that is taken after this is one of the limit
+        // of this half round, or of a later one.
+        let sum = self.sum.load(Acquire);
+        if n_of(sum) == CLAIMED { None } else { Stamp::of(sum) }
+    }
+
+    /// Returns true if a request that has taken the last permit is measured. Called once for it.
+    pub(crate) fn is_chosen(&self) -> bool {
+        let stride = self.stride.load(Relaxed);
+        stride == 1 || self.number.fetch_add(1, Relaxed) & (stride - 1) == 0
+    }
+
+    /// Measures a request of `stamp`. Returns the claim if it completes the half round.
+    pub(crate) fn measure(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
+        let log = log2::of_sample(nanos);
+        // Acquire: `need` is that of this half round, or the compare-exchange fails.
+        let mut before = self.sum.load(Acquire);
+        loop {
+            if Stamp::of(before) != Some(stamp) || n_of(before) == CLAIMED {
+                return None;
+            }
+            let (n, sum) = (n_of(before) + 1, (before & SUM) + log);
+            let is_complete = n >= self.need.load(Relaxed);
+            let after = word(stamp, if is_complete { CLAIMED } else { n }, sum);
+            match self.sum.compare_exchange_weak(before, after, Relaxed, Acquire) {
+                Ok(_) if !is_complete => return None,
+                Ok(_) => {
+                    let half = HalfRound { n, sum, lost: self.lost_in(stamp) };
+                    return Some(Claim { stamp, half, is_overload: false });
+                }
+                Err(newer) => before = newer,
+            }
+        }
+    }
+
+    /// Counts a lost request of `stamp`. Returns the claim if most requests were lost.
+    pub(crate) fn lose(&self, stamp: Stamp) -> Option<Claim> {
+        let mut before = self.lost.load(Relaxed);
+        let lost = loop {
+            if Stamp::of(before) != Some(stamp) {
+                return None;
+            }
+            match self.lost.compare_exchange_weak(before, before + 1, Relaxed, Relaxed) {
+                Ok(_) => break lost_of(before + 1),
+                Err(newer) => before = newer,
+            }
+        };
+        // Acquire: `least_lost` is that of this half round, or the compare-exchange fails.
+        let mut sum = self.sum.load(Acquire);
+        loop {
+            let n = n_of(sum);
+            let is_overload = lost > n && lost >= self.least_lost.load(Relaxed);
+            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !is_overload {
+                return None;
+            }
+            let claimed = word(stamp, CLAIMED, 0);
+            match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Acquire) {
+                Ok(_) => {
+                    let half = HalfRound { n, sum: sum & SUM, lost };
+                    return Some(Claim { stamp, half, is_overload: true });
+                }
+                Err(newer) => sum = newer,
+            }
+        }
+    }
+
+    fn lost_in(&self, stamp: Stamp) -> u32 {
+        let lost = self.lost.load(Relaxed);
+        if Stamp::of(lost) == Some(stamp) { lost_of(lost) } else { 0 }
+    }
+
+    /// Returns true if no other step has come since the claim. Called under the limiter's lock.
+    pub(crate) fn is_current(&self, claim: &Claim) -> bool {
+        // Relaxed: the lock orders the steps that change the number.
+        Stamp::of(self.sum.load(Relaxed)) == Some(claim.stamp)
+    }
+
+    /// Begins the next half round of `search`, once its limit is set. Called under the limiter's
+    /// lock.
+    pub(crate) fn begin(&self, search: &Search, stride: u32) {
+        self.need.store(search.need(), Relaxed);
+        self.least_lost.store(search.least_lost(), Relaxed);
+        self.stride.store(stride, Relaxed);
+        self.next(0);
+    }
+
+    /// Ends this half round, and measures nothing from now on. Called under the limiter's lock.
+    pub(crate) fn stop(&self) {
+        self.next(CLAIMED);
+    }
+
+    fn next(&self, n: u32) {
+        let stamp = Stamp::of(self.sum.load(Relaxed)).map_or(Stamp::FIRST, Stamp::next);
+        self.lost.store(stamp.bits(), Relaxed);
+        // Release: to the Acquire of `present`, for the limit, and to those of `measure` and `lose`,
+        // for the numbers that they read next.
+        self.sum.store(word(stamp, n, 0), Release);
+    }
+}
+
+/// Returns the number of lost requests, of which a billion are as good as more.
+fn lost_of(word: u64) -> u32 {
+    u32::try_from(word & LOST).unwrap_or(u32::MAX).min(1 << 30)
+}
+
+fn word(stamp: Stamp, n: u32, sum: u64) -> u64 {
+    debug_assert!(sum <= SUM && n <= CLAIMED);
+    stamp.bits() | (u64::from(n) << N) | sum
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "14 bits")]
+const fn n_of(word: u64) -> u32 {
+    ((word >> N) & (CLAIMED as u64)) as u32
+}

@@ -1,0 +1,297 @@
+//! CORE: the arithmetic of the search for the knee (pure).
+//!
+//! # Idea
+//!
+//! The *knee* is the smallest limit at which the server reaches its full throughput. Below it, one
+//! more permit is used at once: throughput grows with the limit, and the time in service does not.
+//! Above it, it is the reverse. By Little's law the throughput is X = L / R, with the limit L and
+//! the mean time in service R. So with the *elasticity* e = Δ ln R / Δ ln L, that of the throughput
+//! is 1 - e. Far below the knee e is 0, far above it e is 1.
+//!
+//! The search compares two neighbouring limits in turns, and asks whether e is below a threshold θ.
+//! A limiter alone before its server could take θ = 1/2, which maximizes X / R: Kleinrock's *power*
+//! ("Power and deterministic rules of thumb for probabilistic problems in computer communications",
+//! 1979). If m equal limiters share a server, each changes the total by 1 / m as much, and measures
+//! e = 1 / m at saturation. So θ = 1 / (m + 1), by which none of them grows without end.
+//!
+//! # Rounds
+//!
+//! A *half round* is a span of time with one limit. Two of them, one low and one high, make a
+//! *round*; the order alternates, so that a drift of the times does not look like an elasticity. A
+//! round that turned the direction is followed by a *rest* of two half rounds at the better one of
+//! its two limits: close to the knee, the search would spend half of its time on the worse one.
+//!
+//! | stage | limit | next stage |
+//! | --- | --- | --- |
+//! | first | low or high, by the order | second |
+//! | second | the other one | rest, if the direction turned or a bound of the range is met; else first |
+//! | rest | the better one of the round before | first |
+//!
+//! # Steps
+//!
+//! A round moves L by the step, or by less if the evidence is weak: e is known no better than the
+//! means, and a step that follows noise is a random walk. The *weight* of a round is the deviation
+//! of the measured difference from that at the threshold, `|Δ ln R - θ Δ ln L|`, times `2 √n`, and
+//! at most 1. For times that vary as much as exponential ones do, a weight of 1 is about one and a
+//! half standard deviations.
+//!
+//! A request that was *lost*, rejected by an overloaded server or abandoned by its caller, has no
+//! time in service that could be compared. But it used its permit in vain: with n responses, the
+//! permits yield a response per R (n + lost) / n. So ln((n + lost) / n) is added to the mean. A
+//! share that is lost at both limits cancels.
+//!
+//! # Numbers
+//!
+//! No floating point, so that the same responses give the same limits on every machine: L is kept
+//! in 1/256, the step and weights in 1/4096, means of logarithms in 1/2^21.
+
+use super::log2;
+
+/// The largest limit: with twice as many requests to measure, a half round fits its counter.
+pub(crate) const MAX_LIMIT: u32 = 8_191;
+/// The most requests that a half round measures.
+pub(crate) const MAX_NEED: u32 = 2 * MAX_LIMIT;
+
+/// One, in the unit of L.
+const L_ONE: u64 = 1 << 8;
+/// One, in the unit of the step and of weights.
+const ONE: u64 = 1 << 12;
+/// The step at the start: one half.
+const FIRST_STEP: u64 = ONE / 2;
+/// The smallest step: 3 %.
+const LEAST_STEP: u64 = 123;
+/// The smallest step of the rule for lost requests: 10 %.
+const LEAST_STEP_OF_LOSS: u64 = 410;
+/// The smallest number of lost requests that lowers the limit at once.
+const LEAST_LOST: u64 = 8;
+/// One, in the unit of an elasticity.
+pub(crate) const ELASTICITY_ONE: i64 = 1 << 10;
+/// ln 2 in 1 / 2^16.
+const LN_2: u64 = 45_426;
+
+/// The settings of a search, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// At least 1.
+    pub(crate) min: u32,
+    /// At most [`MAX_LIMIT`].
+    pub(crate) max: u32,
+    /// The number of limiters before the server; at least 1.
+    pub(crate) sharers: u32,
+}
+
+/// The measured requests of a half round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HalfRound {
+    /// The number of measured requests.
+    pub(crate) n: u32,
+    /// The sum of their logarithms, as of [`log2::of_sample`].
+    pub(crate) sum: u64,
+    /// The number of lost requests.
+    pub(crate) lost: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    None,
+    Up,
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    First,
+    /// With the mean of the first half round.
+    Second {
+        first: i64,
+    },
+    /// At this limit.
+    Rest {
+        limit: u32,
+    },
+}
+
+/// The state of the search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Search {
+    range: Range,
+    /// L, in 1/256.
+    l: u64,
+    step: u64,
+    direction: Direction,
+    is_high_first: bool,
+    stage: Stage,
+}
+
+impl Search {
+    /// Starts at a limit inside the range.
+    pub(crate) fn new(range: Range, start: u32) -> Self {
+        Self {
+            range,
+            l: u64::from(start) * L_ONE,
+            step: FIRST_STEP,
+            direction: Direction::None,
+            is_high_first: true,
+            stage: Stage::First,
+        }
+    }
+
+    pub(crate) fn range(&self) -> Range {
+        self.range
+    }
+
+    /// Begins a round anew at `limit`, clamped to the range.
+    pub(crate) fn restart_at(&mut self, limit: u32) {
+        let limit = limit.clamp(self.range.min, self.range.max);
+        *self = Self::new(self.range, limit);
+    }
+
+    /// Returns true if the range has one limit, so that there is nothing to search.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.range.min == self.range.max
+    }
+
+    /// Returns the limit of this half round.
+    pub(crate) fn limit(&self) -> u32 {
+        let (low, high) = self.limits();
+        match self.stage {
+            _ if self.is_fixed() => self.range.min,
+            Stage::First if self.is_high_first => high,
+            Stage::Second { .. } if !self.is_high_first => high,
+            Stage::First | Stage::Second { .. } => low,
+            Stage::Rest { limit } => limit,
+        }
+    }
+
+    /// Returns the number of measured requests that completes this half round.
+    pub(crate) fn need(&self) -> u32 {
+        let (low, high) = self.limits();
+        // The fewer permits apart, the smaller the difference of the means.
+        let by_distance = (40 * ONE / 4 / half_step(low, high)).clamp(10, 160);
+        // Requests above the knee wait for one another, so their times are no independent samples.
+        let by_limit = (2 * self.l).div_ceil(L_ONE);
+        let need = by_distance.max(by_limit);
+        let need = if let Stage::Rest { .. } = self.stage { 2 * need } else { need };
+        to_u32(need).min(MAX_NEED)
+    }
+
+    /// Returns the number of lost requests that lowers the limit at once, if they are most: half of
+    /// the limit, and at least 8.
+    pub(crate) fn least_lost(&self) -> u32 {
+        to_u32(self.l.div_ceil(2 * L_ONE).max(LEAST_LOST))
+    }
+
+    /// A half round is complete. Returns the elasticity if it was the second one of a round.
+    pub(crate) fn complete(&mut self, half: HalfRound) -> Option<i64> {
+        let first = match self.stage {
+            Stage::Rest { .. } => {
+                self.stage = Stage::First;
+                return None;
+            }
+            Stage::First => {
+                self.stage = Stage::Second { first: half.mean() };
+                return None;
+            }
+            Stage::Second { first } => first,
+        };
+        let (low, high) = self.limits();
+        let second = half.mean();
+        let rise = if self.is_high_first { first - second } else { second - first };
+        let distance = to_i64(log2::of_count(high) - log2::of_count(low));
+        // The deviation from the threshold, times the number by which that divides.
+        let parts = i64::from(self.range.sharers) + 1;
+        let deviation = distance - rise * parts;
+        let direction = if deviation > 0 { Direction::Up } else { Direction::Down };
+        let weight = weight(deviation.unsigned_abs() / parts.unsigned_abs(), half.n);
+        let has_turned = self.follow(direction, weight, half_step(low, high));
+        self.is_high_first = !self.is_high_first;
+        self.stage = if has_turned {
+            Stage::Rest { limit: if direction == Direction::Up { high } else { low } }
+        } else {
+            Stage::First
+        };
+        Some(rise * ELASTICITY_ONE / distance)
+    }
+
+    /// Most requests of a half round were lost: the limit is too high, by whatever the times say.
+    pub(crate) fn lower(&mut self) {
+        let step = self.step.max(LEAST_STEP_OF_LOSS);
+        self.l = (self.l * ONE / (ONE + step)).max(u64::from(self.range.min) * L_ONE);
+        self.step = (step * 3 / 2).min(ONE);
+        self.direction = Direction::Down;
+        self.stage = Stage::First;
+    }
+
+    /// Moves L by a part of the step, and adapts the step. Returns true if the search turned, or
+    /// met a bound of the range.
+    fn follow(&mut self, direction: Direction, weight: u64, half_step: u64) -> bool {
+        let step = self.step.max(half_step) * weight / ONE;
+        let moved = match direction {
+            Direction::Up => divide(self.l * (ONE + step), ONE),
+            _ => divide(self.l * ONE, ONE + step),
+        };
+        let bounds = [self.range.min, self.range.max].map(|bound| u64::from(bound) * L_ONE);
+        self.l = moved.clamp(bounds[0], bounds[1]);
+        let is_absorbed = self.l != moved;
+        let is_turn = self.direction != Direction::None && self.direction != direction;
+        // At a bound, a step that grew would make every other half round one of a limit far off.
+        if is_absorbed || is_turn {
+            self.step = (self.step / 2).max(LEAST_STEP);
+        } else if self.direction == direction {
+            self.step = (self.step + divide(self.step * weight, 2 * ONE)).min(ONE);
+        }
+        self.direction = direction;
+        is_absorbed || is_turn
+    }
+
+    /// Returns the two limits of a round: different, and inside the range, unless that has one.
+    fn limits(&self) -> (u32, u32) {
+        let Range { min, max, .. } = self.range;
+        let low = round(self.l * ONE / (ONE + self.step)).max(min);
+        let high = round(self.l * (ONE + self.step) / ONE).max(low + 1).min(max);
+        (low.min(high - 1).max(min), high)
+    }
+}
+
+impl HalfRound {
+    /// Returns the mean of the logarithms, in 1 / 2^21, with the permits that were used in vain.
+    fn mean(&self) -> i64 {
+        let n = u64::from(self.n.max(1));
+        let mean = (self.sum << (log2::COUNT_BITS - log2::SAMPLE_BITS)) / n;
+        let in_vain = log2::of_count(to_u32(n + u64::from(self.lost))) - log2::of_count(to_u32(n));
+        to_i64(mean + in_vain)
+    }
+}
+
+/// Returns the weight of a round, by its deviation as a binary logarithm in 1 / 2^21.
+fn weight(deviation: u64, n: u32) -> u64 {
+    let root = (u64::from(n) << 16).isqrt(); // in 1/256
+    // A deviation of more than 1 has the full weight.
+    let deviation = deviation.min(1 << log2::COUNT_BITS);
+    ((deviation * root * LN_2) >> (log2::COUNT_BITS + 8 + 16 - 12 - 1)).min(ONE)
+}
+
+/// Returns half of the distance of two limits as a ratio, less one: that of each to their middle.
+fn half_step(low: u32, high: u32) -> u64 {
+    (((u64::from(high)) << 24) / u64::from(low)).isqrt().saturating_sub(ONE).max(1)
+}
+
+/// Divides, and rounds to the nearest.
+const fn divide(value: u64, by: u64) -> u64 {
+    (value + by / 2) / by
+}
+
+/// Returns a limit of 1/256.
+fn round(l: u64) -> u32 {
+    to_u32(divide(l, L_ONE))
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "bounded by the callers")]
+const fn to_u32(value: u64) -> u32 {
+    value as u32
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "bounded by the callers")]
+const fn to_i64(value: u64) -> i64 {
+    value as i64
+}

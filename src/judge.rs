@@ -1,0 +1,75 @@
+//! Outcomes of requests, and the judges that tell them by results.
+
+use std::{convert::Infallible, fmt};
+
+/// The meaning of a result for a limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server did its work: its time in service counts.
+    Served,
+    /// The time says nothing about the load, such as that of a failure. It is not measured.
+    Ignored,
+    /// The server is overloaded, and says so, such as by a status of 429 or 503. It counts against
+    /// the limit.
+    Overload,
+}
+
+/// Judges the results of the inner service, for a limit that
+/// [adapts](crate::ConcurrencyBackpressureLayer::adaptive).
+///
+/// Implemented by functions, by [`ServedIfOk`], and by the classifiers of HTTP and gRPC. It is
+/// called with the results of measured requests, right before the permit is released. If it panics,
+/// the permit is released, and the request is not measured.
+///
+/// ```
+/// use tower_floodgate::{
+///     ConcurrencyBackpressureLayer,
+///     backpressure::{Adaptive, Outcome},
+/// };
+///
+/// let judge = |result: &Result<u32, std::io::Error>| match result {
+///     Ok(0) => Outcome::Overload, // "come again later", in the protocol of this server
+///     Ok(_) => Outcome::Served,
+///     Err(_) => Outcome::Ignored,
+/// };
+/// let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new().judge(judge));
+/// # let _ = layer;
+/// ```
+pub trait Judge<Response, Error> {
+    /// Returns the meaning of a result.
+    fn judge(&self, result: &Result<Response, Error>) -> Outcome;
+}
+
+impl<F, Response, Error> Judge<Response, Error> for F
+where
+    F: Fn(&Result<Response, Error>) -> Outcome,
+{
+    fn judge(&self, result: &Result<Response, Error>) -> Outcome {
+        self(result)
+    }
+}
+
+/// The default judge: `Ok` is served, and `Err` is ignored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServedIfOk;
+
+impl<Response, Error> Judge<Response, Error> for ServedIfOk {
+    fn judge(&self, result: &Result<Response, Error>) -> Outcome {
+        if result.is_ok() { Outcome::Served } else { Outcome::Ignored }
+    }
+}
+
+/// A measurement of a request in flight. A drop without an outcome ends it as that of an abandoned
+/// request.
+pub trait Measurement: fmt::Debug {
+    /// Ends it with the outcome of the request.
+    fn end(self, outcome: Outcome);
+}
+
+/// Of limits that measure nothing.
+impl Measurement for Infallible {
+    fn end(self, _: Outcome) {
+        match self {}
+    }
+}
