@@ -127,7 +127,7 @@ impl SharedWindowConfig {
         let Self { quota, away, max_share, strict, store_timeout, .. } = *self;
         let (limit, window) = (quota.limit(), quota.window());
         let mut shared = SharedWindow::try_new(store, &*self.name, limit, window, away)?
-            .try_request_timeout(store_timeout)?;
+            .try_store_timeout(store_timeout)?;
         if let Some(max_share) = max_share {
             shared = shared.try_max_share(max_share)?;
         }

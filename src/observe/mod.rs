@@ -236,7 +236,7 @@
 //! | --- | --- | --- | --- |
 //! | `floodgate_store_requests_total` | counter | requests to the store | that have ended; label `code`: `ok`, `timeout`, `invalid_reply`, `panic`, or that of the [error](crate::shared::StoreError) of the store |
 //! | `floodgate_store_request_seconds` | histogram | seconds | of each of them with a reply: the round trip |
-//! | `floodgate_store_outages_total` | counter | outages | the store [went away](crate::shared::Away) |
+//! | `floodgate_store_outages_total` | counter | outages | the store [went away](crate::shared::Away), for each key that is kept |
 //! | `floodgate_store_outage_seconds` | histogram | seconds | of each outage, once it is over |
 //! | `floodgate_store_away` | gauge | limits | whose store is away: 1 or 0 for one limit of the name |
 //! | `floodgate_store_away_seconds` | gauge | seconds | since the store is away; 0 if it is not |

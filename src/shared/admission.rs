@@ -72,6 +72,8 @@ struct Wait {
     ticket: Option<Ticket>,
     /// It has waited, which is observed once.
     has_queued: bool,
+    /// It waits now, which is counted.
+    is_waiting: bool,
     timer: Option<Timer>,
 }
 
@@ -108,7 +110,6 @@ impl Turn {
             Step::Local(at) => {
                 let (local, waiter) = *at;
                 local.cancel(waiter);
-                limiter.wake([]); // those that wait for the end of the queue
             }
             Step::Admitted(permit) => {
                 limiter.release(permit);
@@ -118,6 +119,7 @@ impl Turn {
         if self.has_queued() {
             limiter.observed.observer.notify(|| Event::Cancelled);
         }
+        self.end_wait();
     }
 
     fn ticket(&self) -> Option<Ticket> {
@@ -130,9 +132,22 @@ impl Turn {
 
     /// Begins a wait, or goes on with it.
     fn wait(&mut self, since: Nanos, deadline: Nanos) -> &mut Wait {
-        let begin =
-            || Box::new(Wait { since, deadline, ticket: None, has_queued: false, timer: None });
-        self.wait.get_or_insert_with(begin)
+        let begin = || {
+            let (ticket, timer) = (None, None);
+            Box::new(Wait { since, deadline, ticket, has_queued: false, is_waiting: false, timer })
+        };
+        let wait = self.wait.get_or_insert_with(begin);
+        if !mem::replace(&mut wait.is_waiting, true) {
+            self.limiter.begin_wait();
+        }
+        wait
+    }
+
+    /// Records that the request waits no longer.
+    fn end_wait(&mut self) {
+        if self.wait.as_mut().is_some_and(|wait| mem::take(&mut wait.is_waiting)) {
+            self.limiter.end_wait();
+        }
     }
 
     /// Creates the admission of a request that is not limited. It acquires no permit, and is not
@@ -226,7 +241,6 @@ impl Turn {
                     };
                     let local = Arc::clone(local);
                     self.step = Step::Arrive;
-                    self.limiter.wake([]); // those that wait for the end of the queue
                     if let Some(result) = self.passed(local, polled, &limits) {
                         return Poll::Ready(result);
                     }
@@ -388,8 +402,8 @@ impl Turn {
 impl Admit for Turn {
     type InFlight = ();
 
-    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front. So
-    /// does one whose permit is of an outage that is over.
+    /// A permit of a lease that has lapsed is refunded, and the request queues again, in front. One
+    /// whose permit is of an outage that is over arrives anew.
     #[inline]
     fn is_current(&mut self, is_at_once: bool) -> bool {
         let Step::Admitted(permit) = &self.step else { return true };
@@ -439,12 +453,15 @@ impl Admit for Turn {
 impl Turn {
     #[cold]
     fn lapse(&mut self) {
+        let mut is_leased = false;
         if let Step::Admitted(permit) = mem::replace(&mut self.step, Step::Arrive) {
+            is_leased = matches!(permit, Permit::Leased(_));
             self.limiter.release(permit);
             self.limiter.observed.observer.notify(|| Event::Unused { permits: 1 });
         }
         self.is_far = false;
-        self.is_first = self.ticket().is_none();
+        // One of an outage was never in the order of the leases: it arrives as any other one.
+        self.is_first = is_leased && self.ticket().is_none();
     }
 }
 
@@ -455,7 +472,11 @@ impl<Request, Response, Error> AdmitFor<Request, Response, Error> for Turn {
             Some(permit) => Ok(permit),
             #[cfg(feature = "shared-keys")]
             None if matches!(self.step, Step::Exempt) => return Poll::Ready(Ok(())),
-            None => ready!(self.poll(cx)),
+            None => {
+                let polled = ready!(self.poll(cx));
+                self.end_wait();
+                polled
+            }
         };
         match polled {
             Ok(permit) => {

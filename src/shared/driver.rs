@@ -277,7 +277,9 @@ impl Driver {
             (Failure::Gate(next_probe), _) => self.for_all(|limiter| limiter.probe_at(next_probe)),
             (Failure::Untried, Some(next_probe)) => {
                 for id in mem::take(&mut self.behind_gate) {
-                    let waits = self.active.get(&id).filter(|active| !active.is_asking);
+                    let waits = self.active.get(&id).filter(|active| {
+                        !active.is_asking && active.limiter.pool.view(now).queued > 0
+                    });
                     if let Some(active) = waits {
                         active.limiter.begin_outage(now, next_probe);
                         self.set_due(id, Nanos::ZERO);
@@ -349,7 +351,7 @@ impl SharedLimiter {
                 };
                 let mut wakers = Vec::new();
                 self.schedule(schedule, &mut wakers);
-                self.wake(wakers);
+                Self::wake(wakers);
                 self.remark(&remarks);
                 true
             }

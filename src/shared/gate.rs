@@ -9,7 +9,8 @@
 //!
 //! One failure may be that of one quota alone: its node of a cluster is gone, or its state is
 //! broken. So the gate closes once requests of several quotas have failed, and none had a good
-//! reply since these were sent. It opens with the first good reply.
+//! reply since these were sent. It opens with the first good reply, or once no quota is left that
+//! could probe.
 //!
 //! A closed gate lets one probe out at a time, for all quotas that have failed, and a few requests
 //! of quotas that have not: their nodes may be there. Others wait for the end of one of these.

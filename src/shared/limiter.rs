@@ -4,7 +4,10 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32,
+            Ordering::{AcqRel, Relaxed},
+        },
     },
     task::{Poll, Waker},
     time::Duration,
@@ -43,6 +46,9 @@ pub(crate) struct SharedLimiter {
     /// Whether there is an outage, to spare the lock of the outage. Relaxed: a request that reads
     /// an old value finds the pool away, whose lock orders the next reading, or finds no outage.
     is_away: AtomicBool,
+    /// The number of requests that wait: for leases, at the limit of this process alone, or on the
+    /// way from one to the other.
+    waiting: AtomicU32,
     /// The driver has gone during an outage, in which no request may queue. Relaxed: a hint.
     is_orphan: AtomicBool,
     group: Arc<Group>,
@@ -92,6 +98,7 @@ impl SharedLimiter {
             store_timeout,
             outage: Mutex::new(None),
             is_away: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
             is_orphan: AtomicBool::new(false),
             group,
             is_listed: AtomicBool::new(false),
@@ -244,7 +251,7 @@ impl SharedLimiter {
         self.is_orphan.store(self.is_away(), Relaxed);
         let mut wakers = Vec::new();
         self.pool.send_away(&mut wakers);
-        self.wake(wakers);
+        Self::wake(wakers);
     }
 
     /// Ends a wait.
@@ -299,7 +306,7 @@ impl SharedLimiter {
             Some(unused) => self.refund(unused, &mut wakers),
             None => freed.is_back,
         };
-        self.wake(wakers);
+        Self::wake(wakers);
         if is_news {
             self.group.notify(self);
         }
@@ -318,16 +325,27 @@ impl SharedLimiter {
     }
 
     /// Wakes tasks, outside of all locks, and then those that wait until nothing waits.
-    pub(super) fn wake(&self, wakers: impl IntoIterator<Item = Waker>) {
+    pub(super) fn wake(wakers: impl IntoIterator<Item = Waker>) {
         wakers.into_iter().for_each(Waker::wake);
-        if self.ends.has_drains() {
+    }
+
+    /// Records that a request begins to wait.
+    pub(super) fn begin_wait(&self) {
+        self.waiting.fetch_add(1, Relaxed);
+    }
+
+    /// Records that a request waits no longer, and wakes those that wait for the last one.
+    ///
+    /// A drain is registered before it reads the number by a read-modify-write. So it finds that
+    /// the request is gone, or this one, which comes later in their order, finds the drain.
+    pub(super) fn end_wait(&self) {
+        if self.waiting.fetch_sub(1, AcqRel) == 1 && self.ends.has_drains() {
             self.ends.wake_drains(&|_| self.is_drained());
         }
     }
 
     fn is_drained(&self) -> bool {
-        let now = self.clock().now();
-        self.queue(&self.pool.view(now), now).0 == 0
+        self.waiting.fetch_add(0, AcqRel) == 0
     }
 
     /// Returns the number of requests that wait, and the time that the first of them has waited:
@@ -351,7 +369,7 @@ impl SharedLimiter {
             agent.schedule()
         };
         self.schedule(schedule, &mut wakers);
-        self.wake(wakers);
+        Self::wake(wakers);
         if self.pool.is_closed() {
             self.withdraw(Nanos::NEVER); // closed since the driver looked
         }
@@ -362,7 +380,7 @@ impl SharedLimiter {
         if let Some(unused) = self.pool.withdraw(now) {
             let mut wakers = Vec::new();
             self.refund(unused, &mut wakers);
-            self.wake(wakers);
+            Self::wake(wakers);
         }
     }
 
@@ -408,13 +426,14 @@ impl SharedLimiter {
         let schedule = self.agent().schedule();
         let mut wakers = Vec::new();
         self.schedule(schedule, &mut wakers);
-        self.wake(wakers);
+        Self::wake(wakers);
     }
 
     /// A request to the store has failed. Begins an outage, or goes on with it.
     pub(super) fn failed(&self, now: Nanos, error: &StoreError) {
         self.agent().failed();
-        self.observed.failed(error, !self.is_away());
+        // An outage of a limit that is gone with its request is none that ends.
+        self.observed.failed(error, !self.is_away() && !self.is_apart());
         self.go_away(now, |outage| {
             outage.has_failed = true;
             outage.backoff.failed(now);
@@ -444,9 +463,14 @@ impl SharedLimiter {
             self.is_away.store(true, Relaxed);
             is_new
         };
+        if self.pool.is_closed() {
+            return self.came_back(now); // it has just been closed, or was before
+        }
         let mut wakers = Vec::new();
         if is_new {
-            self.observed.went_away();
+            if !self.is_apart() {
+                self.observed.went_away();
+            }
             if self.away() != Away::Closed {
                 self.pool.go_away(&mut wakers);
             }
@@ -454,7 +478,7 @@ impl SharedLimiter {
         // Of the agent after the outage has begun, so that each newer one knows of it.
         let schedule = self.agent().schedule();
         self.schedule(schedule, &mut wakers);
-        self.wake(wakers);
+        Self::wake(wakers);
     }
 
     /// Creates the limit of this process alone. It begins with the permits that the process may
@@ -478,7 +502,9 @@ impl SharedLimiter {
             outage.take()
         };
         if let Some(Outage { since, local, .. }) = ended {
-            self.observed.came_back(now.since(since));
+            if !self.is_apart() {
+                self.observed.came_back(now.since(since));
+            }
             if let Some(local) = local {
                 local.end_waits();
             }
@@ -535,7 +561,7 @@ impl SharedLimiter {
             let schedule = self.agent().schedule();
             let mut wakers = Vec::new();
             self.schedule(schedule, &mut wakers);
-            self.wake(wakers);
+            Self::wake(wakers);
             let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
             if let Some(local) = local {
                 local.pause_for(until.since(now));
@@ -550,7 +576,7 @@ impl SharedLimiter {
         let mut wakers = Vec::new();
         let until = self.pool.paused_until(now, &mut wakers);
         if !wakers.is_empty() {
-            self.wake(wakers);
+            Self::wake(wakers);
         }
         until
     }
@@ -568,7 +594,7 @@ impl SharedLimiter {
             // What was expected by the terms of before rejects no request any more.
             let mut wakers = Vec::new();
             self.schedule(schedule, &mut wakers);
-            self.wake(wakers);
+            Self::wake(wakers);
             self.observed.terms_changed();
         }
         self.group.notify(self);
@@ -578,14 +604,11 @@ impl SharedLimiter {
     pub(super) fn close(self: &Arc<Self>) {
         let mut wakers = Vec::new();
         self.pool.close(&mut wakers);
-        self.wake(wakers);
+        Self::wake(wakers);
         // No request uses the permits of this process any more.
         self.withdraw(Nanos::NEVER);
         self.agent().close();
-        let local = self.outage().as_ref().and_then(|outage| outage.local.clone());
-        if let Some(local) = local {
-            local.end_waits(); // wakes tasks, so outside of the lock
-        }
+        self.came_back(self.clock().now()); // nothing asks the store any more
         self.ends.close();
         self.group.notify(self);
     }

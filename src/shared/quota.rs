@@ -145,7 +145,7 @@ impl SharedWindow {
     #[must_use]
     #[track_caller]
     pub fn store_timeout(self, timeout: Duration) -> Self {
-        literal(self.try_request_timeout(timeout))
+        literal(self.try_store_timeout(timeout))
     }
 
     /// Sets the timeout as [`store_timeout`](Self::store_timeout) does, for a value that may be
@@ -154,7 +154,7 @@ impl SharedWindow {
     /// # Errors
     ///
     /// Where `store_timeout` panics.
-    pub fn try_request_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+    pub fn try_store_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
         self.store_timeout = self::store_timeout(timeout)?;
         Ok(self)
     }

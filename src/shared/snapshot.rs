@@ -83,9 +83,9 @@ pub struct StoreCounts {
     pub leased: u64,
     /// Permits on which requests were issued, or are about to be.
     pub used: u64,
-    /// Permits that were not used: their lease lapsed before, another one took its place in the
-    /// process, or the limit was closed. The others that were leased are used, at hand, or of a
-    /// lease that has not begun.
+    /// Permits that were not used: their lease lapsed before or was discarded after a step of the
+    /// store's clock, another one took its place in the process, or the limit was closed. The
+    /// others that were leased are used, at hand, or of a lease that has not begun.
     pub lapsed: u64,
     /// Those of the lapsed permits that the store has taken back.
     pub refunded: u64,

@@ -399,3 +399,79 @@ fn d11_pause_that_ends_during_a_probe_ends_in_time() {
         }
     });
 }
+
+/// At the begin and at the end of an outage, they are in neither queue for a moment.
+#[test]
+fn d11_drained_waits_for_requests_that_go_from_leases_to_a_share_and_back() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(4, 10 * SECOND).away(Away::Share { processes: 4 });
+        let service = site.service(&quota, 0);
+        let handle = service.handle();
+        for number in 0..4 {
+            service.clone().oneshot(number).await.unwrap();
+        }
+        let calls: Vec<_> =
+            (4..8).map(|number| tokio::spawn(service.clone().oneshot(number))).collect();
+        sleep(SECOND).await;
+        assert_eq!(handle.queued(), 4);
+        let mut drained = Box::pin(handle.drained());
+        assert!((&mut drained).now_or_never().is_none());
+        site.server.set_fault(Some(Fault::Error("io")));
+        while handle.away_for().is_none() {
+            sleep(ms(1)).await;
+        }
+        sleep(ms(1)).await;
+        assert!((&mut drained).now_or_never().is_none(), "at the begin");
+        site.server.set_fault(None);
+        while handle.away_for().is_some() {
+            sleep(ms(1)).await;
+        }
+        assert!((&mut drained).now_or_never().is_none(), "at the end");
+        calls.iter().for_each(tokio::task::JoinHandle::abort);
+        drained.await;
+    });
+}
+
+/// Its request in flight fails after the close.
+#[test]
+fn d11_closed_limit_is_in_no_outage() {
+    run(async {
+        let site = Site::new(1);
+        let service = site.service(&Quota::new(4, SECOND), 0);
+        let handle = service.handle();
+        site.server.set_fault(Some(Fault::Silent));
+        let call = tokio::spawn(service.clone().oneshot(0));
+        sleep(ms(10)).await;
+        handle.close();
+        site.server.set_fault(None);
+        assert!(call.await.unwrap().is_err());
+        sleep(100 * SECOND).await;
+        assert_eq!(handle.away_for(), None);
+    });
+}
+
+/// The service of many requests becomes ready after the outage in which they were admitted.
+#[test]
+fn d11_requests_of_an_outage_that_is_over_queue_within_the_bound() {
+    run(async {
+        let site = Site::new(1);
+        let quota = Quota::new(2, SECOND).away(Away::Open);
+        let layer = quota.layer(site.server.store(0)).max_queue(5);
+        let gate = tokio::sync::watch::Sender::new(false);
+        let gated = layer.layer(site.recorder(0).behind(Some(gate.subscribe())));
+        site.server.set_fault(Some(Fault::Error("io")));
+        let _calls: Vec<_> =
+            (0..20).map(|number| tokio::spawn(gated.clone().oneshot(number))).collect();
+        sleep(SECOND).await;
+        site.server.set_fault(None);
+        sleep(3 * SECOND).await;
+        assert_eq!((layer.handle().away_for(), layer.handle().queued()), (None, 0));
+        gate.send(true).unwrap();
+        sleep(30 * SECOND).await;
+        let full = layer.handle().rejected().queue_full as usize;
+        let issued = site.issues.len();
+        assert!(issued + full == 20 && (5..=7).contains(&issued), "{issued} and {full}");
+        assert!(site.issues.most_in_any_span(SECOND) <= 2);
+    });
+}

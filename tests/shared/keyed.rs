@@ -433,7 +433,7 @@ fn d11_unkept_key_has_no_share_while_the_store_is_away() {
 fn d11_keys_come_back_from_an_outage_without_a_burst_of_probes() {
     run(async {
         let server = server();
-        let layer = layer(windows(server.store(0))).max_wait(SECOND * 3);
+        let layer = layer(windows(server.store(0))).max_wait(SECOND * 10);
         let (service, handle) = (layer.layer(inner()), layer.handle());
         server.set_fault(Some(Fault::Error("io")));
         let calls: Vec<_> =

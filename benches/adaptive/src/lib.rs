@@ -2,7 +2,7 @@
 #![allow(missing_docs, missing_debug_implementations)]
 pub mod algorithm;
 pub mod core;
-#[allow(dead_code, unreachable_pub, reason = "the core, without its users")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the core, without its users")]
 #[path = "../../../src/backpressure/knee/mod.rs"]
 mod knee;
 pub mod known;

@@ -10,8 +10,8 @@
 //! A permit that comes back later than that may be of several merged leases. It is refunded to the
 //! one with the earliest mark. Let that be `a`, while the permit is of `b`. Until the mark of `a`,
 //! the store counts one permit less of `a`, and the unused one of `b` in its place. From then on,
-//! the latter counts in vain. A refund to a later mark would free a permit that is in use. Permits
-//! that may be of two epochs are not refunded.
+//! the latter counts in vain. A refund to a later mark would free a permit that is in use. So
+//! permits that may be of a lease that has ended, or of two epochs, are not refunded.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -67,6 +67,8 @@ pub(super) struct Ledger {
     next_end: Nanos,
     /// Numbers of permits that were issued without a lease, and when they count no more.
     alone: VecDeque<(Nanos, u64)>,
+    /// The last deadline of the leases that have ended.
+    ended: Option<Deadline>,
 }
 
 impl Default for Ledger {
@@ -80,6 +82,7 @@ impl Default for Ledger {
             in_flight: 0,
             next_end: Nanos::NEVER,
             alone: VecDeque::new(),
+            ended: None,
         }
     }
 }
@@ -167,6 +170,9 @@ impl Ledger {
         if let Some(own) = self.leases.iter_mut().find(|own| own.has(deadline)) {
             return Some(own);
         }
+        if self.ended.is_some_and(|ended| deadline <= ended) {
+            return None;
+        }
         let mut found: Vec<_> = self.old.iter_mut().filter(|own| own.has(deadline)).collect();
         let epoch = found.first()?.epoch;
         if found.iter().any(|own| own.epoch != epoch) {
@@ -239,7 +245,8 @@ impl Ledger {
         self.forget_refunds();
         if confirmed > 0 {
             self.count -= confirmed;
-            self.retain(|own| own.count > 0); // all of its permits were refunded
+            self.leases.retain(|own| own.count > 0);
+            self.retain(|_| true);
         }
         confirmed
     }
@@ -273,6 +280,8 @@ impl Ledger {
     pub(super) fn expire(&mut self, now: Nanos) {
         self.alone.retain(|&(end, _)| end > now);
         if now >= self.next_end {
+            let ended = self.all().filter(|own| own.end <= now).map(|own| own.last).max();
+            self.ended = self.ended.max(ended);
             self.retain(|own| own.end > now);
         }
         if self.leases.len() > self.merged_above {

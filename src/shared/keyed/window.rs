@@ -107,7 +107,7 @@ impl SharedKeyedWindow {
     #[must_use]
     #[track_caller]
     pub fn store_timeout(self, timeout: Duration) -> Self {
-        literal(self.try_request_timeout(timeout))
+        literal(self.try_store_timeout(timeout))
     }
 
     /// Sets the timeout as [`store_timeout`](Self::store_timeout) does, for a value that may be
@@ -116,8 +116,8 @@ impl SharedKeyedWindow {
     /// # Errors
     ///
     /// Where `store_timeout` panics.
-    pub fn try_request_timeout(self, timeout: Duration) -> Result<Self, InvalidSetting> {
-        Ok(Self { quota: self.quota.try_request_timeout(timeout)?, ..self })
+    pub fn try_store_timeout(self, timeout: Duration) -> Result<Self, InvalidSetting> {
+        Ok(Self { quota: self.quota.try_store_timeout(timeout)?, ..self })
     }
 }
 

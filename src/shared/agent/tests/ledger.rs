@@ -303,3 +303,47 @@ fn d5_ledger_of_many_leases_stays_small_and_refunds_late_permits() {
     }
     assert!(refunded >= 990, "{refunded} of 1,000 late permits were refunded");
 }
+
+/// A permit of a lease that has ended comes back: the range of an old lease with a later mark has
+/// its deadline, and is not that lease.
+#[test]
+fn d12_permit_is_not_refunded_after_the_mark_of_its_lease() {
+    let mut ledger = Ledger::default();
+    let dl = |millis| Deadline::at(at(ms(millis)));
+    // A long lease, another process's longer one in between, and shorter ones behind that.
+    let late = ledger.add(dl(1_060), 1, 2_000, 1, at(ms(2_010)));
+    ledger.add(dl(1_050), 1, 2_100, 1, at(ms(2_000)));
+    ledger.add(dl(1_110), 1, 2_100, 1, at(ms(2_060)));
+    for of in 0..40 {
+        ledger.add(dl(1_200 + of), 1, 2_200, 1, at(ms(2_210)));
+    }
+    ledger.expire(at(ms(1_500)));
+    ledger.expire(at(ms(2_015)));
+    ledger.refund(unused(late, 1));
+    assert_eq!(ledger.next_refunds(1), 0, "it frees a permit of the lease with mark 2100");
+}
+
+/// All permits of a merged lease are refunded, one of them of another lease: its own last permit is
+/// none of a third lease.
+#[test]
+fn d12_permit_of_a_merged_lease_without_permits_is_of_no_other_one() {
+    let mut ledger = Ledger::default();
+    let dl = |millis| Deadline::at(at(ms(millis)));
+    let x1 = ledger.add(dl(10), 1, 100, 1, at(ms(2_010)));
+    let x2 = ledger.add(dl(40), 1, 100, 1, at(ms(2_010)));
+    let b = ledger.add(dl(20), 1, 200, 1, at(ms(2_020)));
+    ledger.add(dl(30), 1, 300, 1, at(ms(2_030)));
+    ledger.add(dl(50), 1, 300, 1, at(ms(2_030)));
+    for of in 0..40 {
+        ledger.add(dl(1_200 + of), 1, 2_200, 1, at(ms(3_000)));
+    }
+    ledger.expire(at(ms(1_000)));
+    ledger.refund(unused(x1, 1));
+    ledger.refund(unused(b, 1));
+    assert_eq!(ledger.take_refunds(1, at(ms(1_000))), [Refund { mark: 100, count: 2 }]);
+    assert_eq!(ledger.confirm_refunds(1), 2);
+    ledger.refund(unused(x2, 1));
+    // From mark 200 to mark 300, a permit of the latter is in use, and does not count.
+    let refunds = ledger.take_refunds(1, at(ms(1_000)));
+    assert!(refunds.iter().all(|refund| refund.mark <= 200), "{refunds:?}");
+}
