@@ -123,3 +123,18 @@ fn r10_a11_header_with_a_timeout_is_a_whole_number() {
     assert_eq!(read(&["1", "1"]), None, "which one counts is not known");
     assert_eq!(read(&[]), None);
 }
+
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn a11_c10_router_of_axum_takes_a_limit_by_request() {
+    use axum::{Router, body::Body, routing::get};
+
+    let limit = layer().by_request(terms::<Body>).reject_with(http_rejection);
+    let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(limit);
+    let get = |timeout: &str| {
+        let request = Request::builder().header("grpc-timeout", timeout).body(Body::empty());
+        app.clone().oneshot(request.unwrap())
+    };
+    assert_eq!(get("1S").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(get("0S").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+}

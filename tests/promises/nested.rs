@@ -11,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, future::join_all};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
-use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer};
+use tower_floodgate::{ConcurrencyBackpressureLayer, WindowRateLimitLayer, backpressure::Terms};
 
 use crate::{
     reports::{ONCE, hangs, reports_of},
@@ -188,4 +188,34 @@ fn c1_requests_with_one_permit_of_a_limit_are_not_reported() {
             window.layer(Probe::new()).oneshot(0).await.unwrap();
         });
     assert_eq!(reports, [""; 0]);
+}
+
+/// A limit by request, and one with terms, which share it.
+#[test]
+fn c1_limit_by_request_twice_on_a_request_is_reported_once() {
+    let reports =
+        reports_of("nested::c1_limit_by_request_twice_on_a_request_is_reported_once", async {
+            let layer = ConcurrencyBackpressureLayer::new(2);
+            let service = ServiceBuilder::new()
+                .layer(layer.clone().by_request(|_: &u32| Terms::new()))
+                .layer(layer.with_terms())
+                .service(Probe::answering_after(secs(1)));
+            assert!(hangs(join_all((0..6).map(|n| service.clone().oneshot(n)))).await);
+        });
+    assert_eq!(reports.len(), ONCE, "{reports:?}");
+}
+
+/// A response that is awaited after a request at the limit, in one task.
+#[test]
+fn c1_requests_by_request_one_after_the_other_are_not_reported() {
+    let reports =
+        reports_of("nested::c1_requests_by_request_one_after_the_other_are_not_reported", async {
+            let layer = ConcurrencyBackpressureLayer::new(2).by_request(|_: &u32| Terms::new());
+            let service = layer.layer(Probe::answering_after(secs(1)));
+            for n in 0..3 {
+                service.clone().oneshot(n).await.unwrap();
+            }
+            join_all((0..3).map(|n| service.clone().oneshot(n))).await;
+        });
+    assert!(reports.is_empty(), "{reports:?}");
 }

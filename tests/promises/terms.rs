@@ -541,3 +541,24 @@ async fn c4_dropped_call_with_terms_leaves_the_queue_or_releases_its_permit() {
     let error = assert_ready_err!(closed.poll());
     assert!(Rejected::find(&*error).unwrap().is_closed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn c1_limit_by_request_is_shared_or_one_for_each_service() {
+    let layer = ConcurrencyBackpressureLayer::new(1).by_request(|job: &Job| job.terms);
+    let (one, other) = (layer.layer(Server::default()), layer.layer(Server::default()));
+    let mut holder = task::spawn(one.clone().call(job(None)));
+    assert_pending!(holder.poll());
+    let mut waiter = task::spawn(other.clone().call(job(None)));
+    assert_pending!(waiter.poll());
+    assert_eq!((other.handle().in_flight(), one.handle().queued()), (1, 1));
+
+    let layer = layer.per_service();
+    let handles = [(); 2].map(|()| {
+        let service = layer.layer(Server::default());
+        let handle = service.handle();
+        tokio::spawn(service.oneshot(job(None)));
+        handle
+    });
+    settle().await;
+    assert_eq!(handles.map(|handle| handle.in_flight()), [1, 1]);
+}

@@ -42,4 +42,5 @@ mod settings;
 mod site;
 mod spans;
 mod support;
+mod terms;
 mod window;

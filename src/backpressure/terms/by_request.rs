@@ -16,7 +16,7 @@ use super::{
     limiter::{Measured, TermsLimiter},
 };
 #[cfg(debug_assertions)]
-use crate::limiter::nested::{LimitId, report};
+use crate::limiter::nested::{Driven, LimitId, report};
 use crate::{
     arc_cache::CachedArc,
     backpressure::{ConcurrencyBackpressureHandle, adaptive::Measurement},
@@ -98,8 +98,6 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let terms = self.read.read_terms(&request).of_arrival(self.limiter.clock());
-        #[cfg(debug_assertions)]
-        let limit = report(&*self.limiter);
         let acquiring = Acquiring::on_terms(self.limiter.arc(), self.limits, 1, terms);
         let limiter = self.limiter.clone();
         let admission = Admission {
@@ -114,7 +112,7 @@ where
         ByRequestFuture {
             call: CallFuture::new(admission, self.inner.clone(), request, self.policy.clone()),
             #[cfg(debug_assertions)]
-            limit,
+            nesting: Nesting::Arriving(Arc::clone(self.limiter.arc())),
         }
     }
 }
@@ -150,9 +148,31 @@ impl<S: fmt::Debug, F, P: fmt::Debug> fmt::Debug for ByRequest<S, F, P> {
 pub struct ByRequestFuture<S: Service<Request>, Request, P: RejectPolicy> {
     #[pin]
     call: CallFuture<Admission<P>, S, Request, P>,
-    /// For a request inside that acquires a second permit.
     #[cfg(debug_assertions)]
-    limit: LimitId,
+    nesting: Nesting,
+}
+
+/// Finds a request that acquires a second permit of one limit: see `limiter::nested`.
+#[cfg(debug_assertions)]
+enum Nesting {
+    /// Not polled yet.
+    Arriving(Arc<TermsLimiter>),
+    Of(LimitId),
+}
+
+#[cfg(debug_assertions)]
+impl Nesting {
+    /// Marks the limit as that of the request being driven. While the request waits, it drives
+    /// nothing.
+    fn driven(&mut self) -> Driven {
+        if let Self::Arriving(limiter) = self {
+            *self = Self::Of(report(&**limiter));
+        }
+        match self {
+            Self::Of(limit) => limit.driven(),
+            Self::Arriving(_) => unreachable!("it has arrived"),
+        }
+    }
 }
 
 impl<S: Service<Request>, Request, P: RejectPolicy> ByRequestFuture<S, Request, P> {
@@ -180,7 +200,7 @@ where
     ) -> Poll<Result<S::Response, P::Error>> {
         let this = self.project();
         #[cfg(debug_assertions)]
-        let _driven = this.limit.driven();
+        let _driven = this.nesting.driven();
         this.call.poll_holding(cx)
     }
 }
@@ -195,7 +215,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         #[cfg(debug_assertions)]
-        let _driven = this.limit.driven();
+        let _driven = this.nesting.driven();
         this.call.poll(cx)
     }
 }

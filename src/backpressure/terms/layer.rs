@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{ByRequest, TermsBackpressure, limiter::TermsLimiter, shares::Shares};
 use crate::{
-    Rejected,
+    PerService, Rejected,
     arc_cache::CachedArc,
     backpressure::{ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter},
     macros::shared_by_layers,
@@ -163,6 +163,14 @@ impl<F, P: RejectPolicy> ByRequestLayer<F, P> {
         self.with_policy(RejectWith::new(respond))
     }
 
+    /// Makes a limit of its own for every service that is layered.
+    ///
+    /// A [`handle`](Self::handle) taken before controls none of them.
+    #[must_use]
+    pub fn per_service(self) -> PerService<Self> {
+        PerService::new(self)
+    }
+
     fn with_policy<Q: RejectPolicy>(self, policy: Q) -> ByRequestLayer<F, P::With<Q>> {
         let Self { layer, read } = self;
         ByRequestLayer { layer: layer.with_policy(|before| before.with(policy)), read }
@@ -173,6 +181,12 @@ impl<F, P: RejectPolicy> ByRequestLayer<F, P> {
     pub fn handle(&self) -> ConcurrencyBackpressureHandle {
         let limiter = Arc::clone(self.layer.limiter().shared());
         ConcurrencyBackpressureHandle::new(limiter, self.layer.limits())
+    }
+}
+
+impl<F: Clone, P: Clone> Separate for ByRequestLayer<F, P> {
+    fn separate(&self) -> Self {
+        Self { layer: self.layer.separate(), read: self.read.clone() }
     }
 }
 
