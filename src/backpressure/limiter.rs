@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ConcurrencySnapshot,
-    adaptive::Measurement,
+    adaptive::Begun,
     knee::{Knee, Stamp},
 };
 #[cfg(debug_assertions)]
@@ -52,15 +52,11 @@ const TIMER: TimerUse = TimerUse {
 /// A permit of a limiter of requests in flight.
 ///
 /// With the half round in which it was taken as the last one, if its request is measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Permit(Option<Stamp>);
 
 impl Permit {
     const UNMEASURED: Self = Self(None);
-
-    pub(super) fn stamp(self) -> Option<Stamp> {
-        self.0
-    }
 }
 
 impl ConcurrencyLimiter {
@@ -161,8 +157,8 @@ impl Limiter for ConcurrencyLimiter {
     type InFlight = InFlight<Self>;
 
     #[inline]
-    fn try_acquire_unobserved(&self) -> Option<Permit> {
-        self.semaphore.try_acquire_unobserved().then_some(Permit::UNMEASURED)
+    fn try_acquire_unobserved(&self) -> bool {
+        self.semaphore.try_acquire_unobserved()
     }
 
     fn try_acquire(&self) -> Option<Permit> {
@@ -252,20 +248,16 @@ impl Limiter for ConcurrencyLimiter {
 
     /// The permit is taken before the call, so a panic releases it.
     #[inline]
-    fn call<R>(
-        limiter: &CachedArc<Self>,
-        _: Permit,
-        call: impl FnOnce() -> R,
-    ) -> (R, InFlight<Self>) {
+    fn call<R>(limiter: &CachedArc<Self>, call: impl FnOnce() -> R) -> (R, InFlight<Self>) {
         let permit = InFlight::new(limiter);
         (call(), permit)
     }
 
-    type Measurement = Measurement;
-
     #[inline]
-    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
-        permit.stamp().map(|stamp| Measurement::begin(limiter, stamp))
+    fn measure(limiter: &CachedArc<Self>, permit: &mut Permit) -> Option<Begun> {
+        let stamp = permit.0?;
+        permit.0 = None;
+        Some(Begun::now(limiter, stamp))
     }
 
     fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32) -> Rejected {

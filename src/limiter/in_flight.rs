@@ -17,6 +17,11 @@ impl<L: Limiter> InFlight<L> {
         Self(Some(arc_cache::clone_cached(limiter.arc())))
     }
 
+    /// Returns the limiter, unless this holds no permit.
+    pub(crate) fn limiter(&self) -> Option<&Arc<L>> {
+        self.0.as_ref()
+    }
+
     /// Marks the request of this permit as the one being driven.
     #[cfg(all(debug_assertions, feature = "server"))]
     pub(crate) fn driven(&self) -> Option<super::nested::Driven> {
@@ -42,7 +47,7 @@ impl<L: Limiter> Drop for InFlight<L> {
 /// Out of line and by value, so that the drops of the futures are short enough to be inlined.
 #[inline(never)]
 fn release<L: Limiter>(limiter: Arc<L>) {
-    limiter.release_many(1);
+    limiter.release(L::Permit::default());
     arc_cache::drop_cached(limiter);
 }
 

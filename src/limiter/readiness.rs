@@ -37,22 +37,25 @@ use crate::{
 pub(crate) struct Readiness<L: Limiter> {
     limiter: CachedArc<L>,
     limits: QueueLimits,
-    state: State<L::Permit>,
+    state: State,
+    /// The permit, in the states *acquired* and *ready*. Beside the state, and the default for one
+    /// that was acquired without a wait: a call on that path neither writes nor reads it.
+    permit: L::Permit,
     /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
     /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
-enum State<P> {
+enum State {
     Idle,
     Waiting {
         /// The wait before this one ended late, and this one was begun in its place.
         is_renewed: bool,
     },
     /// The inner service may not be ready yet.
-    Acquired(P),
+    Acquired,
     /// The inner service is ready too.
-    Ready(P),
+    Ready,
     /// Since `at`. `call` rejects the request.
     Rejected {
         reason: Reason,
@@ -61,8 +64,9 @@ enum State<P> {
 }
 
 impl<L: Limiter> Readiness<L> {
-    pub(crate) const fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, state: State::Idle, waiter: None }
+    pub(crate) fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
+        let permit = L::Permit::default();
+        Self { limiter, limits, state: State::Idle, permit, waiter: None }
     }
 
     /// Returns the bounds that the layer has set.
@@ -88,37 +92,39 @@ impl<L: Limiter> Readiness<L> {
         cx: &mut Context<'_>,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Poll<Result<(), E>> {
-        let Some(permit) = ready!(self.poll_permit(cx)) else { return Poll::Ready(Ok(())) };
+        if !ready!(self.poll_permit(cx)) {
+            return Poll::Ready(Ok(()));
+        }
         let result = ready!(inner(cx));
         match result {
             // Acquired => Ready
-            Ok(()) => self.state = State::Ready(permit),
+            Ok(()) => self.state = State::Ready,
             Err(_) => self.reset(),
         }
         Poll::Ready(result)
     }
 
-    /// Ready with a permit, or with `None` if the request is to be rejected.
+    /// Ready with true if there is a permit, and with false if the request is to be rejected.
     #[inline(always)]
     #[track_caller]
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Idle => Acquired
         if let State::Idle = self.state {
             let limiter = &*self.limiter;
-            if let Some(permit) = limiter.try_acquire_unobserved() {
-                self.state = State::Acquired(permit);
-                return Poll::Ready(Some(permit));
+            if limiter.try_acquire_unobserved() {
+                self.state = State::Acquired;
+                return Poll::Ready(true);
             }
         }
-        if let State::Acquired(permit) | State::Ready(permit) = self.state {
-            return Poll::Ready(Some(permit));
+        if let State::Acquired | State::Ready = self.state {
+            return Poll::Ready(true);
         }
         self.poll_wait(cx)
     }
 
     #[cold]
     #[track_caller]
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut known = None;
         loop {
             match &mut self.state {
@@ -131,7 +137,8 @@ impl<L: Limiter> Readiness<L> {
                         permit = self.acquire_now();
                     }
                     if let Some(permit) = permit {
-                        return Poll::Ready(Some(self.acquired(permit)));
+                        self.acquired(permit);
+                        return Poll::Ready(true);
                     }
                     let limits = known.insert(self.limits_in_force());
                     let waiter = Waiter::new(limits, self.limiter.clock(), cx.waker());
@@ -158,7 +165,8 @@ impl<L: Limiter> Readiness<L> {
                             if !was_queued {
                                 self.waiter = None;
                             }
-                            return Poll::Ready(Some(self.acquired(permit)));
+                            self.acquired(permit);
+                            return Poll::Ready(true);
                         }
                         Poll::Ready(Err(Refusal::TooMany { .. })) => {
                             unreachable!("a limit has at least one permit")
@@ -185,7 +193,7 @@ impl<L: Limiter> Readiness<L> {
                                     self.waiter = None;
                                 }
                                 self.state = State::Rejected { reason, at: clock.now() };
-                                return Poll::Ready(None);
+                                return Poll::Ready(false);
                             }
                         }
                     }
@@ -195,21 +203,21 @@ impl<L: Limiter> Readiness<L> {
                     if self.is_old(at) {
                         self.reset();
                     } else if let Some(permit) = self.acquire_now() {
-                        return Poll::Ready(Some(self.acquired(permit)));
+                        self.acquired(permit);
+                        return Poll::Ready(true);
                     } else {
-                        return Poll::Ready(None);
+                        return Poll::Ready(false);
                     }
                 }
-                State::Acquired(permit) | State::Ready(permit) => {
-                    return Poll::Ready(Some(*permit));
-                }
+                State::Acquired | State::Ready => return Poll::Ready(true),
             }
         }
     }
 
     /// (Idle | Waiting | Rejected) => Acquired. The wait is over, if there was one.
-    fn acquired(&mut self, permit: L::Permit) -> L::Permit {
-        self.state = State::Acquired(permit);
+    fn acquired(&mut self, permit: L::Permit) {
+        self.state = State::Acquired;
+        self.permit = permit;
         let since = self.waiter.as_ref().map(|waiter| waiter.since);
         self.waiter = None;
         self.limiter.observer().notify(|| match since {
@@ -219,7 +227,6 @@ impl<L: Limiter> Readiness<L> {
                 Event::AcquiredAfterWait { permits: 1, queued_for }
             }
         });
-        permit
     }
 
     /// Returns the bounds of a request that comes now.
@@ -251,13 +258,19 @@ impl<L: Limiter> Readiness<L> {
     pub(crate) fn take<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
-    ) -> Result<L::Permit, Rejected> {
-        let permit = match self.state {
-            State::Ready(permit) => permit,
-            _ => self.recheck(inner)?,
-        };
+    ) -> Result<(), Rejected> {
+        if !matches!(self.state, State::Ready) {
+            self.recheck(inner)?;
+        }
         self.state = State::Idle;
-        Ok(permit)
+        Ok(())
+    }
+
+    /// Returns the permit that [`take`](Self::take) has taken, and its limiter. A user of its
+    /// data leaves the default behind.
+    #[inline]
+    pub(crate) fn taken(&mut self) -> (&CachedArc<L>, &mut L::Permit) {
+        (&self.limiter, &mut self.permit)
     }
 
     /// Rejected => (Acquired | Idle, with a rejection)
@@ -266,7 +279,7 @@ impl<L: Limiter> Readiness<L> {
     fn recheck<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
-    ) -> Result<L::Permit, Rejected> {
+    ) -> Result<(), Rejected> {
         let State::Rejected { reason, at } = self.state else {
             panic!(
                 "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use `oneshot`, \
@@ -285,7 +298,7 @@ impl<L: Limiter> Readiness<L> {
             // `poll_ready`.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
-                return Ok(permit);
+                return Ok(());
             }
             self.reset();
         }
@@ -312,8 +325,8 @@ impl<L: Limiter> Readiness<L> {
                     observer.notify(|| Event::Cancelled);
                 }
             }
-            State::Acquired(permit) | State::Ready(permit) => {
-                self.limiter.release(permit);
+            State::Acquired | State::Ready => {
+                self.limiter.release(mem::take(&mut self.permit));
                 observer.notify(|| Event::Unused { permits: 1 });
             }
             // The request has queued, and its rejection was not called for.
@@ -345,8 +358,8 @@ impl<L: Limiter> fmt::Debug for Readiness<L> {
         f.write_str(match self.state {
             State::Idle => "idle",
             State::Waiting { .. } => "waiting",
-            State::Acquired(_) => "acquired",
-            State::Ready(_) => "ready",
+            State::Acquired => "acquired",
+            State::Ready => "ready",
             State::Rejected { .. } => "rejected",
         })
     }

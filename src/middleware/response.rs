@@ -28,25 +28,18 @@ use crate::{
 pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     #[pin]
     outcome: Outcome<F, P>,
-    /// Ended with the result. If this is dropped before, the request is abandoned.
-    measured: P::Measured<L::Measurement>,
     /// Released as soon as the inner future has completed. If this is dropped before, the inner
     /// future is dropped first, because fields are dropped in order.
-    permit: L::InFlight,
+    permit: P::InFlight<L::InFlight>,
     /// The limit that admitted the request.
     #[cfg(debug_assertions)]
     limit: Option<LimitId>,
 }
 
 impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
-    pub(super) const fn admitted(
-        future: F,
-        measured: P::Measured<L::Measurement>,
-        permit: L::InFlight,
-    ) -> Self {
+    pub(super) const fn admitted(future: F, permit: P::InFlight<L::InFlight>) -> Self {
         Self {
             outcome: Outcome::Admitted(future),
-            measured,
             permit,
             #[cfg(debug_assertions)]
             limit: None,
@@ -61,8 +54,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
         Self {
             outcome: Outcome::rejected(policy, rejected),
-            measured: P::unmeasured(),
-            permit: L::InFlight::default(),
+            permit: P::nothing(),
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -71,7 +63,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     /// Takes the permit, to keep it beyond this future. A rejected request has none.
     #[cfg(feature = "server")]
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> L::InFlight {
-        std::mem::take(self.project().permit)
+        P::take(self.project().permit)
     }
 
     /// Polls, and keeps the permit.
@@ -93,7 +85,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     fn poll_with<Response, Error>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        completed: impl FnOnce(&mut L::InFlight),
+        completed: impl FnOnce(&mut P::InFlight<L::InFlight>),
     ) -> Poll<Result<Response, P::Error>>
     where
         F: Future<Output = Result<Response, Error>>,
@@ -103,7 +95,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
         this.outcome.poll_with(cx, |result| {
-            P::judge(this.measured, result);
+            P::judge(this.permit, result);
             completed(this.permit);
         })
     }
@@ -119,7 +111,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_with(cx, |permit| *permit = L::InFlight::default())
+        self.poll_with(cx, |permit| drop(P::take(permit)))
     }
 }
 
