@@ -116,3 +116,9 @@ pub fn worlds() -> Vec<World> {
     ));
     worlds
 }
+
+/// Returns true for the kinds of phases that the limit does not meet: a server that sheds what is
+/// beyond its permits, and one with a soft knee.
+pub fn fails(phase: &Phase) -> bool {
+    phase.sheds_above.is_some() || phase.name.contains("soft knee")
+}
