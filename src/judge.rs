@@ -61,9 +61,9 @@ impl<Response, Error> Judge<Response, Error> for ServedIfOk {
 }
 
 /// A request in flight, of which some are measured. The default is none.
-pub trait Measure: Default {
+pub trait Measure: Default + Send + Sync {
     /// A measurement that has begun.
-    type Begun: Copy + fmt::Debug;
+    type Begun: Copy + fmt::Debug + Send + Sync;
 
     /// Ends a measurement with the outcome of the request, or with none if it was abandoned.
     fn end(&self, begun: Self::Begun, outcome: Option<Outcome>);

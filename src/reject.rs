@@ -83,7 +83,7 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
     /// What a request in flight holds: `I`, and for some requests of a limit that adapts a
     /// measurement.
     #[doc(hidden)]
-    type InFlight<I: Measure>;
+    type InFlight<I: Measure>: Send + Sync;
 
     /// Calls, and measures the request if `begin` returns a measurement.
     #[doc(hidden)]

@@ -40,8 +40,8 @@ pub struct ConcurrencyLimiter {
     clock: Clock,
     pub(super) bounds: Bounds,
     rejecting: Rejecting,
-    /// The search of a limit that adapts.
-    pub(super) knee: Option<Knee>,
+    /// The search of a limit that adapts. In a box: a fixed limit has none.
+    pub(super) knee: Option<Box<Knee>>,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -82,7 +82,7 @@ impl ConcurrencyLimiter {
     pub(super) fn adaptive(knee: Knee) -> Self {
         let limiter = Self::new(knee.limit());
         let semaphore = limiter.semaphore.telling_last();
-        Self { semaphore, knee: Some(knee), ..limiter }
+        Self { semaphore, knee: Some(Box::new(knee)), ..limiter }
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -128,7 +128,7 @@ impl ConcurrencyLimiter {
 
     /// Returns a permit that was taken in this half round.
     fn permit(&self, half_round: Option<Stamp>, is_last: bool) -> Permit {
-        let is_chosen = || self.knee.as_ref().is_some_and(Knee::is_chosen);
+        let is_chosen = || self.knee.as_deref().is_some_and(Knee::is_chosen);
         Permit(half_round.filter(|_| is_last && is_chosen()))
     }
 

@@ -14,6 +14,7 @@ mod adapter;
 mod budget;
 #[allow(clippy::modulo_one, reason = "sets of one state")]
 mod keyed;
+#[allow(unused_imports, reason = "the range of its settings")]
 #[path = "../../src/backpressure/knee/mod.rs"]
 mod knee;
 #[path = "../../src/retry/live_words.rs"]

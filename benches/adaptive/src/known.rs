@@ -107,7 +107,7 @@ pub fn worlds() -> Vec<World> {
     ];
     for limiters in 2..=4 {
         let phase = at(&format!("{limiters} limiters"), 60.0);
-        worlds.push(World { limiters, ..fifo("limiters", vec![phase]) });
+        worlds.push(World { limiters, ..fifo(&format!("limiters-{limiters}"), vec![phase]) });
     }
     worlds.push(world(
         "replicas",

@@ -26,7 +26,7 @@ pub(crate) fn draw(path: &Path, world: &World, adaptive: &[Figures], best: &[Fig
     let title = format!("{} (best fixed limit in grey)", names.join(", then "));
     let panels = root.titled(&title, (FONT, 17))?.split_evenly((3, 1));
     let figures: [(&str, Of); 3] = [
-        ("limit", |bin, seconds| bin.limit / seconds),
+        ("limit", |bin, seconds| bin.limit / (1e9 * seconds)),
         ("responses a second", |bin, seconds| bin.served as f64 / seconds),
         ("mean time in service, ms", |bin, _| 1e3 * bin.seconds / bin.served.max(1) as f64),
     ];

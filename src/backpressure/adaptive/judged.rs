@@ -25,7 +25,7 @@ impl<J> Judged<NeverReject, J> {
 
 impl<P, J> sealed::Sealed for Judged<P, J> {}
 
-impl<P: RejectPolicy, J: Clone> RejectPolicy for Judged<P, J> {
+impl<P: RejectPolicy, J: Clone + Send + Sync> RejectPolicy for Judged<P, J> {
     type Bounded = Judged<P::Bounded, J>;
 
     const NEVER_REJECTS: bool = P::NEVER_REJECTS;
@@ -113,7 +113,7 @@ impl<I: Measure + fmt::Debug, J> fmt::Debug for Judging<I, J> {
 impl<P, J, Response, Error> RejectPolicyFor<Response, Error> for Judged<P, J>
 where
     P: RejectPolicyFor<Response, Error>,
-    J: Judge<Response, Error> + Clone,
+    J: Judge<Response, Error> + Clone + Send + Sync,
 {
     type Error = P::Error;
 
