@@ -27,7 +27,7 @@ async fn run<S, J>(
 where
     S: Service<Rng, Response = (), Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    J: Judge<(), Infallible> + Clone + Send + 'static,
+    J: Judge<(), Infallible> + Clone + Send + Sync + 'static,
 {
     let layer = ConcurrencyBackpressureLayer::adaptive(adaptive);
     let handle = layer.handle();
