@@ -1,6 +1,6 @@
 //! CORE: searches for the limit at which a server reaches its full throughput.
 //!
-//! The [search](search) is arithmetic; the [samples](samples) are what the threads share. A request
+//! The [search] is arithmetic; the [samples] are shared by the threads. A request
 //! is *measured* if all of these hold:
 //!
 //! 1. It took the last permit of the limit.
@@ -14,8 +14,8 @@
 //!
 //! # Steps
 //!
-//! The request that completes a half round *claims* its step. All that changes the search runs under
-//! the lock of the limiter under which its limit changes, in this order:
+//! The request that completes a half round *claims* its step. All that changes the search runs
+//! under the lock of the limiter under which its limit changes, in this order:
 //!
 //! | | step | hold | adapt |
 //! | --- | --- | --- | --- |
@@ -140,8 +140,8 @@ impl Knee {
         self.samples.measure(stamp, nanos)
     }
 
-    /// A request of `stamp` was abandoned, or rejected by an overloaded server. Returns the claim of
-    /// a step that is due.
+    /// A request of `stamp` was abandoned, or rejected by an overloaded server. Returns the claim
+    /// of a step that is due.
     pub(crate) fn lost(&self, stamp: Stamp) -> Option<Claim> {
         self.samples.lose(stamp)
     }
