@@ -60,16 +60,20 @@ impl<Response, Error> Judge<Response, Error> for ServedIfOk {
     }
 }
 
-/// A measurement of a request in flight. A drop without an outcome ends it as that of an abandoned
-/// request.
-pub trait Measurement: fmt::Debug {
-    /// Ends it with the outcome of the request.
-    fn end(self, outcome: Outcome);
+/// A request in flight, of which some are measured. The default is none.
+pub trait Measure: Default + Send + Sync {
+    /// A measurement that has begun.
+    type Begun: Copy + fmt::Debug + Send + Sync;
+
+    /// Ends a measurement with the outcome of the request, or with none if it was abandoned.
+    fn end(&self, begun: Self::Begun, outcome: Option<Outcome>);
 }
 
 /// Of limits that measure nothing.
-impl Measurement for Infallible {
-    fn end(self, _: Outcome) {
-        match self {}
+impl Measure for () {
+    type Begun = Infallible;
+
+    fn end(&self, begun: Infallible, _: Option<Outcome>) {
+        match begun {}
     }
 }

@@ -49,7 +49,7 @@ use std::{convert::Infallible, fmt, marker::PhantomData, task::Poll};
 
 use tower::BoxError;
 
-use crate::{judge::Measurement, rejected::Rejected};
+use crate::{judge::Measure, rejected::Rejected};
 
 /// A reject policy, the type parameter of a limiting layer.
 ///
@@ -80,17 +80,27 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
     #[doc(hidden)]
     fn with<Q: RejectPolicy>(self, policy: Q) -> Self::With<Q>;
 
-    /// What a request in flight is measured by; nothing but for a limit that adapts.
+    /// What a request in flight holds: `I`, and for some requests of a limit that adapts a
+    /// measurement.
     #[doc(hidden)]
-    type Measured<M>;
+    type InFlight<I: Measure>: Send + Sync;
 
-    /// Begins to measure a request, if `begin` returns a measurement.
+    /// Calls, and measures the request if `begin` returns a measurement.
     #[doc(hidden)]
-    fn measure<M>(&self, begin: impl FnOnce() -> Option<M>) -> Self::Measured<M>;
+    fn call<R, I: Measure>(
+        &self,
+        begin: impl FnOnce() -> Option<I::Begun>,
+        call: impl FnOnce() -> (R, I),
+    ) -> (R, Self::InFlight<I>);
 
-    /// Measures nothing, of a rejected request.
+    /// A rejected request holds nothing.
     #[doc(hidden)]
-    fn unmeasured<M>() -> Self::Measured<M>;
+    fn nothing<I: Measure>() -> Self::InFlight<I>;
+
+    /// Returns what the request holds beside the measurement, to be released or to be kept beyond
+    /// its response future.
+    #[doc(hidden)]
+    fn held<I: Measure>(in_flight: &mut Self::InFlight<I>) -> &mut I;
 }
 
 /// A reject policy for inner services with this response type and error type.
@@ -114,14 +124,11 @@ pub trait RejectPolicyFor<Response, InnerError>: RejectPolicy {
         output.map_err(Self::pass)
     }
 
-    /// Judges the result of a measured request.
+    /// Ends the measurement of a request, and keeps the rest of what it holds.
     #[doc(hidden)]
     #[inline]
-    fn judge<M: Measurement>(
-        measured: &mut Self::Measured<M>,
-        result: &Result<Response, InnerError>,
-    ) {
-        let _ = (measured, result);
+    fn judge<I: Measure>(in_flight: &mut Self::InFlight<I>, result: &Result<Response, InnerError>) {
+        let _ = (in_flight, result);
     }
 }
 
@@ -138,13 +145,26 @@ macro_rules! unmeasured {
             policy
         }
 
-        type Measured<M> = ();
+        type InFlight<I: Measure> = I;
+
+        #[inline(always)]
+        fn call<R, I: Measure>(
+            &self,
+            _: impl FnOnce() -> Option<I::Begun>,
+            call: impl FnOnce() -> (R, I),
+        ) -> (R, I) {
+            call()
+        }
 
         #[inline]
-        fn measure<M>(&self, _: impl FnOnce() -> Option<M>) {}
+        fn nothing<I: Measure>() -> I {
+            I::default()
+        }
 
         #[inline]
-        fn unmeasured<M>() {}
+        fn held<I: Measure>(in_flight: &mut I) -> &mut I {
+            in_flight
+        }
     };
 }
 

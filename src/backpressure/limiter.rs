@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ConcurrencySnapshot,
-    adaptive::Measurement,
+    adaptive::Begun,
     arrival::{self, Ask, Unfit},
     knee::{Knee, Stamp},
     pace::Pace,
@@ -40,8 +40,8 @@ pub struct ConcurrencyLimiter {
     clock: Clock,
     pub(super) bounds: Bounds,
     rejecting: Rejecting,
-    /// The search of a limit that adapts.
-    pub(super) knee: Option<Knee>,
+    /// The search of a limit that adapts. In a box: a fixed limit has none.
+    pub(super) knee: Option<Box<Knee>>,
     #[cfg(debug_assertions)]
     nested: Nested,
 }
@@ -56,15 +56,11 @@ const TIMER: TimerUse = TimerUse {
 /// A permit of a limiter of requests in flight.
 ///
 /// With the half round in which it was taken as the last one, if its request is measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Permit(Option<Stamp>);
 
 impl Permit {
     const UNMEASURED: Self = Self(None);
-
-    pub(super) fn stamp(self) -> Option<Stamp> {
-        self.0
-    }
 }
 
 impl ConcurrencyLimiter {
@@ -86,7 +82,7 @@ impl ConcurrencyLimiter {
     pub(super) fn adaptive(knee: Knee) -> Self {
         let limiter = Self::new(knee.limit());
         let semaphore = limiter.semaphore.telling_last();
-        Self { semaphore, knee: Some(knee), ..limiter }
+        Self { semaphore, knee: Some(Box::new(knee)), ..limiter }
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -132,7 +128,7 @@ impl ConcurrencyLimiter {
 
     /// Returns a permit that was taken in this half round.
     fn permit(&self, half_round: Option<Stamp>, is_last: bool) -> Permit {
-        let is_chosen = || self.knee.as_ref().is_some_and(Knee::is_chosen);
+        let is_chosen = || self.knee.as_deref().is_some_and(Knee::is_chosen);
         Permit(half_round.filter(|_| is_last && is_chosen()))
     }
 
@@ -285,8 +281,8 @@ impl Limiter for ConcurrencyLimiter {
     type Terms = ();
 
     #[inline]
-    fn try_acquire_unobserved(&self) -> Option<Permit> {
-        self.semaphore.try_acquire_unobserved().then_some(Permit::UNMEASURED)
+    fn try_acquire_unobserved(&self) -> bool {
+        self.semaphore.try_acquire_unobserved()
     }
 
     fn try_acquire(&self) -> Option<Permit> {
@@ -334,7 +330,6 @@ impl Limiter for ConcurrencyLimiter {
     #[inline]
     fn call<R>(
         limiter: &CachedArc<Self>,
-        _: Permit,
         (): &(),
         call: impl FnOnce() -> R,
     ) -> (R, InFlight<Self>) {
@@ -342,11 +337,11 @@ impl Limiter for ConcurrencyLimiter {
         (call(), permit)
     }
 
-    type Measurement = Measurement;
-
     #[inline]
-    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
-        permit.stamp().map(|stamp| Measurement::begin(limiter, stamp))
+    fn measure(limiter: &CachedArc<Self>, permit: &mut Permit) -> Option<Begun> {
+        let stamp = permit.0?;
+        permit.0 = None;
+        Some(Begun::now(limiter, stamp))
     }
 
     fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32, (): &()) -> Rejected {

@@ -211,6 +211,38 @@
 //! error if a service of the limit cannot reject.
 //! [`ConcurrencyConfig`](crate::config::ConcurrencyConfig) changes all of them in one step.
 //!
+//! # Limits that find themselves
+//!
+//! A fixed limit is a guess, which is wrong after the next deploy.
+//! [`adaptive`](ConcurrencyBackpressureLayer::adaptive) searches for the *knee* of the server in its
+//! place: the smallest number of requests in flight at which the server reaches its full
+//! throughput. Below it, one more request in flight is served at once. Above it, one more waits at
+//! the server, and all are slower. So the limit compares two neighbouring limits in turns, and
+//! asks whether the time in service grows with them.
+//!
+//! A request is measured if it takes the last permit. While the limit is not reached, there is
+//! nothing to learn, and nothing moves. The time in service runs from the call to the end of the
+//! response future, even where the permit is held until the body ends.
+//!
+//! | a request that took the last permit | effect |
+//! | --- | --- |
+//! | is [served](Outcome::Served): by default, its result is `Ok` | its time counts |
+//! | is [ignored](Outcome::Ignored): by default, its result is `Err`, or a panic | none |
+//! | is rejected by an [overloaded](Outcome::Overload) server | counts against the limit |
+//! | is abandoned: its response future is dropped unfinished | counts against the limit |
+//!
+//! [`Adaptive`] has the settings; none is needed. A [`Judge`] tells what a result means, and the
+//! classifiers of HTTP and gRPC are judges. The handle shows the limit, the
+//! [elasticity](ConcurrencyBackpressureHandle::elasticity) and the number of
+//! [rounds](ConcurrencyBackpressureHandle::rounds). It pins the limit by
+//! [`hold`](ConcurrencyBackpressureHandle::hold), and lets it go on by
+//! [`adapt`](ConcurrencyBackpressureHandle::adapt).
+//!
+//! The layer belongs inside a retry, so that each attempt is measured alone, and inside a rate
+//! limit, whose wait would be time in service otherwise. It needs thousands of requests *at the
+//! limit* to find its way: below some 40 a second, it lags behind. `docs/adaptive.md` in the
+//! repository says for which servers it suits, with figures.
+//!
 //! # Shutting down
 //!
 //! [`close`](ConcurrencyBackpressureHandle::close) rejects waiters and newcomers,

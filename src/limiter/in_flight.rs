@@ -47,7 +47,7 @@ impl<L: Limiter> Drop for InFlight<L> {
 /// Out of line and by value, so that the drops of the futures are short enough to be inlined.
 #[inline(never)]
 fn release<L: Limiter>(limiter: Arc<L>) {
-    limiter.release_many(1);
+    limiter.release(L::Permit::default());
     arc_cache::drop_cached(limiter);
 }
 

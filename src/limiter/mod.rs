@@ -42,7 +42,7 @@ pub(crate) use self::{
 };
 use crate::{
     arc_cache::{Cached, CachedArc},
-    judge::Measurement,
+    judge::Measure,
     rejected::{Reason, Rejected},
     semaphore::View,
     settings::InvalidSetting,
@@ -58,14 +58,12 @@ pub(crate) trait Limiter: Cached {
     /// The name of the layer, for messages.
     const LAYER: &'static str;
 
-    /// A permit to proceed, acquired and not used.
-    type Permit: Copy;
+    /// A permit to proceed, acquired and not used. One that was acquired without a wait and
+    /// unobserved is the default.
+    type Permit: Copy + Default;
 
     /// The permit as the response holds it, released by its drop. The default holds none.
-    type InFlight: Default;
-
-    /// A measurement of a request in flight.
-    type Measurement: Measurement;
+    type InFlight: Measure;
 
     /// The terms of a request, which its wait and its rejection depend on.
     type Terms: Terms;
@@ -75,7 +73,7 @@ pub(crate) trait Limiter: Cached {
 
     /// Acquires a permit as [`try_acquire`](Self::try_acquire) does, unless admissions are
     /// [observed](Self::observe).
-    fn try_acquire_unobserved(&self) -> Option<Self::Permit>;
+    fn try_acquire_unobserved(&self) -> bool;
 
     /// Acquires a permit that is available without a look at deadlines and clocks.
     fn try_acquire(&self) -> Option<Self::Permit>;
@@ -114,16 +112,20 @@ pub(crate) trait Limiter: Cached {
     /// Releases `permits` of a handle that were not used, or whose use has ended.
     fn release_many(&self, permits: u32);
 
-    /// Runs `call`, the inner service's, on a permit.
+    /// Runs `call`, the inner service's, on a permit that was acquired.
     fn call<R>(
         limiter: &CachedArc<Self>,
-        permit: Self::Permit,
         terms: &Self::Terms,
         call: impl FnOnce() -> R,
     ) -> (R, Self::InFlight);
 
     /// Begins to measure the request that is called with this permit, if it is to be.
-    fn measure(limiter: &CachedArc<Self>, permit: Self::Permit) -> Option<Self::Measurement>;
+    ///
+    /// The data of the permit that say so are taken.
+    fn measure(
+        limiter: &CachedArc<Self>,
+        permit: &mut Self::Permit,
+    ) -> Option<<Self::InFlight as Measure>::Begun>;
 
     /// Is told that the response of a request has come, before its permit is released. Without it,
     /// the request was abandoned.

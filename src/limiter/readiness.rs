@@ -39,22 +39,25 @@ pub(crate) struct Readiness<L: Limiter> {
     limits: QueueLimits,
     /// Of the next call.
     terms: L::Terms,
-    state: State<L::Permit>,
+    state: State,
+    /// The permit, in the states *acquired* and *ready*. Beside the state, and the default for one
+    /// that was acquired without a wait: a call on that path neither writes nor reads it.
+    permit: L::Permit,
     /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
     /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
-enum State<P> {
+enum State {
     Idle,
     Waiting {
         /// The wait before this one ended late, and this one was begun in its place.
         is_renewed: bool,
     },
     /// The inner service may not be ready yet.
-    Acquired(P),
+    Acquired,
     /// The inner service is ready too.
-    Ready(P),
+    Ready,
     /// Since `at`. `call` rejects the request.
     Rejected {
         reason: Reason,
@@ -64,7 +67,8 @@ enum State<P> {
 
 impl<L: Limiter> Readiness<L> {
     pub(crate) fn new(limiter: CachedArc<L>, limits: QueueLimits) -> Self {
-        Self { limiter, limits, terms: L::Terms::default(), state: State::Idle, waiter: None }
+        let (terms, permit) = (L::Terms::default(), L::Permit::default());
+        Self { limiter, limits, terms, state: State::Idle, permit, waiter: None }
     }
 
     /// Sets the terms of the next call. Leads to *idle*, from any state.
@@ -96,40 +100,40 @@ impl<L: Limiter> Readiness<L> {
         cx: &mut Context<'_>,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
     ) -> Poll<Result<(), E>> {
-        let Some(permit) = ready!(self.poll_permit(cx)) else { return Poll::Ready(Ok(())) };
+        if !ready!(self.poll_permit(cx)) {
+            return Poll::Ready(Ok(()));
+        }
         let result = ready!(inner(cx));
         match result {
             // Acquired => Ready
-            Ok(()) => self.state = State::Ready(permit),
+            Ok(()) => self.state = State::Ready,
             Err(_) => self.reset(),
         }
         Poll::Ready(result)
     }
 
-    /// Ready with a permit, or with `None` if the request is to be rejected.
+    /// Ready with true if there is a permit, and with false if the request is to be rejected.
     #[inline(always)]
     #[track_caller]
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Idle => Acquired
         if let State::Idle = self.state {
             let limiter = &*self.limiter;
             // The deadline of a request may have passed.
-            if self.terms.done_by() == Nanos::NEVER {
-                if let Some(permit) = limiter.try_acquire_unobserved() {
-                    self.state = State::Acquired(permit);
-                    return Poll::Ready(Some(permit));
-                }
+            if self.terms.done_by() == Nanos::NEVER && limiter.try_acquire_unobserved() {
+                self.state = State::Acquired;
+                return Poll::Ready(true);
             }
         }
-        if let State::Acquired(permit) | State::Ready(permit) = self.state {
-            return Poll::Ready(Some(permit));
+        if let State::Acquired | State::Ready = self.state {
+            return Poll::Ready(true);
         }
         self.poll_wait(cx)
     }
 
     #[cold]
     #[track_caller]
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<L::Permit>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut known = None;
         loop {
             match &mut self.state {
@@ -138,7 +142,7 @@ impl<L: Limiter> Readiness<L> {
                     if self.is_late() {
                         let at = self.limiter.clock().now();
                         self.state = State::Rejected { reason: Reason::TooLate, at };
-                        return Poll::Ready(None);
+                        return Poll::Ready(false);
                     }
                     // Of an observed limit, requests that need no wait get here, too. For them no
                     // lock is taken, so the bounds are looked up behind them.
@@ -147,7 +151,8 @@ impl<L: Limiter> Readiness<L> {
                         permit = self.acquire_now();
                     }
                     if let Some(permit) = permit {
-                        return Poll::Ready(Some(self.acquired(permit)));
+                        self.acquired(permit);
+                        return Poll::Ready(true);
                     }
                     let limits = known.insert(self.limits_in_force());
                     let (done_by, clock) = (self.terms.done_by(), self.limiter.clock());
@@ -182,7 +187,8 @@ impl<L: Limiter> Readiness<L> {
                             if !was_queued {
                                 self.waiter = None;
                             }
-                            return Poll::Ready(Some(self.acquired(permit)));
+                            self.acquired(permit);
+                            return Poll::Ready(true);
                         }
                         Poll::Ready(Err(Refusal::TooMany { .. })) => {
                             unreachable!("a limit has at least one permit")
@@ -211,7 +217,7 @@ impl<L: Limiter> Readiness<L> {
                                     self.waiter = None;
                                 }
                                 self.state = State::Rejected { reason, at: clock.now() };
-                                return Poll::Ready(None);
+                                return Poll::Ready(false);
                             }
                         }
                     }
@@ -221,21 +227,21 @@ impl<L: Limiter> Readiness<L> {
                     if self.is_old(at) {
                         self.reset();
                     } else if let Some(permit) = self.acquire_in_time() {
-                        return Poll::Ready(Some(self.acquired(permit)));
+                        self.acquired(permit);
+                        return Poll::Ready(true);
                     } else {
-                        return Poll::Ready(None);
+                        return Poll::Ready(false);
                     }
                 }
-                State::Acquired(permit) | State::Ready(permit) => {
-                    return Poll::Ready(Some(*permit));
-                }
+                State::Acquired | State::Ready => return Poll::Ready(true),
             }
         }
     }
 
     /// (Idle | Waiting | Rejected) => Acquired. The wait is over, if there was one.
-    fn acquired(&mut self, permit: L::Permit) -> L::Permit {
-        self.state = State::Acquired(permit);
+    fn acquired(&mut self, permit: L::Permit) {
+        self.state = State::Acquired;
+        self.permit = permit;
         let since = self.waiter.as_ref().map(|waiter| waiter.since);
         self.waiter = None;
         self.limiter.observer().notify(|| match since {
@@ -245,7 +251,6 @@ impl<L: Limiter> Readiness<L> {
                 Event::AcquiredAfterWait { permits: 1, queued_for }
             }
         });
-        permit
     }
 
     /// Returns the bounds of a request that comes now.
@@ -292,13 +297,19 @@ impl<L: Limiter> Readiness<L> {
     pub(crate) fn take<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
-    ) -> Result<(L::Permit, L::Terms), Rejected> {
-        let permit = match self.state {
-            State::Ready(permit) if !self.is_late() => permit,
-            _ => self.recheck(inner)?,
-        };
+    ) -> Result<L::Terms, Rejected> {
+        if !matches!(self.state, State::Ready) || self.is_late() {
+            self.recheck(inner)?;
+        }
         self.state = State::Idle;
-        Ok((permit, mem::take(&mut self.terms)))
+        Ok(mem::take(&mut self.terms))
+    }
+
+    /// Returns the permit that [`take`](Self::take) has taken, and its limiter. A user of its
+    /// data leaves the default behind.
+    #[inline]
+    pub(crate) fn taken(&mut self) -> (&CachedArc<L>, &mut L::Permit) {
+        (&self.limiter, &mut self.permit)
     }
 
     /// Rejected => (Acquired | Idle, with a rejection); Ready => Idle, with a rejection
@@ -307,10 +318,10 @@ impl<L: Limiter> Readiness<L> {
     fn recheck<E>(
         &mut self,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), E>>,
-    ) -> Result<L::Permit, Rejected> {
+    ) -> Result<(), Rejected> {
         let (reason, at) = match self.state {
             State::Rejected { reason, at } => (reason, at),
-            State::Ready(_) => return Err(self.too_late()),
+            State::Ready => return Err(self.too_late()),
             _ => panic!(
                 "called without readiness: `poll_ready` must return `Ready(Ok(()))` before each `call`; use `oneshot`, \
                  or `ready` on this clone (a service of {})",
@@ -328,7 +339,7 @@ impl<L: Limiter> Readiness<L> {
             // `poll_ready`.
             let poll = inner(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(())) = poll {
-                return Ok(permit);
+                return Ok(());
             }
             let terms = self.terms;
             self.reset();
@@ -371,8 +382,8 @@ impl<L: Limiter> Readiness<L> {
                     observer.notify(|| Event::Cancelled);
                 }
             }
-            State::Acquired(permit) | State::Ready(permit) => {
-                self.limiter.release(permit);
+            State::Acquired | State::Ready => {
+                self.limiter.release(mem::take(&mut self.permit));
                 observer.notify(|| Event::Unused { permits: 1 });
             }
             // The request has queued, and its rejection was not called for.
@@ -404,8 +415,8 @@ impl<L: Limiter> fmt::Debug for Readiness<L> {
         f.write_str(match self.state {
             State::Idle => "idle",
             State::Waiting { .. } => "waiting",
-            State::Acquired(_) => "acquired",
-            State::Ready(_) => "ready",
+            State::Acquired => "acquired",
+            State::Ready => "ready",
             State::Rejected { .. } => "rejected",
         })
     }

@@ -81,15 +81,17 @@ where
             self.inner.poll_ready(cx)
         });
         match permit {
-            Ok((permit, terms)) => {
-                let limiter = self.readiness.limiter();
-                let measured = self.policy.measure(|| L::measure(limiter, permit));
-                let (future, permit) = L::call(limiter, permit, &terms, || {
-                    #[cfg(debug_assertions)]
-                    let _driven = limit.driven();
-                    self.inner.call(request)
-                });
-                let response = ResponseFuture::admitted(future, measured, permit);
+            Ok(terms) => {
+                let (limiter, permit) = self.readiness.taken();
+                let call = || {
+                    L::call(limiter, &terms, || {
+                        #[cfg(debug_assertions)]
+                        let _driven = limit.driven();
+                        self.inner.call(request)
+                    })
+                };
+                let (future, permit) = self.policy.call(|| L::measure(limiter, permit), call);
+                let response = ResponseFuture::admitted(future, permit);
                 #[cfg(debug_assertions)]
                 let response = response.of(limit);
                 response

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -28,25 +29,18 @@ use crate::{
 pub struct ResponseFuture<F, L: Limiter, P: RejectPolicy> {
     #[pin]
     outcome: Outcome<F, P>,
-    /// Ended with the result. If this is dropped before, the request is abandoned.
-    measured: P::Measured<L::Measurement>,
     /// Released as soon as the inner future has completed. If this is dropped before, the inner
     /// future is dropped first, because fields are dropped in order.
-    permit: L::InFlight,
+    permit: P::InFlight<L::InFlight>,
     /// The limit that admitted the request.
     #[cfg(debug_assertions)]
     limit: Option<LimitId>,
 }
 
 impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
-    pub(super) const fn admitted(
-        future: F,
-        measured: P::Measured<L::Measurement>,
-        permit: L::InFlight,
-    ) -> Self {
+    pub(super) const fn admitted(future: F, permit: P::InFlight<L::InFlight>) -> Self {
         Self {
             outcome: Outcome::Admitted(future),
-            measured,
             permit,
             #[cfg(debug_assertions)]
             limit: None,
@@ -61,8 +55,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     pub(super) fn rejected(policy: &P, rejected: Rejected) -> Self {
         Self {
             outcome: Outcome::rejected(policy, rejected),
-            measured: P::unmeasured(),
-            permit: L::InFlight::default(),
+            permit: P::nothing(),
             #[cfg(debug_assertions)]
             limit: None,
         }
@@ -71,7 +64,7 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
     /// Takes the permit, to keep it beyond this future. A rejected request has none.
     #[cfg(feature = "server")]
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> L::InFlight {
-        std::mem::take(self.project().permit)
+        mem::take(P::held(self.project().permit))
     }
 
     /// Polls, and keeps the permit.
@@ -103,8 +96,8 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
         this.outcome.poll_with(cx, |result| {
-            P::judge(this.measured, result);
-            completed(this.permit);
+            P::judge(this.permit, result);
+            completed(P::held(this.permit));
         })
     }
 }
@@ -121,7 +114,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_with(cx, |permit| {
             L::completed(permit);
-            *permit = L::InFlight::default();
+            drop(mem::take(permit));
         })
     }
 }

@@ -45,7 +45,7 @@ pub struct RateLimiter {
 arc_cache!(RateLimiter);
 
 /// A permit of a window.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Permit(());
 
 impl RateLimiter {
@@ -255,12 +255,11 @@ impl Limiter for RateLimiter {
 
     type Permit = Permit;
     type InFlight = ();
-    type Measurement = Infallible;
     type Terms = ();
 
     #[inline]
-    fn try_acquire_unobserved(&self) -> Option<Permit> {
-        self.window.try_acquire_unobserved().then_some(Permit(()))
+    fn try_acquire_unobserved(&self) -> bool {
+        self.window.try_acquire_unobserved()
     }
 
     #[inline]
@@ -311,7 +310,7 @@ impl Limiter for RateLimiter {
 
     /// The permit is committed after the call, even by a panic: the request may have gone out.
     #[inline]
-    fn call<R>(limiter: &CachedArc<Self>, _: Permit, (): &(), call: impl FnOnce() -> R) -> (R, ()) {
+    fn call<R>(limiter: &CachedArc<Self>, (): &(), call: impl FnOnce() -> R) -> (R, ()) {
         struct Commit<'a>(&'a RateLimiter);
         impl Drop for Commit<'_> {
             #[inline]
@@ -323,7 +322,7 @@ impl Limiter for RateLimiter {
         (call(), ())
     }
 
-    fn measure(_: &CachedArc<Self>, _: Permit) -> Option<Infallible> {
+    fn measure(_: &CachedArc<Self>, _: &mut Permit) -> Option<Infallible> {
         None
     }
 

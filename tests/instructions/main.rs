@@ -30,7 +30,7 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 23] = [
+const CALLS: [Call; 25] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),

@@ -14,6 +14,9 @@ mod adapter;
 mod budget;
 #[allow(clippy::modulo_one, reason = "sets of one state")]
 mod keyed;
+#[allow(unused_imports, reason = "the range of its settings")]
+#[path = "../../src/backpressure/knee/mod.rs"]
+mod knee;
 #[path = "../../src/retry/live_words.rs"]
 mod live_words;
 #[path = "../support/paused_runtime.rs"]
@@ -38,6 +41,7 @@ mod window;
 
 mod budget_model;
 mod keyed_model;
+mod knee_model;
 mod live_words_model;
 mod semaphore_model;
 mod wake_model;

@@ -19,6 +19,7 @@ mod wake_counter;
 
 mod support;
 
+mod adaptive;
 mod all_layers;
 mod allocations;
 mod backpressure;

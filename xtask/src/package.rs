@@ -10,8 +10,8 @@ use anyhow::{Context, ensure};
 
 /// The suites that show promises, in the names of their tests.
 pub(crate) const SUITES: &[&str] = &[
-    "lib", "promises", "contract", "edges", "http", "sockets", "models", "shared", "shuttle",
-    "overload", "storms", OBSERVED, SERVER, FLEET,
+    "lib", "promises", "adaptive", "contract", "edges", "http", "sockets", "models", "shared",
+    "shuttle", "overload", "storms", OBSERVED, SERVER, FLEET,
 ];
 
 /// The suite of the example that is a package of its own.

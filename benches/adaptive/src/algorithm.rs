@@ -1,10 +1,10 @@
 //! The limits that a world is run with.
 
 /// The half round of a measured request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub(crate) Number);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Number {
     Naive(u32),
     Core(crate::knee::Stamp),
@@ -39,8 +39,8 @@ pub trait Algorithm {
 }
 
 /// The best fixed limit of each phase.
-#[derive(Debug)]
-pub struct Best(pub u32);
+#[derive(Debug, Default)]
+pub struct Best(u32);
 
 impl Algorithm for Best {
     fn limit(&self) -> u32 {

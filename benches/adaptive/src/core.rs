@@ -1,5 +1,7 @@
 //! The core of the limit, driven without a semaphore.
 
+use std::fmt;
+
 use crate::{
     algorithm::{Algorithm, End, Number, Stamp},
     knee::{Claim, Knee, Range},
@@ -58,5 +60,11 @@ impl Algorithm for Core {
         if let Some(claim) = claim {
             self.step(&claim, now);
         }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("limit", &self.limit).finish_non_exhaustive()
     }
 }

@@ -107,7 +107,7 @@ pub fn worlds() -> Vec<World> {
     ];
     for limiters in 2..=4 {
         let phase = at(&format!("{limiters} limiters"), 60.0);
-        worlds.push(World { limiters, ..fifo("limiters", vec![phase]) });
+        worlds.push(World { limiters, ..fifo(&format!("limiters-{limiters}"), vec![phase]) });
     }
     worlds.push(world(
         "replicas",
@@ -115,4 +115,10 @@ pub fn worlds() -> Vec<World> {
         vec![at("40 random replicas (soft knee)", 60.0)],
     ));
     worlds
+}
+
+/// Returns true for the kinds of phases that the limit does not meet: a server that sheds what is
+/// beyond its permits, and one with a soft knee.
+pub fn fails(phase: &Phase) -> bool {
+    phase.sheds_above.is_some() || phase.name.contains("soft knee")
 }

@@ -1,5 +1,8 @@
-//! A simulation of the adaptive concurrency limit.
-#![allow(missing_docs, missing_debug_implementations)]
+//! A simulation of the concurrency limit that finds itself.
+//!
+//! An event loop drives the core of the limit: no runtime, no clock, no threads. Time is a number,
+//! and the same world and seed give the same figures.
+
 pub mod algorithm;
 pub mod core;
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "the core, without its users")]

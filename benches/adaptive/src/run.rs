@@ -483,10 +483,8 @@ impl Run<'_> {
         }
         self.limiters[index].in_flight -= 1;
         if let Some(stamp) = stamp {
-            let before = self.limiters[index].algorithm.limit();
             self.note_limit(index);
             self.limiters[index].algorithm.ended(stamp, end, nanos, self.now);
-            let _ = before;
         }
         self.grant(index);
     }

@@ -1,58 +1,43 @@
 //! The measurement of a request that took the last permit.
 
-use std::{cell::Cell, fmt, sync::Arc, thread};
+use std::{cell::Cell, thread};
 
 use super::super::{
-    knee::{Claim, Stamp},
+    knee::{Claim, Knee, Stamp},
     limiter::ConcurrencyLimiter,
 };
 use crate::{
-    arc_cache::{self, CachedArc},
-    judge::{self, Outcome},
+    judge::{Measure, Outcome},
+    limiter::InFlight,
     time::Nanos,
 };
 
-/// The time in service of a request that took the last permit, from its call to the end of its
-/// response future.
-///
-/// A drop counts the request as abandoned, unless the thread panics: a panic says nothing about the
-/// load.
-pub(crate) struct Measurement {
-    /// `None` once it has ended.
-    limiter: Option<Arc<ConcurrencyLimiter>>,
-    stamp: Stamp,
+/// The begun measurement of a request that took the last permit: of its time in service, from its
+/// call to the end of its response future.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
     start: Nanos,
+    stamp: Stamp,
 }
 
-impl Measurement {
-    pub(in super::super) fn begin(limiter: &CachedArc<ConcurrencyLimiter>, stamp: Stamp) -> Self {
-        let start = limiter.now();
-        Self { limiter: Some(arc_cache::clone_cached(limiter.arc())), stamp, start }
+impl Begun {
+    #[cold]
+    pub(in super::super) fn now(limiter: &ConcurrencyLimiter, stamp: Stamp) -> Self {
+        Self { start: limiter.now(), stamp }
     }
 }
 
-impl judge::Measurement for Measurement {
-    fn end(mut self, outcome: Outcome) {
-        let Some(limiter) = self.limiter.take() else { return };
-        limiter.measured(self.stamp, outcome, self.start);
-        arc_cache::drop_cached(limiter);
-    }
-}
+impl Measure for InFlight<ConcurrencyLimiter> {
+    type Begun = Begun;
 
-impl Drop for Measurement {
-    fn drop(&mut self) {
-        if let Some(limiter) = self.limiter.take() {
-            if !thread::panicking() {
-                limiter.lost(self.stamp);
-            }
-            arc_cache::drop_cached(limiter);
+    fn end(&self, Begun { start, stamp }: Begun, outcome: Option<Outcome>) {
+        let Some(limiter) = self.limiter() else { return };
+        match outcome {
+            Some(outcome) => limiter.measured(stamp, outcome, start),
+            // A panic says nothing about the load.
+            None if thread::panicking() => {}
+            None => limiter.lost(stamp),
         }
-    }
-}
-
-impl fmt::Debug for Measurement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Measurement").field("start", &self.start).finish_non_exhaustive()
     }
 }
 
@@ -90,7 +75,7 @@ impl ConcurrencyLimiter {
     ///
     /// All of it happens under the lock of the semaphore. Waiters are granted permits after it, and
     /// so in the new half round.
-    pub(super) fn change_with(&self, step: impl FnOnce(&super::super::knee::Knee) -> Option<u32>) {
+    pub(super) fn change_with(&self, step: impl FnOnce(&Knee) -> Option<u32>) {
         let Some(knee) = &self.knee else { return };
         let has_stepped = Cell::new(false);
         let limit = |present| match step(knee) {

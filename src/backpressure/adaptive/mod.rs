@@ -9,5 +9,5 @@ mod measurement;
 mod settings;
 mod snapshot;
 
-pub(super) use self::measurement::Measurement;
+pub(super) use self::measurement::Begun;
 pub use self::{judged::Judged, settings::Adaptive, snapshot::AdaptiveSnapshot};

@@ -38,6 +38,8 @@
 //!
 //! # Memory ordering
 //!
+//! Every change of a word is a read-modify-write.
+//!
 //! **`sum`.** A *begin* is a `Release`: the limit was set before. A reading of the
 //! [present half round](Samples::present) is an `Acquire`, so a request that reads a number and
 //! takes a permit then has one of the limit of that half round, or of a later one. The loads of
@@ -238,10 +240,10 @@ impl Samples {
 
     fn next(&self, n: u32) {
         let stamp = Stamp::of(self.sum.load(Relaxed)).map_or(Stamp::FIRST, Stamp::next);
-        self.lost.store(stamp.bits(), Relaxed);
+        self.lost.swap(stamp.bits(), Relaxed);
         // Release: to the Acquire of `present`, for the limit, and to those of `measure` and `lose`,
         // for the numbers that they read next.
-        self.sum.store(word(stamp, n, 0), Release);
+        self.sum.swap(word(stamp, n, 0), Release);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,7 +20,7 @@ use super::{
 use crate::limiter::nested::{Driven, LimitId, report};
 use crate::{
     arc_cache::CachedArc,
-    backpressure::{ConcurrencyBackpressureHandle, adaptive::Measurement},
+    backpressure::ConcurrencyBackpressureHandle,
     limiter::{Acquiring, Limiter, QueueLimits, Unissued},
     macros::inner_access,
     middleware::{Admit, AdmitFor, CallFuture},
@@ -182,7 +183,7 @@ impl<S: Service<Request>, Request, P: RejectPolicy> ByRequestFuture<S, Request, 
         self.project()
             .call
             .take_in_flight()
-            .map(|in_service| in_service.measured)
+            .map(|mut in_flight| mem::take(P::held(&mut in_flight)))
             .unwrap_or_default()
     }
 }
@@ -231,14 +232,6 @@ const READYING: TimerUse = TimerUse {
     otherwise: "leave deadlines out",
 };
 
-/// A request from its call until its response.
-struct InService<P: RejectPolicy> {
-    /// Ended with the result. If this is dropped before, the request is abandoned.
-    judged: P::Measured<Measurement>,
-    /// Behind it, because fields are dropped in order, and this one holds the permit.
-    measured: Measured,
-}
-
 /// The admission of a request on its terms.
 struct Admission<P> {
     acquiring: Acquiring<TermsLimiter>,
@@ -266,7 +259,7 @@ impl<P> Admission<P> {
 }
 
 impl<P: RejectPolicy> Admit for Admission<P> {
-    type InFlight = InService<P>;
+    type InFlight = P::InFlight<Measured>;
 
     fn is_current(&mut self, is_at_once: bool) -> bool {
         let is_late = !is_at_once && self.is_late();
@@ -287,11 +280,10 @@ impl<P: RejectPolicy> Admit for Admission<P> {
         Poll::Ready(())
     }
 
-    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, InService<P>) {
-        let permit = self.permit.expect("it is admitted").take();
-        let judged = self.policy.measure(|| TermsLimiter::measure(&self.limiter, permit));
-        let (future, measured) = TermsLimiter::call(&self.limiter, permit, &self.terms, call);
-        (future, InService { judged, measured })
+    fn issue<F>(self, call: impl FnOnce() -> F) -> (F, P::InFlight<Measured>) {
+        let mut permit = self.permit.expect("it is admitted").take();
+        let begin = || TermsLimiter::measure(&self.limiter, &mut permit);
+        self.policy.call(begin, || TermsLimiter::call(&self.limiter, &self.terms, call))
     }
 }
 
@@ -304,8 +296,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn settle(in_service: &mut InService<P>, result: &Result<Response, Error>) {
-        P::judge(&mut in_service.judged, result);
-        TermsLimiter::completed(&mut in_service.measured);
+    fn settle(in_flight: &mut P::InFlight<Measured>, result: &Result<Response, Error>) {
+        P::judge(in_flight, result);
+        TermsLimiter::completed(P::held(in_flight));
     }
 }

@@ -13,10 +13,11 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     backpressure::{
-        adaptive::Measurement,
+        adaptive::Begun,
         arrival::Ask,
         limiter::{ConcurrencyLimiter, Permit},
     },
+    judge::{Measure, Outcome},
     limiter::{
         Bounds, InFlight, Kind, Limiter, Observer, QueueLimits, Refusal, Rejecting, Terms, Waiter,
     },
@@ -72,6 +73,14 @@ impl Measured {
     }
 }
 
+impl Measure for Measured {
+    type Begun = Begun;
+
+    fn end(&self, begun: Begun, outcome: Option<Outcome>) {
+        self.in_flight.end(begun, outcome);
+    }
+}
+
 impl Drop for Measured {
     fn drop(&mut self) {
         let Some(called) = self.called.take() else { return };
@@ -88,11 +97,10 @@ impl Limiter for TermsLimiter {
 
     type Permit = Permit;
     type InFlight = Measured;
-    type Measurement = Measurement;
     type Terms = ArrivalTerms;
 
     #[inline]
-    fn try_acquire_unobserved(&self) -> Option<Permit> {
+    fn try_acquire_unobserved(&self) -> bool {
         self.limiter.try_acquire_unobserved()
     }
 
@@ -137,17 +145,16 @@ impl Limiter for TermsLimiter {
     #[inline]
     fn call<R>(
         limiter: &CachedArc<Self>,
-        permit: Permit,
         terms: &ArrivalTerms,
         call: impl FnOnce() -> R,
     ) -> (R, Measured) {
         let called = (terms.done_by != Nanos::NEVER).then(|| limiter.clock().now());
-        let (result, in_flight) = ConcurrencyLimiter::call(&limiter.limiter, permit, &(), call);
+        let (result, in_flight) = ConcurrencyLimiter::call(&limiter.limiter, &(), call);
         (result, Measured { called, in_flight })
     }
 
     #[inline]
-    fn measure(limiter: &CachedArc<Self>, permit: Permit) -> Option<Measurement> {
+    fn measure(limiter: &CachedArc<Self>, permit: &mut Permit) -> Option<Begun> {
         ConcurrencyLimiter::measure(&limiter.limiter, permit)
     }
 

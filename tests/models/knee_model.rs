@@ -1,0 +1,282 @@
+//! The search for the knee under the model checker, alone and with the semaphore whose limit it
+//! sets.
+
+use std::cell::Cell;
+
+use futures::task::noop_waker;
+use loom::sync::Arc;
+
+use crate::{
+    Model,
+    adapter::{Acquired, Polled, Untimed},
+    join,
+    knee::{Claim, Knee, Range, Stamp},
+    semaphore::Semaphore,
+    spawn,
+    time::Nanos,
+};
+
+const PREEMPTIONS: usize = 3;
+
+const NOW: Nanos = Nanos::new(0);
+const MILLISECOND: u64 = 1_000_000;
+
+/// A limiter that adapts, as far as the cores go.
+struct Limiter {
+    semaphore: Semaphore<Untimed>,
+    knee: Knee,
+}
+
+impl Limiter {
+    /// Creates a limiter that starts at 2: its first half round has a limit of 3, and the next one
+    /// of 1.
+    fn new() -> Arc<Self> {
+        let knee = Knee::new(Range { min: 1, max: 4, sharers: 2 }, 2);
+        let semaphore = Semaphore::new(knee.limit(), Untimed, ()).telling_last();
+        assert_eq!(knee.limit(), 3);
+        Arc::new(Self { semaphore, knee })
+    }
+
+    /// Creates a limiter whose half round is complete but for `missing` requests.
+    fn almost_complete(missing: u32) -> Arc<Self> {
+        let limiter = Self::new();
+        for _ in missing..NEED {
+            let stamp = limiter.knee.present().expect("a half round");
+            assert!(limiter.knee.served(stamp, MILLISECOND).is_none());
+        }
+        limiter
+    }
+
+    /// Acquires a permit without a wait. Returns the stamp, if it was the last one.
+    fn acquire(&self) -> Option<Option<Stamp>> {
+        let stamp = self.knee.present();
+        let is_last = self.semaphore.try_acquire_telling()?;
+        Some(stamp.filter(|_| is_last))
+    }
+
+    /// A request with this stamp is served. Returns true if it made a step.
+    fn served(&self, stamp: Stamp) -> bool {
+        self.knee.served(stamp, MILLISECOND).is_some_and(|claim| self.step(&claim))
+    }
+
+    /// A request with this stamp is lost. Returns true if it made a step.
+    fn lost(&self, stamp: Stamp) -> bool {
+        self.knee.lost(stamp).is_some_and(|claim| self.step(&claim))
+    }
+
+    fn step(&self, claim: &Claim) -> bool {
+        self.change(|knee| knee.step(claim, NOW))
+    }
+
+    fn hold(&self, limit: u32) {
+        self.semaphore.set_limit(limit, || self.knee.hold(limit));
+    }
+
+    fn adapt(&self) -> bool {
+        self.change(Knee::adapt)
+    }
+
+    /// As the limiter does. Returns true if the search made a step.
+    fn change(&self, step: impl FnOnce(&Knee) -> Option<u32>) -> bool {
+        let has_stepped = Cell::new(false);
+        let limit = |present| match step(&self.knee) {
+            Some(limit) => {
+                has_stepped.set(true);
+                limit
+            }
+            None => present,
+        };
+        let begin = || {
+            if has_stepped.get() {
+                self.knee.begin();
+            }
+        };
+        self.semaphore.change(limit, || {}, begin);
+        has_stepped.get()
+    }
+
+    /// Asserts that the limit is that of the search, and that as many permits can be acquired.
+    fn is_whole(&self, held: u32) {
+        assert_eq!(self.semaphore.limit(), self.knee.limit());
+        let view = self.semaphore.view();
+        assert_eq!(view.held(), held);
+    }
+}
+
+/// The measured requests of the first half round.
+const NEED: u32 = 13;
+
+/// A8: of the requests that complete a half round, one makes its step, and the others are not
+/// measured.
+#[test]
+fn a8_half_round_completed_by_two_threads_makes_one_step() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let stamp = limiter.knee.present().expect("a half round");
+        let other = spawn(&limiter, move |limiter| u32::from(limiter.served(stamp)));
+        let steps = u32::from(limiter.served(stamp)) + other.join().expect("its thread ends");
+        assert_eq!(steps, 1);
+        assert_eq!(limiter.semaphore.limit(), 1);
+        assert_ne!(limiter.knee.present(), Some(stamp), "the next half round has begun");
+        limiter.is_whole(0);
+    });
+}
+
+/// A8: no measured request is lost beside another one, and none counts twice.
+#[test]
+fn a8_requests_measured_at_once_all_count() {
+    Model { threads: 3, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(3);
+        let stamp = limiter.knee.present().expect("a half round");
+        let others = [(); 2].map(|()| spawn(&limiter, move |limiter| limiter.served(stamp)));
+        let mine = limiter.served(stamp);
+        let steps = join(others).into_iter().filter(|&step| step).count() + usize::from(mine);
+        assert_eq!(steps, 1, "three were missing, and three have come");
+    });
+}
+
+/// A5: a step of the rule for lost requests and one of a complete half round exclude each other.
+#[test]
+fn a5_lost_request_beside_a_measured_one_makes_one_step() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // Seven are lost, and six measured: with one more of each, both rules may decide.
+        let limiter = Limiter::almost_complete(NEED - 6);
+        let stamp = limiter.knee.present().expect("a half round");
+        for _ in 0..7 {
+            assert!(limiter.knee.lost(stamp).is_none());
+        }
+        let other = spawn(&limiter, move |limiter| limiter.lost(stamp));
+        let measured = limiter.served(stamp);
+        assert!(!measured, "the half round is not complete");
+        let lowered = other.join().expect("its thread ends");
+        assert!(lowered, "eight are lost, and seven measured at most");
+        limiter.is_whole(0);
+        assert_ne!(limiter.knee.present(), Some(stamp));
+    });
+}
+
+/// A5: of two requests that are lost, one makes the step.
+#[test]
+fn a5_requests_lost_at_once_make_one_step() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::new();
+        let stamp = limiter.knee.present().expect("a half round");
+        for _ in 0..6 {
+            assert!(limiter.knee.lost(stamp).is_none());
+        }
+        let other = spawn(&limiter, move |limiter| u32::from(limiter.lost(stamp)));
+        let steps = u32::from(limiter.lost(stamp)) + other.join().expect("its thread ends");
+        assert_eq!(steps, 1, "the eighth");
+        limiter.is_whole(0);
+    });
+}
+
+/// A9: a hold beside a step pins its limit, whichever comes first.
+#[test]
+fn a9_hold_beside_a_step_pins_its_limit() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let stamp = limiter.knee.present().expect("a half round");
+        let other = spawn(&limiter, |limiter| limiter.hold(4));
+        limiter.served(stamp);
+        other.join().expect("its thread ends");
+        assert_eq!(limiter.semaphore.limit(), 4);
+        assert!(limiter.knee.is_held());
+        assert_eq!(limiter.knee.present(), None, "nothing is measured");
+        limiter.is_whole(0);
+    });
+}
+
+/// A9: a search that adapts again beside a hold is held, or goes on, as a whole.
+#[test]
+fn a9_adapt_beside_a_hold_is_held_or_goes_on() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::new();
+        limiter.hold(1);
+        let other = spawn(&limiter, Limiter::adapt);
+        limiter.hold(4);
+        other.join().expect("its thread ends");
+        let is_held = limiter.knee.is_held();
+        assert_eq!(limiter.knee.present().is_none(), is_held);
+        assert_eq!(limiter.semaphore.limit() == 4, is_held || limiter.knee.limit() == 4);
+        limiter.is_whole(0);
+    });
+}
+
+/// A2: a request that carries the number of a half round has taken the last permit of its limit, or
+/// is not measured, while the limit changes under its acquire.
+#[test]
+fn a2_permit_acquired_beside_a_step_is_the_last_one_of_its_half_round() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let first = limiter.knee.present().expect("a half round");
+        // The limit goes from 3 to 1.
+        let other = spawn(&limiter, |limiter: &Limiter| {
+            [(); 2].map(|()| limiter.acquire()).into_iter().flatten().collect::<Vec<_>>()
+        });
+        assert!(limiter.served(first));
+        let acquired = other.join().expect("its thread ends");
+        for (before, stamp) in acquired.iter().enumerate() {
+            if let Some(stamp) = stamp {
+                // Without another holder, the first request may take the last permit of 1, and
+                // neither of two takes that of 3.
+                assert!(*stamp == first || before == 0, "not the last permit of its limit");
+                let is_second = limiter.knee.present() == Some(*stamp);
+                assert!(is_second || *stamp == first);
+            }
+        }
+        assert_eq!(limiter.semaphore.view().held(), u32::try_from(acquired.len()).expect("two"));
+    });
+}
+
+/// A2: a waiter that was granted the last permit of an earlier limit does not carry the number of
+/// the present half round.
+#[test]
+fn a2_grant_before_a_step_is_not_measured_after_it() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let first = limiter.knee.present().expect("a half round");
+        assert!((0..3).all(|_| limiter.acquire().is_some()));
+        let Acquired::Queued(key) = limiter.semaphore.acquire(&noop_waker()) else {
+            panic!("a permit beyond the limit")
+        };
+        limiter.semaphore.release(1); // granted: the last of 3
+        let other = spawn(&limiter, move |limiter: &Limiter| {
+            let stamp = limiter.knee.present();
+            assert_eq!(limiter.semaphore.poll_waiter(&key, &noop_waker()), Polled::Granted);
+            stamp.filter(|_| limiter.semaphore.was_last(&key))
+        });
+        assert!(limiter.served(first));
+        let stamp = other.join().expect("its thread ends");
+        assert!(stamp.is_none_or(|stamp| stamp == first), "granted in the half round before");
+    });
+}
+
+/// A2: a grant by a raised limit is measured in its half round, and only the last one is.
+#[test]
+fn a2_b2_grant_by_a_step_belongs_to_its_half_round() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::new();
+        limiter.hold(1);
+        assert!(limiter.acquire().is_some());
+        let queue = || match limiter.semaphore.acquire(&noop_waker()) {
+            Acquired::Queued(key) => key,
+            other => panic!("a permit beyond the limit: {other:?}"),
+        };
+        let keys = [queue(), queue()];
+        let other = spawn(&limiter, Limiter::adapt); // from 1: a limit of 2
+        let polled = keys.map(|key| {
+            let stamp = limiter.knee.present();
+            let polled = limiter.semaphore.poll_waiter(&key, &noop_waker());
+            let is_last = polled == Polled::Granted && limiter.semaphore.was_last(&key);
+            (polled == Polled::Granted, stamp.filter(|_| is_last))
+        });
+        assert!(other.join().expect("its thread ends"));
+        let present = limiter.knee.present();
+        for (number, (is_granted, stamp)) in polled.into_iter().enumerate() {
+            assert!(!is_granted || number == 0, "one permit more");
+            assert!(stamp.is_none() || stamp == present);
+        }
+        assert_eq!(limiter.semaphore.view().held(), 2);
+    });
+}
