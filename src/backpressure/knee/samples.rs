@@ -64,7 +64,12 @@ use crate::sync::{
 const HALF_ROUND: u32 = 48;
 const N: u32 = 34;
 const SUM: u64 = (1 << N) - 1;
-const LOST: u64 = (1 << HALF_ROUND) - 1;
+/// In `lost`, one long and one short request, and the most of each.
+const LONG: u64 = 1;
+const SHORT: u64 = 1 << 24;
+const COUNT: u64 = (1 << 24) - 1;
+/// The least responses of a half round that is completed by lost requests.
+const LEAST_SERVED: u32 = 4;
 
 /// The number of a half round that measures no more.
 const CLAIMED: u32 = MAX_NEED + 1;
@@ -128,6 +133,9 @@ pub(crate) struct Samples {
     stride: AtomicU32,
     /// The number of requests that took the last permit, as long as the stride is above 1.
     number: AtomicU32,
+    /// The mean of the latest half round that was complete, as a logarithm like those of `sum`; 0
+    /// before.
+    typical: AtomicU32,
 }
 
 impl Samples {
@@ -141,6 +149,7 @@ impl Samples {
             least_lost: AtomicU32::new(search.least_lost()),
             stride: AtomicU32::new(1),
             number: AtomicU32::new(0),
+            typical: AtomicU32::new(0),
         }
     }
 
@@ -174,6 +183,8 @@ impl Samples {
             match self.sum.compare_exchange_weak(before, after, Relaxed, Acquire) {
                 Ok(_) if !is_complete => return None,
                 Ok(_) => {
+                    let mean = u32::try_from(sum / u64::from(n)).unwrap_or(u32::MAX);
+                    self.typical.store(mean, Relaxed);
                     let half = HalfRound { n, sum, lost: self.lost_in(stamp) };
                     return Some(Claim { stamp, half, is_overload: false });
                 }
@@ -182,15 +193,29 @@ impl Samples {
         }
     }
 
-    /// Counts a lost request of `stamp`. Returns the claim if most requests were lost.
-    pub(crate) fn lose(&self, stamp: Stamp) -> Option<Claim> {
+    /// Counts a request of `stamp` that was abandoned after `nanos`. Returns the claim if most
+    /// requests were lost, or if it completes the half round.
+    pub(crate) fn abandon(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
+        // Relaxed: an older mean does as well.
+        let is_long = log2::of_sample(nanos) >= u64::from(self.typical.load(Relaxed));
+        self.lose(stamp, if is_long { LONG } else { SHORT })
+    }
+
+    /// Counts a request of `stamp` that an overloaded server rejected. Returns the claim if most
+    /// requests were lost.
+    pub(crate) fn reject(&self, stamp: Stamp) -> Option<Claim> {
+        self.lose(stamp, LONG)
+    }
+
+    fn lose(&self, stamp: Stamp, one: u64) -> Option<Claim> {
         let mut before = self.lost.load(Relaxed);
         let lost = loop {
             if Stamp::of(before) != Some(stamp) {
                 return None;
             }
-            match self.lost.compare_exchange_weak(before, before + 1, Relaxed, Relaxed) {
-                Ok(_) => break lost_of(before + 1),
+            let after = if has_room(before, one) { before + one } else { before };
+            match self.lost.compare_exchange_weak(before, after, Relaxed, Relaxed) {
+                Ok(_) => break after,
                 Err(newer) => before = newer,
             }
         };
@@ -198,15 +223,17 @@ impl Samples {
         let mut sum = self.sum.load(Acquire);
         loop {
             let n = n_of(sum);
-            let is_overload = lost > n && lost >= self.least_lost.load(Relaxed);
-            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !is_overload {
+            let (long, all) = (long_of(lost), lost_of(lost));
+            let is_overload = long > n && long >= self.least_lost.load(Relaxed);
+            let is_complete = n >= LEAST_SERVED && n + all >= self.need.load(Relaxed);
+            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !(is_overload || is_complete) {
                 return None;
             }
             let claimed = word(stamp, CLAIMED, 0);
             match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Acquire) {
                 Ok(_) => {
-                    let half = HalfRound { n, sum: sum & SUM, lost };
-                    return Some(Claim { stamp, half, is_overload: true });
+                    let half = HalfRound { n, sum: sum & SUM, lost: all };
+                    return Some(Claim { stamp, half, is_overload });
                 }
                 Err(newer) => sum = newer,
             }
@@ -247,9 +274,22 @@ impl Samples {
     }
 }
 
-/// Returns the number of lost requests, of which a billion are as good as more.
+/// Returns the number of lost requests.
 fn lost_of(word: u64) -> u32 {
-    u32::try_from(word & LOST).unwrap_or(u32::MAX).min(1 << 30)
+    long_of(word) + short_of(word)
+}
+
+fn long_of(word: u64) -> u32 {
+    (word & COUNT) as u32
+}
+
+fn short_of(word: u64) -> u32 {
+    ((word / SHORT) & COUNT) as u32
+}
+
+/// Returns false if a count is at its end: more are as good.
+const fn has_room(word: u64, one: u64) -> bool {
+    (word / one) & COUNT < COUNT
 }
 
 fn word(stamp: Stamp, n: u32, sum: u64) -> u64 {
