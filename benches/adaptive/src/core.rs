@@ -54,7 +54,7 @@ impl Algorithm for Core {
         let Stamp(Number::Core(stamp)) = stamp else { return };
         let claim = match end {
             End::Served => self.knee.served(stamp, nanos),
-            End::Overload => self.knee.lost(stamp),
+            End::Overload => self.knee.overloaded(stamp),
             End::Abandoned => self.knee.abandoned(stamp, nanos),
             End::Ignored => None,
         };

@@ -76,38 +76,25 @@ pub fn worlds() -> Vec<World> {
                 },
             ],
         ),
-        World { max_queue: 20, ..fifo(
-            "patience20-0.25",
-            vec![
-                Phase { patience: Some(0.25), ..lead() },
-                Phase { capacity: 4, patience: Some(0.25), load: 10.0, ..at("patience q20 0.25, capacity / 10", 60.0) },
-                Phase { patience: Some(0.25), load: 1.5, ..at("patience q20 0.25, back", 60.0) },
-            ],
-        ) },
-        World { max_queue: 20, ..fifo(
-            "patience20-0.5",
-            vec![
-                Phase { patience: Some(0.5), ..lead() },
-                Phase { capacity: 4, patience: Some(0.5), load: 10.0, ..at("patience q20 0.5, capacity / 10", 60.0) },
-                Phase { patience: Some(0.5), load: 1.5, ..at("patience q20 0.5, back", 60.0) },
-            ],
-        ) },
-        World { max_queue: 100, ..fifo(
-            "patience100-0.25",
-            vec![
-                Phase { patience: Some(0.25), ..lead() },
-                Phase { capacity: 4, patience: Some(0.25), load: 10.0, ..at("patience q100 0.25, capacity / 10", 60.0) },
-                Phase { patience: Some(0.25), load: 1.5, ..at("patience q100 0.25, back", 60.0) },
-            ],
-        ) },
-        World { max_queue: 100, ..fifo(
-            "patience100-0.5",
-            vec![
-                Phase { patience: Some(0.5), ..lead() },
-                Phase { capacity: 4, patience: Some(0.5), load: 10.0, ..at("patience q100 0.5, capacity / 10", 60.0) },
-                Phase { patience: Some(0.5), load: 1.5, ..at("patience q100 0.5, back", 60.0) },
-            ],
-        ) },
+        World {
+            max_queue: 100,
+            ..fifo(
+                "patience",
+                vec![
+                    Phase { patience: Some(0.25), ..lead() },
+                    Phase {
+                        capacity: 4,
+                        patience: Some(0.25),
+                        load: 10.0,
+                        ..at("callers give up in the queue, capacity / 10", 60.0)
+                    },
+                    Phase {
+                        patience: Some(0.25),
+                        ..at("callers give up in the queue, back", 60.0)
+                    },
+                ],
+            )
+        },
         fifo(
             "breathing",
             vec![

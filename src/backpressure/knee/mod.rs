@@ -147,7 +147,7 @@ impl Knee {
 
     /// A request of `stamp` was rejected by an overloaded server. Returns the claim of a step that
     /// is due.
-    pub(crate) fn lost(&self, stamp: Stamp) -> Option<Claim> {
+    pub(crate) fn overloaded(&self, stamp: Stamp) -> Option<Claim> {
         self.samples.reject(stamp)
     }
 

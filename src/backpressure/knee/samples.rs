@@ -7,7 +7,7 @@
 //! +-------------------+-----------------+-------------------------------------------------+
 //! | half round        | n               | sum of log2 of the times, in 1 / 2^13           |   sum
 //! +-------------------+-----------------+-------------------------------------------------+
-//! | half round        | number of lost requests                                           |  lost
+//! | half round        | 24 bits: short ones         | 24 bits: long ones                  |  lost
 //! +-------------------+-------------------------------------------------------------------+
 //! ```
 //!
@@ -18,12 +18,22 @@
 //! | step | condition | `sum` | `lost` |
 //! | --- | --- | --- | --- |
 //! | *measure* | same half round, not claimed | n + 1, sum + log2; with n + 1 = need: n = CLAIMED | – |
-//! | *lose* | same half round | if most are lost, and not claimed: n = CLAIMED | lost + 1 |
+//! | *lose* | same half round | if most are lost, or all together are enough, and not claimed: n = CLAIMED | long or short + 1 |
 //! | *begin* (by the lock of the limiter) | – | next half round, n = sum = 0 | the same, lost = 0 |
 //! | *stop* (by the lock of the limiter) | – | next half round, n = CLAIMED | the same, lost = 0 |
 //!
 //! Each condition and its change of a word are one compare-exchange. The sum cannot run over: it has at most
 //! 16,382 logarithms of less than 2^19 each.
+//!
+//! # Lost requests
+//!
+//! A request that an overloaded server rejects is a *long* one, and so is one that is abandoned
+//! after a time in which most are served: the server took too long. One that is abandoned sooner is
+//! a *short* one: it had too little time left, because it waited in the queue. That is no overload
+//! of the server, and most of all not if the limit is too low. So short ones do not lower the limit
+//! by being most. But they used their permits in vain, like the others, and the search compares by
+//! how many. If they are most, few are served: then they complete the half round, too, or it would
+//! last for minutes.
 //!
 //! # Races
 //!
@@ -47,8 +57,8 @@
 //! has stored before. The compare-exchanges are `Relaxed`: they carry their data, and the lock of
 //! the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`** guard no other memory, so all of their
-//! orderings are `Relaxed`.
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`** guard no other memory, so all of
+//! their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
 
@@ -223,7 +233,7 @@ impl Samples {
         let mut sum = self.sum.load(Acquire);
         loop {
             let n = n_of(sum);
-            let (long, all) = (long_of(lost), lost_of(lost));
+            let (long, all) = (count_of(lost, LONG), lost_of(lost));
             let is_overload = long > n && long >= self.least_lost.load(Relaxed);
             let is_complete = n >= LEAST_SERVED && n + all >= self.need.load(Relaxed);
             if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !(is_overload || is_complete) {
@@ -276,18 +286,15 @@ impl Samples {
 
 /// Returns the number of lost requests.
 fn lost_of(word: u64) -> u32 {
-    long_of(word) + short_of(word)
+    count_of(word, LONG) + count_of(word, SHORT)
 }
 
-fn long_of(word: u64) -> u32 {
-    (word & COUNT) as u32
+#[allow(clippy::cast_possible_truncation, reason = "24 bits")]
+const fn count_of(word: u64, one: u64) -> u32 {
+    ((word / one) & COUNT) as u32
 }
 
-fn short_of(word: u64) -> u32 {
-    ((word / SHORT) & COUNT) as u32
-}
-
-/// Returns false if a count is at its end: more are as good.
+/// Returns false if a count is at its end. More would be as good.
 const fn has_room(word: u64, one: u64) -> bool {
     (word / one) & COUNT < COUNT
 }
