@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, fmt};
 
-/// The meaning of a result for a limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive).
+/// The meaning of a result for a limit that
+/// [adapts](crate::ConcurrencyBackpressureLayer::adaptive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {

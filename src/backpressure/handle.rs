@@ -159,8 +159,8 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// A raised limit grants permits to waiters at once. With a lowered one, requests in flight end
     /// as usual, and no request is admitted until there is room. A wait for more permits than the
-    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many). A limit that adapts is
-    /// pinned, as by [`hold`](Self::hold).
+    /// limit has ends with an error: see [`acquire_many`](Self::acquire_many). A limit that adapts
+    /// is pinned, as by [`hold`](Self::hold).
     ///
     /// # Errors
     ///

@@ -213,11 +213,11 @@
 //!
 //! # Limits that find themselves
 //!
-//! A fixed limit is a guess, which is wrong after the next deploy.
-//! [`adaptive`](ConcurrencyBackpressureLayer::adaptive) searches for the *knee* of the server in its
-//! place: the smallest number of requests in flight at which the server reaches its full
+//! A fixed limit is a guess, which is wrong after the next deploy. In its place,
+//! [`adaptive`](ConcurrencyBackpressureLayer::adaptive) searches for the *knee* of the server: the
+//! smallest number of requests in flight at which the server reaches its full
 //! throughput. Below it, one more request in flight is served at once. Above it, one more waits at
-//! the server, and all are slower. So the limit compares two neighbouring limits in turns, and
+//! the server, and all are slower. So the search compares two neighbouring limits in turns, and
 //! asks whether the time in service grows with them.
 //!
 //! A request is measured if it takes the last permit. While the limit is not reached, there is

@@ -5,8 +5,10 @@ use http::Response;
 use super::{GrpcClassifier, GrpcCode, grpc_headers};
 use crate::judge::{Judge, Outcome};
 
-/// For a concurrency limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive), by the head
-/// of the response. A response that goes on is served: its time in service ends with the head.
+/// For a concurrency limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive).
+///
+/// It judges by the head of the response. A response that goes on is served: its time in service
+/// ends with the head.
 ///
 /// | code | outcome |
 /// | --- | --- |

@@ -36,9 +36,10 @@
 //! A second word, `granted`, holds the sequence number of the last waiter that was granted its
 //! permits. Its upper 16 bits count the grants of the last permit since one that was not, or since
 //! the limit was set; at most 65,535. So a waiter knows by its number whether its own was one. One
-//! that is polled too late for the count takes it for no. Waiters are served in sequence order, so a waiter for one permit without a deadline
-//! owns it exactly if its number is at most `granted`. It checks that without the lock. The outcome
-//! of any other waiter is in its entry of the queue, under the lock.
+//! that is polled too late for the count takes it for no. Waiters are served in sequence order, so
+//! a waiter for one permit without a deadline owns it exactly if its number is at most `granted`.
+//! It checks that without the lock. The outcome of any other waiter is in its entry of the queue,
+//! under the lock.
 //!
 //! A third word, `limit`, holds the limit for readings without the lock:
 //!
@@ -603,8 +604,8 @@ impl<D: Deadlines, T: Tags> Semaphore<D, T> {
         !key.number().is_after(Seq48::of(self.granted.load(Acquire)))
     }
 
-    /// Returns true if a waiter that was granted its permits was granted the last one, and the limit
-    /// was not set since. False if that is not known any more.
+    /// Returns true if a waiter that was granted its permits was granted the last one, and the
+    /// limit was not set since. False if that is not known any more.
     pub(crate) fn was_last(&self, key: &WaiterKey) -> bool {
         // Relaxed: the waiter has found its grant.
         let granted = self.granted.load(Relaxed);

@@ -3,6 +3,7 @@
 #![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod adaptive;
 mod any_response;
 mod attempts;
 mod axum;

@@ -34,8 +34,8 @@ const CALLS: [Call; 25] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
-    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 85),
-    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 229),
+    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 101),
+    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 252),
     ("concurrency limit, large response", |calls| call(calls, concurrency().layer(Large)), 409),
     (
         "concurrency limit, bounded, large response",

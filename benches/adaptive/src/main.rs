@@ -23,8 +23,8 @@ struct Arguments {
     /// The number of random worlds.
     #[arg(long, default_value_t = 160)]
     worlds: u64,
-    /// The first seed of the random worlds. The constants of the search were chosen with seeds below
-    /// 200.
+    /// The first seed of the random worlds. The constants of the search were chosen with seeds
+    /// below 200.
     #[arg(long, default_value_t = 1_000)]
     from: u64,
     /// Prints the phases of the random worlds that are not met.

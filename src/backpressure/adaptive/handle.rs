@@ -17,8 +17,8 @@ impl ConcurrencyBackpressureHandle {
         self.limiter.knee.as_ref()?.rounds().elasticity
     }
 
-    /// Returns the number of rounds of the search. It grows only while the limit is reached. 0 for a
-    /// fixed limit.
+    /// Returns the number of rounds of the search. It grows only while the limit is reached. 0 for
+    /// a fixed limit.
     #[must_use]
     pub fn rounds(&self) -> u64 {
         self.limiter.knee.as_ref().map_or(0, |knee| knee.rounds().number)

@@ -85,8 +85,8 @@ pub struct Judging<I: Measure, J> {
     held: I,
 }
 
-/// Most requests are not measured. So all that ends a measurement is out of line, and takes its parts
-/// by value, which leaves those of the other futures in registers.
+/// Most requests are not measured. So all that ends a measurement is out of line, and takes its
+/// parts by value, which leaves those of the other futures in registers.
 impl<I: Measure, J> Drop for Judging<I, J> {
     #[inline]
     fn drop(&mut self) {

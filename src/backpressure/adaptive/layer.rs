@@ -20,7 +20,8 @@ impl ConcurrencyBackpressureLayer {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tower::BoxError> {
-    /// let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new().between(4, 200)).max_queue(100);
+    /// let settings = Adaptive::new().between(4, 200);
+    /// let layer = ConcurrencyBackpressureLayer::adaptive(settings).max_queue(100);
     /// let handle = layer.handle();
     /// let mut service = ServiceBuilder::new()
     ///     .layer(layer)

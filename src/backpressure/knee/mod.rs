@@ -1,6 +1,6 @@
 //! CORE: searches for the limit at which a server reaches its full throughput.
 //!
-//! The [search](search) is arithmetic; the [samples](samples) are what the threads share. A request
+//! The [search] is arithmetic; the [samples] are shared by the threads. A request
 //! is *measured* if all of these hold:
 //!
 //! 1. It took the last permit of the limit.
@@ -14,8 +14,8 @@
 //!
 //! # Steps
 //!
-//! The request that completes a half round *claims* its step. All that changes the search runs under
-//! the lock of the limiter under which its limit changes, in this order:
+//! The request that completes a half round *claims* its step. All that changes the search runs
+//! under the lock of the limiter under which its limit changes, in this order:
 //!
 //! | | step | hold | adapt |
 //! | --- | --- | --- | --- |

@@ -22,8 +22,8 @@
 //! | *begin* (by the lock of the limiter) | – | next half round, n = sum = 0 | the same, lost = 0 |
 //! | *stop* (by the lock of the limiter) | – | next half round, n = CLAIMED | the same, lost = 0 |
 //!
-//! Each condition and its change of a word are one compare-exchange. The sum cannot run over: it has at most
-//! 16,382 logarithms of less than 2^19 each.
+//! Each condition and its change of a word are one compare-exchange. The sum cannot run over: it
+//! has at most 16,382 logarithms of less than 2^19 each.
 //!
 //! # Lost requests
 //!
@@ -37,8 +37,8 @@
 //!
 //! # Races
 //!
-//! - *Two requests complete the half round.* The compare-exchange of one of them writes CLAIMED. The
-//!   other one fails, reads CLAIMED, and is not measured.
+//! - *Two requests complete the half round.* The compare-exchange of one of them writes CLAIMED.
+//!   The other one fails, reads CLAIMED, and is not measured.
 //! - *A request is measured while another half round begins.* Its compare-exchange fails, because
 //!   the number of the half round has changed. The same holds for a request that is lost.
 //! - *A request is lost while the half round is completed.* Its number may be read before or after.
@@ -278,8 +278,8 @@ impl Samples {
     fn next(&self, n: u32) {
         let stamp = Stamp::of(self.sum.load(Relaxed)).map_or(Stamp::FIRST, Stamp::next);
         self.lost.swap(stamp.bits(), Relaxed);
-        // Release: to the Acquire of `present`, for the limit, and to those of `measure` and `lose`,
-        // for the numbers that they read next.
+        // Release: to the Acquire of `present`, for the limit, and to those of `measure` and
+        // `lose`, for the numbers that they read next.
         self.sum.swap(word(stamp, n, 0), Release);
     }
 }
