@@ -61,7 +61,7 @@ impl Limiter {
 
     /// A request with this stamp is lost. Returns true if it made a step.
     fn lost(&self, stamp: Stamp) -> bool {
-        self.knee.lost(stamp).is_some_and(|claim| self.step(&claim))
+        self.knee.overloaded(stamp).is_some_and(|claim| self.step(&claim))
     }
 
     fn step(&self, claim: &Claim) -> bool {
@@ -143,7 +143,7 @@ fn a5_lost_request_beside_a_measured_one_makes_one_step() {
         let limiter = Limiter::almost_complete(NEED - 6);
         let stamp = limiter.knee.present().expect("a half round");
         for _ in 0..7 {
-            assert!(limiter.knee.lost(stamp).is_none());
+            assert!(limiter.knee.overloaded(stamp).is_none());
         }
         let other = spawn(&limiter, move |limiter| limiter.lost(stamp));
         let measured = limiter.served(stamp);
@@ -162,7 +162,7 @@ fn a5_requests_lost_at_once_make_one_step() {
         let limiter = Limiter::new();
         let stamp = limiter.knee.present().expect("a half round");
         for _ in 0..6 {
-            assert!(limiter.knee.lost(stamp).is_none());
+            assert!(limiter.knee.overloaded(stamp).is_none());
         }
         let other = spawn(&limiter, move |limiter| u32::from(limiter.lost(stamp)));
         let steps = u32::from(limiter.lost(stamp)) + other.join().expect("its thread ends");

@@ -54,7 +54,8 @@ impl Algorithm for Core {
         let Stamp(Number::Core(stamp)) = stamp else { return };
         let claim = match end {
             End::Served => self.knee.served(stamp, nanos),
-            End::Overload | End::Abandoned => self.knee.lost(stamp),
+            End::Overload => self.knee.overloaded(stamp),
+            End::Abandoned => self.knee.abandoned(stamp, nanos),
             End::Ignored => None,
         };
         if let Some(claim) = claim {

@@ -76,6 +76,25 @@ pub fn worlds() -> Vec<World> {
                 },
             ],
         ),
+        World {
+            max_queue: 100,
+            ..fifo(
+                "patience",
+                vec![
+                    Phase { patience: Some(0.25), ..lead() },
+                    Phase {
+                        capacity: 4,
+                        patience: Some(0.25),
+                        load: 10.0,
+                        ..at("callers give up in the queue, capacity / 10", 60.0)
+                    },
+                    Phase {
+                        patience: Some(0.25),
+                        ..at("callers give up in the queue, back", 60.0)
+                    },
+                ],
+            )
+        },
         fifo(
             "breathing",
             vec![

@@ -17,6 +17,10 @@ pub struct Naive {
     n: f64,
     sum: f64,
     lost: f64,
+    /// Of the lost ones, those that took as long as most that are served.
+    long: f64,
+    /// The mean of the latest half round that was completed by responses.
+    typical: f64,
     first: Option<f64>,
     rest_at: Option<f64>,
     /// The elasticity of the last round.
@@ -38,6 +42,8 @@ impl Naive {
             n: 0.0,
             sum: 0.0,
             lost: 0.0,
+            long: 0.0,
+            typical: 0.0,
             first: None,
             rest_at: None,
             elasticity: None,
@@ -63,7 +69,7 @@ impl Naive {
 
     fn begin(&mut self) {
         self.half_round += 1;
-        (self.n, self.sum, self.lost) = (0.0, 0.0, 0.0);
+        (self.n, self.sum, self.lost, self.long) = (0.0, 0.0, 0.0, 0.0);
     }
 
     fn complete(&mut self) {
@@ -131,15 +137,21 @@ impl Algorithm for Naive {
                 self.n += 1.0;
                 self.sum += (nanos.max(1) as f64).ln();
                 if self.n >= self.need() {
+                    self.typical = self.sum / self.n;
                     self.complete();
                     self.begin();
                 }
             }
             End::Abandoned | End::Overload => {
+                let is_long = end == End::Overload || (nanos.max(1) as f64).ln() >= self.typical;
                 self.lost += 1.0;
-                let most = self.lost > self.n;
-                if most && self.lost >= 8.0 && self.lost >= self.middle / 2.0 {
+                self.long += f64::from(u8::from(is_long));
+                let most = self.long > self.n;
+                if most && self.long >= 8.0 && self.long >= self.middle / 2.0 {
                     self.lower();
+                    self.begin();
+                } else if self.n >= 4.0 && self.n + self.lost >= self.need() {
+                    self.complete();
                     self.begin();
                 }
             }

@@ -85,6 +85,7 @@ struct Request {
     draws: [f64; 3],
     /// Chooses failures and replicas.
     lot: f64,
+    arrived: u64,
     called: u64,
     stamp: Option<Stamp>,
     place: Place,
@@ -239,6 +240,7 @@ impl Run<'_> {
             limiter,
             draws,
             lot,
+            arrived: self.now,
             called: 0,
             stamp: None,
             place: Place::Nowhere,
@@ -247,6 +249,7 @@ impl Run<'_> {
         };
         let index = limiter as usize;
         let max_queue = self.world.max_queue;
+        self.give_up(index);
         let Limiter { algorithm, in_flight, queue, .. } = &self.limiters[index];
         let admits = queue.is_empty() && *in_flight < algorithm.limit();
         if !admits && queue.len() >= max_queue {
@@ -270,8 +273,23 @@ impl Run<'_> {
         }
     }
 
+    /// Takes the requests out of the queue whose callers have given up.
+    fn give_up(&mut self, limiter: usize) {
+        let Some(patience) = self.phase().patience else { return };
+        let Limiter { queue, .. } = &mut self.limiters[limiter];
+        while let Some(&first) = queue.front() {
+            if self.now < self.requests[first].arrived + (patience * SECOND) as u64 {
+                break;
+            }
+            queue.pop_front();
+            self.requests[first].version += 1;
+            self.free.push(first);
+        }
+    }
+
     /// Grants permits to waiters.
     fn grant(&mut self, limiter: usize) {
+        self.give_up(limiter);
         while self.limiters[limiter].in_flight < self.limiters[limiter].algorithm.limit() {
             let Some(request) = self.limiters[limiter].queue.pop_front() else { return };
             self.call(request);
@@ -297,6 +315,10 @@ impl Run<'_> {
         of.stamp = stamp;
         of.called = self.now;
         let version = of.version;
+        if let Some(patience) = self.phase().patience {
+            let end = self.requests[request].arrived + (patience * SECOND) as u64;
+            self.plan(end.max(self.now), Event::Timeout(request, version));
+        }
         if let Some(timeout) = timeout {
             self.plan(self.now + (timeout * SECOND) as u64, Event::Timeout(request, version));
         }

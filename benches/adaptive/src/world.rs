@@ -51,6 +51,8 @@ pub struct Phase {
     pub failing: f64,
     /// The caller drops the response future after this time, in seconds.
     pub timeout: Option<f64>,
+    /// The same, counted from the arrival: the time in the queue is a part of it.
+    pub patience: Option<f64>,
     /// The server answers with an overload status, in 0.2 ms, to requests beyond this number in it.
     pub sheds_above: Option<u32>,
 }
@@ -95,6 +97,7 @@ impl Phase {
             load: 1.5,
             failing: 0.0,
             timeout: None,
+            patience: None,
             sheds_above: None,
         }
     }

@@ -36,7 +36,7 @@ impl Measure for InFlight<ConcurrencyLimiter> {
             Some(outcome) => limiter.measured(stamp, outcome, start),
             // A panic says nothing about the load.
             None if thread::panicking() => {}
-            None => limiter.lost(stamp),
+            None => limiter.abandoned(stamp, start),
         }
     }
 }
@@ -47,7 +47,7 @@ impl ConcurrencyLimiter {
         let Some(knee) = &self.knee else { return };
         match outcome {
             Outcome::Ignored => {}
-            Outcome::Overload => self.lost(stamp),
+            Outcome::Overload => self.overloaded(stamp),
             Outcome::Served => {
                 let now = self.now();
                 let nanos = now.get().saturating_sub(start.get());
@@ -58,9 +58,19 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// A request of `stamp` was abandoned, or rejected by an overloaded server.
-    fn lost(&self, stamp: Stamp) {
-        if let Some(claim) = self.knee.as_ref().and_then(|knee| knee.lost(stamp)) {
+    /// A request of `stamp` was abandoned, which was called at `start`.
+    fn abandoned(&self, stamp: Stamp, start: Nanos) {
+        let Some(knee) = &self.knee else { return };
+        let now = self.now();
+        let nanos = now.get().saturating_sub(start.get());
+        if let Some(claim) = knee.abandoned(stamp, nanos) {
+            self.step(&claim, now);
+        }
+    }
+
+    /// A request of `stamp` was rejected by an overloaded server.
+    fn overloaded(&self, stamp: Stamp) {
+        if let Some(claim) = self.knee.as_ref().and_then(|knee| knee.overloaded(stamp)) {
             self.step(&claim, self.now());
         }
     }

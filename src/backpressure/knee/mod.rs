@@ -140,10 +140,15 @@ impl Knee {
         self.samples.measure(stamp, nanos)
     }
 
-    /// A request of `stamp` was abandoned, or rejected by an overloaded server. Returns the claim
-    /// of a step that is due.
-    pub(crate) fn lost(&self, stamp: Stamp) -> Option<Claim> {
-        self.samples.lose(stamp)
+    /// A request of `stamp` was abandoned after `nanos`. Returns the claim of a step that is due.
+    pub(crate) fn abandoned(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
+        self.samples.abandon(stamp, nanos)
+    }
+
+    /// A request of `stamp` was rejected by an overloaded server. Returns the claim of a step that
+    /// is due.
+    pub(crate) fn overloaded(&self, stamp: Stamp) -> Option<Claim> {
+        self.samples.reject(stamp)
     }
 
     /// Makes the step of a claim. Returns the next limit, or `None` if the search was held since.

@@ -7,7 +7,7 @@
 //! +-------------------+-----------------+-------------------------------------------------+
 //! | half round        | n               | sum of log2 of the times, in 1 / 2^13           |   sum
 //! +-------------------+-----------------+-------------------------------------------------+
-//! | half round        | number of lost requests                                           |  lost
+//! | half round        | 24 bits: short ones         | 24 bits: long ones                  |  lost
 //! +-------------------+-------------------------------------------------------------------+
 //! ```
 //!
@@ -18,12 +18,22 @@
 //! | step | condition | `sum` | `lost` |
 //! | --- | --- | --- | --- |
 //! | *measure* | same half round, not claimed | n + 1, sum + log2; with n + 1 = need: n = CLAIMED | – |
-//! | *lose* | same half round | if most are lost, and not claimed: n = CLAIMED | lost + 1 |
+//! | *lose* | same half round | if most are lost, or all together are enough, and not claimed: n = CLAIMED | long or short + 1 |
 //! | *begin* (by the lock of the limiter) | – | next half round, n = sum = 0 | the same, lost = 0 |
 //! | *stop* (by the lock of the limiter) | – | next half round, n = CLAIMED | the same, lost = 0 |
 //!
 //! Each condition and its change of a word are one compare-exchange. The sum cannot run over: it
 //! has at most 16,382 logarithms of less than 2^19 each.
+//!
+//! # Lost requests
+//!
+//! A request that an overloaded server rejects is a *long* one, and so is one that is abandoned
+//! after a time in which most are served: the server took too long. One that is abandoned sooner is
+//! a *short* one: it had too little time left, because it waited in the queue. That is no overload
+//! of the server, and most of all not if the limit is too low. So short ones do not lower the limit
+//! by being most. But they used their permits in vain, like the others, and the search compares by
+//! how many. If they are most, few are served: then they complete the half round, too, or it would
+//! last for minutes.
 //!
 //! # Races
 //!
@@ -47,8 +57,8 @@
 //! has stored before. The compare-exchanges are `Relaxed`: they carry their data, and the lock of
 //! the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`** guard no other memory, so all of their
-//! orderings are `Relaxed`.
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`** guard no other memory, so all of
+//! their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
 
@@ -64,7 +74,12 @@ use crate::sync::{
 const HALF_ROUND: u32 = 48;
 const N: u32 = 34;
 const SUM: u64 = (1 << N) - 1;
-const LOST: u64 = (1 << HALF_ROUND) - 1;
+/// In `lost`, one long and one short request, and the most of each.
+const LONG: u64 = 1;
+const SHORT: u64 = 1 << 24;
+const COUNT: u64 = (1 << 24) - 1;
+/// The least responses of a half round that is completed by lost requests.
+const LEAST_SERVED: u32 = 4;
 
 /// The number of a half round that measures no more.
 const CLAIMED: u32 = MAX_NEED + 1;
@@ -128,6 +143,9 @@ pub(crate) struct Samples {
     stride: AtomicU32,
     /// The number of requests that took the last permit, as long as the stride is above 1.
     number: AtomicU32,
+    /// The mean of the latest half round that was complete, as a logarithm like those of `sum`; 0
+    /// before.
+    typical: AtomicU32,
 }
 
 impl Samples {
@@ -141,6 +159,7 @@ impl Samples {
             least_lost: AtomicU32::new(search.least_lost()),
             stride: AtomicU32::new(1),
             number: AtomicU32::new(0),
+            typical: AtomicU32::new(0),
         }
     }
 
@@ -174,6 +193,8 @@ impl Samples {
             match self.sum.compare_exchange_weak(before, after, Relaxed, Acquire) {
                 Ok(_) if !is_complete => return None,
                 Ok(_) => {
+                    let mean = u32::try_from(sum / u64::from(n)).unwrap_or(u32::MAX);
+                    self.typical.store(mean, Relaxed);
                     let half = HalfRound { n, sum, lost: self.lost_in(stamp) };
                     return Some(Claim { stamp, half, is_overload: false });
                 }
@@ -182,15 +203,29 @@ impl Samples {
         }
     }
 
-    /// Counts a lost request of `stamp`. Returns the claim if most requests were lost.
-    pub(crate) fn lose(&self, stamp: Stamp) -> Option<Claim> {
+    /// Counts a request of `stamp` that was abandoned after `nanos`. Returns the claim if most
+    /// requests were lost, or if it completes the half round.
+    pub(crate) fn abandon(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
+        // Relaxed: an older mean does as well.
+        let is_long = log2::of_sample(nanos) >= u64::from(self.typical.load(Relaxed));
+        self.lose(stamp, if is_long { LONG } else { SHORT })
+    }
+
+    /// Counts a request of `stamp` that an overloaded server rejected. Returns the claim if most
+    /// requests were lost.
+    pub(crate) fn reject(&self, stamp: Stamp) -> Option<Claim> {
+        self.lose(stamp, LONG)
+    }
+
+    fn lose(&self, stamp: Stamp, one: u64) -> Option<Claim> {
         let mut before = self.lost.load(Relaxed);
         let lost = loop {
             if Stamp::of(before) != Some(stamp) {
                 return None;
             }
-            match self.lost.compare_exchange_weak(before, before + 1, Relaxed, Relaxed) {
-                Ok(_) => break lost_of(before + 1),
+            let after = if has_room(before, one) { before + one } else { before };
+            match self.lost.compare_exchange_weak(before, after, Relaxed, Relaxed) {
+                Ok(_) => break after,
                 Err(newer) => before = newer,
             }
         };
@@ -198,15 +233,17 @@ impl Samples {
         let mut sum = self.sum.load(Acquire);
         loop {
             let n = n_of(sum);
-            let is_overload = lost > n && lost >= self.least_lost.load(Relaxed);
-            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !is_overload {
+            let (long, all) = (count_of(lost, LONG), lost_of(lost));
+            let is_overload = long > n && long >= self.least_lost.load(Relaxed);
+            let is_complete = n >= LEAST_SERVED && n + all >= self.need.load(Relaxed);
+            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !(is_overload || is_complete) {
                 return None;
             }
             let claimed = word(stamp, CLAIMED, 0);
             match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Acquire) {
                 Ok(_) => {
-                    let half = HalfRound { n, sum: sum & SUM, lost };
-                    return Some(Claim { stamp, half, is_overload: true });
+                    let half = HalfRound { n, sum: sum & SUM, lost: all };
+                    return Some(Claim { stamp, half, is_overload });
                 }
                 Err(newer) => sum = newer,
             }
@@ -247,9 +284,19 @@ impl Samples {
     }
 }
 
-/// Returns the number of lost requests, of which a billion are as good as more.
+/// Returns the number of lost requests.
 fn lost_of(word: u64) -> u32 {
-    u32::try_from(word & LOST).unwrap_or(u32::MAX).min(1 << 30)
+    count_of(word, LONG) + count_of(word, SHORT)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "24 bits")]
+const fn count_of(word: u64, one: u64) -> u32 {
+    ((word / one) & COUNT) as u32
+}
+
+/// Returns false if a count is at its end. More would be as good.
+const fn has_room(word: u64, one: u64) -> bool {
+    (word / one) & COUNT < COUNT
 }
 
 fn word(stamp: Stamp, n: u32, sum: u64) -> u64 {
