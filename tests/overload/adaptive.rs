@@ -1,4 +1,4 @@
-//! A limit that finds itself, for requests whose terms are read in the call.
+//! A limit that finds itself, for requests with terms that are read in the call.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ async fn run<S, J>(
 where
     S: Service<Rng, Response = (), Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    J: Judge<(), Infallible> + Clone + Send + 'static,
+    J: Judge<(), Infallible> + Clone + Send + Sync + 'static,
 {
     let layer = ConcurrencyBackpressureLayer::adaptive(adaptive);
     let handle = layer.handle();
