@@ -63,8 +63,8 @@ fn a4_grpc_classifier_judges_codes() {
     assert_eq!(judge.judge(&failed), Outcome::Ignored);
 }
 
-/// The permit is held until the body ends, and the time in service ends with the head: a slow reader
-/// is no overload.
+/// The permit is held until the body ends, and the time in service ends with the head: a slow
+/// reader is no overload.
 #[tokio::test(start_paused = true)]
 async fn a2_b1_time_in_service_ends_with_the_head_of_the_response() {
     let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new());

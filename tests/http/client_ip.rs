@@ -53,7 +53,7 @@ fn k10_header_counts_from_trusted_peers_only() {
         ("PrepPilot 1150", "203.0.113.7", &["192.0.2.1"], "203.0.113.7"),
         ("PrepPilot 1150, rotated", "203.0.113.7", &["192.0.2.2"], "203.0.113.7"),
         ("a proxy that is not listed", "172.18.0.1", &["192.0.2.1"], "172.18.0.1"),
-        // A CDN in front of a proxy, all of whose networks are trusted.
+        // A CDN in front of a proxy. All their networks are trusted.
         ("two proxies", "10.0.0.9", &["192.0.2.1, 203.0.113.7, 198.18.5.5"], "203.0.113.7"),
         ("a client within the network", "10.0.0.9", &["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
     ];

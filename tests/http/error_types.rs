@@ -54,7 +54,7 @@ fn o5_class_of_an_error_is_that_of_its_outermost_cause_with_one() {
         io::Error::other("failed to lookup address information: Name or service not known");
     assert_eq!(class_of(lookup), "connect");
 
-    /// An error whose source is a timeout.
+    /// An error with a timeout as its source.
     #[derive(Debug)]
     struct Outer(io::Error);
     impl fmt::Display for Outer {

@@ -469,7 +469,7 @@ async fn r7_body_that_exceeds_the_bound_is_sent_once() {
     }
 }
 
-/// A body whose length is known to exceed the bound, so that nothing of it is ever kept.
+/// A body with a length that is known to exceed the bound, so that nothing of it is ever kept.
 #[tokio::test(start_paused = true)]
 async fn r7_r8_body_known_to_exceed_the_bound_is_told_to_the_hook() {
     const LONG: usize = 70_000;

@@ -133,7 +133,7 @@ fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> + 
     ServiceBuilder::new().layer(concurrency()).layer(retry()).layer(window()).service(echo)
 }
 
-/// A window whose permits expire all the time.
+/// A window with permits that expire all the time.
 const BRIEF: Duration = Duration::from_nanos(100);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -148,7 +148,7 @@ fn keyed<K>(rule: Rule<K>) -> KeyedLimitLayer<(Rule<K>,)> {
     KeyedLimitLayer::new(rule)
 }
 
-/// Calls a service whose quota is spent.
+/// Calls a service with a quota that is spent.
 fn rejected(calls: u64, rule: Rule<Client>) {
     let mut service = keyed(rule).reject_with(|_| u64::MAX).layer(Echo);
     let mut cx = Context::from_waker(Waker::noop());

@@ -56,7 +56,7 @@ fn keyed(limit: u32) -> KeyedLimitLayer<(Rule<Client>,)> {
 
 type Client = fn(&u64) -> Option<[u64; 2]>;
 
-/// Calls a service whose quota is spent.
+/// Calls a service with a quota that is spent.
 fn rejected(calls: u64) {
     let mut service = keyed(1).reject_with(|_| u64::MAX).layer(Echo);
     let mut cx = Context::from_waker(Waker::noop());

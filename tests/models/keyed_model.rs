@@ -61,7 +61,7 @@ fn shape(quota: u32, unit: u32) -> Shape {
     shape
 }
 
-/// What a table is made of.
+/// The parts of a table.
 pub(crate) struct Setting {
     pub(crate) max_keys: u32,
     /// Of each window, by plan.

@@ -37,7 +37,7 @@ impl Limiter {
         Arc::new(Self { semaphore, knee })
     }
 
-    /// Creates a limiter whose half round is complete but for `missing` requests.
+    /// Creates a limiter with a half round that is complete but for `missing` requests.
     fn almost_complete(missing: u32) -> Arc<Self> {
         let limiter = Self::new();
         for _ in missing..NEED {

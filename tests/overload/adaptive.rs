@@ -1,4 +1,4 @@
-//! A limit that finds itself, for requests whose terms are read in the call.
+//! A limit that finds itself, for requests with terms that are read in the call.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 

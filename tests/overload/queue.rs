@@ -44,7 +44,7 @@ pub(crate) struct Run {
 pub(crate) enum Rule {
     /// The limit knows them.
     Known,
-    /// The limit knows none. The server ends a request at once whose deadline has passed, as most
+    /// The limit knows none. The server ends a request at once if its deadline has passed, as most
     /// queues do.
     ExpiredSkipped,
     Unknown,

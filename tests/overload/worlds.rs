@@ -1,4 +1,4 @@
-//! Worlds that are drawn at random, on whose figures nothing was tuned.
+//! Worlds that are drawn at random: nothing was tuned on their figures.
 
 use fastrand::Rng;
 
