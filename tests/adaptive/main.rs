@@ -240,8 +240,8 @@ fn a8_core_agrees_with_the_search_in_floating_point() {
             // Now and then, most requests are lost.
             let lost = if random.u32(0..20) == 0 { 10_000 } else { random.u32(0..4) };
             let rounds = naive.elasticity;
-            complete(&mut core, lost, time(of_core), half_round * 1_000_000_000);
-            complete(&mut naive, lost, time(of_naive), half_round * 1_000_000_000);
+            complete(&mut core, lost, time(of_core), half_round * 10_000_000_000);
+            complete(&mut naive, lost, time(of_naive), half_round * 10_000_000_000);
             let threshold = 1.0 / (f64::from(sharers) + 1.0);
             let is_new = naive.elasticity != rounds;
             if is_new && naive.elasticity.is_some_and(|e| (e - threshold).abs() < 0.1) {

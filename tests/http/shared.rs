@@ -106,7 +106,7 @@ async fn o7_json_of_a_shared_limit_has_its_state_and_its_counts() {
     let expected = json!([{
         "kind": "shared",
         "name": "fleet",
-        "quota": "api",
+        "quota_name": "api",
         "limit": 10,
         "window_seconds": 5.0,
         "remaining": 10,
@@ -122,7 +122,7 @@ async fn o7_json_of_a_shared_limit_has_its_state_and_its_counts() {
         "max_wait_seconds": 30.0,
         "is_closed": false,
         "rejected": { "queue_full": 0, "wait_timeout": 0, "too_late": 0, "closed": 0 },
-        "fleet": {
+        "store": {
             "store_requests": snapshot.store.store_requests,
             "store_failures": snapshot.store.store_failures,
             "leased": 0,

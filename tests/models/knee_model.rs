@@ -135,12 +135,27 @@ fn a8_requests_measured_at_once_all_count() {
     });
 }
 
-/// A5: a step of the rule for lost requests and one of a complete half round exclude each other.
+/// A5: a lost request and a measured one, of which either completes the half round, make one step.
 #[test]
 fn a5_lost_request_beside_a_measured_one_makes_one_step() {
     Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        // Seven are lost, and six measured: with one more of each, both rules may decide.
-        let limiter = Limiter::almost_complete(NEED - 6);
+        let limiter = Limiter::almost_complete(1);
+        let stamp = limiter.knee.present().expect("a half round");
+        let other = spawn(&limiter, move |limiter| limiter.lost(stamp));
+        let is_by_measured = limiter.served(stamp);
+        let is_by_lost = other.join().expect("its thread ends");
+        assert!(is_by_measured != is_by_lost, "one was missing, and two have come");
+        limiter.is_whole(0);
+        assert_ne!(limiter.knee.present(), Some(stamp));
+    });
+}
+
+/// A5: a step of the rule for lost requests counts a measured request that comes beside it, or not.
+#[test]
+fn a5_overload_beside_a_measured_request_makes_one_step() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        // Seven are lost, and one is measured: with one more of each, the limit is lowered.
+        let limiter = Limiter::almost_complete(NEED - 1);
         let stamp = limiter.knee.present().expect("a half round");
         for _ in 0..7 {
             assert!(limiter.knee.overloaded(stamp).is_none());
@@ -149,7 +164,7 @@ fn a5_lost_request_beside_a_measured_one_makes_one_step() {
         let measured = limiter.served(stamp);
         assert!(!measured, "the half round is not complete");
         let lowered = other.join().expect("its thread ends");
-        assert!(lowered, "eight are lost, and seven measured at most");
+        assert!(lowered, "eight are lost, and two measured at most");
         limiter.is_whole(0);
         assert_ne!(limiter.knee.present(), Some(stamp));
     });

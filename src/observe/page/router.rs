@@ -21,7 +21,7 @@ const PAGE: &str = include_str!("page.html");
 /// Allows the page's own script and style, by their hashes, and requests to its own server. A test
 /// tells the hashes after a change of the page.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-Qdp55PGOqQ0IBHz06x8ybOHJkWutoEZsn8Nv10r3Fa4='; \
+    script-src 'sha256-An4UoTbJA0ooWEM+lfF/uwacAC2rJ6ocXJxpQ9oKwNo='; \
     style-src 'sha256-+fx4DYt82Ej5WMhnT7PK4AfWQcMK2cI7AThuuKHG27U='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'self'";
