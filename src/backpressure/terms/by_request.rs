@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -183,7 +182,7 @@ impl<S: Service<Request>, Request, P: RejectPolicy> ByRequestFuture<S, Request, 
         self.project()
             .call
             .take_in_flight()
-            .map(|mut in_flight| mem::take(P::held(&mut in_flight)))
+            .map(|mut in_flight| std::mem::take(P::held(&mut in_flight)))
             .unwrap_or_default()
     }
 }
