@@ -161,6 +161,18 @@ fn a5_goodput_returns_when_callers_abandon_requests_after_a_loss_of_capacity() {
     assert!(ratio.throughput >= 0.85, "{:.3} of the goodput", ratio.throughput);
 }
 
+/// The time of the callers includes the queue, whose wait uses it up once the limit is too low.
+#[test]
+fn a5_limit_grows_back_when_callers_give_up_by_the_wait_in_the_queue() {
+    let start = Phase { patience: Some(0.25), ..Phase::new("", 20.0) };
+    let lost = Phase { capacity: 4, load: 10.0, seconds: 30.0, ..start.clone() };
+    let settling = Phase { seconds: 20.0, ..start.clone() };
+    let back = Phase { seconds: 30.0, ..start.clone() };
+    let world = world(Server::Fifo, vec![start, lost, settling, back]);
+    let ratio = last(&World { max_queue: 100, ..world }, 3);
+    assert!(ratio.throughput >= 0.85, "{:.3} of the goodput", ratio.throughput);
+}
+
 /// A knee above the range, and one below it: the limit stays at the bound, and the step does not
 /// grow there, by which every other half round would have half of the throughput.
 #[test]
