@@ -95,6 +95,8 @@ pub fn worlds() -> Vec<World> {
                 ],
             )
         },
+        outage("outage, varied times", Times::Lognormal(0.5)),
+        outage("outage, steady times", Times::Lognormal(0.2)),
         fifo(
             "breathing",
             vec![
@@ -134,6 +136,21 @@ pub fn worlds() -> Vec<World> {
         vec![at("40 random replicas (soft knee)", 60.0)],
     ));
     worlds
+}
+
+/// A server that serves 200 requests at a time, a tenth as many arrive, and for ten seconds it serves
+/// none. Their callers give up after 100 ms, in the queue or in the server.
+fn outage(name: &str, times: Times) -> World {
+    let up = |name: &str, seconds| Phase {
+        capacity: 200,
+        load: 0.1,
+        times,
+        patience: Some(0.1),
+        ..Phase::new(name, seconds)
+    };
+    let down = Phase { service: 5.0, load: 25.0, ..up("", 10.0) };
+    let phases = vec![up("", 10.0), down, up(&format!("after an {name}"), 60.0)];
+    World { max_queue: 100, ..world(name, Server::Fifo, phases) }
 }
 
 /// Returns true for the kinds of phases that the limit does not meet: a server that sheds what is

@@ -32,6 +32,8 @@ struct Arguments {
     unmet: bool,
 }
 
+/// The seconds in which a limit may grow.
+const GROWTH: f64 = 120.0;
 /// The seeds of a known world.
 const SEEDS: u64 = 5;
 
@@ -63,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::create_dir_all(folder)?;
     }
     println!("{}", known_worlds(&arguments)?);
-    let growth = median((0..SEEDS * 2).map(growth).collect());
+    let growth = median((0..SEEDS * 8).map(growth).collect());
     println!("growth from 10 to 36 permits of 40, at 100 requests a second: {growth:.1} s\n");
     println!("{}", random_worlds(&arguments));
     Ok(())
@@ -135,13 +137,13 @@ fn known_worlds(arguments: &Arguments) -> Result<Table, Box<dyn Error>> {
 fn growth(seed: u64) -> f64 {
     let phases = vec![
         Phase { capacity: 10, ..Phase::new("", 30.0) },
-        Phase { service: 0.1, ..Phase::new("", 60.0) },
+        Phase { service: 0.1, ..Phase::new("", GROWTH) },
     ];
     let world =
         World { name: String::new(), server: Server::Fifo, limiters: 1, max_queue: 400, phases };
     let [adaptive, _] = both(&world, seed);
     let bins = &adaptive[1].bins;
-    let seconds = 60.0 / bins.len() as f64;
+    let seconds = GROWTH / bins.len() as f64;
     let followed = bins.iter().position(|bin| bin.limit / (1e9 * seconds) >= 36.0);
     followed.unwrap_or(bins.len()) as f64 * seconds
 }

@@ -11,8 +11,13 @@ pub struct Naive {
     /// L.
     pub middle: f64,
     step: f64,
+    least_step: f64,
+    /// The end of the last half round.
+    since: Option<u64>,
     direction: i32,
     is_high_first: bool,
+    /// The longest time of an abandoned request, as a logarithm.
+    longest: f64,
     half_round: u32,
     n: f64,
     sum: f64,
@@ -36,8 +41,11 @@ impl Naive {
             threshold: 1.0 / (f64::from(sharers) + 1.0),
             middle: f64::from(start),
             step: 0.5,
+            least_step: 0.03,
+            since: None,
             direction: 0,
             is_high_first: true,
+            longest: 0.0,
             half_round: 1,
             n: 0.0,
             sum: 0.0,
@@ -95,7 +103,7 @@ impl Naive {
         self.middle = moved.clamp(self.min, self.max);
         let has_turned = self.direction == -direction || self.middle != moved;
         if has_turned {
-            self.step = (self.step / 2.0).max(0.03);
+            self.shrink();
             self.rest_at = Some(if direction > 0 { high } else { low });
         } else if self.direction == direction {
             self.step = (self.step * (1.0 + weight / 2.0)).min(1.0);
@@ -104,11 +112,31 @@ impl Naive {
         self.is_high_first = !self.is_high_first;
     }
 
-    fn lower(&mut self) {
+    /// Follows the rate of a half round, one without a stride.
+    fn follow_rate(&mut self, now: u64) {
+        let since = self.since.replace(now);
+        if let Some(nanos) = since.map(|since| now - since).filter(|nanos| *nanos > 0) {
+            let rate = (self.n + self.lost) * 1e9 / nanos as f64;
+            self.least_step = (0.8 / rate.floor().sqrt()).clamp(0.03, 0.08);
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.step = (self.step / 2.0).max(self.least_step);
+    }
+
+    fn jump(&mut self, direction: i32) {
         let step = self.step.max(0.1);
-        self.middle = (self.middle / (1.0 + step)).max(self.min);
-        self.step = (1.5 * step).min(1.0);
-        self.direction = -1;
+        let factor = 1.0 + step;
+        let moved = if direction > 0 { self.middle * factor } else { self.middle / factor };
+        self.middle = moved.clamp(self.min, self.max);
+        if self.middle == moved {
+            self.step = (1.5 * step).min(1.0);
+        } else {
+            self.shrink();
+        }
+        self.direction = direction;
+        self.is_high_first = direction > 0;
         (self.first, self.rest_at) = (None, None);
     }
 }
@@ -126,7 +154,7 @@ impl Algorithm for Naive {
         (self.min < self.max).then_some(Stamp(Number::Naive(self.half_round)))
     }
 
-    fn ended(&mut self, stamp: Stamp, end: End, nanos: u64, _: u64) {
+    fn ended(&mut self, stamp: Stamp, end: End, nanos: u64, now: u64) {
         let Stamp(Number::Naive(half_round)) = stamp else { return };
         if half_round != self.half_round {
             return;
@@ -138,20 +166,31 @@ impl Algorithm for Naive {
                 self.sum += (nanos.max(1) as f64).ln();
                 if self.n >= self.need() {
                     self.typical = self.sum / self.n;
+                    self.follow_rate(now);
                     self.complete();
                     self.begin();
                 }
             }
             End::Abandoned | End::Overload => {
-                let is_long = end == End::Overload || (nanos.max(1) as f64).ln() >= self.typical;
+                let log = (nanos.max(1) as f64).ln();
+                if end == End::Abandoned {
+                    self.longest = self.longest.max(log);
+                }
+                let unknown = self.typical == 0.0;
+                let bar = if unknown { self.longest - 2.0_f64.ln() } else { self.typical };
+                let is_long = end == End::Overload || log > bar;
                 self.lost += 1.0;
                 self.long += f64::from(u8::from(is_long));
-                let most = self.long > self.n;
-                if most && self.long >= 8.0 && self.long >= self.middle / 2.0 {
-                    self.lower();
-                    self.begin();
-                } else if self.n >= 4.0 && self.n + self.lost >= self.need() {
-                    self.complete();
+                let is_fall = self.long > self.n && self.long >= (self.middle / 2.0).max(8.0);
+                let is_enough = self.n + self.lost >= self.need();
+                let is_enough = is_enough && (self.n == 0.0 || self.n >= 4.0);
+                if is_fall || is_enough {
+                    self.follow_rate(now);
+                    match self.n {
+                        _ if is_fall => self.jump(-1),
+                        4.0.. => self.complete(),
+                        _ => self.jump(1),
+                    }
                     self.begin();
                 }
             }

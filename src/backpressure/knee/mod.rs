@@ -39,13 +39,13 @@ mod search;
 
 use std::fmt;
 
-use self::{
-    samples::Samples,
-    search::{HalfRound, Search},
-};
 pub(crate) use self::{
     samples::{Claim, Stamp},
     search::{ELASTICITY_ONE, MAX_LIMIT, Range},
+};
+use self::{
+    samples::{Samples, Step},
+    search::Search,
 };
 use crate::{
     sync::{AtomicU64, Mutex, Ordering::Relaxed},
@@ -157,17 +157,22 @@ impl Knee {
         if !self.samples.is_current(claim) {
             return None;
         }
-        let elasticity = if claim.is_overload() {
-            state.search.lower();
-            None
-        } else {
-            state.search.complete(claim.half())
+        let half = claim.half();
+        state.follow_rate(half.n.saturating_add(half.lost), now);
+        let elasticity = match claim.step() {
+            Step::Complete => state.search.complete(half),
+            Step::Fall => {
+                state.search.fall();
+                None
+            }
+            Step::Rise => {
+                state.search.rise();
+                None
+            }
         };
         if let Some(elasticity) = elasticity {
             self.note(elasticity);
         }
-        let HalfRound { n, lost, .. } = claim.half();
-        state.adapt_stride(n.saturating_add(lost), now);
         Some(state.search.limit())
     }
 
@@ -226,8 +231,9 @@ impl Knee {
 }
 
 impl State {
-    /// Chooses the next stride, by the rate of measured requests in this half round.
-    fn adapt_stride(&mut self, n: u32, now: Nanos) {
+    /// Chooses the next stride, and tells the search, by the rate of the measured requests in this
+    /// half round.
+    fn follow_rate(&mut self, n: u32, now: Nanos) {
         let since = self.since.replace(now);
         let Some(since) = since else { return };
         let nanos = now.since(since).as_nanos();
@@ -237,6 +243,7 @@ impl State {
         let rate = u128::from(n) * u128::from(self.stride) * 1_000_000_000 / nanos;
         let stride = u32::try_from(rate.div_ceil(MAX_RATE)).unwrap_or(MAX_STRIDE);
         self.stride = stride.clamp(1, MAX_STRIDE).next_power_of_two();
+        self.search.set_rate(u64::try_from(rate).unwrap_or(u64::MAX));
     }
 }
 

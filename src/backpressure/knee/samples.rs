@@ -28,12 +28,16 @@
 //! # Lost requests
 //!
 //! A request that an overloaded server rejects is a *long* one, and so is one that is abandoned
-//! after a time in which most are served: the server took too long. One that is abandoned sooner is
-//! a *short* one: it had too little time left, because it waited in the queue. That is no overload
-//! of the server, and most of all not if the limit is too low. So short ones do not lower the limit
-//! by being most. But they used their permits in vain, like the others, and the search compares by
-//! how many. If they are most, few are served: then they complete the half round, too, or it would
-//! last for minutes.
+//! after more than the time in which most are served: the server took too long. One that is
+//! abandoned sooner is a *short* one: it had too little time left, because it waited in the queue.
+//! That is no overload of the server, and most of all not if the limit is too low. So only long ones
+//! lower the limit by being more than the served ones. But short ones used their permits in vain,
+//! like the others, and the search compares by how many. If they are most, few are served: then
+//! they end the half round, too, or it would last for minutes.
+//!
+//! Before a half round is complete, the time in which most are served is not known. A half of the
+//! longest time of those that were abandoned takes its place: those that were abandoned much sooner
+//! than others had less time.
 //!
 //! # Races
 //!
@@ -57,19 +61,22 @@
 //! has stored before. The compare-exchanges are `Relaxed`: they carry their data, and the lock of
 //! the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`** guard no other memory, so all of
-//! their orderings are `Relaxed`.
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory,
+//! so all of their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
 
 use super::{
     log2,
-    search::{HalfRound, MAX_NEED, Search},
+    search::{HalfRound, LEAST_SERVED, MAX_NEED, Search},
 };
 use crate::sync::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+/// The logarithm of a time, less that of its half.
+const HALF: u32 = 1 << log2::SAMPLE_BITS;
 
 const HALF_ROUND: u32 = 48;
 const N: u32 = 34;
@@ -78,8 +85,8 @@ const SUM: u64 = (1 << N) - 1;
 const LONG: u64 = 1;
 const SHORT: u64 = 1 << 24;
 const COUNT: u64 = (1 << 24) - 1;
-/// The least responses of a half round that is completed by lost requests.
-const LEAST_SERVED: u32 = 4;
+/// The least measured requests by which a limit is lowered, at any stride.
+const LEAST_LONG: u32 = 4;
 
 /// The number of a half round that measures no more.
 const CLAIMED: u32 = MAX_NEED + 1;
@@ -118,8 +125,18 @@ impl Stamp {
 pub(crate) struct Claim {
     stamp: Stamp,
     half: HalfRound,
-    /// Most requests were lost.
-    is_overload: bool,
+    step: Step,
+}
+
+/// The step that ends a half round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It has enough requests.
+    Complete,
+    /// More requests were lost than served, although they had time.
+    Fall,
+    /// It has enough requests, of which next to none was served: most had too little time left.
+    Rise,
 }
 
 impl Claim {
@@ -127,8 +144,8 @@ impl Claim {
         self.half
     }
 
-    pub(crate) fn is_overload(&self) -> bool {
-        self.is_overload
+    pub(crate) fn step(&self) -> Step {
+        self.step
     }
 }
 
@@ -146,6 +163,8 @@ pub(crate) struct Samples {
     /// The mean of the latest half round that was complete, as a logarithm like those of `sum`; 0
     /// before.
     typical: AtomicU32,
+    /// The longest time of an abandoned request, as such a logarithm; for as long as `typical` is 0.
+    longest: AtomicU32,
 }
 
 impl Samples {
@@ -160,6 +179,7 @@ impl Samples {
             stride: AtomicU32::new(1),
             number: AtomicU32::new(0),
             typical: AtomicU32::new(0),
+            longest: AtomicU32::new(0),
         }
     }
 
@@ -196,23 +216,33 @@ impl Samples {
                     let mean = u32::try_from(sum / u64::from(n)).unwrap_or(u32::MAX);
                     self.typical.store(mean, Relaxed);
                     let half = HalfRound { n, sum, lost: self.lost_in(stamp) };
-                    return Some(Claim { stamp, half, is_overload: false });
+                    return Some(Claim { stamp, half, step: Step::Complete });
                 }
                 Err(newer) => before = newer,
             }
         }
     }
 
-    /// Counts a request of `stamp` that was abandoned after `nanos`. Returns the claim if most
-    /// requests were lost, or if it completes the half round.
+    /// Counts a request of `stamp` that was abandoned after `nanos`. Returns the claim if it ends
+    /// the half round.
     pub(crate) fn abandon(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
-        // Relaxed: an older mean does as well.
-        let is_long = log2::of_sample(nanos) >= u64::from(self.typical.load(Relaxed));
+        #[allow(clippy::cast_possible_truncation, reason = "less than 2^19")]
+        let log = log2::of_sample(nanos) as u32;
+        let is_long = log > self.time_of_most(log);
         self.lose(stamp, if is_long { LONG } else { SHORT })
     }
 
-    /// Counts a request of `stamp` that an overloaded server rejected. Returns the claim if most
-    /// requests were lost.
+    /// Returns the time in which most are served, once `log` is known of one that was abandoned.
+    fn time_of_most(&self, log: u32) -> u32 {
+        // Relaxed: an older time does as well.
+        match self.typical.load(Relaxed) {
+            0 => self.longest.fetch_max(log, Relaxed).max(log).saturating_sub(HALF),
+            typical => typical,
+        }
+    }
+
+    /// Counts a request of `stamp` that an overloaded server rejected. Returns the claim if it ends
+    /// the half round.
     pub(crate) fn reject(&self, stamp: Stamp) -> Option<Claim> {
         self.lose(stamp, LONG)
     }
@@ -234,16 +264,19 @@ impl Samples {
         loop {
             let n = n_of(sum);
             let (long, all) = (count_of(lost, LONG), lost_of(lost));
-            let is_overload = long > n && long >= self.least_lost.load(Relaxed);
-            let is_complete = n >= LEAST_SERVED && n + all >= self.need.load(Relaxed);
-            if Stamp::of(sum) != Some(stamp) || n == CLAIMED || !(is_overload || is_complete) {
-                return None;
-            }
+            let step = if long > n && long >= self.least_lost.load(Relaxed) {
+                Some(Step::Fall)
+            } else if n + all >= self.need.load(Relaxed) && (n == 0 || n >= LEAST_SERVED) {
+                Some(if n >= LEAST_SERVED { Step::Complete } else { Step::Rise })
+            } else {
+                None
+            };
+            let step = step.filter(|_| Stamp::of(sum) == Some(stamp) && n != CLAIMED)?;
             let claimed = word(stamp, CLAIMED, 0);
             match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Acquire) {
                 Ok(_) => {
                     let half = HalfRound { n, sum: sum & SUM, lost: all };
-                    return Some(Claim { stamp, half, is_overload });
+                    return Some(Claim { stamp, half, step });
                 }
                 Err(newer) => sum = newer,
             }
@@ -265,7 +298,8 @@ impl Samples {
     /// lock.
     pub(crate) fn begin(&self, search: &Search, stride: u32) {
         self.need.store(search.need(), Relaxed);
-        self.least_lost.store(search.least_lost(), Relaxed);
+        let least_lost = (search.least_lost() / stride).max(LEAST_LONG);
+        self.least_lost.store(least_lost, Relaxed);
         self.stride.store(stride, Relaxed);
         self.next(0);
     }

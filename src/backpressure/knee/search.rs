@@ -32,13 +32,27 @@
 //! A round moves L by the step, or by less if the evidence is weak: e is known no better than the
 //! means, and a step that follows noise is a random walk. The *weight* of a round is the deviation
 //! of the measured difference from that at the threshold, `|Δ ln R - θ Δ ln L|`, times `2 √n`, and
-//! at most 1. For times that vary as much as exponential ones do, a weight of 1 is about one and a
-//! half standard deviations.
+//! at most 1. The difference of two means has a standard deviation of `σ √(2 / n)`, so for times with
+//! a σ of 0.7, a weight of 1 is half of one.
+//!
+//! Near the knee the step shrinks, to a least one by the rate of the measured requests: `0.8 / √rate`
+//! a second, within 3 and 8 %. The time in which an elasticity is known falls with the rate, and with
+//! the square of the step. With 3 % at 100 requests a second, it took minutes to see that the
+//! capacity has grown.
+//!
+//! # Lost requests
 //!
 //! A request that was *lost*, rejected by an overloaded server or abandoned by its caller, has no
 //! time in service that could be compared. But it used its permit in vain: with n responses, the
 //! permits yield a response per R (n + lost) / n. So ln((n + lost) / n) is added to the mean. A
 //! share that is lost at both limits cancels.
+//!
+//! If more are lost than served although they had the time in which most are served, the server is
+//! too slow, and the limit *falls* at once. If they are lost sooner, they have spent their time in
+//! the queue, and the search goes on. If next to none is served then, there is nothing to compare: the
+//! limit is too low for the queue before it, and *rises*. So while a server is down, the limit
+//! settles where the requests have just that time left when they leave the queue, which is where it
+//! has to be for their rate once the server is back.
 //!
 //! # Numbers
 //!
@@ -58,12 +72,16 @@ const L_ONE: u64 = 1 << 8;
 const ONE: u64 = 1 << 12;
 /// The step at the start: one half.
 const FIRST_STEP: u64 = ONE / 2;
-/// The smallest step: 3 %.
-const LEAST_STEP: u64 = 123;
-/// The smallest step of the rule for lost requests: 10 %.
+/// The bounds of the smallest step: 3 and 8 %.
+const LEAST_STEPS: [u64; 2] = [123, 328];
+/// The smallest step at one request a second, without the bounds. It falls with the root of the rate.
+const LEAST_STEP_OF_ONE: u64 = 3_277;
+/// The smallest step of the rules for lost requests: 10 %.
 const LEAST_STEP_OF_LOSS: u64 = 410;
 /// The smallest number of lost requests that lowers the limit at once.
 const LEAST_LOST: u64 = 8;
+/// The least responses by which limits are compared.
+pub(crate) const LEAST_SERVED: u32 = 4;
 /// One, in the unit of an elasticity.
 pub(crate) const ELASTICITY_ONE: i64 = 1 << 10;
 /// ln 2 in 1 / 2^16.
@@ -118,6 +136,8 @@ pub(crate) struct Search {
     /// L, in 1/256.
     l: u64,
     step: u64,
+    /// The smallest step.
+    least_step: u64,
     direction: Direction,
     is_high_first: bool,
     stage: Stage,
@@ -130,6 +150,7 @@ impl Search {
             range,
             l: u64::from(start) * L_ONE,
             step: FIRST_STEP,
+            least_step: LEAST_STEPS[0],
             direction: Direction::None,
             is_high_first: true,
             stage: Stage::First,
@@ -181,6 +202,13 @@ impl Search {
         to_u32(self.l.div_ceil(2 * L_ONE).max(LEAST_LOST))
     }
 
+    /// Follows the rate of the measured requests, per second.
+    pub(crate) fn set_rate(&mut self, rate: u64) {
+        let root = (rate.min(1 << 40) << 16).isqrt().max(1); // in 1/256
+        let [min, max] = LEAST_STEPS;
+        self.least_step = ((LEAST_STEP_OF_ONE << 8) / root).clamp(min, max);
+    }
+
     /// A half round is complete. Returns the elasticity if it was the second one of a round.
     pub(crate) fn complete(&mut self, half: HalfRound) -> Option<i64> {
         let first = match self.stage {
@@ -213,12 +241,28 @@ impl Search {
         Some(rise * ELASTICITY_ONE / distance)
     }
 
-    /// Most requests of a half round were lost: the limit is too high, by whatever the times say.
-    pub(crate) fn lower(&mut self) {
+    /// More requests of a half round were lost than served, although they had time: the limit is too
+    /// high.
+    pub(crate) fn fall(&mut self) {
+        self.jump(Direction::Down);
+    }
+
+    /// Next to no request of a half round was served, because they had too little time left: the
+    /// limit is too low.
+    pub(crate) fn rise(&mut self) {
+        self.jump(Direction::Up);
+    }
+
+    /// Moves L by a whole step, and begins a round on the far side of it.
+    fn jump(&mut self, direction: Direction) {
         let step = self.step.max(LEAST_STEP_OF_LOSS);
-        self.l = (self.l * ONE / (ONE + step)).max(u64::from(self.range.min) * L_ONE);
-        self.step = (step * 3 / 2).min(ONE);
-        self.direction = Direction::Down;
+        if self.go(direction, step) {
+            self.step = (step * 3 / 2).min(ONE);
+        } else {
+            self.shrink();
+        }
+        self.direction = direction;
+        self.is_high_first = direction == Direction::Up;
         self.stage = Stage::First;
     }
 
@@ -226,22 +270,32 @@ impl Search {
     /// met a bound of the range.
     fn follow(&mut self, direction: Direction, weight: u64, half_step: u64) -> bool {
         let step = self.step.max(half_step) * weight / ONE;
-        let moved = match direction {
-            Direction::Up => divide(self.l * (ONE + step), ONE),
-            _ => divide(self.l * ONE, ONE + step),
-        };
-        let bounds = [self.range.min, self.range.max].map(|bound| u64::from(bound) * L_ONE);
-        self.l = moved.clamp(bounds[0], bounds[1]);
-        let is_absorbed = self.l != moved;
+        let is_absorbed = !self.go(direction, step);
         let is_turn = self.direction != Direction::None && self.direction != direction;
-        // At a bound, a step that grew would make every other half round one of a limit far off.
         if is_absorbed || is_turn {
-            self.step = (self.step / 2).max(LEAST_STEP);
+            self.shrink();
         } else if self.direction == direction {
             self.step = (self.step + divide(self.step * weight, 2 * ONE)).min(ONE);
         }
         self.direction = direction;
         is_absorbed || is_turn
+    }
+
+    /// Moves L by the step. Returns false if a bound of the range absorbs a part of it: a step that
+    /// grew there would make every other half round one of a limit far off.
+    fn go(&mut self, direction: Direction, step: u64) -> bool {
+        let moved = match direction {
+            Direction::Up => divide(self.l * (ONE + step), ONE),
+            _ => divide(self.l * ONE, ONE + step),
+        };
+        let [min, max] = [self.range.min, self.range.max].map(|bound| u64::from(bound) * L_ONE);
+        self.l = moved.clamp(min, max);
+        self.l == moved
+    }
+
+    /// Halves the step.
+    fn shrink(&mut self) {
+        self.step = (self.step / 2).max(self.least_step);
     }
 
     /// Returns the two limits of a round: different, and inside the range, unless that has one.
