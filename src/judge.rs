@@ -66,6 +66,9 @@ pub trait Measure: Default + Send + Sync {
     /// A measurement that has begun.
     type Begun: Copy + fmt::Debug + Send + Sync;
 
+    /// Returns false for none.
+    fn is_held(&self) -> bool;
+
     /// Ends a measurement with the outcome of the request, or with none if it was abandoned.
     fn end(&self, begun: Self::Begun, outcome: Option<Outcome>);
 }
@@ -73,6 +76,11 @@ pub trait Measure: Default + Send + Sync {
 /// Of limits that measure nothing.
 impl Measure for () {
     type Begun = Infallible;
+
+    #[inline]
+    fn is_held(&self) -> bool {
+        false
+    }
 
     fn end(&self, begun: Infallible, _: Option<Outcome>) {
         match begun {}

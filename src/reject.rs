@@ -85,13 +85,17 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
     #[doc(hidden)]
     type InFlight<I: Measure>: Send + Sync;
 
-    /// Calls, and measures the request if `begin` returns a measurement.
+    /// The measurement of a request from its call on, or none.
     #[doc(hidden)]
-    fn call<R, I: Measure>(
-        &self,
-        begin: impl FnOnce() -> Option<I::Begun>,
-        call: impl FnOnce() -> (R, I),
-    ) -> (R, Self::InFlight<I>);
+    type Measurement<I: Measure>;
+
+    /// Begins the measurement of a request that is about to be called, if `begin` returns one.
+    #[doc(hidden)]
+    fn begin<I: Measure>(&self, begin: impl FnOnce() -> Option<I::Begun>) -> Self::Measurement<I>;
+
+    /// Returns what a request in flight holds, once it was called.
+    #[doc(hidden)]
+    fn in_flight<I: Measure>(held: I, measurement: Self::Measurement<I>) -> Self::InFlight<I>;
 
     /// A rejected request holds nothing.
     #[doc(hidden)]
@@ -147,13 +151,14 @@ macro_rules! unmeasured {
 
         type InFlight<I: Measure> = I;
 
-        #[inline(always)]
-        fn call<R, I: Measure>(
-            &self,
-            _: impl FnOnce() -> Option<I::Begun>,
-            call: impl FnOnce() -> (R, I),
-        ) -> (R, I) {
-            call()
+        type Measurement<I: Measure> = ();
+
+        #[inline]
+        fn begin<I: Measure>(&self, _: impl FnOnce() -> Option<I::Begun>) {}
+
+        #[inline]
+        fn in_flight<I: Measure>(held: I, (): ()) -> I {
+            held
         }
 
         #[inline]

@@ -9,9 +9,8 @@ use std::{
 
 use super::{
     ConcurrencySnapshot,
-    adaptive::Begun,
     arrival::{self, Ask, Unfit},
-    knee::{Knee, Stamp},
+    knee::{Begun, Knee, Stamp},
     pace::Pace,
     reserve::Reserve,
     service_times::ServiceTimes,
@@ -339,9 +338,7 @@ impl Limiter for ConcurrencyLimiter {
 
     #[inline]
     fn measure(limiter: &CachedArc<Self>, permit: &mut Permit) -> Option<Begun> {
-        let stamp = permit.0?;
-        permit.0 = None;
-        Some(Begun::now(limiter, stamp))
+        if permit.0.is_none() { None } else { limiter.begin(&mut permit.0) }
     }
 
     fn rejection(&self, reason: Reason, limits: Option<&QueueLimits>, _: u32, (): &()) -> Rejected {

@@ -83,14 +83,13 @@ where
         match permit {
             Ok(terms) => {
                 let (limiter, permit) = self.readiness.taken();
-                let call = || {
-                    L::call(limiter, &terms, || {
-                        #[cfg(debug_assertions)]
-                        let _driven = limit.driven();
-                        self.inner.call(request)
-                    })
-                };
-                let (future, permit) = self.policy.call(|| L::measure(limiter, permit), call);
+                let measurement = self.policy.begin(|| L::measure(limiter, permit));
+                let (future, permit) = L::call(limiter, &terms, || {
+                    #[cfg(debug_assertions)]
+                    let _driven = limit.driven();
+                    self.inner.call(request)
+                });
+                let permit = P::in_flight(permit, measurement);
                 let response = ResponseFuture::admitted(future, permit);
                 #[cfg(debug_assertions)]
                 let response = response.of(limit);

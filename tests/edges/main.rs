@@ -25,6 +25,9 @@ mod grpc_status;
 mod headers;
 #[path = "../support/hold.rs"]
 mod hold;
+#[allow(unused_imports, reason = "the range of its settings")]
+#[path = "../../src/backpressure/knee/mod.rs"]
+mod knee;
 #[path = "../../src/retry/waits.rs"]
 mod listed_waits;
 #[path = "../../src/backpressure/pace.rs"]
@@ -56,6 +59,7 @@ mod window;
 mod deadlines;
 mod layers;
 mod limits;
+mod measurements;
 mod paces;
 mod refill;
 mod times;

@@ -17,9 +17,9 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceBuilder};
 use tower_floodgate::{
     ConcurrencyBackpressureLayer, ExponentialRetry, ExponentialRetryLayer, WindowRateLimitLayer,
-    backpressure::{Adaptive, Class, Terms},
+    backpressure::{Adaptive, Class, Judged, ServedIfOk, Terms},
     keyed::{KeyedLimitLayer, Rule},
-    reject::RejectWithBoxError,
+    reject::{NeverReject, RejectWithBoxError},
     retry::RetryBudget,
     shared::{Away, SharedKeyedWindow, SharedRateLimitLayer, SharedWindow, Store, StoreError},
 };
@@ -30,13 +30,18 @@ include!("harness.rs");
 ///
 /// A *clone* is a service that is cloned for each request, as axum, hyper and tonic do. A *large
 /// response* has a kilobyte.
-const CALLS: [Call; 25] = [
+const CALLS: [Call; 27] = [
     ("concurrency limit", |calls| call(calls, concurrency().layer(Echo)), 85),
     ("concurrency limit, bounded", |calls| call(calls, bounded().layer(Echo)), 89),
     ("concurrency limit, clone", |calls| oneshot(calls, &concurrency().layer(Echo)), 229),
-    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 101),
-    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 252),
+    ("concurrency limit, adaptive", |calls| call(calls, adaptive().layer(Echo)), 91),
+    ("concurrency limit, adaptive, clone", |calls| oneshot(calls, &adaptive().layer(Echo)), 239),
     ("concurrency limit, large response", |calls| call(calls, concurrency().layer(Large)), 409),
+    (
+        "concurrency limit, adaptive, large response",
+        |calls| call(calls, adaptive().layer(Large)),
+        415,
+    ),
     (
         "concurrency limit, bounded, large response",
         |calls| call(calls, bounded().layer(Large)),
@@ -54,6 +59,7 @@ const CALLS: [Call; 25] = [
     ("retry", |calls| call(calls, retry().layer(Echo)), 96),
     ("retry with a budget", |calls| call(calls, budgeted().layer(Echo)), 160),
     ("all three", |calls| call(calls, stack(Echo)), 345),
+    ("all three, adaptive", |calls| call(calls, adaptive_stack()), 350),
     ("all three, clone", |calls| oneshot(calls, &stack(Echo)), 723),
     ("keyed, 10", |calls| call(calls, keyed(client().at_most(10, BRIEF)).layer(Echo)), 1108),
     ("keyed, 1000", |calls| call(calls, keyed(client().at_most(1000, BRIEF)).layer(Echo)), 1483),
@@ -107,7 +113,7 @@ fn concurrency() -> ConcurrencyBackpressureLayer {
 }
 
 /// Returns a limit that adapts, of which a call never takes the last permit.
-fn adaptive() -> impl Layer<Echo, Service: Service<u64, Response = u64> + Clone> {
+fn adaptive() -> ConcurrencyBackpressureLayer<Judged<NeverReject, ServedIfOk>> {
     ConcurrencyBackpressureLayer::adaptive(Adaptive::new())
 }
 
@@ -131,6 +137,11 @@ fn budgeted() -> ExponentialRetryLayer {
 
 fn stack(echo: Echo) -> impl Service<u64, Response = u64, Error = Infallible> + Clone {
     ServiceBuilder::new().layer(concurrency()).layer(retry()).layer(window()).service(echo)
+}
+
+/// Returns the stack of three, with a limit that adapts.
+fn adaptive_stack() -> impl Service<u64, Response = u64> {
+    ServiceBuilder::new().layer(adaptive()).layer(retry()).layer(window()).service(Echo)
 }
 
 /// A window with permits that expire all the time.

@@ -198,6 +198,23 @@ fn a4_panics_of_the_service_and_of_the_judge_are_not_measured() {
     drop(held);
 }
 
+/// A caller that catches the panic may keep the future.
+#[tokio::test]
+async fn a4_panic_of_the_judge_releases_the_permit_and_ends_the_measurement() {
+    let judge = |_: &Result<(), Infallible>| -> Outcome { panic!("the judge") };
+    let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new().judge(judge));
+    let handle = layer.handle();
+    let mut service = layer.layer(service_fn(|()| async { Ok::<_, Infallible>(()) }));
+    let _held = all_but_one(&handle);
+    for _ in 0..20 {
+        let mut response = pin!(service.ready().await.unwrap().call(()));
+        let poll = AssertUnwindSafe(|| poll_once(response.as_mut()));
+        assert!(catch_unwind(poll).is_err());
+        assert_eq!(handle.in_flight(), FIRST - 1, "the future is kept");
+    }
+    assert_eq!(handle.limit(), FIRST, "none counts as abandoned");
+}
+
 /// The rule needs as many as half of the limit, and most.
 #[tokio::test]
 async fn a5_abandoned_requests_at_the_limit_lower_it() {

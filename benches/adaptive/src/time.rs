@@ -11,6 +11,10 @@ impl Nanos {
         Self(nanos)
     }
 
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
     pub(crate) const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

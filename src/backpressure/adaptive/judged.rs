@@ -3,7 +3,7 @@
 use std::{fmt, mem, task::Poll};
 
 use crate::{
-    judge::{Judge, Measure},
+    judge::{Judge, Measure, Outcome},
     reject::{NeverReject, RejectPolicy, RejectPolicyFor, sealed},
     rejected::Rejected,
 };
@@ -48,22 +48,16 @@ impl<P: RejectPolicy, J: Clone + Send + Sync> RejectPolicy for Judged<P, J> {
 
     type InFlight<I: Measure> = Judging<I, J>;
 
-    #[inline(always)]
-    fn call<R, I: Measure>(
-        &self,
-        begin: impl FnOnce() -> Option<I::Begun>,
-        call: impl FnOnce() -> (R, I),
-    ) -> (R, Judging<I, J>) {
-        match begin() {
-            None => {
-                let (response, held) = call();
-                (response, Judging { begun: None, held })
-            }
-            Some(begun) => {
-                let (response, held) = call();
-                (response, Judging { begun: Some((begun, self.judge.clone())), held })
-            }
-        }
+    type Measurement<I: Measure> = Option<(I::Begun, J)>;
+
+    #[inline]
+    fn begin<I: Measure>(&self, begin: impl FnOnce() -> Option<I::Begun>) -> Option<(I::Begun, J)> {
+        begin().map(|begun| (begun, self.judge.clone()))
+    }
+
+    #[inline]
+    fn in_flight<I: Measure>(held: I, begun: Option<(I::Begun, J)>) -> Judging<I, J> {
+        Judging { begun, held }
     }
 
     #[inline]
@@ -85,18 +79,21 @@ pub struct Judging<I: Measure, J> {
     held: I,
 }
 
-/// Most requests are not measured. So all that ends a measurement is out of line, and takes its
-/// parts by value, which leaves those of the other futures in registers.
+/// Most futures that are dropped have completed. So all else is out of line, and takes its parts by
+/// value, which leaves those of other futures in registers. One function serves requests with a
+/// measurement and without: the drop is then short enough to be inlined where a panic unwinds, too.
+/// A call of it there would keep each future in memory.
 impl<I: Measure, J> Drop for Judging<I, J> {
     #[inline]
     fn drop(&mut self) {
-        #[cold]
         #[inline(never)]
-        fn abandon<I: Measure, J>(held: I, (begun, _): (I::Begun, J)) {
-            held.end(begun, None);
+        fn release<I: Measure, J>(held: I, begun: Option<(I::Begun, J)>) {
+            if let Some((begun, _)) = begun {
+                held.end(begun, None);
+            }
         }
-        if let Some(begun) = self.begun.take() {
-            abandon(mem::take(&mut self.held), begun);
+        if self.held.is_held() {
+            release(mem::take(&mut self.held), self.begun.take());
         }
     }
 }
@@ -132,20 +129,18 @@ where
 
     #[inline]
     fn judge<I: Measure>(in_flight: &mut Judging<I, J>, result: &Result<Response, Error>) {
-        /// If the judge panics, the permit is released, and nothing is measured.
         #[cold]
         #[inline(never)]
-        fn end<I: Measure, J: Judge<Response, Error>, Response, Error>(
-            held: I,
-            (begun, judge): (I::Begun, J),
-            result: &Result<Response, Error>,
-        ) -> I {
-            held.end(begun, Some(judge.judge(result)));
+        fn end<I: Measure>(held: I, begun: I::Begun, outcome: Outcome) -> I {
+            held.end(begun, Some(outcome));
             held
         }
-        if let Some(begun) = in_flight.begun.take() {
+        // Most requests are not measured: `take` would store `None` once more.
+        if let Some((begun, judge)) = in_flight.begun.take_if(|_| true) {
+            // If the judge panics, the permit is released, and nothing is measured.
             let held = mem::take(&mut in_flight.held);
-            in_flight.held = end(held, begun, result);
+            let outcome = judge.judge(result);
+            in_flight.held = end(held, begun, outcome);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, thread};
 
 use super::super::{
-    knee::{Claim, Knee, Stamp},
+    knee::{Begun, Claim, Knee, Stamp},
     limiter::ConcurrencyLimiter,
 };
 use crate::{
@@ -12,65 +12,60 @@ use crate::{
     time::Nanos,
 };
 
-/// The begun measurement of a request that took the last permit: of its time in service, from its
-/// call to the end of its response future.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
-    start: Nanos,
-    stamp: Stamp,
-}
-
-impl Begun {
-    #[cold]
-    pub(in super::super) fn now(limiter: &ConcurrencyLimiter, stamp: Stamp) -> Self {
-        Self { start: limiter.now(), stamp }
-    }
-}
-
 impl Measure for InFlight<ConcurrencyLimiter> {
     type Begun = Begun;
 
-    fn end(&self, Begun { start, stamp }: Begun, outcome: Option<Outcome>) {
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.limiter().is_some()
+    }
+
+    fn end(&self, begun: Begun, outcome: Option<Outcome>) {
         let Some(limiter) = self.limiter() else { return };
         match outcome {
-            Some(outcome) => limiter.measured(stamp, outcome, start),
+            Some(outcome) => limiter.measured(begun, outcome),
             // A panic says nothing about the load.
             None if thread::panicking() => {}
-            None => limiter.abandoned(stamp, start),
+            None => limiter.abandoned(begun),
         }
     }
 }
 
 impl ConcurrencyLimiter {
-    /// A request of `stamp` has ended, which was called at `start`.
-    fn measured(&self, stamp: Stamp, outcome: Outcome, start: Nanos) {
+    /// Begins to measure a request that is called now, of the half round that its permit has. That
+    /// of the permit is taken.
+    #[cold]
+    pub(in super::super) fn begin(&self, half_round: &mut Option<Stamp>) -> Option<Begun> {
+        half_round.take().map(|stamp| Begun::new(stamp, self.now()))
+    }
+
+    /// A measured request has ended.
+    fn measured(&self, begun: Begun, outcome: Outcome) {
         let Some(knee) = &self.knee else { return };
         match outcome {
             Outcome::Ignored => {}
-            Outcome::Overload => self.overloaded(stamp),
+            Outcome::Overload => self.overloaded(begun),
             Outcome::Served => {
                 let now = self.now();
-                let nanos = now.get().saturating_sub(start.get());
-                if let Some(claim) = knee.served(stamp, nanos) {
+                if let Some(claim) = knee.served(begun.stamp(), begun.nanos_until(now)) {
                     self.step(&claim, now);
                 }
             }
         }
     }
 
-    /// A request of `stamp` was abandoned, which was called at `start`.
-    fn abandoned(&self, stamp: Stamp, start: Nanos) {
+    /// A measured request was abandoned.
+    fn abandoned(&self, begun: Begun) {
         let Some(knee) = &self.knee else { return };
         let now = self.now();
-        let nanos = now.get().saturating_sub(start.get());
-        if let Some(claim) = knee.abandoned(stamp, nanos) {
+        if let Some(claim) = knee.abandoned(begun.stamp(), begun.nanos_until(now)) {
             self.step(&claim, now);
         }
     }
 
-    /// A request of `stamp` was rejected by an overloaded server.
-    fn overloaded(&self, stamp: Stamp) {
-        if let Some(claim) = self.knee.as_ref().and_then(|knee| knee.overloaded(stamp)) {
+    /// A measured request was rejected by an overloaded server.
+    fn overloaded(&self, begun: Begun) {
+        if let Some(claim) = self.knee.as_ref().and_then(|knee| knee.overloaded(begun.stamp())) {
             self.step(&claim, self.now());
         }
     }

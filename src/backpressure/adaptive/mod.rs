@@ -9,5 +9,4 @@ mod measurement;
 mod settings;
 mod snapshot;
 
-pub(super) use self::measurement::Begun;
 pub use self::{judged::Judged, settings::Adaptive, snapshot::AdaptiveSnapshot};

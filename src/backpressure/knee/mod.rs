@@ -33,6 +33,7 @@
 //!   last permit has taken one of the limit of that half round, or of a later one. If it is of a
 //!   later one, the request is not measured, because the number it carries has passed.
 
+mod begun;
 mod log2;
 mod samples;
 mod search;
@@ -40,6 +41,7 @@ mod search;
 use std::fmt;
 
 pub(crate) use self::{
+    begun::Begun,
     samples::{Claim, Stamp},
     search::{ELASTICITY_ONE, MAX_LIMIT, Range},
 };

@@ -78,7 +78,8 @@ use crate::sync::{
 /// The logarithm of a time, less that of its half.
 const HALF: u32 = 1 << log2::SAMPLE_BITS;
 
-const HALF_ROUND: u32 = 48;
+/// The position of the number of a half round.
+pub(super) const HALF_ROUND: u32 = 48;
 const N: u32 = 34;
 const SUM: u64 = (1 << N) - 1;
 /// In `lost`, one long and one short request, and the most of each.
@@ -98,7 +99,7 @@ pub(crate) struct Stamp(NonZeroU16);
 impl Stamp {
     const FIRST: Self = Self(NonZeroU16::MIN);
 
-    const fn of(word: u64) -> Option<Self> {
+    pub(super) const fn of(word: u64) -> Option<Self> {
         #[allow(clippy::cast_possible_truncation, reason = "the upper 16 bits")]
         match NonZeroU16::new((word >> HALF_ROUND) as u16) {
             Some(number) => Some(Self(number)),
@@ -106,7 +107,7 @@ impl Stamp {
         }
     }
 
-    const fn bits(self) -> u64 {
+    pub(super) const fn bits(self) -> u64 {
         (self.0.get() as u64) << HALF_ROUND
     }
 

@@ -281,8 +281,9 @@ impl<P: RejectPolicy> Admit for Admission<P> {
 
     fn issue<F>(self, call: impl FnOnce() -> F) -> (F, P::InFlight<Measured>) {
         let mut permit = self.permit.expect("it is admitted").take();
-        let begin = || TermsLimiter::measure(&self.limiter, &mut permit);
-        self.policy.call(begin, || TermsLimiter::call(&self.limiter, &self.terms, call))
+        let measurement = self.policy.begin(|| TermsLimiter::measure(&self.limiter, &mut permit));
+        let (future, held) = TermsLimiter::call(&self.limiter, &self.terms, call);
+        (future, P::in_flight(held, measurement))
     }
 }
 

@@ -13,8 +13,8 @@ use crate::limiter::nested::Nested;
 use crate::{
     arc_cache::{CachedArc, arc_cache},
     backpressure::{
-        adaptive::Begun,
         arrival::Ask,
+        knee::Begun,
         limiter::{ConcurrencyLimiter, Permit},
     },
     judge::{Measure, Outcome},
@@ -75,6 +75,11 @@ impl Measured {
 
 impl Measure for Measured {
     type Begun = Begun;
+
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.in_flight.is_held()
+    }
 
     fn end(&self, begun: Begun, outcome: Option<Outcome>) {
         self.in_flight.end(begun, outcome);
