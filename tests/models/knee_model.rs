@@ -138,6 +138,29 @@ fn a8_half_round_completed_by_two_threads_makes_one_step() {
     });
 }
 
+/// A8: a half round is claimed by one of the requests that complete it, served or lost: another
+/// claim would hold the means of no half round.
+#[test]
+fn a8_half_round_is_claimed_once() {
+    for is_served in [true, false] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limiter = Limiter::almost_complete(1);
+            let stamp = limiter.knee.present().expect("a half round");
+            let claims = move |limiter: &Limiter, is_served: bool| {
+                if is_served {
+                    limiter.knee.served(stamp, MILLISECOND).is_some()
+                } else {
+                    limiter.knee.overloaded(stamp).is_some()
+                }
+            };
+            let other = spawn(&limiter, move |limiter| claims(limiter, is_served));
+            let mine = claims(&limiter, true);
+            assert!(mine != other.join().expect("its thread ends"), "one claim");
+            assert!(!claims(&limiter, true) && !claims(&limiter, false), "it is claimed");
+        });
+    }
+}
+
 /// A8: no measured request is lost beside another one, and none counts twice.
 #[test]
 fn a8_requests_measured_at_once_all_count() {
@@ -260,6 +283,22 @@ fn a2_permit_acquired_beside_a_step_is_the_last_one_of_its_half_round() {
     });
 }
 
+/// A2: the last permit of a limit is not measured in the half round of the next one, which has no
+/// permit left over.
+#[test]
+fn a2_last_permit_of_a_limit_is_not_measured_in_the_next_half_round() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let first = limiter.knee.present().expect("a half round");
+        assert!((0..2).all(|_| limiter.acquire().is_some()));
+        // The limit goes from 3 to 1.
+        let other = spawn(&limiter, Limiter::acquire);
+        assert!(limiter.served(first));
+        let stamp = other.join().expect("its thread ends").flatten();
+        assert!(stamp.is_none_or(|stamp| stamp == first), "not the last permit of its limit");
+    });
+}
+
 /// A2: a waiter that was granted the last permit of an earlier limit does not carry the number of
 /// the present half round.
 #[test]
@@ -312,20 +351,26 @@ fn a2_b2_grant_by_a_step_belongs_to_its_half_round() {
     });
 }
 
-/// A2: of the requests that acquire all permits at once, one has taken the last.
+/// A2: of the requests that acquire all permits at once, one has taken the last. Of a limit that is
+/// observed, all of them take the path that tells.
 #[test]
 fn a2_last_of_all_permits_is_told_to_one_request() {
-    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
-        let limiter = Limiter::new();
-        let all = |limiter: &Limiter, number: usize| -> usize {
-            let acquired = (0..number).map(|_| limiter.acquire().expect("a permit is left"));
-            acquired.flatten().count()
-        };
-        let other = spawn(&limiter, move |limiter| all(limiter, 2));
-        let last = all(&limiter, 1) + other.join().expect("its thread ends");
-        assert_eq!(last, 1);
-        limiter.is_whole(3);
-    });
+    for is_observed in [false, true] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limiter = Limiter::new();
+            if is_observed {
+                limiter.semaphore.observe();
+            }
+            let all = |limiter: &Limiter, number: usize| -> usize {
+                let acquired = (0..number).map(|_| limiter.acquire().expect("a permit is left"));
+                acquired.flatten().count()
+            };
+            let other = spawn(&limiter, move |limiter| all(limiter, 2));
+            let last = all(&limiter, 1) + other.join().expect("its thread ends");
+            assert_eq!(last, 1);
+            limiter.is_whole(3);
+        });
+    }
 }
 
 /// A2: a waiter that is granted a permit, beside a raise that leaves others over, was not the last.
