@@ -267,6 +267,137 @@ fn a8_core_agrees_with_the_search_in_floating_point() {
     assert!(compared > 10_000, "{compared} half rounds");
 }
 
+/// As [`a8_core_agrees_with_the_search_in_floating_point`], with requests that are abandoned, most of
+/// them sooner than most are served: those use their permits in vain, and do not lower the limit by
+/// being most. Each half round gets one random order of ends, and is complete after as many.
+#[test]
+fn a5_a8_core_agrees_with_the_naive_search_about_requests_abandoned_early() {
+    /// Gives `algorithm` the ends that a seed draws, until its half round is over.
+    fn complete(algorithm: &mut dyn Algorithm, seed: u64, lost: f64, time: f64, now: u64) -> usize {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let stamp = algorithm.stamp().expect("a search");
+        let mut ends = 0;
+        while algorithm.stamp() == Some(stamp) {
+            // No time lies close to the mean, where rounding would decide.
+            let (end, share) = match random.f64() {
+                // Often enough that neither search waits for one long after the other.
+                _ if ends % 4 == 3 => (End::Abandoned, 0.1 + 0.6 * random.f64()),
+                drawn if drawn < 0.9 * lost => (End::Abandoned, 0.1 + 0.6 * random.f64()),
+                drawn if drawn < lost => (End::Abandoned, 1.5 + random.f64()),
+                _ => (End::Served, 0.9 + 0.2 * random.f64()),
+            };
+            algorithm.ended(stamp, end, (time * share) as u64, now);
+            ends += 1;
+            assert!(ends < 1_000_000, "the half round does not end");
+        }
+        ends
+    }
+
+    let mut random = fastrand::Rng::with_seed(58);
+    let (mut compared, mut mostly_lost) = (0, 0);
+    for _ in 0..1_000 {
+        let (min, max) = (random.u32(1..20), random.u32(30..2_000));
+        let (start, sharers) = (random.u32(min..=max), random.u32(1..5));
+        let mut core = Core::new(min, max, start, sharers);
+        let mut naive = Naive::new(min, max, start, sharers);
+        let knee = f64::from(random.u32(1..500));
+        for half_round in 0..60 {
+            let (of_core, of_naive) = (core.limit(), naive.limit());
+            let slack = (of_naive / 33).max(2);
+            assert!(
+                of_core.abs_diff(of_naive) <= slack,
+                "{min}..={max} from {start}, half round {half_round}: {of_core}, {of_naive}"
+            );
+            if of_core != of_naive {
+                break; // different limits make different elasticities
+            }
+            let time = 1e7 * f64::from(of_core).max(knee) / knee;
+            // Up to nine of ten are lost.
+            let (seed, lost) = (random.u64(..), 0.9 * random.f64());
+            let (rounds, now) = (naive.elasticity, half_round * 10_000_000_000);
+            let of_core = complete(&mut core, seed, lost, time, now);
+            let of_naive = complete(&mut naive, seed, lost, time, now);
+            // The number that a half round needs is rounded.
+            assert!(of_core.abs_diff(of_naive) <= 6 + of_naive / 50, "{of_core}, {of_naive} ends");
+            compared += 1;
+            mostly_lost += u32::from(lost > 0.6);
+            let threshold = 1.0 / (f64::from(sharers) + 1.0);
+            let is_new = naive.elasticity != rounds;
+            if is_new && naive.elasticity.is_some_and(|e| (e - threshold).abs() < 0.1) {
+                break;
+            }
+        }
+    }
+    assert!(compared > 3_000 && mostly_lost > 500, "{compared} half rounds, {mostly_lost}");
+}
+
+/// A half round that needs n requests is complete with the one that is lost after all others were
+/// served. A served one counts the served ones alone, so that with the lost one before them, it
+/// takes one more.
+#[test]
+fn a5_lost_request_completes_a_half_round_and_a_served_one_does_not_count_it() {
+    let need = {
+        let mut core = Core::standard();
+        let stamp = core.stamp().expect("a search");
+        let served = |core: &mut Core| core.ended(stamp, End::Served, 1_000_000, 0);
+        let mut need = 0_u32;
+        while core.stamp() == Some(stamp) {
+            served(&mut core);
+            need += 1;
+        }
+        need
+    };
+    for (end, nanos) in [(End::Abandoned, 1_000_000), (End::Abandoned, 1_000), (End::Overload, 1)] {
+        for lost_at in [1, need / 2, need] {
+            let mut core = Core::standard();
+            let first = core.limit();
+            let stamp = core.stamp().expect("a search");
+            let mut ends = 0;
+            while core.stamp() == Some(stamp) {
+                ends += 1;
+                let (end, nanos) =
+                    if ends == lost_at { (end, nanos) } else { (End::Served, 1_000_000) };
+                core.ended(stamp, end, nanos, 0);
+            }
+            let expected = if lost_at == need { need } else { need + 1 };
+            assert_eq!(ends, expected, "{end:?} as number {lost_at} of {need}");
+            assert_ne!(core.limit(), first, "the other limit of the round");
+        }
+    }
+    // With one lost request after each served one, half as many served ones are enough.
+    let mut core = Core::standard();
+    let stamp = core.stamp().expect("a search");
+    let mut ends = 0;
+    while core.stamp() == Some(stamp) {
+        let end = if ends % 2 == 0 { End::Served } else { End::Abandoned };
+        core.ended(stamp, end, 1_000_000, 0);
+        ends += 1;
+    }
+    assert_eq!(ends, need.next_multiple_of(2));
+}
+
+/// Requests that are abandoned early, as many as fit their counter and more, while none is served:
+/// the count stays at its end, and the half round is complete with the first few that are served.
+#[test]
+fn a5_count_of_lost_requests_ends_and_does_not_wrap() {
+    let mut core = Core::standard();
+    // Only after a complete half round it is known that a time is short.
+    let first = core.stamp().expect("a search");
+    while core.stamp() == Some(first) {
+        core.ended(first, End::Served, 1_000_000_000, 0);
+    }
+    let stamp = core.stamp().expect("a search");
+    for _ in 0..(1 << 24) + 10 {
+        core.ended(stamp, End::Abandoned, 1, 0);
+    }
+    assert_eq!(core.stamp(), Some(stamp), "none was served");
+    for _ in 0..10 {
+        core.ended(stamp, End::Served, 1_000_000_000, 0);
+        core.ended(stamp, End::Abandoned, 1, 0);
+    }
+    assert_ne!(core.stamp(), Some(stamp), "the half round is complete");
+}
+
 /// The same world and seed twice.
 #[test]
 fn a8_same_arrivals_give_the_same_figures() {
