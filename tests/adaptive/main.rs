@@ -173,6 +173,21 @@ fn a5_limit_grows_back_when_callers_give_up_by_the_wait_in_the_queue() {
     assert!(ratio.throughput >= 0.85, "{:.3} of the goodput", ratio.throughput);
 }
 
+/// The same, with a search that begins in the overload, where it is not known yet which times are
+/// short. Locked in, it would keep a hundredth of the goodput.
+#[test]
+fn a5_search_that_begins_in_an_overload_is_not_locked_in() {
+    let start = Phase { patience: Some(0.25), ..Phase::new("", 40.0) };
+    let lost = Phase { capacity: 4, load: 4.0, seconds: 30.0, ..start.clone() };
+    let world = world(Server::Fifo, vec![lost, start.clone(), start]);
+    let world = World { max_queue: 100, ..world };
+    for seed in 0..6 {
+        let back = ratios(&world, seed, 3).pop().expect("a phase");
+        let goodput = back.throughput;
+        assert!(goodput >= 0.2, "seed {seed}: {goodput:.3} of the goodput");
+    }
+}
+
 /// A knee above the range, and one below it: the limit stays at the bound, and the step does not
 /// grow there, by which every other half round would have half of the throughput.
 #[test]
