@@ -20,7 +20,9 @@ pub struct Naive {
     /// Of the lost ones, those that took as long as most that are served.
     long: f64,
     /// The mean of the latest half round that was completed by responses.
-    typical: f64,
+    typical: Option<f64>,
+    /// The longest time before that.
+    longest: f64,
     first: Option<f64>,
     rest_at: Option<f64>,
     /// The elasticity of the last round.
@@ -43,7 +45,8 @@ impl Naive {
             sum: 0.0,
             lost: 0.0,
             long: 0.0,
-            typical: 0.0,
+            typical: None,
+            longest: 0.0,
             first: None,
             rest_at: None,
             elasticity: None,
@@ -137,13 +140,17 @@ impl Algorithm for Naive {
                 self.n += 1.0;
                 self.sum += (nanos.max(1) as f64).ln();
                 if self.n >= self.need() {
-                    self.typical = self.sum / self.n;
+                    self.typical = Some(self.sum / self.n);
                     self.complete();
                     self.begin();
+                } else {
+                    self.longest = self.longest.max((nanos.max(1) as f64).ln());
                 }
             }
             End::Abandoned | End::Overload => {
-                let is_long = end == End::Overload || (nanos.max(1) as f64).ln() >= self.typical;
+                let is_long = end == End::Overload || {
+                    (nanos.max(1) as f64).ln() >= self.typical.unwrap_or(self.longest)
+                };
                 self.lost += 1.0;
                 self.long += f64::from(u8::from(is_long));
                 let most = self.long > self.n;

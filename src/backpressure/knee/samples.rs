@@ -58,7 +58,7 @@
 //! has been claimed or stopped, by which the compare-exchange of *measure* and *lose* fails. The
 //! lock of the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`** guard no other memory, so all of
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory, so all of
 //! their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
@@ -147,6 +147,8 @@ pub(crate) struct Samples {
     /// The mean of the latest half round that was complete, as a logarithm like those of `sum`; 0
     /// before.
     typical: AtomicU32,
+    /// The longest time of a measured request before that, as such a logarithm.
+    longest: AtomicU32,
 }
 
 impl Samples {
@@ -161,6 +163,7 @@ impl Samples {
             stride: AtomicU32::new(1),
             number: AtomicU32::new(0),
             typical: AtomicU32::new(0),
+            longest: AtomicU32::new(0),
         }
     }
 
@@ -191,7 +194,12 @@ impl Samples {
             let is_complete = n >= self.need.load(Relaxed);
             let after = word(stamp, if is_complete { CLAIMED } else { n }, sum);
             match self.sum.compare_exchange_weak(before, after, Relaxed, Relaxed) {
-                Ok(_) if !is_complete => return None,
+                Ok(_) if !is_complete => {
+                    if self.typical.load(Relaxed) == 0 {
+                        self.longest.fetch_max(u32::try_from(log).unwrap_or(u32::MAX), Relaxed);
+                    }
+                    return None;
+                }
                 Ok(_) => {
                     let mean = u32::try_from(sum / u64::from(n)).unwrap_or(u32::MAX);
                     self.typical.store(mean, Relaxed);
@@ -208,8 +216,12 @@ impl Samples {
     /// Counts a request of `stamp` that was abandoned after `nanos`. Returns the claim if most
     /// requests were lost, or if it completes the half round.
     pub(crate) fn abandon(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
-        // Relaxed: an older mean does as well.
-        let is_long = log2::of_sample(nanos) >= u64::from(self.typical.load(Relaxed));
+        // Relaxed: an older time does as well.
+        let typical = match self.typical.load(Relaxed) {
+            0 => self.longest.load(Relaxed),
+            mean => mean,
+        };
+        let is_long = log2::of_sample(nanos) >= u64::from(typical);
         self.lose(stamp, if is_long { LONG } else { SHORT })
     }
 
