@@ -4,14 +4,16 @@
 //! runtime and without a clock. Each scene compares with the best fixed limit, which knows the
 //! server, under the same seed.
 
+use std::ops::Range;
+
 use adaptive_simulation::{
     algorithm::{Algorithm, Best, End},
     core::Core,
     known,
     naive::Naive,
     random,
-    run::{Figures, run},
-    world::{Phase, Server, Times, World},
+    run::{BINS, Figures, run},
+    world::{Course, Phase, Server, Times, World},
 };
 
 /// The figures of the last 40 % of a phase, relative to those of the best fixed limit.
@@ -62,6 +64,12 @@ fn world(server: Server, phases: Vec<Phase>) -> World {
 /// A phase of `requests`.
 fn phase(requests: f64, phase: Phase) -> Phase {
     Phase { seconds: requests / phase.arrivals(), ..phase }
+}
+
+/// Returns the mean limit in parts of a phase.
+fn mean_limit(world: &World, figures: &[Figures], phase: usize, parts: Range<usize>) -> f64 {
+    let nanos = world.phases[phase].seconds * 1e9 / BINS as f64 * parts.len() as f64;
+    figures[phase].bins[parts].iter().map(|bin| bin.limit).sum::<f64>() / nanos
 }
 
 fn assert_met(name: &str, ratio: &Ratio) {
@@ -125,6 +133,40 @@ fn a1_unseen_worlds_are_met() {
     assert!(f64::from(met) >= 0.6 * f64::from(all), "{met} of {all}");
 }
 
+/// However long the loss of capacity lasts, the limit does not follow the times that it has caused.
+#[test]
+fn a1_limit_does_not_grow_in_a_long_incident() {
+    let start = Phase::new("", 20.0);
+    let incident = Phase { capacity: 4, load: 10.0, seconds: 900.0, ..start.clone() };
+    let world = world(Server::Fifo, vec![start, incident]);
+    let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
+    let limit = |parts: Range<usize>| mean_limit(&world, &figures, 1, parts);
+    let (early, late) = (limit(10..30), limit(60..120));
+    assert!(late < 1.25 * early && late < 8.0, "{early:.1}, and later {late:.1}, for 4 permits");
+}
+
+/// A limit that was driven to its minimum, or begins there, finds the knee as any other.
+#[test]
+fn a1_limit_at_its_minimum_grows_again() {
+    let world = world(Server::Fifo, vec![Phase::new("", 60.0), Phase::new("", 30.0)]);
+    let adaptive = run(&world, 1, &mut |_| Box::new(Core::new(1, 1_000, 1, 2)));
+    let best = run(&world, 1, &mut |_| Box::new(Best::default()));
+    let throughput = adaptive[1].served as f64 / best[1].served as f64;
+    let latency = adaptive[1].latency() / best[1].latency();
+    assert_met("from 1", &Ratio { throughput, latency, fairness: 1.0 });
+}
+
+/// Times that go up and down leave no limit behind that a peak has made.
+#[test]
+fn a1_limit_is_met_after_times_that_breathe() {
+    let breathing = Phase { course: Course::Breathing, ..Phase::new("", 60.0) };
+    let pauses = Phase { course: Course::Pauses, ..Phase::new("", 60.0) };
+    for before in [breathing, pauses] {
+        let world = world(Server::Fifo, vec![before, Phase::new("", 30.0)]);
+        assert_met("after a course", &last(&world, 2));
+    }
+}
+
 #[test]
 fn a3_limit_stays_where_the_time_changes_and_the_capacity_does_not() {
     for factor in [10.0, 0.1] {
@@ -132,12 +174,8 @@ fn a3_limit_stays_where_the_time_changes_and_the_capacity_does_not() {
         let changed = Phase { service: start.service * factor, ..start.clone() };
         let world = world(Server::Fifo, vec![phase(60_000.0, start), phase(60_000.0, changed)]);
         let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
-        let limit = |figures: &Figures, of: std::ops::Range<usize>| {
-            let width = of.len() as f64;
-            figures.bins[of].iter().map(|bin| bin.limit).sum::<f64>() / width
-        };
-        let before = limit(&figures[0], 72..120) / world.phases[0].seconds;
-        let after = limit(&figures[1], 0..120) / world.phases[1].seconds;
+        let before = mean_limit(&world, &figures, 0, 72..BINS);
+        let after = mean_limit(&world, &figures, 1, 0..BINS);
         let ratio = after / before;
         assert!((0.75..=1.25).contains(&ratio), "{before} before, {after} after");
     }
@@ -148,6 +186,18 @@ fn a4_limit_is_as_before_after_a_time_of_fast_failures() {
     let failures = Phase { failing: 0.8, load: 7.5, ..Phase::new("", 30.0) };
     let world = world(Server::Fifo, vec![Phase::new("", 30.0), failures, Phase::new("", 5.0)]);
     assert_met("after the failures", &last(&world, 2));
+}
+
+/// While every request fails, nothing is measured, however long: the limit stays where it was.
+#[test]
+fn a4_limit_stays_while_all_requests_fail() {
+    let failures = Phase { failing: 1.0, load: 5.0, ..Phase::new("", 120.0) };
+    let world = world(Server::Fifo, vec![Phase::new("", 20.0), failures]);
+    let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
+    // Requests from before have ended in the first part.
+    let limits: Vec<_> =
+        (1..BINS).map(|bin| mean_limit(&world, &figures, 1, bin..bin + 1).round()).collect();
+    assert!(limits.iter().all(|limit| *limit == limits[0]), "{limits:?}");
 }
 
 #[test]
