@@ -332,9 +332,10 @@ fn a8_core_agrees_with_the_search_in_floating_point() {
     assert!(compared > 10_000, "{compared} half rounds");
 }
 
-/// As [`a8_core_agrees_with_the_search_in_floating_point`], with requests that are abandoned, most of
-/// them sooner than most are served: those use their permits in vain, and do not lower the limit by
-/// being most. Each half round gets one random order of ends, and is complete after as many.
+/// As [`a8_core_agrees_with_the_search_in_floating_point`], with requests that are abandoned. Most
+/// of them are so sooner than most are served: those use their permits in vain, and do not lower
+/// the limit by being most. Each half round gets one random order of ends, and is complete after as
+/// many.
 #[test]
 fn a5_a8_core_agrees_with_the_naive_search_about_requests_abandoned_early() {
     /// Gives `algorithm` the ends that a seed draws, until its half round is over.

@@ -58,8 +58,8 @@
 //! has been claimed or stopped, by which the compare-exchange of *measure* and *lose* fails. The
 //! lock of the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory, so all of
-//! their orderings are `Relaxed`.
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory,
+//! so all of their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
 
