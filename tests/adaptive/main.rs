@@ -449,6 +449,33 @@ fn a5_lost_request_completes_a_half_round_and_a_served_one_does_not_count_it() {
     assert_eq!(ends, need.next_multiple_of(2));
 }
 
+/// Requests that are abandoned early do not add up with those that took long: as many of the latter
+/// lower the limit as without them.
+#[test]
+fn a5_requests_abandoned_early_do_not_lower_the_limit() {
+    let lower = |early: u32| {
+        let mut core = Core::standard();
+        let first = core.stamp().expect("a search");
+        while core.stamp() == Some(first) {
+            core.ended(first, End::Served, 1_000_000_000, 0);
+        }
+        let stamp = core.stamp().expect("a search");
+        for _ in 0..early {
+            core.ended(stamp, End::Abandoned, 1_000_000, 0);
+        }
+        assert_eq!(core.stamp(), Some(stamp), "none took long");
+        let mut long = 0;
+        while core.stamp() == Some(stamp) {
+            core.ended(stamp, End::Abandoned, 2_000_000_000, 0);
+            long += 1;
+        }
+        long
+    };
+    let without = lower(0);
+    assert!(without > 1);
+    assert_eq!(lower(1_000), without);
+}
+
 /// Requests that are abandoned early, as many as fit their counter and more, while none is served:
 /// the count stays at its end, and the half round is complete with the first few that are served.
 #[test]
