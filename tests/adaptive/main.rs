@@ -4,14 +4,16 @@
 //! runtime and without a clock. Each scene compares with the best fixed limit, which knows the
 //! server, under the same seed.
 
+use std::ops::Range;
+
 use adaptive_simulation::{
     algorithm::{Algorithm, Best, End},
     core::Core,
     known,
     naive::Naive,
     random,
-    run::{Figures, run},
-    world::{Phase, Server, Times, World},
+    run::{BINS, Figures, run},
+    world::{Course, Phase, Server, Times, World},
 };
 
 /// The figures of the last 40 % of a phase, relative to those of the best fixed limit.
@@ -41,12 +43,16 @@ fn ratios(world: &World, seed: u64, sharers: u32) -> Vec<Ratio> {
 
 /// Returns the ratios of the last phase, each the median of three seeds.
 fn last(world: &World, sharers: u32) -> Ratio {
-    let last = |seed| ratios(world, seed, sharers).pop().expect("a phase");
-    let runs = [0, 1, 2].map(last);
+    let runs = [0, 1, 2].map(|seed| ratios(world, seed, sharers).pop().expect("a phase"));
+    median(&runs.each_ref())
+}
+
+/// Returns the median of each ratio.
+fn median(runs: &[&Ratio]) -> Ratio {
     let median = |of: fn(&Ratio) -> f64| {
-        let mut values = runs.each_ref().map(of);
+        let mut values: Vec<_> = runs.iter().map(|ratio| of(ratio)).collect();
         values.sort_by(f64::total_cmp);
-        values[1]
+        values[values.len() / 2]
     };
     Ratio {
         throughput: median(|ratio| ratio.throughput),
@@ -62,6 +68,12 @@ fn world(server: Server, phases: Vec<Phase>) -> World {
 /// A phase of `requests`.
 fn phase(requests: f64, phase: Phase) -> Phase {
     Phase { seconds: requests / phase.arrivals(), ..phase }
+}
+
+/// Returns the mean limit in parts of a phase.
+fn mean_limit(world: &World, figures: &[Figures], phase: usize, parts: Range<usize>) -> f64 {
+    let nanos = world.phases[phase].seconds * 1e9 / BINS as f64 * parts.len() as f64;
+    figures[phase].bins[parts].iter().map(|bin| bin.limit).sum::<f64>() / nanos
 }
 
 fn assert_met(name: &str, ratio: &Ratio) {
@@ -94,12 +106,14 @@ fn a1_limit_alone_is_close_to_the_best_fixed_one() {
 #[test]
 fn a1_known_kinds_of_phases_are_met() {
     for world in known::worlds().iter().filter(|world| world.limiters == 1) {
-        let figures = ratios(world, 7, 2);
-        for (phase, ratio) in world.phases.iter().zip(&figures) {
+        // The figures of one seed vary: the median of five, as in the table.
+        let seeds = [0, 1, 2, 3, 4].map(|seed| ratios(world, seed, 2));
+        for (number, phase) in world.phases.iter().enumerate() {
+            let ratio = median(&seeds.each_ref().map(|figures| &figures[number]));
             let is_named = !phase.name.is_empty() && !known::fails(phase);
             // A small server and few requests: the figures of one seed vary by more than the bound.
             if is_named && phase.capacity >= 4 {
-                assert_met(&phase.name, ratio);
+                assert_met(&phase.name, &ratio);
             }
         }
     }
@@ -125,6 +139,40 @@ fn a1_unseen_worlds_are_met() {
     assert!(f64::from(met) >= 0.6 * f64::from(all), "{met} of {all}");
 }
 
+/// However long the loss of capacity lasts, the limit does not follow the times that it has caused.
+#[test]
+fn a1_limit_does_not_grow_in_a_long_incident() {
+    let start = Phase::new("", 20.0);
+    let incident = Phase { capacity: 4, load: 10.0, seconds: 900.0, ..start.clone() };
+    let world = world(Server::Fifo, vec![start, incident]);
+    let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
+    let limit = |parts: Range<usize>| mean_limit(&world, &figures, 1, parts);
+    let (early, late) = (limit(10..30), limit(60..120));
+    assert!(late < 1.25 * early && late < 8.0, "{early:.1}, and later {late:.1}, for 4 permits");
+}
+
+/// A limit that was driven to its minimum, or begins there, finds the knee as any other.
+#[test]
+fn a1_limit_at_its_minimum_grows_again() {
+    let world = world(Server::Fifo, vec![Phase::new("", 60.0), Phase::new("", 30.0)]);
+    let adaptive = run(&world, 1, &mut |_| Box::new(Core::new(1, 1_000, 1, 2)));
+    let best = run(&world, 1, &mut |_| Box::new(Best::default()));
+    let throughput = adaptive[1].served as f64 / best[1].served as f64;
+    let latency = adaptive[1].latency() / best[1].latency();
+    assert_met("from 1", &Ratio { throughput, latency, fairness: 1.0 });
+}
+
+/// Times that go up and down leave no limit behind that a peak has made.
+#[test]
+fn a1_limit_is_met_after_times_that_breathe() {
+    let breathing = Phase { course: Course::Breathing, ..Phase::new("", 60.0) };
+    let pauses = Phase { course: Course::Pauses, ..Phase::new("", 60.0) };
+    for before in [breathing, pauses] {
+        let world = world(Server::Fifo, vec![before, Phase::new("", 30.0)]);
+        assert_met("after a course", &last(&world, 2));
+    }
+}
+
 #[test]
 fn a3_limit_stays_where_the_time_changes_and_the_capacity_does_not() {
     for factor in [10.0, 0.1] {
@@ -132,12 +180,8 @@ fn a3_limit_stays_where_the_time_changes_and_the_capacity_does_not() {
         let changed = Phase { service: start.service * factor, ..start.clone() };
         let world = world(Server::Fifo, vec![phase(60_000.0, start), phase(60_000.0, changed)]);
         let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
-        let limit = |figures: &Figures, of: std::ops::Range<usize>| {
-            let width = of.len() as f64;
-            figures.bins[of].iter().map(|bin| bin.limit).sum::<f64>() / width
-        };
-        let before = limit(&figures[0], 72..120) / world.phases[0].seconds;
-        let after = limit(&figures[1], 0..120) / world.phases[1].seconds;
+        let before = mean_limit(&world, &figures, 0, 72..BINS);
+        let after = mean_limit(&world, &figures, 1, 0..BINS);
         let ratio = after / before;
         assert!((0.75..=1.25).contains(&ratio), "{before} before, {after} after");
     }
@@ -148,6 +192,18 @@ fn a4_limit_is_as_before_after_a_time_of_fast_failures() {
     let failures = Phase { failing: 0.8, load: 7.5, ..Phase::new("", 30.0) };
     let world = world(Server::Fifo, vec![Phase::new("", 30.0), failures, Phase::new("", 5.0)]);
     assert_met("after the failures", &last(&world, 2));
+}
+
+/// While every request fails, nothing is measured, however long: the limit stays where it was.
+#[test]
+fn a4_limit_stays_while_all_requests_fail() {
+    let failures = Phase { failing: 1.0, load: 5.0, ..Phase::new("", 120.0) };
+    let world = world(Server::Fifo, vec![Phase::new("", 20.0), failures]);
+    let figures = run(&world, 1, &mut |_| Box::new(Core::standard()));
+    // Requests from before have ended in the first part.
+    let limits: Vec<_> =
+        (1..BINS).map(|bin| mean_limit(&world, &figures, 1, bin..bin + 1).round()).collect();
+    assert!(limits.iter().all(|limit| *limit == limits[0]), "{limits:?}");
 }
 
 #[test]
@@ -171,6 +227,21 @@ fn a5_limit_grows_back_when_callers_give_up_by_the_wait_in_the_queue() {
     let world = world(Server::Fifo, vec![start, lost, settling, back]);
     let ratio = last(&World { max_queue: 100, ..world }, 3);
     assert!(ratio.throughput >= 0.85, "{:.3} of the goodput", ratio.throughput);
+}
+
+/// The same, with a search that begins in the overload, where it is not known yet which times are
+/// short. Locked in, it would keep a hundredth of the goodput.
+#[test]
+fn a5_search_that_begins_in_an_overload_is_not_locked_in() {
+    let start = Phase { patience: Some(0.25), ..Phase::new("", 40.0) };
+    let lost = Phase { capacity: 4, load: 4.0, seconds: 30.0, ..start.clone() };
+    let world = world(Server::Fifo, vec![lost, start.clone(), start]);
+    let world = World { max_queue: 100, ..world };
+    for seed in 0..6 {
+        let back = ratios(&world, seed, 3).pop().expect("a phase");
+        let goodput = back.throughput;
+        assert!(goodput >= 0.2, "seed {seed}: {goodput:.3} of the goodput");
+    }
 }
 
 /// A knee above the range, and one below it: the limit stays at the bound, and the step does not
@@ -265,6 +336,193 @@ fn a8_core_agrees_with_the_search_in_floating_point() {
         }
     }
     assert!(compared > 10_000, "{compared} half rounds");
+}
+
+/// As [`a8_core_agrees_with_the_search_in_floating_point`], with requests that are abandoned. Most
+/// of them are so sooner than most are served: those use their permits in vain, and do not lower
+/// the limit by being most. Each half round gets one random order of ends, and is complete after as
+/// many.
+#[test]
+fn a5_a8_core_agrees_with_the_naive_search_about_requests_abandoned_early() {
+    /// Gives `algorithm` the ends that a seed draws, until its half round is over.
+    fn complete(algorithm: &mut dyn Algorithm, seed: u64, lost: f64, time: f64, now: u64) -> usize {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let stamp = algorithm.stamp().expect("a search");
+        let mut ends = 0;
+        while algorithm.stamp() == Some(stamp) {
+            // No time lies close to the mean, where rounding would decide.
+            let (end, share) = match random.f64() {
+                // Often enough that neither search waits for one long after the other.
+                _ if lost > 0.0 && ends % 4 == 3 => (End::Abandoned, 0.1 + 0.6 * random.f64()),
+                drawn if drawn < 0.9 * lost => (End::Abandoned, 0.1 + 0.6 * random.f64()),
+                drawn if drawn < lost => (End::Abandoned, 1.5 + random.f64()),
+                _ => (End::Served, 0.9 + 0.2 * random.f64()),
+            };
+            algorithm.ended(stamp, end, (time * share) as u64, now);
+            ends += 1;
+            assert!(ends < 1_000_000, "the half round does not end");
+        }
+        ends
+    }
+
+    let mut random = fastrand::Rng::with_seed(58);
+    let (mut compared, mut mostly_lost, mut parted) = (0, 0, 0);
+    for _ in 0..400 {
+        let (min, max) = (random.u32(1..20), random.u32(30..2_000));
+        let (start, sharers) = (random.u32(min..=max), random.u32(1..5));
+        let mut core = Core::new(min, max, start, sharers);
+        let mut naive = Naive::new(min, max, start, sharers);
+        for half_round in 0..60 {
+            let (of_core, of_naive) = (core.limit(), naive.limit());
+            // They may have had some ends more or less.
+            let slack = (of_naive / 10).max(2);
+            assert!(
+                of_core.abs_diff(of_naive) <= slack,
+                "{min}..={max} from {start}, half round {half_round}: {of_core}, {of_naive}"
+            );
+            if of_core != of_naive {
+                break; // different limits make different elasticities
+            }
+            // Shares that are lost differ enough for both directions.
+            let time = 1e7 * (0.95 + 0.1 * random.f64());
+            // Up to nine of ten are lost. Where none is, the mean of most becomes known.
+            let is_quiet = random.u32(0..3) == 0;
+            let lost = if is_quiet { 0.0 } else { 0.9 * random.f64() };
+            let seed = random.u64(..);
+            let (rounds, now) = (naive.elasticity, half_round * 10_000_000_000);
+            let of_core = complete(&mut core, seed, lost, time, now);
+            let of_naive = complete(&mut naive, seed, lost, time, now);
+            compared += 1;
+            mostly_lost += u32::from(lost > 0.6);
+            // Where the other limit of the round is rounded to another number, so is the need.
+            if of_core.abs_diff(of_naive) > 6 + of_naive / 50 {
+                parted += 1;
+                break;
+            }
+            let threshold = 1.0 / (f64::from(sharers) + 1.0);
+            let is_new = naive.elasticity != rounds;
+            if is_new && naive.elasticity.is_some_and(|e| (e - threshold).abs() < 0.1) {
+                break;
+            }
+        }
+    }
+    assert!(compared > 1_500 && mostly_lost > 200, "{compared} half rounds, {mostly_lost}");
+    assert!(50 * parted < compared, "{parted} of {compared} half rounds end elsewhere");
+}
+
+/// A half round that needs n requests is complete with the one that is lost after all others were
+/// served. A served one counts the served ones alone, so that with the lost one before them, it
+/// takes one more.
+#[test]
+fn a5_lost_request_completes_a_half_round_and_a_served_one_does_not_count_it() {
+    let need = {
+        let mut core = Core::standard();
+        let stamp = core.stamp().expect("a search");
+        let served = |core: &mut Core| core.ended(stamp, End::Served, 1_000_000, 0);
+        let mut need = 0_u32;
+        while core.stamp() == Some(stamp) {
+            served(&mut core);
+            need += 1;
+        }
+        need
+    };
+    for (end, nanos) in [(End::Abandoned, 1_000_000), (End::Abandoned, 1_000), (End::Overload, 1)] {
+        for lost_at in [1, need / 2, need] {
+            let mut core = Core::standard();
+            let first = core.limit();
+            let stamp = core.stamp().expect("a search");
+            let mut ends = 0;
+            while core.stamp() == Some(stamp) {
+                ends += 1;
+                let (end, nanos) =
+                    if ends == lost_at { (end, nanos) } else { (End::Served, 1_000_000) };
+                core.ended(stamp, end, nanos, 0);
+            }
+            let expected = if lost_at == need { need } else { need + 1 };
+            assert_eq!(ends, expected, "{end:?} as number {lost_at} of {need}");
+            assert_ne!(core.limit(), first, "the other limit of the round");
+        }
+    }
+    // With one lost request after each served one, half as many served ones are enough.
+    let mut core = Core::standard();
+    let stamp = core.stamp().expect("a search");
+    let mut ends = 0;
+    while core.stamp() == Some(stamp) {
+        let end = if ends % 2 == 0 { End::Served } else { End::Abandoned };
+        core.ended(stamp, end, 1_000_000, 0);
+        ends += 1;
+    }
+    assert_eq!(ends, need.next_multiple_of(2));
+}
+
+/// Requests that are abandoned early do not add up with those that took long: as many of the latter
+/// lower the limit as without them.
+#[test]
+fn a5_requests_abandoned_early_do_not_lower_the_limit() {
+    let lower = |early: u32| {
+        let mut core = Core::standard();
+        let first = core.stamp().expect("a search");
+        while core.stamp() == Some(first) {
+            core.ended(first, End::Served, 1_000_000_000, 0);
+        }
+        let stamp = core.stamp().expect("a search");
+        for _ in 0..early {
+            core.ended(stamp, End::Abandoned, 1_000_000, 0);
+        }
+        assert_eq!(core.stamp(), Some(stamp), "none took long");
+        let mut long = 0;
+        while core.stamp() == Some(stamp) {
+            core.ended(stamp, End::Abandoned, 2_000_000_000, 0);
+            long += 1;
+        }
+        long
+    };
+    let without = lower(0);
+    assert!(without > 1);
+    assert_eq!(lower(25), without);
+}
+
+/// If none is served and all are abandoned early, the queue leaves them too little time: the limit
+/// rises.
+#[test]
+fn a5_limit_rises_if_all_requests_are_abandoned_early() {
+    let mut core = Core::standard();
+    let first = core.stamp().expect("a search");
+    while core.stamp() == Some(first) {
+        core.ended(first, End::Served, 1_000_000_000, 0);
+    }
+    let mut last = 20;
+    for _ in 0..5 {
+        let stamp = core.stamp().expect("a search");
+        while core.stamp() == Some(stamp) {
+            core.ended(stamp, End::Abandoned, 1_000_000, 0);
+        }
+        assert!(core.limit() > last, "from {last} to {}", core.limit());
+        last = core.limit();
+    }
+}
+
+/// Requests that are abandoned early, as many as fit their counter and more, while one is served:
+/// the count stays at its end, and the half round is complete with the first few that are served.
+#[test]
+fn a5_count_of_lost_requests_ends_and_does_not_wrap() {
+    let mut core = Core::standard();
+    // Only after a complete half round it is known that a time is short.
+    let first = core.stamp().expect("a search");
+    while core.stamp() == Some(first) {
+        core.ended(first, End::Served, 1_000_000_000, 0);
+    }
+    let stamp = core.stamp().expect("a search");
+    core.ended(stamp, End::Served, 1_000_000_000, 0);
+    for _ in 0..(1 << 24) + 10 {
+        core.ended(stamp, End::Abandoned, 1, 0);
+    }
+    assert_eq!(core.stamp(), Some(stamp), "one was served");
+    for _ in 0..10 {
+        core.ended(stamp, End::Served, 1_000_000_000, 0);
+        core.ended(stamp, End::Abandoned, 1, 0);
+    }
+    assert_ne!(core.stamp(), Some(stamp), "the half round is complete");
 }
 
 /// The same world and seed twice.

@@ -1,9 +1,10 @@
 //! The Tower `Service` contract, which every stack of layers has to keep.
 //!
 //! One suite of checks runs over our three layers alone and in **all combinations and orders**
-//! (fifteen), each without bounds, with an error and with a response for rejections, and with terms
-//! of the requests of a concurrency limit. As a control it runs over eight stacks of tower's own
-//! layers. A check knows only the order of the layers.
+//! (fifteen), and with a concurrency limit that adapts in the place of a fixed one. Each is run
+//! without bounds, with an error and with a response for rejections, and with terms of the requests
+//! of a concurrency limit. As a control it runs over eight stacks of tower's own layers. A check
+//! knows only the order of the layers.
 //!
 //! | file | subject |
 //! | --- | --- |

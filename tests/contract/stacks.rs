@@ -20,7 +20,7 @@ use tower::{
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExponentialRetry,
     ExponentialRetryLayer, WindowRateLimitLayer,
-    backpressure::{Class, Terms, TermsBackpressure},
+    backpressure::{Adaptive, Class, Terms, TermsBackpressure},
     reject::RejectPolicyFor,
     retry::{Backoff, Jitter, Verdict},
 };
@@ -50,12 +50,14 @@ pub(crate) use Does::{Bound, Rate, Retry};
 pub(crate) enum Layer {
     /// `ConcurrencyBackpressureLayer`, `WindowRateLimitLayer`, `ExponentialRetryLayer`.
     Ours(Does),
+    /// `ConcurrencyBackpressureLayer::adaptive`: requests that take the last permit are measured.
+    OursAdaptive,
     /// `ConcurrencyLimitLayer`, `RateLimitLayer`, `RetryLayer` with a policy of ours.
     Towers(Does),
     /// `GlobalConcurrencyLimitLayer`.
     TowersGlobal,
 }
-pub(crate) use Layer::{Ours, Towers, TowersGlobal};
+pub(crate) use Layer::{Ours, OursAdaptive, Towers, TowersGlobal};
 
 /// The reject policy of our limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,8 @@ pub(crate) struct Stack {
     pub(crate) bounds: Bounds,
 }
 
-/// Our layers alone, in pairs and in threes, in all fifteen orders.
+/// Our layers alone, in pairs and in threes, in all fifteen orders. Then those with a concurrency
+/// limit once more, with one that adapts.
 fn ours(rejects: Rejects, bounds: Bounds) -> Vec<Stack> {
     let (all, mut stacks) = ([Bound, Rate, Retry], Vec::new());
     let mut put = |layers: &[Does]| {
@@ -101,6 +104,13 @@ fn ours(rejects: Rejects, bounds: Bounds) -> Vec<Stack> {
             }
         }
     }
+    let mut adaptive: Vec<_> = stacks.iter().filter(|stack| stack.has(Bound)).cloned().collect();
+    for layer in adaptive.iter_mut().flat_map(|stack| &mut stack.layers) {
+        if *layer == Ours(Bound) {
+            *layer = OursAdaptive;
+        }
+    }
+    stacks.append(&mut adaptive);
     stacks
 }
 
@@ -126,7 +136,7 @@ fn towers() -> Vec<Stack> {
     stacks.map(|layers| Stack { layers: layers.to_vec(), rejects: Never, bounds: WIDE }).to_vec()
 }
 
-/// All stacks: the fifteen with each reject policy, and tower's.
+/// All stacks: ours with each reject policy, and tower's.
 pub(crate) fn all() -> Vec<Stack> {
     let stacks = [Never, WithError, WithResponse].map(|rejects| ours(rejects, WIDE));
     [stacks.concat(), with_terms(WIDE), towers()].concat()
@@ -159,7 +169,7 @@ impl Layer {
     const fn does(self) -> Does {
         match self {
             Ours(does) | Towers(does) => does,
-            TowersGlobal => Bound,
+            OursAdaptive | TowersGlobal => Bound,
         }
     }
 }
@@ -180,7 +190,7 @@ impl Stack {
     }
 
     pub(crate) fn is_ours(&self) -> bool {
-        self.layers.iter().all(|layer| matches!(layer, Ours(_)))
+        self.layers.iter().all(|layer| matches!(layer, Ours(_) | OursAdaptive))
     }
 
     /// Returns whether the stack is `Clone`. tower's rate limit holds its count, and is not.
@@ -222,28 +232,45 @@ pub(crate) struct Handles {
     pub(crate) rate: Option<Box<dyn Fn() -> Counts>>,
 }
 
+/// Puts a concurrency limit of any type on a service.
+macro_rules! concurrency {
+    ($handles:ident, $bound:expr, $inner:ident, $stack:ident) => {{
+        let (bound, Bounds { max_queue, max_wait }) = ($bound, $stack.bounds);
+        match $stack.rejects {
+            Never => $handles.bound(bound, $inner),
+            WithError => $handles.bound(bound.max_queue(max_queue).max_wait(max_wait), $inner),
+            WithResponse => {
+                let bound = bound.max_queue(max_queue).max_wait(max_wait);
+                $handles.bound(bound.reject_with(|_| REJECTED), $inner)
+            }
+            WithTerms => {
+                let bound = bound.max_queue(max_queue).max_wait(max_wait);
+                $handles.read_bound(bound.handle());
+                Boxed::new(WithTermsAlways::new(bound.with_terms().layer($inner)))
+            }
+        }
+    }};
+}
+
 impl Handles {
     fn wrap(&mut self, inner: Boxed, layer: Layer, stack: &Stack) -> Boxed {
         let Bounds { max_queue, max_wait } = stack.bounds;
-        let bound = ConcurrencyBackpressureLayer::new(PERMITS);
         let rate = WindowRateLimitLayer::new(PERMITS, WINDOW);
         match (layer, stack.rejects) {
-            (Ours(Bound), Never) => self.bound(bound, inner),
+            (Ours(Bound), _) => {
+                concurrency!(self, ConcurrencyBackpressureLayer::new(PERMITS), inner, stack)
+            }
+            (OursAdaptive, _) => {
+                // The search begins with the upper one of two limits, for more requests than any
+                // check makes.
+                let adaptive = Adaptive::new().between(PERMITS - 1, PERMITS);
+                let bound = ConcurrencyBackpressureLayer::adaptive(adaptive);
+                assert_eq!(bound.handle().limit(), PERMITS);
+                concurrency!(self, bound, inner, stack)
+            }
             (Ours(Rate), Never) => self.rate(rate, inner),
-            (Ours(Bound), WithError) => {
-                self.bound(bound.max_queue(max_queue).max_wait(max_wait), inner)
-            }
-            (Ours(Bound), WithTerms) => {
-                let bound = bound.max_queue(max_queue).max_wait(max_wait);
-                self.read_bound(bound.handle());
-                Boxed::new(WithTermsAlways::new(bound.with_terms().layer(inner)))
-            }
             (Ours(Rate), WithError | WithTerms) => {
                 self.rate(rate.max_queue(max_queue).max_wait(max_wait), inner)
-            }
-            (Ours(Bound), WithResponse) => {
-                let bound = bound.max_queue(max_queue).max_wait(max_wait);
-                self.bound(bound.reject_with(|_| REJECTED), inner)
             }
             (Ours(Rate), WithResponse) => {
                 let rate = rate.max_queue(max_queue).max_wait(max_wait);
@@ -308,27 +335,30 @@ impl Handles {
 }
 
 /// Sets terms for each request before it polls: a deadline that is far away, and a class.
-struct WithTermsAlways {
-    inner: TermsBackpressure<Boxed>,
+struct WithTermsAlways<P> {
+    inner: TermsBackpressure<Boxed, P>,
     is_set: bool,
 }
 
-impl WithTermsAlways {
-    const fn new(inner: TermsBackpressure<Boxed>) -> Self {
+impl<P> WithTermsAlways<P> {
+    const fn new(inner: TermsBackpressure<Boxed, P>) -> Self {
         Self { inner, is_set: false }
     }
 }
 
-impl Clone for WithTermsAlways {
+impl<P: Clone> Clone for WithTermsAlways<P> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone())
     }
 }
 
-impl Service<u32> for WithTermsAlways {
+impl<P> Service<u32> for WithTermsAlways<P>
+where
+    P: RejectPolicyFor<u32, BoxError, Error = BoxError>,
+{
     type Response = u32;
     type Error = BoxError;
-    type Future = <TermsBackpressure<Boxed> as Service<u32>>::Future;
+    type Future = <TermsBackpressure<Boxed, P> as Service<u32>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if !std::mem::replace(&mut self.is_set, true) {

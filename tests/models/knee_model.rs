@@ -47,8 +47,12 @@ impl Limiter {
         limiter
     }
 
-    /// Acquires a permit without a wait. Returns the stamp, if it was the last one.
+    /// Acquires a permit without a wait, as a service does. Returns the stamp, if it was the last
+    /// one.
     fn acquire(&self) -> Option<Option<Stamp>> {
+        if self.semaphore.try_acquire_unobserved() {
+            return Some(None);
+        }
         let stamp = self.knee.present();
         let is_last = self.semaphore.try_acquire_telling()?;
         Some(stamp.filter(|_| is_last))
@@ -95,6 +99,18 @@ impl Limiter {
         has_stepped.get()
     }
 
+    /// Makes requests that are served until one of them makes a step. Returns their number.
+    fn complete(&self) -> u32 {
+        let stamp = self.knee.present().expect("a half round");
+        (1..10_000).find(|_| self.served(stamp)).expect("a half round ends")
+    }
+
+    /// Makes requests that are lost until one of them makes a step. Returns their number.
+    fn lower(&self) -> u32 {
+        let stamp = self.knee.present().expect("a half round");
+        (1..10_000).find(|_| self.lost(stamp)).expect("most are lost")
+    }
+
     /// Asserts that the limit is that of the search, and that as many permits can be acquired.
     fn is_whole(&self, held: u32) {
         assert_eq!(self.semaphore.limit(), self.knee.limit());
@@ -120,6 +136,29 @@ fn a8_half_round_completed_by_two_threads_makes_one_step() {
         assert_ne!(limiter.knee.present(), Some(stamp), "the next half round has begun");
         limiter.is_whole(0);
     });
+}
+
+/// A8: a half round is claimed by one of the requests that complete it, served or lost: another
+/// claim would hold the means of no half round.
+#[test]
+fn a8_half_round_is_claimed_once() {
+    for is_served in [true, false] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limiter = Limiter::almost_complete(1);
+            let stamp = limiter.knee.present().expect("a half round");
+            let claims = move |limiter: &Limiter, is_served: bool| {
+                if is_served {
+                    limiter.knee.served(stamp, MILLISECOND).is_some()
+                } else {
+                    limiter.knee.overloaded(stamp).is_some()
+                }
+            };
+            let other = spawn(&limiter, move |limiter| claims(limiter, is_served));
+            let mine = claims(&limiter, true);
+            assert!(mine != other.join().expect("its thread ends"), "one claim");
+            assert!(!claims(&limiter, true) && !claims(&limiter, false), "it is claimed");
+        });
+    }
 }
 
 /// A8: no measured request is lost beside another one, and none counts twice.
@@ -244,6 +283,22 @@ fn a2_permit_acquired_beside_a_step_is_the_last_one_of_its_half_round() {
     });
 }
 
+/// A2: the last permit of a limit is not measured in the half round of the next one, which has no
+/// permit left over.
+#[test]
+fn a2_last_permit_of_a_limit_is_not_measured_in_the_next_half_round() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let first = limiter.knee.present().expect("a half round");
+        assert!((0..2).all(|_| limiter.acquire().is_some()));
+        // The limit goes from 3 to 1.
+        let other = spawn(&limiter, Limiter::acquire);
+        assert!(limiter.served(first));
+        let stamp = other.join().expect("its thread ends").flatten();
+        assert!(stamp.is_none_or(|stamp| stamp == first), "not the last permit of its limit");
+    });
+}
+
 /// A2: a waiter that was granted the last permit of an earlier limit does not carry the number of
 /// the present half round.
 #[test]
@@ -293,5 +348,168 @@ fn a2_b2_grant_by_a_step_belongs_to_its_half_round() {
             assert!(stamp.is_none() || stamp == present);
         }
         assert_eq!(limiter.semaphore.view().held(), 2);
+    });
+}
+
+/// A2: of the requests that acquire all permits at once, one has taken the last. Of a limit that is
+/// observed, all of them take the path that tells.
+#[test]
+fn a2_last_of_all_permits_is_told_to_one_request() {
+    for is_observed in [false, true] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let limiter = Limiter::new();
+            if is_observed {
+                limiter.semaphore.observe();
+            }
+            let all = |limiter: &Limiter, number: usize| -> usize {
+                let acquired = (0..number).map(|_| limiter.acquire().expect("a permit is left"));
+                acquired.flatten().count()
+            };
+            let other = spawn(&limiter, move |limiter| all(limiter, 2));
+            let last = all(&limiter, 1) + other.join().expect("its thread ends");
+            assert_eq!(last, 1);
+            limiter.is_whole(3);
+        });
+    }
+}
+
+/// A2: a waiter that is granted a permit, beside a raise that leaves others over, was not the last.
+#[test]
+fn a2_grant_beside_a_raise_is_not_the_last_one_of_the_raised_limit() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let semaphore = Arc::new(Semaphore::new(1, Untimed, ()).telling_last());
+        assert_eq!(semaphore.try_acquire_telling(), Some(true));
+        let Acquired::Queued(key) = semaphore.acquire(&noop_waker()) else {
+            panic!("a permit beyond the limit")
+        };
+        let other = spawn(&semaphore, |semaphore| {
+            semaphore.set_limit(3, || {});
+        });
+        semaphore.release(1);
+        other.join().expect("its thread ends");
+        assert_eq!(semaphore.poll_waiter(&key, &noop_waker()), Polled::Granted);
+        assert!(!semaphore.was_last(&key), "two permits are left over");
+    });
+}
+
+/// A8: a half round that begins beside its first requests is complete after as many as it needs,
+/// and not after as many as the one before.
+#[test]
+fn a8_half_round_that_begins_needs_its_own_number_of_requests() {
+    // Limits that are close together need more requests.
+    Model { threads: 2, preemptions: 2 }.check(|| {
+        let before = Limiter::new().complete();
+        let limiter = Limiter::new();
+        limiter.hold(4);
+        let other = spawn(&limiter, move |limiter: &Limiter| {
+            let Some(stamp) = limiter.knee.present() else { return 0 };
+            assert!((0..before).all(|_| !limiter.served(stamp)), "as many as before");
+            before
+        });
+        assert!(limiter.adapt());
+        let served = other.join().expect("its thread ends");
+        assert!(served + limiter.complete() > before, "it needs more");
+        limiter.is_whole(0);
+    });
+}
+
+/// A5: lost requests of a half round that begins beside them all count, and no earlier ones.
+#[test]
+fn a5_half_round_that_begins_counts_its_own_lost_requests() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::new();
+        let before = limiter.knee.present().expect("a half round");
+        assert!(!limiter.lost(before));
+        limiter.hold(2);
+        let other = spawn(&limiter, move |limiter: &Limiter| {
+            let stamp = limiter.knee.present();
+            stamp.map_or(0, |stamp| u32::from(!limiter.lost(stamp)))
+        });
+        assert!(limiter.adapt());
+        let lost = other.join().expect("its thread ends");
+        let separate = Limiter::new();
+        separate.hold(2);
+        assert!(separate.adapt());
+        assert_eq!(lost + limiter.lower(), separate.lower());
+        limiter.is_whole(0);
+    });
+}
+
+/// A2: a request that ends beside the step of its half round counts in no later one, whether it is
+/// served or lost.
+#[test]
+fn a2_request_that_ends_beside_a_step_counts_in_no_later_half_round() {
+    for is_served in [true, false] {
+        Model { threads: 2, preemptions: PREEMPTIONS }.check(move || {
+            let separate = Limiter::new();
+            separate.complete();
+            let limiter = Limiter::almost_complete(1);
+            let stamp = limiter.knee.present().expect("a half round");
+            let other = spawn(&limiter, move |limiter| {
+                if is_served { limiter.served(stamp) } else { limiter.lost(stamp) }
+            });
+            let mine = limiter.served(stamp);
+            assert!(mine != other.join().expect("its thread ends"), "one step");
+            assert!(!limiter.served(stamp) && !limiter.lost(stamp), "its half round has passed");
+            assert_eq!(limiter.semaphore.limit(), separate.semaphore.limit());
+            if is_served {
+                assert_eq!(limiter.complete(), separate.complete());
+            } else {
+                assert_eq!(limiter.lower(), separate.lower());
+            }
+        });
+    }
+}
+
+/// A5: a request that would have lowered the limit makes no step once its half round has passed.
+#[test]
+fn a5_enough_lost_requests_beside_a_step_make_no_other_one() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let most = Limiter::new().lower();
+        let limiter = Limiter::new();
+        let stamp = limiter.knee.present().expect("a half round");
+        assert!((1..most).all(|_| !limiter.lost(stamp)));
+        assert!((1..NEED).all(|_| !limiter.served(stamp)));
+        let other = spawn(&limiter, move |limiter| limiter.lost(stamp));
+        let mine = limiter.served(stamp);
+        assert!(mine != other.join().expect("its thread ends"), "one step");
+        assert_ne!(limiter.knee.present(), Some(stamp));
+        limiter.is_whole(0);
+    });
+}
+
+/// A9: a search that is not held goes on, beside an `adapt`, with the half round that it is in.
+#[test]
+fn a9_adapt_of_a_search_that_is_not_held_makes_no_step() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let stamp = limiter.knee.present().expect("a half round");
+        let other = spawn(&limiter, Limiter::adapt);
+        assert!(limiter.served(stamp), "the half round is complete");
+        assert!(!other.join().expect("its thread ends"), "it is not held");
+        limiter.is_whole(0);
+    });
+}
+
+/// A9: a claim of a half round that was ended by a hold makes no step, even if the search adapts
+/// again before it.
+#[test]
+fn a9_claim_from_before_a_hold_makes_no_step_after_it() {
+    Model { threads: 2, preemptions: PREEMPTIONS }.check(|| {
+        let limiter = Limiter::almost_complete(1);
+        let stamp = limiter.knee.present().expect("a half round");
+        let claim = limiter.knee.served(stamp, MILLISECOND).expect("the half round is complete");
+        let other = spawn(&limiter, |limiter: &Limiter| {
+            limiter.hold(4);
+            assert!(limiter.adapt());
+        });
+        let is_first = limiter.step(&claim);
+        other.join().expect("its thread ends");
+        assert!(!limiter.step(&claim), "made, or outdated");
+        assert!(!limiter.knee.is_held());
+        // From 4, whether the step came before the hold or not.
+        assert!(limiter.semaphore.limit() >= 3, "after a step: {is_first}");
+        assert!(limiter.knee.present().is_some());
+        limiter.is_whole(0);
     });
 }

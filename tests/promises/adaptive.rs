@@ -9,6 +9,10 @@ use std::{
     future::{Future, pending},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Waker},
 };
 
@@ -16,9 +20,11 @@ use allocation_counter::measure;
 use futures::future::join_all;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, ExponentialRetry,
+    ExponentialRetryLayer,
     backpressure::{Adaptive, ConcurrencyPermit, Judged, Outcome, ServedIfOk},
     reject::NeverReject,
+    retry::{Backoff, Jitter},
 };
 
 use crate::{
@@ -215,6 +221,36 @@ async fn a4_panic_of_the_judge_releases_the_permit_and_ends_the_measurement() {
     assert_eq!(handle.limit(), FIRST, "none counts as abandoned");
 }
 
+/// Where the limit stands inside the retry, the time of a failed attempt and of the wait after it
+/// are no part of the time in service: half rounds with and without retries have the same times.
+#[tokio::test(start_paused = true)]
+async fn a4_attempts_of_a_retry_are_measured_alone() {
+    let layer = adaptive();
+    let handle = layer.handle();
+    let limited = layer.layer(service_fn(|is_failing: Arc<AtomicBool>| async move {
+        if is_failing.swap(false, SeqCst) {
+            return Err("again");
+        }
+        tokio::time::sleep(ms(10)).await;
+        Ok(())
+    }));
+    let backoff = Backoff::new(secs(60), secs(60)).jitter(Jitter::None);
+    let retry = ExponentialRetry::new(2).backoff(backoff);
+    let service = ExponentialRetryLayer::new(retry).layer(limited);
+    let first = handle.limit();
+    for _ in 0..1_000 {
+        if handle.rounds() > 0 {
+            break;
+        }
+        let held = all_but_one(&handle);
+        let request = Arc::new(AtomicBool::new(handle.limit() == first));
+        service.clone().oneshot(request).await.unwrap();
+        drop(held);
+    }
+    let elasticity = handle.elasticity().expect("a round");
+    assert!(elasticity.abs() < 0.01, "{elasticity}");
+}
+
 /// The rule needs as many as half of the limit, and most.
 #[tokio::test]
 async fn a5_abandoned_requests_at_the_limit_lower_it() {
@@ -282,6 +318,22 @@ async fn a6_limit_stays_in_its_range() {
         }
         assert_eq!(handle.limit() == min, min == max || handle.limit() == min);
         assert_eq!(handle.in_flight(), 0);
+    }
+}
+
+/// With one limit there is nothing to search, after a hold, too.
+#[tokio::test]
+async fn a6_range_of_one_limit_has_no_search() {
+    let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new().between(3, 3));
+    let handle = layer.handle();
+    let mut service = layer.layer(service_fn(|()| async { Ok::<_, Infallible>(()) }));
+    for _ in 0..2 {
+        let held = all_but_one(&handle);
+        at_the_limit!(service, 1_000, ());
+        assert_eq!((handle.limit(), handle.rounds(), handle.elasticity()), (3, 0, None));
+        drop(held);
+        handle.hold(3).unwrap();
+        handle.adapt();
     }
 }
 

@@ -395,6 +395,47 @@ async fn a14_class_may_join_while_the_queue_is_shorter_than_its_share() {
     assert_eq!(scene.handle.snapshot().rejected_by_class, Some(by_class));
 }
 
+/// Neither a class nor an earlier deadline overtakes.
+#[tokio::test(start_paused = true)]
+async fn a14_b2_waiters_of_all_classes_are_served_in_order_of_arrival() {
+    let scene = Scene::new(ConcurrencyBackpressureLayer::new(1));
+    scene.send(job(None)).await;
+    let mut waiting = Vec::new();
+    for number in 0..30 {
+        let class = Class::ALL[[2, 0, 1, 1, 0, 2, 0][number % 7]];
+        let terms = Terms::new().class(class).deadline(secs(1_000 - 10 * number as u64));
+        waiting.push(scene.send(Job { terms, takes: secs(1) }).await);
+    }
+    for served in 0..=waiting.len() {
+        pass(1).await;
+        let finished: Vec<_> = waiting.iter().map(JoinHandle::is_finished).collect();
+        assert!(finished.iter().take(served).all(|&is_finished| is_finished), "{finished:?}");
+        assert!(!finished.iter().skip(served).any(|&is_finished| is_finished), "{finished:?}");
+    }
+}
+
+/// Waiters with a deadline that has passed take no room from others.
+#[tokio::test(start_paused = true)]
+async fn a14_expired_waiters_leave_their_share_of_the_queue() {
+    let scene = Scene::new(ConcurrencyBackpressureLayer::new(1));
+    scene.handle.set_max_queue(Some(8)).unwrap();
+    scene.send(Job { terms: Terms::new(), takes: secs(1_000) }).await;
+    let sheddable = |seconds| Job {
+        terms: Terms::new().class(Class::Sheddable).deadline(secs(seconds)),
+        takes: secs(1),
+    };
+    for _ in 0..10 {
+        let waiting = [scene.send(sheddable(5)).await, scene.send(sheddable(5)).await];
+        assert!(scene.rejected(sheddable(5)).await.is_queue_full());
+        assert_eq!(scene.handle.queued(), 2);
+        pass(5).await;
+        for waiter in waiting {
+            assert!(rejection(waiter.await.unwrap()).is_too_late());
+        }
+    }
+    assert_eq!((scene.handle.queued(), scene.server.sent()), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a14_shares_are_rounded_down_and_at_least_one() {
     let queued = async |max_queue: u32, sheddable: f64| {

@@ -1,6 +1,8 @@
 //! The public types that are `Send`, `Sync`, `Unpin` and `Clone`, and those that are not.
 
 use std::{
+    fmt::Debug,
+    hash::Hash,
     marker::PhantomPinned,
     panic::{RefUnwindSafe, UnwindSafe},
     rc::Rc,
@@ -8,11 +10,15 @@ use std::{
 
 use futures::future::FusedFuture;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
+use tower::Service;
 use tower_floodgate::{
     ConcurrencyBackpressure, ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer,
     ExponentialRetry, ExponentialRetryLayer, InvalidSetting, PerService, Rejected, WindowRateLimit,
     WindowRateLimitHandle, WindowRateLimitLayer,
-    backpressure::{self, AcquireManyError, CloseError, Closed, ConcurrencyPermit, Drained},
+    backpressure::{
+        self, AcquireManyError, Adaptive, AdaptiveSnapshot, CloseError, Closed, ConcurrencyPermit,
+        Drained, Judged, Outcome, RejectedByClass, ServedIfOk,
+    },
     keyed::{Everyone, KeyedLimitLayer, Rule, RuleHandle, RuleSnapshot, TopKey},
     rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
@@ -22,10 +28,12 @@ use tower_floodgate::{
     },
 };
 
+use crate::support::Probe;
+
 struct NotClone;
 type Inner = std::future::Ready<()>;
 
-assert_impl_all!(ConcurrencyBackpressureLayer: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(ConcurrencyBackpressureLayer: Clone, Send, Sync, Unpin, Debug);
 assert_impl_all!(WindowRateLimitLayer<RejectWithError<Rc<()>>>: Clone, Send, Sync, Unpin);
 assert_impl_all!(ExponentialRetryLayer: Clone, Send, Sync, Unpin);
 assert_impl_all!(PerService<WindowRateLimitLayer<RejectWithBoxError>>: Clone, Send, Sync);
@@ -42,17 +50,17 @@ assert_impl_all!(RuleSnapshot: Clone, Send, Sync, Unpin, PartialEq);
 assert_impl_all!(TopKey: Clone, Send, Sync, Unpin, Eq);
 assert_impl_all!(Drained: Send, Sync, Unpin);
 assert_impl_all!(Closed: Send, Sync, Unpin);
-assert_impl_all!(backpressure::Acquire: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(backpressure::AcquireMany: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(ConcurrencyPermit: Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(backpressure::Acquire: FusedFuture, Send, Sync, Unpin, Debug);
+assert_impl_all!(backpressure::AcquireMany: FusedFuture, Send, Sync, Unpin, Debug);
+assert_impl_all!(ConcurrencyPermit: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(ConcurrencyPermit: Clone);
-assert_impl_all!(rate_limit::Acquire: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(rate_limit::AcquireMany: FusedFuture, Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(WindowPermit: Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(rate_limit::Acquire: FusedFuture, Send, Sync, Unpin, Debug);
+assert_impl_all!(rate_limit::AcquireMany: FusedFuture, Send, Sync, Unpin, Debug);
+assert_impl_all!(WindowPermit: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(WindowPermit: Clone);
 assert_impl_all!(AcquireManyError: Clone, PartialEq, Send, Sync, std::error::Error);
 assert_impl_all!(CloseError: Clone, Send, Sync, std::error::Error);
-assert_impl_all!(KeyedLimitLayer<(Rule<Everyone>,)>: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(KeyedLimitLayer<(Rule<Everyone>,)>: Clone, Send, Sync, Unpin, Debug);
 assert_not_impl_any!(KeyedLimitLayer<(Rule<Rc<()>>,)>: Send, Sync);
 assert_impl_all!(backpressure::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
@@ -61,14 +69,45 @@ assert_not_impl_any!(rate_limit::ResponseFuture<PhantomPinned, NeverReject>: Unp
 assert_impl_all!(ExponentialRetry: Clone, Send, Sync);
 assert_impl_all!(ExponentialRetry<AnyError, ByClone, DecisionHook>: Clone, Send, Sync);
 assert_impl_all!(ExponentialRetry<AnyError, ByClone, SharedHook<NotClone>>: Clone, Send, Sync);
-assert_impl_all!(backpressure::TermsLayer: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(Adaptive: Copy, Default, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+assert_not_impl_any!(Adaptive<NotClone>: Clone);
+assert_impl_all!(Adaptive<NotClone>: Send, Sync, Unpin, Debug);
+assert_not_impl_any!(Adaptive<Rc<()>>: Send, Sync);
+assert_impl_all!(ServedIfOk: Copy, Default, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+assert_impl_all!(Outcome: Copy, Eq, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+assert_impl_all!(AdaptiveSnapshot: Clone, PartialEq, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(RejectedByClass: Copy, Default, Eq, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+type AdaptivePolicy<J = ServedIfOk> = Judged<RejectWithBoxError, J>;
+assert_impl_all!(AdaptivePolicy: Copy, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+assert_impl_all!(ConcurrencyBackpressureLayer<AdaptivePolicy>: Clone, Send, Sync, Unpin, Debug);
+assert_not_impl_any!(ConcurrencyBackpressureLayer<AdaptivePolicy<NotClone>>: Clone);
+assert_not_impl_any!(ConcurrencyBackpressureLayer<AdaptivePolicy<Rc<()>>>: Send, Sync);
+assert_impl_all!(PerService<ConcurrencyBackpressureLayer<AdaptivePolicy>>: Clone, Send, Sync);
+assert_impl_all!(ConcurrencyBackpressure<(), AdaptivePolicy>: Clone, Send, Sync, Unpin);
+assert_not_impl_any!(ConcurrencyBackpressure<NotClone, AdaptivePolicy>: Clone);
+assert_not_impl_any!(ConcurrencyBackpressure<Rc<()>, AdaptivePolicy>: Send, Sync);
+assert_impl_all!(backpressure::ResponseFuture<Inner, AdaptivePolicy>: Send, Sync, Unpin, Debug);
+assert_not_impl_any!(backpressure::ResponseFuture<Rc<()>, AdaptivePolicy>: Send);
+assert_not_impl_any!(backpressure::ResponseFuture<PhantomPinned, AdaptivePolicy>: Unpin);
+assert_impl_all!(backpressure::TermsLayer: Clone, Send, Sync, Unpin, Debug);
+assert_impl_all!(backpressure::TermsLayer<AdaptivePolicy>: Clone, Send, Sync, Unpin, Debug);
 assert_impl_all!(backpressure::TermsBackpressure<()>: Clone, Send, Sync, Unpin);
-assert_impl_all!(backpressure::ByRequestLayer<fn()>: Clone, Send, Sync, Unpin, std::fmt::Debug);
+assert_impl_all!(backpressure::TermsBackpressure<(), AdaptivePolicy>: Clone, Send, Sync, Unpin);
+assert_not_impl_any!(backpressure::TermsBackpressure<NotClone>: Clone);
+assert_not_impl_any!(backpressure::TermsBackpressure<Rc<()>>: Send, Sync);
+assert_impl_all!(<backpressure::TermsBackpressure<Probe> as Service<u32>>::Future: Send);
+assert_impl_all!(backpressure::ByRequestLayer<fn()>: Clone, Send, Sync, Unpin, Debug);
 assert_not_impl_any!(backpressure::ByRequestLayer<NotClone>: Clone);
+assert_not_impl_any!(backpressure::ByRequestLayer<Rc<()>>: Send, Sync);
 assert_impl_all!(backpressure::ByRequest<(), fn(), RejectWithBoxError>: Clone, Send, Sync, Unpin);
+assert_impl_all!(backpressure::ByRequest<(), fn(), AdaptivePolicy>: Clone, Send, Sync, Unpin);
 assert_not_impl_any!(backpressure::ByRequest<Rc<()>, fn(), RejectWithBoxError>: Send, Sync);
-assert_impl_all!(backpressure::Terms: Copy, Send, Sync, Unpin, Default, std::fmt::Debug);
-assert_impl_all!(backpressure::Class: Copy, Send, Sync, Unpin, Eq, std::hash::Hash);
+type ByRequestFuture<R, P> = backpressure::ByRequestFuture<Probe, R, P>;
+assert_impl_all!(ByRequestFuture<u32, RejectWithBoxError>: Send, Debug);
+assert_impl_all!(ByRequestFuture<u32, AdaptivePolicy>: Send, Debug);
+assert_impl_all!(backpressure::Terms: Copy, Send, Sync, Unpin, Default, Debug);
+assert_impl_all!(backpressure::Terms: UnwindSafe, RefUnwindSafe);
+assert_impl_all!(backpressure::Class: Copy, Eq, Hash, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(RetryBudget: Clone, Send, Sync);
 assert_impl_all!(Backoff: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Waits: Clone, Send, Sync, UnwindSafe, RefUnwindSafe);
@@ -77,3 +116,19 @@ assert_impl_all!(RetryStatistics: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Decision: Copy, Send, Sync, PartialEq);
 assert_impl_all!(Rejected: Clone, Send, Sync, std::error::Error);
 assert_impl_all!(InvalidSetting: Clone, Send, Sync, std::error::Error);
+
+#[cfg(any(feature = "client", feature = "server"))]
+assert_impl_all!(
+    tower_floodgate::deadline::HeaderTimeout:
+    Clone, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug
+);
+#[cfg(feature = "client")]
+assert_impl_all!(
+    tower_floodgate::client::HttpClassifier: Clone, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe,
+    Debug, backpressure::Judge<http::Response<()>, NotClone>
+);
+#[cfg(feature = "grpc")]
+assert_impl_all!(
+    tower_floodgate::client::GrpcClassifier: Clone, Send, Sync, Unpin, UnwindSafe, RefUnwindSafe,
+    Debug
+);

@@ -31,6 +31,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod adaptive;
 mod budget;
 mod busy;
 mod concurrency;

@@ -7,7 +7,7 @@ use std::{
 
 use walkdir::WalkDir;
 
-use crate::package::root;
+use crate::package::{cargo, root};
 
 /// The parts of the package that a copy needs for its tests.
 const COPIED: &[&str] = &[
@@ -22,6 +22,9 @@ const COPIED: &[&str] = &[
     "docs",
     "xtask",
 ];
+
+/// The packages of the copy that are built again after a change.
+const BUILT: &[&str] = &["tower-floodgate", "floodgate-tests", "adaptive-simulation"];
 
 /// A copy in the target directory.
 pub(crate) struct Tree(PathBuf);
@@ -62,5 +65,18 @@ impl Tree {
         let result = run();
         fs::write(&path, whole)?;
         Ok(Some(result))
+    }
+}
+
+/// Removes what was built of the copy. cargo knows a package by its path in the workspace, so it
+/// would take a library with a change for the one of these sources, which are older.
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let packages = BUILT.iter().flat_map(|package| ["--package", *package]);
+        let arguments: Vec<_> = ["clean", "--quiet"].into_iter().chain(packages).collect();
+        match cargo(&root(), &arguments).status() {
+            Ok(status) if status.success() => {}
+            failed => eprintln!("`cargo {}`: {failed:?}", arguments.join(" ")),
+        }
     }
 }

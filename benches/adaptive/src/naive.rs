@@ -16,8 +16,6 @@ pub struct Naive {
     since: Option<u64>,
     direction: i32,
     is_high_first: bool,
-    /// The longest time of an abandoned request, as a logarithm.
-    longest: f64,
     half_round: u32,
     n: f64,
     sum: f64,
@@ -25,7 +23,9 @@ pub struct Naive {
     /// Of the lost ones, those that took as long as most that are served.
     long: f64,
     /// The mean of the latest half round that was completed by responses.
-    typical: f64,
+    typical: Option<f64>,
+    /// The longest time of an abandoned request, as a logarithm.
+    longest: f64,
     first: Option<f64>,
     rest_at: Option<f64>,
     /// The elasticity of the last round.
@@ -45,13 +45,13 @@ impl Naive {
             since: None,
             direction: 0,
             is_high_first: true,
-            longest: 0.0,
             half_round: 1,
             n: 0.0,
             sum: 0.0,
             lost: 0.0,
             long: 0.0,
-            typical: 0.0,
+            typical: None,
+            longest: 0.0,
             first: None,
             rest_at: None,
             elasticity: None,
@@ -165,7 +165,7 @@ impl Algorithm for Naive {
                 self.n += 1.0;
                 self.sum += (nanos.max(1) as f64).ln();
                 if self.n >= self.need() {
-                    self.typical = self.sum / self.n;
+                    self.typical = Some(self.sum / self.n);
                     self.follow_rate(now);
                     self.complete();
                     self.begin();
@@ -176,8 +176,7 @@ impl Algorithm for Naive {
                 if end == End::Abandoned {
                     self.longest = self.longest.max(log);
                 }
-                let unknown = self.typical == 0.0;
-                let bar = if unknown { self.longest - 2.0_f64.ln() } else { self.typical };
+                let bar = self.typical.unwrap_or(self.longest - 2.0_f64.ln());
                 let is_long = end == End::Overload || log > bar;
                 self.lost += 1.0;
                 self.long += f64::from(u8::from(is_long));

@@ -54,12 +54,13 @@
 //!
 //! Every change of a word is a read-modify-write.
 //!
-//! **`sum`.** A *begin* is a `Release`: the limit was set before. A reading of the
-//! [present half round](Samples::present) is an `Acquire`, so a request that reads a number and
-//! takes a permit then has one of the limit of that half round, or of a later one. The loads of
-//! *measure* and *lose* are an `Acquire` too: they read `need` and `least_lost` next, which *begin*
-//! has stored before. The compare-exchanges are `Relaxed`: they carry their data, and the lock of
-//! the limiter orders the steps that follow a claim.
+//! **`sum`.** A *begin* is a `Release`: the limit was set before, and so were the words that belong
+//! to the half round. The reading of the [present half round](Samples::present) is an `Acquire`. So
+//! a request that reads a number and takes a permit then has one of the limit of that half round,
+//! or of a later one; and where it ends, it finds the other words of that half round, or of a later
+//! one. All other orderings are `Relaxed`. `need` and `least_lost` change only after the half round
+//! has been claimed or stopped, by which the compare-exchange of *measure* and *lose* fails. The
+//! lock of the limiter orders the steps that follow a claim.
 //!
 //! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory,
 //! so all of their orderings are `Relaxed`.
@@ -202,8 +203,7 @@ impl Samples {
     /// Measures a request of `stamp`. Returns the claim if it completes the half round.
     pub(crate) fn measure(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
         let log = log2::of_sample(nanos);
-        // Acquire: `need` is that of this half round, or the compare-exchange fails.
-        let mut before = self.sum.load(Acquire);
+        let mut before = self.sum.load(Relaxed);
         loop {
             if Stamp::of(before) != Some(stamp) || n_of(before) == CLAIMED {
                 return None;
@@ -211,12 +211,14 @@ impl Samples {
             let (n, sum) = (n_of(before) + 1, (before & SUM) + log);
             let is_complete = n >= self.need.load(Relaxed);
             let after = word(stamp, if is_complete { CLAIMED } else { n }, sum);
-            match self.sum.compare_exchange_weak(before, after, Relaxed, Acquire) {
+            match self.sum.compare_exchange_weak(before, after, Relaxed, Relaxed) {
                 Ok(_) if !is_complete => return None,
                 Ok(_) => {
                     let mean = u32::try_from(sum / u64::from(n)).unwrap_or(u32::MAX);
                     self.typical.store(mean, Relaxed);
-                    let half = HalfRound { n, sum, lost: self.lost_in(stamp) };
+                    // If a stop comes before this load, the claim has no effect.
+                    let lost = lost_of(self.lost.load(Relaxed));
+                    let half = HalfRound { n, sum, lost };
                     return Some(Claim { stamp, half, step: Step::Complete });
                 }
                 Err(newer) => before = newer,
@@ -260,8 +262,7 @@ impl Samples {
                 Err(newer) => before = newer,
             }
         };
-        // Acquire: `least_lost` is that of this half round, or the compare-exchange fails.
-        let mut sum = self.sum.load(Acquire);
+        let mut sum = self.sum.load(Relaxed);
         loop {
             let n = n_of(sum);
             let (long, all) = (count_of(lost, LONG), lost_of(lost));
@@ -274,7 +275,7 @@ impl Samples {
             };
             let step = step.filter(|_| Stamp::of(sum) == Some(stamp) && n != CLAIMED)?;
             let claimed = word(stamp, CLAIMED, 0);
-            match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Acquire) {
+            match self.sum.compare_exchange_weak(sum, claimed, Relaxed, Relaxed) {
                 Ok(_) => {
                     let half = HalfRound { n, sum: sum & SUM, lost: all };
                     return Some(Claim { stamp, half, step });
@@ -282,11 +283,6 @@ impl Samples {
                 Err(newer) => sum = newer,
             }
         }
-    }
-
-    fn lost_in(&self, stamp: Stamp) -> u32 {
-        let lost = self.lost.load(Relaxed);
-        if Stamp::of(lost) == Some(stamp) { lost_of(lost) } else { 0 }
     }
 
     /// Returns true if no other step has come since the claim. Called under the limiter's lock.
@@ -313,8 +309,7 @@ impl Samples {
     fn next(&self, n: u32) {
         let stamp = Stamp::of(self.sum.load(Relaxed)).map_or(Stamp::FIRST, Stamp::next);
         self.lost.swap(stamp.bits(), Relaxed);
-        // Release: to the Acquire of `present`, for the limit, and to those of `measure` and
-        // `lose`, for the numbers that they read next.
+        // Release: to the Acquire of `present`, for the limit and the other words.
         self.sum.swap(word(stamp, n, 0), Release);
     }
 }
