@@ -397,7 +397,7 @@ fn c7_name_of_a_rule_is_reported_as_given_or_an_invalid_setting() {
 #[test]
 fn c7_windows_with_one_name_are_an_invalid_setting_of_the_headers() {
     let rule = |name: &str| Rule::new(name, header("x-client")).at_most(1, SECOND);
-    let twice = KeyedLimitLayer::new(rule("a").at_most(3, HOUR).at_most(2, HOUR));
+    let twice = KeyedLimitLayer::new(rule("a").at_most(2, HOUR).at_most(2, HOUR));
     let clash = KeyedLimitLayer::new((rule("a").at_most(9, HOUR), rule("a/1h")));
     let errors =
         [twice.try_rate_limit_headers().unwrap_err(), clash.try_rate_limit_headers().unwrap_err()];
