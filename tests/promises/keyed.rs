@@ -103,6 +103,44 @@ async fn k8_cost_is_acquired_as_a_whole_or_too_large() {
     assert!(too_large.is_too_large() && too_large.retry_after().is_none());
 }
 
+/// A surplus is refunded to the permit, at each window. `None` costs what was acquired, as an error
+/// and a drop do.
+#[tokio::test(start_paused = true)]
+async fn k8_cost_settled_below_the_estimate_is_refunded() {
+    let rule = Rule::new("client", client)
+        .at_most(10, SECOND)
+        .at_most(30, HOUR)
+        .cost(|it: &Request| it.cost)
+        .settle(|cost: &u32| if *cost == 4 { None } else { Some(cost / 5) });
+    let layer = KeyedLimitLayer::new(rule);
+    let answer = service_fn(|request: Request| async move {
+        if request.plan > 0 { Err(()) } else { Ok(request.cost) }
+    });
+    let mut service = layer.clone().reject_with(|_| 0).layer(answer);
+    let handle = layer.handle("client");
+    let left = || handle.remaining(1_u32);
+    let with = |cost| Request { cost, ..of(1) };
+    service.call(with(5)).await.unwrap();
+    service.call(with(3)).await.unwrap();
+    assert_eq!(left(), 10 - 1, "one of five, and none of three");
+    service.call(with(4)).await.unwrap();
+    assert_eq!(left(), 9 - 4);
+    service.call(Request { plan: 1, ..with(3) }).await.unwrap_err();
+    assert_eq!(left(), 5 - 3, "an error");
+    drop(service.call(with(2)));
+    assert_eq!(left(), 0, "a drop");
+    // The hour has counted the same.
+    for all in [20, 10] {
+        advance(2 * SECOND).await;
+        assert_eq!(left(), 10, "of {all}");
+        for _ in 0..2 {
+            drop(service.call(with(5)));
+        }
+    }
+    advance(2 * SECOND).await;
+    assert_eq!(left(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn k9_plan_of_a_request_has_its_quota_and_keeps_what_was_used() {
     let plans = [Plan::new().at_most(2, HOUR), Plan::new().at_most(5, HOUR)];
@@ -189,6 +227,29 @@ async fn k18_requests_without_a_key_share_a_quota_unless_told_otherwise() {
     }
     let service = KeyedLimitLayer::new(rule().without_key(WithoutKey::Reject)).layer(echo());
     assert!(rejected(service.oneshot(none).await).is_without_key());
+}
+
+#[tokio::test(start_paused = true)]
+async fn k18_exempt_request_needs_nothing_of_its_rule_and_counts_at_others() {
+    let layer = KeyedLimitLayer::new((
+        Rule::new("client", client)
+            .at_most(1, HOUR)
+            .without_key(WithoutKey::Reject)
+            .exempt(|request: &Request| request.plan == 1)
+            .exempt(|request: &Request| request.plan == 2),
+        Rule::new("tenant", tenant).at_most(5, HOUR),
+    ));
+    let service = layer.layer(echo());
+    service.clone().oneshot(of(1)).await.unwrap();
+    for plan in [1, 2] {
+        service.clone().oneshot(Request { plan, ..of(1) }).await.unwrap();
+        let without_key = Request { client: None, plan, ..of(1) };
+        service.clone().oneshot(without_key).await.unwrap();
+    }
+    rejected(service.clone().oneshot(of(1)).await);
+    let too_many = rejected(service.oneshot(Request { plan: 1, ..of(2) }).await);
+    assert_eq!(too_many.rule().as_deref(), Some("tenant"));
+    assert_eq!(layer.handle("client").live_keys(), 1);
 }
 
 /// A rule for all requests has one state, and no key.
