@@ -9,9 +9,9 @@ use std::{
 
 use futures::FutureExt;
 use tokio::time::advance;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    Rejected,
+    ConcurrencyBackpressureLayer, Rejected,
     keyed::{KeyedLimitLayer, Plan, Rule, WithoutKey},
 };
 
@@ -355,4 +355,42 @@ async fn k15_instance_that_was_made_ready_is_called_and_stays_ready_at_a_rejecti
     rejected(service.ready().await.unwrap().call(of(1)).await);
     assert!(service.get_ref().is_ready, "not called");
     service.call(of(2)).await.unwrap(); // by the readiness that is left
+}
+
+/// A rejection in `call` leaves the permit of a readiness to the next call, or to the drop.
+#[tokio::test(start_paused = true)]
+async fn k15_rejection_keeps_the_permit_of_a_limit_inside_and_none_of_a_limit_outside() {
+    let keyed = || KeyedLimitLayer::new(Rule::new("client", client).at_most(1, HOUR));
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+
+    let mut inside = ServiceBuilder::new().layer(keyed()).layer(limit.clone()).service(echo());
+    inside.ready().await.unwrap().call(of(1)).await.unwrap();
+    rejected(inside.ready().await.unwrap().call(of(1)).await);
+    assert_eq!(handle.in_flight(), 1);
+    inside.ready().await.unwrap().call(of(2)).await.unwrap();
+    assert_eq!(handle.in_flight(), 0);
+    rejected(inside.ready().await.unwrap().call(of(1)).await);
+    drop(inside);
+    assert_eq!(handle.in_flight(), 0);
+
+    let mut outside = ServiceBuilder::new().layer(limit).layer(keyed()).service(echo());
+    outside.ready().await.unwrap().call(of(1)).await.unwrap();
+    rejected(outside.ready().await.unwrap().call(of(1)).await);
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_services_of_one_keyed_layer_and_its_clones_have_one_state() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, HOUR));
+    let (one, other) = (layer.layer(echo()), layer.clone().layer(echo()));
+    let waits = layer.clone().wait(SECOND).layer(echo());
+    one.clone().oneshot(of(1)).await.unwrap();
+    other.clone().oneshot(of(1)).await.unwrap();
+    waits.clone().oneshot(of(1)).await.unwrap();
+    rejected(one.oneshot(of(1)).await);
+    rejected(other.oneshot(of(1)).await);
+    assert!(rejected(waits.oneshot(of(1)).await).is_wait_timeout());
+    let apart = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, HOUR));
+    apart.layer(echo()).oneshot(of(1)).await.unwrap();
 }
