@@ -199,6 +199,8 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             message(rule().try_max_keys(0)),
             message(rule().try_max_keys((1 << 28) + 1)),
             message(rule().try_max_in_flight(0)),
+            message(rule().try_penalty(Duration::ZERO)),
+            message(Plan::new().try_max_in_flight(1 << 31)),
             message(rule().try_track_top(0)),
             message(rule().try_track_top(101)),
         ],
@@ -219,6 +221,8 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             "max_keys is 0: it must be between 1 and 268435456",
             "max_keys is 268435457: it must be between 1 and 268435456",
             "max_in_flight is 0: it must be between 1 and 2147483647",
+            "penalty is 0ns: it must be longer than zero and at most 100 years",
+            "max_in_flight is 2147483648: it must be between 1 and 2147483647",
             "track_top is 0: it must be between 1 and 100",
             "track_top is 101: it must be between 1 and 100",
         ]
