@@ -152,8 +152,8 @@
 //! rejects new keys instead.
 //!
 //! A key leaves the overflow with its next request once a slot is free, and takes what is used with
-//! it. It stays while a request of the overflow is in flight, is about to be issued, or waits, since
-//! that request would count in one of the two only.
+//! it. It stays while a request of the overflow is in flight, is about to be issued, or waits,
+//! since that request would count in one of the two only.
 //!
 //! # Pauses
 //!

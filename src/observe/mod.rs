@@ -303,11 +303,12 @@
 //! # Cardinality
 //!
 //! The value of a label is a name given when a layer or a policy is built, a kind, a reason, one of
-//! up to 20 codes of a store, a rank up to 100, or the [class](crate::retry::ErrorType) of a failure that was
-//! retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a handful of names. A
-//! classifier of your own may judge other statuses, and name classes of its own. Nothing else of a
-//! request becomes a label. So the number of time series is bounded by the number of names in the
-//! program. The limits of `per_service()` share their name, and so their series.
+//! up to 20 codes of a store, a rank up to 100, or the [class](crate::retry::ErrorType) of a
+//! failure that was retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a
+//! handful of names. A classifier of your own may judge other statuses, and name classes of its
+//! own. Nothing else of a request becomes a label. So the number of time series is bounded by the
+//! number of names in the program. The limits of `per_service()` share their name, and so their
+//! series.
 //!
 //! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
 //! of times the greatest is taken.

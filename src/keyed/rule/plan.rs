@@ -31,7 +31,7 @@ impl Plan {
 
     /// Issues permits for at most `limit` requests in any half-open span of length `window`.
     ///
-    /// Several windows hold together. A longer one has no smaller limit: the layer is an error then.
+    /// Several windows hold together. A longer one with a smaller limit makes the layer an error.
     ///
     /// # Panics
     ///
