@@ -394,3 +394,41 @@ async fn c1_services_of_one_keyed_layer_and_its_clones_have_one_state() {
     let apart = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, HOUR));
     apart.layer(echo()).oneshot(of(1)).await.unwrap();
 }
+
+/// A table of two sets of eight slots, and a hundred clients.
+#[tokio::test(start_paused = true)]
+async fn k5_k6_full_table_shares_or_rejects_and_forgets_no_key() {
+    let rule = || Rule::new("client", client).at_most(2, HOUR).max_keys(1);
+    for (rule, is_sharing) in [(rule(), true), (rule().reject_when_full(), false)] {
+        let layer = KeyedLimitLayer::new(rule);
+        let service = layer.layer(echo());
+        let mut issued = Vec::new();
+        for key in 0..100 {
+            match service.clone().oneshot(of(key)).await {
+                Ok(_) => issued.push(key),
+                Err(error) => {
+                    let rejected = rejected::<()>(Err(error));
+                    assert_eq!(rejected.is_shared(), is_sharing);
+                    assert_eq!(rejected.is_limit_reached(), is_sharing);
+                    assert_eq!(rejected.is_table_full(), !is_sharing);
+                    assert_eq!(rejected.is_rate_limited(), is_sharing);
+                    assert_eq!(rejected.retry_after().is_some(), is_sharing);
+                }
+            }
+        }
+        // One of each slot, and the quotas of the two overflows.
+        assert_eq!(issued.len(), if is_sharing { 16 + 2 * 2 } else { 16 });
+        assert_eq!(issued[..16], (0..16).collect::<Vec<_>>());
+        let handle = layer.handle("client");
+        assert_eq!(handle.live_keys(), 16);
+        assert_eq!(handle.overflowed(), if is_sharing { 100 - 16 } else { 0 });
+        for key in 0..16 {
+            assert_eq!(handle.remaining(key), 1);
+            service.clone().oneshot(of(key)).await.unwrap();
+            assert!(!rejected(service.clone().oneshot(of(key)).await).is_shared());
+        }
+        advance(2 * HOUR).await;
+        service.oneshot(of(100)).await.unwrap();
+        assert_eq!((handle.live_keys(), handle.remaining(100_u32)), (1, 1));
+    }
+}
