@@ -13,8 +13,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlanConfig {
-    /// The windows, with the lengths of those of the rule in the same order; `None` for the quotas
-    /// of the rule.
+    /// The windows, with the lengths of those of the rule in the same order, of which a longer one
+    /// has no smaller limit; `None` for the quotas of the rule.
     pub quotas: Option<Quotas>,
     /// The largest number of requests of a key in flight; `None` for that of the rule.
     pub max_in_flight: Option<u32>,

@@ -77,7 +77,8 @@ const FIXED: &str = "another one needs a new layer";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleConfig {
-    /// The windows; `None` for a rule with `max_in_flight` only.
+    /// The windows, of which a longer one has no smaller limit; `None` for a rule with
+    /// `max_in_flight` only.
     pub quotas: Option<Quotas>,
     /// The largest number of requests of a key in flight, between 1 and 2<sup>31</sup> - 1; `None`
     /// without a bound.
@@ -319,6 +320,15 @@ impl RuleConfig {
         });
         let all: Vec<Plan> =
             std::iter::once(Ok(first.clone())).chain(of_keys).collect::<Result<_, _>>()?;
+        if let Some((plan, [useless, other])) =
+            all.iter().find_map(|plan| Some((plan, plan.useless_window()?)))
+        {
+            let expected = format!(
+                "a list in which a longer window has no smaller limit: {other} is reached before \
+                 {useless}"
+            );
+            return Err(InvalidSetting::new("quotas", Windows(plan), expected));
+        }
         match limits_of(&all, 0) {
             Ok(_) => Ok(all),
             Err(bits) => {

@@ -33,10 +33,11 @@ impl<R: RuleList> KeyedLimitLayer<R> {
     ///
     /// # Panics
     ///
-    /// If a rule has no limit or an empty name, two rules have the same name, the plans of a rule
-    /// have windows of different lengths, or the counts of its windows do not fit into a word of 61
-    /// bits: each window takes twice the bits of its largest limit plus one, and requests in flight
-    /// those of theirs.
+    /// If a rule has no limit or an empty name, two rules have the same name, a window has a
+    /// smaller limit than a shorter one beside it, the plans of a rule have windows of different
+    /// lengths or in another order, or the counts of its windows do not fit into a word of 61 bits:
+    /// each window takes twice the bits of its largest limit plus one, and requests in flight those
+    /// of theirs.
     #[must_use]
     #[track_caller]
     pub fn new(rules: impl IntoRules<Rules = R>) -> Self {

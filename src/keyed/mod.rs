@@ -151,6 +151,10 @@
 //! new clients, and it resets no key that has a slot. [`reject_when_full`](Rule::reject_when_full)
 //! rejects new keys instead.
 //!
+//! A key leaves the overflow with its next request once a slot is free, and takes what is used with
+//! it. It stays while a request of the overflow is in flight, is about to be issued, or waits,
+//! since that request would count in one of the two only.
+//!
 //! # Pauses
 //!
 //! A key can be *paused* until a time. Meanwhile all of its requests are rejected as

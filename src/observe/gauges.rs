@@ -1,8 +1,8 @@
 //! Gauges of limits, recorded when they are asked for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, iter, sync::Arc, time::Duration};
 
-use metrics::{Counter, Gauge, with_recorder};
+use metrics::{Counter, Gauge, Label, with_recorder};
 
 use super::{Handle, Snapshot};
 #[cfg(feature = "shared-keys")]
@@ -41,6 +41,10 @@ const OVERFLOWED: Metric = Metric::count(
     "floodgate_requests_overflowed_total",
     "Requests that were decided in an overflow, because the table was full of live keys.",
 );
+const TOP: Metric = Metric::count(
+    "floodgate_top_key_rejections",
+    "Rejections of the key of this rank among those that are rejected most; a minute halves them.",
+);
 
 /// The readings of all rules of one name.
 #[derive(Default)]
@@ -51,6 +55,10 @@ struct RuleSum {
     queued: u64,
     queue_age: Duration,
     admitted: Option<u64>,
+    /// The keys that are rejected most, of all lists.
+    top: Vec<u64>,
+    /// The length of the longest list.
+    ranks: u32,
 }
 
 impl RuleSum {
@@ -63,11 +71,14 @@ impl RuleSum {
         if let Some(admitted) = of.admitted {
             *self.admitted.get_or_insert(0) += admitted;
         }
+        self.top.extend(of.top.iter().map(|key| key.rejected_at_least));
+        self.ranks = self.ranks.max(of.ranks);
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a gauge is an f64")]
-    fn record(&self, name: &Arc<str>) {
+    fn record(mut self, name: &Arc<str>) {
         let labels = labels(name, RuleSnapshot::KIND);
+        self.top.sort_unstable_by_key(|rejections| Reverse(*rejections));
         with_recorder(|recorder| {
             let gauge = |metric: Metric, value: f64| {
                 metric.register::<Gauge>(recorder, &labels).set(value);
@@ -81,6 +92,13 @@ impl RuleSum {
             gauge(QUEUE_AGE, self.queue_age.as_secs_f64());
             counter(OVERFLOWED, self.overflowed);
             self.admitted.into_iter().for_each(|admitted| counter(ADMITTED, admitted));
+            // A rank without a key is 0, or it would keep the number of the key that it had.
+            let of_ranks = self.top.iter().copied().chain(iter::repeat(0));
+            for (rank, rejections) in (1..=self.ranks).zip(of_ranks) {
+                let [limiter, kind] = labels.clone();
+                let labels = [limiter, kind, Label::new("rank", rank.to_string())];
+                TOP.register::<Gauge>(recorder, &labels).set(rejections as f64);
+            }
         });
     }
 }

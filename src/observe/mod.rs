@@ -207,6 +207,7 @@
 //! | `floodgate_max_keys` | gauge | keys | are kept apart |
 //! | `floodgate_requests_queued` | gauge | requests | wait at the rule |
 //! | `floodgate_queue_age_seconds` | gauge | seconds | that the first of them has waited |
+//! | `floodgate_top_key_rejections` | gauge | requests | of each key that is listed, at least, of which a minute halves each; label `rank`: from 1, the key that is rejected most |
 //!
 //! The two counters of rejections are recorded when they happen. All others are recorded by
 //! `record_metrics`, the counters as totals: an admitted request calls no recorder. The gauge of
@@ -216,7 +217,8 @@
 //! admitted request is no event. **The value of a key is neither a label of a metric nor a field of
 //! an event**: clients choose it, so there would be no bound. It is shown by
 //! [`RuleHandle::top`](crate::keyed::RuleHandle::top), in snapshots and on the page, by the label
-//! that the key [returns](crate::keyed::Key::label), for as many keys as the list has.
+//! that the key [returns](crate::keyed::Key::label), for as many keys as the list has. The metric
+//! has the rank of a key in the place of its value.
 //!
 //! # Shared limits
 //!
@@ -301,11 +303,12 @@
 //! # Cardinality
 //!
 //! The value of a label is a name given when a layer or a policy is built, a kind, a reason, one of
-//! up to 20 codes of a store, or the [class](crate::retry::ErrorType) of a failure that was
-//! retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a handful of names. A
-//! classifier of your own may judge other statuses, and name classes of its own. Nothing else of a
-//! request becomes a label. So the number of time series is bounded by the number of names in the
-//! program. The limits of `per_service()` share their name, and so their series.
+//! up to 20 codes of a store, a rank up to 100, or the [class](crate::retry::ErrorType) of a
+//! failure that was retried: a status from 400 to 599, one of the 17 codes of gRPC, or one of a
+//! handful of names. A classifier of your own may judge other statuses, and name classes of its
+//! own. Nothing else of a request becomes a label. So the number of time series is bounded by the
+//! number of names in the program. The limits of `per_service()` share their name, and so their
+//! series.
 //!
 //! Limits of one kind and name count together. As gauges, those in one [`Limits`] are added up, and
 //! of times the greatest is taken.

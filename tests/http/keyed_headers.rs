@@ -169,7 +169,7 @@ fn k11_client_that_obeys_the_headers_of_its_key_is_never_rejected() {
     TestRunner::default()
         .run(&any, |((first, short), (second, more), gap)| {
             runtime.block_on(async {
-                let windows = [(first, short), (second, short + more)];
+                let windows = [(first.min(second), short), (first.max(second), short + more)];
                 let rule = windows
                     .iter()
                     .fold(Rule::new("client", header("x-client")), |rule, (limit, millis)| {
@@ -397,7 +397,7 @@ fn c7_name_of_a_rule_is_reported_as_given_or_an_invalid_setting() {
 #[test]
 fn c7_windows_with_one_name_are_an_invalid_setting_of_the_headers() {
     let rule = |name: &str| Rule::new(name, header("x-client")).at_most(1, SECOND);
-    let twice = KeyedLimitLayer::new(rule("a").at_most(3, HOUR).at_most(2, HOUR));
+    let twice = KeyedLimitLayer::new(rule("a").at_most(2, HOUR).at_most(2, HOUR));
     let clash = KeyedLimitLayer::new((rule("a").at_most(9, HOUR), rule("a/1h")));
     let errors =
         [twice.try_rate_limit_headers().unwrap_err(), clash.try_rate_limit_headers().unwrap_err()];

@@ -9,9 +9,9 @@ use std::{
 
 use futures::FutureExt;
 use tokio::time::advance;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_floodgate::{
-    Rejected,
+    ConcurrencyBackpressureLayer, Rejected,
     keyed::{KeyedLimitLayer, Plan, Rule, WithoutKey},
 };
 
@@ -103,6 +103,44 @@ async fn k8_cost_is_acquired_as_a_whole_or_too_large() {
     assert!(too_large.is_too_large() && too_large.retry_after().is_none());
 }
 
+/// A surplus is refunded to the permit, at each window. `None` costs what was acquired, as an error
+/// and a drop do.
+#[tokio::test(start_paused = true)]
+async fn k8_cost_settled_below_the_estimate_is_refunded() {
+    let rule = Rule::new("client", client)
+        .at_most(10, SECOND)
+        .at_most(30, HOUR)
+        .cost(|it: &Request| it.cost)
+        .settle(|cost: &u32| if *cost == 4 { None } else { Some(cost / 5) });
+    let layer = KeyedLimitLayer::new(rule);
+    let answer = service_fn(|request: Request| async move {
+        if request.plan > 0 { Err(()) } else { Ok(request.cost) }
+    });
+    let mut service = layer.clone().reject_with(|_| 0).layer(answer);
+    let handle = layer.handle("client");
+    let left = || handle.remaining(1_u32);
+    let with = |cost| Request { cost, ..of(1) };
+    service.call(with(5)).await.unwrap();
+    service.call(with(3)).await.unwrap();
+    assert_eq!(left(), 10 - 1, "one of five, and none of three");
+    service.call(with(4)).await.unwrap();
+    assert_eq!(left(), 9 - 4);
+    service.call(Request { plan: 1, ..with(3) }).await.unwrap_err();
+    assert_eq!(left(), 5 - 3, "an error");
+    drop(service.call(with(2)));
+    assert_eq!(left(), 0, "a drop");
+    // The hour has counted the same.
+    for all in [20, 10] {
+        advance(2 * SECOND).await;
+        assert_eq!(left(), 10, "of {all}");
+        for _ in 0..2 {
+            drop(service.call(with(5)));
+        }
+    }
+    advance(2 * SECOND).await;
+    assert_eq!(left(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn k9_plan_of_a_request_has_its_quota_and_keeps_what_was_used() {
     let plans = [Plan::new().at_most(2, HOUR), Plan::new().at_most(5, HOUR)];
@@ -189,6 +227,29 @@ async fn k18_requests_without_a_key_share_a_quota_unless_told_otherwise() {
     }
     let service = KeyedLimitLayer::new(rule().without_key(WithoutKey::Reject)).layer(echo());
     assert!(rejected(service.oneshot(none).await).is_without_key());
+}
+
+#[tokio::test(start_paused = true)]
+async fn k18_exempt_request_needs_nothing_of_its_rule_and_counts_at_others() {
+    let layer = KeyedLimitLayer::new((
+        Rule::new("client", client)
+            .at_most(1, HOUR)
+            .without_key(WithoutKey::Reject)
+            .exempt(|request: &Request| request.plan == 1)
+            .exempt(|request: &Request| request.plan == 2),
+        Rule::new("tenant", tenant).at_most(5, HOUR),
+    ));
+    let service = layer.layer(echo());
+    service.clone().oneshot(of(1)).await.unwrap();
+    for plan in [1, 2] {
+        service.clone().oneshot(Request { plan, ..of(1) }).await.unwrap();
+        let without_key = Request { client: None, plan, ..of(1) };
+        service.clone().oneshot(without_key).await.unwrap();
+    }
+    rejected(service.clone().oneshot(of(1)).await);
+    let too_many = rejected(service.oneshot(Request { plan: 1, ..of(2) }).await);
+    assert_eq!(too_many.rule().as_deref(), Some("tenant"));
+    assert_eq!(layer.handle("client").live_keys(), 1);
 }
 
 /// A rule for all requests has one state, and no key.
@@ -294,4 +355,80 @@ async fn k15_instance_that_was_made_ready_is_called_and_stays_ready_at_a_rejecti
     rejected(service.ready().await.unwrap().call(of(1)).await);
     assert!(service.get_ref().is_ready, "not called");
     service.call(of(2)).await.unwrap(); // by the readiness that is left
+}
+
+/// A rejection in `call` leaves the permit of a readiness to the next call, or to the drop.
+#[tokio::test(start_paused = true)]
+async fn k15_rejection_keeps_the_permit_of_a_limit_inside_and_none_of_a_limit_outside() {
+    let keyed = || KeyedLimitLayer::new(Rule::new("client", client).at_most(1, HOUR));
+    let limit = ConcurrencyBackpressureLayer::new(1);
+    let handle = limit.handle();
+
+    let mut inside = ServiceBuilder::new().layer(keyed()).layer(limit.clone()).service(echo());
+    inside.ready().await.unwrap().call(of(1)).await.unwrap();
+    rejected(inside.ready().await.unwrap().call(of(1)).await);
+    assert_eq!(handle.in_flight(), 1);
+    inside.ready().await.unwrap().call(of(2)).await.unwrap();
+    assert_eq!(handle.in_flight(), 0);
+    rejected(inside.ready().await.unwrap().call(of(1)).await);
+    drop(inside);
+    assert_eq!(handle.in_flight(), 0);
+
+    let mut outside = ServiceBuilder::new().layer(limit).layer(keyed()).service(echo());
+    outside.ready().await.unwrap().call(of(1)).await.unwrap();
+    rejected(outside.ready().await.unwrap().call(of(1)).await);
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_services_of_one_keyed_layer_and_its_clones_have_one_state() {
+    let layer = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, HOUR));
+    let (one, other) = (layer.layer(echo()), layer.clone().layer(echo()));
+    let waits = layer.clone().wait(SECOND).layer(echo());
+    one.clone().oneshot(of(1)).await.unwrap();
+    other.clone().oneshot(of(1)).await.unwrap();
+    waits.clone().oneshot(of(1)).await.unwrap();
+    rejected(one.oneshot(of(1)).await);
+    rejected(other.oneshot(of(1)).await);
+    assert!(rejected(waits.oneshot(of(1)).await).is_wait_timeout());
+    let apart = KeyedLimitLayer::new(Rule::new("client", client).at_most(3, HOUR));
+    apart.layer(echo()).oneshot(of(1)).await.unwrap();
+}
+
+/// A table of two sets of eight slots, and a hundred clients.
+#[tokio::test(start_paused = true)]
+async fn k5_k6_full_table_shares_or_rejects_and_forgets_no_key() {
+    let rule = || Rule::new("client", client).at_most(2, HOUR).max_keys(1);
+    for (rule, is_sharing) in [(rule(), true), (rule().reject_when_full(), false)] {
+        let layer = KeyedLimitLayer::new(rule);
+        let service = layer.layer(echo());
+        let mut issued = Vec::new();
+        for key in 0..100 {
+            match service.clone().oneshot(of(key)).await {
+                Ok(_) => issued.push(key),
+                Err(error) => {
+                    let rejected = rejected::<()>(Err(error));
+                    assert_eq!(rejected.is_shared(), is_sharing);
+                    assert_eq!(rejected.is_limit_reached(), is_sharing);
+                    assert_eq!(rejected.is_table_full(), !is_sharing);
+                    assert_eq!(rejected.is_rate_limited(), is_sharing);
+                    assert_eq!(rejected.retry_after().is_some(), is_sharing);
+                }
+            }
+        }
+        // One of each slot, and the quotas of the two overflows.
+        assert_eq!(issued.len(), if is_sharing { 16 + 2 * 2 } else { 16 });
+        assert_eq!(issued[..16], (0..16).collect::<Vec<_>>());
+        let handle = layer.handle("client");
+        assert_eq!(handle.live_keys(), 16);
+        assert_eq!(handle.overflowed(), if is_sharing { 100 - 16 } else { 0 });
+        for key in 0..16 {
+            assert_eq!(handle.remaining(key), 1);
+            service.clone().oneshot(of(key)).await.unwrap();
+            assert!(!rejected(service.clone().oneshot(of(key)).await).is_shared());
+        }
+        advance(2 * HOUR).await;
+        service.oneshot(of(100)).await.unwrap();
+        assert_eq!((handle.live_keys(), handle.remaining(100_u32)), (1, 1));
+    }
 }

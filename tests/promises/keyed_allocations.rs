@@ -28,7 +28,7 @@ fn allocations(service: &mut impl Service<u32>, clients: std::ops::Range<u32>) -
 #[test]
 fn k7_first_and_further_requests_of_a_key_allocate_nothing() {
     let everything = (
-        rule().at_most(1_000, secs(1)).at_most(30, secs(3600)).max_in_flight(5),
+        rule().at_most(30, secs(1)).at_most(30, secs(3600)).max_in_flight(5),
         Rule::global("all").at_most(1_000_000, secs(1)),
     );
     let mut service = KeyedLimitLayer::new(everything).layer(Free);

@@ -187,11 +187,20 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             layer(vec![plan(1, secs(1)), plan(1, secs(1)).max_in_flight(1)]),
             message(KeyedLimitLayer::try_new(large())),
             message(KeyedLimitLayer::try_new(late(1 << 28))),
-            message(KeyedLimitLayer::try_new(large().at_most(1, secs(60)))),
+            message(KeyedLimitLayer::try_new(large().at_most(i32::MAX as u32, secs(60)))),
+            message(KeyedLimitLayer::try_new(rule().at_most(10, secs(1)).at_most(5, secs(3600)))),
+            message(KeyedLimitLayer::try_new(rule().at_most(5, secs(3600)).at_most(10, secs(1)))),
+            message(KeyedLimitLayer::try_new(rule().at_most(2, secs(60)).at_most(3, secs(60)))),
+            layer(vec![
+                plan(1, secs(1)).at_most(1, secs(60)),
+                plan(9, secs(1)).at_most(8, secs(60)),
+            ]),
             message(rule().try_plans([], of)),
             message(rule().try_max_keys(0)),
             message(rule().try_max_keys((1 << 28) + 1)),
             message(rule().try_max_in_flight(0)),
+            message(rule().try_penalty(Duration::ZERO)),
+            message(Plan::new().try_max_in_flight(1 << 31)),
             message(rule().try_track_top(0)),
             message(rule().try_track_top(101)),
         ],
@@ -203,16 +212,25 @@ fn c7_invalid_rule_is_reported_with_its_remedy() {
             r#"max_in_flight of a plan is None: it must be set in all plans of rule "client", or in none"#,
             r#"limit is 2147483647: it must be at most 1073741822 in rule "client""#,
             r#"limit is 268435456: it must be at most 268435455 in rule "client""#,
-            r#"rule is "client": it must be one whose counts fit into a word, which has 7 bits too few: make its windows rules of their own, by the same key"#,
+            r#"rule is "client": it must be one whose counts fit into a word, which has 67 bits too few: make its windows rules of their own, by the same key"#,
+            r#"quota is 10/1s: it must be at most 5/1s in rule "client", whose 5/1h is reached before"#,
+            r#"quota is 10/1s: it must be at most 5/1s in rule "client", whose 5/1h is reached before"#,
+            r#"quota is 3/1m: it must be at most 2/1m in rule "client", whose 2/1m is reached before"#,
+            r#"quota is 9/1s: it must be at most 8/1s in rule "client", whose 8/1m is reached before"#,
             "plans is 0: it must be a list of 1 to 8 plans",
             "max_keys is 0: it must be between 1 and 268435456",
             "max_keys is 268435457: it must be between 1 and 268435456",
             "max_in_flight is 0: it must be between 1 and 2147483647",
+            "penalty is 0ns: it must be longer than zero and at most 100 years",
+            "max_in_flight is 2147483648: it must be between 1 and 2147483647",
             "track_top is 0: it must be between 1 and 100",
             "track_top is 101: it must be between 1 and 100",
         ]
     );
     drop(KeyedLimitLayer::new(rule().max_in_flight(1).max_keys(1).track_top(100)));
+    // In any order, and for a plan that has no use for the shorter window.
+    let in_any_order = rule().at_most(9, secs(60)).at_most(3, secs(1)).at_most(9, secs(3600));
+    drop(KeyedLimitLayer::new(in_any_order.max_keys(1)));
     drop(KeyedLimitLayer::new(rule().max_keys(1).at_most((1 << 30) - 2, secs(1))));
     drop(KeyedLimitLayer::new(late((1 << 28) - 1).max_keys(1)));
 }

@@ -123,7 +123,7 @@ fn s1_absent_fields_of_a_rule_have_their_defaults() {
 /// Limits whose counts fit into a word: two windows, and requests in flight.
 fn rules() -> impl Strategy<Value = RuleConfig> {
     let quota = |limit: u32, window: u64| Quota::new(limit, ms(window));
-    let limits = (1..1_u32 << 15, 1..1_u32 << 9, proptest::option::of(1..1_u32 << 8));
+    let limits = (1..1_u32 << 9, 1..1_u32 << 15, proptest::option::of(1..1_u32 << 8));
     let plan = (limits, any::<bool>());
     let plans = proptest::collection::btree_map("[a-z \"=é]{0,5}", plan, 0..=7);
     let others = (any::<bool>(), any::<bool>(), 1..=1_u32 << 28, 0..3_usize);
@@ -131,8 +131,12 @@ fn rules() -> impl Strategy<Value = RuleConfig> {
     (plans, 1..u64::from(u32::MAX), 1..u64::from(u32::MAX), (others, observed), 1..1_u32 << 8)
         .prop_map(move |(plans, short, long, (others, observed), in_flight)| {
             let (reject, dry_run, max_keys, without_key) = others;
-            let of =
-                |first, second| quotas(&format!("{};{}", quota(first, short), quota(second, long)));
+            // A longer window has no smaller limit, in either order.
+            let of = |one: u32, other: u32| {
+                let (less, more) = (one.min(other), one.max(other));
+                let [first, second] = if short < long { [less, more] } else { [more, less] };
+                quotas(&format!("{};{}", quota(first, short), quota(second, long)))
+            };
             let mut rule = RuleConfig::new(of(1, 1));
             rule.max_in_flight = Some(in_flight);
             rule.plans = (plans.into_iter())
@@ -272,10 +276,20 @@ fn s3_wrong_field_of_a_rule_is_reported_with_its_name_its_value_and_the_remedy()
             r#"quotas is "2147483647/1s": it must be at most 1073741822 requests in a window"#,
         ),
         (
-            rule("quotas = '2147483646/s; 1/h'"),
-            "quotas is \"2147483646/1s; 1/1h\": it must be a list whose counts, with max_in_flight \
-             and those of all plans, fit into a word, which has 5 bits too few: make them rules of \
-             their own, by the same key",
+            rule("quotas = '2147483646/s; 2147483647/h'"),
+            "quotas is \"2147483646/1s; 2147483647/1h\": it must be a list whose counts, with \
+             max_in_flight and those of all plans, fit into a word, which has 65 bits too few: make \
+             them rules of their own, by the same key",
+        ),
+        (
+            rule("quotas = '9/h; 10/s'"),
+            "quotas is \"9/1h; 10/1s\": it must be a list in which a longer window has no smaller \
+             limit: 9/1h is reached before 10/1s",
+        ),
+        (
+            with("plans = { a = '8/s; 7/h' }"),
+            "quotas is \"8/1s; 7/1h\": it must be a list in which a longer window has no smaller \
+             limit: 7/1h is reached before 8/1s",
         ),
         (
             with("max_in_flight = 0"),

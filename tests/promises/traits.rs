@@ -19,7 +19,10 @@ use tower_floodgate::{
         self, AcquireManyError, Adaptive, AdaptiveSnapshot, CloseError, Closed, ConcurrencyPermit,
         Drained, Judged, Outcome, RejectedByClass, ServedIfOk,
     },
-    keyed::{Everyone, KeyedLimitLayer, Rule, RuleHandle, RuleSnapshot, TopKey},
+    keyed::{
+        self, Everyone, KeyedLimit, KeyedLimitLayer, KeyedQueue, KeyedQueueLayer, QueueFuture,
+        Rule, RuleHandle, RuleSnapshot, TopKey,
+    },
     rate_limit::{self, WindowPermit},
     reject::{NeverReject, RejectWithBoxError, RejectWithError},
     retry::{
@@ -32,6 +35,8 @@ use crate::support::Probe;
 
 struct NotClone;
 type Inner = std::future::Ready<()>;
+type Rules = (Rule<Everyone>,);
+type Echo<T> = tower::util::ServiceFn<fn(T) -> std::future::Ready<Result<(), ()>>>;
 
 assert_impl_all!(ConcurrencyBackpressureLayer: Clone, Send, Sync, Unpin, Debug);
 assert_impl_all!(WindowRateLimitLayer<RejectWithError<Rc<()>>>: Clone, Send, Sync, Unpin);
@@ -62,6 +67,17 @@ assert_impl_all!(AcquireManyError: Clone, PartialEq, Send, Sync, std::error::Err
 assert_impl_all!(CloseError: Clone, Send, Sync, std::error::Error);
 assert_impl_all!(KeyedLimitLayer<(Rule<Everyone>,)>: Clone, Send, Sync, Unpin, Debug);
 assert_not_impl_any!(KeyedLimitLayer<(Rule<Rc<()>>,)>: Send, Sync);
+assert_impl_all!(KeyedLimit<NotClone, Rules, RejectWithBoxError>: Send, Sync, Unpin);
+assert_not_impl_any!(KeyedLimit<NotClone, Rules, RejectWithBoxError>: Clone);
+assert_impl_all!(KeyedLimit<(), Rules, RejectWithBoxError>: Clone, std::fmt::Debug);
+assert_not_impl_any!(KeyedLimit<Rc<()>, Rules, RejectWithBoxError>: Send, Sync);
+assert_impl_all!(KeyedQueueLayer<Rules, RejectWithBoxError>: Clone, Send, Sync, Unpin);
+assert_impl_all!(KeyedQueue<(), Rules, RejectWithBoxError>: Clone, Send, Sync, Unpin);
+assert_impl_all!(keyed::ResponseFuture<Inner, Rules, NeverReject>: Send, Sync, Unpin);
+assert_not_impl_any!(keyed::ResponseFuture<Rc<()>, Rules, NeverReject>: Send);
+assert_not_impl_any!(keyed::ResponseFuture<PhantomPinned, Rules, NeverReject>: Unpin);
+assert_impl_all!(QueueFuture<Echo<()>, (), Rules, RejectWithBoxError>: Send, std::fmt::Debug);
+assert_not_impl_any!(QueueFuture<Echo<Rc<()>>, Rc<()>, Rules, RejectWithBoxError>: Send);
 assert_impl_all!(backpressure::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_impl_all!(rate_limit::ResponseFuture<Inner, NeverReject>: Send, Sync, Unpin);
 assert_not_impl_any!(backpressure::ResponseFuture<Rc<()>, NeverReject>: Send);

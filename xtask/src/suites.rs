@@ -18,8 +18,8 @@ pub(crate) fn faults() -> anyhow::Result<Vec<String>> {
     for suite in SUITES {
         let mut test = cargo(&root(), &["test", "--all-features"]);
         test.args(chosen(suite)).envs(LONG.iter().copied());
-        // Each case of the promises' oracles is a schedule of many steps.
-        if *suite == "promises" {
+        // Each case of the promises' oracles, and of the key table's, is a schedule of many steps.
+        if matches!(*suite, "lib" | "promises") {
             test.env("PROPTEST_CASES", "5000");
         }
         if !test.status()?.success() {

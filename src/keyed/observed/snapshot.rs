@@ -42,6 +42,10 @@ pub struct RuleSnapshot {
     pub rejected: RuleRejectedCounts,
     /// The keys that are rejected most, as [`RuleHandle::top`] returns them.
     pub top: Vec<TopKey>,
+    /// The length of the list, which may have fewer keys.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) ranks: u32,
 }
 
 /// The limits of a key in one plan.
@@ -115,6 +119,8 @@ impl RuleSnapshot {
             admitted: state.admitted(),
             rejected: observed.rejected(),
             top: handle.top(),
+            #[cfg(feature = "metrics")]
+            ranks: state.settings().top,
         }
     }
 }

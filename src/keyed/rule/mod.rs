@@ -154,7 +154,8 @@ impl<K, T, S> Rule<K, T, S> {
     /// Issues at most `limit` requests of a key in any half-open span of length `window`.
     ///
     /// Several windows hold together: a request that one of them rejects costs nothing in the
-    /// others. After [`plans`](Self::plans), the window is added to each of them.
+    /// others. A longer one with a smaller limit makes the layer an error, because the shorter one
+    /// would never be reached. After [`plans`](Self::plans), the window is added to each of them.
     ///
     /// # Panics
     ///

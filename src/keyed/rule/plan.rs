@@ -31,7 +31,7 @@ impl Plan {
 
     /// Issues permits for at most `limit` requests in any half-open span of length `window`.
     ///
-    /// Several windows hold together.
+    /// Several windows hold together. A longer one with a smaller limit makes the layer an error.
     ///
     /// # Panics
     ///
@@ -80,6 +80,17 @@ impl Plan {
 
     pub(crate) fn windows(&self) -> &[Quota] {
         &self.quotas
+    }
+
+    /// Returns a window whose limit is never reached, and the other one that is reached before.
+    pub(crate) fn useless_window(&self) -> Option<[Quota; 2]> {
+        let is_useless = |one: &Quota, other: &Quota| {
+            one.window() <= other.window() && one.limit() > other.limit()
+        };
+        self.quotas.iter().find_map(|one| {
+            let other = self.quotas.iter().find(|other| is_useless(one, other))?;
+            Some([*one, *other])
+        })
     }
 
     pub(crate) const fn in_flight(&self) -> Option<u32> {

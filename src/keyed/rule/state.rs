@@ -16,6 +16,7 @@ use std::{
 
 use super::{RuleSettings, WithoutKey, plan::Plan, terms::Terms};
 use crate::{
+    duration_text::AsText,
     keyed::{
         key::Key,
         lanes::LANES,
@@ -687,6 +688,12 @@ fn limits(settings: &RuleSettings, is_late: bool) -> Result<Limits, InvalidSetti
     if let Some(other) = plans.iter().find(|plan| lengths(plan) != lengths(first)) {
         let expected = format!("{:?}, as in the first plan of rule {name:?}", lengths(first));
         return Err(InvalidSetting::new("windows of a plan", lengths(other), expected));
+    }
+    if let Some([useless, other]) = plans.iter().find_map(Plan::useless_window) {
+        let (limit, window) = (other.limit(), AsText(useless.window()));
+        let expected =
+            format!("at most {limit}/{window} in rule {name:?}, whose {other} is reached before");
+        return Err(InvalidSetting::new("quota", format_args!("{useless}"), expected));
     }
     let in_flight: Vec<u32> = plans.iter().filter_map(Plan::in_flight).collect();
     if !in_flight.is_empty() && in_flight.len() < plans.len() {

@@ -36,6 +36,12 @@ impl Window {
         let plans = 0..self.shapes.len();
         plans.max_by_key(|plan| self.shapes[*plan].quota).unwrap_or(0)
     }
+
+    /// Returns the largest unit, which is not always that of the largest quota: 50 permits are
+    /// counted by twos, and 49 by threes.
+    pub(crate) fn largest_unit(&self) -> u32 {
+        self.shapes.iter().map(|shape| shape.unit).max().unwrap_or(1)
+    }
 }
 
 impl Limits {

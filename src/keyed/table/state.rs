@@ -524,8 +524,8 @@ impl<'a> State<'a> {
     }
 
     /// Expires unlogged permits, if the log is empty and as old as a window. If they are owed, the
-    /// next of them enter the log, as of that time. Owed are units of the largest quota: less than
-    /// that may be left of a larger plan. Returns true if anything was changed.
+    /// next of them enter the log, as of that time. Less than the largest unit is not owed: it may
+    /// be left of the plan with that unit. Returns true if anything was changed.
     fn expire_old<T: Time>(&self, window: usize, log: Log, now: &mut Now<'_, T>) -> bool {
         let WindowFields { held, unlogged } = self.fields(window);
         let word = self.counts.load(Relaxed);
@@ -533,9 +533,12 @@ impl<'a> State<'a> {
         if permits == 0 || log.units() > 0 {
             return false;
         }
-        let largest = self.limits.windows[window].largest();
-        let shape = &self.limits.windows[window].shapes[largest];
-        let units = whole_units(u32::try_from(permits).unwrap_or(u32::MAX), log, shape);
+        let of_window = &self.limits.windows[window];
+        let largest = of_window.largest();
+        let shape = &of_window.shapes[largest];
+        let is_owed = permits >= u64::from(of_window.largest_unit());
+        let owed = if is_owed { u32::try_from(permits).unwrap_or(u32::MAX) } else { 0 };
+        let units = whole_units(owed, log, shape);
         let taken = if units > 0 { u64::from(units * shape.unit) } else { permits };
         if !self.take_in_hand(word, unlogged.of(taken)) {
             return true;
@@ -646,9 +649,10 @@ impl<'a> State<'a> {
         // Less than a unit expires with the log; what is owed enters it when it is empty.
         let window = &self.limits.windows[window];
         let owed = &window.shapes[window.largest()];
-        let (unit, capacity) = (u64::from(owed.unit), u64::from(owed.capacity()));
-        let all_rounds = (unlogged / unit).div_ceil(capacity);
-        let rounds = (missing - logged).div_ceil(unit * capacity).min(all_rounds);
+        let round = u64::from(owed.unit) * u64::from(owed.capacity());
+        let is_last_owed = unlogged % round >= u64::from(window.largest_unit());
+        let all_rounds = unlogged / round + u64::from(is_last_owed);
+        let rounds = (missing - logged).div_ceil(round).min(all_rounds);
         let ticks = all.saturating_add(rounds.saturating_mul(all - super::shape::TICKS));
         log.time_until(ticks, now, shape)
     }

@@ -78,6 +78,23 @@ fn k9_permits_of_a_larger_plan_are_no_debt_of_a_smaller_one() {
     assert_eq!(table.acquire_at(place, ten, &mut Now::of(&time)), Ok(()));
 }
 
+/// 50 permits are counted by twos, 49 by threes.
+#[test]
+fn k9_k11_permits_of_a_plan_with_a_larger_unit_are_no_debt_of_the_largest_quota() {
+    let limits = Limits::new(vec![window(&[50, 49])], Vec::new(), 0).unwrap();
+    let units = limits.windows[0].shapes.iter().map(|shape| shape.unit).collect::<Vec<_>>();
+    assert_eq!(units, [2, 3]);
+    let table = common_of(limits);
+    let (place, time) = (table.common(), Hand::at(0));
+    issue(&table, place, Ask { plan: 1, cost: 2 }, &time);
+    let all = Ask { plan: 1, cost: 49 };
+    let room = table.state(place).time_until_room(0, all, Nanos::new(0));
+    // A window and a step of a fifteenth.
+    assert!(room <= Duration::from_millis(1_067), "{room:?}");
+    time.0.set(1_067 * MS);
+    assert_eq!(table.acquire_at(place, all, &mut Now::of(&time)), Ok(()));
+}
+
 #[test]
 fn k9_quota_used_by_a_smaller_plan_counts_for_the_larger_one() {
     let limits = Limits::new(vec![window(&[10, 1_000])], Vec::new(), 0).unwrap();

@@ -56,6 +56,15 @@ fn echo()
     service_fn(|client: u32| std::future::ready(Ok(client)))
 }
 
+/// Returns the metric of the key of a rank, of a rule.
+#[cfg(feature = "metrics")]
+fn of_rank(rule: &str, rank: u32) -> String {
+    format!(
+        "floodgate_top_key_rejections{{limiter={rule:?},kind=\"rule\",rank={:?}}}",
+        rank.to_string()
+    )
+}
+
 /// Returns the reasons with their names in metrics and traces.
 fn by_reason(counts: RuleRejectedCounts) -> [(&'static str, u64); 7] {
     [
@@ -267,6 +276,7 @@ async fn k19_labels_of_a_rule_are_its_name_the_kind_and_the_reason() {
         expected.extend(gauges.map(|gauge| key(gauge, name)));
     }
     expected.push(key("requests_admitted_total", "new plan"));
+    expected.extend((1..=5).map(|rank| of_rank("client", rank)));
     expected.sort();
     let recorded = recorder.read();
     assert_eq!(recorded.keys(), expected);
@@ -408,6 +418,40 @@ async fn k20_keys_are_listed_by_their_rejections_with_what_they_use() {
     assert_eq!(bounds(&layer.handle("client").top()), [(3, 4), (2, 3), (1, 2)]);
     advance(HOUR * 10_000).await;
     assert_eq!(layer.handle("client").top(), []);
+}
+
+/// A rank that has lost its key is 0, and rules of one name have one list.
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn k20_metrics_have_the_rejections_of_each_rank() {
+    use super::recorded::TestRecorder;
+
+    let recorder = TestRecorder::new();
+    let _guard = recorder.install();
+    let layer = |keys| {
+        let rule = Rule::new("client", Client).at_most(1, secs(10)).max_keys(100);
+        KeyedLimitLayer::new(rule.track_top(keys))
+    };
+    let (one, other) = (layer(2), layer(3));
+    let mut first = one.clone().reject_with(|_| u32::MAX).layer(Free);
+    let mut second = other.clone().reject_with(|_| u32::MAX).layer(Free);
+    let limits = Limits::from_iter([one.handle("client"), other.handle("client")]);
+    let recorded = || {
+        limits.record_metrics();
+        let recorded = recorder.read();
+        let ranks: Vec<f64> =
+            (1..=3).map(|rank| recorded.gauge(&of_rank("client", rank))).collect();
+        assert!(!recorded.keys().contains(&&*of_rank("client", 4)));
+        ranks
+    };
+    assert_eq!(recorded(), [0.0, 0.0, 0.0]);
+    exhaust(&mut first, 1, 1 + 20);
+    exhaust(&mut first, 2, 1 + 8);
+    exhaust(&mut second, 3, 1 + 40);
+    exhaust(&mut second, 4, 1 + 4);
+    assert_eq!(recorded(), [40.0, 20.0, 8.0]);
+    advance(MINUTE * 5).await;
+    assert_eq!(recorded(), [1.0, 0.0, 0.0]);
 }
 
 #[tokio::test(start_paused = true)]
