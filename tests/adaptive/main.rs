@@ -296,6 +296,42 @@ fn a7_measured_requests_are_at_most_20_000_a_second() {
     assert!((5_000.0..=20_000.0).contains(&rate), "{rate} a second");
 }
 
+/// A stride that was chosen at a high rate, and an outage: as many abandoned requests lower the
+/// limit as without a stride.
+#[test]
+fn a5_stride_of_a_high_rate_does_not_delay_the_rule_for_abandoned_requests() {
+    let (millisecond, timeout) = (1_000_000, 100_000_000);
+    for gap in [millisecond, 3_000, 200] {
+        // Equal times at a bound of the range: the limit stays, and the stride follows the rate.
+        let mut core = Core::new(39, 40, 40, 2);
+        let mut now = 0;
+        for _ in 0..1_000_000 {
+            now += gap;
+            if let Some(stamp) = core.stamp() {
+                core.ended(stamp, End::Served, millisecond, now);
+            }
+        }
+        let mut abandoned = 0;
+        let before = core.limit();
+        let stamp_of = |core: &mut Core| core.stamp();
+        let mut first = None;
+        while first.is_none() {
+            abandoned += 1;
+            now += 5_000_000;
+            let Some(stamp) = stamp_of(&mut core) else { continue };
+            let rounds = core.stamp();
+            core.ended(stamp, End::Abandoned, timeout, now);
+            if core.limit() != before
+                || rounds.is_some() && core.stamp().is_some_and(|s| s != stamp)
+            {
+                first = Some(abandoned);
+            }
+        }
+        println!("a request each {gap} ns before: {abandoned} abandoned ones lower the limit");
+        assert!(abandoned <= 200, "a request each {gap} ns before: {abandoned} abandoned ones");
+    }
+}
+
 #[test]
 fn a10_limiters_of_one_server_share_it() {
     for limiters in 2..=4 {
