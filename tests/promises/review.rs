@@ -336,3 +336,77 @@ async fn p4_wait_for_several_permits_outlives_a_dip_of_the_search() {
         panic!("{}", result.unwrap_err());
     }
 }
+
+/// A service with terms that is ready to reject, because their deadline has passed, and is called
+/// 101 ms later. A permit is free by then.
+#[tokio::test(start_paused = true)]
+async fn a11_late_request_is_not_sent_long_after_readiness() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
+    let permit = layer.handle().try_acquire().unwrap();
+    let mut service = Spawn::new(layer.layer(server!(sent)));
+    service.get_mut().terms(Terms::new().deadline(secs(3)));
+    assert_pending!(service.poll_ready::<Job>());
+    advance(secs(3)).await;
+    assert_ready_ok!(service.poll_ready::<Job>());
+    drop(permit);
+    advance(ms(101)).await;
+    let mut call = task::spawn(service.call((Terms::new(), secs(1))));
+    let poll = call.poll();
+    assert_eq!(sent.load(SeqCst), 0, "it was sent after its deadline");
+    assert!(rejection(&assert_ready!(poll).unwrap_err()).is_too_late());
+}
+
+/// The same without a free permit: the rejection is one of its class.
+#[tokio::test(start_paused = true)]
+async fn a14_rejection_long_after_readiness_is_counted_by_class() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).with_terms();
+    let handle = layer.handle();
+    let _permit = handle.try_acquire().unwrap();
+    let mut service = layer.layer(server!(sent));
+    for after in [ms(99), ms(101)] {
+        service.terms(Terms::new().class(Class::Critical));
+        service.ready().await.unwrap();
+        advance(after).await;
+        let error = service.call((Terms::new(), secs(1))).await.unwrap_err();
+        assert_eq!(rejection(&error).class(), Some(Class::Critical), "called after {after:?}");
+    }
+    assert_eq!(handle.rejected_by_class().unwrap().critical, 2);
+}
+
+/// The same task polls the same wait, later than 100 ms after the deadline, as on a busy runtime.
+#[tokio::test(start_paused = true)]
+async fn a11_late_poll_of_a_wait_with_terms_keeps_its_deadline() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
+    let permit = layer.handle().try_acquire().unwrap();
+    let mut service = Spawn::new(layer.layer(server!(sent)));
+    service.get_mut().terms(Terms::new().deadline(secs(3)));
+    assert_pending!(service.poll_ready::<Job>());
+    advance(ms(3_101)).await;
+    if service.poll_ready::<Job>().is_pending() {
+        advance(secs(60)).await;
+        drop(permit);
+        assert_ready_ok!(service.poll_ready::<Job>());
+    }
+    let mut call = task::spawn(service.call((Terms::new(), secs(1))));
+    let _ = call.poll();
+    assert_eq!(sent.load(SeqCst), 0, "it was sent a minute after its deadline");
+}
+
+/// A file of settings that is read again without a change.
+#[tokio::test]
+async fn s2_a9_settings_that_are_those_in_force_do_not_pin_the_limit() {
+    let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new()).reject_with_box_error();
+    let handle = layer.handle();
+    let config = tower_floodgate::config::ConcurrencyConfig::new(handle.limit());
+    config.apply(&handle).unwrap();
+    assert!(!handle.snapshot().adaptive.unwrap().is_held);
+}
+
+#[test]
+fn a9_search_starts_at_its_start() {
+    let settings = Adaptive::new().start_at(20);
+    assert_eq!(ConcurrencyBackpressureLayer::adaptive(settings).handle().limit(), 20);
+}
