@@ -311,25 +311,24 @@ fn a5_stride_of_a_high_rate_does_not_delay_the_rule_for_abandoned_requests() {
                 core.ended(stamp, End::Served, millisecond, now);
             }
         }
-        let mut abandoned = 0;
-        let before = core.limit();
-        let stamp_of = |core: &mut Core| core.stamp();
-        let mut first = None;
-        while first.is_none() {
-            abandoned += 1;
-            now += 5_000_000;
-            let Some(stamp) = stamp_of(&mut core) else { continue };
-            let rounds = core.stamp();
-            core.ended(stamp, End::Abandoned, timeout, now);
-            if core.limit() != before
-                || rounds.is_some() && core.stamp().is_some_and(|s| s != stamp)
-            {
-                first = Some(abandoned);
-            }
-        }
-        println!("a request each {gap} ns before: {abandoned} abandoned ones lower the limit");
-        assert!(abandoned <= 200, "a request each {gap} ns before: {abandoned} abandoned ones");
+        let ends = until_a_step(&mut core, End::Abandoned, timeout, now);
+        println!("a request each {gap} ns before: {ends} abandoned ones end the half round");
+        assert!(ends <= 200, "a request each {gap} ns before: {ends} abandoned ones");
     }
+}
+
+/// Returns the number of requests, 5 ms apart, by which the present half round ends.
+fn until_a_step(core: &mut Core, end: End, nanos: u64, mut now: u64) -> u32 {
+    let mut present = None;
+    for number in 1.. {
+        now += 5_000_000;
+        let Some(stamp) = core.stamp() else { continue };
+        if *present.get_or_insert(stamp) != stamp {
+            return number;
+        }
+        core.ended(stamp, end, nanos, now);
+    }
+    unreachable!()
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn abandon(handle: &ConcurrencyBackpressureHandle, service: &mut (impl Service<(
 }
 
 /// Nothing is served, so the limit ends at the lower bound of its range.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a5_limit_ends_at_its_minimum_if_all_requests_are_abandoned() {
     for min in [1, 10, 100] {
         let layer = ConcurrencyBackpressureLayer::adaptive(Adaptive::new().between(min, 500));
