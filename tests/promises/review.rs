@@ -420,3 +420,30 @@ fn a9_search_starts_at_its_start() {
     let settings = Adaptive::new().start_at(20);
     assert_eq!(ConcurrencyBackpressureLayer::adaptive(settings).handle().limit(), 20);
 }
+
+/// A client whose inner service is not ready, as while it connects: as by `by_request`, the
+/// deadline ends the wait.
+#[tokio::test(start_paused = true)]
+async fn a11_deadline_that_passes_while_the_inner_service_is_not_ready_ends_poll_ready() {
+    #[derive(Clone)]
+    struct Never;
+    impl Service<()> for Never {
+        type Response = ();
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<(), Infallible>>;
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Pending
+        }
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
+    let mut client = layer.layer(Never);
+    client.terms(Terms::new().deadline(secs(3)));
+    let ready = timeout(secs(60), client.ready()).await;
+    assert!(ready.is_ok(), "57 s late, with {} permit", layer.handle().in_flight());
+}
