@@ -12,20 +12,14 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::time::{advance, sleep, timeout};
-use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tokio::time::{sleep, timeout};
+use tokio_test::{assert_pending, task};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_floodgate::{
-    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, Rejected,
-    backpressure::{Adaptive, Class, Terms},
+    ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, backpressure::Adaptive,
 };
-use tower_test::mock::Spawn;
 
-use crate::support::{ms, secs, settle};
-
-fn rejection(error: &BoxError) -> &Rejected {
-    Rejected::find(&**error).expect("a rejection")
-}
+use crate::support::{ms, secs};
 
 /// A panic that is caught around the response future, as by `CatchPanicLayer`, which drops the
 /// future after the unwinding.
@@ -203,115 +197,6 @@ async fn a5_abandoned_requests_do_not_raise_the_limit() {
     }
 }
 
-type Job = (Terms, Duration);
-
-/// A server that takes the time of the request, and counts.
-macro_rules! server {
-    ($sent:expr) => {{
-        let sent = Arc::clone(&$sent);
-        service_fn(move |(_, takes): Job| {
-            sent.fetch_add(1, SeqCst);
-            async move {
-                sleep(takes).await;
-                Ok::<(), Infallible>(())
-            }
-        })
-    }};
-}
-
-/// A waiter that is passed over, with no other one behind it.
-#[tokio::test(start_paused = true)]
-async fn a11_waiter_with_terms_and_too_little_time_at_its_turn_is_never_sent() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
-    let service = layer.layer(server!(sent));
-    let terms = |left| Terms::new().deadline(left);
-    // The time in service is known: a second.
-    for _ in 0..16 {
-        let mut service = service.clone();
-        service.terms(terms(secs(100)));
-        service.ready().await.unwrap().call((Terms::new(), secs(1))).await.unwrap();
-    }
-    let permit = layer.handle().try_acquire().unwrap();
-    let mut waiter = Spawn::new(service.clone());
-    waiter.get_mut().terms(terms(ms(1_500)));
-    assert_pending!(waiter.poll_ready::<Job>());
-    advance(secs(1)).await;
-    drop(permit); // half a second is left
-    assert_ready_ok!(waiter.poll_ready::<Job>());
-    let mut call = task::spawn(waiter.call((Terms::new(), secs(1))));
-    let poll = call.poll();
-    assert_eq!(sent.load(SeqCst), 16, "it was sent");
-    assert!(rejection(&assert_ready!(poll).unwrap_err()).is_too_late());
-}
-
-/// A permit is granted in time, and the task is polled after the deadline.
-#[tokio::test(start_paused = true)]
-async fn a11_request_whose_deadline_passes_between_grant_and_poll_is_not_sent() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).by_request(|job: &Job| job.0);
-    let mut service = layer.layer(server!(sent));
-    let permit = layer.handle().try_acquire().unwrap();
-    let mut call = task::spawn(service.call((Terms::new().deadline(secs(3)), secs(1))));
-    assert_pending!(call.poll());
-    advance(ms(2_990)).await;
-    drop(permit);
-    assert!(call.is_woken());
-    advance(ms(60)).await; // a busy task, on the same thread
-    let poll = call.poll();
-    assert_eq!(sent.load(SeqCst), 0, "it was sent 50 ms after its deadline");
-    assert!(rejection(&assert_ready!(poll).unwrap_err()).is_too_late());
-}
-
-/// Nine are queued, and one is done each second: after ten seconds, the queue is empty.
-#[tokio::test(start_paused = true)]
-async fn a11_a14_late_request_of_a_class_is_told_the_time_after_which_it_would_fit() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).by_request(|job: &Job| job.0);
-    let service = layer.layer(server!(sent));
-    for _ in 0..29 {
-        let long = Terms::new().deadline(secs(1_000));
-        tokio::spawn(service.clone().call((long, secs(1))));
-        settle().await;
-    }
-    for _ in 0..19 {
-        advance(secs(1)).await;
-        settle().await;
-    }
-    assert_eq!(layer.handle().queued(), 9);
-    let hasty = Terms::new().deadline(secs(5)).class(Class::Sheddable);
-    let error = service.clone().call((hasty, secs(1))).await.unwrap_err();
-    let told = rejection(&error).retry_after().unwrap();
-    // 4 (10 - t) + 1 = 5
-    assert_eq!(told, secs(9));
-}
-
-/// A deadline that has passed, at a full queue.
-#[tokio::test(start_paused = true)]
-async fn a11_deadline_that_has_passed_is_too_late_by_both_ways_to_tell_terms() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0);
-    let _permit = layer.handle().try_acquire().unwrap();
-    let late = Terms::new().deadline(Duration::ZERO);
-
-    let mut service = layer.clone().by_request(|job: &Job| job.0).layer(server!(sent));
-    let error = service.call((late, secs(1))).await.unwrap_err();
-    assert!(rejection(&error).is_too_late());
-
-    let mut service = layer.with_terms().layer(server!(sent));
-    service.terms(late);
-    let error = service.ready().await.unwrap().call((late, secs(1))).await.unwrap_err();
-    assert!(rejection(&error).is_too_late(), "{error}");
-}
-
-/// As the table *Permits without a request* of the module says.
-#[tokio::test(start_paused = true)]
-async fn p1_bounds_of_a_layer_do_not_apply_to_permits_of_its_handle() {
-    let handle = ConcurrencyBackpressureLayer::new(1).max_queue(0).handle();
-    let _permit = handle.try_acquire().unwrap();
-    assert_pending!(task::spawn(handle.acquire()).poll());
-}
-
 /// A client with a timeout of its own, as of reqwest, inside the limit: the server is down.
 #[tokio::test(start_paused = true)]
 async fn a5_timeouts_inside_count_against_the_limit() {
@@ -347,64 +232,6 @@ async fn p4_wait_for_several_permits_outlives_a_dip_of_the_search() {
     }
 }
 
-/// A service with terms that is ready to reject, because their deadline has passed, and is called
-/// 101 ms later. A permit is free by then.
-#[tokio::test(start_paused = true)]
-async fn a11_late_request_is_not_sent_long_after_readiness() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
-    let permit = layer.handle().try_acquire().unwrap();
-    let mut service = Spawn::new(layer.layer(server!(sent)));
-    service.get_mut().terms(Terms::new().deadline(secs(3)));
-    assert_pending!(service.poll_ready::<Job>());
-    advance(secs(3)).await;
-    assert_ready_ok!(service.poll_ready::<Job>());
-    drop(permit);
-    advance(ms(101)).await;
-    let mut call = task::spawn(service.call((Terms::new(), secs(1))));
-    let poll = call.poll();
-    assert_eq!(sent.load(SeqCst), 0, "it was sent after its deadline");
-    assert!(rejection(&assert_ready!(poll).unwrap_err()).is_too_late());
-}
-
-/// The same without a free permit: the rejection is one of its class.
-#[tokio::test(start_paused = true)]
-async fn a14_rejection_long_after_readiness_is_counted_by_class() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).with_terms();
-    let handle = layer.handle();
-    let _permit = handle.try_acquire().unwrap();
-    let mut service = layer.layer(server!(sent));
-    for after in [ms(99), ms(101)] {
-        service.terms(Terms::new().class(Class::Critical));
-        service.ready().await.unwrap();
-        advance(after).await;
-        let error = service.call((Terms::new(), secs(1))).await.unwrap_err();
-        assert_eq!(rejection(&error).class(), Some(Class::Critical), "called after {after:?}");
-    }
-    assert_eq!(handle.rejected_by_class().unwrap().critical, 2);
-}
-
-/// The same task polls the same wait, later than 100 ms after the deadline, as on a busy runtime.
-#[tokio::test(start_paused = true)]
-async fn a11_late_poll_of_a_wait_with_terms_keeps_its_deadline() {
-    let sent = Arc::new(AtomicU32::new(0));
-    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
-    let permit = layer.handle().try_acquire().unwrap();
-    let mut service = Spawn::new(layer.layer(server!(sent)));
-    service.get_mut().terms(Terms::new().deadline(secs(3)));
-    assert_pending!(service.poll_ready::<Job>());
-    advance(ms(3_101)).await;
-    if service.poll_ready::<Job>().is_pending() {
-        advance(secs(60)).await;
-        drop(permit);
-        assert_ready_ok!(service.poll_ready::<Job>());
-    }
-    let mut call = task::spawn(service.call((Terms::new(), secs(1))));
-    let _ = call.poll();
-    assert_eq!(sent.load(SeqCst), 0, "it was sent a minute after its deadline");
-}
-
 /// A file of settings that is read again without a change.
 #[tokio::test]
 async fn s2_a9_settings_that_are_those_in_force_do_not_pin_the_limit() {
@@ -419,31 +246,4 @@ async fn s2_a9_settings_that_are_those_in_force_do_not_pin_the_limit() {
 fn a9_search_starts_at_its_start() {
     let settings = Adaptive::new().start_at(20);
     assert_eq!(ConcurrencyBackpressureLayer::adaptive(settings).handle().limit(), 20);
-}
-
-/// A client whose inner service is not ready, as while it connects: as by `by_request`, the
-/// deadline ends the wait.
-#[tokio::test(start_paused = true)]
-async fn a11_deadline_that_passes_while_the_inner_service_is_not_ready_ends_poll_ready() {
-    #[derive(Clone)]
-    struct Never;
-    impl Service<()> for Never {
-        type Response = ();
-        type Error = Infallible;
-        type Future = std::future::Ready<Result<(), Infallible>>;
-        fn poll_ready(
-            &mut self,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Infallible>> {
-            std::task::Poll::Pending
-        }
-        fn call(&mut self, (): ()) -> Self::Future {
-            unreachable!("it is never ready")
-        }
-    }
-    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
-    let mut client = layer.layer(Never);
-    client.terms(Terms::new().deadline(secs(3)));
-    let ready = timeout(secs(60), client.ready()).await;
-    assert!(ready.is_ok(), "57 s late, with {} permit", layer.handle().in_flight());
 }
