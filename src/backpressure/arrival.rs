@@ -11,9 +11,10 @@
 //!     queue
 //! ```
 //!
-//! The excess assumes that nothing else arrives, so it is a lower bound. The wait shrinks by a second
-//! each second then, and the wait by which a class is judged by 1 / share of that. If the time in service
-//! alone is longer than the time left, no wait is short enough, and the rejection has no time.
+//! The excess assumes that nothing else arrives, so it is a lower bound. The wait shrinks by a
+//! second each second then, and the wait by which a class is judged by 1 / share of that. If the
+//! time in service alone is longer than the time left, no wait is short enough, and the rejection
+//! has no time.
 
 use std::time::Duration;
 
