@@ -39,7 +39,7 @@ macro_rules! shared_by_layers {
         }
 
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
-        /// Only a bound, or closing, rejects. See
+        /// Only a bound, closing, or the terms of a request reject. See
         /// [`RejectWithError`](crate::reject::RejectWithError).
         #[must_use]
         pub fn reject_with_error<E>(
@@ -49,8 +49,8 @@ macro_rules! shared_by_layers {
         }
 
         /// Rejects with a response made by `respond`. The types of the error and the response stay
-        /// those of the inner service. Only a bound, or closing, rejects. See
-        /// [`RejectWith`](crate::reject::RejectWith).
+        /// those of the inner service. Only a bound, closing, or the terms of a request reject.
+        /// See [`RejectWith`](crate::reject::RejectWith).
         #[must_use]
         pub fn reject_with<M, R>(
             self,

@@ -157,10 +157,9 @@
 //!
 //! [Terms](#two-ways-to-tell-terms) stay until a call, or until others are
 //! [set](TermsBackpressure::terms). If another task polls a service that waits on terms, they are
-//! gone, and a wait with a deadline is left: the request of that task begins anew, behind the
-//! others. A wait that has ended as *too late* does
-//! not begin anew, however late it is polled: the service is ready, and its call rejects the
-//! request, though a permit may be free by then.
+//! dropped, and a wait with a deadline is left: the request of that task begins anew, behind the
+//! others. A wait that has ended as *too late* does not begin anew, however late it is polled: the
+//! service is ready, and its call rejects the request, though a permit may be free by then.
 //!
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.

@@ -21,11 +21,11 @@
 //! same request: the deadline stays. A task that is polled late for a second time, without an
 //! outcome in between, is overloaded rather than new: see [`Waiter::is_of_gone_request`].
 //!
-//! The terms of a request stay until a call takes them, or others are set. Taken for those of a
-//! request that is gone, they would let a late request be sent if its task is polled late, as one
+//! The terms of a request stay until a call takes them, or others are set. If they were dropped
+//! with a wait that has ended, a late request whose task is polled late would be sent as one
 //! without a deadline. So terms begin a request, however late it is polled, and a wait that has
-//! ended as too late stays so until a caller is told. A wait that another task polls is that of
-//! another request for sure, and its terms go with it.
+//! ended as too late stays so until its caller is told. A wait that another task polls is taken for
+//! that of another request, and its terms are dropped.
 
 use std::{
     fmt, mem,
@@ -50,8 +50,8 @@ pub(crate) struct Readiness<L: Limiter> {
     /// The permit, in the states *acquired* and *ready*. Beside the state, and the default for one
     /// that was acquired without a wait: a call on that path neither writes nor reads it.
     permit: L::Permit,
-    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. In the state
-    /// *acquired*, the timer of a deadline. Beside the state, so that no state has anything to
+    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. In the states
+    /// *acquired* and *ready*, the timer of a deadline. Beside the state, so that no state has anything to
     /// drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
@@ -121,12 +121,7 @@ impl<L: Limiter> Readiness<L> {
         };
         match result {
             // Acquired => Ready
-            Ok(()) => {
-                self.state = State::Ready;
-                if self.has_deadline() {
-                    self.waiter = None;
-                }
-            }
+            Ok(()) => self.state = State::Ready,
             Err(_) => self.reset(),
         }
         Poll::Ready(result)
@@ -351,6 +346,9 @@ impl<L: Limiter> Readiness<L> {
             self.recheck(inner)?;
         }
         self.state = State::Idle;
+        if self.has_deadline() {
+            self.waiter = None; // the timer of the deadline
+        }
         Ok(mem::take(&mut self.terms))
     }
 

@@ -15,9 +15,9 @@ pub type TermsBackpressure<S, P = RejectWithBoxError> = Limited<S, TermsLimiter,
 impl<S, P> Limited<S, TermsLimiter, P> {
     /// Sets the terms of the next call. Call it before the service is polled ready.
     ///
-    /// They count from now, and hold until a call, which may come long after readiness. A clone
-    /// starts without. A service that waits leaves the queue, and one that is ready releases its
-    /// permit.
+    /// They count from now, and hold until a call, however long after readiness, or until
+    /// `poll_ready` returns an error. A clone starts without. A service that waits leaves the
+    /// queue, and one that is ready releases its permit.
     ///
     /// **Set terms for each request, `Terms::new()` for one without any.** A request that was
     /// abandoned before its call leaves its terms behind, because the next poll of the same task
