@@ -51,8 +51,8 @@ pub(crate) struct Readiness<L: Limiter> {
     /// that was acquired without a wait: a call on that path neither writes nor reads it.
     permit: L::Permit,
     /// The wait, in the state *waiting*, and in the state *rejected* after a wait. In the states
-    /// *acquired* and *ready*, the timer of a deadline. Beside the state, so that no state has anything to
-    /// drop: calls that do not wait pay nothing for it.
+    /// *acquired* and *ready*, the timer of a deadline. Beside the state, so that no state has
+    /// anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
