@@ -23,36 +23,51 @@ macro_rules! inner_access {
     };
 }
 
-/// The methods of both limiting layers, for every reject policy.
+/// The methods of all limiting layers, for every reject policy. Field 0 of a layer is what they
+/// have in common. A layer that reads its requests names the type and the field of its reader.
 macro_rules! shared_by_layers {
-    ($layer:ident) => {
+    ($layer:ident $(, $read:ident: $index:tt)?) => {
         /// Rejects with a `BoxError` that holds the [`Rejected`](crate::Rejected).
         ///
         /// A bound has the same effect on a layer without a reject policy. A layer without bounds
         /// needs a policy if its limit is to be closed.
         #[must_use]
-        pub fn reject_with_box_error(self) -> $layer<P::With<crate::reject::RejectWithBoxError>> {
-            $layer(self.0.with_policy(|policy| policy.with(crate::reject::RejectWithBoxError)))
+        pub fn reject_with_box_error(
+            self,
+        ) -> $layer<$($read,)? P::With<crate::reject::RejectWithBoxError>> {
+            self.with_policy(crate::reject::RejectWithBoxError)
         }
 
         /// Rejects with the error `E`, into which the errors of the inner service are made, too.
-        /// Only a bound, or closing, rejects. See
+        /// Only a bound, closing, or the terms of a request reject. See
         /// [`RejectWithError`](crate::reject::RejectWithError).
         #[must_use]
-        pub fn reject_with_error<E>(self) -> $layer<P::With<crate::reject::RejectWithError<E>>> {
-            $layer(self.0.with_policy(|policy| policy.with(crate::reject::RejectWithError::new())))
+        pub fn reject_with_error<E>(
+            self,
+        ) -> $layer<$($read,)? P::With<crate::reject::RejectWithError<E>>> {
+            self.with_policy(crate::reject::RejectWithError::new())
         }
 
         /// Rejects with a response made by `respond`. The types of the error and the response stay
-        /// those of the inner service. Only a bound, or closing, rejects. See
-        /// [`RejectWith`](crate::reject::RejectWith).
+        /// those of the inner service. Only a bound, closing, or the terms of a request reject.
+        /// See [`RejectWith`](crate::reject::RejectWith).
         #[must_use]
-        pub fn reject_with<F, R>(self, respond: F) -> $layer<P::With<crate::reject::RejectWith<F>>>
+        pub fn reject_with<M, R>(
+            self,
+            respond: M,
+        ) -> $layer<$($read,)? P::With<crate::reject::RejectWith<M>>>
         where
-            F: Fn(crate::Rejected) -> R + Clone,
+            M: Fn(crate::Rejected) -> R + Clone,
         {
-            let policy = crate::reject::RejectWith::new(respond);
-            $layer(self.0.with_policy(|before| before.with(policy)))
+            self.with_policy(crate::reject::RejectWith::new(respond))
+        }
+
+        fn with_policy<Q>(self, policy: Q) -> $layer<$($read,)? P::With<Q>>
+        where
+            Q: crate::reject::RejectPolicy,
+        {
+            let layer = self.0.with_policy(|before| before.with(policy));
+            $layer(layer $(, self.$index)?)
         }
 
         /// Names the limit, and observes it: its events are [counted, recorded as metrics, and
@@ -81,7 +96,8 @@ macro_rules! shared_by_layers {
             self,
             name: impl Into<std::sync::Arc<str>>,
         ) -> Result<Self, crate::InvalidSetting> {
-            Ok(Self(self.0.try_name(name.into())?))
+            crate::limiter::Limiter::set_name(&**self.0.limiter(), name.into())?;
+            Ok(self)
         }
 
         /// Makes a limit of its own for every service that is layered.

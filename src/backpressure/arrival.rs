@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! arrival, no permit free:
+//!     deadline has passed:                    reject, TooLate
 //!     closed:                                 reject, Closed
 //!     queue as long as the share of its class: reject, QueueFull
-//!     deadline has passed:                    reject, TooLate
 //!     queue empty, or pace unknown:           queue
 //!     wait > max_wait:                        reject, WaitTimeout, retry after the excess
-//!     wait / share + p95 > time left:         reject, TooLate, retry after the excess
+//!     wait / share + p95 > time left:         reject, TooLate, retry after share * excess
 //!     queue
 //! ```
 //!
-//! The excess assumes that nothing else arrives, so it is a lower bound. If the time in service
-//! alone is longer than the time left, no wait is short enough, and the rejection has no time.
+//! The excess assumes that nothing else arrives, so it is a lower bound. The wait shrinks by a
+//! second each second then, and the wait by which a class is judged by 1 / share of that. If the
+//! time in service alone is longer than the time left, no wait is short enough, and the rejection
+//! has no time.
 
 use std::time::Duration;
 
@@ -51,6 +53,11 @@ impl Share {
         waiters.clamp(1.min(max_queue), max_queue)
     }
 
+    /// Returns the time in which a wait that is [stretched](Self::stretch) shrinks by `excess`.
+    fn shrink(self, excess: Duration) -> Duration {
+        if self == Self::WHOLE { excess } else { excess.mul_f64(self.0) }
+    }
+
     /// Returns the wait by which a request with this share is judged.
     fn stretch(self, wait: Duration) -> Duration {
         if self == Self::WHOLE {
@@ -85,14 +92,14 @@ pub(crate) fn decide(
     reserve: impl FnOnce() -> Duration,
     now: impl FnOnce() -> Nanos,
 ) -> Result<(), Unfit> {
-    limits.map_max_queue(|max_queue| ask.share.of(max_queue)).admit(view)?;
-    if limits.has_zero_wait() {
-        return Err(Reason::WaitTimeout.into());
-    }
     let has_end = ask.done_by != Nanos::NEVER;
     let left = if has_end { ask.done_by.since(now()) } else { Duration::MAX };
     if left.is_zero() {
         return Err(Reason::TooLate.into());
+    }
+    limits.map_max_queue(|max_queue| ask.share.of(max_queue)).admit(view)?;
+    if limits.has_zero_wait() {
+        return Err(Reason::WaitTimeout.into());
     }
     let max_wait = limits.max_wait();
     if !has_end && max_wait.is_none() {
@@ -108,7 +115,7 @@ pub(crate) fn decide(
         let reserve = reserve();
         let needed = ask.share.stretch(wait).saturating_add(reserve);
         if needed > left {
-            let after = (reserve <= left).then(|| needed - left);
+            let after = (reserve <= left).then(|| ask.share.shrink(needed - left));
             return Err(Unfit { reason: Reason::TooLate, after });
         }
     }

@@ -109,8 +109,9 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// the request has its permit. If the deadline passes before it is, the permit is released and
     /// the request is rejected.
     ///
-    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds and name before: the
-    /// layer that is returned has neither.
+    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before, because the
+    /// layer that is returned has no `max_queue` and no `max_wait`; name and reject policy may be
+    /// set after as well.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,8 +142,9 @@ impl<P: RejectPolicy> ConcurrencyBackpressureLayer<P> {
     /// For clients: see [`terms`](super::TermsBackpressure::terms). A request waits in
     /// `poll_ready`, so a caller at the limit is held back.
     ///
-    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before: the layer
-    /// that is returned has none.
+    /// Changes the [reject policy](crate::reject) as a bound does. Set bounds before, because the
+    /// layer that is returned has no `max_queue` and no `max_wait`; name and reject policy may be
+    /// set after as well.
     ///
     /// ```
     /// use std::time::Duration;

@@ -47,9 +47,9 @@
 //!
 //! A request that finds a free permit is admitted unless its deadline has passed. So a service that
 //! has become slower than all deadlines is still measured, and used again once it is fast. A
-//! request whose deadline passes before its call is rejected, and one in service goes on: to end
-//! it, put a [`DeadlineLayer`](crate::DeadlineLayer) outermost, whose deadline the limit then
-//! knows, too.
+//! request whose deadline passes before the inner service is called is rejected, also while that is
+//! not ready, and its permit is released. One in service goes on: to end it, put a
+//! [`DeadlineLayer`](crate::DeadlineLayer) outermost, whose deadline the limit then knows, too.
 //!
 //! ```
 //! use std::time::Duration;
@@ -155,8 +155,11 @@
 //! resumes an abandoned wait early therefore has only the rest of its `max_wait`. Neither happens
 //! with a clone for each request.
 //!
-//! A wait on [terms](#two-ways-to-tell-terms) that another task polls is left: the request of that
-//! task begins anew, behind the others and without the terms.
+//! [Terms](#two-ways-to-tell-terms) stay until a call, or until others are
+//! [set](TermsBackpressure::terms). If another task polls a service that waits on terms, they are
+//! dropped, and a wait with a deadline is left: the request of that task begins anew, behind the
+//! others. A wait that has ended as *too late* does not begin anew, however late it is polled: the
+//! service is ready, and its call rejects the request, though a permit may be free by then.
 //!
 //! A rejection is made and counted by the call. If a permit is free by then, the call polls the
 //! inner service once, and passes the request on if that is ready.
@@ -175,7 +178,7 @@
 //! | --- | --- | --- |
 //! | counts as in flight | from readiness to the end of its response | from its acquisition to its drop |
 //! | waits | in order of arrival | in the same queue |
-//! | `max_queue`, `max_wait` of a layer | apply | do not: they belong to the layer |
+//! | `max_queue`, `max_wait` | those of its layer apply | those of the layer or the service that the handle was taken from apply |
 //! | the limit is closed | is rejected | is rejected, also without a reject policy |
 //! | the future is dropped | leaves the queue, or releases the permit | the same |
 //!

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 /// Reads from a request for how long its caller waits.
 ///
-/// Implemented by any `Fn(&Request) -> Option<Duration>` with an annotated argument, and by
-/// `GrpcTimeout`.
+/// Implemented by any `Fn(&Request) -> Option<Duration>` with an annotated argument, by
+/// `GrpcTimeout` (feature `grpc`), and by `HeaderTimeout` (features `client`, `server`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` reads no deadline from a `{Request}`",
     label = "can't read deadlines of these",
-    note = "`GrpcTimeout` is for requests of the `http` crate; others need a function \
-            `|request: &Request| -> Option<Duration>`"
+    note = "`GrpcTimeout` and `HeaderTimeout` are for requests of the `http` crate; others need a \
+            function `|request: &Request| -> Option<Duration>`"
 )]
 pub trait ReadDeadline<Request> {
     /// Returns the time from now to the deadline, or `None` without one.

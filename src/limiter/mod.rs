@@ -46,7 +46,7 @@ use crate::{
     rejected::{Reason, Rejected},
     semaphore::View,
     settings::InvalidSetting,
-    time::{Clock, Nanos},
+    time::{Clock, Nanos, TimerUse},
 };
 
 /// A source of permits, shared by all clones of a service. Sealed.
@@ -188,12 +188,18 @@ pub(crate) trait Limiter: Cached {
 
 /// The terms of a request. The default are those of a request that has none.
 pub(crate) trait Terms: Copy + Default {
+    /// The use of a timer by a request with a permit, a deadline, and an inner service that is not
+    /// ready.
+    const READYING: &TimerUse;
+
     /// Returns the time by which the request is to be done; [`Nanos::NEVER`] for none.
     fn done_by(&self) -> Nanos;
 }
 
 /// No request has terms.
 impl Terms for () {
+    const READYING: &TimerUse = &TimerUse { what: "a request without a deadline", otherwise: "" };
+
     #[inline]
     fn done_by(&self) -> Nanos {
         Nanos::NEVER

@@ -10,15 +10,22 @@
 //! | idle | acquires a permit, or queues, or is rejected | panics |
 //! | waiting, before the deadline | waits on; in another task than before, with a deadline of its own | panics |
 //! | waiting, up to [`GRACE`] past the deadline | acquires an available permit, or is rejected | panics |
-//! | waiting, later | as idle: the request that waited is gone | panics |
-//! | acquired | polls the inner service | panics |
-//! | ready | polls the inner service | passes the request on |
+//! | waiting, later | as idle: the request that waited is gone; too late by its terms, it is rejected | panics |
+//! | acquired | polls the inner service; if that is pending at the deadline of the terms, is rejected | panics |
+//! | ready | polls the inner service | passes the request on, unless it is late |
 //! | rejected, for less than [`GRACE`] | acquires an available permit, or stays rejected | acquires a permit that is available by now if the inner service is ready, else rejects, as of now |
 //! | rejected, for longer | as idle | the same |
+//! | rejected as too late after a wait, for any time | stays rejected | rejects |
 //!
 //! A task that polls again before the deadline cannot be told from one that still waits for the
 //! same request: the deadline stays. A task that is polled late for a second time, without an
 //! outcome in between, is overloaded rather than new: see [`Waiter::is_of_gone_request`].
+//!
+//! The terms of a request stay until a call takes them, or others are set. If they were dropped
+//! with a wait that has ended, a late request whose task is polled late would be sent as one
+//! without a deadline. So terms begin a request, however late it is polled, and a wait that has
+//! ended as too late stays so until its caller is told. A wait that another task polls is taken for
+//! that of another request, and its terms are dropped.
 
 use std::{
     fmt, mem,
@@ -43,8 +50,9 @@ pub(crate) struct Readiness<L: Limiter> {
     /// The permit, in the states *acquired* and *ready*. Beside the state, and the default for one
     /// that was acquired without a wait: a call on that path neither writes nor reads it.
     permit: L::Permit,
-    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. Beside the
-    /// state, so that no state has anything to drop: calls that do not wait pay nothing for it.
+    /// The wait, in the state *waiting*, and in the state *rejected* after a wait. In the states
+    /// *acquired* and *ready*, the timer of a deadline. Beside the state, so that no state has
+    /// anything to drop: calls that do not wait pay nothing for it.
     waiter: Option<Waiter>,
 }
 
@@ -73,7 +81,7 @@ impl<L: Limiter> Readiness<L> {
 
     /// Sets the terms of the next call. Leads to *idle*, from any state.
     pub(crate) fn set_terms(&mut self, terms: L::Terms) {
-        self.reset();
+        self.leave();
         self.terms = terms;
     }
 
@@ -89,7 +97,8 @@ impl<L: Limiter> Readiness<L> {
     /// Polls for a permit first, and for the inner service then.
     ///
     /// Ready without a poll of the inner service if the request is to be rejected. If the inner
-    /// service fails, it is dead, and the permit is released.
+    /// service fails, it is dead, and the permit is released. If it is not ready by the deadline of
+    /// the terms, the permit is released, and the request is to be rejected.
     ///
     /// Always inlined, as is its caller: the result of these dozen instructions would be written to
     /// memory and read again.
@@ -103,13 +112,35 @@ impl<L: Limiter> Readiness<L> {
         if !ready!(self.poll_permit(cx)) {
             return Poll::Ready(Ok(()));
         }
-        let result = ready!(inner(cx));
+        let Poll::Ready(result) = inner(cx) else {
+            return if self.has_deadline() {
+                self.poll_deadline(cx).map(Ok)
+            } else {
+                Poll::Pending
+            };
+        };
         match result {
             // Acquired => Ready
             Ok(()) => self.state = State::Ready,
             Err(_) => self.reset(),
         }
         Poll::Ready(result)
+    }
+
+    /// (Acquired | Ready) => Rejected, once the deadline of the request passes while the inner
+    /// service is not ready.
+    #[cold]
+    #[track_caller]
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let clock = self.limiter.clock();
+        let timer = self.waiter.get_or_insert_with(|| {
+            Waiter::new(&QueueLimits::NONE, self.terms.done_by(), clock, cx.waker())
+        });
+        ready!(timer.poll_timer(cx, clock, L::Terms::READYING));
+        let at = clock.now();
+        self.leave();
+        self.state = State::Rejected { reason: Reason::TooLate, at };
+        Poll::Ready(())
     }
 
     /// Ready with true if there is a permit, and with false if the request is to be rejected.
@@ -120,7 +151,7 @@ impl<L: Limiter> Readiness<L> {
         if let State::Idle = self.state {
             let limiter = &*self.limiter;
             // The deadline of a request may have passed.
-            if self.terms.done_by() == Nanos::NEVER && limiter.try_acquire_unobserved() {
+            if !self.has_deadline() && limiter.try_acquire_unobserved() {
                 self.state = State::Acquired;
                 return Poll::Ready(true);
             }
@@ -166,12 +197,13 @@ impl<L: Limiter> Readiness<L> {
                     let waiter = self.waiter.as_mut().expect("set in this state");
                     let (clock, bounds) = (self.limiter.clock(), self.limiter.bounds());
                     let limits = *known.get_or_insert_with(|| bounds.in_force(self.limits));
-                    if waiter.polled_by(cx.waker(), &limits, clock)
-                        && self.terms.done_by() != Nanos::NEVER
-                    {
-                        // The deadline is not that of the request of another task.
-                        self.reset();
-                        continue;
+                    if waiter.polled_by(cx.waker(), &limits, clock) {
+                        let terms = mem::take(&mut self.terms);
+                        if terms.done_by() != Nanos::NEVER {
+                            // The deadline is not that of the request of another task.
+                            self.leave();
+                            continue;
+                        }
                     }
                     let was_queued = waiter.key.is_some();
                     let (limiter, terms) = (self.limiter.arc(), &self.terms);
@@ -200,12 +232,10 @@ impl<L: Limiter> Readiness<L> {
                             self.state = State::Idle;
                         }
                         Poll::Ready(Err(Refusal::Rejected(reason))) => {
-                            let is_gone = matches!(reason, Reason::WaitTimeout | Reason::TooLate)
+                            let is_gone = reason == Reason::WaitTimeout
                                 && waiter.is_of_gone_request(*is_renewed, &limits, clock);
                             if is_gone {
-                                // Without the terms of that request.
-                                self.terms = L::Terms::default();
-                                *waiter = Waiter::new(&limits, Nanos::NEVER, clock, cx.waker());
+                                *waiter = Waiter::new(&limits, terms.done_by(), clock, cx.waker());
                                 *is_renewed = true;
                                 if was_queued {
                                     self.limiter.observer().notify(|| Event::Cancelled);
@@ -223,9 +253,12 @@ impl<L: Limiter> Readiness<L> {
                     }
                 }
                 // Rejected => (Rejected | Acquired | Idle)
-                &mut State::Rejected { at, .. } => {
+                &mut State::Rejected { reason, at } => {
+                    if self.is_judged(reason) {
+                        return Poll::Ready(false);
+                    }
                     if self.is_old(at) {
-                        self.reset();
+                        self.leave();
                     } else if let Some(permit) = self.acquire_in_time() {
                         self.acquired(permit);
                         return Poll::Ready(true);
@@ -263,11 +296,22 @@ impl<L: Limiter> Readiness<L> {
         self.limiter.clock().now() >= at.after(GRACE)
     }
 
+    /// Returns true if a rejection for this reason is that of a wait which left too little time:
+    /// less is left by now, so no permit is acquired for the request any more.
+    fn is_judged(&self, reason: Reason) -> bool {
+        reason == Reason::TooLate && self.waiter.is_some()
+    }
+
+    /// Returns true if the request is to be done by a time.
+    #[inline]
+    fn has_deadline(&self) -> bool {
+        self.terms.done_by() != Nanos::NEVER
+    }
+
     /// Returns true if the deadline of the request has passed.
     #[inline]
     fn is_late(&self) -> bool {
-        let done_by = self.terms.done_by();
-        done_by != Nanos::NEVER && self.limiter.clock().has_come(done_by)
+        self.has_deadline() && self.limiter.clock().has_come(self.terms.done_by())
     }
 
     /// Acquires a permit as [`acquire_now`](Self::acquire_now) does, for a request that is not
@@ -302,6 +346,9 @@ impl<L: Limiter> Readiness<L> {
             self.recheck(inner)?;
         }
         self.state = State::Idle;
+        if self.has_deadline() {
+            self.waiter = None; // the timer of the deadline
+        }
         Ok(mem::take(&mut self.terms))
     }
 
@@ -328,12 +375,14 @@ impl<L: Limiter> Readiness<L> {
                 L::LAYER
             ),
         };
+        let is_judged = self.is_judged(reason);
         // A request that has waited is rejected for that. Any other one comes now.
-        if self.is_old(at) {
-            self.reset();
+        if !is_judged && self.is_old(at) {
+            self.leave();
         }
         let comes_now = self.waiter.is_none();
-        if let Some(permit) = self.acquire_in_time() {
+        let permit = if is_judged { None } else { self.acquire_in_time() };
+        if let Some(permit) = permit {
             self.acquired(permit); // released if the inner service panics
             // The call cannot wait, so there is no task to wake. An error is left to the next
             // `poll_ready`.
@@ -341,9 +390,7 @@ impl<L: Limiter> Readiness<L> {
             if let Poll::Ready(Ok(())) = poll {
                 return Ok(());
             }
-            let terms = self.terms;
-            self.reset();
-            self.terms = terms;
+            self.leave();
         }
         self.waiter = None;
         self.state = State::Idle;
@@ -353,9 +400,7 @@ impl<L: Limiter> Readiness<L> {
 
     /// Ready => Idle, with a rejection, because the deadline of the request has passed.
     fn too_late(&mut self) -> Rejected {
-        let terms = self.terms;
-        self.reset();
-        self.terms = terms;
+        self.leave();
         self.reject(Reason::TooLate, None)
     }
 
@@ -366,11 +411,16 @@ impl<L: Limiter> Readiness<L> {
         rejected
     }
 
-    /// Leads to *idle*: cancels a wait, releases a permit, or forgets a rejection, and the terms.
-    ///
-    /// Notifies last, because a sink is foreign code that may panic.
+    /// Leads to *idle* as [`leave`](Self::leave) does, without the terms.
     fn reset(&mut self) {
         self.terms = L::Terms::default();
+        self.leave();
+    }
+
+    /// Leads to *idle*: cancels a wait, releases a permit, or forgets a rejection. The terms stay.
+    ///
+    /// Notifies last, because a sink is foreign code that may panic.
+    fn leave(&mut self) {
         let waiter = self.waiter.take();
         let observer = self.limiter.observer();
         match mem::replace(&mut self.state, State::Idle) {

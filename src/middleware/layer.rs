@@ -5,7 +5,6 @@ use crate::{
     arc_cache::CachedArc,
     limiter::{Limiter, QueueLimits, Readiness},
     reject::{NeverReject, RejectPolicy},
-    settings::InvalidSetting,
 };
 
 /// What the layers of both limits have in common: a shared limiter, and the settings of one layer.
@@ -24,15 +23,6 @@ impl<L> LimitLayer<L, NeverReject> {
 impl<L, P> LimitLayer<L, P> {
     pub(crate) const fn limiter(&self) -> &Arc<L> {
         &self.limiter
-    }
-
-    /// Names the limit. See [`Limiter::set_name`].
-    pub(crate) fn try_name(self, name: Arc<str>) -> Result<Self, InvalidSetting>
-    where
-        L: Limiter,
-    {
-        self.limiter.set_name(name)?;
-        Ok(self)
     }
 
     /// Returns the bounds that the layer has set.

@@ -101,7 +101,7 @@
 //! | --- | --- | --- |
 //! | counts in the window | from the call of the inner service | from the commit |
 //! | waits | in order of arrival | in the same queue |
-//! | `max_queue`, `max_wait` of a layer | apply | do not: they belong to the layer |
+//! | `max_queue`, `max_wait` | those of its layer apply | those of the layer or the service that the handle was taken from apply |
 //! | the limit is closed | is rejected | is rejected, also without a reject policy |
 //! | the future or the permit is dropped | leaves the queue, or refunds the permit | the same |
 //!

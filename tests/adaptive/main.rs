@@ -554,6 +554,41 @@ fn a7_measured_requests_are_at_most_20_000_a_second() {
     assert!((5_000.0..=20_000.0).contains(&rate), "{rate} a second");
 }
 
+/// A stride that was chosen at a high rate, and an outage: as many abandoned requests lower the
+/// limit as without a stride.
+#[test]
+fn a5_stride_of_a_high_rate_does_not_delay_the_rule_for_abandoned_requests() {
+    let (millisecond, timeout) = (1_000_000, 100_000_000);
+    for gap in [millisecond, 3_000, 200] {
+        // Equal times at a bound of the range: the limit stays, and the stride follows the rate.
+        let mut core = Core::new(39, 40, 40, 2);
+        let mut now = 0;
+        for _ in 0..1_000_000 {
+            now += gap;
+            if let Some(stamp) = core.stamp() {
+                core.ended(stamp, End::Served, millisecond, now);
+            }
+        }
+        let ends = until_a_step(&mut core, End::Abandoned, timeout, now);
+        println!("a request each {gap} ns before: {ends} abandoned ones end the half round");
+        assert!(ends <= 200, "a request each {gap} ns before: {ends} abandoned ones");
+    }
+}
+
+/// Returns the number of requests, 5 ms apart, by which the present half round ends.
+fn until_a_step(core: &mut Core, end: End, nanos: u64, mut now: u64) -> u32 {
+    let mut present = None;
+    for number in 1.. {
+        now += 5_000_000;
+        let Some(stamp) = core.stamp() else { continue };
+        if *present.get_or_insert(stamp) != stamp {
+            return number;
+        }
+        core.ended(stamp, end, nanos, now);
+    }
+    unreachable!()
+}
+
 #[test]
 fn a10_limiters_of_one_server_share_it() {
     for limiters in 2..=4 {

@@ -50,6 +50,7 @@ mod retry_function;
 mod retry_observed;
 #[cfg(feature = "tracing")]
 mod retry_traces;
+mod review;
 mod settings;
 #[cfg(feature = "serde")]
 mod settings_files;

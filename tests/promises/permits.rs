@@ -60,6 +60,24 @@ async fn p1_b2_permits_and_requests_wait_in_one_queue() {
     assert!(third.is_woken() && third.poll().is_ready());
 }
 
+/// Layers of one limit may differ in their bounds, and so do their handles.
+#[tokio::test(start_paused = true)]
+async fn p1_bounds_of_a_layer_apply_to_permits_of_its_handle() {
+    let layer = ConcurrencyBackpressureLayer::new(1);
+    let _held = layer.handle().try_acquire().unwrap();
+    let mut unbounded = task::spawn(layer.handle().acquire());
+    assert!(unbounded.poll().is_pending());
+    let handle = layer.clone().max_queue(1).handle();
+    let Poll::Ready(Err(rejected)) = task::spawn(handle.acquire()).poll() else {
+        panic!("it is rejected")
+    };
+    assert!(rejected.is_queue_full());
+    let handle = layer.max_wait(secs(1)).handle();
+    let (start, rejected) = (now(), handle.acquire().await.unwrap_err());
+    assert!(rejected.is_wait_timeout());
+    assert_eq!(start.elapsed(), secs(1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn p1_w1_w5_permits_and_requests_share_one_window_in_order() {
     let layer = WindowRateLimitLayer::new(2, secs(1));

@@ -13,7 +13,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{task::JoinHandle, time::advance};
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_floodgate::{
     ConcurrencyBackpressureHandle, ConcurrencyBackpressureLayer, DeadlineLayer, Rejected,
@@ -166,6 +166,55 @@ async fn a11_waiter_with_too_little_time_at_its_turn_is_never_sent() {
     assert_eq!(scene.server.sent(), sent + 1, "its permit is that of the next");
     next.await.unwrap().unwrap();
     assert_eq!(scene.handle.in_flight(), 0);
+}
+
+/// The task of a waiter is polled late, as by a busy thread.
+#[tokio::test(start_paused = true)]
+async fn a11_request_whose_deadline_passes_between_grant_and_poll_is_not_sent() {
+    let scene = Scene::new(ConcurrencyBackpressureLayer::new(1));
+    let permit = scene.handle.try_acquire().unwrap();
+    let mut service = scene.service.clone();
+    let mut call = task::spawn(service.call(job(secs(3))));
+    assert_pending!(call.poll());
+    advance(ms(2_990)).await;
+    drop(permit);
+    assert!(call.is_woken());
+    advance(ms(10)).await;
+    assert!(rejection(assert_ready!(call.poll())).is_too_late());
+    assert_eq!((scene.server.sent(), scene.handle.in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a11_a14_late_request_of_a_class_is_told_the_time_after_which_it_would_fit() {
+    let scene = Scene::measured(9).await;
+    let terms = Terms::new().deadline(secs(5)).class(Class::Sheddable);
+    let hasty = Job { terms, takes: secs(1) };
+    let rejected = scene.rejected(hasty).await;
+    assert!(rejected.is_too_late());
+    // A wait of a second, times 4, and a second in service.
+    assert_eq!(rejected.retry_after(), Some(secs(9)));
+    pass(8).await;
+    assert_eq!(scene.rejected(hasty).await.retry_after(), Some(secs(1)));
+    pass(1).await;
+    scene.send(hasty).await.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a11_deadline_that_has_passed_is_too_late_by_both_ways_to_tell_terms() {
+    let late = job(Duration::ZERO);
+    for layer in [
+        ConcurrencyBackpressureLayer::new(1).max_queue(0),
+        ConcurrencyBackpressureLayer::new(1).max_wait(Duration::ZERO),
+    ] {
+        let _permit = layer.handle().try_acquire().unwrap();
+        let by_request = layer.clone().by_request(|job: &Job| job.terms);
+        assert!(rejection(by_request.layer(Server::default()).call(late).await).is_too_late());
+
+        let mut with_terms = layer.with_terms().layer(Server::default());
+        with_terms.terms(late.terms);
+        let result = with_terms.ready().await.unwrap().call(late).await;
+        assert!(rejection(result).is_too_late());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -536,6 +585,182 @@ async fn c12_a11_terms_of_an_abandoned_wait_do_not_reach_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c12_a14_class_of_an_abandoned_wait_is_not_that_of_the_next_request() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(3)).with_terms();
+    let _permit = layer.handle().try_acquire().unwrap();
+    let mut service = Spawn::new(layer.layer(Server::default()));
+    service.get_mut().terms(Terms::new().class(Class::Sheddable));
+    assert_pending!(service.poll_ready::<Job>());
+    let mut service = Spawn::new(service.into_inner()); // another task
+    assert_pending!(service.poll_ready::<Job>());
+    advance(secs(3)).await;
+    assert_ready_ok!(service.poll_ready::<Job>());
+    let rejected = rejection(service.call(job(None)).await);
+    assert!(rejected.is_wait_timeout());
+    assert_eq!(rejected.class(), None);
+}
+
+/// The same task cannot be told from one that is polled late for the same request.
+#[tokio::test(start_paused = true)]
+async fn c12_a11_terms_that_are_set_begin_a_request() {
+    let (service, handle, permit) = held();
+    for after in [secs(1), secs(4)] {
+        let mut service = service();
+        service.get_mut().terms(Terms::new().deadline(secs(3)));
+        assert_pending!(service.poll_ready::<Job>());
+        advance(after).await;
+        service.get_mut().terms(Terms::new());
+        assert_pending!(service.poll_ready::<Job>());
+        advance(secs(100)).await;
+        assert_pending!(service.poll_ready::<Job>());
+        assert_eq!(handle.queued(), 1);
+    }
+    drop(permit);
+    assert_eq!(handle.in_flight(), 0);
+}
+
+/// The task is polled 101 ms and more after the deadline, as on a busy runtime.
+#[tokio::test(start_paused = true)]
+async fn a11_late_poll_of_a_wait_with_terms_keeps_its_deadline() {
+    for late in [ms(101), secs(60)] {
+        let (service, handle, permit) = held();
+        let mut service = service();
+        service.get_mut().terms(Terms::new().deadline(secs(3)));
+        assert_pending!(service.poll_ready::<Job>());
+        advance(secs(3) + late).await;
+        assert_ready_ok!(service.poll_ready::<Job>());
+        drop(permit);
+        assert!(rejection(service.call(job(None)).await).is_too_late());
+        assert_eq!((service.get_ref().get_ref().sent(), handle.in_flight()), (0, 0));
+        assert_ready_ok!(service.poll_ready::<Job>());
+        service.call(job(None)).await.unwrap();
+    }
+}
+
+/// A wait that has ended by `max_wait`, and is polled late, begins anew with its terms.
+#[tokio::test(start_paused = true)]
+async fn a11_deadline_outlives_a_wait_that_begins_anew() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_wait(secs(1)).with_terms();
+    let _permit = layer.handle().try_acquire().unwrap();
+    let mut service = Spawn::new(layer.layer(Server::default()));
+    service.get_mut().terms(Terms::new().deadline(ms(2_200)).class(Class::Critical));
+    assert_pending!(service.poll_ready::<Job>());
+    advance(ms(1_500)).await;
+    assert_pending!(service.poll_ready::<Job>());
+    advance(ms(700)).await;
+    assert!(service.is_woken());
+    assert_ready_ok!(service.poll_ready::<Job>());
+    let rejected = rejection(service.call(job(None)).await);
+    assert!(rejected.is_too_late());
+    assert_eq!(rejected.class(), Some(Class::Critical));
+}
+
+/// A permit is free at each of the polls and at the call.
+#[tokio::test(start_paused = true)]
+async fn a11_late_request_is_not_sent_long_after_readiness() {
+    for (polls, later) in [(0, ms(99)), (0, ms(101)), (1, ms(99)), (1, ms(101)), (3, ms(101))] {
+        let (service, handle, permit) = held();
+        let mut service = service();
+        service.get_mut().terms(Terms::new().deadline(secs(3)));
+        assert_pending!(service.poll_ready::<Job>());
+        advance(secs(3)).await;
+        assert_ready_ok!(service.poll_ready::<Job>());
+        drop(permit);
+        advance(later).await;
+        for _ in 0..polls {
+            assert_ready_ok!(service.poll_ready::<Job>());
+            advance(later).await;
+        }
+        assert!(rejection(service.call(job(None)).await).is_too_late());
+        assert_eq!((service.get_ref().get_ref().sent(), handle.in_flight()), (0, 0));
+        assert_eq!(handle.rejected().too_late, 1);
+    }
+}
+
+/// A waiter that is passed over with half a second left, and no other one behind it: its permit is
+/// free at each of the polls and at the call.
+#[tokio::test(start_paused = true)]
+async fn a11_waiter_with_terms_and_too_little_time_at_its_turn_is_never_sent() {
+    for (polls, later) in [(0, ms(0)), (1, ms(0)), (0, ms(101)), (2, ms(101))] {
+        let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
+        let (server, handle) = (Server::default(), layer.handle());
+        let mut waiter = Spawn::new(layer.layer(server.clone()));
+        for _ in 0..16 {
+            let client = waiter.get_mut();
+            client.terms(Terms::new().deadline(secs(100)));
+            client.ready().await.unwrap().call(job(None)).await.unwrap();
+        }
+        let permit = handle.try_acquire().unwrap();
+        waiter.get_mut().terms(Terms::new().deadline(ms(1_500)));
+        assert_pending!(waiter.poll_ready::<Job>());
+        advance(secs(1)).await;
+        drop(permit);
+        assert!(waiter.is_woken());
+        assert_ready_ok!(waiter.poll_ready::<Job>());
+        for _ in 0..polls {
+            advance(later).await;
+            assert_ready_ok!(waiter.poll_ready::<Job>());
+            assert_eq!(handle.in_flight(), 0);
+        }
+        advance(later).await;
+        assert!(rejection(waiter.call(job(None)).await).is_too_late());
+        assert_eq!((server.sent(), handle.in_flight()), (16, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a14_rejection_long_after_readiness_is_counted_by_class() {
+    let layer = ConcurrencyBackpressureLayer::new(1).max_queue(0).with_terms();
+    let handle = layer.handle();
+    let _permit = handle.try_acquire().unwrap();
+    let mut service = Spawn::new(layer.layer(Server::default()));
+    let polls_and_times = [(1, ms(99)), (1, ms(101)), (2, ms(99)), (2, ms(101))];
+    for (polls, later) in polls_and_times {
+        service.get_mut().terms(Terms::new().class(Class::Critical));
+        for _ in 0..polls {
+            assert_ready_ok!(service.poll_ready::<Job>());
+            advance(later).await;
+        }
+        let rejected = rejection(service.call(job(None)).await);
+        assert_eq!(rejected.class(), Some(Class::Critical), "{polls} polls, {later:?} apart");
+    }
+    assert_eq!(handle.rejected_by_class().unwrap().critical, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a11_deadline_that_passes_while_the_inner_service_is_not_ready_ends_poll_ready() {
+    let layer = ConcurrencyBackpressureLayer::new(1).with_terms();
+    let (server, handle, begun) = (Server::default(), layer.handle(), now());
+    let service = layer.layer(Slow(server.clone(), begun + secs(10)));
+    let mut first = service.clone();
+    first.terms(Terms::new().deadline(secs(3)));
+    let first = async {
+        let result = first.ready().await.unwrap().call(job(None)).await;
+        assert!(rejection(result).is_too_late());
+        (now() - begun, server.sent())
+    };
+    let next = async {
+        tokio::task::yield_now().await;
+        assert_eq!((handle.in_flight(), handle.queued()), (1, 0));
+        drop(handle.acquire().await.unwrap());
+        now() - begun
+    };
+    assert_eq!(tokio::join!(first, next), ((secs(3), 0), secs(3)));
+    assert_eq!((handle.in_flight(), handle.rejected().too_late), (0, 1));
+
+    // Without a deadline, and with a later one, the service becomes ready.
+    for terms in [Terms::new(), Terms::new().deadline(secs(20))] {
+        let mut service = Spawn::new(service.clone());
+        service.get_mut().terms(terms);
+        let _ = service.poll_ready::<Job>();
+        advance(secs(7)).await;
+        assert_ready_ok!(service.poll_ready::<Job>());
+        service.call(job(None)).await.unwrap();
+    }
+    assert_eq!((server.sent(), handle.in_flight()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a11_deadline_that_passes_after_readiness_rejects_the_call() {
     let (service, handle, permit) = held();
     drop(permit);
@@ -602,4 +827,19 @@ async fn c1_limit_by_request_is_shared_or_one_for_each_service() {
     });
     settle().await;
     assert_eq!(handles.map(|handle| handle.in_flight()), [1, 1]);
+}
+
+#[tokio::test]
+async fn c10_o3_limit_by_request_has_the_name_and_the_policies_of_other_limits() {
+    let layer = ConcurrencyBackpressureLayer::new(1)
+        .by_request(|job: &Job| job.terms)
+        .reject_with(|_| Ok::<(), Infallible>(()))
+        .reject_with_box_error()
+        .name("jobs");
+    assert_eq!(layer.handle().snapshot().name.as_deref(), Some("jobs"));
+    assert!(layer.clone().try_name("other").is_err());
+    layer.handle().close().unwrap();
+    let mut service = layer.layer(Server::default());
+    let error: BoxError = service.call(job(None)).await.unwrap_err();
+    assert!(Rejected::find(&*error).unwrap().is_closed());
 }

@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    ArrivalTerms, Terms,
+    ArrivalTerms, READYING, Terms,
     limiter::{Measured, TermsLimiter},
 };
 #[cfg(debug_assertions)]
@@ -25,7 +25,7 @@ use crate::{
     middleware::{Admit, AdmitFor, CallFuture},
     reject::{RejectPolicy, RejectPolicyFor},
     rejected::Rejected,
-    time::{Nanos, RuntimeTimer, TimerUse},
+    time::{Nanos, RuntimeTimer},
 };
 
 /// Reads the terms of a request: any `Fn(&Request) -> Terms` with an annotated argument.
@@ -226,11 +226,6 @@ impl<S: Service<Request>, Request, P: RejectPolicy> fmt::Debug for ByRequestFutu
     }
 }
 
-const READYING: TimerUse = TimerUse {
-    what: "ConcurrencyBackpressureLayer: a request with a deadline, whose inner service is not ready",
-    otherwise: "leave deadlines out",
-};
-
 /// The admission of a request on its terms.
 struct Admission<P> {
     acquiring: Acquiring<TermsLimiter>,
@@ -260,8 +255,10 @@ impl<P> Admission<P> {
 impl<P: RejectPolicy> Admit for Admission<P> {
     type InFlight = P::InFlight<Measured>;
 
-    fn is_current(&mut self, is_at_once: bool) -> bool {
-        let is_late = !is_at_once && self.is_late();
+    /// Looks at the deadline at once, too: the task may be polled long after it was granted a
+    /// permit.
+    fn is_current(&mut self, _: bool) -> bool {
+        let is_late = self.is_late();
         if is_late {
             self.end();
         }

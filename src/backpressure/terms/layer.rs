@@ -4,13 +4,12 @@ use tower_layer::Layer;
 
 use super::{ByRequest, TermsBackpressure, limiter::TermsLimiter, shares::Shares};
 use crate::{
-    PerService, Rejected,
     arc_cache::CachedArc,
     backpressure::{ConcurrencyBackpressureHandle, limiter::ConcurrencyLimiter},
     macros::shared_by_layers,
     middleware::LimitLayer,
     per_service::Separate,
-    reject::{RejectPolicy, RejectWith, RejectWithBoxError, RejectWithError},
+    reject::{RejectPolicy, RejectWithBoxError},
     settings::{InvalidSetting, literal},
 };
 
@@ -30,10 +29,7 @@ pub struct TermsLayer<P = RejectWithBoxError>(LimitLayer<TermsLimiter, P>);
 ///
 /// [`ConcurrencyBackpressureLayer`]: crate::ConcurrencyBackpressureLayer
 #[derive(Clone)]
-pub struct ByRequestLayer<F, P = RejectWithBoxError> {
-    layer: LimitLayer<TermsLimiter, P>,
-    read: F,
-}
+pub struct ByRequestLayer<F, P = RejectWithBoxError>(LimitLayer<TermsLimiter, P>, F);
 
 /// Returns the layer of a limiter for requests with terms.
 fn on_terms<P: RejectPolicy>(
@@ -44,9 +40,9 @@ fn on_terms<P: RejectPolicy>(
         .with_limiter(|limiter| TermsLimiter::new(Arc::clone(limiter), Shares::DEFAULT))
 }
 
-/// The methods of both layers.
+/// The methods of both layers. One that reads its requests names the field of its reader.
 macro_rules! of_terms {
-    () => {
+    ($($index:tt)?) => {
         /// Sets the shares of `max_queue` up to which each class may queue: 1, 1/2 and 1/4 by
         /// default.
         ///
@@ -62,6 +58,29 @@ macro_rules! of_terms {
         pub fn shares(self, critical: f64, normal: f64, sheddable: f64) -> Self {
             literal(self.try_shares(critical, normal, sheddable))
         }
+
+        /// Sets the shares as [`shares`](Self::shares) does, for values that may be invalid.
+        ///
+        /// # Errors
+        ///
+        /// Where `shares` panics.
+        pub fn try_shares(
+            self,
+            critical: f64,
+            normal: f64,
+            sheddable: f64,
+        ) -> Result<Self, InvalidSetting> {
+            let shares = Shares::new(critical, normal, sheddable)?;
+            let layer = self.0.with_limiter(|limiter| limiter.with_shares(shares));
+            Ok(Self(layer $(, self.$index)?))
+        }
+
+        /// Returns a handle that reads, changes and closes the limit.
+        #[must_use]
+        pub fn handle(&self) -> ConcurrencyBackpressureHandle {
+            let limiter = Arc::clone(self.0.limiter().shared());
+            ConcurrencyBackpressureHandle::new(limiter, self.0.limits())
+        }
     };
 }
 
@@ -74,30 +93,7 @@ impl<P: RejectPolicy> TermsLayer<P> {
     }
 
     of_terms!();
-
-    /// Sets the shares as [`shares`](Self::shares) does, for values that may be invalid.
-    ///
-    /// # Errors
-    ///
-    /// Where `shares` panics.
-    pub fn try_shares(
-        self,
-        critical: f64,
-        normal: f64,
-        sheddable: f64,
-    ) -> Result<Self, InvalidSetting> {
-        let shares = Shares::new(critical, normal, sheddable)?;
-        Ok(Self(self.0.with_limiter(|limiter| limiter.with_shares(shares))))
-    }
-
     shared_by_layers!(TermsLayer);
-
-    /// Returns a handle that reads, changes and closes the limit.
-    #[must_use]
-    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
-        let limiter = Arc::clone(self.0.limiter().shared());
-        ConcurrencyBackpressureHandle::new(limiter, self.0.limits())
-    }
 }
 
 impl<P: Clone> Separate for TermsLayer<P> {
@@ -125,68 +121,16 @@ impl<F, P: RejectPolicy> ByRequestLayer<F, P> {
     where
         Q: RejectPolicy<Bounded = P>,
     {
-        Self { layer: on_terms(layer), read }
+        Self(on_terms(layer), read)
     }
 
-    of_terms!();
-
-    /// Sets the shares as [`shares`](Self::shares) does, for values that may be invalid.
-    ///
-    /// # Errors
-    ///
-    /// Where `shares` panics.
-    pub fn try_shares(
-        self,
-        critical: f64,
-        normal: f64,
-        sheddable: f64,
-    ) -> Result<Self, InvalidSetting> {
-        let shares = Shares::new(critical, normal, sheddable)?;
-        let layer = self.layer.with_limiter(|limiter| limiter.with_shares(shares));
-        Ok(Self { layer, ..self })
-    }
-
-    /// Rejects with the error `E`, into which the errors of the inner service are made, too. See
-    /// [`RejectWithError`].
-    #[must_use]
-    pub fn reject_with_error<E>(self) -> ByRequestLayer<F, P::With<RejectWithError<E>>> {
-        self.with_policy(RejectWithError::new())
-    }
-
-    /// Rejects with a response made by `respond`. The types of the error and the response stay
-    /// those of the inner service. See [`RejectWith`].
-    #[must_use]
-    pub fn reject_with<M, R>(self, respond: M) -> ByRequestLayer<F, P::With<RejectWith<M>>>
-    where
-        M: Fn(Rejected) -> R + Clone,
-    {
-        self.with_policy(RejectWith::new(respond))
-    }
-
-    /// Makes a limit of its own for every service that is layered.
-    ///
-    /// A [`handle`](Self::handle) taken before controls none of them.
-    #[must_use]
-    pub fn per_service(self) -> PerService<Self> {
-        PerService::new(self)
-    }
-
-    fn with_policy<Q: RejectPolicy>(self, policy: Q) -> ByRequestLayer<F, P::With<Q>> {
-        let Self { layer, read } = self;
-        ByRequestLayer { layer: layer.with_policy(|before| before.with(policy)), read }
-    }
-
-    /// Returns a handle that reads, changes and closes the limit.
-    #[must_use]
-    pub fn handle(&self) -> ConcurrencyBackpressureHandle {
-        let limiter = Arc::clone(self.layer.limiter().shared());
-        ConcurrencyBackpressureHandle::new(limiter, self.layer.limits())
-    }
+    of_terms!(1);
+    shared_by_layers!(ByRequestLayer, F: 1);
 }
 
 impl<F: Clone, P: Clone> Separate for ByRequestLayer<F, P> {
     fn separate(&self) -> Self {
-        Self { layer: self.layer.separate(), read: self.read.clone() }
+        Self(self.0.separate(), self.1.clone())
     }
 }
 
@@ -194,14 +138,14 @@ impl<F: Clone, P: RejectPolicy, S> Layer<S> for ByRequestLayer<F, P> {
     type Service = ByRequest<S, F, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let limiter = CachedArc::new(Arc::clone(self.layer.limiter()));
-        let policy = self.layer.policy().clone();
-        ByRequest::new(inner, self.read.clone(), limiter, self.layer.limits(), policy)
+        let limiter = CachedArc::new(Arc::clone(self.0.limiter()));
+        let policy = self.0.policy().clone();
+        ByRequest::new(inner, self.1.clone(), limiter, self.0.limits(), policy)
     }
 }
 
 impl<F, P: fmt::Debug> fmt::Debug for ByRequestLayer<F, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.layer.fmt(f)
+        self.0.fmt(f)
     }
 }

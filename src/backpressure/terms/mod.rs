@@ -20,7 +20,12 @@ pub use self::{
 pub use crate::class::Class;
 use crate::{
     current_deadline,
-    time::{Clock, Nanos, Time},
+    time::{Clock, Nanos, Time, TimerUse},
+};
+
+const READYING: TimerUse = TimerUse {
+    what: "ConcurrencyBackpressureLayer: a request with a deadline, whose inner service is not ready",
+    otherwise: "leave deadlines out",
 };
 
 /// The deadline and the class of one request. See [deadlines](crate::backpressure#deadlines) and
@@ -98,6 +103,8 @@ impl Default for ArrivalTerms {
 }
 
 impl crate::limiter::Terms for ArrivalTerms {
+    const READYING: &TimerUse = &READYING;
+
     #[inline]
     fn done_by(&self) -> Nanos {
         self.done_by
