@@ -69,6 +69,10 @@ pub trait Measure: Default + Send + Sync {
     /// Returns false for none.
     fn is_held(&self) -> bool;
 
+    /// Ends what the request measures by itself: its service has panicked, which says nothing.
+    #[inline]
+    fn forget(&mut self) {}
+
     /// Ends a measurement with the outcome of the request, or with none if it was abandoned.
     fn end(&self, begun: Self::Begun, outcome: Option<Outcome>);
 }

@@ -105,6 +105,13 @@ pub trait RejectPolicy: Clone + sealed::Sealed {
     /// its response future.
     #[doc(hidden)]
     fn held<I: Measure>(in_flight: &mut Self::InFlight<I>) -> &mut I;
+
+    /// Ends the measurement of a request that says nothing, because its service has panicked.
+    #[doc(hidden)]
+    #[inline]
+    fn forget<I: Measure>(in_flight: &mut Self::InFlight<I>) {
+        Self::held(in_flight).forget();
+    }
 }
 
 /// A reject policy for inner services with this response type and error type.

@@ -12,6 +12,7 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
+use super::on_unwind::OnUnwind;
 use crate::{reject::RejectPolicyFor, rejected::Rejected};
 
 /// The admission of one request: waits for its permit, and holds it until the call.
@@ -38,6 +39,12 @@ pub(crate) trait Admit {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Pending
+    }
+
+    /// Ends the measurement of a request whose service has panicked.
+    #[inline]
+    fn forget(in_flight: &mut Self::InFlight) {
+        let _ = in_flight;
     }
 
     /// Issues a request that was admitted, by `call`, and commits its permit.
@@ -179,10 +186,16 @@ where
                 }
                 // Respond => Done
                 StepProj::Respond(future) => {
+                    let mut held = OnUnwind::new(this.in_flight, |in_flight| {
+                        if let Some(in_flight) = in_flight {
+                            A::forget(in_flight);
+                        }
+                    });
                     let output = future.poll(cx);
-                    if let (Poll::Ready(result), Some(in_flight)) = (&output, this.in_flight) {
+                    if let (Poll::Ready(result), Some(in_flight)) = (&output, &mut held.value) {
                         A::settle(in_flight, result);
                     }
+                    held.defuse();
                     break ready!(P::pass_on(output));
                 }
                 StepProj::Done => panic!("polled after completion"),

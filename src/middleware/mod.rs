@@ -14,6 +14,7 @@ mod in_call;
 mod in_call_tests;
 mod layer;
 mod limited;
+mod on_unwind;
 mod outcome;
 mod response;
 

@@ -10,7 +10,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::Outcome;
+use super::{Outcome, on_unwind::OnUnwind};
 #[cfg(debug_assertions)]
 use crate::limiter::nested::LimitId;
 use crate::{
@@ -95,10 +95,14 @@ impl<F, L: Limiter, P: RejectPolicy> ResponseFuture<F, L, P> {
         let this = self.project();
         #[cfg(debug_assertions)]
         let _driven = this.limit.map(LimitId::driven);
-        this.outcome.poll_with(cx, |result| {
-            P::judge(this.permit, result);
-            completed(P::held(this.permit));
-        })
+        // A caller that catches the panic drops this future later, when nothing unwinds.
+        let permit = OnUnwind::new(this.permit, P::forget);
+        let output = this.outcome.poll_with(cx, |result| {
+            P::judge(permit.value, result);
+            completed(P::held(permit.value));
+        });
+        permit.defuse();
+        output
     }
 }
 

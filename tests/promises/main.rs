@@ -20,6 +20,7 @@ mod wake_counter;
 mod support;
 
 mod adaptive;
+mod adaptive_losses;
 mod all_layers;
 mod allocations;
 mod backpressure;
@@ -50,7 +51,6 @@ mod retry_function;
 mod retry_observed;
 #[cfg(feature = "tracing")]
 mod retry_traces;
-mod review;
 mod settings;
 #[cfg(feature = "serde")]
 mod settings_files;

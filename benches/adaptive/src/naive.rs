@@ -176,8 +176,11 @@ impl Algorithm for Naive {
                 if end == End::Abandoned {
                     self.longest = self.longest.max(log);
                 }
-                let bar = self.typical.unwrap_or(self.longest - 2.0_f64.ln());
-                let is_long = end == End::Overload || log > bar;
+                let is_late = match self.typical {
+                    None => log >= self.longest - 2.0_f64.ln(),
+                    Some(typical) => log > typical,
+                };
+                let is_long = end == End::Overload || is_late;
                 self.lost += 1.0;
                 self.long += f64::from(u8::from(is_long));
                 let is_fall = self.long > self.n && self.long >= (self.middle / 2.0).max(8.0);

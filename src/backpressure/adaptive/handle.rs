@@ -40,6 +40,13 @@ impl ConcurrencyBackpressureHandle {
         self.limiter.change_with(|knee| knee.adapt());
     }
 
+    /// Returns true if the limit is pinned, by [`hold`](Self::hold) or
+    /// [`set_limit`](Self::set_limit). Never true for a limit that does not adapt.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.limiter.knee.as_ref().is_some_and(|knee| knee.is_held())
+    }
+
     /// Checks a limit that a handle is to set.
     pub(crate) fn check_limit(&self, max_in_flight: u32) -> Result<u32, InvalidSetting> {
         let Some(knee) = &self.limiter.knee else {

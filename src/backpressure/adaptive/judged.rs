@@ -69,6 +69,12 @@ impl<P: RejectPolicy, J: Clone + Send + Sync> RejectPolicy for Judged<P, J> {
     fn held<I: Measure>(in_flight: &mut Judging<I, J>) -> &mut I {
         &mut in_flight.held
     }
+
+    #[inline]
+    fn forget<I: Measure>(in_flight: &mut Judging<I, J>) {
+        in_flight.begun = None;
+        in_flight.held.forget();
+    }
 }
 
 /// What a request in flight holds, with a measurement that has begun, or none.

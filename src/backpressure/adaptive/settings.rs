@@ -64,6 +64,8 @@ impl<J> Adaptive<J> {
 
     /// Starts the search at `limit`. By default at 20, or at the bound of the range next to it.
     ///
+    /// The first two limits that the search compares are half as much again, and two thirds of it.
+    ///
     /// The layer is not made if the limit is outside the range.
     ///
     /// # Panics
@@ -113,6 +115,31 @@ impl<J> Adaptive<J> {
 
     /// Tells by `judge` which results are measured. By default, `Ok` is served, and `Err` is
     /// [ignored](crate::backpressure::Outcome).
+    ///
+    /// A timeout inside the limit is an `Err`, too. A judge that takes it for an
+    /// [overload](crate::backpressure::Outcome::Overload) lets it count against the limit, as the
+    /// drop by a timeout outside the limit does:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower::{BoxError, ServiceBuilder, timeout::error::Elapsed};
+    /// use tower_floodgate::{
+    ///     ConcurrencyBackpressureLayer,
+    ///     backpressure::{Adaptive, Outcome},
+    /// };
+    ///
+    /// let judge = |result: &Result<String, BoxError>| match result {
+    ///     Ok(_) => Outcome::Served,
+    ///     Err(error) if error.is::<Elapsed>() => Outcome::Overload,
+    ///     Err(_) => Outcome::Ignored,
+    /// };
+    /// let client = ServiceBuilder::new()
+    ///     .layer(ConcurrencyBackpressureLayer::adaptive(Adaptive::new().judge(judge)))
+    ///     .timeout(Duration::from_secs(1))
+    ///     .service_fn(|name: String| async { Ok::<_, BoxError>(name) });
+    /// # let _ = client;
+    /// ```
     ///
     /// The [`HttpClassifier`](crate::client::HttpClassifier) and the
     /// [`GrpcClassifier`](crate::client::GrpcClassifier) are judges, too, with their features.

@@ -231,17 +231,12 @@ impl Samples {
     pub(crate) fn abandon(&self, stamp: Stamp, nanos: u64) -> Option<Claim> {
         #[allow(clippy::cast_possible_truncation, reason = "less than 2^19")]
         let log = log2::of_sample(nanos) as u32;
-        let is_long = log > self.time_of_most(log);
-        self.lose(stamp, if is_long { LONG } else { SHORT })
-    }
-
-    /// Returns the time in which most are served, once `log` is known of one that was abandoned.
-    fn time_of_most(&self, log: u32) -> u32 {
         // Relaxed: an older time does as well.
-        match self.typical.load(Relaxed) {
-            0 => self.longest.fetch_max(log, Relaxed).max(log).saturating_sub(HALF),
-            typical => typical,
-        }
+        let is_long = match self.typical.load(Relaxed) {
+            0 => log >= self.longest.fetch_max(log, Relaxed).max(log).saturating_sub(HALF),
+            typical => log > typical,
+        };
+        self.lose(stamp, if is_long { LONG } else { SHORT })
     }
 
     /// Counts a request of `stamp` that an overloaded server rejected. Returns the claim if it ends

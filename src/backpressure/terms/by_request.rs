@@ -276,6 +276,10 @@ impl<P: RejectPolicy> Admit for Admission<P> {
         Poll::Ready(())
     }
 
+    fn forget(in_flight: &mut P::InFlight<Measured>) {
+        P::forget(in_flight);
+    }
+
     fn issue<F>(self, call: impl FnOnce() -> F) -> (F, P::InFlight<Measured>) {
         let mut permit = self.permit.expect("it is admitted").take();
         let measurement = self.policy.begin(|| TermsLimiter::measure(&self.limiter, &mut permit));

@@ -81,6 +81,10 @@ impl Measure for Measured {
         self.in_flight.is_held()
     }
 
+    fn forget(&mut self) {
+        self.called = None;
+    }
+
     fn end(&self, begun: Begun, outcome: Option<Outcome>) {
         self.in_flight.end(begun, outcome);
     }
