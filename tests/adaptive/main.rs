@@ -570,21 +570,22 @@ fn a5_stride_of_a_high_rate_does_not_delay_the_rule_for_abandoned_requests() {
                 core.ended(stamp, End::Served, millisecond, now);
             }
         }
-        let ends = until_a_step(&mut core, End::Abandoned, timeout, now);
+        until_a_step(&mut core, End::Served, millisecond, &mut now, gap);
+        let ends = until_a_step(&mut core, End::Abandoned, timeout, &mut now, 5 * millisecond);
         assert!(ends <= most, "a request each {gap} ns before: {ends} abandoned ones");
     }
 }
 
-/// Returns the number of requests, 5 ms apart, by which the present half round ends.
-fn until_a_step(core: &mut Core, end: End, nanos: u64, mut now: u64) -> u32 {
+/// Returns the number of requests, so many nanoseconds apart, by which the present half round ends.
+fn until_a_step(core: &mut Core, end: End, nanos: u64, now: &mut u64, gap: u64) -> u32 {
     let mut present = None;
     for number in 1.. {
-        now += 5_000_000;
+        *now += gap;
         let Some(stamp) = core.stamp() else { continue };
         if *present.get_or_insert(stamp) != stamp {
             return number;
         }
-        core.ended(stamp, end, nanos, now);
+        core.ended(stamp, end, nanos, *now);
     }
     unreachable!()
 }

@@ -252,7 +252,7 @@ async fn a4_attempts_of_a_retry_are_measured_alone() {
 }
 
 /// The rule needs as many as half of the limit, and most.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a5_abandoned_requests_at_the_limit_lower_it() {
     let layer = adaptive();
     let handle = layer.handle();
