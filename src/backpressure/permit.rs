@@ -144,9 +144,9 @@ impl ConcurrencyBackpressureHandle {
     ///
     /// [`Rejected`](AcquireManyError::Rejected), as for `acquire`.
     /// [`Invalid`](AcquireManyError::Invalid) if `permits` is 0 or above the limit. If the limit is
-    /// lowered meanwhile, the wait ends with this error once it is first in the queue. The search of
-    /// a limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive) lowers it, too: ask for
-    /// no more than its `min`, or [`hold`](Self::hold) it before.
+    /// lowered meanwhile, the wait ends with this error once it is first in the queue. The search
+    /// of a limit that [adapts](crate::ConcurrencyBackpressureLayer::adaptive) lowers it, too: ask
+    /// for no more than its `min`, or [`hold`](Self::hold) it before.
     ///
     /// # Examples
     ///

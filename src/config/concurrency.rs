@@ -101,10 +101,10 @@ impl ConcurrencyConfig {
 
     /// Changes a running limit to these settings, in one step.
     ///
-    /// Requests in flight end as usual, and those that wait keep their deadlines. The bounds replace
-    /// those of all layers of the limit, and `None` removes a bound. A limit that
-    /// [adapts](ConcurrencyBackpressureLayer::adaptive) is [held](ConcurrencyBackpressureHandle::hold)
-    /// at `max_in_flight`, even if nothing has changed.
+    /// Requests in flight end as usual, and those that wait keep their deadlines. The bounds
+    /// replace those of all layers of the limit, and `None` removes a bound. A limit that
+    /// [adapts](ConcurrencyBackpressureLayer::adaptive) is
+    /// [held](ConcurrencyBackpressureHandle::hold) at `max_in_flight`, even if nothing has changed.
     ///
     /// # Errors
     ///

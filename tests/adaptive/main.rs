@@ -554,8 +554,8 @@ fn a7_measured_requests_are_at_most_20_000_a_second() {
     assert!((5_000.0..=20_000.0).contains(&rate), "{rate} a second");
 }
 
-/// A stride that was chosen at a high rate, and an outage: not many times as many abandoned requests
-/// lower the limit as without a stride.
+/// A stride that was chosen at a high rate, and an outage: not many times as many abandoned
+/// requests lower the limit as without a stride.
 #[test]
 fn a5_stride_of_a_high_rate_does_not_delay_the_rule_for_abandoned_requests() {
     let (millisecond, timeout) = (1_000_000, 100_000_000);

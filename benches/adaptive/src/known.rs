@@ -95,8 +95,8 @@ pub fn worlds() -> Vec<World> {
                 ],
             )
         },
-        outage("outage, varied times", Times::Lognormal(0.5)),
-        outage("outage, steady times", Times::Lognormal(0.2)),
+        outage("varied", Times::Lognormal(0.5)),
+        outage("steady", Times::Lognormal(0.2)),
         fifo(
             "breathing",
             vec![
@@ -138,8 +138,8 @@ pub fn worlds() -> Vec<World> {
     worlds
 }
 
-/// A server that serves 200 requests at a time, a tenth as many arrive, and for ten seconds it serves
-/// none. Their callers give up after 100 ms, in the queue or in the server.
+/// A server that serves 200 requests at a time, a tenth as many arrive, and for ten seconds it
+/// serves none. Their callers give up after 100 ms, in the queue or in the server.
 fn outage(name: &str, times: Times) -> World {
     let up = |name: &str, seconds| Phase {
         capacity: 200,
@@ -149,8 +149,8 @@ fn outage(name: &str, times: Times) -> World {
         ..Phase::new(name, seconds)
     };
     let down = Phase { service: 5.0, load: 25.0, ..up("", 10.0) };
-    let phases = vec![up("", 10.0), down, up(&format!("after an {name}"), 60.0)];
-    World { max_queue: 100, ..world(name, Server::Fifo, phases) }
+    let phases = vec![up("", 10.0), down, up(&format!("after an outage, {name} times"), 60.0)];
+    World { max_queue: 100, ..world(&format!("outage {name}"), Server::Fifo, phases) }
 }
 
 /// Returns true for the kinds of phases that the limit does not meet: a server that sheds what is

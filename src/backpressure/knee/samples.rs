@@ -30,10 +30,10 @@
 //! A request that an overloaded server rejects is a *long* one, and so is one that is abandoned
 //! after more than the time in which most are served: the server took too long. One that is
 //! abandoned sooner is a *short* one: it had too little time left, because it waited in the queue.
-//! That is no overload of the server, and most of all not if the limit is too low. So only long ones
-//! lower the limit by being more than the served ones. But short ones used their permits in vain,
-//! like the others, and the search compares by how many. If they are most, few are served: then
-//! they end the half round, too, or it would last for minutes.
+//! That is no overload of the server, and most of all not if the limit is too low. So only long
+//! ones lower the limit by being more than the served ones. But short ones used their permits in
+//! vain, like the others, and the search compares by how many. If they are most, few are served:
+//! then they end the half round, too, or it would last for minutes.
 //!
 //! Before a half round is complete, the time in which most are served is not known. A half of the
 //! longest time of those that were abandoned takes its place: those that were abandoned much sooner
@@ -62,8 +62,8 @@
 //! has been claimed or stopped, by which the compare-exchange of *measure* and *lose* fails. The
 //! lock of the limiter orders the steps that follow a claim.
 //!
-//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other memory,
-//! so all of their orderings are `Relaxed`.
+//! **`lost`, `need`, `least_lost`, `stride`, `number`, `typical`, `longest`** guard no other
+//! memory, so all of their orderings are `Relaxed`.
 
 use std::num::NonZeroU16;
 
@@ -137,7 +137,7 @@ pub(crate) enum Step {
     Complete,
     /// More requests were lost than served, although they had time.
     Fall,
-    /// It has enough requests, of which next to none was served: most had too little time left.
+    /// It has enough requests, of which none was served: most had too little time left.
     Rise,
 }
 
@@ -165,7 +165,8 @@ pub(crate) struct Samples {
     /// The mean of the latest half round that was complete, as a logarithm like those of `sum`; 0
     /// before.
     typical: AtomicU32,
-    /// The longest time of an abandoned request, as such a logarithm; for as long as `typical` is 0.
+    /// The longest time of an abandoned request, as such a logarithm; for as long as `typical` is
+    /// 0.
     longest: AtomicU32,
 }
 

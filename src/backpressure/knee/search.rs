@@ -32,13 +32,13 @@
 //! A round moves L by the step, or by less if the evidence is weak: e is known no better than the
 //! means, and a step that follows noise is a random walk. The *weight* of a round is the deviation
 //! of the measured difference from that at the threshold, `|Δ ln R - θ Δ ln L|`, times `2 √n`, and
-//! at most 1. The difference of two means has a standard deviation of `σ √(2 / n)`, so for times with
-//! a σ of 0.7, a weight of 1 is half of one.
+//! at most 1. The difference of two means has a standard deviation of `σ √(2 / n)`, so for times
+//! with a σ of 0.7, a weight of 1 is half of one.
 //!
-//! Near the knee the step shrinks, to a least one by the rate of the measured requests: `0.8 / √rate`
-//! a second, within 3 and 8 %. The time in which an elasticity is known falls with the rate, and with
-//! the square of the step. With 3 % at 100 requests a second, it took minutes to see that the
-//! capacity has grown.
+//! Near the knee the step shrinks, to a least one by the rate of the measured requests: 0.8 by
+//! its root, per second, within 3 and 8 %. The time in which an elasticity is known falls with the
+//! rate, and with the square of the step. With 3 % at 100 requests a second, it took minutes to see
+//! that the capacity has grown.
 //!
 //! # Lost requests
 //!
@@ -49,7 +49,7 @@
 //!
 //! If more are lost than served although they had the time in which most are served, the server is
 //! too slow, and the limit *falls* at once. If they are lost sooner, they have spent their time in
-//! the queue, and the search goes on. If next to none is served then, there is nothing to compare: the
+//! the queue, and the search goes on. If none is served then, there is nothing to compare: the
 //! limit is too low for the queue before it, and *rises*. So while a server is down, the limit
 //! settles where the requests have just that time left when they leave the queue, which is where it
 //! has to be for their rate once the server is back.
@@ -74,7 +74,8 @@ const ONE: u64 = 1 << 12;
 const FIRST_STEP: u64 = ONE / 2;
 /// The bounds of the smallest step: 3 and 8 %.
 const LEAST_STEPS: [u64; 2] = [123, 328];
-/// The smallest step at one request a second, without the bounds. It falls with the root of the rate.
+/// The smallest step at one request a second, without the bounds. It falls with the root of the
+/// rate.
 const LEAST_STEP_OF_ONE: u64 = 3_277;
 /// The smallest step of the rules for lost requests: 10 %.
 const LEAST_STEP_OF_LOSS: u64 = 410;
@@ -241,14 +242,14 @@ impl Search {
         Some(rise * ELASTICITY_ONE / distance)
     }
 
-    /// More requests of a half round were lost than served, although they had time: the limit is too
-    /// high.
+    /// More requests of a half round were lost than served, although they had time: the limit is
+    /// too high.
     pub(crate) fn fall(&mut self) {
         self.jump(Direction::Down);
     }
 
-    /// Next to no request of a half round was served, because they had too little time left: the
-    /// limit is too low.
+    /// No request of a half round was served, because they had too little time left: the limit is
+    /// too low.
     pub(crate) fn rise(&mut self) {
         self.jump(Direction::Up);
     }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const READYING: TimerUse = TimerUse {
-    what: "ConcurrencyBackpressureLayer: a request with a deadline, whose inner service is not ready",
+    what: "ConcurrencyBackpressureLayer: a request with a deadline, while its service is not ready",
     otherwise: "leave deadlines out",
 };
 
