@@ -12,7 +12,7 @@ use adaptive_simulation::{
     known,
     naive::Naive,
     random,
-    run::{BINS, Figures, run},
+    run::{BINS, Bin, Figures, run},
     world::{Course, Phase, Server, Times, World},
 };
 
@@ -588,6 +588,24 @@ fn until_a_step(core: &mut Core, end: End, nanos: u64, now: &mut u64, gap: u64) 
         core.ended(stamp, end, nanos, *now);
     }
     unreachable!()
+}
+
+/// At 475 requests a second: the median of five seeds.
+#[test]
+fn a1_limit_follows_a_loss_of_three_quarters_within_five_seconds() {
+    let phases = vec![
+        Phase { load: 2.0, ..Phase::new("", 14.0) },
+        Phase { capacity: 10, load: 8.0, ..Phase::new("", 14.0) },
+    ];
+    let world = World { max_queue: 20, ..world(Server::Fifo, phases) };
+    let mut times = [0, 1, 2, 3, 4].map(|seed| {
+        let figures = run(&world, seed, &mut |_| Box::new(Core::standard()));
+        let seconds = 14.0 / BINS as f64;
+        let followed = |bin: &Bin| bin.limit / (1e9 * seconds) <= 13.0;
+        figures[1].bins.iter().position(followed).unwrap_or(BINS) as f64 * seconds
+    });
+    times.sort_by(f64::total_cmp);
+    assert!(times[2] <= 5.0, "{times:?} s");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Naive {
     long: f64,
     /// The mean of the latest half round that was completed by responses.
     typical: Option<f64>,
+    /// The mean of the last half round.
+    last: Option<f64>,
     /// The longest time of an abandoned request, as a logarithm.
     longest: f64,
     first: Option<f64>,
@@ -51,6 +53,7 @@ impl Naive {
             lost: 0.0,
             long: 0.0,
             typical: None,
+            last: None,
             longest: 0.0,
             first: None,
             rest_at: None,
@@ -83,6 +86,14 @@ impl Naive {
     fn complete(&mut self) {
         let n = self.n;
         let mean = (self.sum + n * ((n + self.lost) / n).ln()) / n;
+        let (low, high) = self.limits();
+        let most = 3.0_f64.ln() + (high / low).ln();
+        let time = self.sum / n;
+        if self.last.replace(time).is_some_and(|last| (time - last).abs() > most) {
+            self.step = self.step.max(0.25);
+            (self.first, self.rest_at) = (None, None);
+            return;
+        }
         if self.rest_at.take().is_some() {
             return;
         }

@@ -40,6 +40,11 @@
 //! rate, and with the square of the step. With 3 % at 100 requests a second, it took minutes to see
 //! that the capacity has grown.
 //!
+//! If the mean of a half round is more than three times that of the last one, or less than a third,
+//! with the ratio of the limits on top, the server has changed. Then the round begins anew, with a
+//! step of a quarter at least: whether the capacity was lost or the requests are slower is known
+//! after a few of them.
+//!
 //! # Lost requests
 //!
 //! A request that was *lost*, rejected by an overloaded server or abandoned by its caller, has no
@@ -77,6 +82,11 @@ const LEAST_STEPS: [u64; 2] = [123, 328];
 /// The smallest step at one request a second, without the bounds. It falls with the root of the
 /// rate.
 const LEAST_STEP_OF_ONE: u64 = 3_277;
+/// The difference of two means, as a binary logarithm in 1 / 2^21, by which the times have leapt: a
+/// factor of three.
+const LEAP: i64 = 3_323_896;
+/// The smallest step after a leap: a quarter.
+const STEP_OF_LEAP: u64 = ONE / 4;
 /// The smallest step of the rules for lost requests: 10 %.
 const LEAST_STEP_OF_LOSS: u64 = 410;
 /// The smallest number of lost requests that lowers the limit at once.
@@ -141,6 +151,8 @@ pub(crate) struct Search {
     least_step: u64,
     direction: Direction,
     is_high_first: bool,
+    /// The mean of the last half round.
+    last: Option<i64>,
     stage: Stage,
 }
 
@@ -154,6 +166,7 @@ impl Search {
             least_step: LEAST_STEPS[0],
             direction: Direction::None,
             is_high_first: true,
+            last: None,
             stage: Stage::First,
         }
     }
@@ -212,6 +225,11 @@ impl Search {
 
     /// A half round is complete. Returns the elasticity if it was the second one of a round.
     pub(crate) fn complete(&mut self, half: HalfRound) -> Option<i64> {
+        if self.is_leap(half.mean_time()) {
+            self.step = self.step.max(STEP_OF_LEAP);
+            self.stage = Stage::First;
+            return None;
+        }
         let first = match self.stage {
             Stage::Rest { .. } => {
                 self.stage = Stage::First;
@@ -240,6 +258,14 @@ impl Search {
             Stage::First
         };
         Some(rise * ELASTICITY_ONE / distance)
+    }
+
+    /// Returns true if the mean differs from that of the last half round by a factor of three, and
+    /// that of their limits.
+    fn is_leap(&mut self, mean: i64) -> bool {
+        let (low, high) = self.limits();
+        let most = LEAP + to_i64(log2::of_count(high) - log2::of_count(low));
+        self.last.replace(mean).is_some_and(|last| (mean - last).abs() > most)
     }
 
     /// More requests of a half round were lost than served, although they had time: the limit is
@@ -309,12 +335,16 @@ impl Search {
 }
 
 impl HalfRound {
+    /// Returns the mean of the logarithms, in 1 / 2^21.
+    fn mean_time(&self) -> i64 {
+        to_i64((self.sum << (log2::COUNT_BITS - log2::SAMPLE_BITS)) / u64::from(self.n.max(1)))
+    }
+
     /// Returns the mean of the logarithms, in 1 / 2^21, with the permits that were used in vain.
     fn mean(&self) -> i64 {
-        let n = u64::from(self.n.max(1));
-        let mean = (self.sum << (log2::COUNT_BITS - log2::SAMPLE_BITS)) / n;
-        let in_vain = log2::of_count(to_u32(n + u64::from(self.lost))) - log2::of_count(to_u32(n));
-        to_i64(mean + in_vain)
+        let n = self.n.max(1);
+        let in_vain = log2::of_count(n + self.lost) - log2::of_count(n);
+        self.mean_time() + to_i64(in_vain)
     }
 }
 
