@@ -102,7 +102,7 @@ fn a1_limit_alone_is_close_to_the_best_fixed_one() {
     }
 }
 
-/// All kinds of phases but the two that `docs/adaptive.md` names as failing.
+/// All kinds of phases but those that `docs/adaptive.md` names as failing.
 #[test]
 fn a1_known_kinds_of_phases_are_met() {
     for world in known::worlds().iter().filter(|world| world.limiters == 1) {
@@ -282,11 +282,12 @@ fn a6_limit_never_leaves_its_range() {
     }
 }
 
-/// Completes the half round of `algorithm` with `lost` requests and equal times.
+/// Completes the half round of `algorithm` with `lost` requests, rejected by an overloaded server,
+/// and equal times.
 fn complete(algorithm: &mut dyn Algorithm, lost: u32, nanos: u64, now: u64) {
     let Some(stamp) = algorithm.stamp() else { return };
     for _ in 0..lost {
-        algorithm.ended(stamp, End::Abandoned, nanos, now);
+        algorithm.ended(stamp, End::Overload, nanos, now);
     }
     while algorithm.stamp() == Some(stamp) {
         algorithm.ended(stamp, End::Served, nanos, now);

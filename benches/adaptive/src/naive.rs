@@ -15,6 +15,8 @@ pub struct Naive {
     /// The end of the last half round.
     since: Option<u64>,
     direction: i32,
+    /// The number of rounds that went on in the direction.
+    run: u32,
     is_high_first: bool,
     half_round: u32,
     n: f64,
@@ -46,6 +48,7 @@ impl Naive {
             least_step: 0.03,
             since: None,
             direction: 0,
+            run: 0,
             is_high_first: true,
             half_round: 1,
             n: 0.0,
@@ -113,11 +116,13 @@ impl Naive {
         let moved = if direction > 0 { self.middle * factor } else { self.middle / factor };
         self.middle = moved.clamp(self.min, self.max);
         let has_turned = self.direction == -direction || self.middle != moved;
+        self.run = if self.direction == direction { self.run + 1 } else { 0 };
         if has_turned {
             self.shrink();
             self.rest_at = Some(if direction > 0 { high } else { low });
         } else if self.direction == direction {
-            self.step = (self.step * (1.0 + weight / 2.0)).min(1.0);
+            let growth = if self.run < 3 { weight / 2.0 } else { weight };
+            self.step = (self.step * (1.0 + growth)).min(1.0);
         }
         self.direction = direction;
         self.is_high_first = !self.is_high_first;
@@ -147,6 +152,7 @@ impl Naive {
             self.shrink();
         }
         self.direction = direction;
+        self.run = 0;
         self.is_high_first = direction > 0;
         (self.first, self.rest_at) = (None, None);
     }
