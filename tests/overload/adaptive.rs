@@ -83,6 +83,6 @@ async fn a4_by_request_measures_no_result_that_its_judge_ignores() {
 async fn a5_by_request_lowers_the_limit_when_callers_abandon_requests() {
     let silent = service_fn(|_: Rng| pending::<Result<(), Infallible>>());
     let handle = run(silent, Adaptive::new().start_at(20), SECOND, SECOND * 100).await;
-    // The search compares two limits, of which the lower one is 1.
-    assert!(handle.limit() <= 2, "{handle:?}");
+    // It settles where the requests have a half of the longest time left when their turn comes.
+    assert!(handle.limit() < 10, "{handle:?}");
 }
