@@ -232,8 +232,8 @@
 //! | is [served](Outcome::Served): by default, its result is `Ok` | its time counts |
 //! | is [ignored](Outcome::Ignored): by default, its result is `Err`, or a panic | none |
 //! | is rejected by an [overloaded](Outcome::Overload) server | counts against the limit |
-//! | is abandoned: its response future is dropped unfinished, after a time in which most are served | counts against the limit |
-//! | is abandoned sooner: it had too little time left after the queue | has used its permit in vain, and does not lower the limit as such |
+//! | is abandoned: its response future is dropped unfinished, after more than the time in which most are served | counts against the limit |
+//! | is abandoned sooner: it had too little time left after the queue | has used its permit in vain, and does not lower the limit as such; if none is served, the limit rises |
 //!
 //! [`Adaptive`] has the settings; none is needed. A [`Judge`] tells what a result means, and the
 //! classifiers of HTTP and gRPC are judges. The handle shows the limit, the

@@ -18,7 +18,7 @@
 //! | step | condition | `sum` | `lost` |
 //! | --- | --- | --- | --- |
 //! | *measure* | same half round, not claimed | n + 1, sum + log2; with n + 1 = need: n = CLAIMED | – |
-//! | *lose* | same half round | if most are lost, or all together are enough, and not claimed: n = CLAIMED | long or short + 1 |
+//! | *lose* | same half round | if more long ones are lost than served, or all together are enough, and not claimed: n = CLAIMED | long or short + 1 |
 //! | *begin* (by the lock of the limiter) | – | next half round, n = sum = 0 | the same, lost = 0 |
 //! | *stop* (by the lock of the limiter) | – | next half round, n = CLAIMED | the same, lost = 0 |
 //!

@@ -36,8 +36,8 @@
 //! with a σ of 0.7, a weight of 1 is half of one.
 //!
 //! The step grows by a half while the direction stays, and is halved by a turn. Noise turns the
-//! direction every other time, so where it stays for a third time, the knee is far off: then the
-//! step doubles.
+//! direction every other time, so where it stays for a third time, the knee is probably far off:
+//! then the step doubles. The weight scales both.
 //!
 //! Near the knee the step shrinks, to a least one by the rate of the measured requests: 0.8 by
 //! its root, per second, within 3 and 8 %. The time in which an elasticity is known falls with the
